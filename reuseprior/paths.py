@@ -1,0 +1,36 @@
+"""The repository's places, so that no notebook needs to know where it stands."""
+
+import os
+from pathlib import Path
+
+# An editable installation lies in its checkout; any other names one with REUSEPRIOR_ROOT.
+ROOT = Path(os.environ.get("REUSEPRIOR_ROOT") or Path(__file__).parents[1]).resolve()
+
+# one notebook a chapter, committed with its outputs
+NOTEBOOKS = ROOT / "notebooks"
+# what the notebooks draw, committed, the same bytes each run
+FIGURES = ROOT / "figures"
+# the numbers that the thesis and the papers print, typed once
+PUBLISHED = ROOT / "data" / "published"
+# our own runs, with their provenance
+RESULTS = ROOT / "data" / "results"
+# executed notebooks and the site, ignored by git
+BUILD = ROOT / "build"
+
+
+class CheckoutMissing(RuntimeError):
+    """The package is installed without the repository whose files were asked for."""
+
+
+def checkout() -> Path:
+    """The repository's root, or `CheckoutMissing` where there is none.
+
+    >>> (checkout() / "pyproject.toml").is_file()
+    True
+    """
+    if not PUBLISHED.is_dir():
+        raise CheckoutMissing(
+            f"{ROOT} is not a checkout of reuseprior (it has no data/published): install the "
+            "checkout with `pip install -e .`, or set REUSEPRIOR_ROOT to its folder"
+        )
+    return ROOT
