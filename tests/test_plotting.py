@@ -1,0 +1,108 @@
+"""Figures come out the same bytes each run, under names that can be guessed."""
+
+import os
+import subprocess
+import sys
+
+import matplotlib as mpl
+import pytest
+from matplotlib.figure import Figure
+
+from reuseprior import paths, plotting
+
+DRAW = """
+import sys
+from pathlib import Path
+from matplotlib.figure import Figure
+from reuseprior import plotting
+plotting.style()
+fig = Figure(figsize=(plotting.COLUMN_WIDTH, 2.0))
+ax = fig.subplots()
+for k in range(7):
+    ax.plot([0, 1, 2], [k, k + 1, k * 2], label=f"$c_{k}$", marker="o")
+ax.fill_between([0, 1, 2], 0, 3, hatch="//")
+ax.legend()
+plotting.save(fig, "fig-test", folder=Path(sys.argv[1]))
+"""
+
+
+@pytest.fixture(autouse=True)
+def styled():
+    with mpl.rc_context():
+        plotting.style()
+        yield
+
+
+def draw_in_a_process(folder, hash_seed):
+    subprocess.run(
+        [sys.executable, "-c", DRAW, str(folder)],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        cwd=paths.ROOT,
+        check=True,
+    )
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_two_processes_write_the_same_bytes(tmp_path):
+    first = draw_in_a_process(tmp_path / "first", "1")
+    second = draw_in_a_process(tmp_path / "second", "2")
+    assert sorted(first) == ["fig-test.png", "fig-test.svg"]
+    assert first == second
+
+
+def test_files_name_no_date_and_no_version(tmp_path):
+    svg, png = plotting.save(Figure(), "fig-test", folder=tmp_path)
+    assert b"date" not in svg.read_bytes() and b"Matplotlib" not in svg.read_bytes()
+    assert b"Software" not in png.read_bytes()
+
+
+def test_the_callers_settings_do_not_reach_the_file(tmp_path):
+    figure = Figure()
+    figure.subplots().plot([0, 1])
+    svg, png = plotting.save(figure, "fig-plain", folder=tmp_path)
+    with mpl.rc_context({"svg.hashsalt": "other", "savefig.dpi": 30, "savefig.bbox": "tight"}):
+        other_svg, other_png = plotting.save(figure, "fig-other", folder=tmp_path)
+    assert svg.read_bytes() == other_svg.read_bytes()
+    assert png.read_bytes() == other_png.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["", "fig 4", "Fig-4", "fig_4", "../fig", "fig-4.svg", "fig-ß"])
+def test_odd_names_are_refused(name, tmp_path):
+    with pytest.raises(ValueError, match="must be lower-case letters and digits joined by hyphens"):
+        plotting.save(Figure(), name, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failing_drawing_leaves_the_old_files(tmp_path, monkeypatch):
+    before = [path.read_bytes() for path in plotting.save(Figure(), "fig-test", folder=tmp_path)]
+    broken = Figure()
+    broken.subplots().set_title(r"$\nonsense$")
+    with pytest.raises(ValueError, match="nonsense"):
+        plotting.save(broken, "fig-test", folder=tmp_path)
+    after = sorted(tmp_path.iterdir(), reverse=True)
+    assert [path.read_bytes() for path in after] == before
+
+    def full_disk(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "replace", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        plotting.save(Figure(), "fig-test", folder=tmp_path)
+    assert [path.read_bytes() for path in sorted(tmp_path.iterdir(), reverse=True)] == before
+
+
+def test_save_writes_to_figures_unless_told_otherwise(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
+    svg, png = plotting.save(Figure(), "fig-test")
+    assert svg == tmp_path / "figures" / "fig-test.svg"
+    assert png == tmp_path / "figures" / "fig-test.png"
+
+
+def test_style_draws_a_column_wide():
+    assert Figure().get_figwidth() == plotting.COLUMN_WIDTH
+
+
+def test_style_tells_lines_apart_by_colour_and_by_dash():
+    cycle = list(mpl.rcParams["axes.prop_cycle"])
+    for key in ("color", "linestyle"):
+        assert len({str(entry[key]) for entry in cycle}) == len(cycle) == 7
