@@ -1,0 +1,208 @@
+"""Models by name: the package's own, torchvision's, timm's and yours."""
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from operator import attrgetter
+
+import torch
+from torch import nn
+
+from reuseprior.models.efficientnet_v2 import efficientnet_v2
+from reuseprior.models.lazy import without_weights
+from reuseprior.models.resnet import resnet50_v1
+
+DEFAULT_IMAGE_SIZE = 224  # pixels a side, where nothing says otherwise
+
+
+class ModelError(ValueError):
+    """A model that cannot be found or built; the message names it and says what to do."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a name stands for."""
+
+    name: str
+    factory: Callable[[], nn.Module]
+    image_size: int = DEFAULT_IMAGE_SIZE  # pixels a side
+
+
+# Image sizes are those the models were published at; the thesis counted ResNet-50 at 384.
+_ENTRIES = [
+    Entry("efficientnetv2-b0", partial(efficientnet_v2, "b0"), 224),
+    Entry("efficientnetv2-b1", partial(efficientnet_v2, "b1"), 240),
+    Entry("efficientnetv2-b2", partial(efficientnet_v2, "b2"), 260),
+    Entry("efficientnetv2-b3", partial(efficientnet_v2, "b3"), 300),
+    Entry("efficientnetv2-s", partial(efficientnet_v2, "s"), 384),
+    Entry("efficientnetv2-m", partial(efficientnet_v2, "m"), 480),
+    Entry("efficientnetv2-l", partial(efficientnet_v2, "l"), 480),
+    Entry("resnet50-v1", resnet50_v1, 384),
+]
+_CATALOG = {entry.name: entry for entry in _ENTRIES}
+# The thesis's tables say V2-B0 and ResNet-50.
+_SHORT_NAMES = {name.replace("efficientnetv2", "v2"): name for name in _CATALOG} | {
+    "resnet-50": "resnet50-v1"
+}
+
+
+def names() -> list[str]:
+    """The names of the package's own models: `efficientnetv2-b0` … `resnet50-v1`."""
+    return list(_CATALOG)
+
+
+def image_size(name: str) -> int:
+    """Pixels a side of the square images a model is made for: `image_size("V2-B1")` is 240."""
+    return find(name).image_size
+
+
+def build(name: str, *, lazy: bool = True) -> nn.Module:
+    """A new model by name, by default without storage for its weights.
+
+    ```python
+    model = build("V2-L")
+    sum(p.numel() for p in model.parameters())  # 118_515_272
+    build("torchvision:swin_t"), build("timm:vit_tiny_patch16_224"), build("my_nets:tiny")
+    ```
+
+    See `find` for the names. With `lazy=False` the weights are real and initialised. A lazy build
+    leaves the caller's random numbers alone. The few constructors that need their own weights
+    (timm's hybrids try themselves on an image) get them even when built lazily.
+
+    Raises `ModelError` as `find` does, and where the factory returns something else than a module.
+    """
+    entry = find(name)
+    with _importable_from_here():
+        model = _build_without_weights(entry) if lazy else entry.factory()
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"model {name!r} returned a {type(model).__name__}: it must return a torch.nn.Module"
+        )
+    return model
+
+
+def find(name: str) -> Entry:
+    """Look a name up, without building anything.
+
+    A name is one of `names()` or a short name of the thesis (`V2-B0`), in any case;
+    `torchvision:NAME` for a torchvision classifier; `timm:NAME`; or `package.module:factory`, a
+    callable without arguments, whose module may lie in the current directory.
+
+    Raises `ModelError` for a name that leads nowhere.
+    """
+    if ":" not in name:
+        return _own(name)
+    source, _, rest = name.partition(":")
+    if source == "torchvision":
+        return _torchvision(name, rest)
+    if source == "timm":
+        return _timm(name, rest)
+    return Entry(name, _imported(name, source, rest))
+
+
+def _build_without_weights(entry: Entry):
+    # Whatever goes wrong without weights either goes well with them or says what it is.
+    with suppress(Exception), without_weights():
+        return entry.factory()
+    with torch.random.fork_rng(devices=[]):
+        return entry.factory()
+
+
+def _own(name: str) -> Entry:
+    known = name.lower()
+    known = _SHORT_NAMES.get(known, known)
+    if known not in _CATALOG:
+        raise ModelError(
+            f"unknown model {name!r}{_did_you_mean(known, [*_CATALOG, *_SHORT_NAMES])}: "
+            "`reuseprior models` lists the names; write torchvision:NAME, timm:NAME or "
+            "package.module:factory for other models"
+        )
+    return _CATALOG[known]
+
+
+def _torchvision(name: str, known: str) -> Entry:
+    from torchvision import models
+
+    classifiers = models.list_models(module=models)
+    if known not in classifiers:
+        raise ModelError(
+            f"torchvision has no classifier {known!r}{_did_you_mean(known, classifiers)}: "
+            "torchvision.models.list_models(module=torchvision.models) lists them"
+        )
+    options = {}
+    if known in ("googlenet", "inception_v3"):
+        options["init_weights"] = False  # theirs takes minutes, and warns when left to choose
+    # Some weights were tuned at other sizes than the constructor's own, all of them larger.
+    crops = [weights.transforms().crop_size[0] for weights in models.get_model_weights(known)]
+    return Entry(name, partial(models.get_model, known, weights=None, **options), min(crops))
+
+
+def _timm(name: str, known: str) -> Entry:
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        raise ModelError(f"model {name!r} needs timm: pip install timm") from error
+    if not timm.is_model(known):
+        raise ModelError(
+            f"timm has no model {known!r}{_did_you_mean(known, timm.list_models())}: "
+            "timm.list_models() lists them"
+        )
+    config = timm.get_pretrained_cfg(known)
+    size = config.input_size[-1] if config else DEFAULT_IMAGE_SIZE
+    return Entry(name, partial(timm.create_model, known, pretrained=False), size)
+
+
+def _imported(name: str, module_name: str, attribute: str) -> Callable[[], nn.Module]:
+    try:
+        with _importable_from_here():
+            module = importlib.import_module(module_name)
+    except Exception as error:  # an import runs the module, which may fail in any way
+        raise ModelError(
+            f"cannot import {module_name!r} for model {name!r} ({error}): run from the folder "
+            "that holds the module, or install it"
+        ) from error
+    try:
+        factory = attrgetter(attribute)(module)
+    except AttributeError as error:
+        raise ModelError(
+            f"module {module_name!r} has no {attribute!r}"
+            f"{_did_you_mean(attribute, dir(module))}: model {name!r} must name a function in it"
+        ) from error
+    _check_factory(name, factory)
+    return factory
+
+
+def _check_factory(name: str, factory) -> None:
+    if not callable(factory):
+        raise ModelError(
+            f"model {name!r} is a {type(factory).__name__}: it must be a callable that returns "
+            "a torch.nn.Module"
+        )
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as error:
+        raise ModelError(
+            f"model {name!r} needs arguments ({error}): give a callable that needs none"
+        ) from error
+
+
+@contextmanager
+def _importable_from_here() -> Iterator[None]:
+    """Let imports find the current directory, as `python -m` does and a console script does not."""
+    path = list(sys.path)
+    sys.path.insert(0, os.getcwd())
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+
+
+def _did_you_mean(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known)
+    return f", did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -1,0 +1,63 @@
+import pytest
+import torch
+from torch import nn
+from torchvision import models as torchvision_models
+
+from reuseprior.models import without_weights
+
+
+def test_parameters_have_no_storage_and_buffers_do():
+    with without_weights():
+        model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    assert all(parameter.is_meta for parameter in model.parameters())
+    assert all(buffer.device.type == "cpu" for buffer in model.buffers())
+
+
+def test_what_a_constructor_computes_stays_real():
+    with without_weights():
+        widths = torch.linspace(8, 32, 4).round().int().tolist()
+    assert widths == [8, 16, 24, 32]
+
+
+def test_initialising_costs_no_random_numbers():
+    before = torch.get_rng_state()
+    with without_weights():
+        nn.Linear(4, 4)
+        torch.randn(3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_ends_with_the_context_even_after_an_error():
+    with pytest.raises(RuntimeError, match="my own"), without_weights():
+        raise RuntimeError("my own")
+    assert not nn.Linear(2, 2).weight.is_meta
+
+
+def test_a_tie_survives():
+    with without_weights():
+        shared, first, second = nn.Parameter(torch.ones(2)), nn.Module(), nn.Module()
+        first.weight, second.weight = shared, shared
+    assert first.weight is second.weight
+
+
+def test_marks_and_frozenness_survive():
+    with without_weights():
+        module, frozen = nn.Module(), nn.Parameter(torch.ones(2), requires_grad=False)
+        frozen.no_weight_decay = True
+        module.weight = frozen
+    assert module.weight.is_meta
+    assert module.weight.no_weight_decay
+    assert not module.weight.requires_grad
+
+
+def test_index_tables_keep_their_contents():
+    with without_weights():
+        lazily = dict(torchvision_models.swin_t().named_buffers())
+    real = dict(torchvision_models.swin_t().named_buffers())
+    assert lazily.keys() == real.keys()
+    assert all(torch.equal(lazily[name], real[name]) for name in real)
+
+
+def test_reading_a_weight_is_pytorch_s_error():
+    with without_weights(), pytest.raises(RuntimeError, match="meta"):
+        nn.Linear(2, 2).weight.sum().item()

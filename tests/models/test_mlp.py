@@ -1,0 +1,48 @@
+import time
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from reuseprior.models import MLP
+
+
+@pytest.mark.parametrize(("width", "depth"), [(120, 1), (60, 4), (8, 225), (2, 3600)])
+def test_table_5_1_budget(width, depth):
+    assert sum(p.numel() for p in MLP(width, depth).parameters()) == 14_400
+
+
+@pytest.mark.parametrize(("width", "depth", "total"), [(8, 225, 21_560), (20, 36, 16_940)])
+def test_table_5_2_counts_four_vectors_a_layer(width, depth, total):
+    model = MLP(width, depth, in_features=3, batch_norm=True)
+    vectors = [*model.parameters(), *(b for b in model.buffers() if b.is_floating_point())]
+    assert sum(v.numel() for v in vectors) == total
+
+
+def test_relu_between_layers_and_none_at_the_end():
+    model, x = MLP(4, 2, in_features=3), torch.randn(5, 3)
+    first, last = (layer.weight for layer in model.layers)
+    assert torch.allclose(model(x), F.relu(x @ first.T) @ last.T)
+
+
+def test_skip_adds_the_input_where_shapes_agree():
+    model, x = MLP(4, 2, in_features=3, skip=True), torch.randn(5, 3)
+    first, last = (layer.weight for layer in model.layers)
+    hidden = F.relu(x @ first.T)
+    assert torch.allclose(model(x), hidden + hidden @ last.T)
+
+
+def test_bias_is_optional():
+    assert MLP(4, 1).layers[0].bias is None
+    assert MLP(4, 1, bias=True).layers[0].bias.shape == (4,)
+
+
+def test_a_hundred_thousand_layers_do_not_take_long():
+    start = time.perf_counter()
+    assert len(MLP(2, 100_000).layers) == 100_000
+    assert time.perf_counter() - start < 30
+
+
+def test_no_width():
+    with pytest.raises(ValueError, match="width and depth of 1 or more, got 0 and 3"):
+        MLP(0, 3)
