@@ -1,0 +1,13 @@
+"""Counting contexts: explicit graphs, recorded models, one rule an operator."""
+
+from reuseprior.contexts.array import CountArray as CountArray
+from reuseprior.contexts.counting import BatchNorm as BatchNorm
+from reuseprior.contexts.counting import ContextCounts as ContextCounts
+from reuseprior.contexts.counting import ParameterCount as ParameterCount
+from reuseprior.contexts.counting import count_contexts as count_contexts
+from reuseprior.contexts.errors import CountingError as CountingError
+from reuseprior.contexts.graph import Graph as Graph
+from reuseprior.contexts.graph import horizontal_unroll as horizontal_unroll
+from reuseprior.contexts.graph import uniform as uniform
+from reuseprior.contexts.rules import full_softmax as full_softmax
+from reuseprior.contexts.rules import rule as rule

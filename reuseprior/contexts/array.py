@@ -1,0 +1,244 @@
+"""Counts for every position of a tensor, with equal counts stored once.
+
+Most axes of a network's tensors carry equal counts (all channels of a layer feed the same
+operators), so a count array keeps such an axis at length one and remembers its true length.
+Counting a convolution then costs its spatial positions, not its multiply-adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+
+import numpy as np
+
+
+class CountArray:
+    """Counts of a tensor of the given shape; an axis of equal counts has length 1 in `values`.
+
+    >>> c = CountArray.full((64, 56, 56), 1.0)     # 200,704 positions, one stored number
+    >>> c.sum(1, 2).values.item()
+    3136.0
+
+    `values` is float64, or object for exact Python integers; every method serves both. The
+    arrays are treated as immutable: methods return new objects that may share memory.
+    """
+
+    __slots__ = ("shape", "values")
+
+    def __init__(self, values: np.ndarray, shape: Sequence[int]):
+        self.values = values
+        self.shape = tuple(shape)
+
+    @classmethod
+    def full(cls, shape: Sequence[int], value: float | int, dtype=np.float64) -> CountArray:
+        """The same count everywhere."""
+        return cls(np.full((1,) * len(shape), value, dtype), shape)
+
+    def __repr__(self) -> str:
+        return f"CountArray(shape={self.shape}, stored={self.values.shape})"
+
+    @property
+    def multiplicity(self) -> int:
+        """How many positions each stored number stands for."""
+        return prod(self.shape) // max(1, self.values.size)
+
+    def nonzero(self) -> int:
+        """Number of positions whose count is not zero."""
+        return int(np.count_nonzero(self.values)) * self.multiplicity
+
+    def __add__(self, other: CountArray) -> CountArray:
+        if self.shape != other.shape:
+            raise ValueError(f"cannot add counts of shapes {self.shape} and {other.shape}")
+        return CountArray(self.values + other.values, self.shape)
+
+    def __mul__(self, factor: int | float) -> CountArray:
+        return CountArray(self.values * factor, self.shape)
+
+    # Sums and broadcasting ---------------------------------------------------------------
+
+    def sum(self, *axes: int) -> CountArray:
+        """Sum over the axes, which stay as axes of length 1."""
+        values, shape = self.values, list(self.shape)
+        stored, equal = [], 1
+        for axis in {a % len(shape) for a in axes}:
+            if values.shape[axis] == 1:
+                equal *= shape[axis]
+            else:
+                stored.append(axis)
+            shape[axis] = 1
+        if stored:
+            values = values.sum(axis=tuple(stored), keepdims=True)
+        return CountArray(values * equal if equal != 1 else values, shape)
+
+    def broadcast_to(self, shape: Sequence[int]) -> CountArray:
+        """The same counts on a larger shape: new leading axes, and axes of length 1 widened."""
+        shape = tuple(shape)
+        lead = len(shape) - len(self.shape)
+        if lead < 0 or any(n not in (1, m) for n, m in zip(self.shape, shape[lead:], strict=True)):
+            raise ValueError(f"counts of shape {self.shape} do not broadcast to {shape}")
+        return CountArray(self.values.reshape((1,) * lead + self.values.shape), shape)
+
+    def unbroadcast(self, shape: Sequence[int]) -> CountArray:
+        """Adjoint of broadcasting a tensor of `shape` to this one's: sums what it met."""
+        lead = len(self.shape) - len(shape)
+        widened = [
+            i for i, n in enumerate(self.shape) if n != 1 and (i < lead or shape[i - lead] == 1)
+        ]
+        summed = self.sum(*widened) if widened else self
+        return CountArray(summed.values.reshape(summed.values.shape[lead:]), shape)
+
+    def expand(self, *axes: int) -> CountArray:
+        """Store the axes at their full length."""
+        stored = list(self.values.shape)
+        for axis in axes:
+            stored[axis] = self.shape[axis]
+        return CountArray(np.broadcast_to(self.values, stored), self.shape)
+
+    # Moving positions around -------------------------------------------------------------
+
+    def reshape(self, shape: Sequence[int]) -> CountArray:
+        """The counts in row-major order under another shape."""
+        stored, unequal = [], []
+        for old, new in _common_blocks(self.shape, shape):
+            is_equal = all(self.values.shape[a] == 1 for a in old)
+            if not is_equal:
+                unequal += old
+            stored += [1 if is_equal else shape[a] for a in new]
+        values = self.expand(*unequal).values if unequal else self.values
+        return CountArray(values.reshape(stored), shape)
+
+    def permute(self, dims: Sequence[int]) -> CountArray:
+        """Axis i of the result is axis dims[i] of this."""
+        return CountArray(self.values.transpose(dims), [self.shape[d] for d in dims])
+
+    def narrow(self, axis: int, start: int, length: int) -> CountArray:
+        """Positions start … start + length - 1 of an axis."""
+        shape = _replaced(self.shape, axis, length)
+        if self.values.shape[axis] == 1:
+            return CountArray(self.values, shape)
+        index = _along(len(shape), axis, slice(start, start + length))
+        return CountArray(self.values[index], shape)
+
+    def embed(self, axis: int, size: int, where: slice) -> CountArray:
+        """Zeros along an axis of length `size`, with this array's counts at `where`."""
+        if where.indices(size) == (0, size, 1):
+            return self
+        stored = _replaced(self.values.shape, axis, size)
+        values = np.zeros(stored, self.values.dtype)
+        values[_along(len(stored), axis, where)] = self.values
+        return CountArray(values, _replaced(self.shape, axis, size))
+
+    def gather(self, axis: int, positions: np.ndarray) -> CountArray:
+        """Entry j of the axis becomes this array's entry positions[j]."""
+        shape = _replaced(self.shape, axis, len(positions))
+        if self.values.shape[axis] == 1:
+            return CountArray(self.values, shape)
+        return CountArray(np.take(self.values, positions, axis=axis), shape)
+
+    def scatter_add(self, axis: int, positions: np.ndarray, size: int) -> CountArray:
+        """Adjoint of `gather`: entry j of the axis is added to entry positions[j] of the result."""
+        full = np.moveaxis(self.expand(axis).values, axis, 0)
+        values = np.zeros((size, *full.shape[1:]), full.dtype)
+        np.add.at(values, positions, full)
+        return CountArray(np.moveaxis(values, 0, axis), _replaced(self.shape, axis, size))
+
+    def windows_add(self, axis: int, size: int, taps: Taps) -> CountArray:
+        """Adjoint of a sliding window over an axis of length `size`: every tap is a source."""
+        shape = _replaced(self.shape, axis, size)
+        if taps.is_identity:
+            return CountArray(self.values, shape)
+        full = self.expand(axis).values
+        values = np.zeros(_replaced(full.shape, axis, size), full.dtype)
+        for source, result in taps:
+            values[_along(len(shape), axis, source)] += full[_along(len(shape), axis, result)]
+        return CountArray(values, shape)
+
+    def windows_sum(self, axis: int, taps: Taps) -> CountArray:
+        """For each tap of a sliding window, the sum over the positions where it is in range."""
+        shape = _replaced(self.shape, axis, len(taps))
+        if self.values.shape[axis] == 1:
+            lengths = np.array([_length(result) for _, result in taps], self.values.dtype)
+            column = lengths.reshape(_replaced((1,) * len(shape), axis, -1))
+            return CountArray(self.values * column, shape)
+        sums = [
+            self.values[_along(len(shape), axis, result)].sum(axis=axis, keepdims=True)
+            for _, result in taps
+        ]
+        return CountArray(np.concatenate(sums, axis=axis), shape)
+
+
+class Taps(tuple):
+    """The taps of a window along one axis: for each, (slice of sources, slice of results).
+
+    A tap meets result position r at source position r·stride + tap·dilation - padding; both
+    slices hold only positions in range, so a tap that always falls on padding has empty ones.
+    """
+
+    is_identity: bool
+
+    @classmethod
+    def of(
+        cls, size: int, results: int, kernel: int, stride: int, padding: int, dilation: int
+    ) -> Taps:
+        """Taps of a window over `size` source positions that makes `results` positions.
+
+        >>> Taps.of(4, 4, 3, 1, 1, 1)[0]                # the left tap misses the first result
+        (slice(0, 3, 1), slice(1, 4, None))
+        """
+        pairs = []
+        for tap in range(kernel):
+            offset = tap * dilation - padding
+            first = max(0, -(offset // stride))
+            last = min(results - 1, (size - 1 - offset) // stride)
+            start = first * stride + offset
+            stop = start + (last - first) * stride + 1
+            in_range = last >= first
+            pairs.append(
+                (slice(start, stop, stride), slice(first, last + 1))
+                if in_range
+                else (slice(0, 0, 1), slice(0, 0))
+            )
+        taps = cls(pairs)
+        taps.is_identity = kernel == 1 and stride == 1 and padding == 0 and size == results
+        return taps
+
+    def swapped(self) -> Taps:
+        """The same meetings seen from the other side, for transposed convolution."""
+        taps = Taps((result, source) for source, result in self)
+        taps.is_identity = self.is_identity
+        return taps
+
+
+def _length(s: slice) -> int:
+    return max(0, -(-(s.stop - s.start) // (s.step or 1)))
+
+
+def _along(ndim: int, axis: int, where: slice) -> tuple[slice, ...]:
+    return (slice(None),) * (axis % ndim) + (where,)
+
+
+def _replaced(shape: Sequence[int], axis: int, size: int) -> tuple[int, ...]:
+    shape = list(shape)
+    shape[axis] = size
+    return tuple(shape)
+
+
+def _common_blocks(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[list[int], list[int]]]:
+    """Pairs of runs of axes of two shapes that hold the same positions."""
+    i = j = 0
+    while i < len(old) or j < len(new):
+        left, right = [], []
+        a = b = 1
+        if i < len(old):
+            left, a, i = [i], old[i], i + 1
+        if j < len(new):
+            right, b, j = [j], new[j], j + 1
+        while a != b:
+            if a < b:
+                left.append(i)
+                a, i = a * old[i], i + 1
+            else:
+                right.append(j)
+                b, j = b * new[j], j + 1
+        yield left, right

@@ -1,0 +1,409 @@
+"""Count the contexts of a model's parameters: walk its record backwards, one rule an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from reuseprior.contexts.array import CountArray
+from reuseprior.contexts.errors import CountingError
+from reuseprior.contexts.recorder import Node, Operator, Recording, record
+from reuseprior.contexts.rules import RULES, Rule
+from reuseprior.contexts.scaling import ExactSum, ScaledSum
+from reuseprior.quantities import Quantities, derive
+
+BatchNorm = Literal["learnable", "all"]
+STATISTICS = ("running_mean", "running_var")
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Contexts of one parameter tensor: the number of paths from its uses to the outputs.
+
+    `log2_counts` has the tensor's number of axes, with length 1 where all counts along an axis
+    are equal; -inf marks an entry that no output depends on. `counts` holds the same as Python
+    integers when counting was exact. `uses` lists the modules that use the tensor.
+    """
+
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    log2_counts: np.ndarray
+    weight_nodes: int
+    uses: tuple[str, ...]
+    counts: np.ndarray | None = None
+
+    @property
+    def name(self) -> str:
+        """The first of its names."""
+        return self.names[0]
+
+    @property
+    def multiplicity(self) -> int:
+        """How many entries each stored count stands for."""
+        return prod(self.shape) // max(1, self.log2_counts.size)
+
+    @property
+    def parameters(self) -> int:
+        """Entries with at least one context."""
+        return int(np.isfinite(self.log2_counts).sum()) * self.multiplicity
+
+    @property
+    def left_out(self) -> int:
+        """Entries that no output depends on."""
+        return prod(self.shape) - self.parameters
+
+
+@dataclass(frozen=True)
+class ContextCounts:
+    """The contexts of every parameter of a model, and the sizes that the quantities need.
+
+    Displays as a table in a notebook; `quantities()` derives the thesis's quantities.
+    """
+
+    parameter_counts: tuple[ParameterCount, ...]
+    left_out: tuple[tuple[str, int, str], ...]
+    """(name, entries, reason) for what no output depends on."""
+    input_nodes: int
+    output_nodes: int
+
+    @property
+    def parameters(self) -> int:
+        """N_G: parameters with at least one context."""
+        return sum(p.parameters for p in self.parameter_counts)
+
+    @property
+    def weight_nodes(self) -> int:
+        """W_G: every weight once for each layer that uses it."""
+        return sum(p.weight_nodes for p in self.parameter_counts)
+
+    @cached_property
+    def log2_counts(self) -> np.ndarray:
+        """Log2 of the counts, each stored once; `multiplicities` says for how many entries."""
+        return np.concatenate(
+            [p.log2_counts[np.isfinite(p.log2_counts)] for p in self.parameter_counts]
+        )
+
+    @cached_property
+    def multiplicities(self) -> np.ndarray:
+        """For each of `log2_counts`, the number of parameters with that count."""
+        return np.concatenate(
+            [
+                np.full(int(np.isfinite(p.log2_counts).sum()), p.multiplicity)
+                for p in self.parameter_counts
+            ]
+        )
+
+    def learnable(self) -> ContextCounts:
+        """The same counts without running statistics, as `batch_norm="learnable"` gives them."""
+
+        def is_learnable(name: str) -> bool:
+            return name.rpartition(".")[2] not in STATISTICS
+
+        return replace(
+            self,
+            parameter_counts=tuple(p for p in self.parameter_counts if is_learnable(p.name)),
+            left_out=tuple(row for row in self.left_out if is_learnable(row[0])),
+        )
+
+    def quantities(self) -> Quantities:
+        """Expected spread, entropy, total surprisal and the performance estimates."""
+        return derive(
+            self.log2_counts,
+            self.multiplicities,
+            input_nodes=self.input_nodes,
+            output_nodes=self.output_nodes,
+            weight_nodes=self.weight_nodes,
+        )
+
+    def table(self):
+        """A pandas DataFrame, one row a parameter tensor."""
+        import pandas as pd
+
+        rows = []
+        for p in self.parameter_counts:
+            finite = p.log2_counts[np.isfinite(p.log2_counts)]
+            rows.append(
+                {
+                    "parameter": " = ".join(p.names),
+                    "shape": "×".join(map(str, p.shape)),
+                    "parameters": p.parameters,
+                    "weight nodes": p.weight_nodes,
+                    "least log2 count": float(finite.min()),
+                    "greatest log2 count": float(finite.max()),
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def _repr_html_(self) -> str:
+        note = "".join(f"<p>Left out: {n} of {name} ({why})</p>" for name, n, why in self.left_out)
+        return self.table().to_html(index=False, float_format="%.3f") + note
+
+    def __str__(self) -> str:
+        lines = [self.table().to_string(index=False, float_format="%.3f")]
+        lines += [f"left out: {n} of {name} ({why})" for name, n, why in self.left_out]
+        return "\n".join(lines)
+
+
+def count_contexts(
+    model: nn.Module,
+    inputs: Sequence[int] | torch.Tensor | Sequence[torch.Tensor],
+    *,
+    batch_norm: BatchNorm = "learnable",
+    output: str | int | Callable[[Any], Any] | None = None,
+    exact: bool = False,
+    rules: Mapping[Callable, Rule] | None = None,
+) -> ContextCounts:
+    """Count the contexts (thesis, definition 1) of every parameter of a model.
+
+    >>> counts = count_contexts(torchvision.models.resnet18(), (1, 3, 224, 224))
+    >>> counts.quantities().P_G
+
+    The model runs once, in evaluation mode and without data, and is left as it was.
+
+    Args:
+        inputs: the input's shape with a batch of one, e.g. `(1, 3, 224, 224)`, or an example
+            tensor (for token ids, whose values choose rows of a table), or several of them.
+        batch_norm: "learnable" counts scale and shift; "all" also counts the two running
+            statistics, as the thesis's tables do.
+        output: which part of a dict or tuple of outputs to count (key, position or function);
+            by default every tensor in it is an output.
+        exact: count in Python integers instead of scaled floats (small models).
+        rules: counting rules to use instead of the registered ones, by operator.
+
+    Raises:
+        CountingError: if the model cannot run or be counted; the message says why.
+    """
+    recording, outputs = record_model(model, inputs, output=output)
+    return count_recording(
+        recording, outputs, named_tensors(model, batch_norm), exact=exact, rules=rules
+    )
+
+
+def record_model(model, inputs, *, output=None) -> tuple[Recording, list[Node]]:
+    """The record of one forward pass and its output nodes; `count_recording` counts it."""
+    _check_model(model)
+    everything = [t for _, t in named_tensors(model, "all")]
+    recording, result = record(model, _examples(inputs), everything)
+    outputs = list({id(n): n for n in _tensors_in(_chosen(result, output))}.values())
+    if not outputs:
+        raise CountingError(
+            "The model returns no tensor to count contexts to; return its outputs, or choose "
+            "them with output=."
+        )
+    return recording, outputs
+
+
+def count_recording(
+    recording: Recording,
+    outputs: list[Node],
+    tensors: Iterable[tuple[tuple[str, ...], torch.Tensor]],
+    *,
+    exact: bool = False,
+    rules: Mapping[Callable, Rule] | None = None,
+) -> ContextCounts:
+    """Walk a record backwards and collect the counts of the named tensors."""
+    table = {**RULES, **_per_overload(rules or {})}
+    counts, uses = _walk(recording, outputs, table, ExactSum if exact else ScaledSum)
+    found, left_out = [], []
+    for names, tensor in tensors:
+        node = recording.node_of(tensor)
+        total = counts.get(node) if node is not None else None
+        size = tensor.numel()
+        if total is None:
+            why = "no operator uses it" if node is None else "no output depends on it"
+            left_out.append((names[0], size, why))
+            continue
+        log2_counts, integers = total.log2()
+        used = uses.get(node, [])
+        count = ParameterCount(
+            names,
+            tuple(tensor.shape),
+            log2_counts,
+            sum(n for _, n in used),
+            tuple(where for where, _ in used),
+            integers,
+        )
+        if count.left_out:
+            why = "never meets an output: always on padding, sliced away or overwritten"
+            left_out.append((count.name, count.left_out, why))
+        if count.parameters:
+            found.append(count)
+    if not found:
+        raise CountingError(
+            "No parameter of the model has a context: it has no parameters, or its outputs "
+            "depend on none of them."
+        )
+    return ContextCounts(
+        tuple(found),
+        tuple(left_out),
+        input_nodes=sum(prod(n.shape) for n in recording.inputs),
+        output_nodes=sum(prod(n.shape) for n in outputs),
+    )
+
+
+def named_tensors(
+    model: nn.Module, batch_norm: BatchNorm
+) -> list[tuple[tuple[str, ...], torch.Tensor]]:
+    """Every parameter once, with all its names; with "all", running statistics too."""
+    if batch_norm not in ("learnable", "all"):
+        raise CountingError(
+            f"batch_norm={batch_norm!r} is not a convention: choose 'learnable' (scale and "
+            "shift) or 'all' (running mean and variance too)."
+        )
+    names: dict[int, list[str]] = {}
+    tensors: dict[int, torch.Tensor] = {}
+    found = list(model.named_parameters(remove_duplicate=False))
+    if batch_norm == "all":
+        found += [
+            (name, buffer)
+            for name, buffer in model.named_buffers(remove_duplicate=False)
+            if name.rpartition(".")[2] in STATISTICS
+        ]
+    for name, tensor in found:
+        names.setdefault(id(tensor), []).append(name)
+        tensors[id(tensor)] = tensor
+    return [(tuple(names[key]), tensors[key]) for key in names]
+
+
+def _walk(recording: Recording, outputs: list[Node], table, accumulator):
+    """Counts of every node that depends on a parameter, and the uses of each parameter."""
+    counts: dict[Node, Any] = {}
+    uses: dict[Node, list[tuple[str, int]]] = {}
+    for node in outputs:
+        one = CountArray.full(node.shape, 1, accumulator.dtype)
+        counts.setdefault(node, accumulator()).add(one)
+    for operator in reversed(recording.operators):
+        for index, result in enumerate(operator.results):
+            total = counts.pop(result, None)
+            if total is None or not result.has_parameters:
+                continue
+            function = _rule_for(operator, index, table)
+            met: dict[Node, np.ndarray] = {}
+            for count, exponent in total.terms():
+                for node, given in _apply(function, operator, index, count):
+                    if not node.has_parameters:
+                        continue
+                    if given.shape != node.shape:
+                        given = given.broadcast_to(node.shape)
+                    counts.setdefault(node, accumulator()).add(given, exponent)
+                    if node.is_view_of_parameter:
+                        met[node] = met.get(node, False) | (given.values != 0)
+            for node, entries in met.items():
+                if result.is_view_of_parameter:  # no use yet, only another view
+                    found = uses.pop(result, [])
+                else:
+                    stands_for = prod(node.shape) // max(1, entries.size)
+                    found = [(operator.where, int(np.count_nonzero(entries)) * stands_for)]
+                uses.setdefault(node, []).extend(found)
+    return counts, uses
+
+
+def _rule_for(operator: Operator, index: int, table) -> Rule:
+    function = table.get(operator.function)
+    place = operator.where or "the model's own forward"
+    if function is None:
+        raise CountingError(
+            f"Operator {operator.function} (in {place}) has no counting rule: register one with "
+            "@reuseprior.contexts.rule, or pass it as count_contexts(..., rules={...})."
+        )
+    if index and not getattr(function, "every_result", False):
+        raise CountingError(
+            f"Result {index} of operator {operator.function} (in {place}) leads to an output, "
+            "but its counting rule covers the first result only: register a rule with "
+            "every_result=True."
+        )
+    return function
+
+
+def _apply(function: Rule, operator: Operator, index: int, count: CountArray) -> Iterator:
+    which = (index,) if getattr(function, "every_result", False) else ()
+    try:
+        yield from function(count, *which, *operator.args, **operator.kwargs)
+    except CountingError as error:
+        place = operator.where or "the model's own forward"
+        raise CountingError(f"{operator.function} in {place} cannot be counted: {error}") from error
+
+
+def _per_overload(rules: Mapping[Callable, Rule]) -> dict[Callable, Rule]:
+    table = {}
+    for operator, function in rules.items():
+        if isinstance(operator, torch._ops.OpOverloadPacket):
+            table |= {getattr(operator, name): function for name in operator.overloads()}
+        else:
+            table[operator] = function
+    return table
+
+
+# What the user hands in ------------------------------------------------------------------------
+
+
+def _check_model(model) -> None:
+    if not isinstance(model, nn.Module):
+        raise CountingError(
+            f"Cannot count contexts of a {type(model).__name__}: pass a torch.nn.Module, or use "
+            "Graph.contexts() for an explicit graph."
+        )
+    if next(model.parameters(), None) is None:
+        raise CountingError(
+            f"The model {type(model).__name__} has no parameters, so nothing has contexts."
+        )
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise CountingError(
+                f"Parameter {name} has no shape yet (a lazy module): run the model once first."
+            )
+
+
+def _examples(inputs) -> tuple[torch.Tensor, ...]:
+    """Tensors to run the model on, from a shape, a tensor, or several of either."""
+    if isinstance(inputs, torch.Tensor):
+        inputs = (inputs,)
+    elif all(isinstance(n, int) for n in inputs):
+        inputs = (inputs,)
+    examples = []
+    for given in inputs:
+        if not isinstance(given, torch.Tensor):
+            if not given or any(not isinstance(n, int) or n < 1 for n in given):
+                raise CountingError(
+                    f"Input shape {given!r} is not a tuple of positive integers: pass one such "
+                    "as (1, 3, 224, 224)."
+                )
+            given = torch.empty(tuple(given), device="meta")
+        if given.ndim == 0 or given.shape[0] != 1:
+            first = given.shape[0] if given.ndim else "none"
+            raise CountingError(
+                f"Contexts are counted for one sample, but the input's batch is {first} (shape "
+                f"{tuple(given.shape)}): pass a batch of 1 in front, such as (1, 3, 224, 224)."
+            )
+        examples.append(given)
+    return tuple(examples)
+
+
+def _chosen(result, output):
+    if output is None:
+        return result
+    if callable(output):
+        return output(result)
+    try:
+        return result[output]
+    except (KeyError, IndexError, TypeError) as error:
+        offered = list(result) if isinstance(result, dict) else f"{len(list(result))} tensors"
+        raise CountingError(
+            f"The model's output has no part {output!r}; it offers {offered}."
+        ) from error
+
+
+def _tensors_in(result) -> Iterator[Node]:
+    if isinstance(result, Node):
+        yield result
+    elif isinstance(result, dict):
+        yield from (n for v in result.values() for n in _tensors_in(v))
+    elif isinstance(result, (tuple, list)):
+        yield from (n for v in result for n in _tensors_in(v))

@@ -1,0 +1,177 @@
+"""Fast counts equal brute force on the unrolled graph, in exact integers."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from naive import Add, Concatenate, Gate, Writer
+from torch import nn
+
+from reuseprior.contexts import CountingError, Graph, count_contexts, horizontal_unroll, uniform
+
+UNROLLED_AT_MOST = 20_000
+
+
+@st.composite
+def graphs(draw) -> Graph:
+    """Random DAGs: several edges between two nodes, shared parameters, biases, dead ends."""
+    inputs = [f"i{k}" for k in range(draw(st.integers(1, 3)))]
+    parameters = [f"w{k}" for k in range(draw(st.integers(1, 8)))]
+    nodes = {}
+    for k in range(draw(st.integers(1, 9))):
+        sources = st.sampled_from([*inputs, *nodes, None])
+        use = st.tuples(sources, st.one_of(st.none(), st.sampled_from(parameters)))
+        nodes[f"n{k}"] = tuple(draw(st.lists(use, min_size=1, max_size=4)))
+    outputs = draw(st.lists(st.sampled_from(list(nodes)), unique=True, max_size=3))
+    return Graph(nodes, tuple(outputs))
+
+
+@settings(max_examples=600, deadline=None, derandomize=True)
+@given(graphs())
+def test_graph_counts_equal_unrolled_repetitions(graph):
+    assume(sum(graph.paths().values()) <= UNROLLED_AT_MOST)
+    unrolled = horizontal_unroll(graph)
+    assert graph.contexts() == unrolled.repetitions()
+    readers = [s for uses in unrolled.nodes.values() for s, _ in uses if s is not None]
+    assert len(readers) == len(set(readers)), "a node of the unrolled graph has two readers"
+    assert set(uniform(graph).contexts().values()) <= {1}
+
+
+@st.composite
+def layers(draw, channels: int, size: int, depth: int = 0) -> tuple[nn.Module, int, int]:
+    """One random layer on (channels, size, size); returns it with what it makes."""
+    kinds = ["conv", "same", "norm", "pool", "relu", "gate", "adaptive", "transposed"]
+    kind = draw(st.sampled_from(kinds + (["add", "concatenate"] * 2 if depth == 0 else [])))
+    if kind in ("add", "concatenate"):
+        body, made = draw(keeping_size(channels, size))
+        if kind == "add" and made == channels:
+            return Add(body), channels, size
+        return Concatenate(body), channels + made, size
+    if kind == "conv":
+        groups = draw(st.sampled_from([g for g in (1, 2, 3) if channels % g == 0]))
+        out = groups * draw(st.integers(1, 2))
+        kernel, padding = draw(st.integers(1, 3)), draw(st.integers(0, 2))
+        dilation, stride = draw(st.integers(1, 2)), draw(st.integers(1, 2))
+        made = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        assume(0 < made <= 6)
+        layer = nn.Conv2d(
+            channels, out, kernel, stride, padding, dilation, groups, bias=draw(st.booleans())
+        )
+        return layer, out, made
+    if kind == "same":
+        out, kernel = draw(st.integers(1, 3)), (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+        return nn.Conv2d(channels, out, kernel, padding="same", bias=False), out, size
+    if kind == "transposed":
+        groups = draw(st.sampled_from([g for g in (1, 2) if channels % g == 0]))
+        out = groups * draw(st.integers(1, 2))
+        kernel, stride, padding = draw(st.integers(1, 3)), draw(st.integers(1, 2)), 0
+        made = (size - 1) * stride + kernel
+        assume(made <= 6)
+        layer = nn.ConvTranspose2d(
+            channels, out, kernel, stride, padding, groups=groups, bias=draw(st.booleans())
+        )
+        return layer, out, made
+    if kind == "pool":
+        kernel, stride = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+        padding = draw(st.integers(0, kernel // 2))
+        made = (size + 2 * padding - kernel) // stride + 1
+        assume(made > 0)
+        pool = draw(st.sampled_from([nn.MaxPool2d, nn.AvgPool2d]))
+        return pool(kernel, stride, padding), channels, made
+    if kind == "adaptive":
+        made = draw(st.integers(1, size))
+        return nn.AdaptiveAvgPool2d(made), channels, made
+    plain = {"norm": nn.BatchNorm2d(channels), "relu": nn.ReLU(inplace=True), "gate": Gate()}
+    return plain[kind], channels, size
+
+
+@st.composite
+def keeping_size(draw, channels: int, size: int) -> tuple[nn.Module, int]:
+    """A branch that keeps the size: a convolution and sometimes a normalisation."""
+    kernel = draw(st.sampled_from([1, 3]))
+    out = draw(st.sampled_from([channels, 1]))
+    body = [nn.Conv2d(channels, out, kernel, padding=kernel // 2, bias=draw(st.booleans()))]
+    if draw(st.booleans()):
+        body.append(nn.BatchNorm2d(out))
+    return nn.Sequential(*body), out
+
+
+@st.composite
+def networks(draw) -> tuple[nn.Module, tuple[int, ...]]:
+    """Random small CNNs and MLPs, with layers used twice and weights tied."""
+    if draw(st.integers(0, 4)) == 0:
+        return draw(perceptrons())
+    shape = (draw(st.integers(1, 3)), *[draw(st.integers(2, 4))] * 2)
+    parts, channels, size = [], shape[0], shape[1]
+    for _ in range(draw(st.integers(1, 3))):
+        layer, channels, size = draw(layers(channels, size))
+        parts.append(layer)
+    if draw(st.booleans()):  # a module called twice, and a second one with the same weight
+        twice = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        tied = nn.Conv2d(channels, channels, 3, padding=1, stride=2, bias=False)
+        tied.weight = twice.weight
+        parts += draw(st.sampled_from([[twice, nn.ReLU(), twice], [twice, tied], [tied]]))
+        size = -(-size // 2) if tied in parts else size
+    if draw(st.booleans()):
+        parts += [nn.Flatten(), nn.Linear(channels * size**2, draw(st.integers(1, 3)))]
+    return nn.Sequential(*parts), shape
+
+
+@st.composite
+def perceptrons(draw) -> tuple[nn.Module, tuple[int, ...]]:
+    widths = draw(st.lists(st.integers(1, 4), min_size=2, max_size=5))
+    parts = []
+    for a, b in pairwise(widths):
+        parts += [nn.Linear(a, b, bias=draw(st.booleans())), nn.ReLU()]
+        if a == b and draw(st.booleans()):
+            parts.append(parts[-2])
+    return nn.Sequential(*parts), (widths[0],)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@settings(
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+)
+@given(networks())
+def test_model_counts_equal_unrolled_repetitions(network):
+    model, shape = network
+    assume(any(True for _ in model.parameters()))
+    graph = Writer(model).graph(model, shape)
+    assume(sum(graph.paths().values()) <= UNROLLED_AT_MOST)
+    brute_force = horizontal_unroll(graph).repetitions()
+    assert graph.contexts() == brute_force
+    if not brute_force:
+        with pytest.raises(CountingError, match="No parameter of the model has a context"):
+            count_contexts(model, (1, *shape), exact=True)
+        return
+
+    exact = count_contexts(model, (1, *shape), exact=True)
+    found = {}
+    for p in exact.parameter_counts:
+        for at, n in np.ndenumerate(np.broadcast_to(p.counts, p.shape)):
+            if n:
+                found[f"{p.name}{list(at)}"] = n
+    assert found == brute_force
+
+    scaled = count_contexts(model, (1, *shape))
+    for a, b in zip(exact.parameter_counts, scaled.parameter_counts, strict=True):
+        np.testing.assert_allclose(*np.broadcast_arrays(a.log2_counts, b.log2_counts), 0, 1e-12)
+    q = scaled.quantities()
+    assert abs(q.entropy + q.expected_spread - q.log2_contexts) < 1e-9
+    assert q.parameters == len(brute_force)
+    assert q.input_nodes == int(np.prod(shape)) and q.output_nodes == len(graph.outputs)
+
+
+def test_the_oracle_itself():
+    """A 2×2 image, one 3×3 kernel, padding 1: the corner taps meet one position, others more."""
+    model = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, bias=False))
+    graph = Writer(model).graph(model, (1, 2, 2))
+    counts = np.array(list(graph.contexts().values()))
+    assert sorted(counts.tolist()) == [1, 1, 1, 1, 2, 2, 2, 2, 4]
+    assert torch.Size(model[0].weight.shape).numel() == 9
