@@ -43,15 +43,21 @@ class Entry:
     source: str  # thesis or paper
     where: str
     printed: str
-    computed: float | int | str | None
+    computed: float | int | None
     verdict: Verdict
     note: str = ""
 
+    @property
+    def computed_text(self) -> str:
+        """The computed value to be read: floats with four decimals, integers with commas."""
+        if self.computed is None:
+            return "–"
+        return f"{self.computed:,.4f}" if isinstance(self.computed, float) else f"{self.computed:,}"
+
     def __str__(self) -> str:
-        computed = f"{self.computed:.6g}" if isinstance(self.computed, float) else self.computed
         note = f" ({self.note})" if self.note else ""
         mark = VERDICTS[self.verdict]
-        return f"{mark} {self.id}: printed {self.printed}, computed {computed}{note}"
+        return f"{mark} {self.id}: printed {self.printed}, computed {self.computed_text}{note}"
 
 
 @dataclass(frozen=True)
@@ -169,8 +175,16 @@ def _ledger():
 
 
 def table(entries: Iterable[Entry]) -> pd.DataFrame:
-    """The entries as a DataFrame."""
-    return pd.DataFrame([asdict(e) for e in entries], columns=COLUMNS)
+    """The entries as a DataFrame, computed values as they are."""
+    return pd.DataFrame([asdict(e) for e in entries], columns=COLUMNS, dtype=object)
+
+
+def listing(entries: Iterable[Entry], *verdicts: Verdict) -> pd.DataFrame:
+    """The entries with the given verdicts (all by default) to be read: printed beside computed."""
+    shown = [e for e in entries if not verdicts or e.verdict in verdicts]
+    rows = table(shown).set_index("id")
+    computed = [e.computed_text for e in shown]
+    return rows.assign(computed=computed).drop(columns="source")
 
 
 def summary(entries: Iterable[Entry]) -> pd.DataFrame:

@@ -83,6 +83,9 @@ class Quantities:
     def _repr_html_(self) -> str:
         return self.table().to_html(index=False)
 
+    def _repr_pretty_(self, printer, cycle: bool) -> None:
+        printer.text(str(self))
+
     def __str__(self) -> str:
         return self.table().to_string(index=False)
 

@@ -145,6 +145,9 @@ class ContextCounts:
         note = "".join(f"<p>Left out: {n} of {name} ({why})</p>" for name, n, why in self.left_out)
         return self.table().to_html(index=False, float_format="%.3f") + note
 
+    def _repr_pretty_(self, printer, cycle: bool) -> None:
+        printer.text(str(self))
+
     def __str__(self) -> str:
         lines = [self.table().to_string(index=False, float_format="%.3f")]
         lines += [f"left out: {n} of {name} ({why})" for name, n, why in self.left_out]

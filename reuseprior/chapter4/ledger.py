@@ -1,153 +1,24 @@
-"""Chapter 4's graphs and tables: what each printed cell means, computed from the real models."""
+"""Every printed number of chapter 4 and appendix A, with the value computed for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache, partial
-
-from torch import nn
+from functools import partial
 
 from reuseprior import published, sharing
 from reuseprior.audit import Entry, Reading, entry, judge_in_row, judged
-from reuseprior.contexts import (
-    BatchNorm,
-    ContextCounts,
-    Graph,
-    count_contexts,
-    horizontal_unroll,
-    uniform,
+from reuseprior.chapter4.graphs import FIGURE_4_2A, FIGURE_4_2B, FIGURE_4_3A
+from reuseprior.chapter4.readings import (
+    OTHER_SIZES,
+    QUANTITIES,
+    base_name,
+    quantities,
+    readings,
+    row_reading,
 )
-from reuseprior.models import catalog, efficientnet_v2, resnet50_v1, without_weights
-from reuseprior.published import Printed
-from reuseprior.quantities import Quantities, derive
-
-# Conventions that the text leaves unsaid, as the ledger names them.
-STATISTICS = "running statistics counted"
-BY_CHANNELS = "scopes by channels alone (thesis_tables)"
-CONV_BIAS = "convolutions with bias, as in Keras's ResNet-50"
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Pixels a side at which contexts were counted, and at which N_I was taken."""
-
-    counted: int
-    inputs: int
-
-
-# Rows of Table 4.4 whose numbers do not belong to the printed image size.
-OTHER_SIZES = {"ResNet-50": Sizes(384, 384), "V2-M": Sizes(240, 480), "V2-L": Sizes(240, 480)}
-
-
-# Graphs of the figures ------------------------------------------------------------------------
-# The figures are drawings without text; these are the smallest graphs that captions, section 4.1
-# and appendix A.3 describe.
-
-FIGURE_4_1 = Graph(
-    {
-        "f1": [("i1", "w1"), ("i2", "w2")],
-        "f2": [("f1", "w3")],
-        "f3": [("f1", "w4")],
-        "O1": [("f2", "w5")],
-        "O2": [("f3", "w6")],
-    }
-)
-FIGURE_4_2A = Graph({"f1": [("i1", "w1")], "O1": [("f1", "w2")], "O2": [("i1", "w3")]})
-FIGURE_4_2B = Graph({"f1": [("i1", "w1")], "O1": [("f1", "w2")], "O2": [("f1", "w3")]})
-FIGURE_4_3A = Graph(
-    {
-        "f1": [("i1", "w1"), ("i2", "w2")],
-        "f2": [("i1", "w3"), ("i2", "w4")],
-        "f3": [("f1", "w5"), ("f2", "w6")],
-        "f4": [("f1", "w7"), ("f2", "w8")],
-        "O1": ["f3", "f4"],
-    }
-)
-
-
-# Counts of the tables' models -------------------------------------------------------------------
-
-
-def counts(label: str, size: int, classes: int = 1000) -> ContextCounts:
-    """Counts of a row's model without sharing, running statistics included."""
-    return _counts(_base(label), size, classes)
-
-
-@lru_cache(maxsize=32)
-def _counts(base: str, size: int, classes: int) -> ContextCounts:
-    return count_contexts(_model(base, classes), (1, 3, size, size), batch_norm="all")
-
-
-def model(label: str, classes: int = 1000) -> nn.Module:
-    """The model of a table's row, unshared and without storage for its weights."""
-    return _model(_base(label), classes)
-
-
-_WITH_BIAS = "ResNet-50 with bias"
-
-
-def _base(label: str) -> str:
-    return label.removesuffix("-shared").removesuffix("-original")
-
-
-@lru_cache(maxsize=32)
-def _model(base: str, classes: int) -> nn.Module:
-    if base == _WITH_BIAS:
-        with without_weights():
-            return resnet50_v1(conv_bias=True)
-    if classes == 1000:
-        return catalog.build(base)
-    with without_weights():
-        return efficientnet_v2(base.removeprefix("V2-").lower(), num_classes=classes)
-
-
-@lru_cache(maxsize=128)
-def quantities(
-    label: str,
-    size: int,
-    batch_norm: BatchNorm = "all",
-    policy: sharing.Policy | None = None,
-    *,
-    inputs: int | None = None,
-    classes: int = 1000,
-) -> Quantities:
-    """Quantities of a row's model under a convention; `inputs` takes N_I at another size."""
-    found = counts(label, size, classes)
-    if batch_norm == "learnable":
-        found = found.learnable()
-    if policy is not None:
-        found = sharing.merge(found, model(label, classes), policy)
-    return derive(
-        found.log2_counts,
-        found.multiplicities,
-        input_nodes=3 * (inputs or size) ** 2,
-        output_nodes=found.output_nodes,
-        weight_nodes=found.weight_nodes,
-    )
-
-
-def readings(label: str, size: int, classes: int = 1000) -> list[tuple[str, Quantities]]:
-    """The readings of a row, (convention, quantities): first the text's, last the table's own."""
-    shared = label.endswith("-shared")
-    policy = sharing.all_but_bn if shared else None
-    of = partial(quantities, label, classes=classes)
-    found = [("", of(size, "learnable", policy)), (STATISTICS, of(size, "all", policy))]
-    if shared:
-        found.append((f"{STATISTICS}; {BY_CHANNELS}", of(size, "all", sharing.thesis_tables)))
-    if label in OTHER_SIZES:
-        other = OTHER_SIZES[label]
-        sizes = f"counted at {other.counted} px"
-        if other.counted != other.inputs:
-            sizes += f" with N_I at {other.inputs} px"
-        for batch_norm, convention in [("learnable", sizes), ("all", f"{sizes}; {STATISTICS}")]:
-            found.append((convention, of(other.counted, batch_norm, policy, inputs=other.inputs)))
-        if label == "ResNet-50":
-            found.append((f"{convention}; {CONV_BIAS}", quantities(_WITH_BIAS, other.counted)))
-    return found
-
-
-# Entries of the ledger ----------------------------------------------------------------------------
+from reuseprior.contexts import horizontal_unroll, uniform
+from reuseprior.models import catalog
+from reuseprior.quantities import Quantities
 
 
 def entries() -> Iterator[Entry]:
@@ -209,7 +80,7 @@ def trained_models() -> Iterator[Entry]:
     """Table 4.2: parameters are counted; scores and FLOPs wait for the training chapter."""
     classes = {"CIFAR-10": 10, "CIFAR-100": 100, "ImageNet-1K": 1000}
     for _, row in published.load("table-4-2").iterrows():
-        size = catalog.image_size(_base(row.model))
+        size = catalog.image_size(base_name(row.model))
         found = readings(row.model, size, classes[row.dataset])
         yield judged(row, "params", [Reading(q.parameters, c) for c, q in found])
         yield entry(row, "score", None, "not yet", "top-1 accuracy of a training run")
@@ -219,24 +90,14 @@ def trained_models() -> Iterator[Entry]:
 
 
 def _setting(row, column: str, in_text: int) -> Entry:
-    """A training setting, compared with what section 4.5.4 says of the same runs."""
+    """A setting of a training run, which must be what section 4.5.4 says of the same runs."""
     if int(row[column]) == in_text:
-        return entry(row, column, in_text, "reproduced", "as §4.5.4 says")
+        return entry(row, column, None, "not yet", "setting of a training run, as §4.5.4 says")
     return entry(row, column, in_text, "erratum", f"§4.5.4 says {in_text} for all these runs")
 
 
 # Tan and Le's own V2-S accuracy, from footnote 6 of the thesis and from the paper's Table 4.
 _COPIED_SCORE = "Table 4.3's score; footnote 6 and the paper's Table 4 give 83.6 for this row"
-
-
-QUANTITIES = {
-    "P_G": lambda q: q.P_G,
-    "P_G_spread": lambda q: q.P_G_spread,
-    "expected_spread": lambda q: q.expected_spread,
-    "entropy": lambda q: q.entropy,
-    "params": lambda q: q.parameters,
-}
-"""The columns of Tables 4.3 and 4.4 that are computed, each from a row's quantities."""
 
 
 def ranked_models(name: str) -> Iterator[Entry]:
@@ -254,19 +115,6 @@ def ranked_models(name: str) -> Iterator[Entry]:
             yield entry(row, "score", 83.6, "erratum", _COPIED_SCORE)
         else:
             yield entry(row, "score", None, "not yet", "top-1 accuracy of a training run")
-
-
-def row_reading(row) -> tuple[str, Quantities]:
-    """The reading that explains most of a row's printed digits; among equals the table's own."""
-
-    def digits(reading: tuple[str, Quantities]) -> int:
-        return sum(
-            sum(c.isdigit() for c in row[column])
-            for column, value in QUANTITIES.items()
-            if Printed.parse(row[column]).matches(value(reading[1])) is not None
-        )
-
-    return max(reversed(readings(row.model, int(row.image_size))), key=digits)
 
 
 def _image_size(row, q: Quantities) -> Entry:

@@ -1,0 +1,28 @@
+"""The example graphs of figures 4.1 to 4.3.
+
+The figures are drawings without text; these are the smallest graphs that captions, section 4.1
+and appendix A.3 describe.
+"""
+
+from reuseprior.contexts import Graph
+
+FIGURE_4_1 = Graph(
+    {
+        "f1": [("i1", "w1"), ("i2", "w2")],
+        "f2": [("f1", "w3")],
+        "f3": [("f1", "w4")],
+        "O1": [("f2", "w5")],
+        "O2": [("f3", "w6")],
+    }
+)
+FIGURE_4_2A = Graph({"f1": [("i1", "w1")], "O1": [("f1", "w2")], "O2": [("i1", "w3")]})
+FIGURE_4_2B = Graph({"f1": [("i1", "w1")], "O1": [("f1", "w2")], "O2": [("f1", "w3")]})
+FIGURE_4_3A = Graph(
+    {
+        "f1": [("i1", "w1"), ("i2", "w2")],
+        "f2": [("i1", "w3"), ("i2", "w4")],
+        "f3": [("f1", "w5"), ("f2", "w6")],
+        "f4": [("f1", "w7"), ("f2", "w8")],
+        "O1": ["f3", "f4"],
+    }
+)
