@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Literal
 
 import pandas as pd
@@ -155,7 +156,7 @@ def worsened(entries: Iterable[Entry]) -> Iterator[str]:
 
 def committed() -> dict[str, Verdict]:
     """Verdicts by id as `data/ledger.csv` holds them; empty before the first `update`."""
-    path = _ledger()
+    path = ledger_path()
     if not path.exists():
         return {}
     with path.open(encoding="utf-8", newline="") as file:
@@ -164,13 +165,14 @@ def committed() -> dict[str, Verdict]:
 
 def update(entries: Iterable[Entry]) -> None:
     """Write `data/ledger.csv`, at once or not at all."""
-    path = _ledger()
+    path = ledger_path()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     table(entries).to_csv(temporary, index=False, float_format="%.8g", lineterminator="\n")
     os.replace(temporary, path)
 
 
-def _ledger():
+def ledger_path() -> Path:
+    """Where the committed ledger lies."""
     return paths.checkout() / "data" / "ledger.csv"
 
 

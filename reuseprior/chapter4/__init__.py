@@ -6,6 +6,7 @@ from reuseprior.chapter4.graphs import FIGURE_4_2B as FIGURE_4_2B
 from reuseprior.chapter4.graphs import FIGURE_4_3A as FIGURE_4_3A
 from reuseprior.chapter4.ledger import appendix_a as appendix_a
 from reuseprior.chapter4.ledger import entries as entries
+from reuseprior.chapter4.ledger import figures as figures
 from reuseprior.chapter4.ledger import ranked_models as ranked_models
 from reuseprior.chapter4.readings import counts as counts
 from reuseprior.chapter4.readings import model as model

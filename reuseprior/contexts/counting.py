@@ -21,6 +21,7 @@ from reuseprior.quantities import Quantities, derive
 
 BatchNorm = Literal["learnable", "all"]
 STATISTICS = ("running_mean", "running_var")
+ROWS_SHOWN = 20  # of a table that may have hundreds; `table()` has them all
 
 
 @dataclass(frozen=True)
@@ -142,16 +143,22 @@ class ContextCounts:
         return pd.DataFrame(rows)
 
     def _repr_html_(self) -> str:
-        note = "".join(f"<p>Left out: {n} of {name} ({why})</p>" for name, n, why in self.left_out)
-        return self.table().to_html(index=False, float_format="%.3f") + note
+        shown = self.table().to_html(index=False, float_format="%.3f", max_rows=ROWS_SHOWN)
+        return shown + "".join(f"<p>{line}</p>" for line in self._notes())
 
     def _repr_pretty_(self, printer, cycle: bool) -> None:
         printer.text(str(self))
 
     def __str__(self) -> str:
-        lines = [self.table().to_string(index=False, float_format="%.3f")]
-        lines += [f"left out: {n} of {name} ({why})" for name, n, why in self.left_out]
-        return "\n".join(lines)
+        shown = self.table().to_string(index=False, float_format="%.3f", max_rows=ROWS_SHOWN)
+        return "\n".join([shown, *self._notes()])
+
+    def _notes(self) -> Iterator[str]:
+        yield f"{len(self.parameter_counts)} tensors, {self.parameters:,} parameters with a context"
+        for name, entries, why in self.left_out[:ROWS_SHOWN]:
+            yield f"left out: {entries:,} of {name} ({why})"
+        if len(self.left_out) > ROWS_SHOWN:
+            yield f"left out: {len(self.left_out) - ROWS_SHOWN} more tensors, see left_out"
 
 
 def count_contexts(

@@ -1,0 +1,56 @@
+"""What the README says is what the package computes."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from reuseprior import chapter4, paths
+
+README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+COLUMNS = ["image_size", "P_G", "P_G_spread", "expected_spread", "entropy", "params"]
+
+
+def headline_rows() -> dict[str, list[str]]:
+    rows = {}
+    for line in README.splitlines():
+        cells = [c.strip().replace("\\|", "|") for c in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if len(cells) == 7 and cells[0].startswith(("V2-", "ResNet")):
+            rows[cells[0]] = cells[1:]
+    return rows
+
+
+def test_headline_table_is_the_computed_one():
+    rows = headline_rows()
+    computed = {}
+    for name in ("table-4-3", "table-4-4"):
+        computed |= chapter4.printed_beside_computed(name)[COLUMNS].T.to_dict("list")
+    assert rows.keys() == computed.keys()
+    for model, cells in rows.items():
+        size = re.fullmatch(r"\d+ \| (\d+) (.)", computed[model][0])
+        size = size[1] if size[2] == "✓" else f"{size[1]} {size[2]}"
+        assert cells == [size, *computed[model][1:]], model
+
+
+def test_exact_rows_in_the_text():
+    exact = chapter4.exact_rows().P_G
+    sentence = f"$P_G$ {exact['V2-M, counted at 480 px']} and {exact['V2-L, counted at 480 px']}"
+    assert sentence in README
+
+
+def test_snippet_runs(capsys):
+    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    exec(compile(snippet, "README.md", "exec"), {})
+    shown = capsys.readouterr().out
+    assert "0.weight" in shown and "P_G" in shown
+
+
+@pytest.mark.parametrize("target", ["reproduce", "test", "lab"])
+def test_commands_exist(target):
+    assert f"make {target}" in README
+    assert re.search(rf"^{target}:", (paths.ROOT / "Makefile").read_text(), re.M)
+
+
+def test_links_lead_somewhere():
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert Path(paths.ROOT / link).exists(), link
