@@ -1,0 +1,5 @@
+"""`python -m reuseprior` is the command `reuseprior`."""
+
+from reuseprior.cli import main
+
+main()
