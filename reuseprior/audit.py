@@ -167,7 +167,10 @@ def update(entries: Iterable[Entry]) -> None:
     """Write `data/ledger.csv`, at once or not at all."""
     path = ledger_path()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    table(entries).to_csv(temporary, index=False, float_format="%.8g", lineterminator="\n")
+    rows = table(entries)
+    # eight digits: more than any page prints, fewer than differ between processors
+    rows["computed"] = [f"{x:.8g}" if isinstance(x, float) else x for x in rows["computed"]]
+    rows.to_csv(temporary, index=False, lineterminator="\n")
     os.replace(temporary, path)
 
 

@@ -110,7 +110,7 @@ def derive(
 
     Everything stays in log space, so counts of 2^100000 are fine. `weight_nodes` defaults to the
     number of parameters (no sharing). Raises ValueError for no counts, zero or NaN counts,
-    multiplicities that are not positive, and sizes below one.
+    counts or multiplicities below one, and sizes below one.
     """
     logs = np.asarray(log2_counts, np.float64).ravel()
     times = np.ones(len(logs)) if multiplicities is None else _weights(multiplicities, len(logs))
@@ -120,22 +120,23 @@ def derive(
     for name, size in [
         ("input_nodes", input_nodes), ("output_nodes", output_nodes), ("weight_nodes", weight_nodes)
     ]:  # fmt: skip
-        if size < 1:
+        if not size >= 1:
             raise ValueError(f"{name}={size}, but a graph has at least one: pass its true number.")
     top = logs.max()
-    log2_contexts = top + np.log2((np.exp2(logs - top) * times).sum())
-    surprisals = log2_contexts - logs
-    shares = np.exp2(-surprisals) * times
-    spread = float(shares @ logs)
-    entropy = float(shares @ surprisals)
-    total_surprisal = float(surprisals @ times)
+    below = top - logs  # differences first: counts may be so large that sums lose their digits
+    weights = np.exp2(-below)
+    log2_total = np.log2(weights @ times)
+    shares = weights / (weights @ times)  # p_i, which may underflow to a harmless zero
+    spread = float(top - (shares * times) @ below)
+    entropy = float(-(shares * np.log2(np.where(shares > 0, shares, 1))) @ times)
+    total_surprisal = float((below + log2_total) @ times)
     scale = input_nodes / (input_nodes + output_nodes + weight_nodes)
     return Quantities(
         parameters=parameters,
         weight_nodes=weight_nodes,
         input_nodes=input_nodes,
         output_nodes=output_nodes,
-        log2_contexts=float(log2_contexts),
+        log2_contexts=float(top + log2_total),
         expected_spread=spread,
         entropy=entropy,
         total_surprisal=total_surprisal,
@@ -150,9 +151,11 @@ def _weights(multiplicities, length: int) -> np.ndarray:
         raise ValueError(
             f"{length} counts but {len(times)} multiplicities: pass one multiplicity a count."
         )
-    if not (times > 0).all():
+    is_number = np.isfinite(times) & (times > 0) & (times == np.floor(times))
+    if not is_number.all():
         raise ValueError(
-            f"Multiplicity {times[~(times > 0)][0]:g} is not positive: leave such counts out."
+            f"Multiplicity {times[~is_number][0]:g} is not a positive whole number: leave such "
+            "counts out."
         )
     return times
 
@@ -168,4 +171,10 @@ def _check_counts(logs: np.ndarray) -> None:
         raise ValueError(
             f"Count {where} is {kind} (log2 {logs[where]}): leave parameters without contexts "
             "out, and pass log2 of finite counts."
+        )
+    if (logs < 0).any():
+        where = int((logs < 0).argmax())
+        raise ValueError(
+            f"Count {where} is less than one (log2 {logs[where]:g}): pass log2 of counts of "
+            "contexts, which are at least one."
         )

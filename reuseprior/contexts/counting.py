@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
+from numbers import Integral, Number
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from reuseprior.contexts.array import CountArray
 from reuseprior.contexts.errors import CountingError
@@ -21,6 +23,7 @@ from reuseprior.quantities import Quantities, derive
 
 BatchNorm = Literal["learnable", "all"]
 STATISTICS = ("running_mean", "running_var")
+PARTLY = "never meets an output: always on padding, sliced away or overwritten"
 ROWS_SHOWN = 20  # of a table that may have hundreds; `table()` has them all
 
 
@@ -69,10 +72,16 @@ class ContextCounts:
     """
 
     parameter_counts: tuple[ParameterCount, ...]
-    left_out: tuple[tuple[str, int, str], ...]
-    """(name, entries, reason) for what no output depends on."""
+    dead: tuple[tuple[str, int, str], ...]
+    """(name, entries, reason) for tensors without any context."""
     input_nodes: int
     output_nodes: int
+
+    @property
+    def left_out(self) -> tuple[tuple[str, int, str], ...]:
+        """(name, entries, reason) for everything that no output depends on."""
+        partly = [(p.name, p.left_out, PARTLY) for p in self.parameter_counts if p.left_out]
+        return (*self.dead, *partly)
 
     @property
     def parameters(self) -> int:
@@ -110,7 +119,7 @@ class ContextCounts:
         return replace(
             self,
             parameter_counts=tuple(p for p in self.parameter_counts if is_learnable(p.name)),
-            left_out=tuple(row for row in self.left_out if is_learnable(row[0])),
+            dead=tuple(row for row in self.dead if is_learnable(row[0])),
         )
 
     def quantities(self) -> Quantities:
@@ -155,10 +164,11 @@ class ContextCounts:
 
     def _notes(self) -> Iterator[str]:
         yield f"{len(self.parameter_counts)} tensors, {self.parameters:,} parameters with a context"
-        for name, entries, why in self.left_out[:ROWS_SHOWN]:
+        left_out = self.left_out
+        for name, entries, why in left_out[:ROWS_SHOWN]:
             yield f"left out: {entries:,} of {name} ({why})"
-        if len(self.left_out) > ROWS_SHOWN:
-            yield f"left out: {len(self.left_out) - ROWS_SHOWN} more tensors, see left_out"
+        if len(left_out) > ROWS_SHOWN:
+            yield f"left out: {len(left_out) - ROWS_SHOWN} more tensors, see left_out"
 
 
 def count_contexts(
@@ -200,8 +210,8 @@ def record_model(model, inputs, *, output=None) -> tuple[Recording, list[Node]]:
     """The record of one forward pass and its output nodes; `count_recording` counts it."""
     _check_model(model)
     everything = [t for _, t in named_tensors(model, "all")]
-    recording, result = record(model, _examples(inputs), everything)
-    outputs = list({id(n): n for n in _tensors_in(_chosen(result, output))}.values())
+    examples = _examples(inputs, _floating_type(model))
+    recording, outputs = record(model, examples, everything, lambda made: _chosen(made, output))
     if not outputs:
         raise CountingError(
             "The model returns no tensor to count contexts to; return its outputs, or choose "
@@ -221,14 +231,14 @@ def count_recording(
     """Walk a record backwards and collect the counts of the named tensors."""
     table = {**RULES, **_per_overload(rules or {})}
     counts, uses = _walk(recording, outputs, table, ExactSum if exact else ScaledSum)
-    found, left_out = [], []
+    found, dead = [], []
     for names, tensor in tensors:
         node = recording.node_of(tensor)
         total = counts.get(node) if node is not None else None
         size = tensor.numel()
         if total is None:
             why = "no operator uses it" if node is None else "no output depends on it"
-            left_out.append((names[0], size, why))
+            dead.append((names[0], size, why))
             continue
         log2_counts, integers = total.log2()
         used = uses.get(node, [])
@@ -240,11 +250,10 @@ def count_recording(
             tuple(where for where, _ in used),
             integers,
         )
-        if count.left_out:
-            why = "never meets an output: always on padding, sliced away or overwritten"
-            left_out.append((count.name, count.left_out, why))
         if count.parameters:
             found.append(count)
+        else:
+            dead.append((count.name, size, PARTLY))
     if not found:
         raise CountingError(
             "No parameter of the model has a context: it has no parameters, or its outputs "
@@ -252,7 +261,7 @@ def count_recording(
         )
     return ContextCounts(
         tuple(found),
-        tuple(left_out),
+        tuple(dead),
         input_nodes=sum(prod(n.shape) for n in recording.inputs),
         output_nodes=sum(prod(n.shape) for n in outputs),
     )
@@ -300,8 +309,6 @@ def _walk(recording: Recording, outputs: list[Node], table, accumulator):
                 for node, given in _apply(function, operator, index, count):
                     if not node.has_parameters:
                         continue
-                    if given.shape != node.shape:
-                        given = given.broadcast_to(node.shape)
                     counts.setdefault(node, accumulator()).add(given, exponent)
                     if node.is_view_of_parameter:
                         met[node] = met.get(node, False) | (given.values != 0)
@@ -335,8 +342,9 @@ def _rule_for(operator: Operator, index: int, table) -> Rule:
 def _apply(function: Rule, operator: Operator, index: int, count: CountArray) -> Iterator:
     which = (index,) if getattr(function, "every_result", False) else ()
     try:
-        yield from function(count, *which, *operator.args, **operator.kwargs)
-    except CountingError as error:
+        for node, given in function(count, *which, *operator.args, **operator.kwargs):
+            yield node, given if given.shape == node.shape else given.broadcast_to(node.shape)
+    except (CountingError, ValueError, IndexError, TypeError) as error:
         place = operator.where or "the model's own forward"
         raise CountingError(f"{operator.function} in {place} cannot be counted: {error}") from error
 
@@ -360,32 +368,39 @@ def _check_model(model) -> None:
             f"Cannot count contexts of a {type(model).__name__}: pass a torch.nn.Module, or use "
             "Graph.contexts() for an explicit graph."
         )
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise CountingError(
+            "The model is in TorchScript, whose operators cannot be recorded: count the model it "
+            "was made from."
+        )
     if next(model.parameters(), None) is None:
         raise CountingError(
             f"The model {type(model).__name__} has no parameters, so nothing has contexts."
         )
     for name, parameter in model.named_parameters():
-        if isinstance(parameter, nn.parameter.UninitializedParameter):
+        if is_lazy(parameter):
             raise CountingError(
                 f"Parameter {name} has no shape yet (a lazy module): run the model once first."
             )
 
 
-def _examples(inputs) -> tuple[torch.Tensor, ...]:
+def _floating_type(model: nn.Module) -> torch.dtype:
+    types = (p.dtype for p in model.parameters() if p.is_floating_point())
+    return next(types, torch.float32)
+
+
+def _examples(inputs, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
     """Tensors to run the model on, from a shape, a tensor, or several of either."""
-    if isinstance(inputs, torch.Tensor):
-        inputs = (inputs,)
-    elif all(isinstance(n, int) for n in inputs):
-        inputs = (inputs,)
+    if isinstance(inputs, torch.Tensor) or _is_shape(inputs):
+        inputs = [inputs]
+    elif not isinstance(inputs, (tuple, list)) or not inputs or _is_number(inputs[0]):
+        raise _not_a_shape(inputs)
     examples = []
     for given in inputs:
         if not isinstance(given, torch.Tensor):
-            if not given or any(not isinstance(n, int) or n < 1 for n in given):
-                raise CountingError(
-                    f"Input shape {given!r} is not a tuple of positive integers: pass one such "
-                    "as (1, 3, 224, 224)."
-                )
-            given = torch.empty(tuple(given), device="meta")
+            if not _is_shape(given):
+                raise _not_a_shape(given)
+            given = torch.empty([int(n) for n in given], dtype=dtype, device="meta")
         if given.ndim == 0 or given.shape[0] != 1:
             first = given.shape[0] if given.ndim else "none"
             raise CountingError(
@@ -396,24 +411,47 @@ def _examples(inputs) -> tuple[torch.Tensor, ...]:
     return tuple(examples)
 
 
+def _is_number(value) -> bool:
+    return isinstance(value, (Number, str))
+
+
+def _is_shape(value) -> bool:
+    return (
+        isinstance(value, (tuple, list))
+        and len(value) > 0
+        and all(isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in value)
+    )
+
+
+def _not_a_shape(value) -> CountingError:
+    return CountingError(
+        f"Input shape {value!r} is not a tuple of positive integers: pass one such as "
+        "(1, 3, 224, 224)."
+    )
+
+
 def _chosen(result, output):
+    """The part of a model's output that `output` names: a key, a position or a function."""
     if output is None:
         return result
-    if callable(output):
-        return output(result)
     try:
+        if callable(output):
+            return output(result)
+        if isinstance(output, str) and hasattr(result, output):
+            return getattr(result, output)
+        if isinstance(result, torch.Tensor):
+            raise TypeError("one tensor has no parts")
         return result[output]
-    except (KeyError, IndexError, TypeError) as error:
-        offered = list(result) if isinstance(result, dict) else f"{len(list(result))} tensors"
-        raise CountingError(
-            f"The model's output has no part {output!r}; it offers {offered}."
-        ) from error
-
-
-def _tensors_in(result) -> Iterator[Node]:
-    if isinstance(result, Node):
-        yield result
-    elif isinstance(result, dict):
-        yield from (n for v in result.values() for n in _tensors_in(v))
-    elif isinstance(result, (tuple, list)):
-        yield from (n for v in result for n in _tensors_in(v))
+    except Exception as error:
+        if callable(output):
+            raise CountingError(
+                f"output= failed on the model's output ({type(error).__name__}: {error}): give "
+                "a function that returns tensors in it."
+            ) from error
+        if isinstance(result, Mapping):
+            offered = f"it offers {list(result)}"
+        elif isinstance(result, (tuple, list)):
+            offered = f"it offers {len(result)} tensors"
+        else:
+            offered = "it is one tensor" if isinstance(result, torch.Tensor) else "it returns none"
+        raise CountingError(f"The model's output has no part {output!r}; {offered}.") from error

@@ -8,15 +8,17 @@ operator, and what `forward` writes to the modules is undone afterwards.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from reuseprior.contexts.errors import CountingError
@@ -46,8 +48,10 @@ class Node:
     def data(self) -> torch.Tensor:
         """The tensor's values, where they follow from constants alone (index tables, masks).
 
-        Raises `CountingError` when they depend on the model's input.
+        Raises `CountingError` when they depend on the model's input or its parameters.
         """
+        if self.has_parameters:
+            raise CountingError("its values depend on the model's parameters, not its structure")
         if self.tensor is not None:
             return self.tensor
         if self.made_by is None:
@@ -65,6 +69,7 @@ class Operator:
     kwargs: dict[str, Any]
     where: str  # path of the module that called it, "" for the model itself
     results: list[Node] = field(default_factory=list)
+    _replayed: Any = None
 
     def nodes(self) -> Iterator[Node]:
         """The tensors that go in."""
@@ -75,12 +80,15 @@ class Operator:
                 yield from (v for v in value if isinstance(v, Node))
 
     def replay(self) -> Any:
-        """Compute it again on the CPU from constant inputs."""
-        args = [_map_nodes(a, lambda n: n.data().clone()) for a in self.args]
-        kwargs = {k: _map_nodes(v, lambda n: n.data().clone()) for k, v in self.kwargs.items()}
-        if "device" in kwargs:
-            kwargs["device"] = torch.device("cpu")
-        return self.function(*args, **kwargs)
+        """Compute its results on the CPU from constant inputs, once."""
+        if self._replayed is None:
+            args = [_map_nodes(a, lambda n: n.data().clone()) for a in self.args]
+            kwargs = {k: _map_nodes(v, lambda n: n.data().clone()) for k, v in self.kwargs.items()}
+            if "device" in kwargs:
+                kwargs["device"] = torch.device("cpu")
+            with torch.random.fork_rng(devices=[]):
+                self._replayed = self.function(*args, **kwargs)
+        return self._replayed
 
 
 @dataclass(frozen=True)
@@ -98,25 +106,42 @@ class Recording:
 
 
 def record(
-    model: nn.Module, inputs: tuple[torch.Tensor, ...], tracked: list[torch.Tensor]
-) -> tuple[Recording, Any]:
-    """Run `model(*inputs)` once on meta tensors in evaluation mode; return record and output.
+    model: nn.Module,
+    inputs: tuple[torch.Tensor, ...],
+    tracked: list[torch.Tensor],
+    choose: Callable[[Any], Any] = lambda output: output,
+) -> tuple[Recording, list[Node]]:
+    """Run `model(*inputs)` once on meta tensors in evaluation mode; return record and outputs.
 
-    `tracked` are the tensors whose contexts matter (parameters, perhaps running statistics).
-    The model's parameters, buffers, attributes, training flags and the random state are as
-    before when it returns. Raises `CountingError` if the forward pass fails.
+    `tracked` are the tensors whose contexts matter (parameters, perhaps running statistics), and
+    `choose` picks the outputs from what the model returns. The model's parameters, buffers,
+    attributes, training flags and the random state are as before when it returns. Raises
+    `CountingError` if the forward pass fails.
     """
     recorder = _Recorder(tracked)
-    with _untouched(model), torch.no_grad(), _math_attention(), recorder.watching(model):
+    with _untouched(model, recorder), _plain_operators(), recorder.watching(model):
         twins = [recorder.input(tensor) for tensor in inputs]
         try:
-            with recorder:
+            with recorder, _WholeOperators():
                 output = model(*twins)
         except CountingError:
             raise
         except Exception as error:
             raise CountingError(_explain(error, recorder.where, inputs)) from error
-    return recorder.recording, _map_tensors(output, recorder.read)
+        outputs = {id(n): n for n in map(recorder.read, _tensors_in(choose(output)))}
+    return recorder.recording, list(outputs.values())
+
+
+def _tensors_in(output: Any) -> Iterator[torch.Tensor]:
+    """Every tensor in a nest of mappings, sequences and dataclasses."""
+    if isinstance(output, torch.Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        yield from (t for v in output.values() for t in _tensors_in(v))
+    elif isinstance(output, (tuple, list)):
+        yield from (t for v in output for t in _tensors_in(v))
+    elif is_dataclass(output):
+        yield from (t for f in fields(output) for t in _tensors_in(getattr(output, f.name)))
 
 
 class _Storage:
@@ -164,7 +189,6 @@ class _Recorder(TorchDispatchMode):
         alias = self._adopt(tensor)
         if tensor.is_floating_point() or tensor.is_complex():
             alias.node.tensor = None
-        self.aliases[id(alias.twin)] = alias
         self.recording.inputs.append(alias.node)
         return alias.twin
 
@@ -176,8 +200,12 @@ class _Recorder(TorchDispatchMode):
         self.recording.leaves[id(tensor)] = node
         twin = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
         alias = _Alias(tensor, twin, _Storage(node), (), node)
-        self.aliases[id(tensor)] = alias
+        self.aliases[id(tensor)] = self.aliases[id(twin)] = alias
         return alias
+
+    def twin(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor without data that stands for one of the model's own."""
+        return self._alias(tensor).twin
 
     def _alias(self, tensor: torch.Tensor) -> _Alias:
         alias = self.aliases.get(id(tensor))
@@ -212,12 +240,15 @@ class _Recorder(TorchDispatchMode):
             return self._item(args[0])
         twins, nodes = self._split(args)
         kwtwins, kwnodes = self._split(kwargs.values())
-        kwtwins, kwnodes = dict(zip(kwargs, kwtwins)), dict(zip(kwargs, kwnodes))  # noqa: B905
+        kwtwins = dict(zip(kwargs, kwtwins, strict=True))
+        kwnodes = dict(zip(kwargs, kwnodes, strict=True))
         if "device" in kwtwins:
             kwtwins["device"] = torch.device("meta")
         if function is aten.as_strided_.default and _keeps_positions(*twins):
             function(*twins)
             return args[0]
+        if torch.Tag.inplace_view in function.tags:
+            return self._view_in_place(function, args[0], twins, nodes)
         try:
             result = _RESULTS.get(function, function)(*twins, **kwtwins)
         except NotImplementedError as error:
@@ -231,19 +262,23 @@ class _Recorder(TorchDispatchMode):
             self._record_views(function, args[0], nodes, kwnodes, results)
         elif written:
             targets = [args[w] if isinstance(w, int) else kwargs[w] for w in written]
-            shapes = [tuple(t.shape) for t in targets]
-            for target, node in zip(
-                targets, self._note(function, nodes, kwnodes, shapes), strict=True
-            ):
+            known = {id(self.twin(t)) for t in targets}
+            fresh = [r for r in results if isinstance(r, torch.Tensor) and id(r) not in known]
+            shapes = [tuple(t.shape) for t in (*fresh, *targets)]
+            made = self._note(function, nodes, kwnodes, shapes)
+            self._adopt_results(fresh, made[: len(fresh)])
+            for target, node in zip(targets, made[len(fresh) :], strict=True):
                 self._write(target, node)
-            return targets[0] if len(targets) == 1 else result
+            return targets[0] if len(results) == 1 and not fresh else result
         else:
             tensors = [r for r in results if isinstance(r, torch.Tensor)]
             shapes = [tuple(t.shape) for t in tensors]
-            made = self._note(function, nodes, kwnodes, shapes)
-            for tensor, node in zip(tensors, made, strict=True):
-                self.aliases[id(tensor)] = _Alias(tensor, tensor, _Storage(node), (), node)
+            self._adopt_results(tensors, self._note(function, nodes, kwnodes, shapes))
         return result
+
+    def _adopt_results(self, tensors, nodes) -> None:
+        for tensor, node in zip(tensors, nodes, strict=True):
+            self.aliases[id(tensor)] = _Alias(tensor, tensor, _Storage(node), (), node)
 
     def _split(self, values) -> tuple[list, list]:
         """The arguments with twins for tensors (to run), and with nodes (to record)."""
@@ -287,6 +322,17 @@ class _Recorder(TorchDispatchMode):
             path = (*origin.path, (function, rest, kwargs, index))
             self.aliases[id(tensor)] = _Alias(tensor, tensor, origin.storage, path, node)
 
+    def _view_in_place(self, function, tensor, twins, nodes) -> torch.Tensor:
+        """The tensor becomes a view of what it was: `x.squeeze_()`, `x.t_()`."""
+        alias = self._alias(tensor)
+        view = _out_of_place(function)
+        function(*twins)
+        (node,) = self._note(view, nodes, {}, [tuple(alias.twin.shape)])
+        node.is_view_of_parameter = alias.node.is_view_of_parameter
+        alias.path = (*alias.path, (view, tuple(nodes[1:]), {}, 0))
+        alias.node = node
+        return tensor
+
     def _item(self, tensor: torch.Tensor):
         try:
             return self.read(tensor).data().item()
@@ -323,6 +369,20 @@ class _Recorder(TorchDispatchMode):
                 handle.remove()
 
 
+class _WholeOperators(TorchFunctionMode):
+    """Keep RMS norm one operator, which torch would record as a square, a mean and a product."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in (nn.functional.rms_norm, torch.rms_norm):
+            return self.rms_norm(*args, **(kwargs or {}))
+        return function(*args, **(kwargs or {}))
+
+    @staticmethod
+    def rms_norm(input, normalized_shape, weight=None, eps=None):
+        # layer norm depends on the same: the input at its own position, and the weight
+        return torch.layer_norm(input, normalized_shape, weight, None, eps or 1e-5)
+
+
 def overwrite_view(base: torch.Tensor, value: torch.Tensor, path: tuple) -> torch.Tensor:
     """A copy of `base` in which the part that the views of `path` lead to holds `value`."""
     result = base.clone()
@@ -332,6 +392,15 @@ def overwrite_view(base: torch.Tensor, value: torch.Tensor, path: tuple) -> torc
         view = view[index] if isinstance(view, (tuple, list)) else view
     view.copy_(value)
     return result
+
+
+@cache
+def _out_of_place(function):
+    """`aten.transpose.int` for `aten.transpose_.default`: the overload with the same arguments."""
+    packet = getattr(aten, function._schema.name.removeprefix("aten::").removesuffix("_"))
+    names = [a.name for a in function._schema.arguments]
+    overloads = (getattr(packet, name) for name in packet.overloads())
+    return next(o for o in overloads if [a.name for a in o._schema.arguments] == names)
 
 
 @cache
@@ -347,12 +416,27 @@ def _effects(function) -> tuple[tuple[int | str, ...], bool]:
     return written, is_view
 
 
-def _batch_norm_results(x: torch.Tensor, *_):
-    """What batch norm returns in evaluation mode; torch's own meta version takes 1 ms a layer."""
+def _like_the_input(x: torch.Tensor, *_, **__) -> torch.Tensor:
+    return torch.empty_like(x)
+
+
+def _the_input(x: torch.Tensor, *_, **__) -> torch.Tensor:
+    return x
+
+
+def _normalised(x: torch.Tensor, *_, **__) -> tuple[torch.Tensor, ...]:
     return torch.empty_like(x), x.new_empty(0), x.new_empty(0)
 
 
-_RESULTS = {aten.native_batch_norm.default: _batch_norm_results}
+# Shapes that need no computing: torch's own meta versions of these take up to 1 ms each.
+_RESULTS: dict[Callable, Callable] = {
+    **dict.fromkeys([aten.native_batch_norm.default, aten.native_layer_norm.default], _normalised),
+    **dict.fromkeys(
+        [aten.relu.default, aten.gelu.default, aten.hardswish.default, aten.hardsigmoid.default],
+        _like_the_input,
+    ),
+    **dict.fromkeys([aten.hardswish_.default, aten.hardsigmoid_.default], _the_input),
+}
 
 
 def _keeps_positions(x: torch.Tensor, size, stride, offset=None) -> bool:
@@ -376,19 +460,8 @@ def _map_nodes(value: Any, change: Callable[[Node], Any]) -> Any:
     return value
 
 
-def _map_tensors(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
-    """The same nest of dicts, tuples and lists with every tensor changed, other leaves None."""
-    if isinstance(value, torch.Tensor):
-        return change(value)
-    if isinstance(value, dict):
-        return {k: _map_tensors(v, change) for k, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_map_tensors(v, change) for v in value]
-    return None
-
-
 @contextmanager
-def _untouched(model: nn.Module) -> Iterator[None]:
+def _untouched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
     """Put the modules in evaluation mode, and afterwards back as they were, attributes too.
 
     The flags are set directly: `train()` may be overridden to do more than set a flag.
@@ -399,6 +472,8 @@ def _untouched(model: nn.Module) -> Iterator[None]:
         tables = [own["_parameters"], own["_buffers"], own["_modules"]]
         before += [(table, dict(table)) for table in (*tables, own)]
         own["training"] = False
+        if isinstance(module, nn.RNNBase):  # its kernels compare devices before any operator runs
+            own["_flat_weights"] = [recorder.twin(w) for w in own["_flat_weights"]]
     states = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=[]):  # no operator runs on a real device
@@ -412,20 +487,40 @@ def _untouched(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _math_attention() -> Iterator[None]:
-    """Let attention run as matrix products and a softmax, not as one fused operator."""
+def _plain_operators() -> Iterator[None]:
+    """Let the forward pass reach the recorder in the operators that rules are written for.
+
+    Without gradients, inference mode or autocasting, and with attention as matrix
+    products and a softmax instead of one fused operator.
+    """
     fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
     with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.no_grad())
+        for device in ("cpu", "cuda"):
+            stack.enter_context(torch.autocast(device, enabled=False))
+        stack.enter_context(warnings.catch_warnings())
+        # said of a compiled module because the recorder listens to the calls of all modules
+        warnings.filterwarnings("ignore", "Using `torch.compile.module.` when there are global")
+        torch.backends.mha.set_fastpath_enabled(False)
         stack.callback(torch.backends.mha.set_fastpath_enabled, fused)
         stack.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
         yield
+
+
+# How torch refuses to give the values of a tensor that has none.
+_NO_VALUES = ("tolist()", "to numpy", "meta tensors")
 
 
 def _explain(error: Exception, where: str, inputs: tuple[torch.Tensor, ...]) -> str:
     shapes = ", ".join(str(tuple(t.shape)) for t in inputs)
     place = f"in {where}" if where else "in its forward"
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if any(words in reason for words in _NO_VALUES):
+        return (
+            "The model asks for the values of a tensor, which depend on data (data-dependent "
+            f"control flow, {place}): count a version of the model that does not."
+        )
     return (
         f"The model failed {place} on an input of shape {shapes} "
         f"({type(error).__name__}: {reason}); check that it runs on such an input."

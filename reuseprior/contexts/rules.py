@@ -68,20 +68,16 @@ def _overloads(operators) -> Iterator[Callable]:
 
 # Element by element ----------------------------------------------------------------------
 
-# Functions of one tensor whose every result depends on the value at its own position alone.
-ELEMENTWISE = """
-    abs acos acosh alias angle asin asinh atan atanh ceil celu clamp clamp_max clamp_min
-    clone contiguous cos cosh detach dropout elu erf erfc erfinv exp exp2 expm1 floor
-    frac gelu glu_jvp hardshrink hardsigmoid hardswish hardtanh leaky_relu lift lift_fresh
-    lift_fresh_copy log log10 log1p log2 log_sigmoid_forward logit mish nan_to_num native_dropout
-    neg positive reciprocal relu relu6 round rrelu_with_noise rsqrt selu sgn sigmoid sign silu sin
-    sinc sinh softplus softshrink sqrt square tan tanh threshold trunc _to_copy _conj
-""".split()
-
-# Functions of two or three tensors (with broadcasting): every operand gets the count.
-BROADCASTING = """
-    add addcdiv addcmul atan2 copysign div floor_divide fmax fmin fmod hypot lerp logaddexp
-    logaddexp2 maximum minimum mul pow _prelu_kernel remainder rsub sub true_divide where xlogy
+# Every result depends on the operands at its own position (with broadcasting) and nothing else.
+POINTWISE = """
+    abs acos acosh add addcdiv addcmul alias angle asin asinh atan atan2 atanh ceil celu clamp
+    clamp_max clamp_min clone contiguous copysign cos cosh detach div dropout elu erf erfc erfinv
+    exp exp2 expm1 floor floor_divide fmax fmin fmod frac gelu hardshrink hardsigmoid hardswish
+    hardtanh hypot leaky_relu lerp lift lift_fresh lift_fresh_copy log log10 log1p log2
+    log_sigmoid_forward logaddexp logaddexp2 logit maximum minimum mish mul nan_to_num
+    native_dropout neg positive pow _prelu_kernel reciprocal relu relu6 remainder round
+    rrelu_with_noise rsqrt rsub selu sgn sigmoid sign silu sin sinc sinh softplus softshrink sqrt
+    square sub tan tanh threshold _to_copy true_divide trunc where xlogy
 """.split()
 
 # Softmax is treated like the other non-linearities, position by position (see `full_softmax`).
@@ -94,14 +90,9 @@ def _named(names: Sequence[str]) -> Iterator[Callable]:
         yield from (getattr(aten, n) for n in (name, f"{name}_") if hasattr(aten, n))
 
 
-@rule(*_named(ELEMENTWISE), *_named(SOFTMAX))
-def elementwise(count, x, *_, **__):
-    yield x, count
-
-
-@rule(*_named(BROADCASTING))
-def broadcasting(count, *operands, **_):
-    for x in operands:
+@rule(*_named(POINTWISE), *_named(SOFTMAX))
+def pointwise(count, *operands, out=None, **others):
+    for x in (*operands, *others.values()):
         if isinstance(x, Node):
             yield x, count.unbroadcast(x.shape)
 
@@ -128,7 +119,8 @@ def copy(count, _overwritten, x, *__):
 
 # Results that carry no value of what went in: fresh tensors, random numbers, comparisons.
 SOURCELESS = """
-    argmax argmin bernoulli empty_like eq exponential fill full_like ge gt isinf isnan le
+    all any argmax argmin bernoulli bitwise_and bitwise_not bitwise_or bitwise_xor empty_like eq
+    exponential fill full_like ge gt heaviside isfinite isinf isnan le
     logical_and logical_not logical_or lt ne new_empty new_empty_strided new_full new_ones
     new_zeros normal ones_like rand_like randn_like uniform zero zeros_like
 """.split()
@@ -161,12 +153,21 @@ def batch_norm(count, x, weight, bias, running_mean=None, running_var=None, *_, 
         yield from _per_channel(count, vector, 1)
 
 
-@rule(aten.native_layer_norm, aten._fused_rms_norm)
+@rule(aten.native_layer_norm, aten.rms_norm, aten._fused_rms_norm)
 def layer_norm(count, x, _normalized_shape, weight=None, bias=None, *__):
     yield x, count
     for tensor in (weight, bias):
         if isinstance(tensor, Node):
             yield tensor, count.unbroadcast(tensor.shape)
+
+
+@rule(aten._weight_norm_interface)
+def weight_norm(count, v, g, dim=0):
+    """w = g · v / |v|: a weight depends on its own v, and through the norm on all of its slice."""
+    slice_ = count.sum(*(a for a in range(len(v.shape)) if a != dim % len(v.shape)))
+    yield g, slice_
+    yield v, count
+    yield v, slice_
 
 
 @rule(aten.native_group_norm)
@@ -227,14 +228,6 @@ def cumsum(count, x, dim, **_):
 def mm(count, a, b):  # (n, k) @ (k, m) -> (n, m)
     yield a, count.sum(1)
     yield b, count.sum(0)
-
-
-@rule(aten.linear)
-def linear(count, x, weight, bias=None):  # (…, k), (m, k) -> (…, m)
-    yield x, count.sum(-1)
-    yield weight, count.sum(*range(len(count.shape) - 1)).reshape((weight.shape[0], 1))
-    if bias is not None:
-        yield bias, count.unbroadcast(bias.shape)
 
 
 @rule(aten.addmm, aten.baddbmm)
@@ -322,6 +315,9 @@ def convolution(
 
 def _without_zero_padding(x: Node, ndim: int) -> tuple[Node, list[int]]:
     """See through an operator that pads with zeros, as if the convolution padded itself.
+
+    Only where it pads nothing but the convolution's own axes; zeros that come in otherwise (new
+    channels, `torch.cat` with zeros) are features like any others.
 
     Returns the unpadded node and the padding before each of its last `ndim` axes.
     """
@@ -552,11 +548,30 @@ def replication_pad(count, x, pads):
 
 
 @rule(aten.upsample_nearest1d, aten.upsample_nearest2d, aten.upsample_nearest3d)
-def upsample_nearest(count, x, *_, **__):
-    for axis in range(2, len(x.shape)):
+def upsample_nearest(count, x, _size, *scales):
+    yield x, _interpolated(count, x, _scales(x, scales), aten.upsample_nearest1d)
+
+
+@rule(aten.upsample_linear1d, aten.upsample_bilinear2d, aten.upsample_trilinear3d)
+def upsample_linear(count, x, _size, align_corners, *scales):
+    """The neighbours that a result lies between, none of weight zero."""
+    yield x, _interpolated(count, x, _scales(x, scales), aten.upsample_linear1d, align_corners)
+
+
+def _scales(x: Node, scales) -> tuple:
+    """Scale factors an axis, None where the operator was given a size."""
+    return scales or (None,) * (len(x.shape) - 2)
+
+
+def _interpolated(count, x, scales, operator, *options) -> CountArray:
+    """Along each axis, interpolate unit vectors to see which sources a result depends on."""
+    for axis, scale in enumerate(scales, start=2):
         size, results = x.shape[axis], count.shape[axis]
-        count = count.scatter_add(axis, np.arange(results) * size // results, size)
-    yield x, count
+        made = operator(torch.eye(size, dtype=torch.float64)[None], [results], *options, scale)
+        sources, results_of = (made[0].numpy() != 0).nonzero()
+        count = count.gather(axis, results_of)
+        count = count.scatter_add(axis, sources, size)
+    return count
 
 
 @rule(aten.pixel_shuffle)
@@ -610,7 +625,7 @@ def index_select(count, x, dim, indices):
 
 @rule(aten.index)
 def index(count, x, indices):
-    """Advanced indexing: integer (or boolean) tables must follow from constants."""
+    """Advanced indexing by integer tables, whose values must follow from constants."""
     table = tuple(slice(None) if i is None else i.data() for i in indices)
     yield x, _moved(count, x, lambda positions: positions[table])
 
@@ -621,17 +636,39 @@ def gather(count, x, dim, indices, **_):
     yield x, _moved(count, x, lambda positions: positions.gather(dim, table))
 
 
-@rule(aten.diagonal)
-def diagonal(count, x, *arguments, **keywords):
-    yield x, _moved(count, x, lambda positions: positions.diagonal(*arguments, **keywords))
+def _picking(operator) -> None:
+    """Register a rule for an operator that only picks positions of its first argument."""
+
+    @rule(operator)
+    def pick(count, x, *arguments, **keywords):
+        yield x, _moved(count, x, lambda positions: operator(positions, *arguments, **keywords))
+
+
+for _operator in (aten.diagonal, aten.channel_shuffle, aten.rot90, aten.im2col):
+    _picking(_operator)
+
+
+@rule(aten.col2im)
+def col2im(count, x, _size, kernel, dilation, padding, stride):
+    """The adjoint of im2col: every entry of a column lands in one place, or on padding."""
+    flat = count.reshape((prod(count.shape),)).expand(0).values
+    landed = aten.im2col(_numbered(count.shape), kernel, dilation, padding, stride)
+    values = np.concatenate([np.zeros(1, flat.dtype), flat])[landed.reshape(-1).long().numpy()]
+    yield x, CountArray(values, (len(values),)).reshape(x.shape)
+
+
+def _numbered(shape) -> torch.Tensor:
+    """Positions numbered from 1, so that 0 means padding; floats, as some operators ask for."""
+    return torch.arange(1, prod(shape) + 1, dtype=torch.float64).reshape(shape)
 
 
 def _moved(count: CountArray, x: Node, move: Callable[[torch.Tensor], torch.Tensor]) -> CountArray:
     """Adjoint of any operator that picks positions of x: run it on the positions' numbers."""
-    positions = torch.arange(prod(x.shape)).reshape(x.shape)
-    picked = move(positions).reshape(-1).numpy()
+    picked = move(_numbered(x.shape)).reshape(-1).long().numpy()
     flat = count.reshape((len(picked),))
-    return flat.scatter_add(0, picked, prod(x.shape)).reshape(x.shape)
+    return (
+        flat.scatter_add(0, picked, prod(x.shape) + 1).narrow(0, 1, prod(x.shape)).reshape(x.shape)
+    )
 
 
 @rule(overwrite_view)

@@ -110,7 +110,12 @@ def merge(counts: ContextCounts, model: nn.Module, policy: Policy) -> ContextCou
     for count in counts.parameter_counts:
         groups.setdefault(scope_of.get(count.name, count.name), []).append(count)
     merged = tuple(_added(group) for group in groups.values())
-    return replace(counts, parameter_counts=merged)
+    dead = {}  # a tensor is dead only if its whole scope is, and then it is dead once
+    for name, entries, why in counts.dead:
+        scope = scope_of.get(name, name)
+        if scope not in groups:
+            dead.setdefault(scope, (name, entries, why))
+    return replace(counts, parameter_counts=merged, dead=tuple(dead.values()))
 
 
 def _added(group: list[ParameterCount]) -> ParameterCount:

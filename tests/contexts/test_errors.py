@@ -1,0 +1,257 @@
+"""What cannot be counted says so in one sentence that names the thing and the mend."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+
+from reuseprior.contexts import CountingError, Graph, count_contexts, full_softmax, rule
+from reuseprior.contexts.rules import RULES
+from reuseprior.models import catalog
+
+aten = torch.ops.aten
+
+
+class Calls(nn.Module):
+    """Adds a parameter to its input and hands it to a function."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.p = nn.Parameter(torch.ones(4))
+        self.call = forward
+
+    def forward(self, x):
+        return self.call(x + self.p)
+
+
+class Inside(nn.Module):
+    """A model with the offending layer at `blocks.1`."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.blocks = nn.Sequential(nn.Linear(4, 4), Calls(forward))
+
+    def forward(self, x):
+        return self.blocks(x)
+
+
+FORWARDS = {
+    "raises": (
+        lambda x: x.no_such_thing,
+        r"failed in blocks\.1 on an input of shape \(1, 4\) .*no_such_thing.*check that it runs",
+    ),
+    "wrong shapes": (lambda x: x @ x, r"failed in blocks\.1 .*RuntimeError.*check that it runs"),
+    "no rule": (
+        lambda x: x.cumprod(-1),
+        r"aten\.cumprod\.default \(in blocks\.1\) has no counting rule: register one with "
+        r"@reuseprior\.contexts\.rule",
+    ),
+    "a later result": (
+        lambda x: F.group_norm(x, 1) + aten.native_group_norm(x, None, None, 1, 4, 1, 1, 0.1)[1],
+        r"Result 1 of operator aten\.native_group_norm.*blocks\.1.*every_result=True",
+    ),
+    "if": (lambda x: x if x.sum() > 0 else -x, "data-dependent control flow, in blocks.1"),
+    "while": (lambda x: [x for _ in range(int(x[0, 0]))], "data-dependent control flow"),
+    "item": (lambda x: x * x.mean().item(), "data-dependent control flow, in blocks.1"),
+    "tolist": (lambda x: x * x[0].tolist()[0], "data-dependent control flow, in blocks.1"),
+    "numpy": (lambda x: x * float(x.detach().numpy()[0, 0]), "data-dependent control flow"),
+    "a mask": (lambda x: x[x > 0], r"aten\.index\.Tensor, whose result's shape depends on data"),
+    "nonzero": (lambda x: x[0, x[0].nonzero()], r"aten\.nonzero.*fixed"),
+    "unique": (lambda x: x.unique(), "depends on data"),
+    "chosen by values": (
+        lambda x: x.gather(1, x.argmax(1, keepdim=True)),
+        r"aten\.gather\.default in blocks\.1 cannot be counted: its values depend on the model's",
+    ),
+    "windows that overlap": (
+        lambda x: [y := x * 1, y.unfold(1, 2, 1).mul_(2), y][-1],
+        r"in blocks\.1 cannot be counted: A tensor is written to through a view that holds some",
+    ),
+    "nothing": (lambda x: None, "returns no tensor to count contexts to; .* output="),
+}
+
+
+@pytest.mark.parametrize("name", FORWARDS)
+def test_forward(name):
+    forward, message = FORWARDS[name]
+    with pytest.raises(CountingError, match=message) as caught:
+        count_contexts(Inside(forward), (1, 4))
+    assert "\n" not in str(caught.value)
+
+
+LINEAR = nn.Linear(4, 2)
+INPUTS = {
+    "a batch": ((2, 4), r"for one sample, but the input's batch is 2 .*pass a batch of 1"),
+    "a batch of tensors": (torch.ones(3, 4), "batch is 3"),
+    "no batch": ((4,), "batch is 4"),
+    "no axis": (torch.tensor(1.0), "batch is none"),
+    "empty": ((), r"Input shape \(\) is not a tuple of positive integers"),
+    "zero": ((1, 0), r"Input shape \(1, 0\) is not a tuple of positive integers"),
+    "negative": ((1, -4), r"Input shape \(1, -4\) is not a tuple of positive integers"),
+    "a number": (224, r"Input shape 224 is not .*such as \(1, 3, 224, 224\)"),
+    "none": (None, "Input shape None is not"),
+    "a float": ((1, 4.0), r"Input shape \(1, 4\.0\) is not a tuple of positive integers"),
+    "a flag": (True, "Input shape True is not"),
+    "a flag among numbers": ((True, 4), r"Input shape \(True, 4\) is not"),
+    "text": ("1,4", "Input shape '1,4' is not"),
+    "a dict": ({"x": (1, 4)}, r"Input shape .* is not a tuple"),
+    "too many": ([(1, 4), (1, 4)], r"failed in its forward .*of shape \(1, 4\), \(1, 4\)"),
+    "wrong features": ((1, 5), r"failed in its forward on an input of shape \(1, 5\)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_inputs(name):
+    inputs, message = INPUTS[name]
+    with pytest.raises(CountingError, match=message):
+        count_contexts(LINEAR, inputs)
+
+
+@pytest.mark.parametrize(
+    "shape", [[1, 4], torch.Size([1, 4]), (np.int64(1), np.int64(4)), [(1, 4)]]
+)
+def test_shapes_that_are_fine(shape):
+    assert count_contexts(LINEAR, shape).parameters == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("vgg11", (1, 3, 16, 16), r"failed in features\.20 .*\(1, 3, 16, 16\).*too small"),
+        ("alexnet", (1, 3, 24, 24), r"failed in features.* check that it runs on such an input"),
+        ("resnet18", (1, 1, 64, 64), r"failed in conv1 .*[Cc]hannel.* check that it runs"),
+        ("vit_b_16", (1, 3, 32, 32), "failed in its forward .*Wrong image height"),
+        ("swin_t", (1, 3, 64), "failed in"),
+    ],
+)
+def test_images_that_do_not_fit(name, shape, message):
+    with pytest.raises(CountingError, match=message):
+        count_contexts(catalog.build(f"torchvision:{name}"), shape)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.ReLU(), "The model ReLU has no parameters, so nothing has contexts"),
+        (lambda x: x, r"contexts of a function: pass a torch\.nn\.Module, or use Graph"),
+        (Graph({"f": [("i", "w")]}), "contexts of a Graph: pass a torch"),
+        (torchvision.models.resnet18, "contexts of a function"),
+        (nn.Linear, "contexts of a type"),
+        (nn.LazyLinear(3), r"Parameter weight has no shape yet .*run the model once first"),
+        (nn.Sequential(nn.LazyConv2d(3, 1)), r"Parameter 0\.weight has no shape yet"),
+    ],
+)
+def test_models(model, message):
+    with pytest.raises(CountingError, match=message):
+        count_contexts(model, (1, 4))
+
+
+def test_outputs_that_depend_on_no_parameter():
+    model = Calls(lambda x: torch.ones(1, 3))
+    with pytest.raises(CountingError, match="No parameter of the model has a context"):
+        count_contexts(model, (1, 4))
+
+
+@pytest.mark.parametrize(
+    ("made", "output", "message"),
+    [
+        (lambda x: {"a": x, "b": x}, "c", r"no part 'c'; it offers \['a', 'b'\]"),
+        (lambda x: {"a": x, "b": x}, 0, r"no part 0; it offers \['a', 'b'\]"),
+        (lambda x: (x, x), 2, "no part 2; it offers 2 tensors"),
+        (lambda x: (x, x), "a", "no part 'a'; it offers 2 tensors"),
+        (lambda x: x, "a", "no part 'a'; it is one tensor"),
+        (lambda x: x, 0, "no part 0; it is one tensor"),
+        (lambda x: None, 0, "no part 0"),
+        (lambda x: (x, x), lambda made: made[3], r"output= .*IndexError"),
+        (lambda x: {"a": None}, "a", "returns no tensor"),
+    ],
+)
+def test_parts_of_the_output(made, output, message):
+    with pytest.raises(CountingError, match=message):
+        count_contexts(Calls(made), (1, 4), output=output)
+
+
+def test_batch_norm_conventions():
+    with pytest.raises(CountingError, match="batch_norm='both' is not a convention: choose"):
+        count_contexts(LINEAR, (1, 4), batch_norm="both")
+
+
+# Rules of one's own -----------------------------------------------------------------------------
+
+
+@torch.library.custom_op("reuseprior_tests::scale_shift", mutates_args=())
+def scale_shift(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return x * w[:, None, None] + b[:, None, None]
+
+
+@scale_shift.register_fake
+def _(x, w, b):
+    return torch.empty_like(x)
+
+
+class ScaleShift(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(3))
+        self.b = nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        return scale_shift(x, self.w, self.b).sum((2, 3))
+
+
+SCALE_SHIFT = torch.ops.reuseprior_tests.scale_shift
+
+
+def documented(count, x, w, b):  # as in the docstring of reuseprior/contexts/rules.py
+    yield x, count
+    yield w, count.sum(0, 2, 3).reshape(w.shape)
+    yield b, count.sum(0, 2, 3).reshape(b.shape)
+
+
+def test_a_custom_operator():
+    model = nn.Sequential(nn.Conv2d(1, 3, 1, bias=False), ScaleShift())
+    with pytest.raises(CountingError, match=r"scale_shift\.default \(in 1\) has no counting rule"):
+        count_contexts(model, (1, 1, 4, 5))
+    given = count_contexts(model, (1, 1, 4, 5), exact=True, rules={SCALE_SHIFT: documented})
+    assert SCALE_SHIFT.default not in RULES, "a rule for one count was registered"
+    rule(SCALE_SHIFT.default)(documented)
+    try:
+        found = count_contexts(model, (1, 1, 4, 5), exact=True)
+        with pytest.raises(ValueError, match=r"scale_shift\.default has a counting rule already"):
+            rule(SCALE_SHIFT)(documented)
+    finally:
+        del RULES[SCALE_SHIFT.default]
+    for counts in given, found:
+        assert {p.name: p.counts.item() for p in counts.parameter_counts} == {
+            "0.weight": 20,
+            "1.w": 20,
+            "1.b": 20,
+        }
+
+
+def test_a_second_registration():
+    with pytest.raises(
+        ValueError, match=r"aten\.relu\.default has a counting rule already.*rules="
+    ):
+        rule(aten.relu)(lambda count, x: iter([(x, count)]))
+
+
+def test_a_rule_whose_counts_do_not_fit():
+    rules = {aten.relu: lambda count, x: iter([(x, count.reshape((2, 2)))])}
+    with pytest.raises(CountingError, match=r"aten\.relu.*\(2, 2\).*\(1, 4\)"):
+        count_contexts(Calls(torch.relu), (1, 4), rules=rules)
+
+
+def test_softmax_over_whole_rows():
+    model = Calls(lambda x: x.softmax(-1))
+    for rules, expected in [(None, 1), ({aten._softmax: full_softmax}, 4)]:
+        counts = count_contexts(model, (1, 4), exact=True, rules=rules)
+        assert counts.parameter_counts[0].counts.item() == expected
+
+
+def test_an_example_gives_its_shape_only():
+    """Numbers of a float input choose no path, even where all that computes them is known."""
+    forward, message = FORWARDS["if"]
+    with pytest.raises(CountingError, match=message):
+        count_contexts(Inside(forward), torch.ones(1, 4))

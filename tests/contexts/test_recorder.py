@@ -1,0 +1,401 @@
+"""Recording: the model is left as it was, and whatever a forward does is followed."""
+
+import random
+from collections import OrderedDict, namedtuple
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import parametrizations
+from torch.utils.checkpoint import checkpoint
+
+from reuseprior.contexts import CountingError, count_contexts
+
+
+class Calls(nn.Module):
+    """Whatever `forward` is given, with parameters and other attributes by name."""
+
+    def __init__(self, forward, **attributes):
+        super().__init__()
+        for name, value in attributes.items():
+            setattr(self, name, value)
+        self.call = forward
+
+    def forward(self, *inputs):
+        return self.call(self, *inputs)
+
+
+def weight(*shape):
+    return nn.Parameter(torch.rand(shape, generator=torch.Generator().manual_seed(0)))
+
+
+def counted(model, inputs=(1, 3), **options) -> dict[str, np.ndarray]:
+    found = count_contexts(model, inputs, exact=True, **options).parameter_counts
+    return {p.name: np.broadcast_to(p.counts, p.shape).tolist() for p in found}
+
+
+def cnn():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.ReLU(inplace=True),
+        nn.Flatten(), nn.Linear(144, 2),
+    )  # fmt: skip
+
+
+# The model is left as it was --------------------------------------------------------------------
+
+
+class Busy(nn.Module):
+    """Does to itself what a forward may do."""
+
+    def __init__(self, fails: bool):
+        super().__init__()
+        self.body = cnn()
+        self.body[1].eval()
+        self.frozen = nn.Linear(2, 2).requires_grad_(False)
+        self.register_buffer("steps", torch.zeros(()))
+        self.seen = None
+        self.fails = fails
+        self.hooked = 0
+        self.body[0].register_forward_hook(self.count_call)
+
+    def count_call(self, *_):
+        self.hooked += 1
+
+    def forward(self, x):
+        self.seen = self.made_here = x
+        self.steps += 1
+        self.newest = nn.Parameter(torch.ones(2))
+        self.register_buffer("late", x * 2)
+        self.training = not self.training
+        x = x + torch.randn(8) * random.random() * np.random.rand()
+        assert self.hooked == 0 and not self.body[2].training
+        x = self.frozen(self.body(x)) * self.newest
+        if self.fails:
+            raise KeyError("on purpose")
+        return x
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_model_is_left_as_it_was(fails):
+    model = Busy(fails).train()
+    state = deepcopy(model.state_dict())
+    tensors = {n: id(t) for n, t in model.state_dict(keep_vars=True).items()}
+    attributes = {name: dict(m.__dict__) for name, m in model.named_modules()}
+    modes = {name: m.training for name, m in model.named_modules()}
+    hooks = dict(nn.modules.module._global_forward_hooks)
+    torch.manual_seed(3), random.seed(4), np.random.seed(5)
+    random_states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+
+    if fails:
+        with pytest.raises(CountingError, match=r"failed in its forward .*KeyError: 'on purpose'"):
+            count_contexts(model, (1, 3, 8, 8))
+    else:
+        assert count_contexts(model, (1, 3, 8, 8)).parameters > 0
+
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+    assert {n: id(t) for n, t in model.state_dict(keep_vars=True).items()} == tensors
+    assert {name: m.training for name, m in model.named_modules()} == modes
+    for name, module in model.named_modules():
+        assert module.__dict__.keys() == attributes[name].keys(), name
+        assert all(module.__dict__[key] is attributes[name][key] for key in attributes[name])
+    assert model.steps == 0 and model.hooked == 0 and model.seen is None
+    assert dict(nn.modules.module._global_forward_hooks) == hooks
+    assert torch.equal(torch.get_rng_state(), random_states[0])
+    assert random.getstate() == random_states[1]
+    assert np.random.get_state()[1].tolist() == random_states[2]
+    assert torch.is_grad_enabled() and torch.backends.mha.get_fastpath_enabled() == fast_path
+
+
+def test_random_tables_are_drawn_once_and_leave_the_generator_alone():
+    """An index table drawn in forward is one table, wherever it is used."""
+
+    def forward(self, x):
+        chosen = torch.randperm(64)[:1]
+        return (self.w + x)[:, chosen] * (self.v + x)[:, chosen]
+
+    before = torch.manual_seed(0).get_state()
+    found = counted(Calls(forward, w=weight(64), v=weight(64)), (1, 64))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert found["w"] == found["v"]
+
+
+def test_shuffled_and_put_back():
+    def forward(self, x):
+        order = torch.randperm(50)
+        return (x * self.w)[:, order][:, order.argsort()][:, :7]
+
+    assert counted(Calls(forward, w=weight(50)), (1, 50)) == {"w": [1] * 7 + [0] * 43}
+
+
+# Modes, types, devices and wrappers -------------------------------------------------------------
+
+
+@cache
+def expected():
+    return counted(cnn(), (1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_other_types(dtype):
+    """The input made from a shape has the type of the model's parameters."""
+    assert counted(cnn().to(dtype), (1, 3, 8, 8)) == expected()
+    assert counted(cnn().to(dtype), torch.zeros(1, 3, 8, 8, dtype=dtype)) == expected()
+
+
+def test_weights_without_storage():
+    assert counted(cnn().to("meta"), (1, 3, 8, 8)) == expected()
+
+
+def test_no_number_of_the_model_is_read():
+    model = cnn()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(float("nan"))
+    assert counted(model, (1, 3, 8, 8)) == expected()
+
+
+CONTEXTS = {
+    "inference_mode": torch.inference_mode,
+    "no_grad": torch.no_grad,
+    "enable_grad": torch.enable_grad,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "meta device": lambda: torch.device("meta"),
+    "cpu device": lambda: torch.device("cpu"),
+}
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_under_other_modes(name):
+    model = cnn()
+    with CONTEXTS[name]():
+        assert counted(model, (1, 3, 8, 8)) == expected()
+
+
+def test_another_default_dtype():
+    model = cnn()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert counted(model, (1, 3, 8, 8)) == expected()
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_wrapped_in_data_parallel():
+    found = counted(nn.DataParallel(cnn()), (1, 3, 8, 8))
+    assert found == {f"module.{name}": counts for name, counts in expected().items()}
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpointed(reentrant):
+    model = Calls(lambda self, x: checkpoint(self.m, x, use_reentrant=reentrant), m=cnn())
+    assert counted(model, (1, 3, 8, 8)) == {f"m.{n}": counts for n, counts in expected().items()}
+
+
+def test_compiled():
+    found = counted(torch.compile(cnn()), (1, 3, 8, 8))
+    assert found == {f"_orig_mod.{name}": counts for name, counts in expected().items()}
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+@pytest.mark.parametrize(
+    "script", [torch.jit.script, lambda m: torch.jit.trace(m.eval(), torch.zeros(1, 3, 8, 8))]
+)
+def test_scripted_models_are_refused(script):
+    with pytest.raises(CountingError, match=r"TorchScript.*count the model it was made from"):
+        count_contexts(script(cnn()), (1, 3, 8, 8))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu():
+    model = cnn().cuda()
+    assert counted(model, (1, 3, 8, 8)) == expected()
+    assert counted(model, torch.zeros(1, 3, 8, 8, device="cuda")) == expected()
+    model = Calls(lambda self, x: x + self.w + torch.zeros(3, device="cuda"), w=weight(3)).cuda()
+    assert counted(model) == {"w": [1, 1, 1]}
+
+
+# Parameters: shared, tied, viewed, derived ------------------------------------------------------
+
+
+def test_a_module_used_twice_is_one_parameter():
+    layer = nn.Linear(2, 2, bias=False)
+    counts = count_contexts(nn.Sequential(layer, nn.ReLU(), layer), (1, 2), exact=True)
+    (only,) = counts.parameter_counts
+    assert only.counts.item() == 3  # two ways on from the first use, one from the second
+    assert (counts.parameters, counts.weight_nodes) == (4, 8)
+    assert only.names == ("0.weight", "2.weight") and len(only.uses) == 2
+
+
+def test_tied_parameters_have_all_their_names():
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    model[1].weight = model[0].weight
+    counts = count_contexts(model, (1, 2), exact=True)
+    (only,) = counts.parameter_counts
+    assert only.names == ("0.weight", "1.weight") and sorted(only.uses) == ["0", "1"]
+    assert only.counts.item() == 3 and only.weight_nodes == 8
+
+
+def test_one_weight_split_in_three():
+    """Queries and keys meet; of the values only one is looked at."""
+
+    def forward(self, x):
+        q, k, v = (F.linear(x, w) for w in self.qkv.chunk(3))
+        return q * k, v[:, :1]
+
+    counts = count_contexts(Calls(forward, qkv=weight(6, 3)), (1, 3), exact=True)
+    (only,) = counts.parameter_counts
+    assert np.broadcast_to(only.counts, (6, 3))[:, 0].tolist() == [1, 1, 1, 1, 1, 0]
+    assert (counts.parameters, counts.weight_nodes) == (15, 15)
+    assert counts.left_out[0][:2] == ("qkv", 3) and "sliced away" in counts.left_out[0][2]
+
+
+def test_split_and_transposed_twice():
+    def forward(self, x):
+        half, other = self.w.t().split(1, 1)
+        return x @ half @ other.mT @ half
+
+    counts = count_contexts(Calls(forward, w=weight(2, 3)), (1, 3), exact=True)
+    (only,) = counts.parameter_counts
+    assert np.broadcast_to(only.counts, (2, 3)).tolist() == [[4] * 3, [1] * 3]
+    assert counts.weight_nodes == 9  # one half is used twice
+
+
+PARAMETER_FORWARDS = {
+    "derived in place": (lambda self, x: x * (self.w * 1).mul_(2).add_(1), {"w": [1, 1, 1]}),
+    "a factor": (lambda self, x: x * F.softplus(self.w), {"w": [1, 1, 1]}),
+    "data": (lambda self, x: x * self.w.data, {"w": [1, 1, 1]}),
+    "detached": (lambda self, x: x * self.w.detach(), {"w": [1, 1, 1]}),
+    "used by halves": (lambda self, x: x[:, :2] * self.w[1:], {"w": [0, 1, 1]}),
+    "a bound": (lambda self, x: torch.clamp(x, min=self.w), {"w": [1, 1, 1]}),
+    "two bounds": (lambda self, x: x.clamp(self.w[0], self.w[1:2]), {"w": [3, 3, 0]}),
+    "the output itself": (lambda self, x: (x, self.w), {"w": [1, 1, 1]}),
+    "written over": (
+        lambda self, x: torch.zeros(2, 3).index_select(0, torch.tensor([0])).copy_(self.w),
+        {"w": [1, 1, 1]},
+    ),
+    "a constant attribute": (lambda self, x: (x + self.w) * self.constant, {"w": [1, 1, 1]}),
+    "constants made in forward": (
+        lambda self, x: x * self.w + torch.zeros(3) + torch.ones(1, 3) * torch.tensor([1.0]),
+        {"w": [1, 1, 1]},
+    ),
+    "positions made in forward": (
+        lambda self, x: (x + self.w)[:, torch.arange(2) + 1],
+        {"w": [0, 1, 1]},
+    ),
+    "a length from a constant": (
+        lambda self, x: (x + self.w)[:, : int(self.length.item())],
+        {"w": [1, 1, 0]},
+    ),
+    "through vmap": (lambda self, x: torch.vmap(lambda r: r * self.w)(x), {"w": [1, 1, 1]}),
+}
+
+
+@pytest.mark.parametrize("name", PARAMETER_FORWARDS)
+def test_parameters_in_forward(name):
+    forward, expected = PARAMETER_FORWARDS[name]
+    model = Calls(forward, w=weight(3), constant=torch.rand(3), length=torch.tensor(2))
+    assert counted(model) == expected
+
+
+def test_a_custom_function():
+    class Reverse(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return -gradient
+
+    model = Calls(lambda self, x: Reverse.apply(x * self.w), w=weight(3))
+    assert counted(model) == {"w": [1, 1, 1]}
+
+
+def test_parametrized_weights():
+    """A weight that is made from others: the parameters behind it are counted."""
+    layer = parametrizations.weight_norm(nn.Linear(2, 3, bias=False))
+    g, v = "parametrizations.weight.original0", "parametrizations.weight.original1"
+    # w = g v / |v|: a row's length meets both its entries, and so does each entry through |v|
+    assert counted(layer, (1, 2)) == {g: [[2]] * 3, v: [[3, 3]] * 3}
+
+
+def test_recurrent_layers():
+    """One layer, two steps, one feature: from step 1 on there is a way through the second."""
+    layer = nn.RNN(1, 1, bias=False, batch_first=True)
+    assert counted(layer, (1, 2, 1), output=0) == {"weight_ih_l0": [[3]], "weight_hh_l0": [[3]]}
+
+
+def test_recurrent_layers_without_storage():
+    with torch.device("meta"):
+        layer = nn.LSTM(2, 3, 2, batch_first=True, bidirectional=True)
+    assert count_contexts(layer, (1, 4, 2)).parameters == sum(p.numel() for p in layer.parameters())
+
+
+# Inputs and outputs -----------------------------------------------------------------------------
+
+
+def test_token_ids_choose_rows():
+    ids = torch.tensor([[1, 1, 3]])
+    found = counted(nn.Embedding(5, 2), ids)
+    assert found == {"weight": [[0, 0], [2, 2], [0, 0], [1, 1], [0, 0]]}
+    assert torch.equal(ids, torch.tensor([[1, 1, 3]]))
+
+
+def test_several_inputs():
+    model = Calls(lambda self, a, b: a * self.w + b, w=weight(3))
+    counts = count_contexts(model, [(1, 3), torch.ones(1, 1)])
+    assert counts.input_nodes == 4 and counts.output_nodes == 3
+
+
+Pair = namedtuple("Pair", "logits hidden")
+
+
+@dataclass
+class Result:
+    logits: torch.Tensor
+    hidden: torch.Tensor | None = None
+
+
+class ModelOutput(OrderedDict):
+    """As transformers' outputs: a dict whose keys are attributes too."""
+
+    def __getattr__(self, name):
+        return self[name]
+
+
+OUTPUTS = {
+    "dict": lambda a, b: {"logits": a, "hidden": b},
+    "nested": lambda a, b: {"logits": a, "hidden": [(b,), None, 3]},
+    "named tuple": Pair,
+    "dataclass": Result,
+    "dict with attributes": lambda a, b: ModelOutput(logits=a, hidden=b),
+}
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_outputs_by_name(kind):
+    model = Calls(lambda self, x: OUTPUTS[kind](x * self.w, x * self.v), w=weight(3), v=weight(3))
+    assert counted(model) == {"w": [1, 1, 1], "v": [1, 1, 1]}
+    assert count_contexts(model, (1, 3)).output_nodes == 6
+    assert counted(model, output="logits") == {"w": [1, 1, 1]}
+    assert counted(model, output="hidden") == {"v": [1, 1, 1]}
+
+
+@pytest.mark.parametrize("kind", [tuple, list, Pair._make])
+def test_outputs_by_position_and_function(kind):
+    model = Calls(lambda self, x: kind([x * self.w, x * self.v]), w=weight(3), v=weight(3))
+    assert counted(model, output=1) == counted(model, output=-1) == {"v": [1, 1, 1]}
+    assert counted(model, output=lambda made: made[0]) == {"w": [1, 1, 1]}
+
+
+def test_an_output_given_twice_counts_once():
+    model = Calls(lambda self, x: [y := x * self.w, y], w=weight(3))
+    assert count_contexts(model, (1, 3), exact=True).output_nodes == 3

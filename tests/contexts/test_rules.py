@@ -1,0 +1,764 @@
+"""Every counting rule against gradients.
+
+Where an operator is linear with coefficients 0 and 1, the count of what went in is the gradient
+of the sum of what came out. A product of ones behaves so too, so every parameter is set to one.
+Operators that are not linear are given a linear stand-in with the same dependences.
+
+Each case runs with several tails: cumulative sums make the counts behind the operator differ
+from position to position, along one axis or along all.
+"""
+
+from copy import deepcopy
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from reuseprior.contexts import count_contexts, full_softmax, record_model
+from reuseprior.contexts.rules import RULES
+
+aten = torch.ops.aten
+
+
+class Behind(nn.Module):
+    """A parameter of the given shape, then the body (or its linear stand-in), then a tail."""
+
+    def __init__(self, shape, body, tail, stand_in=None):
+        super().__init__()
+        self.p = nn.Parameter(torch.ones(shape))
+        self.body = deepcopy(body)
+        self.tail = tail
+        self.stand_in = stand_in
+
+    def forward(self, _):
+        x = self.p + 0
+        if self.stand_in is None:
+            made = self.body(x)
+        elif isinstance(self.body, nn.Module):
+            made = self.stand_in(self.body, x)
+        else:
+            made = self.stand_in(x)
+        return [self.tail(y) for y in (made if isinstance(made, (tuple, list)) else [made])]
+
+
+def tails(ndim):
+    """What makes the counts behind the operator differ: nothing, all axes, one axis, a slice."""
+    yield lambda y: y
+    yield lambda y: y.flatten().cumsum(0)
+    for axis in range(ndim):
+        yield lambda y, axis=axis: y.cumsum(axis)
+    yield lambda y: y[..., 1:] if y.ndim and y.shape[-1] > 1 else y
+
+
+def gradients(model):
+    """The gradient of the sum of all outputs for every parameter, all of them being one."""
+    model = model.double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(1)
+    made = sum(y.sum() for y in model(None))
+    named = dict(model.named_parameters())
+    found = torch.autograd.grad(made, named.values(), allow_unused=True)
+    return {n: g for n, g in zip(named, found, strict=True) if g is not None and g.any()}
+
+
+def check(shape, body, stand_in=None, **options):
+    made = gradient_free(Behind(shape, body, lambda y: y))
+    for tail in tails(made[0].ndim):
+        model = Behind(shape, body, tail)
+        counts = count_contexts(model, (1,), exact=True, **options).parameter_counts
+        found = {p.name: np.broadcast_to(p.counts, p.shape).astype(float) for p in counts}
+        for p in count_contexts(model, (1,), **options).parameter_counts:
+            scaled = np.exp2(np.broadcast_to(p.log2_counts, p.shape))
+            np.testing.assert_allclose(scaled, found[p.name], 1e-12, err_msg=p.name)
+        expected = gradients(Behind(shape, body, tail, stand_in))
+        assert found.keys() == expected.keys()
+        for name, counted in found.items():
+            np.testing.assert_allclose(counted, expected[name], 1e-9, err_msg=name)
+
+
+@torch.no_grad()
+def gradient_free(model):
+    return model.eval()(None)
+
+
+# Moving positions ------------------------------------------------------------------------------
+
+INDICES = torch.tensor([[3, 0], [1, 1]])
+MOVES = {
+    "view": ((2, 6), lambda x: x.view(3, 4)),
+    "view with ones": ((1, 4, 1, 3), lambda x: x.view(4, 1, 3, 1)),
+    "reshape of a transpose": ((2, 3, 4), lambda x: x.transpose(0, 2).reshape(6, 4)),
+    "flatten": ((2, 3, 4), lambda x: x.flatten(1)),
+    "unflatten": ((2, 12), lambda x: x.unflatten(1, (3, 4))),
+    "unsqueeze": ((2, 3), lambda x: x.unsqueeze(-1)),
+    "squeeze": ((2, 1, 3, 1), lambda x: x.squeeze()),
+    "squeeze of one": ((2, 1, 3, 1), lambda x: x.squeeze(-1)),
+    "squeeze of two": ((2, 1, 3, 1), lambda x: x.squeeze((1, 3))),
+    "t": ((2, 3), lambda x: x.t()),
+    "t of a vector": ((3,), lambda x: x.t()),
+    "T": ((2, 3), lambda x: x.T),
+    "mT": ((2, 3, 4), lambda x: x.mT),
+    "transpose": ((2, 3, 4), lambda x: x.transpose(-1, 0)),
+    "permute": ((2, 3, 4), lambda x: x.permute(2, 0, 1)),
+    "permute negative": ((2, 3, 4, 2), lambda x: x.permute(-1, 1, 0, -2)),
+    "movedim": ((2, 3, 4), lambda x: x.movedim(0, -1)),
+    "expand": ((2, 1, 3), lambda x: x.expand(4, 2, 5, 3)),
+    "expand as it is": ((2, 3), lambda x: x.expand(-1, 3)),
+    "repeat": ((2, 3), lambda x: x.repeat(2, 1, 3)),
+    "repeat of ones": ((1, 3), lambda x: x.repeat(4, 2)),
+    "tile": ((2, 3), lambda x: x.tile(2)),
+    "repeat_interleave": ((2, 3), lambda x: x.repeat_interleave(2, 1)),
+    "cat": ((2, 3), lambda x: torch.cat([x, x[:, :1], x.flip(1)], -1)),
+    "cat of rows": ((2, 3), lambda x: torch.cat([x[1:], x], 0)),
+    "cat with nothing": ((2, 3), lambda x: torch.cat([torch.empty(0), x])),
+    "stack": ((2, 3), lambda x: torch.stack([x, x.flip(0)], 1)),
+    "stack at the end": ((2, 3), lambda x: torch.stack([x, x, x], -1)),
+    "slice": ((5, 4), lambda x: x[1:4, :2]),
+    "slice with steps": ((7, 4), lambda x: x[1::2, ::3]),
+    "slice from the end": ((7, 4), lambda x: x[-3:, :-1]),
+    "slice of nothing": ((4, 3), lambda x: torch.cat([x[4:], x])),
+    "select": ((4, 3), lambda x: x[1]),
+    "select negative": ((4, 3, 2), lambda x: x.select(-2, -1)),
+    "narrow": ((4, 5), lambda x: x.narrow(1, 2, 2)),
+    "split": ((2, 7), lambda x: torch.cat(x.split(3, 1)[::-1], 1)),
+    "split, outputs": ((7, 2), lambda x: x.split(3)),
+    "split by sizes": ((2, 7), lambda x: torch.cat(x.split([1, 4, 2], -1)[:2], 1)),
+    "chunk": ((2, 5), lambda x: torch.cat(x.chunk(3, 1)[1:], 1)),
+    "tensor_split": ((2, 5), lambda x: torch.cat(x.tensor_split(3, 1)[1:], 1)),
+    "unsafe split": ((2, 6), lambda x: torch.unsafe_split(x, 2, 1)[1]),
+    "unsafe split by sizes": ((2, 6), lambda x: torch.unsafe_split_with_sizes(x, [1, 5], 1)[1]),
+    "unbind": ((3, 4), lambda x: x.unbind()[1] + x.unbind()[2]),
+    "unbind of the last axis": ((3, 4), lambda x: [y for y in x.unbind(-1)][1:]),
+    "unfold": ((2, 7, 3), lambda x: x.unfold(1, 3, 2)),
+    "unfold with gaps": ((8, 2), lambda x: x.unfold(0, 2, 3)),
+    "unfold twice": ((1, 2, 5, 5), lambda x: x.unfold(2, 3, 1).unfold(3, 3, 1)),
+    "pad": ((2, 3, 4), lambda x: F.pad(x, (1, 2, 0, 1))),
+    "pad and crop": ((2, 5, 4), lambda x: F.pad(x, (-1, 2, 1, -2))),
+    "crop and pad": ((2, 5, 4), lambda x: F.pad(x, (2, -1, -2, 3))),
+    "crop": ((2, 6), lambda x: F.pad(x, (-2, -1))),
+    "reflection 1d": ((1, 2, 5), lambda x: F.pad(x, (2, 3), mode="reflect")),
+    "reflection 2d": ((1, 2, 4, 5), lambda x: F.pad(x, (2, 0, 1, 3), mode="reflect")),
+    "reflection 3d": ((1, 1, 3, 3, 4), lambda x: F.pad(x, (1, 2, 0, 1, 2, 1), mode="reflect")),
+    "replication 1d": ((1, 2, 4), lambda x: F.pad(x, (2, 5), mode="replicate")),
+    "replication 2d": ((1, 2, 4, 5), lambda x: F.pad(x, (2, 0, 1, 5), mode="replicate")),
+    "replication 3d": ((1, 1, 3, 2, 4), lambda x: F.pad(x, (1, 2, 0, 1, 2, 1), mode="replicate")),
+    "circular": ((1, 2, 4, 5), lambda x: F.pad(x, (2, 1, 1, 3), mode="circular")),
+    "nearest": ((1, 2, 3, 4), lambda x: F.interpolate(x, scale_factor=2)),
+    "nearest 1d": ((1, 2, 5), lambda x: F.interpolate(x, size=7)),
+    "nearest 3d": ((1, 1, 2, 3, 2), lambda x: F.interpolate(x, size=(3, 7, 4))),
+    "nearest, smaller": ((1, 2, 7, 5), lambda x: F.interpolate(x, size=(3, 4))),
+    "nearest, a fraction": ((1, 1, 10, 7), lambda x: F.interpolate(x, scale_factor=(0.77, 1.55))),
+    "pixel_shuffle": ((1, 12, 2, 3), lambda x: F.pixel_shuffle(x, 2)),
+    "pixel_unshuffle": ((1, 2, 4, 6), lambda x: F.pixel_unshuffle(x, 2)),
+    "im2col": ((2, 3, 4, 5), lambda x: F.unfold(x, 2, stride=2, padding=1, dilation=2)),
+    "col2im": ((1, 12, 6), lambda x: F.fold(x, (4, 3), 2)),
+    "col2im, padded": ((2, 8, 12), lambda x: F.fold(x, (4, 3), (2, 2), 1, (1, 1), (2, 1))),
+    "channel_shuffle": ((1, 6, 2, 2), lambda x: F.channel_shuffle(x, 3)),
+    "roll": ((4, 5), lambda x: x.roll((1, -2), (0, 1))),
+    "roll negative axis": ((4, 5), lambda x: x.roll(3, -1)),
+    "roll of all": ((4, 5), lambda x: x.roll(3)),
+    "flip": ((4, 5), lambda x: x.flip(0, -1)),
+    "rot90": ((4, 5), lambda x: x.rot90()),
+    "index_select": ((4, 5), lambda x: x.index_select(-1, torch.tensor([4, 0, 0]))),
+    "index": ((4, 5), lambda x: x[torch.tensor([3, 3, -1])]),
+    "index in the middle": ((2, 4, 3), lambda x: x[:, INDICES]),
+    "index of two axes": ((4, 4, 2), lambda x: x[INDICES, INDICES.T]),
+    "index around a slice": ((4, 2, 4), lambda x: x[INDICES, :, INDICES]),
+    "gather": ((4, 2), lambda x: x.gather(0, INDICES)),
+    "gather of a constant made in forward": (
+        (4, 2),
+        lambda x: x.gather(0, torch.arange(4).flip(0).unsqueeze(1).expand(4, 2)),
+    ),
+    "diagonal": ((3, 4, 2), lambda x: x.diagonal()),
+    "diagonal, offset": ((2, 4, 4), lambda x: x.diagonal(offset=-1, dim1=-2, dim2=-1)),
+    "shifted window": (
+        (1, 4, 4, 2),
+        lambda x: (
+            x.roll((-1, -1), (1, 2)).view(1, 2, 2, 2, 2, 2).permute(0, 1, 3, 2, 4, 5).flatten(2, 4)
+        ),
+    ),
+}
+
+# Writing in place ------------------------------------------------------------------------------
+
+
+def write_part(x):
+    y = x * 1
+    y[:, 1:] = x[:, :-1]
+    return y
+
+
+def write_base_read_view(x):
+    y = x * 1
+    view = y[1:]
+    y[:, 0] = x[:, 1]
+    return view
+
+
+def write_view_read_base(x):
+    y = x * 1
+    view = y.view(-1)
+    view[::2] = 0
+    return y
+
+
+def write_one_view_read_another(x):
+    y = x * 1
+    a, b = y[:2], y.t()
+    a.copy_(x[1:3])
+    b[1] += x[:, 0]
+    return a.sum(0) + y.sum(0)
+
+
+def write_before_and_after_reading(x):
+    y = x * 1
+    row = y[0]
+    before = row + 0
+    row.zero_()
+    y[0] += x[1]
+    return before + row
+
+
+def write_pieces(x):
+    y = x * 1
+    first, second = y.chunk(2, 1)
+    first.copy_(second)
+    second.zero_()
+    return y
+
+
+def write_a_scalar(x):
+    y = x * 1
+    y[1, 1] = x.sum()
+    y[2].fill_(0)
+    return y
+
+
+def shift_channels(x):  # temporal shift: one part forwards, one back, the rest stays
+    out = torch.zeros_like(x)
+    out[:, :-1, :1] = x[:, 1:, :1]
+    out[:, 1:, 1:2] = x[:, :-1, 1:2]
+    out[:, :, 2:] = x[:, :, 2:]
+    return out
+
+
+def write_through_inplace_operators(x):
+    y = x * 1
+    y[:, :2].add_(x[:, 2:4]).relu_()
+    y[..., 1].mul_(x[..., 0])
+    return y
+
+
+def write_through_out(x):
+    y = x * 1
+    torch.add(x, x, out=y)
+    return y
+
+
+def turn_in_place(x):
+    y = x * 1
+    row = y[0]
+    y.transpose_(0, 1).unsqueeze_(0).squeeze_(0)
+    row[1:] = x[1:, 1]
+    return y[1:]
+
+
+WRITES = {
+    w.__name__.replace("_", " "): ((4, 4), w)
+    for w in [
+        write_part,
+        write_base_read_view,
+        write_view_read_base,
+        write_one_view_read_another,
+        write_before_and_after_reading,
+        write_a_scalar,
+        turn_in_place,
+    ]
+} | {
+    "shift channels": ((1, 3, 4, 2), shift_channels),
+    "masked_fill": ((3, 3), lambda x: x.masked_fill(torch.zeros(3, 3, dtype=bool), 0)),
+}
+
+# Sums and products -----------------------------------------------------------------------------
+
+
+def dependences(function):
+    """The linear map with a one wherever a result of the function depends on an entry."""
+
+    def linear_map(x):
+        jacobian = torch.autograd.functional.jacobian(function, x.detach())
+        return (jacobian.abs() > 1e-9).to(x).flatten(-x.ndim) @ x.flatten()
+
+    return linear_map
+
+
+def between(**options):
+    resize = partial(F.interpolate, **options)
+    return resize, dependences(resize)
+
+
+RESIZED = {
+    "bilinear": ((1, 2, 3, 4), *between(scale_factor=2, mode="bilinear")),
+    "bilinear, smaller": ((1, 1, 7, 5), *between(size=(3, 4), mode="bilinear")),
+    "bilinear, corners": ((1, 1, 3, 4), *between(size=(5, 7), mode="bilinear", align_corners=True)),
+    "bilinear, a fraction": ((1, 1, 6, 5), *between(scale_factor=(0.7, 1.7), mode="bilinear")),
+    "linear": ((2, 2, 4), *between(size=7, mode="linear")),
+    "trilinear": ((1, 1, 2, 3, 2), *between(size=(3, 5, 4), mode="trilinear")),
+}
+
+SUMS = {
+    "sum": ((3, 4), lambda x: x.sum()),
+    "sum of an axis": ((3, 4, 2), lambda x: x.sum(1)),
+    "sum of axes, kept": ((3, 4, 2), lambda x: x.sum((0, -1), keepdim=True)),
+    "cumsum": ((3, 4), lambda x: x.cumsum(-1)),
+    "cumsum of one": ((1, 4), lambda x: x.cumsum(0)),
+    "mm": ((3, 4), lambda x: x @ x.t()),
+    "matmul, broadcast": ((2, 3, 4), lambda x: x @ x[0].t()),
+    "matmul with a vector": ((2, 3, 4), lambda x: x @ x[0, 0]),
+    "mv": ((3, 4), lambda x: torch.mv(x, x[0])),
+    "dot": ((4,), lambda x: torch.dot(x, x.flip(0)).reshape(1)),
+    "bmm": ((2, 3, 4), lambda x: torch.bmm(x, x.mT)),
+    "baddbmm": ((2, 3, 4), lambda x: torch.baddbmm(x[:, :, :1], x, x.mT)),
+    "addmm": ((3, 4), lambda x: torch.addmm(x[0, :3], x, x.t())),
+    "einsum": ((2, 3, 4), lambda x: torch.einsum("bij,bkj->ikb", x, x)),
+    "einsum of a diagonal": ((3, 3), lambda x: torch.einsum("ii->i", x)),
+    "outer": ((4,), lambda x: torch.outer(x, x)),
+    "tensordot": ((2, 3, 4), lambda x: torch.tensordot(x, x, ([0, 2], [0, 2]))),
+}
+
+
+def linear_sum(*axes, keepdim=False):
+    return lambda x: x.sum(axes or None, keepdim=keepdim)
+
+
+STATISTICS = {
+    "mean": ((3, 4, 2), lambda x: x.mean((0, 2)), linear_sum(0, 2)),
+    "mean of all": ((3, 4), lambda x: x.mean(), linear_sum()),
+    "amax": ((3, 4, 2), lambda x: x.amax((-1, 0), keepdim=True), linear_sum(0, 2, keepdim=True)),
+    "max": ((3, 4), lambda x: x.max(), linear_sum()),
+    "max of an axis": ((3, 4), lambda x: x.max(-1)[0], linear_sum(1)),
+    "min, kept": ((3, 4), lambda x: x.min(0, keepdim=True).values, linear_sum(0, keepdim=True)),
+    "median": ((3, 5), lambda x: x.median(1)[0], linear_sum(1)),
+    "prod": ((3, 4), lambda x: x.prod(1), linear_sum(1)),
+    "prod of all": ((3, 4), lambda x: x.prod(), linear_sum()),
+    "std": ((3, 4), lambda x: x.std(1), linear_sum(1)),
+    "var": ((3, 4, 2), lambda x: x.var((1, 2), keepdim=True), linear_sum(1, 2, keepdim=True)),
+    "var_mean": (
+        (3, 4),
+        lambda x: torch.var_mean(x, -1, keepdim=True),
+        lambda x: [x.sum(-1, keepdim=True)] * 2,
+    ),
+    "std_mean": ((3, 4), lambda x: torch.std_mean(x, 0)[1], linear_sum(0)),
+    "norm": ((3, 4), lambda x: x.norm(dim=1), linear_sum(1)),
+    "norm of all": ((3, 4), lambda x: x.norm(), linear_sum()),
+    "norm, order 1": ((3, 4), lambda x: torch.linalg.vector_norm(x, 1, dim=0), linear_sum(0)),
+    "normalize": ((3, 4), lambda x: F.normalize(x, dim=1), lambda x: x + x.sum(1, keepdim=True)),
+    "logsumexp": ((3, 4), lambda x: x.logsumexp(1), linear_sum(1)),
+    "softmax": ((3, 4), lambda x: x.softmax(1), lambda x: x),
+    "log_softmax": ((3, 4), lambda x: x.log_softmax(1), lambda x: x),
+}
+
+# Element by element: one operand as it is, another broadcast
+
+ONE = {
+    name: ((3, 4), call, lambda x: x)
+    for name, call in {
+        "relu": F.relu,
+        "hardswish in place": lambda x: F.hardswish(x * 1, inplace=True),
+        "gelu": F.gelu,
+        "prelu-like": lambda x: F.leaky_relu(x),
+        "rrelu": F.rrelu,
+        "softplus": F.softplus,
+        "logsigmoid": F.logsigmoid,
+        "dropout": lambda x: F.dropout(x, 0.5, training=True),
+        "detach": lambda x: x.detach().requires_grad_(False),
+        "data": lambda x: x.data,
+        "double": lambda x: x.double(),
+        "contiguous": lambda x: x.t().contiguous().t(),
+        "power": lambda x: x**2,
+        "clamp": lambda x: x.clamp(0, 6),
+        "reciprocal": lambda x: 1 / x,
+        "where": lambda x: torch.where(torch.ones(3, 4, dtype=bool), x, 0.0),
+        "threshold": lambda x: F.threshold(x, 0.1, 20),
+        "checked": lambda x: x * torch.ones_like(x),
+        "comparison": lambda x: x * (x > 0),
+    }.items()
+}
+TWO = {
+    "add": ((3, 4), lambda x: x + x[:, :1], lambda x: x + x[:, :1]),
+    "mul": ((3, 4), lambda x: x * x[0], lambda x: x + x[0]),
+    "sub, div": ((3, 4), lambda x: (x - x[:1]) / x[:, 1:2], lambda x: x + x[:1] + x[:, 1:2]),
+    "maximum": ((3, 4), lambda x: torch.maximum(x[:, 0], x[:, 1]), lambda x: x[:, 0] + x[:, 1]),
+    "addcmul": ((3, 4), lambda x: torch.addcmul(x, x[0], x[:, :1]), lambda x: x + x[0] + x[:, :1]),
+    "lerp": ((3, 4), lambda x: torch.lerp(x, x[0], x[1, 1]), lambda x: x + x[0] + x[1, 1]),
+    "power of": ((3, 4), lambda x: 2 ** x * x[0] ** x[1], lambda x: x + x[0] + x[1]),
+    "where": (
+        (3, 4),
+        lambda x: torch.where(x > 0, x, x[0]),
+        lambda x: x + x[0],
+    ),
+    "in place": (
+        (4, 4),
+        write_through_inplace_operators,
+        lambda x: torch.cat(
+            [x[:, :1] + x[:, 2:3], x[:, 1:2] + x[:, 3:] + x[:, :1], x[:, 2:]], 1
+        ),
+    ),
+    "pieces": ((4, 4), write_pieces, lambda x: F.pad(x[:, 2:], (0, 2))),
+    "out=": ((4, 4), write_through_out, lambda x: 2 * x),
+    "masked_fill by a tensor": (
+        (3, 4),
+        lambda x: x.masked_fill(torch.zeros(3, 4, dtype=bool), x[0, 0]),
+        lambda x: x + x[0, 0],
+    ),
+    "copy over": ((3, 4), lambda x: torch.empty(2, 3, 4).copy_(x) * 1, lambda x: x.expand(2, 3, 4)),
+}  # fmt: skip
+
+# Windows ---------------------------------------------------------------------------------------
+
+
+def window_sums(kernel, stride=None, padding=0, *, ceil_mode=False):
+    """What a pool meets, in two or three dimensions: an average without the division."""
+
+    def pool(x):
+        call = F.avg_pool2d if x.ndim == 4 else F.avg_pool3d
+        return call(x, kernel, stride, padding, ceil_mode, True, divisor_override=1)
+
+    return pool
+
+
+def row_sums_of(kernel, stride, padding):
+    """The same in one dimension."""
+    pool = window_sums((1, kernel), (1, stride), (0, padding))
+    return lambda x: pool(x.unsqueeze(-2)).squeeze(-2)
+
+
+def dilated_sums(kernel, dilation, stride, padding):
+    def pool(x):
+        ones = torch.ones(x.shape[1], 1, kernel, kernel, dtype=x.dtype)
+        return F.conv2d(x, ones, None, stride, padding, dilation, x.shape[1])
+
+    return pool
+
+
+def adaptive_sums(*sizes):
+    """Window r of R over n positions, written out."""
+
+    def pool(x):
+        for axis, made in zip(range(x.ndim - len(sizes), x.ndim), sizes, strict=True):
+            n = x.shape[axis]
+            bounds = [(int(r * n / made), int(np.ceil((r + 1) * n / made))) for r in range(made)]
+            x = torch.cat([x.narrow(axis, a, b - a).sum(axis, True) for a, b in bounds], axis)
+        return x
+
+    return pool
+
+
+POOLS = {
+    "max 1d": (
+        (1, 2, 7),
+        lambda x: F.max_pool1d(x, 3, 2, 1),
+        row_sums_of(3, 2, 1),
+    ),
+    "max 2d": ((1, 2, 6, 7), lambda x: F.max_pool2d(x, 3, 2, 1), window_sums(3, 2, 1)),
+    "max, no stride given": ((1, 1, 6, 7), lambda x: F.max_pool2d(x, (3, 2)), window_sums((3, 2))),
+    "max, overlapping": ((1, 1, 5, 5), lambda x: F.max_pool2d(x, 3, 1), window_sums(3, 1)),
+    "max, ceil": (
+        (1, 2, 6, 8),
+        lambda x: F.max_pool2d(x, 3, 2, ceil_mode=True),
+        window_sums(3, 2, ceil_mode=True),
+    ),
+    "max, ceil and padding": (
+        (1, 1, 5, 6),
+        lambda x: F.max_pool2d(x, 2, 2, 1, ceil_mode=True),
+        window_sums(2, 2, 1, ceil_mode=True),
+    ),
+    "max, dilated": ((1, 2, 7, 7), lambda x: F.max_pool2d(x, 2, 2, 1, 3), dilated_sums(2, 3, 2, 1)),
+    "max with indices": (
+        (1, 2, 6, 6),
+        lambda x: F.max_pool2d(x, 2, return_indices=True)[0],
+        window_sums(2),
+    ),
+    "max 3d": ((1, 1, 4, 5, 4), lambda x: F.max_pool3d(x, 2, 1), window_sums(2, 1)),
+    "average 1d": (
+        (1, 2, 7),
+        lambda x: F.avg_pool1d(x, 3, 2, 1),
+        row_sums_of(3, 2, 1),
+    ),
+    "average": (
+        (1, 2, 6, 7),
+        lambda x: F.avg_pool2d(x, (2, 3), (1, 2)),
+        window_sums((2, 3), (1, 2)),
+    ),
+    "average, edges": (
+        (1, 1, 6, 5),
+        lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False),
+        window_sums(3, 2, 1, ceil_mode=True),
+    ),
+    "average 3d": ((1, 1, 4, 5, 4), lambda x: F.avg_pool3d(x, 3, 2, 1), window_sums(3, 2, 1)),
+    "adaptive average": (
+        (1, 2, 7, 5),
+        lambda x: F.adaptive_avg_pool2d(x, (3, 4)),
+        adaptive_sums(3, 4),
+    ),
+    "adaptive average, larger": (
+        (1, 1, 3, 4),
+        lambda x: F.adaptive_avg_pool2d(x, (5, 4)),
+        adaptive_sums(5, 4),
+    ),
+    "adaptive average 1d": ((1, 2, 7), lambda x: F.adaptive_avg_pool1d(x, 3), adaptive_sums(3)),
+    "adaptive average 3d": (
+        (1, 1, 4, 3, 5),
+        lambda x: F.adaptive_avg_pool3d(x, (3, 1, 2)),
+        adaptive_sums(3, 1, 2),
+    ),
+    "adaptive max": ((1, 2, 7, 5), lambda x: F.adaptive_max_pool2d(x, (3, 1)), adaptive_sums(3, 1)),
+    "adaptive max 1d": ((1, 2, 7), lambda x: F.adaptive_max_pool1d(x, 4), adaptive_sums(4)),
+    "adaptive max 3d": (
+        (1, 1, 4, 3, 5),
+        lambda x: F.adaptive_max_pool3d(x, (3, 2, 2)),
+        adaptive_sums(3, 2, 2),
+    ),
+    "global": ((1, 2, 4, 4), lambda x: F.adaptive_avg_pool2d(x, 1), linear_sum(2, 3, keepdim=True)),
+}
+
+CONVOLUTIONS = {
+    "1d": ((1, 4, 9), nn.Conv1d(4, 6, 3, stride=2, padding=2, dilation=2, groups=2)),
+    "2d": ((1, 3, 6, 7), nn.Conv2d(3, 2, (3, 2), stride=(1, 2), padding=(2, 1), dilation=(2, 1))),
+    "3d": ((1, 2, 4, 5, 3), nn.Conv3d(2, 4, 2, stride=(1, 2, 1), padding=(1, 0, 2), groups=2)),
+    "a larger stride than kernel": ((1, 2, 7, 7), nn.Conv2d(2, 2, 1, stride=3, bias=False)),
+    "several samples": ((3, 2, 4, 5), nn.Conv2d(2, 4, 3, padding=1, groups=2)),
+    "transposed, several samples": ((2, 2, 3), nn.ConvTranspose1d(2, 2, 3, 2)),
+    "depthwise": ((1, 4, 5, 5), nn.Conv2d(4, 8, 3, padding=1, groups=4)),
+    "pointwise": ((1, 4, 3, 3), nn.Conv2d(4, 2, 1)),
+    "a batch of none": ((3, 5, 5), nn.Conv2d(3, 2, 3, padding=1)),
+    "same, even": ((1, 2, 5, 6), nn.Conv2d(2, 2, (4, 2), padding="same")),
+    "same, dilated": ((1, 2, 5, 6), nn.Conv2d(2, 2, 3, padding="same", dilation=2)),
+    "valid": ((1, 2, 5), nn.Conv1d(2, 2, 3, padding="valid")),
+    "taps that never meet": ((1, 2, 1, 1), nn.Conv2d(2, 2, 5, padding=2)),
+    "padded before": (
+        (1, 2, 5, 5),
+        nn.Sequential(nn.ZeroPad2d((0, 1, 2, 0)), nn.Conv2d(2, 3, 3, stride=2)),
+    ),
+    "padded with ones before": (  # which are values like others: their taps are uses
+        (1, 2, 5, 5),
+        nn.Sequential(nn.ConstantPad2d((0, 1, 2, 0), 1.0), nn.Conv2d(2, 3, 3, stride=2)),
+    ),
+    "padded before and again": (
+        (1, 2, 4, 5),
+        nn.Sequential(nn.ZeroPad2d((2, 1, 0, 3)), nn.Conv2d(2, 3, 3, padding=1, dilation=2)),
+    ),
+    "cropped before": (
+        (1, 2, 7, 7),
+        nn.Sequential(nn.ZeroPad2d((-1, 1, 2, -2)), nn.Conv2d(2, 3, 3, stride=2)),
+    ),
+    "padded in one axis only": (
+        (1, 2, 4, 5),
+        nn.Sequential(nn.ZeroPad2d((1, 2, 0, 0)), nn.Conv2d(2, 2, 3)),
+    ),
+    "circular": ((1, 2, 5, 5), nn.Conv2d(2, 2, 3, padding=2, padding_mode="circular")),
+    "reflect": ((1, 2, 5, 5), nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect")),
+    "replicate": ((1, 2, 5, 5), nn.Conv2d(2, 2, 3, padding=(2, 1), padding_mode="replicate")),
+    "transposed 1d": ((1, 4, 4), nn.ConvTranspose1d(4, 6, 3, 2, 1, output_padding=1, groups=2)),
+    "transposed": ((1, 2, 3, 4), nn.ConvTranspose2d(2, 3, (3, 2), (2, 1), (1, 0), dilation=2)),
+    "transposed, stride beyond kernel": ((1, 2, 3, 3), nn.ConvTranspose2d(2, 3, 2, 3)),
+    "transposed 3d": ((1, 2, 2, 3, 2), nn.ConvTranspose3d(2, 2, 2, 2, groups=2, bias=False)),
+    "linear": ((1, 3), nn.Linear(3, 2)),
+    "linear along an axis": ((2, 4, 3), nn.Linear(3, 5, bias=False)),
+    "linear of a vector": ((3,), nn.Linear(3, 2)),
+}
+
+
+class Rows(nn.Module):
+    """Rows of a table at token ids that the input does not change."""
+
+    def __init__(self, ids, **options):
+        super().__init__()
+        self.ids = ids
+        self.table = nn.Embedding(5, 3, **options)
+
+    def forward(self, x):
+        return x + self.table(self.ids)
+
+
+LAYERS = {
+    "embedding": ((4, 3), Rows(torch.tensor([0, 3, 3, 1]))),
+    "embedding of a grid": ((1, 2, 2, 3), Rows(torch.tensor([[[4, 3], [3, 3]]]))),
+}
+
+
+def with_vectors(axis):
+    """A normalisation: position by position, its vectors once a produced node."""
+
+    def oracle(layer, x):
+        shape = [1] * x.ndim
+        shape[axis] = -1
+        for vector in (layer.weight, layer.bias):
+            x = x if vector is None else x + vector.view(shape)
+        return x
+
+    return oracle
+
+
+def at_the_end(layer, x):
+    return sum((p for p in layer.parameters()), x)
+
+
+def weight_norm(weight, x):
+    """g v / |v|: an entry of v meets the product itself and, through |v|, all of its row."""
+    g, v = weight.original0, weight.original1
+    return meet(x, (g + v + v.sum(1, keepdim=True)).mT)
+
+
+def meet(a, b):
+    """The linear map with the dependences of a @ b."""
+    return a @ torch.ones_like(b) + torch.ones_like(a) @ b
+
+
+NORMS = {
+    "batch norm": ((1, 3, 2, 4), nn.BatchNorm2d(3), with_vectors(1)),
+    "batch norm of several samples": ((4, 3, 2), nn.BatchNorm1d(3), with_vectors(1)),
+    "group norm of several samples": ((3, 4, 2), nn.GroupNorm(2, 4), with_vectors(1)),
+    "batch norm of features": ((1, 3), nn.BatchNorm1d(3), with_vectors(1)),
+    "batch norm, plain": ((1, 3, 2), nn.BatchNorm1d(3, affine=False), with_vectors(1)),
+    "batch norm of the batch": (
+        (1, 3, 4),
+        nn.BatchNorm1d(3, track_running_stats=False),
+        with_vectors(1),
+    ),
+    "instance norm": ((1, 3, 2, 4), nn.InstanceNorm2d(3, affine=True), with_vectors(1)),
+    "group norm": ((1, 4, 3), nn.GroupNorm(2, 4), with_vectors(1)),
+    "layer norm": ((1, 3, 4), nn.LayerNorm(4), at_the_end),
+    "layer norm over two axes": ((1, 3, 4), nn.LayerNorm((3, 4)), at_the_end),
+    "layer norm without bias": ((2, 4), nn.LayerNorm(4, bias=False), at_the_end),
+    "rms norm": ((1, 3, 4), nn.RMSNorm(4), at_the_end),
+    "weight norm": (
+        (2, 3),
+        parametrizations.weight_norm(nn.Linear(3, 4)),
+        lambda layer, x: weight_norm(layer.parametrizations.weight, x) + layer.bias,
+    ),
+    "prelu": ((1, 3, 2), nn.PReLU(3), lambda layer, x: x + layer.weight.view(1, 3, 1)),
+    "prelu of one": ((1, 3, 2), nn.PReLU(), lambda layer, x: x + layer.weight),
+}
+
+
+# Attention, with products replaced by sums over what meets ----------------------------------------
+
+
+def linear(x, weight, bias):
+    return meet(x, weight.mT) + bias
+
+
+def attend(q, k, v):
+    return meet(meet(q, k.mT), v)
+
+
+def heads(x, n):  # (length, width) -> (n, length, width / n)
+    return x.view(len(x), n, -1).transpose(0, 1)
+
+
+def multihead(layer, x):
+    """Self-attention of one sample (length, width), written out."""
+    qkv = linear(x, layer.in_proj_weight, layer.in_proj_bias).chunk(3, -1)
+    made = attend(*(heads(t, layer.num_heads) for t in qkv))
+    made = made.transpose(0, 1).reshape(x.shape)
+    return linear(made, layer.out_proj.weight, layer.out_proj.bias)
+
+
+def encoder(layer, x):
+    sequence = x[0]
+    sequence = at_the_end(layer.norm1, sequence + multihead(layer.self_attn, sequence))
+    hidden = linear(sequence, layer.linear1.weight, layer.linear1.bias)
+    made = linear(hidden, layer.linear2.weight, layer.linear2.bias)
+    return at_the_end(layer.norm2, sequence + made)[None]
+
+
+class SelfAttention(nn.MultiheadAttention):
+    def forward(self, x):
+        return super().forward(x, x, x, need_weights=False)[0]
+
+
+ATTENTION = {
+    "products of sequences": (
+        (2, 3, 4),
+        lambda x: F.scaled_dot_product_attention(x, x.flip(1), x),
+        lambda x: attend(x, x.flip(1), x),
+    ),
+    "causal": (  # masked scores are added to, not left out
+        (1, 3, 4),
+        lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True),
+        lambda x: attend(x, x, x),
+    ),
+    "batch first": (
+        (1, 3, 4),
+        SelfAttention(4, 2, batch_first=True),
+        lambda layer, x: multihead(layer, x[0])[None],
+    ),
+    "sequence first": (
+        (3, 1, 4),
+        SelfAttention(4, 2),
+        lambda layer, x: multihead(layer, x[:, 0])[:, None],
+    ),
+    "encoder layer": (
+        (1, 3, 4),
+        nn.TransformerEncoderLayer(4, 2, 5, batch_first=True),
+        encoder,
+    ),
+    "encoder": (
+        (1, 2, 4),
+        nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(4, 1, 3, batch_first=True), 1, enable_nested_tensor=False
+        ),
+        lambda layer, x: encoder(layer.layers[0], x),
+    ),
+}
+
+CASES = {
+    f"{kind}: {name}": (shape, body, *stand_in)
+    for kind, cases in {
+        "move": MOVES,
+        "write": WRITES,
+        "sum": SUMS,
+        "statistic": STATISTICS,
+        "one operand": ONE,
+        "several operands": TWO,
+        "resize": RESIZED,
+        "pool": POOLS,
+        "convolution": CONVOLUTIONS,
+        "layer": LAYERS,
+        "norm": NORMS,
+        "attention": ATTENTION,
+    }.items()
+    for name, (shape, body, *stand_in) in cases.items()
+}
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.parametrize("name", CASES)
+def test_counts_are_gradients(name):
+    check(*CASES[name])
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+def test_every_rule_has_a_case():
+    met = set()
+    for shape, body, *_ in CASES.values():
+        for recorded in record_model(Behind(shape, body, lambda y: y), (1,))[0].operators:
+            met.add(RULES.get(recorded.function, RULES[aten.relu.default]))  # constants need none
+    missing = {function.__name__ for function in RULES.values()} - {f.__name__ for f in met}
+    assert missing == set()
+
+
+def test_softmax_over_whole_rows():
+    """`full_softmax` makes every entry of a row a source of every result."""
+    rules = {aten._softmax: full_softmax}
+    check((3, 4), lambda x: x.softmax(-1), row_sums, rules=rules)
+
+
+def row_sums(x):
+    return x.sum(-1, keepdim=True).expand(x.shape)
