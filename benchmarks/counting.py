@@ -1,0 +1,264 @@
+"""How fast contexts are counted: against a dictionary counter, and against a forward pass.
+
+    python benchmarks/counting.py            # about four minutes on one core
+    python benchmarks/counting.py --quick    # small images only
+
+The dictionary counter is the straightforward way: one entry a scalar feature and weight, and one
+addition a connection. It counts V2-B0 at 32, 64 and 96 px; both counters must agree there to the
+last count. What it would take at 224 px follows from its cost a connection.
+"""
+
+import argparse
+import platform
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from reuseprior.contexts import count_contexts, count_recording, named_tensors, record_model
+from reuseprior.models import CNN, catalog
+from reuseprior.models.efficientnet_v2 import ConvBlock, FusedMBConv
+
+THESIS_ROWS = [
+    ("V2-B0", 224), ("V2-S", 384), ("V2-B1", 240), ("ResNet-50", 384), ("V2-B3", 300),
+    ("V2-M", 480), ("V2-L", 480),
+]  # fmt: skip
+
+
+class DictionaryCounter:
+    """Contexts of EfficientNetV2's parameters by looping over every connection, backwards."""
+
+    def __init__(self, model: nn.Module, size: int):
+        self.counts = defaultdict(int)  # (parameter, *index) → contexts
+        self.connections = 0
+        self.names = {id(p): name for name, p in model.named_parameters()}
+        self.shapes = self.shapes_of(model, size)
+        self.walk(model)
+
+    @staticmethod
+    def shapes_of(model: nn.Module, size: int) -> dict[nn.Module, tuple[int, int]]:
+        """Height and width of what goes into each convolution."""
+        shapes = {}
+        hooks = [
+            layer.register_forward_pre_hook(
+                lambda layer, args: shapes.__setitem__(layer, tuple(args[0].shape[2:]))
+            )
+            for layer in model.modules()
+            if isinstance(layer, nn.Conv2d)
+        ]
+        with torch.no_grad():
+            model.eval()(torch.empty(1, 3, size, size, device="meta"))
+        for hook in hooks:
+            hook.remove()
+        return shapes
+
+    def walk(self, model: nn.Module) -> None:
+        features = defaultdict(int)
+        for o in range(model.classifier.out_features):
+            self.use(model.classifier.bias, 1, o)
+            for i in range(model.classifier.in_features):
+                self.use(model.classifier.weight, 1, o, i)
+                features[i] += 1
+        height, width = self.shapes[model.head]
+        x = {
+            (c, row, column): features[c]
+            for c in features
+            for row in range(height)
+            for column in range(width)
+        }
+        x = self.convolution(model.head, self.norm(model.head_bn, x))
+        for block in reversed(model.blocks):
+            x = self.block(block, x)
+        self.convolution(model.stem, self.norm(model.stem_bn, x))
+
+    def use(self, parameter: nn.Parameter, count: int, *index: int) -> None:
+        self.counts[(self.names[id(parameter)], *index)] += count
+        self.connections += 1
+
+    def norm(self, layer: nn.BatchNorm2d, x: dict) -> dict:
+        for (channel, _, _), count in x.items():
+            self.use(layer.weight, count, channel)
+            self.use(layer.bias, count, channel)
+        return x
+
+    def block(self, block: nn.Module, x: dict) -> dict:
+        y = self.convolution(block.project, self.norm(block.project_bn, x))
+        if isinstance(block, FusedMBConv):
+            y = self.convolution(block.expand, self.norm(block.expand_bn, y))
+        elif not isinstance(block, ConvBlock):
+            y = self.gate(block.gate, y)
+            y = self.convolution(block.depthwise, self.norm(block.depthwise_bn, y))
+            y = self.convolution(block.expand, self.norm(block.expand_bn, y))
+        if block.skip:
+            for at, count in x.items():
+                y[at] += count
+        return y
+
+    def gate(self, gate: nn.Module, x: dict) -> dict:
+        scales = defaultdict(int)
+        for (channel, _, _), count in x.items():
+            scales[channel, 0, 0] += count
+        means = self.convolution(gate.reduce, self.convolution(gate.expand, scales))
+        return {at: count + means[at[0], 0, 0] for at, count in x.items()}
+
+    def convolution(self, layer: nn.Conv2d, x: dict) -> dict:
+        """Add up the uses of the weights; return the counts of what goes in."""
+        sources = defaultdict(int)
+        weight = self.counts
+        name = self.names[id(layer.weight)]
+        height, width = self.shapes[layer]
+        kernel, stride, padding = layer.kernel_size[0], layer.stride[0], layer.padding[0]
+        inputs = layer.in_channels // layer.groups
+        outputs = layer.out_channels // layer.groups
+        for (o, row, column), count in x.items():
+            if layer.bias is not None:
+                self.use(layer.bias, count, o)
+            first = o // outputs * inputs
+            for kr in range(kernel):
+                r = row * stride + kr - padding
+                if not 0 <= r < height:
+                    continue
+                for kc in range(kernel):
+                    c = column * stride + kc - padding
+                    if not 0 <= c < width:
+                        continue
+                    self.connections += inputs
+                    for i in range(inputs):
+                        weight[name, o, i, kr, kc] += count
+                        sources[first + i, r, c] += count
+        return sources
+
+
+def seconds(run: Callable, repeats: int = 5) -> float:
+    """The median time of a run after a first one."""
+    run()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def ours(label: str, size: int) -> tuple[float, float]:
+    """Seconds to record and to count."""
+    model = catalog.build(label)
+    shape = (1, 3, size, size)
+    tensors = named_tensors(model, "all")
+    recording, outputs = record_model(model, shape)
+    return (
+        seconds(lambda: record_model(model, shape)),
+        seconds(lambda: count_recording(recording, outputs, tensors)),
+    )
+
+
+def against_dictionary(sizes: list[int]) -> Iterator[str]:
+    model = catalog.build("V2-B0").to("meta")
+    yield "V2-B0        dictionary              ours, record + count         ratio   count alone"
+    found = []
+    for size in sizes:
+        start = time.perf_counter()
+        counter = DictionaryCounter(model, size)
+        taken = time.perf_counter() - start
+        assert_same(counter.counts, model, size)
+        found.append((counter.connections, taken))
+        yield row(size, taken, *ours("V2-B0", size), f"{counter.connections:.3g} connections")
+    each = statistics.mean(taken / n for n, taken in found)
+    spread = max(abs(taken / n / each - 1) for n, taken in found)
+    connections = connections_of(model, 224)
+    note = f"extrapolated: {connections:.3g} connections of {each * 1e6:.2f} µs (±{spread:.0%})"
+    yield row(224, connections * each, *ours("V2-B0", 224), note)
+
+
+def assert_same(counts: dict, model: nn.Module, size: int) -> None:
+    exact = count_contexts(model, (1, 3, size, size), exact=True)
+    total = 0
+    for p in exact.parameter_counts:
+        for index, count in np.ndenumerate(np.broadcast_to(p.counts, p.shape)):
+            if count:
+                assert counts[(p.name, *index)] == count, (p.name, index)
+                total += 1
+    assert total == len(counts), (total, len(counts))
+
+
+def connections_of(model: nn.Module, size: int) -> int:
+    """Uses of weights at an image size, by torch's counter of operations (two a connection)."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as flops:
+        model.eval()(torch.empty(1, 3, size, size, device="meta"))
+    return flops.get_total_flops() // 2
+
+
+def row(size: int, dictionary: float, recording: float, counting: float, note: str) -> str:
+    both = recording + counting
+    return (
+        f"{size:3d} px  {dictionary:12.1f} s  {recording * 1e3:10.1f} + {counting * 1e3:.1f} ms"
+        f"  {dictionary / both:12,.0f}×  {dictionary / counting:10,.0f}×   {note}"
+    )
+
+
+def against_forward(rows: list[tuple[str, int]]) -> Iterator[str]:
+    yield "model           px   record      count   forward pass, float32   count / forward"
+    totals = [0.0, 0.0]
+    for label, size in rows:
+        recording, counting = ours(label, size)
+        model = catalog.build(label, lazy=False).eval()
+        images = torch.randn(1, 3, size, size)
+        with torch.inference_mode():
+            forward = seconds(lambda model=model, images=images: model(images), 3)
+        totals = [totals[0] + recording, totals[1] + counting]
+        yield (
+            f"{label:12s} {size:5d}  {recording * 1e3:6.0f} ms  {counting * 1e3:6.0f} ms"
+            f"  {forward * 1e3:18.0f} ms  {counting / forward:14.2f}"
+        )
+    yield f"together            {totals[0] * 1e3:6.0f} ms  {totals[1] * 1e3:6.0f} ms"
+
+
+def growth() -> Iterator[str]:
+    yield "V2-B0 by image size, record + count, ms"
+    for size in (32, 64, 128, 256, 512, 1024):
+        recording, counting = ours("V2-B0", size)
+        yield f"{size:6d} px  {recording * 1e3:8.1f} + {counting * 1e3:.1f}"
+    yield "CNN of 16 channels on 32×32 by depth, record + count, ms (µs a layer)"
+    for depth in (10, 100, 1000):
+        with torch.device("meta"):
+            model = CNN(16, depth)
+        recording, outputs = record_model(model, (1, 16, 32, 32))
+        tensors = named_tensors(model, "learnable")
+        record = seconds(lambda model=model: record_model(model, (1, 16, 32, 32)), 3)
+        count = seconds(lambda r=recording, o=outputs, t=tensors: count_recording(r, o, t), 3)
+        each = (record + count) / depth * 1e6
+        yield f"{depth:6d} layers {record * 1e3:8.1f} + {count * 1e3:.1f}  ({each:.0f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small images only")
+    quick = parser.parse_args().quick
+    torch.set_num_threads(1)
+    print(f"torch {torch.__version__}, numpy {np.__version__}, {cpu_name()}, one thread\n")
+    for table in (
+        against_dictionary([32] if quick else [32, 64, 96]),
+        against_forward(THESIS_ROWS[:1] if quick else THESIS_ROWS),
+        growth(),
+    ):
+        for line in table:
+            print(line, flush=True)
+        print()
+
+
+def cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":")[1].strip() for line in file if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()
