@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from reuseprior.contexts import count_contexts, count_recording, named_tensors, record_model
+from reuseprior.contexts import count_contexts, record_model
 from reuseprior.models import CNN, catalog
 from reuseprior.models.efficientnet_v2 import ConvBlock, FusedMBConv
 
@@ -148,11 +148,10 @@ def ours(label: str, size: int) -> tuple[float, float]:
     """Seconds to record and to count."""
     model = catalog.build(label)
     shape = (1, 3, size, size)
-    tensors = named_tensors(model, "all")
-    recording, outputs = record_model(model, shape)
+    recorded = record_model(model, shape)
     return (
         seconds(lambda: record_model(model, shape)),
-        seconds(lambda: count_recording(recording, outputs, tensors)),
+        seconds(lambda: recorded.count(batch_norm="all")),
     )
 
 
@@ -228,10 +227,9 @@ def growth() -> Iterator[str]:
     for depth in (10, 100, 1000):
         with torch.device("meta"):
             model = CNN(16, depth)
-        recording, outputs = record_model(model, (1, 16, 32, 32))
-        tensors = named_tensors(model, "learnable")
+        recorded = record_model(model, (1, 16, 32, 32))
         record = seconds(lambda model=model: record_model(model, (1, 16, 32, 32)), 3)
-        count = seconds(lambda r=recording, o=outputs, t=tensors: count_recording(r, o, t), 3)
+        count = seconds(recorded.count, 3)
         each = (record + count) / depth * 1e6
         yield f"{depth:6d} layers {record * 1e3:8.1f} + {count * 1e3:.1f}  ({each:.0f})"
 

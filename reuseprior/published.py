@@ -10,12 +10,13 @@ import pandas as pd
 
 from reuseprior import paths
 
-_UNITS = {"": 1, "M": 10**6, "B": 10**9}
+_UNITS = {"": Decimal(1), "M": Decimal(10**6), "B": Decimal(10**9)}
 
 _NUMBER = re.compile(
     r"(?P<sign>[-−]?)"
     r"(?P<whole>\d{1,3}(?:[ \u2009\u00a0]\d{3})+|\d+)"  # the paper writes 50 000
     r"(?:\.(?P<point>\d+)|,(?P<comma>\d{1,2}))?"  # the thesis once writes 1,28M
+    r"(?:e(?P<power>[-+]?\d+))?"
     r"\s*(?P<unit>[MB]?)"
     r"\s*(?P<more>\+?)"
 )
@@ -34,7 +35,7 @@ class Printed:
     text: str
     value: Decimal  # what the text means, the unit multiplied in
     digits: int  # decimals printed, before the unit
-    unit: int  # 1, or what M or B stands for
+    unit: Decimal  # 1, or what M, B or an exponent such as e-4 stands for
     at_least: bool  # a trailing +: the source cut the digits there
 
     @classmethod
@@ -48,7 +49,7 @@ class Printed:
             raise ValueError(f"{text!r} is not a printed number such as '746.608+' or '7.1M'")
         decimals = found["point"] or found["comma"] or ""
         whole = re.sub(r"\D", "", found["whole"])
-        unit = _UNITS[found["unit"]]
+        unit = _UNITS[found["unit"]] * Decimal(10) ** int(found["power"] or 0)
         value = Decimal(f"{'-' if found['sign'] else ''}{whole}.{decimals}") * unit
         return cls(text, value, len(decimals), unit, bool(found["more"]))
 
@@ -61,7 +62,7 @@ class Printed:
         Exact ties round both ways. With a trailing + only cutting counts. NaN and infinities
         match nothing.
         """
-        step = Fraction(self.unit, 10**self.digits)  # what the last printed digit is worth
+        step = Fraction(self.unit) / 10**self.digits  # what the last printed digit is worth
         try:
             steps = Fraction(x) / step
         except (ValueError, OverflowError):  # Fraction's words for NaN and for infinity

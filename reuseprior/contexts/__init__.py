@@ -4,9 +4,8 @@ from reuseprior.contexts.array import CountArray as CountArray
 from reuseprior.contexts.counting import BatchNorm as BatchNorm
 from reuseprior.contexts.counting import ContextCounts as ContextCounts
 from reuseprior.contexts.counting import ParameterCount as ParameterCount
+from reuseprior.contexts.counting import RecordedModel as RecordedModel
 from reuseprior.contexts.counting import count_contexts as count_contexts
-from reuseprior.contexts.counting import count_recording as count_recording
-from reuseprior.contexts.counting import named_tensors as named_tensors
 from reuseprior.contexts.counting import record_model as record_model
 from reuseprior.contexts.errors import CountingError as CountingError
 from reuseprior.contexts.graph import Graph as Graph

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -22,6 +22,7 @@ from reuseprior.contexts.scaling import ExactSum, ScaledSum
 from reuseprior.quantities import Quantities, derive
 
 BatchNorm = Literal["learnable", "all"]
+Discount = Callable[[Operator], float]
 STATISTICS = ("running_mean", "running_var")
 PARTLY = "never meets an output: always on padding, sliced away or overwritten"
 ROWS_SHOWN = 20  # of a table that may have hundreds; `table()` has them all
@@ -112,14 +113,10 @@ class ContextCounts:
 
     def learnable(self) -> ContextCounts:
         """The same counts without running statistics, as `batch_norm="learnable"` gives them."""
-
-        def is_learnable(name: str) -> bool:
-            return name.rpartition(".")[2] not in STATISTICS
-
         return replace(
             self,
-            parameter_counts=tuple(p for p in self.parameter_counts if is_learnable(p.name)),
-            dead=tuple(row for row in self.dead if is_learnable(row[0])),
+            parameter_counts=tuple(p for p in self.parameter_counts if _is_learnable(p.name)),
+            dead=tuple(row for row in self.dead if _is_learnable(row[0])),
         )
 
     def quantities(self) -> Quantities:
@@ -200,118 +197,148 @@ def count_contexts(
     Raises:
         CountingError: if the model cannot run or be counted; the message says why.
     """
-    recording, outputs = record_model(model, inputs, output=output)
-    return count_recording(
-        recording, outputs, named_tensors(model, batch_norm), exact=exact, rules=rules
-    )
+    _check_convention(batch_norm)
+    recorded = record_model(model, inputs, output=output)
+    return recorded.count(batch_norm=batch_norm, exact=exact, rules=rules)
 
 
-def record_model(model, inputs, *, output=None) -> tuple[Recording, list[Node]]:
-    """The record of one forward pass and its output nodes; `count_recording` counts it."""
+def record_model(model, inputs, *, output=None) -> RecordedModel:
+    """Run a model once, as `count_contexts` does, and keep the record to count it more than once.
+
+    >>> recorded = record_model(torchvision.models.resnet18(), (1, 3, 224, 224))
+    >>> recorded.count(), recorded.count(discount=per_layer(0.5))
+    """
     _check_model(model)
-    everything = [t for _, t in named_tensors(model, "all")]
+    tensors = _named_tensors(model)
     examples = _examples(inputs, _floating_type(model))
-    recording, outputs = record(model, examples, everything, lambda made: _chosen(made, output))
+    recording, outputs = record(
+        model, examples, [t for _, t in tensors], lambda made: _chosen(made, output)
+    )
     if not outputs:
         raise CountingError(
             "The model returns no tensor to count contexts to; return its outputs, or choose "
             "them with output=."
         )
-    return recording, outputs
+    return RecordedModel(recording, tuple(outputs), tuple(tensors))
 
 
-def count_recording(
-    recording: Recording,
-    outputs: list[Node],
-    tensors: Iterable[tuple[tuple[str, ...], torch.Tensor]],
-    *,
-    exact: bool = False,
-    rules: Mapping[Callable, Rule] | None = None,
-) -> ContextCounts:
-    """Walk a record backwards and collect the counts of the named tensors."""
-    table = {**RULES, **_per_overload(rules or {})}
-    counts, uses = _walk(recording, outputs, table, ExactSum if exact else ScaledSum)
-    found, dead = [], []
-    for names, tensor in tensors:
-        node = recording.node_of(tensor)
-        total = counts.get(node) if node is not None else None
-        size = tensor.numel()
-        if total is None:
-            why = "no operator uses it" if node is None else "no output depends on it"
-            dead.append((names[0], size, why))
-            continue
-        log2_counts, integers = total.log2()
-        used = uses.get(node, [])
-        count = ParameterCount(
-            names,
-            tuple(tensor.shape),
-            log2_counts,
-            sum(n for _, n in used),
-            tuple(where for where, _ in used),
-            integers,
+@dataclass(frozen=True)
+class RecordedModel:
+    """A model's operators, outputs and named tensors: all that counting needs."""
+
+    recording: Recording
+    outputs: tuple[Node, ...]
+    tensors: tuple[tuple[tuple[str, ...], torch.Tensor], ...]
+    """(names, tensor) for parameters and running statistics."""
+
+    def count(
+        self,
+        *,
+        batch_norm: BatchNorm = "learnable",
+        exact: bool = False,
+        rules: Mapping[Callable, Rule] | None = None,
+        discount: Discount | None = None,
+    ) -> ContextCounts:
+        """Walk the record backwards and collect the counts; arguments as in `count_contexts`.
+
+        `discount` gives a factor for each operator, which a path is multiplied by when it passes
+        through; its own parameters are used before that. Discounted counts need not be whole
+        numbers, so they cannot be exact.
+        """
+        _check_convention(batch_norm)
+        if exact and discount is not None:
+            raise CountingError("Discounted counts are not whole numbers: leave exact=True out.")
+        table = {**RULES, **_per_overload(rules or {})}
+        counts, uses = _walk(self, table, ExactSum if exact else ScaledSum, discount)
+        found, dead = [], []
+        for names, tensor in self.tensors:
+            if batch_norm == "learnable" and not _is_learnable(names[0]):
+                continue
+            node = self.recording.node_of(tensor)
+            count = _parameter_count(names, tensor, counts.get(node), uses.get(node, ()))
+            if count is not None and count.parameters:
+                found.append(count)
+            else:
+                why = "no operator uses it" if node is None else "no output depends on it"
+                dead.append((names[0], tensor.numel(), why if count is None else PARTLY))
+        if not found:
+            raise CountingError(
+                "No parameter of the model has a context: it has no parameters, or its outputs "
+                "depend on none of them."
+            )
+        return ContextCounts(
+            tuple(found),
+            tuple(dead),
+            input_nodes=sum(prod(n.shape) for n in self.recording.inputs),
+            output_nodes=sum(prod(n.shape) for n in self.outputs),
         )
-        if count.parameters:
-            found.append(count)
-        else:
-            dead.append((count.name, size, PARTLY))
-    if not found:
-        raise CountingError(
-            "No parameter of the model has a context: it has no parameters, or its outputs "
-            "depend on none of them."
-        )
-    return ContextCounts(
-        tuple(found),
-        tuple(dead),
-        input_nodes=sum(prod(n.shape) for n in recording.inputs),
-        output_nodes=sum(prod(n.shape) for n in outputs),
+
+
+def _parameter_count(names, tensor, total, uses) -> ParameterCount | None:
+    if total is None:
+        return None
+    log2_counts, integers = total.log2()
+    return ParameterCount(
+        names,
+        tuple(tensor.shape),
+        log2_counts,
+        sum(entries for _, entries in uses),
+        tuple(where for where, _ in uses),
+        integers,
     )
 
 
-def named_tensors(
-    model: nn.Module, batch_norm: BatchNorm
-) -> list[tuple[tuple[str, ...], torch.Tensor]]:
-    """Every parameter once, with all its names; with "all", running statistics too."""
+def _check_convention(batch_norm: str) -> None:
     if batch_norm not in ("learnable", "all"):
         raise CountingError(
             f"batch_norm={batch_norm!r} is not a convention: choose 'learnable' (scale and "
             "shift) or 'all' (running mean and variance too)."
         )
+
+
+def _is_learnable(name: str) -> bool:
+    return name.rpartition(".")[2] not in STATISTICS
+
+
+def _named_tensors(model: nn.Module) -> list[tuple[tuple[str, ...], torch.Tensor]]:
+    """Every parameter and running statistic once, with all its names."""
     names: dict[int, list[str]] = {}
     tensors: dict[int, torch.Tensor] = {}
-    found = list(model.named_parameters(remove_duplicate=False))
-    if batch_norm == "all":
-        found += [
-            (name, buffer)
-            for name, buffer in model.named_buffers(remove_duplicate=False)
-            if name.rpartition(".")[2] in STATISTICS
-        ]
-    for name, tensor in found:
+    statistics = [
+        (name, buffer)
+        for name, buffer in model.named_buffers(remove_duplicate=False)
+        if not _is_learnable(name)
+    ]
+    for name, tensor in (*model.named_parameters(remove_duplicate=False), *statistics):
         names.setdefault(id(tensor), []).append(name)
         tensors[id(tensor)] = tensor
     return [(tuple(names[key]), tensors[key]) for key in names]
 
 
-def _walk(recording: Recording, outputs: list[Node], table, accumulator):
+def _walk(recorded: RecordedModel, table, accumulator, discount: Discount | None):
     """Counts of every node that depends on a parameter, and the uses of each parameter."""
     counts: dict[Node, Any] = {}
     uses: dict[Node, list[tuple[str, int]]] = {}
-    for node in outputs:
+    for node in recorded.outputs:
         one = CountArray.full(node.shape, 1, accumulator.dtype)
         counts.setdefault(node, accumulator()).add(one)
-    for operator in reversed(recording.operators):
+    for operator in reversed(recorded.recording.operators):
         for index, result in enumerate(operator.results):
             total = counts.pop(result, None)
             if total is None or not result.has_parameters:
                 continue
             function = _rule_for(operator, index, table)
+            factor = 1 if discount is None else discount(operator)
             met: dict[Node, np.ndarray] = {}
             for count, exponent in total.terms():
                 for node, given in _apply(function, operator, index, count):
                     if not node.has_parameters:
                         continue
-                    counts.setdefault(node, accumulator()).add(given, exponent)
                     if node.is_view_of_parameter:
                         met[node] = met.get(node, False) | (given.values != 0)
+                    elif factor != 1:
+                        given = given * factor
+                    counts.setdefault(node, accumulator()).add(given, exponent)
             for node, entries in met.items():
                 if result.is_view_of_parameter:  # no use yet, only another view
                     found = uses.pop(result, [])

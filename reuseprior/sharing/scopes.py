@@ -49,6 +49,14 @@ def all_but_bn(module: nn.Module) -> str | None:
     )
 
 
+def equal_layers(module: nn.Module) -> str | None:
+    """Chapter 5's sharing: fully connected layers of equal shape too, batch norm never."""
+    if isinstance(module, nn.Linear):
+        bias = " bias" if module.bias is not None else ""
+        return f"Linear {module.in_features}→{module.out_features}{bias}"
+    return all_but_bn(module)
+
+
 def thesis_tables(module: nn.Module) -> str | None:
     """The names behind Tables 4.3 and 4.4: kernel size and stride count for depthwise only.
 

@@ -1,0 +1,89 @@
+"""The models of Tables 5.1 to 5.4, and the conventions that their numbers follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from torch import nn
+
+from reuseprior import sharing
+from reuseprior.contexts import ContextCounts, count_contexts
+from reuseprior.models import CNN, MLP, without_weights
+from reuseprior.quantities import Quantities, derive
+
+IMAGE = 8  # pixels a side in Tables 5.3 and 5.4
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the models of one table have in common."""
+
+    table: str
+    is_cnn: bool
+    batch_norm: bool
+    channels_in: int | None  # None: as wide as the other layers
+    text_inputs: int | None  # N_I as the caption says it, None: the width
+    convention: str  # what the numbers follow and the text leaves unsaid
+
+
+FAMILIES = {
+    "table-5-1": Family("table-5-1", False, False, None, None, "N_O = 1 in |G|"),
+    "table-5-2": Family(
+        "table-5-2", False, True, 3, 3, "N_O = 1 in |G|; running statistics counted"
+    ),
+    "table-5-3": Family(
+        "table-5-3", True, False, None, None, "N_O = 1 in |G|; N_I = channels × 8 × 8"
+    ),
+    "table-5-4": Family(
+        "table-5-4", True, True, 3, 3,
+        "N_O = 1 in |G|; N_I = 3 × 8 × 8; running statistics counted",
+    ),
+}  # fmt: skip
+
+
+def model(family: Family, width: int, depth: int, *, shared: bool = False) -> nn.Module:
+    """A row's model, without storage for its weights, its equal layers tied if `shared`."""
+    with without_weights():
+        if family.is_cnn:
+            made = CNN(width, depth, in_channels=family.channels_in, batch_norm=family.batch_norm)
+        else:
+            made = MLP(width, depth, in_features=family.channels_in, batch_norm=family.batch_norm)
+    if shared:
+        sharing.tie(made, sharing.equal_layers)
+    return made
+
+
+@lru_cache(maxsize=128)
+def counts(table: str, width: int, depth: int, shared: bool = False) -> ContextCounts:
+    """Counts of a row's model, running statistics included; every last node is an output."""
+    family = FAMILIES[table]
+    channels = family.channels_in or width
+    shape = (1, channels, IMAGE, IMAGE) if family.is_cnn else (1, channels)
+    return count_contexts(
+        model(family, width, depth, shared=shared), shape, batch_norm="all"
+    )
+
+
+def quantities(table: str, width: int, depth: int, shared: bool = False) -> Quantities:
+    """Quantities of a row under the table's own convention."""
+    found = counts(table, width, depth, shared)
+    return derive(
+        found.log2_counts,
+        found.multiplicities,
+        input_nodes=found.input_nodes,
+        output_nodes=1,
+        weight_nodes=found.weight_nodes,
+    )
+
+
+def as_the_text_says(table: str, width: int, depth: int, shared: bool = False) -> Quantities:
+    """Learnable parameters, every node of the last layer an output, N_I as in the caption."""
+    found = counts(table, width, depth, shared).learnable()
+    return derive(
+        found.log2_counts,
+        found.multiplicities,
+        input_nodes=FAMILIES[table].text_inputs or width,
+        output_nodes=found.output_nodes,
+        weight_nodes=found.weight_nodes,
+    )
