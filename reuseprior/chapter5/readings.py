@@ -42,27 +42,24 @@ FAMILIES = {
 }  # fmt: skip
 
 
-def model(family: Family, width: int, depth: int, *, shared: bool = False) -> nn.Module:
-    """A row's model, without storage for its weights, its equal layers tied if `shared`."""
+def model(family: Family, width: int, depth: int) -> nn.Module:
+    """A row's model, unshared and without storage for its weights."""
     with without_weights():
         if family.is_cnn:
-            made = CNN(width, depth, in_channels=family.channels_in, batch_norm=family.batch_norm)
-        else:
-            made = MLP(width, depth, in_features=family.channels_in, batch_norm=family.batch_norm)
-    if shared:
-        sharing.tie(made, sharing.equal_layers)
-    return made
+            return CNN(width, depth, in_channels=family.channels_in, batch_norm=family.batch_norm)
+        return MLP(width, depth, in_features=family.channels_in, batch_norm=family.batch_norm)
 
 
 @lru_cache(maxsize=128)
 def counts(table: str, width: int, depth: int, shared: bool = False) -> ContextCounts:
     """Counts of a row's model, running statistics included; every last node is an output."""
     family = FAMILIES[table]
+    made = model(family, width, depth)
+    if shared:
+        return sharing.merge(counts(table, width, depth), made, sharing.equal_layers)
     channels = family.channels_in or width
     shape = (1, channels, IMAGE, IMAGE) if family.is_cnn else (1, channels)
-    return count_contexts(
-        model(family, width, depth, shared=shared), shape, batch_norm="all"
-    )
+    return count_contexts(made, shape, batch_norm="all")
 
 
 def quantities(table: str, width: int, depth: int, shared: bool = False) -> Quantities:
