@@ -18,7 +18,7 @@ reproduce: $(STAMP)  ## run every notebook and write its tables and figures
 test: $(STAMP)  ## run the tests, notebooks included, and the linter
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=.

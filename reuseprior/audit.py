@@ -1,7 +1,7 @@
 """The ledger: every printed number, the number computed for it, and the verdict.
 
-A chapter's module (`reuseprior.chapter4`) says how each printed cell can be read; the verdict
-follows by comparing, never by hand. `data/ledger.csv` holds the committed verdicts, and a run
+A chapter's package (`reuseprior.chapter4`) says how each printed cell can be read, and the verdict
+follows by comparing. `data/ledger.csv` holds the committed verdicts, and a run
 that makes one of them worse fails.
 """
 
@@ -32,7 +32,7 @@ VERDICTS: dict[str, str] = {
 }
 """From best to worst, with the mark that tables show."""
 
-CHAPTERS = ("reuseprior.chapter4",)
+CHAPTERS = ("reuseprior.chapter4", "reuseprior.chapter5")
 COLUMNS = ["id", "source", "where", "printed", "computed", "verdict", "note"]
 
 

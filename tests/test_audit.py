@@ -81,6 +81,10 @@ def test_every_printed_number_has_an_entry(entries):
         "table-4-2": ["params", "score", "batch", "epochs", "flops"],
         "table-4-3": ["score", "P_G", "P_G_spread", "expected_spread", "entropy", "params"],
         "table-4-4": ["score", "P_G", "P_G_spread", "expected_spread", "entropy", "params"],
+        "table-5-1": ["params", "P_G", "P_G_spread", "PE"],
+        "table-5-2": ["params", "P_G", "P_G_spread", "PE", "CE"],
+        "table-5-3": ["params", "P_G", "P_G_spread", "PE"],
+        "table-5-4": ["params", "P_G", "P_G_spread", "PE", "CE"],
     }
     for name in published.tables():
         columns = numbers.get(name, ["value"])

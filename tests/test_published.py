@@ -69,7 +69,7 @@ ROWS = {
     "appendix-a": 68,
     "figure-4-2": 2,
     "figure-4-3": 3,
-    "chapter-4-text": 3,
+    "chapter-4-text": 1,
     "chapter-5-text": 6,
     "table-4-1": 6,
     "table-4-2": 18,

@@ -8,7 +8,7 @@ import pandas as pd
 from reuseprior import published
 from reuseprior.audit import side_by_side
 from reuseprior.chapter4.ledger import ranked_models
-from reuseprior.chapter4.readings import OTHER_SIZES, QUANTITIES, quantities, readings
+from reuseprior.chapter4.readings import OTHER_SIZES, QUANTITIES, quantities, readings, row_reading
 from reuseprior.contexts import ContextCounts, ParameterCount
 from reuseprior.published import Printed
 from reuseprior.quantities import Quantities
@@ -49,16 +49,16 @@ def exact_rows() -> pd.DataFrame:
     return _quantities_table(rows)
 
 
-def estimates_and_scores() -> pd.DataFrame:
-    """Table 4.4's models with the paper's scores, true estimates and parameters.
+def estimates_and_scores(name: str = "table-4-4") -> pd.DataFrame:
+    """A table's models with the paper's scores, the table's own estimates and parameters.
 
-    The paper's, because the thesis copies another table's score for V2-S. Every model is counted
-    at the size its accuracy belongs to.
+    The paper's scores, because the thesis copies another table's for V2-S. V2-M and V2-L are
+    counted at the size that their accuracy belongs to.
     """
     rows = {}
-    for _, row in published.load("table-4-4").query("source == 'paper'").iterrows():
-        size = OTHER_SIZES[row.model].inputs if row.model in OTHER_SIZES else int(row.image_size)
-        q = quantities(row.model, size)
+    for _, row in published.load(name).query("source == 'paper'").iterrows():
+        sizes = OTHER_SIZES.get(row.model)
+        q = row_reading(row)[1] if sizes is None else quantities(row.model, sizes.inputs)
         score = float(Printed.parse(row.score).value)
         rows[row.model] = [score, q.P_G, q.P_G_spread, q.parameters]
     columns = ["score", "P_G", "P_G_spread", "params"]

@@ -43,10 +43,6 @@ class CountArray:
         """How many positions each stored number stands for."""
         return prod(self.shape) // max(1, self.values.size)
 
-    def nonzero(self) -> int:
-        """Number of positions whose count is not zero."""
-        return int(np.count_nonzero(self.values)) * self.multiplicity
-
     def __add__(self, other: CountArray) -> CountArray:
         if self.shape != other.shape:
             raise ValueError(f"cannot add counts of shapes {self.shape} and {other.shape}")
@@ -114,7 +110,7 @@ class CountArray:
 
     def narrow(self, axis: int, start: int, length: int) -> CountArray:
         """Positions start … start + length - 1 of an axis."""
-        shape = _replaced(self.shape, axis, length)
+        shape = with_axis(self.shape, axis, length)
         if self.values.shape[axis] == 1:
             return CountArray(self.values, shape)
         index = _along(len(shape), axis, slice(start, start + length))
@@ -124,14 +120,14 @@ class CountArray:
         """Zeros along an axis of length `size`, with this array's counts at `where`."""
         if where.indices(size) == (0, size, 1):
             return self
-        stored = _replaced(self.values.shape, axis, size)
+        stored = with_axis(self.values.shape, axis, size)
         values = np.zeros(stored, self.values.dtype)
         values[_along(len(stored), axis, where)] = self.values
-        return CountArray(values, _replaced(self.shape, axis, size))
+        return CountArray(values, with_axis(self.shape, axis, size))
 
     def gather(self, axis: int, positions: np.ndarray) -> CountArray:
         """Entry j of the axis becomes this array's entry positions[j]."""
-        shape = _replaced(self.shape, axis, len(positions))
+        shape = with_axis(self.shape, axis, len(positions))
         if self.values.shape[axis] == 1:
             return CountArray(self.values, shape)
         return CountArray(np.take(self.values, positions, axis=axis), shape)
@@ -141,25 +137,25 @@ class CountArray:
         full = np.moveaxis(self.expand(axis).values, axis, 0)
         values = np.zeros((size, *full.shape[1:]), full.dtype)
         np.add.at(values, positions, full)
-        return CountArray(np.moveaxis(values, 0, axis), _replaced(self.shape, axis, size))
+        return CountArray(np.moveaxis(values, 0, axis), with_axis(self.shape, axis, size))
 
     def windows_add(self, axis: int, size: int, taps: Taps) -> CountArray:
         """Adjoint of a sliding window over an axis of length `size`: every tap is a source."""
-        shape = _replaced(self.shape, axis, size)
+        shape = with_axis(self.shape, axis, size)
         if taps.is_identity:
             return CountArray(self.values, shape)
         full = self.expand(axis).values
-        values = np.zeros(_replaced(full.shape, axis, size), full.dtype)
+        values = np.zeros(with_axis(full.shape, axis, size), full.dtype)
         for source, result in taps:
             values[_along(len(shape), axis, source)] += full[_along(len(shape), axis, result)]
         return CountArray(values, shape)
 
     def windows_sum(self, axis: int, taps: Taps) -> CountArray:
         """For each tap of a sliding window, the sum over the positions where it is in range."""
-        shape = _replaced(self.shape, axis, len(taps))
+        shape = with_axis(self.shape, axis, len(taps))
         if self.values.shape[axis] == 1:
             lengths = np.array([_length(result) for _, result in taps], self.values.dtype)
-            column = lengths.reshape(_replaced((1,) * len(shape), axis, -1))
+            column = lengths.reshape(with_axis((1,) * len(shape), axis, -1))
             return CountArray(self.values * column, shape)
         sums = [
             self.values[_along(len(shape), axis, result)].sum(axis=axis, keepdims=True)
@@ -218,7 +214,8 @@ def _along(ndim: int, axis: int, where: slice) -> tuple[slice, ...]:
     return (slice(None),) * (axis % ndim) + (where,)
 
 
-def _replaced(shape: Sequence[int], axis: int, size: int) -> tuple[int, ...]:
+def with_axis(shape: Sequence[int], axis: int, size: int) -> tuple[int, ...]:
+    """The shape with another size along one axis."""
     shape = list(shape)
     shape[axis] = size
     return tuple(shape)

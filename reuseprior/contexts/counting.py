@@ -211,23 +211,20 @@ def record_model(model, inputs, *, output=None) -> RecordedModel:
     _check_model(model)
     tensors = _named_tensors(model)
     examples = _examples(inputs, _floating_type(model))
-    recording, outputs = record(
-        model, examples, [t for _, t in tensors], lambda made: _chosen(made, output)
-    )
-    if not outputs:
+    recording = record(model, examples, [t for _, t in tensors], lambda made: _chosen(made, output))
+    if not recording.outputs:
         raise CountingError(
             "The model returns no tensor to count contexts to; return its outputs, or choose "
             "them with output=."
         )
-    return RecordedModel(recording, tuple(outputs), tuple(tensors))
+    return RecordedModel(recording, tuple(tensors))
 
 
 @dataclass(frozen=True)
 class RecordedModel:
-    """A model's operators, outputs and named tensors: all that counting needs."""
+    """A model's operators and named tensors: all that counting needs."""
 
     recording: Recording
-    outputs: tuple[Node, ...]
     tensors: tuple[tuple[tuple[str, ...], torch.Tensor], ...]
     """(names, tensor) for parameters and running statistics."""
 
@@ -270,7 +267,7 @@ class RecordedModel:
             tuple(found),
             tuple(dead),
             input_nodes=sum(prod(n.shape) for n in self.recording.inputs),
-            output_nodes=sum(prod(n.shape) for n in self.outputs),
+            output_nodes=sum(prod(n.shape) for n in self.recording.outputs),
         )
 
 
@@ -319,7 +316,7 @@ def _walk(recorded: RecordedModel, table, accumulator, discount: Discount | None
     """Counts of every node that depends on a parameter, and the uses of each parameter."""
     counts: dict[Node, Any] = {}
     uses: dict[Node, list[tuple[str, int]]] = {}
-    for node in recorded.outputs:
+    for node in recorded.recording.outputs:
         one = CountArray.full(node.shape, 1, accumulator.dtype)
         counts.setdefault(node, accumulator()).add(one)
     for operator in reversed(recorded.recording.operators):

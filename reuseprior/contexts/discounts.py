@@ -63,4 +63,4 @@ def longest_path(recorded) -> int:
         for result in operator.results:
             if not result.is_view_of_parameter and (begins or onwards):
                 steps[result] = max(begins + onwards)
-    return max((steps.get(node, 0) for node in recorded.outputs), default=0)
+    return max((steps.get(node, 0) for node in recorded.recording.outputs), default=0)

@@ -110,8 +110,8 @@ def record(
     inputs: tuple[torch.Tensor, ...],
     tracked: list[torch.Tensor],
     choose: Callable[[Any], Any] = lambda output: output,
-) -> tuple[Recording, list[Node]]:
-    """Run `model(*inputs)` once on meta tensors in evaluation mode; return record and outputs.
+) -> Recording:
+    """Run `model(*inputs)` once on meta tensors in evaluation mode; return the record.
 
     `tracked` are the tensors whose contexts matter (parameters, perhaps running statistics), and
     `choose` picks the outputs from what the model returns. The model's parameters, buffers,
@@ -127,9 +127,10 @@ def record(
         except CountingError:
             raise
         except Exception as error:
-            raise CountingError(_explain(error, recorder.where, inputs)) from error
+            raise CountingError(_explain(error, model, recorder.where, inputs)) from error
         outputs = {id(n): n for n in map(recorder.read, _tensors_in(choose(output)))}
-    return recorder.recording, list(outputs.values())
+    recorder.recording.outputs.extend(outputs.values())
+    return recorder.recording
 
 
 def _tensors_in(output: Any) -> Iterator[torch.Tensor]:
@@ -238,6 +239,8 @@ class _Recorder(TorchDispatchMode):
         kwargs = dict(kwargs or {})
         if function is aten._local_scalar_dense.default:
             return self._item(args[0])
+        if function is aten.index.Tensor:
+            args = (args[0], self._without_masks(args[1]))
         twins, nodes = self._split(args)
         kwtwins, kwnodes = self._split(kwargs.values())
         kwtwins = dict(zip(kwargs, kwtwins, strict=True))
@@ -333,6 +336,19 @@ class _Recorder(TorchDispatchMode):
         alias.node = node
         return tensor
 
+    def _without_masks(self, indices):
+        """Constant boolean masks as the positions that they keep; others stay as they are."""
+        found = []
+        for index in indices:
+            if index is not None and index.dtype is torch.bool:
+                try:
+                    found += self.read(index).data().nonzero(as_tuple=True)
+                    continue
+                except CountingError:  # a mask that depends on data is refused where it is used
+                    pass
+            found.append(index)
+        return found
+
     def _item(self, tensor: torch.Tensor):
         try:
             return self.read(tensor).data().item()
@@ -370,17 +386,35 @@ class _Recorder(TorchDispatchMode):
 
 
 class _WholeOperators(TorchFunctionMode):
-    """Keep RMS norm one operator, which torch would record as a square, a mean and a product."""
+    """Calls that would reach the recorder without what counting needs.
+
+    RMS norm, which torch takes apart, stays one operator. Constants that torch would build on the
+    meta device (lists as indices, `torch.tensor(…, device=x.device)`) keep their values.
+    """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
         if function in (nn.functional.rms_norm, torch.rms_norm):
-            return self.rms_norm(*args, **(kwargs or {}))
-        return function(*args, **(kwargs or {}))
+            return self.rms_norm(*args, **kwargs)
+        if function in (torch.tensor, torch.as_tensor) and "device" in kwargs:
+            kwargs = {**kwargs, "device": "cpu"}
+        elif function in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):
+            args = (args[0], _with_constant_lists(args[1]), *args[2:])
+        return function(*args, **kwargs)
 
     @staticmethod
     def rms_norm(input, normalized_shape, weight=None, eps=None):
         # layer norm depends on the same: the input at its own position, and the weight
         return torch.layer_norm(input, normalized_shape, weight, None, eps or 1e-5)
+
+
+def _with_constant_lists(index):
+    """An index with tensors for the lists in it."""
+    if isinstance(index, list):
+        return torch.tensor(index)
+    if isinstance(index, tuple):
+        return tuple(torch.tensor(i) if isinstance(i, (list, tuple)) else i for i in index)
+    return index
 
 
 def overwrite_view(base: torch.Tensor, value: torch.Tensor, path: tuple) -> torch.Tensor:
@@ -512,9 +546,13 @@ def _plain_operators() -> Iterator[None]:
 _NO_VALUES = ("tolist()", "to numpy", "meta tensors")
 
 
-def _explain(error: Exception, where: str, inputs: tuple[torch.Tensor, ...]) -> str:
+def _explain(
+    error: Exception, model: nn.Module, where: str, inputs: tuple[torch.Tensor, ...]
+) -> str:
     shapes = ", ".join(str(tuple(t.shape)) for t in inputs)
     place = f"in {where}" if where else "in its forward"
+    module = model.get_submodule(where)
+    layer = f", {module}," if where and not list(module.children()) else ""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if any(words in reason for words in _NO_VALUES):
         return (
@@ -522,6 +560,7 @@ def _explain(error: Exception, where: str, inputs: tuple[torch.Tensor, ...]) -> 
             f"control flow, {place}): count a version of the model that does not."
         )
     return (
-        f"The model failed {place} on an input of shape {shapes} "
-        f"({type(error).__name__}: {reason}); check that it runs on such an input."
+        f"The model failed {place}{layer} on an input of shape {shapes} "
+        f"({type(error).__name__}: {reason}): check the input's channels and size (a larger "
+        "image may do), and pass an example tensor where the model takes token ids."
     )

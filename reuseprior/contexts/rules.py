@@ -23,7 +23,7 @@ from math import prod
 import numpy as np
 import torch
 
-from reuseprior.contexts.array import CountArray, Taps
+from reuseprior.contexts.array import CountArray, Taps, with_axis
 from reuseprior.contexts.errors import CountingError
 from reuseprior.contexts.recorder import Node, overwrite_view
 
@@ -388,14 +388,10 @@ def adaptive_pool(count, x, output_size):
         positions = np.concatenate([np.arange(a, b) for a, b in bounds])
         results_of = np.repeat(np.arange(results), [b - a for a, b in bounds])
         if results == 1:
-            count = count.broadcast_to(_with(count.shape, axis, size))
+            count = count.broadcast_to(with_axis(count.shape, axis, size))
         else:
             count = count.gather(axis, results_of).scatter_add(axis, positions, size)
     yield x, count
-
-
-def _with(shape, axis, size):
-    return (*shape[:axis], size, *shape[axis + 1 :])
 
 
 # Moving positions: the counts travel the linear map backwards ----------------------------------
@@ -473,7 +469,7 @@ def slice_(count, x, dim=0, start=None, end=None, step=1):
 @rule(aten.select)
 def select(count, x, dim, index):
     dim, index = dim % len(x.shape), index % x.shape[dim]
-    kept = count.reshape(_with(x.shape, dim, 1))
+    kept = count.reshape(with_axis(x.shape, dim, 1))
     yield x, kept.embed(dim, x.shape[dim], slice(index, index + 1))
 
 

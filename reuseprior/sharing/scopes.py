@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from reuseprior.contexts import ContextCounts, ParameterCount
+from reuseprior.contexts.array import with_axis
 
 Policy = Callable[[nn.Module], str | None]
 
@@ -135,7 +136,7 @@ def _added(group: list[ParameterCount]) -> ParameterCount:
         logs = count.log2_counts
         for axis, size in enumerate(shape):  # entries beyond a smaller kernel add nothing
             if count.shape[axis] != size:
-                logs = np.broadcast_to(logs, _with(logs.shape, axis, count.shape[axis]))
+                logs = np.broadcast_to(logs, with_axis(logs.shape, axis, count.shape[axis]))
                 pad = [(0, 0)] * logs.ndim
                 pad[axis] = (0, size - count.shape[axis])
                 logs = np.pad(logs, pad, constant_values=-np.inf)
@@ -147,10 +148,6 @@ def _added(group: list[ParameterCount]) -> ParameterCount:
         weight_nodes=sum(p.weight_nodes for p in group),
         uses=tuple(use for p in group for use in p.uses),
     )
-
-
-def _with(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
-    return (*shape[:axis], size, *shape[axis + 1 :])
 
 
 def _members(model: nn.Module, policy: Policy) -> dict[str, list[tuple[str, nn.Module]]]:

@@ -290,6 +290,16 @@ PARAMETER_FORWARDS = {
         lambda self, x: (x + self.w)[:, torch.arange(2) + 1],
         {"w": [0, 1, 1]},
     ),
+    "a list of positions": (lambda self, x: (x + self.w)[:, [2, 0]], {"w": [1, 0, 1]}),
+    "positions on the model's device": (
+        lambda self, x: (x + self.w)[:, torch.tensor([2, 0], device=x.device)],
+        {"w": [1, 0, 1]},
+    ),
+    "a constant mask": (
+        lambda self, x: (x + self.w)[:, torch.tensor([True, False, True])],
+        {"w": [1, 0, 1]},
+    ),
+    "a list of flags": (lambda self, x: (x + self.w)[:, [False, True, True]], {"w": [0, 1, 1]}),
     "a length from a constant": (
         lambda self, x: (x + self.w)[:, : int(self.length.item())],
         {"w": [1, 1, 0]},
