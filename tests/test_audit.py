@@ -93,6 +93,14 @@ def test_every_printed_number_has_an_entry(entries):
                 assert (identity if column == "value" else f"{identity}/{column}") in ids
 
 
+def test_every_theorem_has_an_entry(entries):
+    verdicts = {e.id: e.verdict for e in entries}
+    for name in ("lemma-1", "theorem-1", "lemma-2", "theorem-2", "lemma-3", "theorem-3"):
+        assert verdicts[f"thesis-5-{name}"] == "reproduced"
+    for name in ("theorem-4", "theorem-5", "equation-5-19"):
+        assert verdicts[f"thesis-5-{name}"] == "erratum"
+
+
 def test_an_erratum_or_convention_says_why(entries):
     for e in entries:
         assert e.note or e.verdict not in ("erratum", "convention", "not yet"), e.id

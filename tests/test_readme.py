@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reuseprior import chapter4, paths
+from reuseprior import chapter4, closed_forms, paths
 
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
 COLUMNS = ["image_size", "P_G", "P_G_spread", "expected_spread", "entropy", "params"]
@@ -36,6 +36,15 @@ def test_exact_rows_in_the_text():
     exact = chapter4.exact_rows().P_G
     sentence = f"$P_G$ {exact['V2-M, counted at 480 px']} and {exact['V2-L, counted at 480 px']}"
     assert sentence in README
+
+
+def test_gap_of_theorems_4_and_5():
+    gaps = [
+        closed_forms.printed_expected_energy_limit(width, 50)
+        - closed_forms.expected_energy_limit(width, 50)
+        for width in (2, 100)
+    ]
+    assert f"{gaps[0]:.3f} nats at width 2, {gaps[1]:.3f} at width 100" in README
 
 
 def test_snippet_runs(capsys):

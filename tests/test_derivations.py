@@ -1,0 +1,127 @@
+"""Every step holds, every flipped step fails, and a failing step cannot show as ✓."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import sympy as sp
+
+from reuseprior import derivations as dv
+from reuseprior.derivations import Check, Correction, Derivation, Step, ω
+
+STEPS = [
+    pytest.param(d, index, id=f"{d.name}-{index}")
+    for d in dv.all_derivations()
+    for index in range(len(d.all_steps))
+]
+EACH_STEP = pytest.mark.parametrize("derivation, index", STEPS)
+QUICK = Check(grid=((2, 3, False), (3, 2, True)))
+WRONG = Step(sp.log(ω**2), 3 * sp.log(ω), "a slip", QUICK)
+
+
+@cache
+def flipped(name: str, index: int) -> Step:
+    """The step with its right side's sign flipped, tried on the deep end of its grid."""
+    step = dv.derivation(name).all_steps[index]
+    return replace(step, right=-step.right, check=replace(step.check, grid=step.check.grid[-6:]))
+
+
+@EACH_STEP
+def test_each_step_holds(derivation, index):
+    outcome = derivation.all_steps[index].outcome
+    assert outcome.symbolic
+    assert outcome.deviation <= outcome.tolerance
+
+
+@EACH_STEP
+def test_a_flipped_sign_fails_both_checks(derivation, index):
+    step = flipped(derivation.name, index)
+    assert not step.outcome.symbolic
+    assert step.outcome.deviation > step.outcome.tolerance
+    assert step.mark == "✗"
+
+
+@pytest.mark.parametrize("name", [d.name for d in dv.all_derivations()])
+def test_a_flipped_step_turns_its_derivation_red(name):
+    good = dv.derivation(name)
+    bad = flipped(name, len(good.steps) - 1)
+    broken = replace(good, steps=(*good.steps[:-1], bad))
+    assert good.mark.startswith("✓") and broken.mark == "✗"
+    assert f"**{name}** · ✗" in broken._repr_markdown_()
+    assert str(broken).startswith(f"{name}: ✗")
+
+
+def test_the_corrected_ones():
+    corrected = {d.name for d in dv.all_derivations() if d.mark == "✓ corrected"}
+    assert corrected == {
+        "Equation 5.5", "Theorem 4", "Theorem 5", "Equation 5.19", "Equation 5.20", "§5.4.1",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["Theorem 4", "Theorem 5"])
+def test_the_printed_limits_fail_as_steps(name):
+    printed = {
+        "Theorem 4": (dv.E, (dv.D - 1) * sp.log(ω)),
+        "Theorem 5": (dv.H, sp.log(dv.g) + sp.log(ω) - sp.log(ω - 1)),
+    }
+    left, right = printed[name]
+    step = dv.derivation(name).steps[2 if name == "Theorem 5" else 3]
+    assert step.left == left and step.mark == "✓"
+    as_printed = replace(step, right=right)
+    assert as_printed.mark == "✗" and not as_printed.outcome.symbolic
+
+
+def test_a_wrong_correction_turns_the_derivation_red():
+    right = replace(WRONG, right=2 * sp.log(ω))
+    assert Derivation("a", "b", (right,)).mark == "✓"
+    assert Derivation("a", "b", (right,), Correction("c", (right,))).mark == "✓ corrected"
+    assert Derivation("a", "b", (right,), Correction("c", (WRONG,))).mark == "✗"
+
+
+def test_proof_and_numbers_are_both_needed():
+    only_proved = Step(dv.E, sp.S(7), "defined so", replace(QUICK, where=((dv.E, sp.S(7)),)))
+    assert only_proved.outcome.symbolic and only_proved.mark == "✗"
+    only_counted = Step(dv.E, dv._E_PRINTED, "no definition", QUICK)
+    assert only_counted.outcome.deviation < 1e-10 and only_counted.mark == "✗"
+
+
+def test_markdown_is_a_table_of_two_columns_with_math():
+    for d in dv.all_derivations():
+        text = d._repr_markdown_()
+        rows = [line for line in text.splitlines() if line.startswith("|")]
+        assert all(row.count("|") == 3 for row in rows), d.name
+        assert text.count("$") % 2 == 0
+        assert sum("\\displaystyle" in row for row in rows) == len(d.all_steps)
+        assert not hasattr(d, "_repr_html_")
+        assert not re.search(r"\\[,;:!{}*|]", text), "Markdown eats such a backslash"
+
+
+def test_text_is_readable():
+    text = str(dv.derivation("Theorem 4"))
+    assert text.startswith("Theorem 4: ✓ corrected\n")
+    assert "ln(ω)" in text and "\\" not in text and "$" not in text
+    assert "counted graphs" in text and "0.693 nats at ω = 2" in text
+
+
+def test_no_statement_leaves_latex_in_its_text():
+    for d in dv.all_derivations():
+        assert "$" not in str(d) and "\\" not in str(d), str(d)
+
+
+def test_the_thesis_order():
+    names = [d.name for d in dv.all_derivations()]
+    assert names.index("Lemma 2") < names.index("Theorem 2") < names.index("Theorem 5")
+    assert dv.summary().derivation.tolist() == names
+
+
+def test_unknown_name():
+    with pytest.raises(KeyError, match="no derivation 'Theorem 9'; there are Lemma 1"):
+        dv.derivation("Theorem 9")
+
+
+def test_imports_without_torch():
+    code = "import sys, reuseprior.derivations; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
