@@ -134,9 +134,13 @@ def entry(row, column: str, computed, verdict: Verdict, note: str = "") -> Entry
     return Entry(identity, row["source"], row["where"], row[column], computed, verdict, note)
 
 
-def collect(chapters: Iterable[str] = CHAPTERS) -> list[Entry]:
-    """Compute every entry of the ledger; raises ValueError if two share an id."""
-    entries = [e for name in chapters for e in import_module(name).entries()]
+def collect(progress: Callable[[Iterable[Entry]], Iterable[Entry]] = iter) -> list[Entry]:
+    """Compute every entry of the ledger, about a minute's work.
+
+    `progress` may wrap the entries as they come, as tqdm does. Raises ValueError if two share an
+    id.
+    """
+    entries = list(progress(e for name in CHAPTERS for e in import_module(name).entries()))
     repeated = [i for i, n in Counter(e.id for e in entries).items() if n > 1]
     if repeated:
         raise ValueError(f"ledger id {repeated[0]!r} occurs twice: ids must be unique")

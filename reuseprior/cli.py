@@ -204,7 +204,11 @@ def rank(
     output: Output = None,
     as_json: Json = False,
 ) -> None:
-    """Compare models by P′_G, their estimated performance from expected spread, best first."""
+    """Compare models by P′_G, their estimated performance from expected spread, best first.
+
+    A model that cannot be counted is named with its reason; the others are shown all the same, and
+    the exit code is 1.
+    """
     from tqdm.auto import tqdm
 
     conventions = _Conventions.parse(image_size, shape, sharing, batch_norm, output)
@@ -330,7 +334,7 @@ def audit(
     """Recompute every printed number; exit code 1 if a verdict is worse than the committed one."""
     from reuseprior import audit as ledger
 
-    entries = ledger.collect()
+    entries = ledger.collect(_bar)
     worsened = list(ledger.worsened(entries))
     if as_json:
         _print_json([{k: _strict(v) for k, v in asdict(e).items()} for e in entries])
@@ -378,7 +382,7 @@ def reproduce(
         _note(f"{'✗' if run.failure else '✓'} {job.name} {run.seconds:.1f} s")
         if run.failure:
             failed.append(run)
-    typer.echo(_verdicts(ledger.collect()))
+    typer.echo(_verdicts(ledger.collect(_bar)))
     typer.echo(f"executed notebooks: {jobs[0].output.parent}\nfigures: {paths.FIGURES}")
     for run in failed:
         _note(f"{run.job.name} failed: {run.failure}; see {run.job.output}")
@@ -421,6 +425,13 @@ def _strict(value):
 
 def _note(text: str) -> None:
     typer.echo(text, err=True)
+
+
+def _bar(entries):
+    """A progress bar on standard error, hidden where that is no terminal."""
+    from tqdm.auto import tqdm
+
+    return tqdm(entries, unit=" numbers", disable=None, leave=False)
 
 
 def _one_line(error: Exception) -> str:

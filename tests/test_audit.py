@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from test_published import NUMBERS
 
 from reuseprior import audit, published
 from reuseprior.audit import Reading, judge, judge_in_row
@@ -76,20 +77,9 @@ def test_a_worse_or_missing_verdict_is_named(entries):
 
 def test_every_printed_number_has_an_entry(entries):
     ids = {e.id for e in entries}
-    numbers = {
-        "table-4-1": ["train", "validation", "classes"],
-        "table-4-2": ["params", "score", "batch", "epochs", "flops"],
-        "table-4-3": ["score", "P_G", "P_G_spread", "expected_spread", "entropy", "params"],
-        "table-4-4": ["score", "P_G", "P_G_spread", "expected_spread", "entropy", "params"],
-        "table-5-1": ["params", "P_G", "P_G_spread", "PE"],
-        "table-5-2": ["params", "P_G", "P_G_spread", "PE", "CE"],
-        "table-5-3": ["params", "P_G", "P_G_spread", "PE"],
-        "table-5-4": ["params", "P_G", "P_G_spread", "PE", "CE"],
-    }
     for name in published.tables():
-        columns = numbers.get(name, ["value"])
         for identity in published.load(name).id:
-            for column in columns:
+            for column in NUMBERS[name]:
                 assert (identity if column == "value" else f"{identity}/{column}") in ids
 
 

@@ -314,7 +314,7 @@ ENTRIES = [
 @pytest.fixture
 def ledger(tmp_path, monkeypatch):
     """A ledger of four numbers, whose committed verdicts are in the returned file."""
-    monkeypatch.setattr(audit, "collect", lambda: ENTRIES)
+    monkeypatch.setattr(audit, "collect", lambda *_: ENTRIES)
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "data" / "published")
     paths.PUBLISHED.mkdir(parents=True)

@@ -1,5 +1,6 @@
 """Chapter 5: energy priors, deep against wide, and what sharing does to efficiency."""
 
+from reuseprior.chapter5.ledger import claims as claims
 from reuseprior.chapter5.ledger import entries as entries
 from reuseprior.chapter5.ledger import table_entries as table_entries
 from reuseprior.chapter5.readings import FAMILIES as FAMILIES

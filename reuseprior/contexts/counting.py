@@ -16,7 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from reuseprior.contexts.array import CountArray
 from reuseprior.contexts.errors import CountingError
-from reuseprior.contexts.recorder import Node, Operator, Recording, record
+from reuseprior.contexts.recorder import Node, Operator, Recording, record, uncollected
 from reuseprior.contexts.rules import RULES, Rule
 from reuseprior.contexts.scaling import ExactSum, ScaledSum
 from reuseprior.quantities import Quantities, derive
@@ -246,7 +246,8 @@ class RecordedModel:
         if exact and discount is not None:
             raise CountingError("Discounted counts are not whole numbers: leave exact=True out.")
         table = {**RULES, **_per_overload(rules or {})}
-        counts, uses = _walk(self, table, ExactSum if exact else ScaledSum, discount)
+        with uncollected():
+            counts, uses = _walk(self, table, ExactSum if exact else ScaledSum, discount)
         found, dead = [], []
         for names, tensor in self.tensors:
             if batch_norm == "learnable" and not _is_learnable(names[0]):

@@ -7,6 +7,7 @@ operator, and what `forward` writes to the modules is undone afterwards.
 
 from __future__ import annotations
 
+import gc
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -119,7 +120,7 @@ def record(
     `CountingError` if the forward pass fails.
     """
     recorder = _Recorder(tracked)
-    with _untouched(model, recorder), _plain_operators(), recorder.watching(model):
+    with _untouched(model, recorder), _plain_operators(), recorder.watching(model), uncollected():
         twins = [recorder.input(tensor) for tensor in inputs]
         try:
             with recorder, _WholeOperators():
@@ -518,6 +519,18 @@ def _untouched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
         for table, saved in before:
             table.clear()
             table.update(saved)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep the garbage collector from walking a growing record again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @contextmanager
