@@ -10,14 +10,14 @@ import pandas as pd
 
 from reuseprior import paths
 
-_UNITS = {"": Decimal(1), "M": Decimal(10**6), "B": Decimal(10**9)}
+_UNITS = {"": Decimal(1), "K": Decimal(10**3), "M": Decimal(10**6), "B": Decimal(10**9)}
 
 _NUMBER = re.compile(
     r"(?P<sign>[-−]?)"
     r"(?P<whole>\d{1,3}(?:[ \u2009\u00a0]\d{3})+|\d+)"  # the paper writes 50 000
     r"(?:\.(?P<point>\d+)|,(?P<comma>\d{1,2}))?"  # the thesis once writes 1,28M
     r"(?:e(?P<power>[-+]?\d+))?"
-    r"\s*(?P<unit>[MB]?)"
+    r"\s*(?P<unit>[KMB]?)"
     r"\s*(?P<more>\+?)"
 )
 
@@ -35,7 +35,7 @@ class Printed:
     text: str
     value: Decimal  # what the text means, the unit multiplied in
     digits: int  # decimals printed, before the unit
-    unit: Decimal  # 1, or what M, B or an exponent such as e-4 stands for
+    unit: Decimal  # 1, or what K, M, B or an exponent such as e-4 stands for
     at_least: bool  # a trailing +: the source cut the digits there
 
     @classmethod

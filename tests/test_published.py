@@ -14,6 +14,7 @@ PARSED = [  # text, value, digits, unit, at_least
     ("25.00", "25.00", 2, 1, False),
     ("746.608+", "746.608", 3, 1, True),
     ("30.4 +", "30.4", 1, 1, True),
+    ("620K", "620000", 0, 10**3, False),
     ("7.1M", "7100000", 1, 10**6, False),
     ("3.0 M", "3000000", 1, 10**6, False),
     ("119.0 M", "119000000", 1, 10**6, False),
@@ -71,6 +72,10 @@ ROWS = {
     "figure-4-3": 3,
     "chapter-4-text": 1,
     "chapter-5-text": 6,
+    "npas-table-14": 27,
+    "table-3-1": 2,
+    "table-3-2": 8,
+    "table-c-1": 15,
     "table-4-1": 6,
     "table-4-2": 18,
     "table-4-3": 8,
@@ -88,7 +93,7 @@ def test_parse(text, value, digits, unit, at_least):
     assert str(Printed.parse(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "about 3", "1,280", "1.2.3", "12 34", "7.1K", "2/12", "nan"])
+@pytest.mark.parametrize("text", ["", "about 3", "1,280", "1.2.3", "12 34", "7.1G", "2/12", "nan"])
 def test_parse_refuses_what_is_no_number(text):
     with pytest.raises(ValueError, match=r"is not a printed number such as '746\.608\+'"):
         Printed.parse(text)
@@ -113,7 +118,7 @@ def test_table_is_whole(name):
     table = load(name)
     assert len(table) == ROWS[name]
     assert table["id"].is_unique
-    assert set(table["source"]) <= {"thesis", "paper"}
+    assert set(table["source"]) <= {"thesis", "paper", "npas"}
     assert all(row.id.startswith(row.source) for row in table.itertuples())
     assert all(row.where.startswith(row.source) for row in table.itertuples())
     if name == "appendix-a":  # a graph's own quantities belong to no parameter
@@ -134,6 +139,10 @@ NUMBERS = {
     "figure-4-3": ["value"],
     "chapter-4-text": ["value"],
     "chapter-5-text": ["value"],
+    "npas-table-14": ["percent_of_parameters", "error"],
+    "table-3-1": ["train", "validation", "test", "classes", "image"],
+    "table-3-2": ["generation", "sample_size", "params", "test_accuracy", "mean_validation"],
+    "table-c-1": ["rank", "in_channels", "out_channels", "kernel_size", "score"],
     "table-4-1": ["train", "validation", "classes"],
     "table-4-2": ["params", "score", "batch", "epochs", "flops"],
     "table-4-3": ["score", "P_G", "P_G_spread", "expected_spread", "entropy", "params"],
