@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from reuseprior.errors import UserError
+
 # An editable installation lies in its checkout; any other names one with REUSEPRIOR_ROOT.
 ROOT = Path(os.environ.get("REUSEPRIOR_ROOT") or Path(__file__).parents[1]).resolve()
 
@@ -18,7 +20,7 @@ RESULTS = ROOT / "data" / "results"
 BUILD = ROOT / "build"
 
 
-class CheckoutMissing(RuntimeError):
+class CheckoutMissing(UserError):
     """The package is installed without the repository whose files were asked for."""
 
 

@@ -1,0 +1,21 @@
+"""The errors that whoever uses the package can mend."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """Something to mend outside the package; the message names it, its value and the mend.
+
+    The command line prints the message as one sentence and exits with code 2.
+    """
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The part of a sentence that names what was probably meant, or nothing.
+
+    >>> did_you_mean("all_but_bm", ["none", "all_but_bn"])
+    ", did you mean 'all_but_bn'?"
+    """
+    close = get_close_matches(name, list(known))
+    return f", did you mean {' or '.join(map(repr, close))}?" if close else ""
