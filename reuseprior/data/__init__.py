@@ -1,0 +1,13 @@
+"""Image data sets: found, checked against published checksums, and held in memory."""
+
+from reuseprior.data.files import Check as Check
+from reuseprior.data.files import DataError as DataError
+from reuseprior.data.files import DataMissing as DataMissing
+from reuseprior.data.imagenet import ImageFolderSet as ImageFolderSet
+from reuseprior.data.loading import load as load
+from reuseprior.data.loading import names as names
+from reuseprior.data.loading import prepare as prepare
+from reuseprior.data.loading import root_folder as root_folder
+from reuseprior.data.loading import verify as verify
+from reuseprior.data.sets import DataSet as DataSet
+from reuseprior.data.sets import Images as Images

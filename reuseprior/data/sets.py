@@ -1,0 +1,131 @@
+"""Images with labels in memory, and their seeded parts.
+
+Permutations are numpy's `RandomState`, whose stream is frozen: a seed gives the same parts with
+every version of every library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from reuseprior.data.files import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images, uint8 (n, channels, height, width), and their labels, int64 (n,)."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            raise ValueError(
+                f"Images are uint8 of shape (n, channels, height, width), and these are "
+                f"{self.images.dtype} of shape {tuple(self.images.shape)}."
+            )
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            raise ValueError(
+                f"The labels of {len(self.images)} images are int64 of shape "
+                f"({len(self.images)},), and these are {self.labels.dtype} of shape "
+                f"{tuple(self.labels.shape)}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index) -> Images:
+        """The images at `index`: a slice, or positions as an array or tensor."""
+        return Images(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """A data set in memory: its official training and test parts, and what they are.
+
+    >>> from reuseprior import data
+    >>> digits = data.load("digits")
+    >>> digits.classes, digits.channels, digits.image_size, len(digits.train), len(digits.test)
+    (10, 1, 8, 1438, 359)
+    """
+
+    name: str
+    classes: int
+    channels: int
+    image_size: int  # pixels a side
+    train: Images
+    test: Images
+    checksum: str  # of all pixels and labels of both parts
+
+    @classmethod
+    def of(cls, name: str, classes: int, train: Images, test: Images) -> DataSet:
+        """A data set of square images, with the sizes and the checksum that its parts have."""
+        _, channels, size, _ = train.images.shape
+        return cls(name, classes, channels, size, train, test, _checksum(train, test))
+
+    def split(self, *, validation: float = 0.1, seed: int) -> tuple[Images, Images]:
+        """The training part as (training, validation), disjoint, chosen by a seeded permutation.
+
+        The thesis takes 10 % for validation (section 3.4) and the test part for no choice at all.
+
+        >>> from reuseprior import data
+        >>> [len(part) for part in data.load("digits").split(seed=0)]
+        [1294, 144]
+        """
+        if not 0 <= validation < 1:
+            raise DataError(
+                f"validation = {validation} is no share of the training images: take one from 0 "
+                "up to, but not including, 1"
+            )
+        order = np.random.RandomState(seed).permutation(len(self.train))
+        n = round(validation * len(self.train))
+        return self.train.take(np.sort(order[n:])), self.train.take(np.sort(order[:n]))
+
+    def subset(self, train: int | None, test: int | None, seed: int) -> DataSet:
+        """As many images of both parts, the same number of every class or one more; None: all.
+
+        Raises `DataError` where a class has too few.
+        """
+        random = np.random.RandomState(seed)
+        parts = {
+            part: images if size is None else self._balanced(part, images, size, random)
+            for part, images, size in (("train", self.train, train), ("test", self.test, test))
+        }
+        return replace(self, **parts, checksum=_checksum(**parts))
+
+    def _balanced(self, part: str, images: Images, size: int, random) -> Images:
+        if size < 1:
+            raise DataError(f"{size} {part} images of {self.name} are none: ask for at least 1")
+        each, more = divmod(size, self.classes)
+        held = np.bincount(images.labels.numpy(), minlength=self.classes)
+        if held.min() < each + (more > 0):  # whichever classes the seed gives one more
+            raise DataError(
+                f"{self.name} has {held.min()} {part} images of class {held.argmin()}, too few for "
+                f"a balanced {size:,}: ask for at most {held.min() * self.classes:,}"
+            )
+        sizes = np.full(self.classes, each)
+        sizes[random.permutation(self.classes)[:more]] += 1
+        return images.take(choose_by_class(images.labels.numpy(), sizes, random))
+
+
+def choose_by_class(labels: np.ndarray, sizes, random: np.random.RandomState) -> np.ndarray:
+    """Ascending positions of `sizes[c]` random members of each class c."""
+    chosen = [
+        random.permutation(np.flatnonzero(labels == label))[:size]
+        for label, size in enumerate(sizes)
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+def _checksum(train: Images, test: Images) -> str:
+    """sha256 of shapes, pixels and labels, training part first."""
+    digest = hashlib.sha256()
+    for part in (train, test):
+        digest.update(str(tuple(part.images.shape)).encode())
+        digest.update(part.images.contiguous().numpy())
+        digest.update(part.labels.numpy().astype("<i8"))
+    return digest.hexdigest()

@@ -1,0 +1,317 @@
+"""Our own runs: a folder each, with its configuration, its metrics and its summary.
+
+`data/results/<experiment>/<run>/` holds `config.json`, `metrics.csv` (a row an epoch or a
+generation) and `summary.json`. Every file is whole at any moment: it is written under a temporary
+name and put in place at once, so a run may be killed anywhere.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import subprocess
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import torch
+
+from reuseprior import __version__, files, paths
+from reuseprior.errors import UserError
+
+CONFIG = "config.json"
+METRICS = "metrics.csv"
+SUMMARY = "summary.json"
+
+
+class ResultError(UserError):
+    """A result that is not there, not whole, or not the one that is being continued."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recorded run: what it was told, what it measured row by row, and how it ended."""
+
+    name: str
+    folder: Path
+    config: dict
+    metrics: pd.DataFrame  # a row an epoch or generation
+    summary: dict
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike) -> Run:
+        """The run in `folder`, or `ResultError` where a file of it is missing or cut short."""
+        folder = Path(folder)
+        metrics = folder / METRICS  # not there before the first row
+        return cls(
+            name=folder.name,
+            folder=folder,
+            config=read_json(folder / CONFIG),
+            metrics=pd.DataFrame(_read_csv(metrics) if metrics.exists() else []),
+            summary=read_json(folder / SUMMARY),
+        )
+
+
+def runs(experiment: str, root: Path | None = None) -> list[Run]:
+    """All runs of an experiment, by name; `root` is `data/results` if not given.
+
+    Raises `ResultError` for an experiment without runs.
+    """
+    root = paths.RESULTS if root is None else Path(root)
+    known = sorted({config.parent.parent.name for config in root.glob(f"*/*/{CONFIG}")})
+    if experiment not in known:
+        raise ResultError(
+            f"no runs of experiment {experiment!r} in {root}: "
+            f"{'there are ' + ', '.join(known) if known else 'there are none of any yet'}"
+        )
+    return [Run.read(config.parent) for config in sorted((root / experiment).glob(f"*/{CONFIG}"))]
+
+
+class Recording:
+    """The folder of a run in progress; until `finish`, its summary says "interrupted"."""
+
+    def __init__(self, folder: Path, rows: list[dict], start: str, wall_seconds: float) -> None:
+        self.folder = folder
+        self.rows = rows
+        self._start = start
+        self._seconds_before = wall_seconds
+        self._clock = time.monotonic()
+
+    @classmethod
+    def start(
+        cls, folder: str | os.PathLike, config: dict, *, resume: bool, checkpoint: str | None = None
+    ) -> Recording:
+        """Open `folder` for a run with this configuration.
+
+        With `resume`, a run that stands there is taken up with its rows, and an empty folder
+        starts one: a job that may be killed calls the same thing each time. Raises `ResultError`
+        if there is a run and `resume` is false, or if its configuration is another. `checkpoint`
+        names the file that a resume goes on from: a finished run that has lost it, as committed
+        ones have, is refused, and so is one that lies in a folder without a run.
+        """
+        folder = Path(folder)
+        config = json.loads(_json(folder / CONFIG, config))  # as it will be read: tuples are lists
+        if (folder / CONFIG).exists():
+            if not resume:
+                raise ResultError(
+                    f"{folder} holds a run already: continue it with --resume, or choose another "
+                    "folder"
+                )
+            _refuse_difference(folder, read_json(folder / CONFIG), config)
+            run = read_json(folder / SUMMARY)
+            if checkpoint and run["state"] == "finished" and not (folder / checkpoint).exists():
+                raise ResultError(
+                    f"{folder} holds a finished run without its {checkpoint}: there is nothing to "
+                    "continue, choose another folder"
+                )
+            rows = _read_csv(folder / METRICS) if (folder / METRICS).exists() else []
+            return cls(folder, rows, run["start"], run["wall_seconds"])
+        if checkpoint and (folder / checkpoint).exists():
+            raise ResultError(
+                f"{folder} holds {checkpoint} of a run whose {CONFIG} is gone: choose another"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        recording = cls(folder, [], _now(), 0.0)
+        recording._summarise({}, "interrupted")
+        write_json(folder / CONFIG, config)  # last: with it the folder is a run
+        return recording
+
+    def append(self, row: dict) -> None:
+        """Add a row; the first one fixes the columns, and another set of them is a ValueError."""
+        if self.rows and row.keys() != self.rows[0].keys():
+            raise ValueError(
+                f"The columns of {self.folder / METRICS} are {', '.join(self.rows[0])}, and this "
+                f"row has {', '.join(row)}: give every row the same."
+            )
+        self.rows.append(dict(row))
+        self._rewrite()
+
+    def truncate(self, n_rows: int) -> None:
+        """Keep the first `n_rows`: a run continued from a checkpoint drops what came after it."""
+        if n_rows > len(self.rows):
+            raise ResultError(
+                f"{self.folder / METRICS} holds {len(self.rows)} rows and the checkpoint comes "
+                f"after row {n_rows}: take both from the same run, or start it anew in another "
+                "folder"
+            )
+        del self.rows[n_rows:]
+        self._rewrite()
+
+    def finish(
+        self, summary: dict, *, state: Literal["finished", "interrupted"] = "finished"
+    ) -> Run:
+        """Write the summary, with state, start, end and the wall seconds of all resumptions."""
+        self._summarise(summary, state)
+        return Run.read(self.folder)
+
+    def _rewrite(self) -> None:
+        write_csv(self.folder / METRICS, self.rows)
+        self._summarise({}, "interrupted")
+
+    def _summarise(self, summary: dict, state: str) -> None:
+        seconds = self._seconds_before + time.monotonic() - self._clock
+        own = {
+            "state": state,
+            "start": self._start,
+            "end": _now(),
+            "wall_seconds": round(seconds, 3),
+        }
+        write_json(self.folder / SUMMARY, own | summary)
+
+
+def provenance(*, seed: int, device: str, data_checksum: str | None) -> dict:
+    """What a result owes its numbers to, ready for `summary.json`.
+
+    The commit ends in "-dirty" where the package's code differs from it, and is None where the
+    package is no git checkout. `device` is torch's name, such as "cpu" or "cuda:0".
+    """
+    return {
+        "seed": seed,
+        "data_checksum": data_checksum,
+        "reuseprior": __version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),  # with the build, such as +cpu
+        "torchvision": metadata.version("torchvision"),
+        "accelerate": metadata.version("accelerate"),
+        "platform": platform.platform(),
+        "device": _device_name(torch.device(device)),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def write_json(path: Path, value) -> None:
+    """Write strict JSON; raises ValueError for NaN and infinities, which it does not know."""
+    files.write(path, _json(path, value).encode())
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """Write rows of equal keys, floats to their last bit and None as an empty cell."""
+    text = io.StringIO(newline="")
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    files.write(path, text.getvalue().encode())
+
+
+def read_json(path: Path):
+    """Read JSON, or raise `ResultError` where the file is missing or cut short."""
+    text = _read(path)
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise ResultError(
+            f"{path} is not whole JSON ({error}): restore it, or delete it and run anew"
+        ) from error
+
+
+def _read_csv(path: Path) -> list[dict]:
+    header, *lines = list(csv.reader(io.StringIO(_read(path), newline=""))) or [[]]
+    for number, line in enumerate(lines, 2):
+        if len(line) != len(header):
+            raise ResultError(
+                f"{path} has {len(line)} cells in line {number} and {len(header)} columns: "
+                "restore it, or delete it and run anew"
+            )
+    return [dict(zip(header, map(_cell, line), strict=True)) for line in lines]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ResultError(f"{path} does not exist: name the folder of a recorded run") from error
+    except UnicodeDecodeError as error:
+        raise ResultError(f"{path} is not text: restore it, or delete it and run anew") from error
+
+
+def _cell(text: str) -> int | float | str | None:
+    """The value that was written as `text`, so that writing it again gives the same text."""
+    if text == "":
+        return None
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        if str(value) == text:  # int("007") is no round trip
+            return value
+    return text
+
+
+def _json(path: Path, value) -> str:
+    try:
+        return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    except ValueError as error:
+        raise ValueError(f"{path} cannot hold this value ({error}): write null for it.") from error
+
+
+def _refuse_constant(text: str):
+    raise ValueError(f"JSON has no {text}")
+
+
+def _refuse_difference(folder: Path, recorded, given) -> None:
+    found = _difference(recorded, given)
+    if found is not None:
+        key, old, new = found
+        raise ResultError(
+            f"the run in {folder} was started with {key} = {old} and this one has {new}: resume "
+            "with the same configuration, or choose another folder"
+        )
+
+
+def _difference(recorded, given, key: str = "") -> tuple[str, str, str] | None:
+    """The first key, with dots between levels, at which two JSON values differ, and both texts."""
+    if isinstance(recorded, dict) and isinstance(given, dict):
+        for name in recorded | given:
+            inner = f"{key}.{name}" if key else name
+            if name not in recorded:
+                return inner, "nothing", json.dumps(given[name])
+            if name not in given:
+                return inner, json.dumps(recorded[name]), "nothing"
+            found = _difference(recorded[name], given[name], inner)
+            if found is not None:
+                return found
+        return None
+    return None if recorded == given else (key, json.dumps(recorded), json.dumps(given))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _commit() -> str | None:
+    top, commit = _git("rev-parse", "--show-toplevel"), _git("rev-parse", "HEAD")
+    # an installed copy may lie inside somebody else's repository, whose commit says nothing
+    if top is None or commit is None or Path(top).resolve() != paths.ROOT:
+        return None
+    # code only: a run writes its own results, which would make every commit dirty
+    return f"{commit}-dirty" if _git("status", "--porcelain", "--", "reuseprior") else commit
+
+
+def _git(*arguments: str) -> str | None:
+    """What git prints, or None where there is no git or no repository."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(paths.ROOT), *arguments], capture_output=True, text=True
+        )
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpus = Path("/proc/cpuinfo")  # Linux: platform.processor() is empty or the instruction set
+    lines = cpus.read_text(encoding="utf-8").splitlines() if cpus.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

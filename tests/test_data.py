@@ -1,0 +1,484 @@
+"""Data sets: parts, checksums, and one sentence for what is missing, cut short or unsafe."""
+
+import gzip
+import hashlib
+import json
+import pickle
+import shutil
+import struct
+import tarfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import datasets
+from typer.testing import CliRunner
+
+from reuseprior import data
+from reuseprior.cli import app
+from reuseprior.data import Check, DataError, DataMissing, DataSet, Images, cifar, mnist
+
+CIFAR_TESTS = pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+COUNTS = {
+    "cifar10": (5, "labels", datasets.CIFAR10),
+    "cifar100": (1, "fine_labels", datasets.CIFAR100),
+}
+
+
+def random_images(n, channels, size, seed):
+    shape = (n, channels, size, size)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def idx(array):
+    sizes = struct.pack(f">{array.ndim}i", *array.shape)
+    return gzip.compress(bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes())
+
+
+def batch(pixels, label_key, labels, module=b"numpy.core.multiarray"):
+    """A batch as Python 2 wrote it: a pickle of protocol 2 with the pixels as a string."""
+
+    def text(value):
+        return b"U" + bytes([len(value)]) + value
+
+    def number(value):
+        return b"J" + struct.pack("<i", value)
+
+    n, size = len(pixels), pixels.size
+    kind = b"cnumpy\ndtype\n" + text(b"u1") + b"K\x00K\x01\x87R(K\x03" + text(b"|") + b"NNN"
+    kind += number(-1) + number(-1) + b"K\x00tb"
+    array = b"c" + module + b"\n_reconstruct\ncnumpy\nndarray\nK\x00\x85" + text(b"b") + b"\x87R"
+    array += b"(K\x01" + number(n) + number(size // n) + b"\x86" + kind
+    array += b"\x89T" + struct.pack("<i", size) + pixels.tobytes() + b"tb"
+    numbers = b"](" + b"".join(map(number, labels)) + b"e"
+    return b"\x80\x02}(" + text(b"data") + array + text(label_key.encode()) + numbers + b"u."
+
+
+def write(root, folder, contents):
+    """Write files and return torchvision's list of them, names and MD5."""
+    (root / folder).mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (root / folder / name).write_bytes(content)
+    return [(name, hashlib.md5(content).hexdigest()) for name, content in contents.items()]
+
+
+@pytest.fixture
+def tiny_mnist(tmp_path, monkeypatch):
+    contents = {}
+    for part, n in (("train", 6), ("t10k", 3)):
+        contents[f"{part}-images-idx3-ubyte.gz"] = idx(random_images(n, 1, 28, seed=n)[:, 0])
+        contents[f"{part}-labels-idx1-ubyte.gz"] = idx(np.arange(n))
+    monkeypatch.setattr(datasets.MNIST, "resources", write(tmp_path, "MNIST/raw", contents))
+    return tmp_path
+
+
+@pytest.fixture
+def tiny_cifar(tmp_path, monkeypatch):
+    """Both sets; every batch holds three images, of the classes number, number + 1, number + 2."""
+    for batches, key, published in COUNTS.values():
+        contents = {
+            name: batch(random_images(3, 3, 32, seed=i), key, [i, i + 1, i + 2])
+            for i, (name, _) in enumerate(published.train_list + published.test_list)
+        }
+        files = write(tmp_path, published.base_folder, contents)
+        monkeypatch.setattr(published, "train_list", files[:batches])
+        monkeypatch.setattr(published, "test_list", files[batches:])
+    return tmp_path
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def fail(url, root, **options):
+        raise URLError("Name or service\nnot known")
+
+    monkeypatch.setattr(mnist, "download_url", fail)
+    monkeypatch.setattr(cifar, "download_and_extract_archive", fail)
+
+
+def test_mnist_is_read(tiny_mnist):
+    tiny = data.load("mnist", tiny_mnist)
+    assert (tiny.name, tiny.classes, tiny.channels, tiny.image_size) == ("mnist", 10, 1, 28)
+    for part, n in ((tiny.train, 6), (tiny.test, 3)):
+        assert torch.equal(part.images, torch.from_numpy(random_images(n, 1, 28, seed=n)))
+        assert torch.equal(part.labels, torch.arange(n))
+
+
+@CIFAR_TESTS
+def test_cifar_is_read(tiny_cifar, name):
+    tiny = data.load(name, tiny_cifar)
+    batches = COUNTS[name][0]
+    assert (tiny.name, tiny.channels, tiny.image_size) == (name, 3, 32)
+    assert tiny.classes == int(name.removeprefix("cifar"))
+    train = np.concatenate([random_images(3, 3, 32, seed=i) for i in range(batches)])
+    assert torch.equal(tiny.train.images, torch.from_numpy(train))
+    assert tiny.train.labels.tolist() == [i + j for i in range(batches) for j in range(3)]
+    assert torch.equal(tiny.test.images, torch.from_numpy(random_images(3, 3, 32, seed=batches)))
+    assert tiny.test.labels.tolist() == [batches, batches + 1, batches + 2]
+
+
+class Mark:
+    """An object whose unpickling would write a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_a_pickle_can_run_nothing(tiny_cifar, monkeypatch):
+    mark = tiny_cifar / "executed"
+    for content, named in (
+        (pickle.dumps(Mark(mark), protocol=2), r"io\.open"),
+        (batch(random_images(1, 3, 32, seed=0), "labels", [0], b"os"), r"os\._reconstruct"),
+    ):
+        files = write(tiny_cifar, "cifar-10-batches-py", {"data_batch_1": content})
+        with pytest.raises(DataError, match="is cut short or changed"):  # never looked into
+            data.load("cifar10", tiny_cifar, download=False)
+        monkeypatch.setattr(datasets.CIFAR10, "train_list", files)  # even if it were published
+        with pytest.raises(DataError, match=f"data_batch_1 names {named}, which no batch of"):
+            data.load("cifar10", tiny_cifar, download=False)
+        monkeypatch.setattr(datasets.CIFAR10, "train_list", [("data_batch_1", "0")])
+    assert not mark.exists()
+
+
+DAMAGED = [  # data set, file
+    ("mnist", "MNIST/raw/t10k-labels-idx1-ubyte.gz"),
+    ("cifar10", "cifar-10-batches-py/data_batch_3"),
+    ("cifar100", "cifar-100-python/test"),
+]
+DAMAGED_TESTS = pytest.mark.parametrize(("name", "file"), DAMAGED)
+
+
+@DAMAGED_TESTS
+def test_a_truncated_file_is_one_sentence(tiny_mnist, tiny_cifar, name, file):
+    path = tiny_mnist / file
+    path.write_bytes(path.read_bytes()[:-1])
+    size, md5 = f"{path.stat().st_size:,}", hashlib.md5(path.read_bytes()).hexdigest()
+    sentence = (
+        rf"{path} is cut short or changed: its {size} bytes have MD5 {md5}, not \w+: replace "
+    )
+    with pytest.raises(
+        DataError, match=sentence + f"it with `reuseprior data prepare {name} --root "
+    ):
+        data.load(name, tiny_mnist)
+    assert [check.file for check in data.verify(name, tiny_mnist) if not check.ok] == [file]
+
+
+@DAMAGED_TESTS
+def test_a_missing_file_is_one_sentence(tiny_mnist, tiny_cifar, no_network, name, file):
+    (tiny_mnist / file).unlink()
+    start, end = f"{name} is not complete in {tiny_mnist} ", ": set REUSEPRIOR_DATA to the folder "
+    with pytest.raises(DataMissing, match=rf"{start}\(there is no {file}\){end}"):
+        data.load(name, tiny_mnist, download=False)
+    reason = "downloading it failed: <urlopen error Name or service not known>"
+    for act in (data.load, data.prepare):
+        with pytest.raises(DataMissing, match=rf"{start}\({reason}\){end}"):
+            act(name, tiny_mnist)
+    assert Check(file, False, "No such file or directory") in data.verify(name, tiny_mnist)
+
+
+def test_a_folder_in_a_files_place_is_one_sentence(tiny_mnist):
+    path = tiny_mnist / "MNIST/raw/t10k-labels-idx1-ubyte.gz"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DataError, match=r"ubyte\.gz cannot be read \(Is a directory\)"):
+        data.load("mnist", tiny_mnist)
+
+
+@DAMAGED_TESTS
+def test_prepare_replaces_what_is_not_whole(tiny_mnist, tiny_cifar, monkeypatch, name, file):
+    whole = (tiny_mnist / file).read_bytes()
+    (tiny_mnist / file).write_bytes(whole[:10])
+    asked = []
+
+    def download_file(url, root, *, md5):
+        asked.append(url)
+        if "ossci" in url:  # the first mirror does not answer, so the second is asked
+            raise URLError("timed out")
+        (root / url.rpartition("/")[2]).write_bytes(whole)
+
+    def download_archive(url, root, *, filename, md5):
+        asked.append(url)
+        (root / file).write_bytes(whole)
+
+    monkeypatch.setattr(mnist, "download_url", download_file)
+    monkeypatch.setattr(cifar, "download_and_extract_archive", download_archive)
+    assert all(check.ok for check in data.prepare(name, tiny_mnist))
+    assert len(asked) == (2 if name == "mnist" else 1)
+    data.prepare(name, tiny_mnist)
+    assert len(asked) == (2 if name == "mnist" else 1)  # all is there: nothing asked
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A folder and its address on a server of this machine's own."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield folder, f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_load_downloads_once(tiny_mnist, tiny_cifar, served, tmp_path, monkeypatch):
+    folder, address = served
+    for file, _ in datasets.MNIST.resources:
+        shutil.move(tiny_mnist / "MNIST" / "raw" / file, folder)
+    with tarfile.open(folder / datasets.CIFAR10.filename, "w:gz") as archive:
+        archive.add(tiny_cifar / "cifar-10-batches-py", "cifar-10-batches-py")
+    md5 = hashlib.md5((folder / datasets.CIFAR10.filename).read_bytes()).hexdigest()
+    monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:1/", address])
+    monkeypatch.setattr(datasets.CIFAR10, "url", address + datasets.CIFAR10.filename)
+    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", md5)
+    root = tmp_path / "new" / "root"
+    for name, size in (("mnist", 6), ("cifar10", 15)):
+        assert len(data.load(name, root).train) == size
+    shutil.rmtree(folder)
+    for name, size in (("mnist", 6), ("cifar10", 15)):
+        assert len(data.load(name, root).train) == size
+
+
+def image_folder(root, parts=("train", "val"), classes=("cat", "dog")):
+    for part in parts:
+        for index, label in enumerate(classes):
+            folder = root / "imagenet" / part / label
+            folder.mkdir(parents=True)
+            for number, ending in enumerate(("png", "JPEG")):
+                Image.new("RGB", (5, 4), (index, number, 0)).save(folder / f"{number}.{ending}")
+    return root
+
+
+def test_an_image_folder_is_read(tmp_path):
+    folders = data.load("imagenet", image_folder(tmp_path))
+    assert (folders.name, folders.classes) == ("imagenet", 2)
+    assert (len(folders.train), len(folders.test)) == (4, 4)
+    image, label = folders.train[2]
+    assert (image.size, image.mode, label) == ((5, 4), "RGB", 1)
+    assert [(check.file, check.ok, check.why) for check in data.verify("imagenet", tmp_path)] == [
+        ("imagenet/train", True, "4 images of 2 classes, 0 unreadable"),
+        ("imagenet/val", True, "4 images of 2 classes, 0 unreadable"),
+    ]
+    with (tmp_path / "imagenet" / "val" / "dog" / "0.png").open("ab") as file:
+        file.write(b"\0")
+    assert data.load("imagenet", tmp_path).checksum != folders.checksum
+
+
+def test_the_checksum_of_an_image_folder_does_not_depend_on_its_place(tmp_path):
+    roots = [image_folder(tmp_path / name) for name in ("a", "b")]
+    assert len({data.load("imagenet", root).checksum for root in roots}) == 1
+
+
+def test_a_wrong_image_folder_is_one_sentence(tmp_path):
+    for act in (data.load, data.prepare):
+        with pytest.raises(DataMissing, match=r"train is missing .* needs an account to download"):
+            act("imagenet", tmp_path)
+    assert [check.ok for check in data.verify("imagenet", tmp_path)] == [False, False]
+    image_folder(tmp_path, ["train"])
+    image_folder(tmp_path, ["val"], ["cat", "wolf"])
+    with pytest.raises(DataError, match="imagenet has dog in one of train and val only: give"):
+        data.load("imagenet", tmp_path)
+    assert [check.ok for check in data.verify("imagenet", tmp_path)] == [True, True, False]
+    (tmp_path / "imagenet" / "train" / "cat" / "0.png").write_bytes(b"")
+    wrong = [check for check in data.verify("imagenet", tmp_path) if not check.ok]
+    assert [check.file for check in wrong] == ["imagenet/train", "imagenet/train/cat/0.png"]
+    assert wrong[0].why == "4 images of 2 classes, 1 unreadable"
+    assert wrong[1].why.startswith("cannot identify image file")
+
+
+def test_digits_are_the_recorded_ones():
+    digits = data.load("digits")
+    assert (len(digits.train), len(digits.test)) == (1438, 359)
+    assert [check.ok for check in data.verify("digits")] == [True]
+    assert data.prepare("digits") == data.verify("digits")
+    # a fifth of each class, and the whole range of grey
+    total = digits.train.labels.bincount() + digits.test.labels.bincount()
+    assert total.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert digits.test.labels.bincount().tolist() == [round(n / 5) for n in total.tolist()]
+    assert (digits.train.images.min(), digits.train.images.max()) == (0, 255)
+
+
+def numbered(n, classes=3, start=0):
+    """Images of one pixel that say which one they are, of classes 0, 1, 2, 0, 1, …"""
+    order = torch.arange(start, start + n)
+    return Images(order.to(torch.uint8).view(-1, 1, 1, 1), order % classes)
+
+
+TOY = DataSet.of("toy", 3, numbered(100), numbered(30, start=100))
+
+
+def pixels(images):
+    return images.images.flatten().tolist()
+
+
+@pytest.mark.parametrize(("validation", "n"), [(0, 0), (0.1, 10), (0.25, 25)])
+def test_split_is_seeded_and_disjoint(validation, n):
+    train, held_out = TOY.split(validation=validation, seed=3)
+    assert (len(train), len(held_out)) == (100 - n, n)
+    assert sorted(pixels(train) + pixels(held_out)) == list(range(100))
+    for part in (train, held_out):
+        assert part.labels.tolist() == [pixel % 3 for pixel in pixels(part)]
+    assert pixels(TOY.split(validation=validation, seed=3)[1]) == pixels(held_out)
+    if n:
+        assert pixels(TOY.split(validation=validation, seed=4)[1]) != pixels(held_out)
+
+
+def test_split_takes_a_tenth_and_the_same_with_every_version():
+    # RandomState's stream is frozen
+    assert pixels(TOY.split(seed=0)[1]) == [2, 16, 26, 54, 55, 73, 75, 86, 93, 95]
+
+
+@pytest.mark.parametrize("validation", [1, -0.1, float("nan"), 10])
+def test_split_refuses_what_is_no_share(validation):
+    with pytest.raises(DataError, match=f"validation = {validation} is no share of the training"):
+        TOY.split(validation=validation, seed=0)
+
+
+def test_subset_is_balanced_and_seeded():
+    part = TOY.subset(20, 9, seed=0)
+    assert sorted(part.train.labels.bincount().tolist()) == [6, 7, 7]
+    assert part.test.labels.bincount().tolist() == [3, 3, 3]
+    assert pixels(part.train) == sorted(set(pixels(part.train)))
+    assert part.train.labels.tolist() == [pixel % 3 for pixel in pixels(part.train)]
+    assert (part.name, part.classes, part.image_size) == ("toy", 3, 1)
+    assert part.checksum == TOY.subset(20, 9, seed=0).checksum
+    assert len({part.checksum, TOY.subset(20, 9, seed=1).checksum, TOY.checksum}) == 3
+    everything = TOY.subset(None, None, seed=0)
+    assert everything.checksum == TOY.checksum
+
+
+REFUSED = [
+    (
+        100,
+        None,
+        "toy has 33 train images of class 1, too few for a balanced 100: ask for at most 99",
+    ),
+    (None, 31, "toy has 10 test images of class 0, too few for a balanced 31: ask for at most 30$"),
+    (0, None, "0 train images of toy are none: ask for at least 1"),
+]
+
+
+@pytest.mark.parametrize(("train", "test", "sentence"), REFUSED)
+def test_subset_refuses_what_the_set_does_not_hold(train, test, sentence):
+    with pytest.raises(DataError, match=sentence):
+        TOY.subset(train, test, seed=1)
+
+
+def test_take_keeps_images_and_labels_together():
+    for index in (slice(4, 6), [4, 5], np.array([4, 5]), torch.tensor([4, 5])):
+        taken = numbered(9).take(index)
+        assert (pixels(taken), taken.labels.tolist(), len(taken)) == ([4, 5], [1, 2], 2)
+
+
+def test_images_refuse_other_types_and_shapes():
+    images, labels = torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"uint8 of shape .* torch\.float32 of shape \(2, 1, 4, 4"):
+        Images(images.float(), labels)
+    with pytest.raises(ValueError, match=r"labels of 2 images .* torch\.int64 of shape \(1,\)"):
+        Images(images, labels[:1])
+
+
+def test_the_checksum_is_that_of_pixels_labels_and_parts():
+    other = Images(TOY.train.images, (TOY.train.labels + 1) % 3)
+    sums = {
+        DataSet.of("toy", 3, *parts).checksum
+        for parts in ((TOY.train, TOY.test), (TOY.test, TOY.train), (other, TOY.test))
+    }
+    assert len(sums) == 3
+    assert DataSet.of("other name", 3, TOY.train, TOY.test).checksum == TOY.checksum
+
+
+def test_the_root_is_the_argument_the_variable_or_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("REUSEPRIOR_DATA", "")
+    assert data.root_folder() == tmp_path / ".cache" / "reuseprior"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert data.root_folder() == tmp_path / "cache" / "reuseprior"
+    monkeypatch.setenv("REUSEPRIOR_DATA", "~/sets")
+    assert data.root_folder() == tmp_path / "sets"
+    assert data.root_folder(tmp_path / "here") == tmp_path / "here"
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    for act in (data.load, data.verify, data.prepare):
+        with pytest.raises(DataError, match="no data set 'cifra10': there are digits, mnist, cif"):
+            act("cifra10")
+
+
+REAL = {  # classes, sizes of the parts, images of each class in the test part, mean pixel
+    "mnist": (60000, 10000, [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009], 33.3184),
+    "cifar10": (50000, 10000, [1000] * 10, 120.7076),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_real_set_is_the_published_one(name):
+    try:
+        real = data.load(name, download=False)
+    except DataMissing as error:
+        pytest.skip(str(error))
+    train, test, of_class, mean = REAL[name]
+    assert (len(real.train), len(real.test)) == (train, test)
+    assert real.test.labels.bincount().tolist() == of_class
+    assert real.train.images.double().mean().item() == pytest.approx(mean, abs=1e-4)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["data", *map(str, arguments)])
+
+
+def test_command_verify(tiny_mnist):
+    arguments = ("verify", "mnist", "--root", tiny_mnist)
+    whole = run(*arguments)
+    assert whole.exit_code == 0
+    lines = whole.stdout.splitlines()
+    assert lines[0] == "✓ MNIST/raw/train-images-idx3-ubyte.gz: its MD5 is the published one"
+    assert lines[-1] == f"mnist in {tiny_mnist} is whole"
+
+    (tiny_mnist / "MNIST/raw/train-labels-idx1-ubyte.gz").unlink()
+    missing = run(*arguments, "--json")
+    assert missing.exit_code == 1
+    values = json.loads(missing.stdout)
+    assert (values["name"], values["root"], values["ok"]) == ("mnist", str(tiny_mnist), False)
+    assert [check["ok"] for check in values["checks"]] == [True, False, True, True]
+
+
+def test_command_prepare(tmp_path, no_network):
+    assert run("prepare", "digits").exit_code == 0
+    failed = run("prepare", "cifar10", "--root", tmp_path)
+    assert (failed.exit_code, failed.stdout) == (2, "")
+    assert failed.stderr.startswith(f"Error: cifar10 is not complete in {tmp_path} (downloading it")
+    assert failed.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [[], ["verify"], ["prepare"]])
+def test_command_help_ends_in_an_example(command):
+    text = run(*command, "--help").stdout.split()
+    assert text[text.index("Example:") :][1:3] == ["reuseprior", "data"]
+
+
+def test_command_without_a_verb_names_the_verbs():
+    result = run()
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "Error: nothing to do with the data: say `reuseprior data verify NAME` or "
+        "`reuseprior data prepare NAME`\n"
+    )
+
+
+def test_command_names_every_data_set():
+    text = " ".join(run("verify", "--help").stdout.split())
+    assert ", ".join(data.names()[:-1]) + " or " + data.names()[-1] + "." in text

@@ -1,0 +1,262 @@
+"""Recorded runs: whole files, resumptions, provenance, and one sentence for what is wrong."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from reuseprior import __version__, files, paths, results
+from reuseprior.results import Recording, ResultError, Run
+
+CONFIG = {"protocol": {"lr": 0.016, "epochs": 3}, "seed": 1, "shape": (3, 32, 32)}
+
+
+def row(epoch):
+    return {"epoch": epoch, "loss": 1 / (epoch + 3), "note": None}
+
+
+def record(folder, rows=2, resume=False, config=CONFIG):
+    recording = Recording.start(folder, config, resume=resume)
+    for epoch in range(rows):
+        recording.append(row(epoch))
+    return recording
+
+
+def test_a_finished_run_is_read_back(tmp_path):
+    finished = record(tmp_path / "e" / "b0-seed1").finish({"accuracy": 0.5})
+    (run,) = results.runs("e", tmp_path)
+    assert run.name == finished.name == "b0-seed1"
+    assert run.folder == tmp_path / "e" / "b0-seed1"
+    assert run.config == CONFIG | {"shape": [3, 32, 32]}
+    assert run.metrics["loss"].tolist() == [1 / 3, 1 / 4]
+    assert run.metrics["epoch"].tolist() == [0, 1]
+    assert run.metrics["note"].isna().all()
+    assert run.summary["accuracy"] == 0.5
+    assert list(run.summary)[:4] == ["state", "start", "end", "wall_seconds"]
+    assert run.summary["state"] == "finished"
+    assert run.summary["start"] <= run.summary["end"]
+    assert sorted(p.name for p in run.folder.iterdir()) == [
+        "config.json", "metrics.csv", "summary.json",
+    ]  # fmt: skip
+
+
+def test_a_run_without_its_end_says_so(tmp_path):
+    Recording.start(tmp_path / "run", CONFIG, resume=False)
+    run = Run.read(tmp_path / "run")
+    assert (run.summary["state"], len(run.metrics)) == ("interrupted", 0)
+    record(tmp_path / "other").finish({"why": "SIGTERM"}, state="interrupted")
+    run = Run.read(tmp_path / "other")
+    assert (run.summary["state"], run.summary["why"]) == ("interrupted", "SIGTERM")
+
+
+def test_resume_takes_up_rows_start_and_seconds(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(results.time, "monotonic", lambda: clock[0])
+    first = Recording.start(tmp_path, CONFIG, resume=True)  # nothing there yet: starts
+    clock[0] = 10
+    for epoch in range(3):
+        first.append(row(epoch))
+    written = (tmp_path / "metrics.csv").read_bytes()
+    start = Run.read(tmp_path).summary["start"]
+
+    second = Recording.start(tmp_path, CONFIG, resume=True)
+    assert second.rows == [row(0), row(1), row(2)]
+    second.truncate(1)
+    assert len(Run.read(tmp_path).metrics) == 1
+    second.append(row(1))
+    second.append(row(2))
+    assert (tmp_path / "metrics.csv").read_bytes() == written
+    clock[0] = 15
+    summary = second.finish({}).summary
+    assert (summary["start"], summary["wall_seconds"]) == (start, 15)
+
+
+def test_truncate_to_nothing_starts_the_rows_again(tmp_path):
+    record(tmp_path).truncate(0)
+    resumed = Recording.start(tmp_path, CONFIG, resume=True)
+    assert resumed.rows == []
+    resumed.append({"generation": 1})
+    assert Run.read(tmp_path).metrics.to_dict("list") == {"generation": [1]}
+
+
+REFUSED = [  # what is given instead of CONFIG, and the sentence's middle
+    (CONFIG | {"seed": 2}, "was started with seed = 1 and this one has 2: resume with the same"),
+    (CONFIG | {"protocol": {"lr": 0.1, "epochs": 3}}, r"protocol\.lr = 0\.016 and this one has 0"),
+    (CONFIG | {"protocol": None}, r'protocol = {"lr": 0\.016, "epochs": 3} and this one has null'),
+    (CONFIG | {"ema": True}, "ema = nothing and this one has true"),
+    ({"seed": 1}, r'protocol = {"lr": 0\.016, "epochs": 3} and this one has nothing'),
+]
+
+
+@pytest.mark.parametrize(("config", "sentence"), REFUSED)
+def test_resume_with_another_configuration_is_refused(tmp_path, config, sentence):
+    record(tmp_path)
+    with pytest.raises(ResultError, match=sentence):
+        Recording.start(tmp_path, config, resume=True)
+
+
+def test_a_run_is_not_overwritten(tmp_path):
+    record(tmp_path)
+    with pytest.raises(ResultError, match="holds a run already: continue it with --resume, or "):
+        Recording.start(tmp_path, CONFIG, resume=False)
+    assert len(Run.read(tmp_path).metrics) == 2
+
+
+def test_columns_are_fixed_by_the_first_row(tmp_path):
+    recording = record(tmp_path)
+    with pytest.raises(ValueError, match=r"are epoch, loss, note, and this row has epoch, los: "):
+        recording.append({"epoch": 2, "los": 0.1})
+    assert len(Run.read(tmp_path).metrics) == 2
+
+
+def test_a_checkpoint_after_the_last_row_is_refused(tmp_path):
+    with pytest.raises(ResultError, match="holds 2 rows and the checkpoint comes after row 3: "):
+        record(tmp_path).truncate(3)
+
+
+CELLS = [0, -7, 10**20, 0.1, 1 / 3, 1e-300, 1e22, math.inf, "V2-B0", "007", "1_0", 'a,"b"\nc', None]
+
+
+def test_cells_round_trip(tmp_path):
+    recording = Recording.start(tmp_path, {}, resume=False)
+    recording.append({str(i): value for i, value in enumerate(CELLS)})
+    (back,) = Recording.start(tmp_path, {}, resume=True).rows
+    assert list(map(repr, back.values())) == list(map(repr, CELLS))
+
+
+BROKEN = [  # file, its content (None: no file), the sentence
+    ("config.json", None, r"config\.json does not exist: name the folder of a recorded run"),
+    ("summary.json", '{"state": "fin', r"summary\.json is not whole JSON \(.*column"),
+    ("summary.json", '{"loss": NaN}', r"summary\.json is not whole JSON \(JSON has no NaN\)"),
+    ("summary.json", b"\xff\xfe", r"summary\.json is not text"),
+    ("metrics.csv", "epoch,loss\n0,0.5\n1\n", r"has 1 cells in line 3 and 2 columns: restore it"),
+]
+
+
+@pytest.mark.parametrize(("file", "content", "sentence"), BROKEN)
+def test_a_broken_file_is_one_sentence(tmp_path, file, content, sentence):
+    record(tmp_path).finish({})
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ResultError, match=sentence):
+        Run.read(tmp_path)
+
+
+def test_an_unknown_experiment_lists_the_known_ones(tmp_path):
+    with pytest.raises(ResultError, match=r"'tbale' in .*: there are none of any yet"):
+        results.runs("tbale", tmp_path)
+    record(tmp_path / "table" / "b")
+    record(tmp_path / "figure" / "a")
+    (tmp_path / "notes" / "no-run").mkdir(parents=True)
+    with pytest.raises(ResultError, match=r"experiment 'tbale' in .*: there are figure, table$"):
+        results.runs("tbale", tmp_path)
+
+
+def test_runs_come_by_name(tmp_path):
+    for name in ("seed2", "seed0", "seed1"):
+        record(tmp_path / "e" / name)
+    assert [run.name for run in results.runs("e", tmp_path)] == ["seed0", "seed1", "seed2"]
+
+
+def test_json_is_strict_and_keeps_its_order(tmp_path):
+    results.write_json(tmp_path / "x.json", {"β": 1, "a": [True, None]})
+    assert (tmp_path / "x.json").read_bytes().decode() == (
+        '{\n  "β": 1,\n  "a": [\n    true,\n    null\n  ]\n}\n'
+    )
+    for value in (math.nan, math.inf):
+        with pytest.raises(ValueError, match=r"x\.json cannot hold this value .*: write null"):
+            results.write_json(tmp_path / "x.json", {"loss": value})
+    assert results.read_json(tmp_path / "x.json")["β"] == 1
+
+
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    files.write(path, b"old")
+
+    def full(descriptor):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        files.write(path, b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+    assert path.read_bytes() == b"old"
+
+
+KILLED = """
+import os, sys
+from reuseprior import results
+recording = results.Recording.start(sys.argv[1], {}, resume=False)
+recording.append({"epoch": 0})
+replace = os.replace
+os.replace = lambda old, new: os._exit(9) if new.name == "metrics.csv" else replace(old, new)
+recording.append({"epoch": 1})
+"""
+
+
+def test_a_killed_write_leaves_a_whole_run(tmp_path):
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=paths.ROOT)
+    assert done.returncode == 9
+    assert next(p.name for p in tmp_path.glob(".*")).startswith(".metrics.csv.")
+    assert Run.read(tmp_path).metrics["epoch"].tolist() == [0]
+
+
+def test_provenance_names_what_made_the_numbers():
+    found = results.provenance(seed=3, device="cpu", data_checksum="ab")
+    assert list(found) == [
+        "seed", "data_checksum", "reuseprior", "commit", "python", "torch", "torchvision",
+        "accelerate", "platform", "device", "threads",
+    ]  # fmt: skip
+    assert (found["seed"], found["data_checksum"], found["reuseprior"]) == (3, "ab", __version__)
+    assert found["torch"] == torch.__version__
+    assert found["threads"] == torch.get_num_threads()
+    assert found["device"]
+    json.dumps(found, allow_nan=False)
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_the_commit_is_dirty_by_code_and_not_by_results(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tmp_path.resolve())
+
+    def commit():
+        return results.provenance(seed=0, device="cpu", data_checksum=None)["commit"]
+
+    assert commit() is None
+    git(tmp_path, "init")
+    assert commit() is None  # nothing committed yet
+    (tmp_path / "reuseprior").mkdir()
+    (tmp_path / "reuseprior" / "a.py").write_text("")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "a")
+    clean = commit()
+    assert len(clean) == 40
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "metrics.csv").write_text("")
+    assert commit() == clean
+    (tmp_path / "reuseprior" / "b.py").write_text("")
+    assert commit() == f"{clean}-dirty"
+    monkeypatch.setattr(paths, "ROOT", tmp_path.resolve() / "reuseprior")  # inside a repository
+    assert commit() is None
+    monkeypatch.setenv("PATH", "")
+    assert commit() is None
+
+
+def test_a_checkpoint_and_its_run_belong_together(tmp_path):
+    Recording.start(tmp_path, {"seed": 0}, resume=False).finish({})
+    with pytest.raises(ResultError, match=r"finished run without its c\.safetensors: there is"):
+        Recording.start(tmp_path, {"seed": 0}, resume=True, checkpoint="c.safetensors")
+    (tmp_path / "c.safetensors").touch()
+    Recording.start(tmp_path, {"seed": 0}, resume=True, checkpoint="c.safetensors")
+    (tmp_path / results.CONFIG).unlink()
+    with pytest.raises(ResultError, match=r"c\.safetensors of a run whose config\.json is gone"):
+        Recording.start(tmp_path, {"seed": 0}, resume=False, checkpoint="c.safetensors")
