@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from operator import attrgetter
 
 import torch
 from torch import nn
 
+from reuseprior.errors import UserError, did_you_mean
 from reuseprior.models.efficientnet_v2 import efficientnet_v2
 from reuseprior.models.lazy import without_weights
 from reuseprior.models.resnet import resnet50_v1
@@ -21,7 +21,7 @@ from reuseprior.models.resnet import resnet50_v1
 DEFAULT_IMAGE_SIZE = 224  # pixels a side, where nothing says otherwise
 
 
-class ModelError(ValueError):
+class ModelError(UserError):
     """A model that cannot be found or built; the message names it and says what to do."""
 
 
@@ -119,7 +119,7 @@ def _own(name: str) -> Entry:
     known = _SHORT_NAMES.get(known, known)
     if known not in _CATALOG:
         raise ModelError(
-            f"unknown model {name!r}{_did_you_mean(known, [*_CATALOG, *_SHORT_NAMES])}: "
+            f"unknown model {name!r}{did_you_mean(known, [*_CATALOG, *_SHORT_NAMES])}: "
             "`reuseprior models` lists the names; write torchvision:NAME, timm:NAME or "
             "package.module:factory for other models"
         )
@@ -132,7 +132,7 @@ def _torchvision(name: str, known: str) -> Entry:
     classifiers = models.list_models(module=models)
     if known not in classifiers:
         raise ModelError(
-            f"torchvision has no classifier {known!r}{_did_you_mean(known, classifiers)}: "
+            f"torchvision has no classifier {known!r}{did_you_mean(known, classifiers)}: "
             "torchvision.models.list_models(module=torchvision.models) lists them"
         )
     options = {}
@@ -150,7 +150,7 @@ def _timm(name: str, known: str) -> Entry:
         raise ModelError(f"model {name!r} needs timm: pip install timm") from error
     if not timm.is_model(known):
         raise ModelError(
-            f"timm has no model {known!r}{_did_you_mean(known, timm.list_models())}: "
+            f"timm has no model {known!r}{did_you_mean(known, timm.list_models())}: "
             "timm.list_models() lists them"
         )
     config = timm.get_pretrained_cfg(known)
@@ -172,7 +172,7 @@ def _imported(name: str, module_name: str, attribute: str) -> Callable[[], nn.Mo
     except AttributeError as error:
         raise ModelError(
             f"module {module_name!r} has no {attribute!r}"
-            f"{_did_you_mean(attribute, dir(module))}: model {name!r} must name a function in it"
+            f"{did_you_mean(attribute, dir(module))}: model {name!r} must name a function in it"
         ) from error
     _check_factory(name, factory)
     return factory
@@ -201,8 +201,3 @@ def _importable_from_here() -> Iterator[None]:
         yield
     finally:
         sys.path[:] = path
-
-
-def _did_you_mean(name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known)
-    return f", did you mean {' or '.join(map(repr, close))}?" if close else ""

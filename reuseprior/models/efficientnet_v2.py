@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reuseprior.errors import UserError
+
 STAGE = re.compile(r"(er|ir)_r(\d+)_k(\d+)_s(\d+)_e(\d+)_c(\d+)(?:_se(0\.\d+))?")
 
 
@@ -84,24 +86,54 @@ VARIANTS = {
 HEAD_CHANNELS = 1280
 
 
-def efficientnet_v2(variant: str, *, num_classes: int = 1000) -> "EfficientNetV2":
+def efficientnet_v2(
+    variant: str,
+    *,
+    num_classes: int = 1000,
+    width: float = 1.0,
+    dropout: float = 0.0,
+    survival: float = 1.0,
+    bn_momentum: float = 0.01,
+) -> "EfficientNetV2":
     """The EfficientNetV2 of a published size: `b0`, `b1`, `b2`, `b3`, `s`, `m` or `l`.
 
     ```python
     model = efficientnet_v2("b0")
     sum(p.numel() for p in model.parameters())  # 7_139_704
+    narrow = efficientnet_v2("b0", num_classes=10, width=0.25)
+    sum(p.numel() for p in narrow.parameters())  # 433_444
     ```
+
+    `width` scales every number of channels on top of the size's own. `dropout` is the rate before
+    the classifier; `survival` the chance that the branch of the last block is kept for an image
+    (see `EfficientNetV2`). `bn_momentum` is the weight of the newest batch in the running
+    statistics: the 0.99 of the thesis (§4.5.4) is the old ones' weight, so 0.01 here.
+
+    Raises `UserError` for an unknown size or a number out of range.
     """
     if variant not in VARIANTS:
-        raise ValueError(
+        raise UserError(
             f"EfficientNetV2 has no size {variant!r}: choose from {', '.join(VARIANTS)}"
         )
+    for name, value, fits, needed in [
+        ("num_classes", num_classes, num_classes >= 1, "1 or more"),
+        ("width", width, 0 < width < math.inf, "above 0"),
+        ("dropout", dropout, 0 <= dropout < 1, "at least 0 and below 1"),
+        ("survival", survival, 0 < survival <= 1, "above 0 and at most 1"),
+        ("bn_momentum", bn_momentum, 0 < bn_momentum <= 1, "above 0 and at most 1"),
+    ]:
+        if not fits:
+            raise UserError(f"{name} is {value!r}: it must be {needed}")
     plan = VARIANTS[variant]
+    width *= plan.width
     return EfficientNetV2(
-        [scale_stage(parse_stage(text), plan.width, plan.depth) for text in plan.stages],
-        stem_channels=round_channels(plan.stem * plan.width),
-        head_channels=round_channels(HEAD_CHANNELS * plan.width),
+        [scale_stage(parse_stage(text), width, plan.depth) for text in plan.stages],
+        stem_channels=round_channels(plan.stem * width),
+        head_channels=round_channels(HEAD_CHANNELS * width),
         num_classes=num_classes,
+        dropout=dropout,
+        survival=survival,
+        bn_momentum=bn_momentum,
     )
 
 
@@ -138,6 +170,9 @@ class EfficientNetV2(nn.Module):
     """Stem, blocks, 1×1 head, global average pool, classifier.
 
     Takes images (batch, 3, height, width) and gives logits (batch, num_classes).
+
+    In training, block i of n keeps its branch for an image with probability
+    1 - (1 - survival) · i / n, as in the reference code, and is the skip alone otherwise.
     """
 
     def __init__(
@@ -147,6 +182,9 @@ class EfficientNetV2(nn.Module):
         stem_channels: int,
         head_channels: int,
         num_classes: int = 1000,
+        dropout: float = 0.0,
+        survival: float = 1.0,
+        bn_momentum: float = 0.01,
     ):
         super().__init__()
         self.stem = _conv(3, stem_channels, 3, stride=2)
@@ -154,55 +192,77 @@ class EfficientNetV2(nn.Module):
         self.blocks = nn.Sequential(*_blocks(stages, stem_channels))
         self.head = _conv(stages[-1].channels, head_channels, 1)
         self.head_bn = _batch_norm(head_channels)
+        self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(head_channels, num_classes)
+        for index, block in enumerate(self.blocks):
+            block.survival = 1 - (1 - survival) * index / len(self.blocks)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = bn_momentum
         self.apply(_initialise)
 
     def forward(self, images: Tensor) -> Tensor:
         x = F.silu(self.stem_bn(self.stem(images)))  # batch, channels, height / 2, width / 2
         x = self.blocks(x)  # batch, channels, height / 32, width / 32
         x = F.silu(self.head_bn(self.head(x)))
-        return self.classifier(x.mean(dim=(2, 3)))
+        return self.classifier(self.dropout(x.mean(dim=(2, 3))))
 
 
-class ConvBlock(nn.Module):
+class Block(nn.Module):
+    """A branch and, where the shape stays, a skip around it."""
+
+    def __init__(self, in_channels: int, stage: Stage):
+        super().__init__()
+        self.skip = stage.stride == 1 and in_channels == stage.channels
+        self.survival = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.branch(x)
+        if not self.skip:
+            return y
+        if self.training and self.survival < 1:
+            kept = y.new_empty(len(y), 1, 1, 1).bernoulli_(self.survival)  # per image
+            y = y * kept / self.survival
+        return x + y
+
+    def branch(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class ConvBlock(Block):
     """What a fused MBConv with expand ratio 1 comes down to: one convolution and a skip."""
 
     def __init__(self, in_channels: int, stage: Stage):
-        super().__init__()
-        self.skip = _can_skip(in_channels, stage)
+        super().__init__(in_channels, stage)
         self.project = _conv(in_channels, stage.channels, stage.kernel_size, stride=stage.stride)
         self.project_bn = _batch_norm(stage.channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.silu(self.project_bn(self.project(x)))
-        return x + y if self.skip else y
+    def branch(self, x: Tensor) -> Tensor:
+        return F.silu(self.project_bn(self.project(x)))
 
 
-class FusedMBConv(nn.Module):
+class FusedMBConv(Block):
     """Expand with a k×k convolution, project with a 1×1."""
 
     def __init__(self, in_channels: int, stage: Stage):
-        super().__init__()
+        super().__init__(in_channels, stage)
         wide = in_channels * stage.expand_ratio
-        self.skip = _can_skip(in_channels, stage)
         self.expand = _conv(in_channels, wide, stage.kernel_size, stride=stage.stride)
         self.expand_bn = _batch_norm(wide)
         self.project = _conv(wide, stage.channels, 1)
         self.project_bn = _batch_norm(stage.channels)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def branch(self, x: Tensor) -> Tensor:
         y = F.silu(self.expand_bn(self.expand(x)))
-        y = self.project_bn(self.project(y))
-        return x + y if self.skip else y
+        return self.project_bn(self.project(y))
 
 
-class MBConv(nn.Module):
+class MBConv(Block):
     """Expand with a 1×1 convolution, filter each channel, squeeze-excite, project with a 1×1."""
 
     def __init__(self, in_channels: int, stage: Stage):
-        super().__init__()
+        super().__init__(in_channels, stage)
         wide = in_channels * stage.expand_ratio
-        self.skip = _can_skip(in_channels, stage)
         self.expand = _conv(in_channels, wide, 1)
         self.expand_bn = _batch_norm(wide)
         self.depthwise = _conv(wide, wide, stage.kernel_size, stride=stage.stride, groups=wide)
@@ -211,11 +271,10 @@ class MBConv(nn.Module):
         self.project = _conv(wide, stage.channels, 1)
         self.project_bn = _batch_norm(stage.channels)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def branch(self, x: Tensor) -> Tensor:
         y = F.silu(self.expand_bn(self.expand(x)))
         y = F.silu(self.depthwise_bn(self.depthwise(y)))
-        y = self.project_bn(self.project(self.gate(y)))
-        return x + y if self.skip else y
+        return self.project_bn(self.project(self.gate(y)))
 
 
 class SqueezeExcite(nn.Module):
@@ -231,23 +290,19 @@ class SqueezeExcite(nn.Module):
         return x * self.expand(F.silu(self.reduce(means))).sigmoid()
 
 
-def _blocks(stages: Sequence[Stage], in_channels: int) -> Iterator[nn.Module]:
+def _blocks(stages: Sequence[Stage], in_channels: int) -> Iterator[Block]:
     for stage in stages:
         for index in range(stage.repeats):
             yield _block(in_channels, stage if index == 0 else replace(stage, stride=1))
             in_channels = stage.channels
 
 
-def _block(in_channels: int, stage: Stage) -> nn.Module:
+def _block(in_channels: int, stage: Stage) -> Block:
     if stage.kind == "ir":
         return MBConv(in_channels, stage)
     return (
         FusedMBConv(in_channels, stage) if stage.expand_ratio > 1 else ConvBlock(in_channels, stage)
     )
-
-
-def _can_skip(in_channels: int, stage: Stage) -> bool:
-    return stage.stride == 1 and in_channels == stage.channels
 
 
 def _conv(

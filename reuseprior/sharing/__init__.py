@@ -1,10 +1,23 @@
 """Ways to let a model use fewer parameters than weights."""
 
+from reuseprior.sharing.checkpoints import CheckpointError as CheckpointError
+from reuseprior.sharing.checkpoints import load as load
+from reuseprior.sharing.checkpoints import save as save
+from reuseprior.sharing.compression import compression_claims as compression_claims
+from reuseprior.sharing.compression import compression_ratio as compression_ratio
+from reuseprior.sharing.compression import equal_depth as equal_depth
+from reuseprior.sharing.registry import ScopeRegistry as ScopeRegistry
+from reuseprior.sharing.registry import scope_registry as scope_registry
 from reuseprior.sharing.scopes import POLICIES as POLICIES
 from reuseprior.sharing.scopes import Policy as Policy
 from reuseprior.sharing.scopes import Scope as Scope
+from reuseprior.sharing.scopes import SharingError as SharingError
 from reuseprior.sharing.scopes import all_but_bn as all_but_bn
 from reuseprior.sharing.scopes import equal_layers as equal_layers
 from reuseprior.sharing.scopes import merge as merge
+from reuseprior.sharing.scopes import none as none
+from reuseprior.sharing.scopes import policy as policy
+from reuseprior.sharing.scopes import table as table
 from reuseprior.sharing.scopes import thesis_tables as thesis_tables
 from reuseprior.sharing.scopes import tie as tie
+from reuseprior.sharing.scopes import untie as untie

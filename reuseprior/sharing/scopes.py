@@ -1,14 +1,15 @@
 """Scopes (thesis, §4.5.3): layers under one scope name are one layer.
 
 A policy is a small function from a module to its scope name, or None to leave it alone. `tie`
-makes the modules of a scope hold the same parameter objects; `merge` adds up, by scope, counts
-that were taken without sharing.
+makes the modules of a scope hold the same parameter objects, `untie` gives a module its own again;
+`merge` adds up, by scope, counts that were taken without sharing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 from torch import nn
@@ -16,22 +17,38 @@ from torch.nn.modules.conv import _ConvNd
 
 from reuseprior.contexts import ContextCounts, ParameterCount
 from reuseprior.contexts.array import with_axis
+from reuseprior.errors import UserError, did_you_mean
 
 Policy = Callable[[nn.Module], str | None]
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]  # of a module's own parameters, by name
+
+
+class SharingError(UserError):
+    """Modules that cannot share, or be taken apart, as asked; the message says which."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """One scope after tying: its name, the modules that share, and what that saves."""
+    """One scope after tying: its name, the modules that share, and the shapes they share."""
 
     name: str
     modules: tuple[str, ...]
-    parameters: int
+    shapes: Shapes
+
+    @property
+    def parameters(self) -> int:
+        """Parameters that one of the modules would have alone."""
+        return sum(prod(shape) for _, shape in self.shapes)
 
     @property
     def saved(self) -> int:
         """Parameters that sharing saves."""
         return self.parameters * (len(self.modules) - 1)
+
+
+def none(module: nn.Module) -> str | None:
+    """No sharing: every module is left alone."""
+    return None
 
 
 def all_but_bn(module: nn.Module) -> str | None:
@@ -72,35 +89,140 @@ def thesis_tables(module: nn.Module) -> str | None:
     return f"{type(module).__name__} {module.in_channels}→{module.out_channels}"
 
 
-POLICIES: dict[str, Policy] = {"all_but_bn": all_but_bn, "thesis_tables": thesis_tables}
+POLICIES: dict[str, Policy] = {
+    "none": none,
+    "all_but_bn": all_but_bn,
+    "thesis_tables": thesis_tables,
+}
+
+
+def policy(name: str) -> Policy:
+    """The policy of a name: `none`, `all_but_bn` or `thesis_tables` (which is for counts only).
+
+    >>> policy("all_but_bn") is all_but_bn
+    True
+
+    Raises `SharingError` for a name that is none of these.
+    """
+    if name not in POLICIES:
+        raise SharingError(
+            f"unknown sharing policy {name!r}{did_you_mean(name, POLICIES)}: "
+            f"choose from {', '.join(POLICIES)}"
+        )
+    return POLICIES[name]
 
 
 def tie(model: nn.Module, policy: Policy = all_but_bn) -> tuple[Scope, ...]:
     """Tie, in place, the parameters of all modules that the policy gives the same name.
 
     Every module of a scope then holds the parameters of the first. Returns the scopes with more
-    than one module. Raises ValueError, before anything is tied, if modules under one name have
-    parameters of different shapes.
+    than one module; tying again changes nothing and returns the same. Raises `SharingError`,
+    before anything is tied, if modules under one name have parameters of different shapes.
+
+    >>> model = nn.Sequential(*(nn.Conv2d(4, 4, 3, bias=False) for _ in range(3)))
+    >>> (scope,) = tie(model)
+    >>> scope.modules, scope.parameters, scope.saved
+    (('0', '1', '2'), 144, 288)
     """
     members = _members(model, policy)
     for scope, modules in members.items():
-        shapes = {_shapes(module) for _, module in modules}
-        if len(shapes) > 1:
-            listed = " and ".join(sorted(str(dict(s)) for s in shapes))
-            raise ValueError(
-                f"Scope {scope!r} holds parameters of shapes {listed}, which cannot be one: let "
-                "the policy give them different names."
-            )
+        for _, module in modules[1:]:
+            check_alike(scope, modules[0][1], module)
     scopes = []
     for scope, modules in members.items():
         owner = modules[0][1]
         for _, module in modules[1:]:
-            for name, parameter in owner.named_parameters(recurse=False):
-                setattr(module, name, parameter)
+            adopt(module, owner)
         if len(modules) > 1:
-            size = sum(p.numel() for p in owner.parameters(recurse=False))
-            scopes.append(Scope(scope, tuple(name for name, _ in modules), size))
+            scopes.append(Scope(scope, tuple(name for name, _ in modules), _shapes(owner)))
     return tuple(scopes)
+
+
+def check_alike(scope: str, owner: nn.Module, module: nn.Module) -> None:
+    """Raise `SharingError` unless both have own parameters of the same names and shapes."""
+    shapes = {_shapes(owner), _shapes(module)}
+    if len(shapes) > 1:
+        listed = " and ".join(sorted(str(dict(s)) for s in shapes))
+        raise SharingError(
+            f"Scope {scope!r} holds parameters of shapes {listed}, which cannot be one: let "
+            "the policy give them different names."
+        )
+
+
+def adopt(module: nn.Module, owner: nn.Module) -> None:
+    """Let `module` hold the parameters of `owner` in place of its own."""
+    for name, parameter in owner.named_parameters(recurse=False):
+        setattr(module, name, parameter)
+
+
+def untie(model: nn.Module, target: str | Scope) -> tuple[nn.Parameter, ...]:
+    """Give a module, or every member of a scope, its own copy of what it shares, in place.
+
+    The copies start from the shared values. `target` is a module's name as in `named_modules`;
+    ties within that module stay, as do those among the others. Of a scope the first member keeps
+    the shared parameters. Returns the new parameters, which an optimiser made before does not know
+    yet (`optimizer.add_param_group`).
+
+    >>> model = nn.Sequential(*(nn.Conv2d(4, 4, 3, bias=False) for _ in range(3)))
+    >>> scopes = tie(model)
+    >>> (own,) = untie(model, "1")
+    >>> own is model[1].weight, model[2].weight is model[0].weight
+    (True, True)
+
+    Raises `SharingError` for a name the model does not have and for a module that shares nothing
+    with the rest of the model.
+    """
+    if isinstance(target, Scope):
+        names, what = target.modules[1:], f"scope {target.name!r}"
+    else:
+        names, what = (target,), f"module {target!r}"
+    made = [parameter for name in names for parameter in _untied(model, name)]
+    if not made:
+        raise SharingError(
+            f"{what} is not tied to anything: tie(model, policy) returns the scopes that are"
+        )
+    return tuple(made)
+
+
+def _untied(model: nn.Module, name: str) -> list[nn.Parameter]:
+    modules = dict(model.named_modules())
+    if name not in modules:
+        raise SharingError(
+            f"the model has no module {name!r}{did_you_mean(name, modules)}: "
+            "model.named_modules() lists the names"
+        )
+    inside = list(modules[name].modules())
+    outside = set(model.modules()).difference(inside)
+    shared = {p for module in outside for p in module.parameters(recurse=False)}
+    own: dict[nn.Parameter, nn.Parameter] = {}
+    for module in inside:
+        for key, parameter in list(module.named_parameters(recurse=False)):
+            if parameter in shared:
+                if parameter not in own:
+                    copy = parameter.detach().clone()
+                    own[parameter] = nn.Parameter(copy, parameter.requires_grad)
+                setattr(module, key, own[parameter])
+    return list(own.values())
+
+
+def table(scopes: Iterable[Scope]):
+    """What was tied, for people: a data frame with a row a scope, those that save most first.
+
+    Columns: scope, shape (of each shared tensor), uses, parameters (of one use), saved.
+
+    >>> model = nn.Sequential(*(nn.Conv2d(4, 4, 3) for _ in range(3)))
+    >>> print(table(tie(model)).to_string(index=False))
+                                    scope      shape  uses  parameters  saved
+    Conv2d 4→4 kernel 3×3 stride 1×1 bias 4×4×3×3, 4     3         148    296
+    """
+    import pandas as pd
+
+    columns = ["scope", "shape", "uses", "parameters", "saved"]
+    rows = [
+        (s.name, ", ".join(_times(n) for _, n in s.shapes), len(s.modules), s.parameters, s.saved)
+        for s in sorted(scopes, key=lambda scope: -scope.saved)
+    ]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def merge(counts: ContextCounts, model: nn.Module, policy: Policy) -> ContextCounts:
@@ -159,7 +281,7 @@ def _members(model: nn.Module, policy: Policy) -> dict[str, list[tuple[str, nn.M
     return members
 
 
-def _shapes(module: nn.Module) -> tuple[tuple[str, tuple[int, ...]], ...]:
+def _shapes(module: nn.Module) -> Shapes:
     return tuple((n, tuple(p.shape)) for n, p in module.named_parameters(recurse=False))
 
 

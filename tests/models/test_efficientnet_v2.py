@@ -4,6 +4,7 @@ import pytest
 import torch
 from torchvision import models as torchvision_models
 
+from reuseprior.errors import UserError
 from reuseprior.models import EfficientNetV2, efficientnet_v2, without_weights
 from reuseprior.models.efficientnet_v2 import Stage, parse_stage, round_channels, scale_stage
 
@@ -108,3 +109,75 @@ def test_unreadable_stage():
 def test_unknown_size():
     with pytest.raises(ValueError, match="no size 'b4': choose from b0, b1, b2, b3, s, m, l"):
         efficientnet_v2("b4")
+
+
+def test_width_scales_every_channel():
+    with without_weights():
+        narrow, own = efficientnet_v2("b2", width=0.5), efficientnet_v2("b2")
+    # a size's own width and ours multiply before rounding: 1.1 · 0.5 of 32, 192 and 1280
+    widths = narrow.stem.out_channels, narrow.head.in_channels, narrow.head.out_channels
+    assert widths == (16, 104, 704)
+    assert len(narrow.blocks) == len(own.blocks)
+    with without_weights():
+        narrow = efficientnet_v2("b0", num_classes=10, width=0.25)
+    assert sum(p.numel() for p in narrow.parameters()) == 433_444
+
+
+def test_survival_falls_linearly_to_the_last_block():
+    with without_weights():
+        model = efficientnet_v2("b0", survival=0.8)
+    n = 21
+    assert [b.survival for b in model.blocks] == pytest.approx([1 - 0.2 * i / n for i in range(n)])
+
+
+def test_a_dropped_branch_is_dropped_for_a_whole_image():
+    torch.manual_seed(0)
+    model = efficientnet_v2("b0", width=0.25, survival=0.5)
+    block = model.blocks[-1]
+    x = torch.randn(4000, block.project.out_channels, 1, 1)
+    block.branch = torch.ones_like
+    y = block(x) - x
+    survival = 1 - 0.5 * 20 / 21
+    kept = y.flatten(1).abs().amax(1) > 0.5
+    expected = kept.float()[:, None].expand(-1, x.shape[1]) / survival
+    torch.testing.assert_close(y.flatten(1), expected, atol=1e-6, rtol=1e-6)
+    assert abs(kept.float().mean() - survival) < 5 * (survival * (1 - survival) / len(x)) ** 0.5
+    block.eval()
+    torch.testing.assert_close(block(x), x + 1)
+
+
+def test_regularisation_is_for_training_alone():
+    torch.manual_seed(0)
+    plain = efficientnet_v2("b0", num_classes=10, width=0.25)
+    torch.manual_seed(0)
+    model = efficientnet_v2("b0", num_classes=10, width=0.25, dropout=0.2, survival=0.8)
+    images = torch.randn(8, 3, 32, 32)
+    assert torch.equal(model.eval()(images), plain.eval()(images))
+    model.train()
+    assert not torch.equal(model(images), model(images))
+
+
+@pytest.mark.parametrize(("options", "momentum"), [({}, 0.01), ({"bn_momentum": 0.1}, 0.1)])
+def test_batch_norm_keeps_most_of_its_old_statistics(options, momentum):
+    with without_weights():
+        model = efficientnet_v2("b0", **options)
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert {(norm.momentum, norm.eps) for norm in norms} == {(momentum, 1e-3)}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "needed"),
+    [
+        ("num_classes", 0, "1 or more"),
+        ("width", 0, "above 0"),
+        ("width", float("nan"), "above 0"),
+        ("dropout", 1, "at least 0 and below 1"),
+        ("dropout", -0.1, "at least 0 and below 1"),
+        ("survival", 0, "above 0 and at most 1"),
+        ("survival", 1.5, "above 0 and at most 1"),
+        ("bn_momentum", 0, "above 0 and at most 1"),
+    ],
+)
+def test_numbers_out_of_range(name, value, needed):
+    with pytest.raises(UserError, match=f"^{name} is {value!r}: it must be {needed}$"):
+        efficientnet_v2("b0", **{name: value})

@@ -1,14 +1,19 @@
 """Tying really ties; merging counts adds up to the same as counting the tied model."""
 
+import copy
+import doctest
+import sys
+
 import numpy as np
 import pytest
+import torch
 import torchvision
 from torch import nn
 
 from reuseprior import sharing
 from reuseprior.contexts import count_contexts
-from reuseprior.models import catalog
-from reuseprior.sharing import all_but_bn, merge, thesis_tables, tie
+from reuseprior.models import catalog, efficientnet_v2
+from reuseprior.sharing import SharingError, all_but_bn, merge, thesis_tables, tie, untie
 
 
 def small():
@@ -35,7 +40,22 @@ def test_names_of_scopes():
     depthwise = [nn.Conv2d(8, 8, k, s, groups=8) for k, s in [(3, 1), (5, 1), (3, 2)]]
     assert len({thesis_tables(layer) for layer in depthwise}) == 3
     assert thesis_tables(nn.BatchNorm2d(8)) is None
-    assert set(sharing.POLICIES) == {"all_but_bn", "thesis_tables"}
+
+
+def test_policies_by_name():
+    assert set(sharing.POLICIES) == {"none", "all_but_bn", "thesis_tables"}
+    assert all(sharing.policy(name) is found for name, found in sharing.POLICIES.items())
+    model = small()
+    before = list(model.parameters())
+    assert tie(model, sharing.policy("none")) == ()
+    assert all(a is b for a, b in zip(before, model.parameters(), strict=True))
+    message = "unknown sharing policy 'all_but_bm', did you mean 'all_but_bn'.: choose from none"
+    with pytest.raises(SharingError, match=message):
+        sharing.policy("all_but_bm")
+
+
+def test_examples():
+    assert doctest.testmod(sys.modules["reuseprior.sharing.scopes"]).failed == 0
 
 
 def test_tied_layers_hold_the_same_parameters():
@@ -43,8 +63,10 @@ def test_tied_layers_hold_the_same_parameters():
     norms = [model[1].weight, model[3].weight]
     before = sum(p.numel() for p in model.parameters())
     (scope,) = tie(model)
-    assert scope == sharing.Scope("Conv2d 4→4 kernel 3×3 stride 1×1 bias", ("2", "4"), 148)
-    assert scope.saved == 148 and before - sum(p.numel() for p in model.parameters()) == 148
+    shapes = (("weight", (4, 4, 3, 3)), ("bias", (4,)))
+    assert scope == sharing.Scope("Conv2d 4→4 kernel 3×3 stride 1×1 bias", ("2", "4"), shapes)
+    assert scope.parameters == scope.saved == 148
+    assert before - sum(p.numel() for p in model.parameters()) == 148
     assert model[4].weight is model[2].weight and model[4].bias is model[2].bias
     for other in 0, 6, 7, 8:
         assert model[other].weight is not model[2].weight
@@ -59,6 +81,121 @@ def test_what_sharing_saves():
     scopes = tie(model)
     assert before - sum(p.numel() for p in model.parameters()) == sum(s.saved for s in scopes) > 0
     assert all(len(s.modules) > 1 and s.saved % s.parameters == 0 for s in scopes)
+
+
+def test_the_table_says_what_was_tied():
+    model = catalog.build("V2-B0")
+    before = sum(p.numel() for p in model.parameters())
+    scopes = tie(model)
+    table = sharing.table(scopes)
+    assert list(table) == ["scope", "shape", "uses", "parameters", "saved"]
+    assert table.saved.sum() == before - sum(p.numel() for p in model.parameters())
+    assert table.saved.is_monotonic_decreasing and len(table) == len(scopes)
+    assert (table.saved == table.parameters * (table.uses - 1)).all()
+    gate = table[table.scope == "Conv2d 192→1152 kernel 1×1 stride 1×1"].iloc[0]
+    assert (gate["shape"], gate.uses, gate.parameters) == ("1152×192×1×1", 7, 192 * 1152)
+    assert len(sharing.table(())) == 0
+
+
+def narrow(**options):
+    torch.manual_seed(0)
+    return efficientnet_v2("b0", num_classes=10, width=0.25, **options)
+
+
+def test_the_gradient_of_a_scope_is_the_sum_over_its_uses():
+    """Against a model of equal values in which every use has its own copy."""
+    tied = narrow().double()
+    apart = copy.deepcopy(tied)
+    scopes = tie(tied)
+    tie(apart)
+    for scope in scopes:
+        untie(apart, scope)
+    images = torch.randn(4, 3, 32, 32, dtype=torch.float64)
+    for model in (tied, apart):
+        model(images).logsumexp(1).sum().backward()
+    for scope in scopes:
+        for key, _ in scope.shapes:
+            uses = [apart.get_parameter(f"{name}.{key}") for name in scope.modules]
+            assert len({id(use) for use in uses}) == len(scope.modules)
+            gradient = tied.get_parameter(f"{scope.modules[0]}.{key}").grad
+            total = sum(use.grad for use in uses)
+            assert not torch.equal(total, uses[0].grad)
+            torch.testing.assert_close(gradient, total, rtol=1e-9, atol=1e-12)
+
+
+def test_one_step_moves_all_uses_together_and_keeps_less_state():
+    state = {}
+    for policy in (sharing.none, all_but_bn):
+        model = narrow()
+        scopes = tie(model, policy)
+        before = {s.name: model.get_parameter(f"{s.modules[0]}.weight").clone() for s in scopes}
+        optimizer = torch.optim.RMSprop(model.parameters(), lr=0.01, momentum=0.9)
+        model(torch.randn(4, 3, 32, 32)).logsumexp(1).sum().backward()
+        optimizer.step()
+        for scope in scopes:
+            uses = [model.get_parameter(f"{name}.weight") for name in scope.modules]
+            assert all(use is uses[0] for use in uses)
+            assert not torch.equal(uses[0], before[scope.name])
+        kept = [t for values in optimizer.state.values() for t in values.values() if t.dim() > 0]
+        state[policy] = sum(t.numel() for t in kept)
+        assert state[policy] == 2 * sum(p.numel() for p in model.parameters())
+    assert state[all_but_bn] == state[sharing.none] - 2 * sum(s.saved for s in scopes)
+
+
+def row(uses=4):
+    model = nn.Sequential(*(nn.Conv2d(2, 2, 3) for _ in range(uses)))
+    return model, tie(model)
+
+
+def test_an_untied_module_starts_from_the_shared_values():
+    model, _ = row()
+    shared = model[0].weight
+    shared.requires_grad_(False)
+    weight, bias = untie(model, "1")
+    assert model[1].weight is weight and model[1].bias is bias and weight is not shared
+    assert torch.equal(weight, shared) and weight.data_ptr() != shared.data_ptr()
+    assert not weight.requires_grad and bias.requires_grad
+    assert all(model[i].weight is shared for i in (0, 2, 3))
+    untie(model, "0")  # the first of a scope as well as any other
+    assert model[0].weight is not shared and model[2].weight is model[3].weight is shared
+
+
+def test_untying_a_part_keeps_the_ties_within_it():
+    model = nn.Sequential(row(2)[0], row(2)[0])
+    tie(model)
+    assert len(untie(model, "1")) == 2
+    assert model[1][0].weight is model[1][1].weight is not model[0][0].weight
+    assert model[0][0].weight is model[0][1].weight
+
+
+def test_untying_a_scope():
+    model, (scope,) = row()
+    untie(model, "2")
+    assert len(untie(model, scope)) == 2 * 2  # weights and biases of two modules; "2" had its own
+    assert len({id(layer.weight) for layer in model}) == 4
+    with pytest.raises(SharingError, match=r"^scope 'Conv2d 2→2 .*' is not tied to anything: "):
+        untie(model, scope)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("first.wieght", "no module 'first.wieght': model.named_modules"),
+        ("frist", "no module 'frist', did you mean 'first'.: model.named_modules"),
+        ("last", "module 'last' is not tied to anything: tie"),
+        ("", "module '' is not tied to anything: tie"),
+    ],
+)
+def test_what_cannot_be_untied(name, message):
+    model = nn.Sequential()
+    for key in ("first", "second"):
+        model.add_module(key, nn.Conv2d(2, 2, 3))
+    model.add_module("last", nn.Conv2d(2, 3, 3))
+    tie(model)
+    before = [id(p) for p in model.parameters()]
+    with pytest.raises(SharingError, match=message):
+        untie(model, name)
+    assert [id(p) for p in model.parameters()] == before
 
 
 def test_shapes_that_differ_leave_the_model_untied():
