@@ -1,0 +1,9 @@
+"""Training: a protocol as data, and one trainer for all devices."""
+
+from reuseprior.training.checkpoint import CheckpointError as CheckpointError
+from reuseprior.training.interruption import Interrupted as Interrupted
+from reuseprior.training.protocol import Protocol as Protocol
+from reuseprior.training.protocol import ProtocolError as ProtocolError
+from reuseprior.training.protocol import names as names
+from reuseprior.training.trainer import Diverged as Diverged
+from reuseprior.training.trainer import train as train

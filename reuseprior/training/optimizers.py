@@ -1,0 +1,82 @@
+"""Optimisers, as the official implementation of EfficientNetV2 has them."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from reuseprior.training.protocol import Protocol
+
+
+class RMSprop(torch.optim.Optimizer):
+    """TensorFlow's RMSprop, which EfficientNetV2 was made with.
+
+    square ← decay · square + (1 − decay) · gradient²
+    velocity ← momentum · velocity + rate · gradient / √(square + ε)
+    weight ← weight − velocity
+
+    torch's own differs in three ways that matter at ε = 1e-3: it adds ε after the square root
+    (where 1e-3 is 1/32 of what it is inside), begins `square` at 0 instead of 1, and multiplies
+    by the rate outside the velocity. Weight decay is added to the gradient.
+    """
+
+    def __init__(self, parameters, *, lr, momentum, decay, epsilon, weight_decay=0.0):
+        options = {"momentum": momentum, "decay": decay, "epsilon": epsilon}
+        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay} | options)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            weights = [p for p in group["params"] if p.grad is not None]
+            if weights:
+                self._update(weights, group)
+        return loss
+
+    def _update(self, weights, group) -> None:
+        for weight in weights:
+            if not self.state[weight]:
+                self.state[weight]["square"] = torch.ones_like(weight)
+                self.state[weight]["velocity"] = torch.zeros_like(weight)
+        gradients = [p.grad for p in weights]
+        squares = [self.state[p]["square"] for p in weights]
+        velocities = [self.state[p]["velocity"] for p in weights]
+        # One call for all tensors is one kernel on a GPU, where there are hundreds of them.
+        if group["weight_decay"]:
+            gradients = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
+        torch._foreach_mul_(squares, group["decay"])
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - group["decay"])
+        roots = torch._foreach_add(squares, group["epsilon"])
+        torch._foreach_sqrt_(roots)
+        torch._foreach_mul_(velocities, group["momentum"])
+        torch._foreach_addcdiv_(velocities, gradients, roots, group["lr"])
+        torch._foreach_sub_(weights, velocities)
+
+
+def build(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
+    """The protocol's optimiser over the distinct parameters of a model.
+
+    A tied parameter is one parameter: it has one state and one decay. Only tensors with more
+    than one dimension decay. SGD's momentum is plain, not Nesterov's.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {
+            "params": [p for p in parameters if p.ndim > 1],
+            "weight_decay": protocol.weight_decay,
+        },
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if protocol.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=0.0, momentum=protocol.momentum)
+    return RMSprop(
+        groups,
+        lr=0.0,
+        momentum=protocol.momentum,
+        decay=protocol.decay,
+        epsilon=protocol.epsilon,
+    )

@@ -1,0 +1,211 @@
+"""Protocols: how a model is trained, as data.
+
+A protocol is a TOML file in `protocols/`, or one of your own: every key is a field of `Protocol`.
+A table `[models.NAME]` holds what differs for one model, such as its image size.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib import resources
+from math import inf, isfinite
+from pathlib import Path
+from typing import Literal, get_args, get_type_hints
+
+from reuseprior.errors import UserError, did_you_mean
+
+
+class ProtocolError(UserError):
+    """A protocol that cannot be read; the message names the key, its value and the mend."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Everything that decides a training, apart from the model, the data and the seed.
+
+    >>> Protocol.load("thesis").learning_rate
+    0.016
+    >>> Protocol.load("thesis", model="efficientnetv2-s").image_size
+    300
+    >>> Protocol.load("quick", epochs=2).epochs
+    2
+    """
+
+    name: str = "custom"
+
+    epochs: int = 10
+    batch_size: int = 128  # images a step, over all processes
+
+    optimizer: Literal["rmsprop", "sgd"] = "rmsprop"
+    momentum: float = 0.9
+    decay: float = 0.9  # of RMSprop's mean square
+    epsilon: float = 1e-3  # of RMSprop, inside the square root
+    learning_rate: float = 0.016  # for 256 images; it grows in proportion to the batch
+    warmup_epochs: float = 0.0  # from zero, in a straight line
+    schedule: Literal["exponential", "cosine", "constant"] = "constant"
+    weight_decay: float = 0.0  # of tensors with more than one dimension: no bias, no batch norm
+    ema_decay: float = 0.0  # of the averaged weights that are evaluated; 0: no average
+    label_smoothing: float = 0.0
+    gradient_clip: float = 0.0  # largest norm of all gradients together; 0: no clipping
+
+    image_size: int = 0  # pixels a side in training; 0: as the data have them
+    test_image_size: int = 0  # 0: as in training
+    start_image_size: int = 0  # of the first stage, for progressive training
+    stages: int = 1  # stages of equal length, up to image_size
+    channels: int = 3  # images of one channel are repeated to as many
+    augmentation: Literal["none", "flip", "flip_crop", "randaugment", "autoaugment"] = "none"
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = False
+    compile: bool = False
+    checkpoint_every: int = 1  # epochs
+    workers: int = 4  # processes that read image folders
+
+    # what the model is built with, where it takes it
+    dropout: float = 0.0
+    survival: float = 1.0  # probability that a residual branch is kept, of the last block
+    bn_momentum: float = 0.01  # torch's: 0.01 is TensorFlow's 0.99
+    width: float = 1.0
+
+    train_images: int = 0  # a subset of equal classes; 0: all
+    test_images: int = 0
+    validation: float = 0.0  # part of the training images that is held out
+
+    def __post_init__(self):
+        for field, hint in get_type_hints(type(self)).items():
+            object.__setattr__(self, field, _checked(field, hint, getattr(self, field)))
+        _check_together(self)
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, *, model: str | None = None, **overrides) -> Protocol:
+        """A protocol by name (`names()`) or from a TOML file, with some fields replaced.
+
+        `model` names the `[models.NAME]` table to apply. Raises `ProtocolError` for a missing
+        file, a key that no protocol has, and a value of another type or out of range.
+        """
+        found, where = _read(name_or_path)
+        variants = found.pop("models", {})
+        if not isinstance(variants, dict) or not all(
+            isinstance(v, dict) for v in variants.values()
+        ):
+            raise ProtocolError(f"models in {where} must hold tables: write [models.NAME]")
+        found |= variants.get(model, {})
+        for given, source in ((found, where), (overrides, "what was set")):
+            _check_keys(given, source)
+        return cls(**{"name": Path(name_or_path).stem} | found | overrides)
+
+
+# Lowest and highest value.
+RANGES = {
+    "epochs": (1, inf),
+    "batch_size": (1, inf),
+    "momentum": (0, 1),
+    "decay": (0, 1),
+    "epsilon": (0, inf),
+    "learning_rate": (0, inf),
+    "warmup_epochs": (0, inf),
+    "weight_decay": (0, inf),
+    "ema_decay": (0, 1),
+    "label_smoothing": (0, 1),
+    "gradient_clip": (0, inf),
+    "image_size": (0, inf),
+    "test_image_size": (0, inf),
+    "start_image_size": (0, inf),
+    "stages": (1, inf),
+    "channels": (1, inf),
+    "mixup_alpha": (0, inf),
+    "cutmix_alpha": (0, inf),
+    "checkpoint_every": (1, inf),
+    "workers": (0, inf),
+    "dropout": (0, 1),
+    "survival": (0, 1),
+    "bn_momentum": (0, 1),
+    "width": (0, inf),
+    "train_images": (0, inf),
+    "test_images": (0, inf),
+    "validation": (0, 1),
+}
+
+
+def names() -> list[str]:
+    """The protocols of the package: `cpu`, `gpu`, `quick` and `thesis`."""
+    return sorted(p.name.removesuffix(".toml") for p in _folder().iterdir() if _is_toml(p))
+
+
+def _folder():
+    return resources.files("reuseprior.training") / "protocols"
+
+
+def _is_toml(path) -> bool:
+    return path.name.endswith(".toml")
+
+
+def _read(name_or_path: str | Path) -> tuple[dict, str]:
+    text = str(name_or_path)
+    if text.endswith(".toml"):
+        file, where = Path(text), text
+    elif text in names():
+        file, where = _folder() / f"{text}.toml", f"protocol {text!r}"
+    else:
+        raise ProtocolError(
+            f"unknown protocol {text!r}{did_you_mean(text, names())}: choose from "
+            f"{', '.join(names())}, or give the path of a .toml file"
+        )
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8")), where
+    except FileNotFoundError:
+        raise ProtocolError(f"there is no protocol file {text}: check the path") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ProtocolError(f"cannot read {where} ({error}): mend the file") from error
+
+
+def _check_keys(given: Mapping[str, object], source: str) -> None:
+    known = [field.name for field in fields(Protocol)]
+    for key in given:
+        if key not in known:
+            raise ProtocolError(
+                f"{source} has an unknown key {key!r}{did_you_mean(key, known)}: the keys are "
+                f"{', '.join(known)}"
+            )
+
+
+def _checked(key: str, hint, value):
+    """The value as its field's type, or ProtocolError."""
+    choices = get_args(hint)
+    if choices:
+        if value not in choices:
+            near = did_you_mean(str(value), choices)
+            raise ProtocolError(f"{key} is {value!r}{near}: choose from {', '.join(choices)}")
+        return value
+    if hint is float and type(value) is int:
+        value = float(value)
+    if type(value) is not hint:
+        raise ProtocolError(f"{key} is {value!r}: it must be {_KINDS[hint]}")
+    low, high = RANGES.get(key, (-inf, inf))
+    if isinstance(value, int | float) and not (isfinite(value) and low <= value <= high):
+        most = f" to {high}" if high < inf else " or more"
+        raise ProtocolError(f"{key} is {value}: it must be {low}{most}")
+    return value
+
+
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+}
+
+
+def _check_together(protocol: Protocol) -> None:
+    p = protocol
+    if (p.stages > 1) != (p.start_image_size > 0) or p.start_image_size > p.image_size:
+        raise ProtocolError(
+            f"stages is {p.stages}, start_image_size {p.start_image_size} and image_size "
+            f"{p.image_size}: progressive training needs 2 or more stages and "
+            "0 < start_image_size <= image_size; without it leave stages at 1 and "
+            "start_image_size at 0"
+        )

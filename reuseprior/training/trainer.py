@@ -1,0 +1,389 @@
+"""The trainer: one loop for a processor, one GPU and several.
+
+Under `torchrun` or `accelerate launch` every process calls `train` and takes its part of every
+batch; gradients are averaged. On GPUs batch norm then sees the whole batch (SyncBatchNorm). On
+processors, which have none, each process normalises its own part and the first one's statistics
+are kept, so there a model with batch norm trains a little differently than in one process.
+"""
+
+from __future__ import annotations
+
+import signal
+import statistics
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import nn
+from tqdm.auto import tqdm
+
+from reuseprior.data import DataSet, ImageFolderSet
+from reuseprior.errors import UserError
+from reuseprior.results import SUMMARY, Recording, Run, provenance, read_json
+from reuseprior.training import checkpoint, optimizers
+from reuseprior.training.augment import mix
+from reuseprior.training.average import Average, tensors
+from reuseprior.training.batches import Share, derive, open_batches, steps
+from reuseprior.training.interruption import Interrupted, Stop, signals
+from reuseprior.training.protocol import Protocol, ProtocolError
+from reuseprior.training.schedules import average_decay, learning_rate
+
+PULSE = 20  # batches between looks at the loss, for which a GPU must wait
+DATA_SEED = 0  # subsets and held-out images belong to the protocol: the same for every seed
+
+
+class Diverged(UserError):
+    """The loss is no longer a number."""
+
+
+def train(
+    model: nn.Module,
+    data: DataSet | ImageFolderSet,
+    protocol: Protocol,
+    folder: str | Path,
+    *,
+    seed: int,
+    about: Mapping[str, object] | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Train a model, in place, and record it in `folder`.
+
+    ```python
+    model = efficientnet_v2("b0", num_classes=10, width=0.25)
+    run = train(model, data.load("digits"), Protocol.load("quick"), "runs/b0-seed0", seed=0)
+    run.summary["test_accuracy"]  # of the last epoch, between 0 and 1
+    ```
+
+    `model` takes images (batch, channels, height, width) and gives logits; `data` is a set of
+    `reuseprior.data`. Tied parameters stay tied. The model comes back with the weights that were
+    tested: the averaged ones where the protocol averages. `about` is added to `config.json`, for
+    what a model does not know of itself, such as its name. The seed decides everything but the
+    initial weights, and torch's generators are left as they were.
+
+    With `resume`, a training that stands in the folder goes on from its last checkpoint; on one
+    processor it ends the same bit for bit. SIGTERM and Ctrl-C write a checkpoint after the batch
+    in hand and raise `Interrupted`, a KeyboardInterrupt. A loss that is not a number raises
+    `Diverged`, and the last checkpoint stays. Other errors one can mend are `ProtocolError`,
+    `CheckpointError` and `results.ResultError`.
+    """
+    folder = Path(folder)
+    accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no")
+    device = accelerator.device
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # shapes stay the same
+        torch.cuda.reset_peak_memory_stats(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        training = _Training(model, data, protocol, folder, accelerator, seed)
+        config = {**(about or {}), **training.config()}
+        if accelerator.is_main_process:  # the only one that writes
+            training.recording = Recording.start(
+                folder, config, resume=resume, checkpoint=checkpoint.NAME
+            )
+        accelerator.wait_for_everyone()
+        if training.path.exists():
+            training.restore()
+        if training.finished():
+            if training.average:
+                training.average.apply()
+        else:
+            with signals() as stop:
+                training.run(stop, progress)
+        accelerator.wait_for_everyone()
+    return Run.read(folder)
+
+
+class _Training:
+    """A training in progress: what a checkpoint holds of it, and what moves it on."""
+
+    def __init__(self, model, data, protocol, folder, accelerator, seed):
+        self.protocol, self.accelerator, self.seed = protocol, accelerator, seed
+        self.data, self.folder = data, folder
+        self.path = folder / checkpoint.NAME
+        self.device = accelerator.device
+        self.share = Share(accelerator.process_index, accelerator.num_processes)
+        _check_precision(protocol, self.device)
+
+        trained, tested = _choose(data, protocol)
+        self.sizes = {"train": len(trained)} | {name: len(part) for name, part in tested.items()}
+        options = {"device": self.device, "seed": seed, "share": self.share}
+        self.batches = open_batches(trained, protocol, **options)
+        self.tests = {name: open_batches(s, protocol, **options) for name, s in tested.items()}
+        self.steps = steps(len(self.batches), protocol, self.share)
+
+        if self.share.count > 1 and self.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model.to(self.device)
+        if protocol.channels_last:
+            model.to(memory_format=torch.channels_last)
+        self.model = model
+        # Tests use the network itself: what wraps it for several processes is for training.
+        self.network = torch.compile(model) if protocol.compile else model
+        self.optimizer = optimizers.build(model, protocol)
+        self.forward, self.stepper = accelerator.prepare(self.network, self.optimizer)
+        self.average = Average(model) if protocol.ema_decay else None
+
+        self.recording: Recording | None = None
+        self.epoch = 0  # epochs done
+        self.batch = 0  # batches done of this epoch
+        self.totals = torch.zeros(2, device=self.device)  # loss and hits, summed over its images
+        self.seconds = 0.0  # spent on its batches
+
+    def config(self) -> dict:
+        return {
+            "data": self.data.name,
+            "classes": self.data.classes,
+            "images": self.sizes,
+            "data_checksum": self.data.checksum,
+            "seed": self.seed,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "protocol": asdict(self.protocol),
+        }
+
+    def finished(self) -> bool:
+        return (
+            self.epoch == self.protocol.epochs
+            and read_json(self.folder / SUMMARY)["state"] == "finished"
+        )
+
+    def run(self, stop: Stop, progress: bool) -> None:
+        if self.recording:
+            self.recording.truncate(self.epoch)  # a row may have come after the checkpoint
+        shown = progress and self.accelerator.is_main_process
+        total, done = self.protocol.epochs * self.steps, self.epoch * self.steps + self.batch
+        with tqdm(total=total, initial=done, disable=not shown, unit="batch") as bar:
+            while self.epoch < self.protocol.epochs:
+                self.train_epoch(stop, bar)
+                row = self.row()
+                bar.set_postfix(epoch=row["epoch"], test_accuracy=f"{row['test_accuracy']:.3f}")
+                self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
+                self.totals.zero_()
+                if self.recording:
+                    self.recording.append(row)
+                last = self.epoch == self.protocol.epochs
+                if last or self.epoch % self.protocol.checkpoint_every == 0:
+                    self.save()
+        if self.average:
+            self.average.apply()
+        self.finish("finished")
+
+    def train_epoch(self, stop: Stop, bar) -> None:
+        self.forward.train()
+        batches = self.batches.epoch(self.epoch, self.batch)
+        start = time.perf_counter() - self.seconds
+        while self.batch < self.steps:
+            # Dropout and stochastic depth draw from torch's own generators.
+            torch.manual_seed(derive("batch", self.seed, self.epoch, self.batch, self.share.index))
+            self.train_batch(*next(batches))
+            self.batch += 1
+            bar.update()
+            if self.told_to_stop(stop):
+                self.seconds = time.perf_counter() - start
+                self.interrupt(stop.number or signal.SIGTERM)  # another process may have been told
+        self.totals = self.accelerator.reduce(self.totals, "sum")
+        self.check(self.totals[0].item())  # waits for the device
+        self.seconds = time.perf_counter() - start
+
+    def train_batch(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        protocol = self.protocol
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(protocol, self.epoch + self.batch / self.steps)
+        targets = labels
+        if protocol.mixup_alpha or protocol.cutmix_alpha:
+            random = np.random.default_rng(derive("mix", self.seed, self.epoch, self.batch))
+            images, targets = mix(images, labels, self.data.classes, protocol, random)
+        with self.autocast():
+            logits = self.forward(images)
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=protocol.label_smoothing)
+        self.accelerator.backward(loss)
+        if protocol.gradient_clip:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), protocol.gradient_clip)
+        self.stepper.step()
+        self.stepper.zero_grad()
+        if self.average:
+            self.average.update(average_decay(protocol, self.epoch * self.steps + self.batch))
+        hits = (logits.detach().argmax(1) == labels).sum()
+        self.totals += torch.stack([loss.detach() * len(labels), hits])
+
+    def told_to_stop(self, stop: Stop) -> bool:
+        """Whether a signal came, to any process; looks at the loss on the way.
+
+        Several processes ask one another at every PULSE-th batch, one alone knows at once.
+        """
+        done = self.epoch * self.steps + self.batch
+        if done % PULSE and not (stop.number and self.share.count == 1):
+            return False
+        signs = torch.stack([self.totals[0], self.totals.new_tensor(stop.number)])
+        loss, told = self.accelerator.reduce(signs, "sum").tolist()
+        self.check(loss)
+        return told > 0
+
+    def row(self) -> dict:
+        """The metrics of the epoch that was just trained."""
+        start = time.perf_counter()
+        seen = self.steps * self.protocol.batch_size
+        loss, hits = self.totals.tolist()
+        row = {
+            "epoch": self.epoch + 1,
+            "learning_rate": learning_rate(self.protocol, self.epoch + 1 - 1 / self.steps),
+            "train_loss": loss / seen,
+            "train_accuracy": hits / seen,
+        }
+        with self.average.applied() if self.average else nullcontext():
+            for name, batches in self.tests.items():
+                row[f"{name}_loss"], row[f"{name}_accuracy"] = self.test(batches)
+                self.check(row[f"{name}_loss"])
+        row["images_per_second"] = seen / self.seconds
+        row["seconds"] = self.seconds + time.perf_counter() - start
+        return row
+
+    @torch.no_grad()
+    def test(self, batches) -> tuple[float, float]:
+        """Loss, without label smoothing, and accuracy."""
+        if self.share.count > 1:
+            for buffer in self.model.buffers():  # without SyncBatchNorm each has its own
+                torch.distributed.broadcast(buffer, 0)
+        self.network.eval()
+        totals = torch.zeros(2, device=self.device)
+        for images, labels in batches.once():
+            with self.autocast():
+                logits = self.network(images)
+            loss = F.cross_entropy(logits.float(), labels, reduction="sum")
+            totals += torch.stack([loss, (logits.argmax(1) == labels).sum()])
+        loss, hits = self.accelerator.reduce(totals, "sum").tolist()
+        return loss / len(batches), hits / len(batches)
+
+    def autocast(self):
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.protocol.precision == "bfloat16"
+        )
+
+    def check(self, loss: float) -> None:
+        """Stop where a loss is no number, before anything of it is saved."""
+        if isfinite(loss):
+            return
+        kept = "the last checkpoint is kept" if self.path.exists() else "there is no checkpoint yet"
+        reason = (
+            f"the loss is {loss} in epoch {self.epoch + 1}, after {self.batch} batches: lower "
+            f"learning_rate (now {self.protocol.learning_rate}) or set gradient_clip, in another "
+            f"folder; {kept}"
+        )
+        self.finish("interrupted", reason)
+        raise Diverged(f"{self.folder}: {reason}")
+
+    def interrupt(self, number: int) -> None:
+        self.save()
+        reason = f"stopped in epoch {self.epoch + 1} after {self.batch} of {self.steps} batches"
+        self.finish("interrupted", reason)
+        raise Interrupted(f"{self.folder}: {reason}; continue it with --resume", number)
+
+    def finish(self, state: str, reason: str | None = None) -> None:
+        if self.recording:
+            self.recording.finish(self.summary(reason), state=state)
+
+    def summary(self, reason: str | None) -> dict:
+        rows = self.recording.rows
+        last = rows[-1] if rows else {}
+        speeds = [row["images_per_second"] for row in rows]
+        checksum = self.data.checksum
+        return {
+            "protocol": self.protocol.name,
+            "epochs": len(rows),
+            # of the last epoch, not of the best one, which the test set would have chosen
+            "test_accuracy": last.get("test_accuracy"),
+            "test_loss": last.get("test_loss"),
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "images_per_second": statistics.median(speeds) if speeds else None,
+            "peak_memory_bytes": _peak_memory(self.device),
+            "processes": self.share.count,
+            "reason": reason,
+            **provenance(seed=self.seed, device=str(self.device), data_checksum=checksum),
+        }
+
+    def save(self) -> None:
+        """Write the checkpoint, unless something in it is no number."""
+        held = self.state()
+        totals = self.accelerator.reduce(self.totals, "sum")
+        finite = torch.stack([t.isfinite().all() for t in held.values()]).all()
+        self.check(0.0 if finite else float("nan"))
+        if self.accelerator.is_main_process:
+            place = {"epoch": self.epoch, "batch": self.batch, "seconds": self.seconds}
+            checkpoint.save(self.path, {**held, "totals": totals}, place)
+
+    def restore(self) -> None:
+        """Go back to the checkpoint."""
+        saved, place = checkpoint.load(self.path)
+        totals = saved.pop("totals")
+        self.start_optimizer(saved)
+        checkpoint.copy_in(self.path, saved, self.state())
+        if self.accelerator.is_main_process:  # the sum over processes
+            self.totals.copy_(totals)
+        self.epoch, self.batch, self.seconds = place["epoch"], place["batch"], place["seconds"]
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The tensors of a checkpoint: model, average and optimiser, by name.
+
+        There is no generator's state: the seed, the epoch and the batch decide all draws. Nor a
+        schedule's, for it is a function of them too.
+        """
+        found = {f"model.{name}": tensor for name, tensor in tensors(self.model).items()}
+        if self.average:
+            found |= {f"average.{name}": t for name, t in self.average.tensors.items()}
+        for name, parameter in self.model.named_parameters():
+            for key, tensor in self.optimizer.state[parameter].items():
+                if tensor is not None:
+                    found[f"optimizer.{key}.{name}"] = tensor
+        return found
+
+    def start_optimizer(self, saved: dict[str, torch.Tensor]) -> None:
+        """Give the optimiser the tensors it makes at its first step, in the layout it would."""
+        for name, parameter in self.model.named_parameters():
+            for key in {text.split(".", 2)[1] for text in saved if text.startswith("optimizer.")}:
+                if f"optimizer.{key}.{name}" in saved:
+                    self.optimizer.state[parameter][key] = torch.empty_like(parameter)
+
+
+def _choose(data: DataSet | ImageFolderSet, protocol: Protocol):
+    """The images to train on, and those to test on by name."""
+    if isinstance(data, ImageFolderSet):
+        if protocol.train_images or protocol.test_images or protocol.validation:
+            raise ProtocolError(
+                f"train_images, test_images and validation choose from sets in memory, and "
+                f"{data.name} is a folder of images: leave them at 0"
+            )
+        return data.train, {"test": data.test}
+    if protocol.train_images or protocol.test_images:
+        data = data.subset(
+            protocol.train_images or None, protocol.test_images or None, seed=DATA_SEED
+        )
+    if not protocol.validation:
+        return data.train, {"test": data.test}
+    trained, held_out = data.split(validation=protocol.validation, seed=DATA_SEED)
+    return trained, {"validation": held_out, "test": data.test}
+
+
+def _check_precision(protocol: Protocol, device: torch.device) -> None:
+    supported = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    if protocol.precision == "bfloat16" and not supported:
+        raise ProtocolError(
+            f"precision is 'bfloat16', which {torch.cuda.get_device_name(device)} does not have: "
+            "set precision to float32"
+        )
+
+
+def _peak_memory(device: torch.device) -> int:
+    """The most memory taken so far: of the GPU, or of the process where there is none."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS says bytes, Linux KiB

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from reuseprior.training import Protocol
+from reuseprior.training.optimizers import RMSprop, build
+
+
+def test_rmsprop_is_tensorflows():
+    rate, momentum, decay, epsilon, weight_decay = 0.1, 0.9, 0.8, 1e-3, 0.01
+    weight = nn.Parameter(torch.tensor([[1.0, -2.0]], dtype=torch.float64))
+    options = {"lr": rate, "momentum": momentum, "decay": decay, "epsilon": epsilon}
+    optimizer = RMSprop([weight], **options, weight_decay=weight_decay)
+    by_hand, square, velocity = np.array([[1.0, -2.0]]), np.ones(2), np.zeros(2)
+    for gradient in ([[0.5, 1e-4]], [[-0.2, 0.0]], [[3.0, 1.0]]):
+        weight.grad = torch.tensor(gradient, dtype=torch.float64)
+        optimizer.step()
+        gradient = np.array(gradient) + weight_decay * by_hand
+        square = decay * square + (1 - decay) * gradient**2
+        velocity = momentum * velocity + rate * gradient / np.sqrt(square + epsilon)
+        by_hand = by_hand - velocity
+        np.testing.assert_allclose(weight.detach().numpy(), by_hand, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["rmsprop", "sgd"])
+def test_only_matrices_decay_and_a_tied_weight_is_one(kind):
+    first, second = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3)
+    second.weight = first.weight
+    model = nn.Sequential(first, nn.BatchNorm2d(4), second)
+    optimizer = build(model, Protocol(optimizer=kind, weight_decay=0.01))
+    decayed, plain = optimizer.param_groups
+    assert [id(p) for p in decayed["params"]] == [id(first.weight)]
+    assert decayed["weight_decay"] == 0.01 and plain["weight_decay"] == 0
+    assert {p.ndim for p in plain["params"]} == {1} and len(plain["params"]) == 4
+    model(torch.ones(2, 4, 5, 5)).sum().backward()
+    optimizer.step()
+    assert len(optimizer.state) == 5
+
+
+def test_a_weight_without_gradient_stays():
+    used, unused = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    optimizer = RMSprop([used, unused], lr=0.1, momentum=0.9, decay=0.9, epsilon=1e-3)
+    used.grad = torch.ones(2)
+    assert optimizer.step(lambda: 3.0) == 3.0
+    assert torch.equal(unused, torch.ones(2)) and not torch.equal(used, torch.ones(2))

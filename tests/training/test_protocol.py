@@ -1,0 +1,70 @@
+import pytest
+
+from reuseprior.training import Protocol, ProtocolError, names
+
+# (what a file says, what the error says)
+BAD_FILES = [
+    ("epoch = 3", r"mine\.toml has an unknown key 'epoch', did you mean 'epochs'"),
+    ("frobnicate = 3", r"unknown key 'frobnicate': the keys are name, epochs"),
+    ("epochs = 2.5", r"epochs is 2\.5: it must be a whole number"),
+    ("epochs = true", r"epochs is True: it must be a whole number"),
+    ("epochs = 0", r"epochs is 0: it must be 1 or more"),
+    ("momentum = 1.5", r"momentum is 1\.5: it must be 0 to 1"),
+    ("learning_rate = nan", r"learning_rate is nan: it must be 0 or more"),
+    ("learning_rate = 'high'", r"learning_rate is 'high': it must be a number"),
+    ("compile = 1", r"compile is 1: it must be true or false"),
+    ("schedule = 'cosin'", r"schedule is 'cosin', did you mean 'cosine'.*: choose from exp"),
+    ("stages = 4", r"stages is 4, start_image_size 0 and image_size 0: progressive"),
+    (
+        "start_image_size = 64\nstages = 2\nimage_size = 32",
+        r"start_image_size 64 and image_size 32",
+    ),
+    ("epochs = ", r"cannot read .*mine\.toml \(Invalid value .*\): mend the file"),
+    ("models = 3", r"must hold tables: write \[models\.NAME\]"),
+    ("[models.a]\nepoch = 1", r"unknown key 'epoch'"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_FILES)
+def test_a_bad_file_is_refused_by_one_sentence(tmp_path, text, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(ProtocolError, match=message) as caught:
+        Protocol.load(path, model="a")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bad_override_and_a_missing_protocol_are_refused():
+    with pytest.raises(ProtocolError, match=r"what was set has an unknown key 'epoch', did you"):
+        Protocol.load("quick", epoch=3)
+    with pytest.raises(ProtocolError, match=r"unknown protocol 'thesys', did you mean 'thesis'\?"):
+        Protocol.load("thesys")
+    with pytest.raises(ProtocolError, match=r"there is no protocol file no/such\.toml"):
+        Protocol.load("no/such.toml")
+
+
+def test_the_protocols_of_the_package_load():
+    assert names() == ["cpu", "gpu", "quick", "thesis"]
+    assert [Protocol.load(name).name for name in names()] == names()
+
+
+def test_the_thesis_protocol_is_the_thesis():
+    thesis = Protocol.load("thesis")
+    printed = {
+        "epochs": 300, "batch_size": 512, "learning_rate": 0.016, "warmup_epochs": 5,
+        "schedule": "exponential", "mixup_alpha": 0, "cutmix_alpha": 0, "bn_momentum": 1 - 0.99,
+        "augmentation": "none", "stages": 1,
+    }  # fmt: skip
+    assert {key: getattr(thesis, key) for key in printed} == pytest.approx(printed)
+    small = Protocol.load("thesis", model="efficientnetv2-s")
+    assert (thesis.image_size, thesis.test_image_size) == (192, 224)
+    assert (small.image_size, small.test_image_size) == (300, 384)
+
+
+def test_overrides_come_last_and_whole_numbers_are_numbers(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("momentum = 0\nepochs = 7\n[models.big]\nepochs = 8\nbatch_size = 4\n")
+    mine = Protocol.load(path, model="big", epochs=9)
+    assert (mine.name, mine.epochs, mine.batch_size) == ("mine", 9, 4)
+    assert mine.momentum == 0.0 and isinstance(mine.momentum, float)
+    assert Protocol.load(path).epochs == 7

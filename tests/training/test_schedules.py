@@ -1,0 +1,39 @@
+import pytest
+
+from reuseprior.training import Protocol
+from reuseprior.training.schedules import average_decay, image_size, learning_rate
+
+WARM = {"learning_rate": 0.016, "batch_size": 512, "warmup_epochs": 5, "epochs": 300}
+PLAIN = {"learning_rate": 0.1, "batch_size": 256, "epochs": 10}
+
+# (protocol, epoch, learning rate)
+RATES = [
+    (WARM | {"schedule": "exponential"}, 0, 0.0),
+    (WARM | {"schedule": "exponential"}, 2.5, 0.016),
+    (WARM | {"schedule": "exponential"}, 5, 0.032 * 0.97**2),  # two falls during the warm-up
+    (WARM | {"schedule": "exponential"}, 7.1, 0.032 * 0.97**2),
+    (WARM | {"schedule": "exponential"}, 7.3, 0.032 * 0.97**3),
+    (WARM | {"schedule": "exponential"}, 299.9, 0.032 * 0.97**124),
+    (PLAIN | {"schedule": "cosine"}, 0, 0.1),
+    (PLAIN | {"schedule": "cosine"}, 5, 0.05),
+    (PLAIN | {"schedule": "cosine"}, 10, 0.0),
+    (PLAIN | {"schedule": "constant"}, 9, 0.1),
+    (PLAIN | {"batch_size": 64}, 9, 0.025),
+]
+
+
+@pytest.mark.parametrize(("options", "epoch", "rate"), RATES)
+def test_learning_rates(options, epoch, rate):
+    assert learning_rate(Protocol(**options), epoch) == pytest.approx(rate, abs=1e-15)
+
+
+def test_images_grow_from_stage_to_stage():
+    progressive = Protocol(epochs=8, start_image_size=128, image_size=300, stages=4)
+    sizes = [128, 128, 185, 185, 242, 242, 300, 300]
+    assert [image_size(progressive, e) for e in range(8)] == sizes
+    assert image_size(Protocol(image_size=96), 3) == 96
+
+
+def test_the_average_forgets_the_first_weights_soon():
+    protocol = Protocol(ema_decay=0.9999)
+    assert [average_decay(protocol, t) for t in (0, 90, 10**6)] == [0.1, 0.91, 0.9999]
