@@ -1,0 +1,156 @@
+"""What a generation of a search costs beside its training, and what sharing saves.
+
+Times are processor time of one thread, which other programs on the machine hardly change.
+
+`python benchmarks/revolver.py` takes about ten minutes on one core, `--quick` two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import multiprocessing
+import platform
+import random
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+
+from reuseprior import data, revolver
+
+
+def settings(quick: bool) -> revolver.Settings:
+    """The largest run of table 3.2 on images of 8 pixels: no real batches are as cheap as these."""
+    changes = {"population": 20, "sample": 2} if quick else {}
+    return revolver.Settings.load(
+        "cifar10-evolve-16",
+        generations=1000,  # so that the learning rate stays as it is
+        augmentation="none",
+        warmup_x=1,
+        **{"sample": 4, "space.widths": [1], "space.smallest": 2, **changes},
+    )
+
+
+def against_bare_loops(quick: bool) -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:  # with checkpoints and tables, as a real run
+        search = revolver.Search.start(settings(quick), noise(14_000), f"{folder}/run")
+        yield from compare(search, 3 if quick else 5)
+
+
+def noise(count: int) -> data.DataSet:
+    """Random images of three channels and 8 pixels a side: 98 batches of 128 in an epoch."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (count, 3, 8, 8), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(10, (count,), generator=generator)
+    images = data.Images(images, labels)
+    return data.DataSet.of("noise", 10, images, images.take(slice(100)))
+
+
+def compare(search: revolver.Search, generations: int) -> Iterator[str]:
+    yield (
+        f"population {search.settings.population}, {search.settings.sample} trained in a generation"
+    )
+    yield "generation   batches   generation     bare loops     overhead"
+    found = []
+    for _ in range(generations):
+        start = time.process_time()
+        row = search.step()
+        seconds = time.process_time() - start
+        turns = [t for t in search.trainings if t["generation"] == row["generation"]]
+        loops = 0.0
+        for turn in turns:
+            (individual,) = [i for i in search.population if i.number == turn["individual"]]
+            model = copy.deepcopy(search.registry.build(individual.blueprint))
+            loops += bare_loop(model, search, turn["batches"])
+        found.append(seconds / loops - 1)
+        yield (
+            f"{row['generation']:10d}  {row['batches']:8d}  {seconds:9.2f} s  "
+            f"{loops:11.2f} s  {found[-1]:11.1%}"
+        )
+    yield f"median overhead {statistics.median(found):.1%}"
+
+
+def bare_loop(model, search: revolver.Search, batches: int) -> float:
+    """Seconds to train and validate a model as a plain script would, on the same images."""
+    s = search.settings
+    trained, held_out = search.data.split(validation=s.validation, seed=0)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=s.learning_rate, momentum=s.momentum, weight_decay=s.weight_decay
+    )
+    start = time.process_time()
+    model.train()
+    order = torch.randperm(len(trained))
+    for batch in range(batches):
+        chosen = order[batch * s.batch_size % len(order) :][: s.batch_size]
+        images = trained.images[chosen].float().sub_(128).div_(128)
+        loss = F.cross_entropy(model(images), trained.labels[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        images = held_out.images.float().sub_(128).div_(128)
+        (model(images).argmax(1) == held_out.labels).float().mean().item()
+    return time.process_time() - start
+
+
+def memory(quick: bool) -> Iterator[str]:
+    yield "share unique   sharing factor  tensors shared       alone    process shared    alone"
+    for unique in (0.5, 0.0):
+        found = {}
+        for shared in (True, False):
+            with multiprocessing.get_context("spawn").Pool(1) as pool:  # one's memory, from scratch
+                found[shared] = pool.apply(build_all, (unique, shared, 20 if quick else 80))
+        (factor, tensors, process), (_, tensors_alone, process_alone) = found[True], found[False]
+        sizes = (n / 2**20 for n in (tensors, tensors_alone, process, process_alone))
+        yield f"{unique:12.2f} {factor:16.2f}" + "".join(f"{size:12.1f} MiB" for size in sizes)
+
+
+def build_all(unique: float, shared: bool, count: int) -> tuple[float, int, int]:
+    """Sharing factor of a population, bytes of its tensors, and by how much the process grew."""
+    space = revolver.Space(unique=unique)
+    registry = revolver.Registry(seed=0)
+    rng = random.Random(0)
+    blueprints = [revolver.generate(space, rng, registry.tags) for _ in range(count)]
+    before = peak()
+    models = [
+        (registry if shared else revolver.Registry(seed=0)).build(blueprint)
+        for blueprint in blueprints
+    ]
+    tensors = {id(t): t for m in models for t in (*m.parameters(), *m.buffers())}.values()
+    held = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return revolver.sharing_factor(blueprints), held, peak() - before
+
+
+def peak() -> int:
+    found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return found if platform.system() == "Darwin" else found * 1024
+
+
+def blueprints() -> Iterator[str]:
+    start = time.process_time()
+    tags, rng = revolver.Tags(), random.Random(0)
+    for _ in range(80):
+        revolver.generate(revolver.Space(), rng, tags)
+    yield f"80 CIFAR-10 individuals' blueprints: {time.process_time() - start:.2f} s"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a smaller population")
+    quick = parser.parse_args().quick
+    torch.set_num_threads(1)
+    print(f"torch {torch.__version__}, one thread\n")
+    for table in (blueprints(), memory(quick), against_bare_loops(quick)):
+        for line in table:
+            print(line, flush=True)
+        print()
+
+
+if __name__ == "__main__":
+    main()

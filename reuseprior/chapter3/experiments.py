@@ -1,0 +1,87 @@
+"""What our recorded searches say, read from `data/results/revolver`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from reuseprior import results
+from reuseprior.results import Run
+from reuseprior.revolver import Population, genotype_fitness
+
+
+def runs(*presets: str) -> list[Run]:
+    """The finished searches with these presets, or all; in the order of their names."""
+    found = results.runs("revolver")
+    return [
+        run
+        for run in found
+        if run.summary["state"] == "finished" and (not presets or run.summary["preset"] in presets)
+    ]
+
+
+def tables_of(run: Run, name: str) -> pd.DataFrame:
+    """A table of a search beside its generations: `trainings`, `modules` or `lineage`."""
+    return pd.read_csv(run.folder / f"{name}.csv")
+
+
+def results_table(found: Iterable[Run]) -> pd.DataFrame:
+    """Our searches in the columns of table 3.2, one row a search; accuracies in per cent."""
+    rows = {}
+    for run in found:
+        s, settings = run.summary, run.config["settings"]
+        rows[run.name] = {
+            "data": run.config["data"],
+            "mode": s["mode"],
+            "population": settings["population"],
+            "generation": s["best_generation"],
+            "sample": settings["sample"],
+            "params": s["parameters"],
+            "test": 100 * s["test_accuracy"],
+            "mean validation": 100 * s["mean_validation_accuracy"],
+            "sharing factor": s["sharing_factor"],
+            "minutes": s["wall_seconds"] / 60,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def comparison(first: Sequence[Run], second: Sequence[Run], key: str = "test_accuracy") -> str:
+    """What two kinds of search say of each other, as one sentence.
+
+    They are told apart where their means differ by more than twice the standard error of the
+    difference.
+    """
+    a, b = ([100 * run.summary[key] for run in found] for found in (first, second))
+    gap = np.mean(a) - np.mean(b)
+    error = np.hypot(*(np.std(x, ddof=1) / np.sqrt(len(x)) for x in (a, b)))
+    if abs(gap) <= 2 * error:
+        said = "cannot be told apart from"
+    else:
+        said = "scores above" if gap > 0 else "scores below"
+    name = key.replace("_", " ")
+    return (
+        f"{first[0].summary['mode']} {said} {second[0].summary['mode']} by {name}: "
+        f"{np.mean(a):.2f} % against {np.mean(b):.2f} %, {len(a)} and {len(b)} seeds, standard "
+        f"error of the difference {error:.2f}."
+    )
+
+
+def fitness_and_scores(population: Population) -> pd.DataFrame:
+    """The trained individuals' fitness without training, beside their validation loss.
+
+    `thesis` is Algorithm 2 with coefficient 1 and `P_G_spread` counts contexts; lower is better in
+    both, as it is in `loss`, the validation loss after the last training in nats.
+    """
+    rows = {
+        individual.number: {
+            "thesis": genotype_fitness(individual.blueprint, 1.0, "thesis"),
+            "P_G_spread": genotype_fitness(individual.blueprint, 1.0, "P_G_spread"),
+            "parameters": individual.parameters,
+            "loss": individual.loss,
+        }
+        for individual in population
+        if individual.loss is not None
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")

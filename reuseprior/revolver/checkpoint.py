@@ -1,0 +1,87 @@
+"""Checkpoints of a search: one safetensors file that is whole or not there, without pickle.
+
+It holds the tensors of the registry, of the best model so far and of a turn that was interrupted;
+everything else, blueprints and the state of chance included, stands in its metadata as JSON.
+"""
+
+from __future__ import annotations
+
+import random
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reuseprior.revolver.blueprint import Blueprint
+from reuseprior.revolver.registry import Registry
+from reuseprior.training import checkpoint
+from reuseprior.training.checkpoint import NAME as NAME
+from reuseprior.training.checkpoint import CheckpointError as CheckpointError
+
+VERSION = 1
+
+
+def save(path: Path, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
+    """Write groups of tensors and a state of JSON values in place of the last checkpoint."""
+    packed, index = _pack(tensors)
+    checkpoint.save(path, packed, {"version": VERSION, "index": index, **state})
+
+
+def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """What `save` wrote; `CheckpointError` for a file cut short or of another version."""
+    packed, state = checkpoint.load(path)
+    if state.get("version") != VERSION:
+        raise CheckpointError(
+            f"{path} is a checkpoint of version {state.get('version')} and this package reads "
+            f"version {VERSION}: resume with the package that wrote it, or begin anew in another "
+            "folder"
+        )
+    return _unpack(packed, state.pop("index")), state
+
+
+def _pack(tensors: dict[str, dict[str, Tensor]]) -> tuple[dict[str, Tensor], list[list]]:
+    """One long tensor of each type, and what stands in them: a population has 25,000 small ones."""
+    rows: dict[str, list[Tensor]] = {}
+    index = []
+    for group, held in tensors.items():
+        for key, tensor in held.items():
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            rows.setdefault(dtype, []).append(tensor.detach().flatten())
+            index.append([group, key, dtype, list(tensor.shape)])
+    return {dtype: torch.cat(parts) for dtype, parts in rows.items()}, index
+
+
+def _unpack(packed: dict[str, Tensor], index: list[list]) -> dict[str, dict[str, Tensor]]:
+    found: dict[str, dict[str, Tensor]] = {}
+    start = dict.fromkeys(packed, 0)
+    for group, key, dtype, shape in index:
+        end = start[dtype] + prod(shape)
+        found.setdefault(group, {})[key] = packed[dtype][start[dtype] : end].view(shape)
+        start[dtype] = end
+    return found
+
+
+def named_tensors(registry: Registry, blueprint: Blueprint) -> dict[str, Tensor]:
+    """All parameters and buffers of a built blueprint, each once, by scope name and key."""
+    found = {}
+    for _, _, name in blueprint.scopes():
+        module = registry[name]
+        own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        found |= {f"{name}:{key}": tensor for key, tensor in own}
+    return found
+
+
+def state_of(rng: random.Random) -> list:
+    """The state of a generator as JSON values."""
+    version, numbers, gauss = rng.getstate()
+    return [version, list(numbers), gauss]
+
+
+def generator_of(state: list) -> random.Random:
+    """The generator whose state this is."""
+    rng = random.Random()
+    version, numbers, gauss = state
+    rng.setstate((version, tuple(numbers), gauss))
+    return rng

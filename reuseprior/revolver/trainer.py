@@ -1,0 +1,247 @@
+"""Training an individual for a while and validating it (thesis, §3.5.5.2), on any device.
+
+Under `torchrun` or `accelerate launch` each process holds the whole population, takes its part of
+every batch and makes the same choices. Gradients are averaged at every step and the statistics of
+batch norms, each of which sees its own process's part of a batch, at the end of a turn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from reuseprior.data import Images
+from reuseprior.revolver.blocks.sessions import Session
+from reuseprior.revolver.settings import Settings, SettingsError
+from reuseprior.training.batches import InMemory, Share, derive, steps
+from reuseprior.training.interruption import Stop
+from reuseprior.training.protocol import Protocol
+
+PULSE = 20  # batches between looks at the loss, for which a GPU must wait
+
+
+class TurnFailed(Exception):
+    """An individual could not be trained: its loss is no number, it ran out of memory …"""
+
+
+class Told(Exception):
+    """A signal came; the turn stands where it can be taken up again."""
+
+
+@dataclass
+class Turn:
+    """An individual's turn to be trained: what it needs to go on from any batch."""
+
+    slot: int
+    number: int  # of all turns of the search: decides the order of images and all draws
+    rate: float
+    total: int  # batches
+    done: int = 0
+    loss: float = 0.0  # summed over the batches done
+    before: dict[str, Tensor] = field(default_factory=dict)  # its tensors as they were
+    momentum: dict[str, Tensor] = field(default_factory=dict)
+
+    def to_data(self) -> dict[str, Any]:
+        """The turn as JSON values, without its tensors."""
+        return {
+            "slot": self.slot,
+            "number": self.number,
+            "rate": self.rate,
+            "total": self.total,
+            "done": self.done,
+            "loss": self.loss,
+        }
+
+
+class Trainer:
+    """The device, the data on it, and the loops over batches."""
+
+    def __init__(self, settings: Settings, trained: Images, held_out: Images, *, seed: int):
+        self.settings, self.seed = settings, seed
+        self.accelerator = Accelerator(cpu=not torch.accelerator.is_available())
+        self.device = self.accelerator.device
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # an individual's shapes stay the same
+        self.share = Share(self.accelerator.process_index, self.accelerator.num_processes)
+        if settings.precision == "bfloat16" and not _has_bfloat16(self.device):
+            raise SettingsError(
+                f"precision is 'bfloat16', which {torch.cuda.get_device_name(self.device)} does "
+                "not have: set precision to float32"
+            )
+        protocol = Protocol(
+            batch_size=settings.batch_size,
+            channels=trained.images.shape[1],
+            augmentation=settings.augmentation,
+            channels_last=settings.channels_last,
+        )
+        self._batches = InMemory(trained, protocol, device=self.device, seed=seed, share=self.share)
+        self.epoch = steps(len(trained), protocol, self.share)  # batches of one
+        self._held_out = self._for_tests(held_out)
+
+    def train(self, turn: Turn, module: nn.Module, tensors: dict[str, Tensor], stop: Stop) -> None:
+        """Train a model on the batches that are left of its turn, new SGD or going on.
+
+        Raises `TurnFailed` if that is not possible, and `Told` after a signal, with the momentum in
+        the turn.
+        """
+        s = self.settings
+        session = Session(
+            {"net": module},
+            lr=turn.rate,
+            momentum=s.momentum,
+            weight_decay=s.weight_decay,
+            label_smoothing=s.label_smoothing,
+        )
+        optimizer = session.optimizer()
+        parameters = optimizer.param_groups[0]["params"]
+        for key, buffer in turn.momentum.items():
+            if tensors[key].requires_grad:
+                optimizer.state[tensors[key]]["momentum_buffer"] = buffer.clone()
+        loss = torch.tensor(turn.loss, device=self.device)
+        batches = self._batches.epoch(turn.number, turn.done)
+        session.train()
+        while turn.done < turn.total:
+            # Dropout and stochastic depth draw from torch's own generators; every process draws
+            # alike, so that all leave out the same blocks.
+            torch.manual_seed(derive("batch", self.seed, turn.number, turn.done))
+            images, labels = next(batches)
+            error = None
+            try:
+                optimizer.zero_grad()
+                with self._autocast():
+                    outputs = session(images)
+                batch_loss = session.loss(outputs.float(), labels)
+                batch_loss.backward()
+                loss += batch_loss.detach()
+            except (RuntimeError, ValueError) as caught:  # out of memory is one
+                error = caught
+            self._average_gradients(parameters, error)
+            optimizer.step()
+            turn.done += 1
+            if self._is_told(turn, loss, stop):
+                turn.loss = loss.item()
+                turn.momentum = _momentum(optimizer, tensors)
+                raise Told
+        turn.loss = loss.item()
+        self._check(self._mean(loss))
+        turn.momentum = _momentum(optimizer, tensors)
+        self._average_statistics(tensors)
+
+    def validate(self, module: nn.Module) -> tuple[float, float]:
+        """Loss and accuracy on the held-out images; `TurnFailed` where there are none."""
+        try:
+            loss, accuracy = self._test(module, self._held_out)
+        except RuntimeError as error:
+            raise TurnFailed(_sentence(error)) from error
+        self._check(loss)
+        return loss, accuracy
+
+    def test(self, module: nn.Module, images: Images) -> tuple[float, float]:
+        """Loss and accuracy on other images."""
+        return self._test(module, self._for_tests(images))
+
+    def _for_tests(self, images: Images) -> InMemory:
+        protocol = Protocol(
+            batch_size=self.settings.validation_batch_size,
+            channels=images.images.shape[1],
+            channels_last=self.settings.channels_last,
+        )
+        return InMemory(images, protocol, device=self.device, seed=0, share=self.share)
+
+    @torch.no_grad()
+    def _test(self, module: nn.Module, batches: InMemory) -> tuple[float, float]:
+        module.eval()
+        totals = torch.zeros(2, device=self.device)
+        for images, labels in batches.once():
+            with self._autocast():
+                outputs = module(images)
+            loss = F.cross_entropy(outputs.float(), labels, reduction="sum")
+            totals += torch.stack([loss, (outputs.argmax(1) == labels).sum()])
+        loss, hits = self.accelerator.reduce(totals, "sum").tolist()
+        return loss / len(batches), hits / len(batches)
+
+    def _average_gradients(self, parameters: list[nn.Parameter], error: Exception | None) -> None:
+        """Average over the processes; all fail together where one did."""
+        if self.share.count > 1:
+            grads = [p.grad for p in parameters if p.grad is not None] if error is None else []
+            failed = torch.tensor([float(error is not None)], device=self.device)
+            dist.all_reduce(failed)  # first, for a process that failed has no gradients to send
+            if failed and error is None:
+                raise TurnFailed("another process could not train it")
+            if error is None:
+                flat = torch.cat([grad.flatten() for grad in grads])
+                dist.all_reduce(flat)
+                flat /= self.share.count
+                for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+                    grad.copy_(part.view_as(grad))
+        if error is not None:
+            raise TurnFailed(_sentence(error)) from error
+
+    def _average_statistics(self, tensors: dict[str, Tensor]) -> None:
+        if self.share.count == 1:
+            return
+        for tensor in tensors.values():
+            if not isinstance(tensor, nn.Parameter) and tensor.is_floating_point():
+                dist.all_reduce(tensor)
+                tensor /= self.share.count
+
+    def _is_told(self, turn: Turn, loss: Tensor, stop: Stop) -> bool:
+        """Whether a signal came, to any process; looks at the loss on the way.
+
+        Several processes ask one another at every PULSE-th batch, one alone knows at once.
+        """
+        if turn.done == turn.total:
+            return False
+        if turn.done % PULSE and not (stop.number and self.share.count == 1):
+            return False
+        self._check(self._mean(loss))
+        told = torch.tensor(float(stop.number), device=self.device)
+        return self.accelerator.reduce(told, "sum").item() > 0
+
+    def _mean(self, loss: Tensor) -> float:
+        return self.accelerator.reduce(loss, "mean").item()
+
+    def _check(self, loss: float) -> None:
+        if not isfinite(loss):
+            raise TurnFailed(f"the loss is {loss}")
+
+    def _autocast(self):
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"
+        )
+
+
+def _momentum(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    held = {key: optimizer.state.get(tensor, {}) for key, tensor in tensors.items()}
+    return {
+        key: state["momentum_buffer"]
+        for key, state in held.items()
+        if state.get("momentum_buffer") is not None
+    }
+
+
+def _sentence(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors, to go back to."""
+    return {key: tensor.detach().clone() for key, tensor in tensors.items()}
+
+
+@torch.no_grad()
+def put_back(saved: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
+    """Copy saved values into tensors of the same names, in place."""
+    for key in saved:
+        tensors[key].copy_(saved[key])

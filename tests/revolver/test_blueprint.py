@@ -1,0 +1,237 @@
+"""Names, JSON, differences, and the sentence for each blueprint that cannot be."""
+
+import json
+import random
+
+import pytest
+from worlds import SMALL
+
+from reuseprior import paths
+from reuseprior import revolver as rv
+from reuseprior.revolver import blocks
+
+X = (8, 4, 4)
+
+
+def net(seed=0):
+    return rv.generate(SMALL, random.Random(seed), rv.Tags())
+
+
+def test_names():
+    conv = blocks.conv((3, 32, 32), 16, 7, stride=2)
+    assert conv.name == conv.base_name == "conv3_16_7_2_3_1_1_F"
+    assert blocks.linear((64,), 10).name == "linear64_10_T"
+    conv.prefix, conv.tag, conv.unique = "ResNetd4w1c2/cnv/", "e89", True
+    assert conv.name == "ResNetd4w1c2/cnv/conv3_16_7_2_3_1_1_F+e89"
+    a, b = (blocks.separable(X, 8, size) for size in (3, 5))
+    assert a.name != b.name and a.name == blocks.separable(X, 8, 3).name
+    assert a.name.startswith("separable8_8-")
+    b.children = a.copy().children
+    assert a.name == b.name
+    b.rescope("left/")
+    assert b.name.startswith("left/separable8_8-") and b.at("pointwise").prefix == "left/"
+
+
+def test_places():
+    tree = blocks.residual([blocks.unit(blocks.conv(X, 8)) for _ in range(2)])
+    assert [path for path, _ in tree.walk()][:3] == [(), ("unit0",), ("unit0", "bn")]
+    assert [scope.path for scope in tree.scopes()][-2:] == [("unit1",), ()]
+    assert tree.at("unit1/conv") is tree.at(("unit1", "conv")) is tree.lineage("unit1/conv")[2]
+    assert tree.at(()) is tree.at("") is tree
+    with pytest.raises(rv.BlueprintError, match="'unit' has no child 'cnv' on the way to 'unit0/c"):
+        tree.at("unit0/cnv")
+
+
+def test_batch_norms_by_use_are_named_after_their_place():
+    def unit():
+        return blocks.unit(blocks.conv(X, 8), norm=lambda x: blocks.batch_norm(x, scope="use"))
+
+    tree = blocks.residual([unit(), unit()])
+    rv.settle(tree, rv.Tags())
+    names = {scope.path: scope.name for scope in tree.scopes()}
+    assert not tree.unique and tree.at("unit0").name == tree.at("unit1").name
+    assert names["unit0", "conv"] == names["unit1", "conv"] == tree.at("unit0/conv").name
+    assert names["unit0", "bn"].endswith(f"_use@{tree.name}/unit0/bn")
+    assert names["unit0", "bn"] != names["unit1", "bn"]
+    assert tree.parameters() == 8 * 8 * 9 + 2 * 16 and tree.weights() == 2 * (8 * 8 * 9 + 16)
+
+
+def test_json_and_copies_are_the_same_tree():
+    for seed in range(4):
+        a = net(seed)
+        a.meta["score"] = 0.5
+        for b in (a.copy(), rv.Blueprint.from_json(a.to_json())):
+            assert b is not a and b.to_data() == a.to_data() and rv.diff(a, b) == []
+        b.at("conv").arguments["kernel_size"] = 9
+        assert a.at("conv").arguments["kernel_size"] != 9
+
+
+def test_diff():
+    a = blocks.residual([blocks.unit(blocks.conv(X, 8)) for _ in range(2)])
+    b = a.copy()
+    b.children["unit0"].children["conv"] = blocks.conv(X, 8, 5)
+    b.children["unit1"].children["conv"] = blocks.separable(X, 8)
+    b.children["unit1"].children["drop"] = blocks.dropout(X)
+    del b.children["unit0"].children["act"]
+    b.at("unit0/bn").freeze = True
+    found = {("/".join(d.path), d.what): (d.before, d.after) for d in rv.diff(a, b)}
+    assert found == {
+        ("unit0/bn", "freeze"): (False, True),
+        ("unit0/conv", "kernel_size"): (3, 5),
+        ("unit0/conv", "padding"): (1, 2),
+        ("unit0/act", "removed"): ("actrelu", None),
+        ("unit1/conv", "replaced"): (a.at("unit1/conv").name, b.at("unit1/conv").name),
+        ("unit1/drop", "added"): (None, "dropout0.1"),
+    }
+    b = a.copy()
+    b.children = dict(reversed(b.children.items()))
+    assert [d.what for d in rv.diff(a, b)] == ["moved"]
+
+
+def test_appendix_c4_loads_and_builds():
+    text = (paths.PUBLISHED / "appendix-c4-blueprint.json").read_text(encoding="utf-8")
+    tree = rv.from_thesis(json.loads(text))
+    assert tree.name.endswith("+c3f") and tree.unique and tree.at("conv/bn").tag == "e89"
+    assert tree.at("conv/conv").name == "ResNetd4w1c2/cnv/conv3_16_7_2_3_1_1_F"
+    assert tree.at("conv").output_shape == (16, 8, 8) and tree.output_shape == (2,)
+    assert tree.at("conv/conv").meta == {"mutation_p": 0.8, "toggle_p": 0.02}
+    rv.check(tree)
+    registry = rv.Registry()
+    model = registry.build(tree)
+    assert sum(p.numel() for p in model.parameters()) == tree.parameters() == 2450
+    assert rv.Blueprint.from_json(tree.to_json()).name == tree.name
+    # One unique convolution makes its unit and the net another's, and leaves the rest.
+    shared = {name for _, node, name in tree.scopes() if not node.unique}
+    rv.make_unique(tree, "conv/conv", registry.tags)
+    assert [node.unique for node in tree.lineage("conv/conv")] == [True] * 3
+    assert {name for _, node, name in tree.scopes() if not node.unique} < shared
+    for key, value, sentence in [
+        ("output_shape", "(1, 3)", r"printed output shape \(3,\) of 'linear' at linear does not"),
+        ("type", "<class ’ScopedX’>", "at linear has the type 'ScopedX': known are ScopedResNet"),
+    ]:
+        data = json.loads(text)
+        data["linear"][key] = value
+        with pytest.raises(rv.BlueprintError, match=sentence):
+            rv.from_thesis(data)
+
+
+def broken(change):
+    tree = blocks.residual([blocks.unit(blocks.conv(X, 8, kernels=(1, 3))) for _ in range(2)])
+    rv.settle(tree, rv.Tags())
+    change(tree)
+    return tree
+
+
+def cycle(tree):
+    tree.children["unit1"].children["conv"] = tree
+
+
+def twice(tree):
+    tree.children["unit1"] = tree.children["unit0"]
+
+
+def kind(tree):
+    tree.at("unit0/conv").kind = "convv"
+
+
+def argument(tree):
+    tree.at("unit0/conv").arguments["speed"] = 3
+
+
+def mistyped(tree):
+    tree.at("unit0/conv").arguments["stride"] = "two"
+
+
+def missing(tree):
+    del tree.at("unit0/conv").arguments["in_channels"]
+
+
+def domain(tree):
+    tree.at("unit0/conv").arguments |= {"kernel_size": 5, "padding": 2}
+
+
+def interval(tree):
+    tree.at("unit0/bn").mutables["momentum"] = {"low": 1}
+
+
+def channels(tree):
+    tree.at("unit1/conv").arguments["in_channels"] = 9
+
+
+def stride(tree):
+    tree.at("unit1/conv").arguments["stride"] = 2
+
+
+def declared(tree):
+    tree.at("unit1").output_shape = (9, 4, 4)
+
+
+def stranger(tree):
+    tree.children["friend"] = blocks.activation(X)
+
+
+def untagged(tree):
+    tree.at("unit0/bn").tag = None
+
+
+def open_above(tree):
+    tree.at("unit0").unique, tree.at("unit0").tag = False, None
+
+
+def prefix(tree):
+    tree.at("unit0/conv").prefix = "left"
+
+
+def shapeless(tree):
+    tree.input_shape = None
+
+
+BROKEN = [
+    (cycle, "contains itself: unit1/conv is the root again; put a copy there"),
+    (twice, "one blueprint stands at unit0 and at unit1: put a copy"),
+    (kind, "unknown block 'convv', did you mean 'conv'"),
+    (argument, "'conv' has no argument 'speed': it takes in_channels, out_channels"),
+    (mistyped, "'conv' has stride 'two', which is no int"),
+    (missing, "'conv' lacks its argument 'in_channels'"),
+    (domain, r"'conv' at unit0/conv has kernel_size 5, which is outside its domain \[1, 3\]"),
+    (interval, "mutable 'momentum' of 'batch_norm' at unit0/bn has the domain {'low': 1}: give"),
+    (channels, r"'conv' at unit1/conv, given the shape \(8, 4, 4\), needs \(9, height, width\)"),
+    (stride, r"'residual' at the root, given .* adds \(8, 4, 4\) from around its units to \(8, 2"),
+    (declared, r"'unit' at unit1 declares the output shape \(9, 4, 4\), but it is \(8, 4, 4\)"),
+    (stranger, "'act' at friend has no place in its parent"),
+    (untagged, "'batch_norm' at unit0/bn is unique but has no tag: uniqueness.settle"),
+    (open_above, "'unit' at unit0 is shared but contains a unique block"),
+    (prefix, "'conv' at unit0/conv has the prefix 'left': end it with '/'"),
+    (shapeless, "'residual' has no input shape: shapes.infer"),
+]
+
+
+@pytest.mark.parametrize(("change", "sentence"), BROKEN, ids=[c.__name__ for c, _ in BROKEN])
+def test_what_cannot_be_built_says_why_and_leaves_the_registry(change, sentence):
+    registry = rv.Registry()
+    with pytest.raises(rv.BlueprintError, match=sentence):
+        rv.check(broken(change))
+    if change is not cycle:  # naming walks the tree first
+        with pytest.raises(rv.BlueprintError):
+            registry.build(broken(change))
+        assert len(registry) == 0
+
+
+def test_json_that_is_no_blueprint():
+    circle = {"kind": "residual", "children": {}}
+    circle["children"]["unit0"] = circle
+    cases = [
+        ("{", "no JSON .*: is it cut short"),
+        ("[]", "at the root is no object with a kind"),
+        ('{"kind": "act", "colour": 1}', "unknown field 'colour': the fields are name, kind"),
+        ('{"kind": "act", "unique": 1}', "at the root has unique 1, which has the wrong type"),
+        ('{"kind": "act", "input_shape": [0]}', r"has the shape \[0\]: give positive whole"),
+        ('{"kind": "unit", "children": {"act": 3}}', "at act is no object with a kind"),
+        ('{"kind": "act", "arguments": {"p": 1}}', "'act' has no argument 'p': it takes function"),
+        ('{"kind": ["act"]}', "has kind .*wrong type"),
+    ]
+    for text, sentence in cases:
+        with pytest.raises(rv.BlueprintError, match=sentence):
+            rv.Blueprint.from_json(text)
+    with pytest.raises(rv.BlueprintError, match="contains itself at unit0: break the cycle"):
+        rv.Blueprint.from_data(circle)

@@ -1,0 +1,167 @@
+"""Figures say what their data say; how they look is seen in the notebook."""
+
+import random
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from worlds import SMALL
+
+from reuseprior import plotting
+from reuseprior import revolver as rv
+from reuseprior.revolver import figures
+from reuseprior.revolver.population import Individual, Population
+from reuseprior.revolver.tables import TableError, sharing_table
+
+
+@pytest.fixture(autouse=True)
+def styled():
+    with mpl.rc_context():
+        plotting.style()
+        yield
+
+
+def population(count, **changes):
+    space, rng, tags = rv.Space(**{**SMALL.to_data(), **changes}), random.Random(0), rv.Tags()
+    made = Population()
+    for number in range(count):
+        made.place(number, Individual(number, rv.generate(space, rng, tags), 1.0))
+    return made
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def labels(ticks):
+    return [label.get_text() for label in ticks if label.get_text()]
+
+
+@pytest.mark.parametrize("count", [2, 5, 70])
+def test_sharing_map(count):
+    made = population(count)
+    table = sharing_table(made).head(9)
+    fig = figures.sharing_map(made, top=9)
+    bars, cells, _ = fig.axes
+    assert labels(cells.get_yticklabels()) == list(table.index)
+    assert len(bars.patches) == count
+    assert f"{len(table)} of {len(sharing_table(made))} shared modules" in bars.get_title()
+    (mesh,) = cells.collections
+    assert np.array_equal(mesh.get_array().filled(0).reshape(table.shape), table)
+    if count <= figures.NUMBERED:
+        assert labels(cells.get_xticklabels()) == [str(number) for number in table.columns]
+        assert sorted(texts(cells)) == sorted(str(n) for n in table.to_numpy().ravel() if n)
+    assert figures.png(fig)[:4] == b"\x89PNG"
+
+
+def test_a_map_of_nothing():
+    fig = figures.sharing_map(population(2, unique=1.0))
+    assert texts(fig.axes[1]) == ["nothing is shared"]
+    figures.png(fig)
+
+
+LINEAGE = pd.DataFrame(
+    [
+        (0, "", "initial", 0),
+        (1, "", "initial", 0),
+        (2, "", "initial", 0),  # without offspring or score
+        (3, "0 1", "crossover+mutation", 1),
+        (4, "0", "mutation", 2),
+        (5, "3 4", "copyover", 3),
+        (6, "", "immigration", 4),
+        (7, "3", "mutation", 4),
+    ],
+    columns=["child", "parents", "operator", "generation"],
+)
+
+
+def strong_lines(fig):
+    return [line for line in fig.axes[0].lines if line.get_color() == plotting.STRONG]
+
+
+def test_family_tree():
+    fig = figures.family_tree(LINEAGE, pd.Series({5: 0.2, 3: 0.4, 7: 0.9}))
+    ax = fig.axes[0]
+    assert ax.get_title() == "7 individuals, 1 without offspring or score left out"
+    assert labels(fig.legends[0].get_texts()) == [
+        "initial (2)", "mutation (2)", "crossover (1)", "copyover (1)", "immigration (1)",
+    ]  # fmt: skip
+    # to the best, 5, lead 3 and 4, and to these 0 twice and 1
+    assert len(strong_lines(fig)) == 5
+    assert texts(ax) == ["5: 0.200"]
+    figures.png(fig)
+
+
+def test_each_individual_has_a_line_of_its_own():
+    fig = figures.family_tree(LINEAGE, {2: 1.0})
+    places = np.concatenate([drawn.get_offsets() for drawn in fig.axes[0].collections])
+    assert len(places) == 8 and sorted(places[:, 1]) == list(range(8))
+    born = dict(zip(places[:, 1], places[:, 0], strict=True))
+    for line in fig.axes[0].lines:
+        x, y = line.get_data()
+        if line.get_linestyle() == "-" and len(x):  # from a parent: passes only the unborn
+            between = range(int(min(y)) + 1, int(max(y)))
+            assert all(born[lane] >= x[-1] for lane in between)
+
+
+@pytest.mark.parametrize("parents", [["", "", "0 1"], [(), (), (0, 1)], [np.nan, None, "0 1"]])
+def test_parents_as_held_and_as_written(parents):
+    lineage = LINEAGE.iloc[[0, 1, 3]].assign(parents=pd.Series(parents, [0, 1, 3], dtype=object))
+    assert figures.family_tree(lineage).axes[0].get_title() == "3 individuals"
+
+
+def test_one_parent_each_as_pandas_reads_it():
+    lineage = LINEAGE.iloc[[0, 4]].assign(parents=[np.nan, 0.0])
+    assert figures.family_tree(lineage).axes[0].get_title() == "2 individuals"
+
+
+@pytest.mark.parametrize(
+    "lineage, sentence",
+    [
+        (LINEAGE.drop(index=1), "no parent 1 of individual 3"),
+        (LINEAGE.replace("immigration", "magic"), "individual 6 .* unknown operator 'magic'"),
+    ],
+)
+def test_lineages_that_cannot_be(lineage, sentence):
+    with pytest.raises(TableError, match=sentence):
+        figures.family_tree(lineage)
+
+
+TRAININGS = pd.DataFrame({"generation": [1, 1, 2, 2], "accuracy": [0.0, 0.2, 0.4, 0.8]})
+
+
+@pytest.mark.parametrize("window, last", [(1, [0.2, 0.8]), (2, [0.1, 0.6]), (700, [0.1, 0.35])])
+def test_moving_average(window, last):
+    ax = Figure().subplots()
+    figures.draw_accuracy(TRAININGS, ax, window=window)
+    dots, line = ax.lines
+    assert list(dots.get_ydata()) == list(TRAININGS.accuracy)
+    assert list(line.get_ydata()) == pytest.approx(last)
+    assert labels(ax.get_legend().get_texts()) == [f"moving average of {window}"]
+
+
+def test_sharing_over_time():
+    ax = Figure().subplots()
+    table = {"generation": [0, 1], "shared_share": [0.2, 0.5], "sharing_factor": [1.5, 2.0]}
+    figures.draw_sharing(pd.DataFrame(table), ax)
+    (left,), (right,) = (axes.lines for axes in ax.figure.axes)
+    assert list(left.get_ydata()) == [0.2, 0.5] and list(right.get_ydata()) == [1.5, 2.0]
+
+
+def test_searches_with_their_intervals():
+    ax = Figure().subplots()
+    tables = [pd.DataFrame({"generation": [1], "best_accuracy": [value]}) for value in (0.8, 1.0)]
+    figures.draw_searches({"genetic": tables, "random": tables[:1]}, ax, column="best_accuracy")
+    assert [list(line.get_ydata()) for line in ax.lines] == [[pytest.approx(0.9)], [0.8]]
+    band = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == (0.0, 1.0)  # cut there
+    assert labels(ax.get_legend().get_texts()) == ["genetic (2 seeds)", "random (1 seed)"]
+
+
+def test_ranks():
+    ax = Figure().subplots()
+    found = figures.draw_ranks([3, 1, 2], [30, 10, 20], ax, name="P′_G")
+    assert found.spearman == pytest.approx(1) and ax.get_title() == str(found)
+    assert ax.get_xlabel() == "P′_G"

@@ -1,0 +1,208 @@
+"""Mutation, crossover and copyover: where they reach, what they record, what they refuse."""
+
+import random
+from dataclasses import replace
+
+import pytest
+from worlds import SMALL
+
+from reuseprior import revolver as rv
+from reuseprior.revolver import blocks
+
+PLAIN = replace(SMALL, unique=0.0)
+X = (8, 8, 8)
+
+
+def net(seed=0, space=PLAIN, tags=None):
+    return rv.generate(space, random.Random(seed), tags or rv.Tags())
+
+
+def unit(x=X, channels=8, kernel_size=3, **options):
+    conv = blocks.conv(x, channels, kernel_size, kernels=(1, 3, 5))
+    return blocks.unit(conv, convs=("conv", "separable"), **options)
+
+
+def group(count, kernel_size=3):
+    made = [blocks.residual([unit(kernel_size=kernel_size)]) for _ in range(count)]
+    return blocks.residual_group(made, drops=(0.0, 0.1), kinds=("residual", "bottleneck"))
+
+
+def settled(node, tags):
+    rv.settle(node, tags)
+    return node
+
+
+def test_mutation_reaches_every_mutable_at_any_depth():
+    tags, rng = rv.Tags(), random.Random(0)
+    for scheme in ("resnet", "densenet"):
+        original = net(1, replace(PLAIN, schemes=(scheme,), groups=1, depths=(6,)))
+        sites = set(rv.mutable_sites(original))
+        assert max(len(path) for path, _ in sites) >= 4
+        reached = set()
+        for _ in range(4000):
+            if reached == sites:
+                break
+            copy = original.copy()
+            if rv.mutate(copy, PLAIN, tags, rng, rv.Rates(mutation=0.4, toggle=0)):
+                (change,) = {d for d in rv.diff(original, copy) if d.what in BY_MUTATION}
+                where = change.path
+                key = change.what if change.what != "replaced" else where[-1]
+                reached.add((where if change.what != "replaced" else where[:-1], key))
+        refused = {(path, key) for path, key in sites - reached}
+        assert not {key for _, key in refused} - {"group0"}, refused  # no dense group fits
+
+
+BY_MUTATION = {"replaced", "kernel_size", "momentum", "drop"}
+
+
+def test_gates_of_algorithm_4():
+    tags, rng = rv.Tags(), random.Random(0)
+    original = settled(group(2), tags)
+    for rates, depths in (
+        (rv.Rates(mutation=1.0, toggle=0), {0, 1}),
+        (rv.Rates(mutation=0), set()),
+    ):
+        found = set()
+        for _ in range(100):
+            copy = original.copy()
+            if rv.mutate(copy, PLAIN, tags, rng, rates):
+                found |= {len(d.path) for d in rv.diff(original, copy) if d.what in BY_MUTATION}
+        assert found == depths
+    assert not rv.mutate(settled(blocks.linear((3,), 2), tags), PLAIN, tags, rng)
+
+
+def test_a_kernel_mutation_renames_repads_and_keeps_the_shape():
+    tags, rng = rv.Tags(), random.Random(0)
+    node = blocks.conv(X, 8, 3, stride=2, kernels=(1, 3, 5))
+    rv.infer(node, X)
+    history = []
+    for _ in range(6):
+        before = node.to_data()
+        assert rv.mutate(node, PLAIN, tags, rng, rv.Rates(mutation=1.0, toggle=0.0))
+        size = node.arguments["kernel_size"]
+        assert size != before["arguments"]["kernel_size"]
+        assert node.arguments["padding"] == size // 2 and node.output_shape == (8, 4, 4)
+        assert node.name == f"conv8_8_{size}_2_{size // 2}_1_1_F" != before["name"]
+        before.pop("meta")
+        history.append(before)
+    assert node.meta["mutation_history"] == history
+    even = blocks.conv(X, 8, 3, kernels=(3, 4))  # a size of 4 would shrink the image
+    for _ in range(5):
+        assert not rv.mutate(even, PLAIN, tags, rng, rv.Rates(mutation=1.0, toggle=0.0))
+    assert even.to_data() == blocks.conv(X, 8, 3, kernels=(3, 4)).to_data()
+
+
+def test_the_history_of_a_replaced_convolution():
+    """As in appendix C.5: a convolution that became a unit with an ensemble of three."""
+    tags = rv.Tags()
+    root = blocks.resnet(blocks.conv((3, 8, 8), 8), [], 3, convs=("conv", "ensemble_mean"))
+    rv.settle(root, tags)
+    stem = root.at("conv").to_data()
+    assert rv.mutate(root, PLAIN, tags, random.Random(3), rv.Rates(mutation=1.0, toggle=0.0))
+    ensemble = root.at("conv")
+    (old,) = ensemble.meta["mutation_history"]
+    assert (old["kind"], old["name"]) == ("conv", stem["name"])
+    assert ensemble.kind == "ensemble_mean" and len(ensemble.children) == 3
+    assert rv.Blueprint.from_data(old).name == stem["name"]
+    assert len({member.name for member in ensemble.children.values()}) == 3
+    rv.check(root)
+
+
+def test_replaced_blocks_keep_the_scope():
+    tags = rv.Tags()
+    node = unit()
+    node.rescope("left/")
+    rv.settle(node, tags)
+    rates = rv.Rates(mutation=1.0, toggle=0.0)
+    assert rv.mutate(node, PLAIN, tags, random.Random(0), rates)
+    assert {n.prefix for _, n in node.walk()} == {"left/"}
+
+
+def test_toggling():
+    tags, rng = rv.Tags(), random.Random(1)
+    rates = rv.Rates(mutation=1.0, toggle=1.0, unique=1.0)
+    node = blocks.conv(X, 8, kernels=(1, 3))
+    for unique in (True, False, True):
+        assert rv.mutate(node, PLAIN, tags, rng, rates) and node.unique == unique
+        assert (node.tag is not None) == unique
+    node = blocks.conv(X, 8, kernels=(1, 3))
+    for _ in range(5):
+        assert rv.mutate(node, PLAIN, tags, rng, replace(rates, unique=0.0)) and not node.unique
+
+
+def test_crossover_swaps_rows_of_blocks_of_any_length():
+    tags, lengths = rv.Tags(), set()
+    for seed in range(60):
+        a, b = settled(group(1, 3), tags), settled(group(4, 5), tags)
+        if rv.crossover(a, b, tags, random.Random(seed)):
+            lengths.add((len(a.children), len(b.children)))
+            for node in (a, b):
+                assert list(node.children) == [f"block{i}" for i in range(len(node.children))]
+                rv.check(node)
+    assert {(1, 4), (2, 3), (3, 2), (4, 1)} <= lengths
+
+
+def test_crossover_at_every_level():
+    tags, depths = rv.Tags(), set()
+    for seed in range(200):
+        a, b = settled(group(2, 3), tags), settled(group(2, 5), tags)
+        old = a.copy()
+        if rv.crossover(a, b, tags, random.Random(seed), rv.Rates(crossover=0.6)):
+            depths |= {len(d.path) for d in rv.diff(old, a) if d.what in ("tag", "kernel_size")}
+    assert {1, 2, 3} <= depths
+
+
+def test_crossover_moves_shared_names_and_leaves_equal_models_alone():
+    tags, rng = rv.Tags(), random.Random(0)
+    a, b = (settled(blocks.bottleneck([blocks.conv(X, 8, k)]), tags) for k in (3, 5))
+    names = a.at("unit0").name, b.at("unit0").name
+    assert rv.crossover(a, b, tags, rng, rv.Rates(crossover=1.0))
+    assert (b.at("unit0").name, a.at("unit0").name) == names
+    a, b = (settled(blocks.bottleneck([blocks.conv(X, 8)]), tags) for _ in "ab")
+    assert rv.compatible(a, b) == []
+    assert not any(rv.crossover(a, b, tags, rng) for _ in range(20))
+
+
+def test_nothing_stands_where_its_kind_may_not():
+    tags = rv.Tags()
+    a = settled(blocks.unit(blocks.conv(X, 8), convs=("conv", "separable")), tags)
+    b = settled(blocks.unit(blocks.separable(X, 8), convs=("separable",)), tags)
+    pairs = {(left.path + left.roles, right.path + right.roles) for left, right in
+             rv.compatible(a, b)}  # fmt: skip
+    assert (("conv",), ("conv",)) not in pairs  # b takes no plain convolution
+    assert (("bn",), ("bn",)) in pairs and (("bn",), ("act",)) not in pairs
+    # A copy only goes one way, and that way is allowed.
+    for seed in range(50):
+        receiver = a.copy()
+        if rv.copyover(b, receiver, tags, random.Random(seed)) and receiver.at("conv").children:
+            break
+    assert receiver.at("conv").kind == "separable" and receiver.at("conv").name in b.to_json()
+
+
+def test_copyover_gives_the_receiver_its_own():
+    tags = rv.Tags()
+    donor, receiver = settled(group(2, 3), tags), settled(group(2, 5), tags)
+    before = donor.to_data()
+    assert any(rv.copyover(donor, receiver, tags, random.Random(s)) for s in range(9))
+    assert donor.to_data() == before
+    owned = [{n.name for _, n in tree.walk() if n.unique} for tree in (donor, receiver)]
+    assert owned[0].isdisjoint(owned[1])
+    rv.check(receiver)
+
+
+def test_operators_want_two_trees():
+    a, tags = net(), rv.Tags(10**6)
+    with pytest.raises(rv.BlueprintError, match="share nodes: give operators clones"):
+        rv.crossover(a, a, tags, random.Random(0))
+    b = net(1)
+    b.children["group0"] = a.children["group0"]
+    with pytest.raises(rv.BlueprintError, match="share nodes"):
+        rv.copyover(a, b, tags, random.Random(0))
+
+
+def test_sites():
+    node = group(2)
+    found = {(site.path, site.roles) for site in rv.sites(node)}
+    assert {((), ("block0",)), ((), ("block0", "block1")), ((), ("block1",))} <= found
+    assert (("block1", "unit0"), ("bn",)) in found
+    assert all((site.input_shape, site.output_shape) == (X, X) for site in rv.sites(node))

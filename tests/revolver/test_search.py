@@ -1,0 +1,397 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from searches import DIGITS, SPACE, small, table, weights
+
+from reuseprior import revolver as rv
+from reuseprior.results import Run
+from reuseprior.revolver import strategies, trainer
+from reuseprior.revolver.blocks import sessions
+from reuseprior.revolver.population import update_scores
+from reuseprior.revolver.search import learning_rate
+from reuseprior.training import Interrupted
+
+MODES = ("random", "evolve", "random_warmup", "random_warmup_evolve")
+
+
+def run(settings=None, folder=None, seed=0):
+    search = rv.Search.start(settings or small(), DIGITS, folder, seed=seed)
+    for _ in search:
+        pass
+    return search
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_modes(mode):
+    search = run(small(mode=mode, generations=4))
+    warmup = 2 if "warmup" in mode else 0
+    assert [row["generation"] for row in search.rows] == list(range(1 - warmup, 5))
+    assert [row["phase"] for row in search.rows] == ["warmup"] * warmup + ["training"] * 4
+    for row in search.rows[:warmup]:
+        assert row["best_accuracy"] is None and row["batches"] == 0
+        assert row["coefficient"] == 32.0  # held constant, whether or not anybody was found
+    operators = {entry["operator"] for entry in search.lineage if entry["generation"] > 0}
+    if mode.endswith("evolve"):
+        assert operators & {"crossover", "mutation", "crossover+mutation", "copyover+mutation"}
+        assert operators <= {
+            "crossover", "mutation", "copyover", "crossover+mutation", "copyover+mutation",
+            "immigration",
+        }  # fmt: skip
+    else:
+        assert operators == {"random"}
+    assert {entry["generation"] for entry in search.trainings} == {1, 2, 3, 4}
+    assert all(len({name for name in i.modules}) for i in search.population)
+
+
+def test_the_rows_say_what_happened():
+    search = run()
+    for row in search.rows:
+        turns = [t for t in search.trainings if t["generation"] == row["generation"]]
+        assert len(turns) + row["failures"] == 2
+        assert row["batches"] == sum(turn["batches"] for turn in turns)
+        assert row["best_accuracy"] == max(turn["accuracy"] for turn in turns)
+        assert row["mean_loss"] == sum(turn["loss"] for turn in turns) / 2
+        born = [entry for entry in search.lineage if entry["generation"] == row["generation"]]
+        assert row["replaced"] == len(born)
+    last = search.rows[-1]
+    sharing = search.population.sharing()
+    assert (
+        last["sharing_factor"] == sharing.factor and last["distinct_parameters"] == sharing.distinct
+    )
+    accuracies = [turn["accuracy"] for turn in search.trainings]
+    assert last["moving_average"] == pytest.approx(sum(accuracies) / len(accuracies))
+    assert [entry["child"] for entry in search.lineage] == list(range(len(search.lineage)))
+    assert search.table.shape == (6, len(last))
+
+
+def test_the_coefficient_moves_by_success_and_failure():
+    search = rv.Search.start(small(generations=3, mode="random"), DIGITS, seed=0)
+    before = search.coefficient
+    search.step()
+    assert search.coefficient == pytest.approx(before * 1.005 ** search.rows[0]["replaced"])
+    for individual in search.population:  # nobody can be fitter than this
+        individual.blueprint.meta["score"] = 1e-9
+    before = search.coefficient
+    search._plan = search._begin()
+    assert search._plan["replaced"] == 0
+    assert search.coefficient == pytest.approx(before * 0.985**6)  # two slots, three passes
+    search.coefficient = 0.001
+    search._begin()
+    assert search.coefficient == 0.001
+
+
+def test_the_best_is_a_trained_one_and_keeps_its_weights(tmp_path):
+    search = run(small(generations=8), tmp_path / "run")
+    best = search.best()
+    top = max(search.trainings, key=lambda turn: (turn["accuracy"], -turn["loss"]))
+    assert (best.number, best.generation) == (top["individual"], top["generation"])
+    assert (best.accuracy, best.loss) == (top["accuracy"], top["loss"])
+    model = search.best_model()
+    loss, accuracy = search.trainer.validate(model)
+    assert (loss, accuracy) == (best.loss, best.accuracy)  # though its modules were trained on
+    assert sum(p.numel() for p in model.parameters()) == best.blueprint.parameters()
+    summary = search.finish().summary
+    assert summary["state"] == "finished" and summary["generations"] == 8
+    assert summary["test_accuracy"] == search.trainer.test(model, search.data.test)[1]
+    assert summary["parameters"] == best.blueprint.parameters()
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        "config.json", "metrics.csv", "summary.json", "trainings.csv", "lineage.csv",
+        "modules.csv", "blueprints.json", "checkpoint.safetensors",
+    }  # fmt: skip
+    shown = json.loads((tmp_path / "run" / "blueprints.json").read_text())
+    again = rv.Blueprint.from_data(shown["best_by_validation"]["blueprint"])
+    assert rv.diff(again, best.blueprint) == []
+    before = (tmp_path / "run" / "summary.json").read_bytes()
+    assert rv.Search.resume(tmp_path / "run", DIGITS).finish().summary == summary
+    assert (tmp_path / "run" / "summary.json").read_bytes() == before
+
+
+def test_no_best_before_the_first_training():
+    search = rv.Search.start(small(), DIGITS)
+    with pytest.raises(rv.SearchError, match="no individual was trained yet, after generation 0"):
+        search.best()
+    assert "test_accuracy" not in search.summary()
+
+
+def test_14_training_validation_and_test_images_are_disjoint():
+    marked = replace(DIGITS)  # every image its own number, in the first pixels
+    parts = {}
+    for name, start in (("train", 0), ("test", 10_000)):
+        images = getattr(DIGITS, name)
+        numbers = torch.arange(start, start + len(images))
+        pixels = images.images.clone()
+        pixels[:, 0, 0, 0], pixels[:, 0, 0, 1] = numbers % 256, numbers // 256
+        parts[name] = replace(images, images=pixels)
+    marked = replace(marked, **parts)
+    search = rv.Search.start(small(train_images=0, test_images=0), marked)
+
+    def numbers(images):
+        return {int(a) + 256 * int(b) for a, b in images[:, 0, 0, :2]}
+
+    trained = numbers(search.trainer._batches._images)
+    held_out = numbers(search.trainer._held_out._images)
+    tested = numbers(search.data.test.images)
+    assert len(trained) + len(held_out) == len(DIGITS.train) and len(held_out) == 144
+    assert not trained & held_out and not trained & tested and not held_out & tested
+
+
+def test_9_training_changes_what_is_shared_and_nothing_else():
+    search = rv.Search.start(small(population=8, generations=5), DIGITS)
+    search.step()
+    for _ in range(3):
+        search._plan = search._begin()
+        slot = search._plan["left"][0]
+        search._plan["left"] = [slot]
+        before = weights(search)
+        with torch.random.fork_rng():
+            search._take_turn(trainer.Stop())
+        held = set(search.population[slot].modules)
+        changed = {key for key, value in weights(search).items() if value != before[key]}
+        assert changed and {key.rpartition(":")[0] for key in changed} <= held
+        leaves = {key for key in before if key.rpartition(":")[0] in held}
+        assert {key for key in leaves if key.endswith(":weight")} <= changed
+
+
+def test_searching_and_building_change_no_weight():
+    search = rv.Search.start(small(population=8), DIGITS)
+    search.step()
+    before = weights(search)
+    search._plan = search._begin()
+    after = weights(search)
+    assert all(after[name] == value for name, value in before.items() if name in after)
+
+
+def test_7_a_thousand_replacements_leave_no_trace():
+    search = rv.Search.start(small(population=6, keep_modules=4), DIGITS)
+    sizes, replaced = [], 0
+    while replaced < 1000:
+        found = search._breeder().generate()
+        if replaced % 5 == 0:
+            found = strategies.genetic_search(search._breeder(), search.population, float("inf"))
+        if found is None:
+            continue
+        search._place(replaced % 6, found, generation=1)
+        search._collect()
+        sizes.append(len(search.registry))
+        replaced += 1
+        update_scores(found.blueprint, 1.0, search.population.scores)
+    living = {name for individual in search.population for name in individual.modules}
+    kept = set(search.registry.modules) - living
+    assert living <= set(search.registry.modules) and len(kept) <= 4
+    assert max(sizes[500:]) <= 1.5 * max(sizes[:500])
+    assert set(search.population.scores) <= set(search.registry.modules)
+    search.registry.collect(search.population.blueprints())
+    assert set(search.registry.modules) == living
+
+
+def test_two_searches_in_one_process_do_not_meet():
+    alone = [run(small(generations=3), seed=seed) for seed in (0, 1)]
+    both = [rv.Search.start(small(generations=3), DIGITS, seed=seed) for seed in (0, 1)]
+    random.seed(1), torch.manual_seed(1)
+    state = torch.get_rng_state()
+    for _ in range(3):
+        for search in both:
+            search.step()
+    assert torch.equal(torch.get_rng_state(), state)
+    for one, other in zip(alone, both, strict=True):
+        assert table(one) == table(other) and weights(one) == weights(other)
+    assert table(alone[0]) != table(alone[1])
+
+
+class Failing:
+    """Stands in for a session: breaks in the way it is told for the individuals told."""
+
+    def __init__(self, monkeypatch, how, turns):
+        original = sessions.Session.loss
+        self.calls, self.turns = 0, turns
+
+        def loss(session, outputs, labels):
+            value = original(session, outputs, labels)
+            if self.now in self.turns:
+                return how(value)
+            return value
+
+        train = trainer.Trainer.train
+
+        def counted(trainer_, turn, *arguments):
+            self.now = turn.number
+            return train(trainer_, turn, *arguments)
+
+        monkeypatch.setattr(sessions.Session, "loss", loss)
+        monkeypatch.setattr(trainer.Trainer, "train", counted)
+
+
+def nan(value):
+    return value * float("nan")
+
+
+def out_of_memory(value):
+    raise torch.OutOfMemoryError("CUDA out of memory.\n Tried to allocate 2 GiB")
+
+
+def shape(value):
+    return torch.ones(2) @ torch.ones(3)
+
+
+@pytest.mark.parametrize(
+    "how, reason",
+    [
+        (nan, "the loss is nan"),
+        (out_of_memory, "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"),
+        (shape, "RuntimeError: inconsistent tensor size"),
+    ],
+)
+def test_who_cannot_be_trained_is_replaced_and_noted(tmp_path, monkeypatch, how, reason):
+    Failing(monkeypatch, how, turns=(3, 6))
+    settings = small(generations=4, mode="random")
+    search = run(settings, tmp_path)
+    assert [row["failures"] for row in search.rows] == [0, 1, 1, 0]
+    assert all(torch.isfinite(t).all() for t in search.registry.state()[0].values())
+    notes = sorted((tmp_path / "failures").iterdir())
+    assert len(notes) == 2
+    note = json.loads(notes[0].read_text())
+    assert note["generation"] == 2 and note["reason"].startswith(reason)
+    failed = rv.Individual.from_data(note["individual"])
+    rv.check(failed.blueprint)
+    assert failed.number not in [individual.number for individual in search.population]
+    assert failed.number not in [t["individual"] for t in search.trainings if t["generation"] > 1]
+    assert search.rows[1]["replaced"] + 1 == sum(e["generation"] == 2 for e in search.lineage)
+
+
+def test_a_failed_turn_leaves_shared_weights_as_they_were(monkeypatch):
+    search = rv.Search.start(small(generations=2, mode="random"), DIGITS)
+    Failing(monkeypatch, nan, turns=(1, 2))
+    before = weights(search)
+    search.step()
+    after = weights(search)
+    assert all(after[name] == value for name, value in before.items() if name in after)
+
+
+def test_when_nobody_can_be_trained_the_search_says_so(monkeypatch):
+    Failing(monkeypatch, nan, turns=range(1000))
+    search = rv.Search.start(small(generations=20, mode="random"), DIGITS)
+    message = "20 individuals one after another could not be trained, up to generation 10 .the last"
+    with pytest.raises(rv.SearchError, match=message):
+        for _ in search:
+            pass
+
+
+def test_models_that_are_too_large_are_discarded():
+    limit = 2000
+    search = run(small(max_parameters=limit, generations=4))
+    assert all(entry["parameters"] <= limit for entry in search.lineage)
+    with pytest.raises(rv.SearchError, match="random models have at most max_parameters 20: raise"):
+        rv.Search.start(small(max_parameters=20), DIGITS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("folder", [None, "run"])
+def test_a_signal_stops_within_a_turn_and_the_rest_is_the_same(
+    tmp_path, monkeypatch, number, folder
+):
+    settings = small(optimizer_state="scope")
+    whole = run(settings)
+    search = rv.Search.start(settings, DIGITS, folder and tmp_path / folder)
+    original = sessions.Session.loss
+    calls = []
+
+    def loss(session, outputs, labels):
+        calls.append(1)
+        if len(calls) == 30:
+            os.kill(os.getpid(), number)
+        return original(session, outputs, labels)
+
+    monkeypatch.setattr(sessions.Session, "loss", loss)
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match=r"stopped in generation 4 after \d of \d+ batches"):
+        for _ in search:
+            pass
+    assert signal.getsignal(number) is before and len(calls) == 30
+    if folder:
+        assert Run.read(tmp_path / folder).summary["state"] == "interrupted"
+        search = rv.Search.resume(tmp_path / folder, DIGITS)
+    for _ in search:
+        pass
+    assert table(search) == table(whole) and weights(search) == weights(whole)
+
+
+def test_options_are_followed():
+    plain = run(small(generations=3))
+    for changes in (
+        {"fitness": "P_G_spread"}, {"fitness": "author"}, {"budget": "author"},
+        {"optimizer_state": "scope"}, {"inherit": True}, {"precision": "bfloat16"},
+        {"augmentation": "flip_crop"}, {"channels_last": True}, {"copyover_chance": 1.0},
+        {"space": replace(SPACE, norm_scope="use", unique=0.0)}, {"immigration": 1.0},
+        {"elimination": 1.0}, {"label_smoothing": 0.2},
+    ):  # fmt: skip
+        search = run(small(generations=3, **changes))
+        assert table(search) != table(plain), changes
+
+
+def test_immigrants_beat_the_best_and_get_fewer():
+    settings = small(immigration=0.4, generations=100)
+    chances = [strategies.immigration_chance(settings, g) for g in (1, 51, 100)]
+    assert chances == pytest.approx([0.4, 0.2, 0.004])
+    search = rv.Search.start(small(), DIGITS)
+    breeder, best = search._breeder(), min(i.score for i in search.population)
+    for _ in range(10):
+        found = strategies.genetic_search(breeder, search.population, 1e9, immigration=1.0)
+        if found.operator == "immigration":
+            assert found.fitness < best and found.parents == ()
+
+
+def test_the_learning_rate_is_constant_and_then_falls_exponentially():
+    settings = rv.Settings(generations=160)
+    rates = [learning_rate(settings, generation) for generation in range(1, 161)]
+    assert rates[:100] == [0.35] * 100
+    ratios = [b / a for a, b in pairwise(rates[99:])]
+    assert ratios == pytest.approx([(0.00085 / 0.35) ** (1 / 60)] * 60)
+    assert rates[-1] == pytest.approx(0.00085)
+    assert learning_rate(rv.Settings(generations=50), 50) == 0.35
+
+
+PARALLEL = """
+import sys
+from itertools import pairwise
+sys.path.insert(0, {tests!r})
+import test_search as t
+
+search = t.run(t.PARALLEL_SETTINGS, {folder!r})
+search.finish()
+tensors = t.weights(search)
+every = [None, None]
+t.torch.distributed.all_gather_object(every, (tensors, t.table(search)))
+assert every[0] == every[1], "the processes came apart"
+t.torch.distributed.destroy_process_group()
+"""
+PARALLEL_SETTINGS = small(
+    generations=3, batch_size=64, learning_rate=0.01, mode="random", test_images=51
+)
+
+
+def test_two_processes_choose_as_one_and_stay_together(tmp_path):
+    alone = run(PARALLEL_SETTINGS)
+    script = tmp_path / "both.py"
+    script.write_text(
+        PARALLEL.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "both"))
+    )
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([*torchrun, "--standalone", str(script)], check=True, env=environment)
+    both = Run.read(tmp_path / "both")
+    assert both.summary["processes"] == 2 and both.summary["state"] == "finished"
+    same = ["generation", "replaced", "distinct_parameters", "coefficient", "batches", "modules"]
+    for one, other in zip(alone.rows, both.metrics.to_dict("records"), strict=True):
+        assert [one[key] for key in same] == [other[key] for key in same]
+        # batch norms see half of each batch, so weights differ a little
+        assert other["mean_loss"] == pytest.approx(one["mean_loss"], rel=0.05)

@@ -1,0 +1,107 @@
+"""The generator: pure, quick, within its ranges."""
+
+import json
+import random
+import time
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from worlds import SMALL
+
+from reuseprior import revolver as rv
+
+
+def test_the_generator_is_pure():
+    for space in (rv.Space(), SMALL):
+        a, b = (rv.generate(space, random.Random(7), rv.Tags()) for _ in "ab")
+        assert a.to_data() == b.to_data()
+        rv.check(a)
+        again = rv.Space.from_data(json.loads(json.dumps(space.to_data())))
+        assert again == space
+
+
+def test_eighty_cifar_individuals_are_quick_and_varied():
+    tags, start = rv.Tags(), time.process_time()
+    population = [rv.generate(rv.Space(), random.Random(seed), tags) for seed in range(80)]
+    assert time.process_time() - start < 5
+    drawn = Counter((b.kind, b.meta["depth"], b.meta["width"]) for b in population)
+    assert len(drawn) == 16 and len({b.base_name for b in population}) == 80
+    kinds = Counter(node.kind for b in population for _, node in b.walk())
+    assert {kind for kind, weight in rv.Space().convs.items() if weight} <= set(kinds)
+    for blueprint in population:
+        rv.check(blueprint)
+        assert (blueprint.input_shape, blueprint.output_shape) == ((3, 32, 32), (10,))
+
+
+def test_depth_width_and_resolution():
+    space = replace(rv.Space(), convs={"conv": 1}, schemes=("resnet",), blocks=("residual",))
+    for depth, width, image in ((22, 1, 32), (40, 2, 28)):
+        wrn = replace(space, depths=(depth,), widths=(width,), image=(3, image, image))
+        net = rv.generate(wrn, random.Random(0), rv.Tags())
+        for index in range(3):
+            group = net.at(f"group{index}")
+            assert len(group.children) == (depth - 4) // 6
+            assert group.output_shape == (16 * width * 2**index, *[image >> index] * 2)
+        weighty = [path for path, n in net.walk() if n.kind in ("conv", "linear")]
+        assert len([path for path in weighty if "shortcut" not in path]) == depth - 2
+    small = rv.generate(replace(wrn, image=(3, 8, 8)), random.Random(0), rv.Tags())
+    assert small.at("group2").output_shape == (32, 8, 8)  # no image to halve, no width to double
+
+
+def test_share_of_unique_modules_and_sharing():
+    factors = []
+    for unique in (0.0, 0.5, 1.0):
+        space, tags = replace(rv.Space(), unique=unique), rv.Tags()
+        population = [rv.generate(space, random.Random(seed), tags) for seed in range(30)]
+        convs = [n for b in population for _, n in b.walk() if n.kind == "conv"]
+        assert abs(sum(n.unique for n in convs) / len(convs) - unique) < 0.05
+        factors.append(rv.sharing_factor(population))
+    assert factors[0] > factors[1] > factors[2] == 1.0
+
+
+def test_blocks_are_shared_where_norms_belong_to_their_use():
+    space = replace(rv.Space(), unique=0.0, schemes=("resnet",))
+    for scope, shared in (("block", False), ("use", True)):
+        net = rv.generate(replace(space, norm_scope=scope), random.Random(1), rv.Tags())
+        blocks = list(net.at("group0").children.values())
+        assert {block.unique for block in blocks} == {not shared}
+        assert (blocks[1].name == blocks[2].name) == shared
+    assert net.unique  # for its linear layer
+
+
+def test_members_of_an_ensemble_differ_unless_asked():
+    space = replace(rv.Space(), unique=0.0, convs={"ensemble_mean": 1})
+    for tied in (False, True):
+        net = rv.generate(replace(space, tied=tied), random.Random(0), rv.Tags())
+        ensembles = [node for _, node in net.walk() if node.kind == "ensemble_mean"]
+        assert ensembles
+        assert {len({m.name for m in e.children.values()}) for e in ensembles} == {1 if tied else 3}
+
+
+def test_a_prefix_keeps_populations_apart():
+    a, b = (
+        rv.generate(replace(SMALL, prefix=prefix), random.Random(0), rv.Tags())
+        for prefix in ("a/", "b/")
+    )
+    names = [{name for _, _, name in tree.scopes()} for tree in (a, b)]
+    assert names[0].isdisjoint(names[1])
+
+
+WRONG = [
+    ({"schemes": ("vgg",)}, r"schemes of the search space are \['vgg'\]: give some of act,"),
+    ({"convs": {"conv": 0}}, "convs are weighted {'conv': 0}: give one a positive weight"),
+    ({"convs": {"cnv": 1}}, r"convs of the search space are \['cnv'\]"),
+    ({"kernels": (1, 2)}, "kernels hold 2: give odd sizes"),
+    ({"depths": ()}, "the search space has no depths: give at least one"),
+    ({"image": (32, 32)}, r"the image is \(32, 32\): give \(channels, height, width\)"),
+    ({"unique": 1.5}, "unique is 1.5: give a probability"),
+    ({"norm_scope": "net"}, "norm_scope is 'net': use 'block' or 'use'"),
+    ({"colour": 1}, "the search space has no 'colour': it has image, classes"),
+]
+
+
+@pytest.mark.parametrize(("options", "sentence"), WRONG)
+def test_a_space_that_cannot_be(options, sentence):
+    with pytest.raises(rv.SpaceError, match=sentence):
+        rv.Space.from_data(options)
