@@ -8,7 +8,7 @@ that makes one of them worse fails.
 from __future__ import annotations
 
 import csv
-import os
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ from typing import Literal
 
 import pandas as pd
 
-from reuseprior import paths
+from reuseprior import files, paths
 from reuseprior.published import Printed
 
 Verdict = Literal["reproduced", "convention", "recorded", "erratum", "not yet"]
@@ -32,7 +32,7 @@ VERDICTS: dict[str, str] = {
 }
 """From best to worst, with the mark that tables show."""
 
-CHAPTERS = ("reuseprior.chapter4", "reuseprior.chapter5")
+CHAPTERS = ("reuseprior.chapter3", "reuseprior.chapter4", "reuseprior.chapter5")
 COLUMNS = ["id", "source", "where", "printed", "computed", "verdict", "note"]
 
 
@@ -169,13 +169,25 @@ def committed() -> dict[str, Verdict]:
 
 def update(entries: Iterable[Entry]) -> None:
     """Write `data/ledger.csv`, at once or not at all."""
-    path = ledger_path()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     rows = table(entries)
     # eight digits: more than any page prints, fewer than differ between processors
     rows["computed"] = [f"{x:.8g}" if isinstance(x, float) else x for x in rows["computed"]]
-    rows.to_csv(temporary, index=False, lineterminator="\n")
-    os.replace(temporary, path)
+    files.write(ledger_path(), rows.to_csv(index=False, lineterminator="\n").encode())
+
+
+def save(entries: Iterable[Entry]) -> Path:
+    """Leave the entries in `build/ledger.json`, for whoever needs them without computing."""
+    path = paths.BUILD / "ledger.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = json.dumps([asdict(e) for e in entries], indent=1, ensure_ascii=False)
+    files.write(path, f"{rows}\n".encode())
+    return path
+
+
+def saved() -> list[Entry]:
+    """The entries that `save` left; FileNotFoundError before the first time."""
+    text = (paths.BUILD / "ledger.json").read_text(encoding="utf-8")
+    return [Entry(**row) for row in json.loads(text)]
 
 
 def ledger_path() -> Path:

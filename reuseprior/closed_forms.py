@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from numbers import Integral
+from math import log10
 from typing import Any
 
 import sympy as sp
+
+from reuseprior.energy import whole
+from reuseprior.errors import UserError
 
 ω = sp.Symbol("omega", positive=True)  # width of every layer
 D = sp.Symbol("D", positive=True, integer=True)  # weight layers
@@ -22,7 +25,7 @@ j = sp.Symbol("j", nonnegative=True, integer=True)  # layers from the output, 0 
 N_I = sp.Symbol("N_I", positive=True)
 N_O = sp.Symbol("N_O", positive=True)
 
-LARGEST = 2**53  # whole numbers beyond it are no longer exact as floats
+LONGEST = 4000  # digits: Python refuses to write integers of more than 4300
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class ClosedForm:
     2*log(2)/3
 
     Width and depth are whole numbers from one on, `layer` (where a form has j) runs from 0, the
-    last layer, to depth − 1. Raises ValueError in one sentence for anything else.
+    last layer, to depth − 1. Raises UserError in one sentence for anything else.
     """
 
     name: str
@@ -49,9 +52,21 @@ class ClosedForm:
         return float(function(*(float(values[s]) for s in SYMBOLS)))
 
     def exact(self, width: int, depth: int, **options: Any) -> sp.Expr:
-        """The value as a sympy number: rationals and logarithms of them."""
+        """The value as a sympy number: rationals and logarithms of them.
+
+        >>> hypothetical_expected_energy.exact(2, 5)
+        26/31
+
+        Raises UserError where ω^D has more than 4000 digits, which could not be written.
+        """
         values = self._values(width, depth, **options)
-        return sp.nsimplify(getattr(self, self._case(values)).subs(values))
+        expression = getattr(self, self._case(values))
+        if expression.has(ω**-D) and (digits := depth * log10(width)) > LONGEST:
+            raise UserError(
+                f"The exact {self.name} at width {width} and depth {depth} has numbers of "
+                f"{digits:,.0f} digits: call the form for a float instead."
+            )
+        return expression.subs(values)
 
     @cached_property
     def at_width_one(self) -> sp.Expr:
@@ -70,16 +85,31 @@ class ClosedForm:
         return "at_depth_one" if values[D] == 1 else "expression"
 
     def _values(
-        self, width, depth, *, bias=False, layer=None, input_nodes=None, output_nodes=None
+        self,
+        width,
+        depth,
+        *,
+        bias=False,
+        layer=None,
+        input_nodes=None,
+        output_nodes=None,
+        **unknown,
     ) -> dict[sp.Symbol, int]:
-        width, depth = _whole("width", width), _whole("depth", depth)
+        if unknown:
+            raise UserError(
+                f"The {self.name} has no option {next(iter(unknown))}=: there are bias=, layer=, "
+                "input_nodes= and output_nodes=."
+            )
+        if bias not in (True, False):
+            raise UserError(f"bias={bias!r} must be True or False.")
+        width, depth = whole("width", width), whole("depth", depth)
         if width < self.least_width:
-            raise ValueError(
+            raise UserError(
                 f"width={width} has no such limit: with one node a layer every count is one, "
                 f"so the {self.name} needs width {self.least_width} or more."
             )
-        inputs = width if input_nodes is None else _whole("input_nodes", input_nodes)
-        outputs = width if output_nodes is None else _whole("output_nodes", output_nodes)
+        inputs = width if input_nodes is None else whole("input_nodes", input_nodes)
+        outputs = width if output_nodes is None else whole("output_nodes", output_nodes)
         parameters = width * (width + bool(bias))
         chosen = self._layer(layer, depth)
         return {ω: width, D: depth, g: parameters, j: chosen, N_I: inputs, N_O: outputs}
@@ -87,12 +117,12 @@ class ClosedForm:
     def _layer(self, layer, depth: int) -> int:
         if (layer is not None) != self.expression.has(j):
             wants = "needs layer=" if layer is None else "has no layer: leave out layer="
-            raise ValueError(f"The {self.name} {wants}, which counts from 0 at the last layer.")
+            raise UserError(f"The {self.name} {wants}, which counts from 0 at the last layer.")
         if layer is None:
             return 0
-        layer = _whole("layer", layer, least=0)
+        layer = whole("layer", layer, least=0)
         if layer >= depth:
-            raise ValueError(f"layer={layer}, but {depth} layers are numbered 0 to {depth - 1}.")
+            raise UserError(f"layer={layer}, but {depth} layers are numbered 0 to {depth - 1}.")
         return layer
 
     def _repr_latex_(self) -> str:
@@ -108,14 +138,6 @@ SYMBOLS = (ω, D, g, j, N_I, N_O)
 @cache
 def _lambdified(expression: sp.Expr) -> Callable[..., float]:
     return sp.lambdify(SYMBOLS, expression, "math")
-
-
-def _whole(name: str, value, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise ValueError(f"{name}={value!r} must be a whole number, such as 3.")
-    if not least <= value <= LARGEST:
-        raise ValueError(f"{name}={value} must be from {least} to {LARGEST} (2^53).")
-    return int(value)
 
 
 def _estimate(energy: sp.Expr) -> sp.Expr:
@@ -176,7 +198,7 @@ performance_limit = ClosedForm(
 # As the thesis prints them, to compare with -------------------------------------------------------
 
 printed_expected_energy_limit = ClosedForm(
-    "printed limit of the expected energy", "Theorem 4", (D - 1) * sp.log(ω), 2
+    "printed limit of the expected energy", "Theorem 4", (D - 1) * sp.log(ω)
 )
 printed_entropy_limit = ClosedForm(
     "printed limit of the entropy", "Theorem 5", sp.log(g) + sp.log(ω) - sp.log(ω - 1), 2

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
-from math import ceil, log10
+from math import ceil, inf, log10
 from typing import Literal
 
 import mpmath
 import sympy as sp
+from sympy.printing.str import StrPrinter
 
 from reuseprior import closed_forms as closed
 from reuseprior.closed_forms import N_I, N_O, D, g, j, ω
@@ -28,6 +29,8 @@ P_bits = sp.Symbol("P_bits", positive=True)  # P′_G as equation 4.8 has it
 C = sp.IndexedBase("C", positive=True)  # C_j: contexts of a parameter j layers from the output
 z_h, E_h, H_h = sp.symbols("z_h E_h H_h", positive=True)  # §5.4.1's prior on the same graphs
 
+z_β, a = sp.symbols("z_beta a", positive=True)  # Σ G_k e^(−β E_k) at any β; a factor of §5.4.1
+
 i, k = sp.symbols("i k", integer=True, positive=True)  # a parameter, a level of equal counts
 n, m = sp.symbols("n m", integer=True, positive=True)  # how many there are
 c = sp.IndexedBase("c", positive=True)  # c_i: contexts of parameter i
@@ -36,12 +39,13 @@ s = sp.IndexedBase("s", positive=True)  # s_k: score |C'| of level k
 β = sp.Symbol("beta", real=True)
 
 INDEX_OF = {c: i, s: k, γ: k, C: j}
-READ = (ω, D, g, N_I, N_O, z, E, H, P, P_bits, z_h, E_h, H_h, i, k, j, n, m, β, c, s, γ, C)
+READ = (ω, D, g, N_I, N_O, z, E, H, P, P_bits, z_h, E_h, H_h, i, k, j, n, m, β, z_β, a, c, s, γ, C)
+DIALS = {β: (-1, -0.5, 0, 0.7, 2), a: (0.5, 3)}  # no graph says them: tried at these values
 LATEX = {
     E: r"\langle E \rangle", P: "P'_G", P_bits: r"P'_{G,\mathrm{bits}}", E_h: r"\langle E \rangle_h"
 }  # fmt: skip
 
-COUNTED = {z, E, H, P, P_bits, z_h, E_h, H_h, *(x for a in INDEX_OF for x in (a, a.label))}
+COUNTED = {z, E, H, P, P_bits, z_h, E_h, H_h, z_β, *(x for b in INDEX_OF for x in (b, b.label))}
 PLAIN_TEXT = {
     r"\ln\ln\omega": "ln ln ω", r"\ln\omega": "ln ω", r"\ln": "ln", r"\log_2": "log2",
     r"\omega": "ω", r"\beta": "β", r"\langle ": "⟨", r" \rangle": "⟩", r"\lvert ": "|",
@@ -53,6 +57,9 @@ Point = tuple[int, int, bool]  # width, depth, with bias
 GRID = tuple(product((2, 3, 5, 10), (1, 2, 5, 40, 300), (False, True)))
 SMALL = tuple(product((2, 3, 5), (1, 2, 5, 20), (False, True)))  # where each parameter is a term
 DEEP = tuple(product((2, 3, 5, 10), (60, 300), (False, True)))
+WIDE = tuple(product((10**4,), (1, 2, 5), (False, True)))
+CHAINS = tuple(product((1,), (1, 2, 5, 40, 300), (False, True)))  # ω = 1
+DEEP_CHAINS = tuple(product((1,), (300, 1000), (False, True)))
 
 # What a derivation is -----------------------------------------------------------------------------
 
@@ -62,12 +69,13 @@ class Check:
     """How a step is checked: what its symbols stand for, and where it is tried.
 
     `where` holds the definitions that the proof may put in, in order; the numbers never use them,
-    they are counted. With `kind="limit"` the difference must vanish as `variable` → ∞.
+    they are counted. With `kind="limit"` the difference must vanish as `variable` → `to`.
     """
 
     where: tuple[tuple[sp.Basic, sp.Expr], ...] = ()
     kind: Literal["equal", "limit"] = "equal"
     variable: sp.Symbol = D
+    to: sp.Expr = sp.oo
     grid: tuple[Point, ...] = GRID
     tolerance: float = 1e-10
 
@@ -80,8 +88,11 @@ class Outcome:
     deviation: float
     tolerance: float
     points: int
+    """How many perceptrons it was tried on; 0 where both sides are numbers."""
     counted: bool
     """Whether the numbers come from counted graphs; otherwise both sides are put in."""
+    dial: sp.Symbol | None = None
+    """A symbol that no graph says, tried at each of its `DIALS`."""
 
     @property
     def holds(self) -> bool:
@@ -90,8 +101,12 @@ class Outcome:
 
     def __str__(self) -> str:
         proof = "difference 0" if self.symbolic else "difference NOT 0"
+        if not self.points:
+            return f"{proof}; both sides are numbers"
         what = "counted graphs" if self.counted else "pairs of ω, D"
-        return f"{proof}; {self.points} {what} within {_bound(self.deviation)}"
+        if self.dial is not None:
+            what += f", {len(DIALS[self.dial])} values of {_text(self.dial)}"
+        return f"{proof}; {self.points} {what}, within {_bound(self.deviation)}"
 
 
 @dataclass(frozen=True)
@@ -112,12 +127,16 @@ class Step:
     @cached_property
     def outcome(self) -> Outcome:
         """Both checks, made once, when first asked for."""
+        left, right = _worked_out(self.left), _worked_out(self.right)
+        free = left.free_symbols | right.free_symbols
+        dial = β if free & {β, z_β} else a if a in free else None
         return Outcome(
             _proves(self.left, self.right, self.check),
-            max(_deviations(self.left, self.right, self.check.grid)),
+            max(_deviations(left, right, self.check.grid, dial)),
             self.check.tolerance,
-            len(self.check.grid),
-            bool((self.left.free_symbols | self.right.free_symbols) & COUNTED),
+            len(self.check.grid) if free else 0,
+            bool(free & COUNTED),
+            dial,
         )
 
     @property
@@ -130,11 +149,13 @@ class Step:
         """The equation that was checked, in LaTeX."""
         sign = "="
         if self.check.kind == "limit":
-            sign = rf"\xrightarrow[{_latex(self.check.variable)} \to \infty]{{}}"
+            sign = rf"\xrightarrow[{_latex(self.check.variable)} \to {_latex(self.check.to)}]{{}}"
         return f"{_latex(self.left)} {sign} {_latex(self.right)}"
 
     def __str__(self) -> str:
-        sign = "=" if self.check.kind == "equal" else f"→ ({_text(self.check.variable)} → ∞)"
+        sign = "="
+        if self.check.kind == "limit":
+            sign = f"→ ({_text(self.check.variable)} → {_text(self.check.to)})"
         equation = f"{_text(self.left)} {sign} {_text(self.right)}"
         return f"{self.mark} {equation}\n    {self.justification}\n    {self.outcome}"
 
@@ -198,9 +219,9 @@ class Derivation:
         printer.text(str(self))
 
     def __str__(self) -> str:
-        parts = [f"{self.name}: {self.mark}", _plain(self.statement), *map(str, self.steps)]
+        parts = [f"{self.name}: {self.mark}", plain(self.statement), *map(str, self.steps)]
         if self.correction:
-            parts += [f"Correction: {_plain(self.correction.says)}"]
+            parts += [f"Correction: {plain(self.correction.says)}"]
             parts += map(str, self.correction.steps)
         return "\n".join(parts)
 
@@ -216,11 +237,11 @@ def _proves(left: sp.Expr, right: sp.Expr, check: Check) -> bool:
 
 
 def _vanishes(expression: sp.Expr, check: Check) -> bool:
-    expression = sp.expand_log(_with_derivatives(expression), force=True)
+    expression = sp.expand_log(_worked_out(expression), force=True)
     if expression.has(sp.Indexed):
         return _simplified(_summed(expression, check.where)) == 0
     if check.kind == "limit" and check.variable == ω:
-        return sp.limit(expression, ω, sp.oo) == 0
+        return sp.limit(expression, ω, check.to) == 0
     # ω = 1 + t with t > 0 picks the branch of the sums; ω = 1 has forms of its own.
     expression = expression.doit().subs(ω, 1 + sp.Symbol("t", positive=True))
     if check.kind == "limit":
@@ -240,8 +261,10 @@ def _defined(expression: sp.Expr, where) -> sp.Expr:
     return expression
 
 
-def _with_derivatives(expression: sp.Expr) -> sp.Expr:
-    return expression.replace(lambda e: isinstance(e, sp.Derivative), lambda e: e.doit())
+def _worked_out(expression: sp.Expr) -> sp.Expr:
+    """Derivatives taken and values of β put in, so that only what is left needs a number."""
+    kinds = (sp.Derivative, sp.Subs)
+    return expression.replace(lambda e: isinstance(e, kinds), lambda e: e.doit(deep=False))
 
 
 def _summed(expression: sp.Expr, where) -> sp.Expr:
@@ -285,7 +308,7 @@ def _graph(width: int, depth: int, bias: bool) -> dict[sp.Basic, object]:
         N_I: q.input_nodes, N_O: q.output_nodes,
         z: mpmath.mpf(2) ** q.log2_contexts, E: spread, H: q.entropy * nats,
         P: q.P_G_spread * nats + mpmath.log((spread + 1) / (q.expected_spread + 1)),
-        P_bits: q.P_G_spread, n: q.parameters, m: len(levels), β: -1,
+        P_bits: q.P_G_spread, n: q.parameters, m: len(levels),
         s: [None, *levels], γ: [None, *per_level],
         C: levels[:: 1 + bias][::-1],
         c: [None, *(x for x, t in zip(levels, per_level, strict=True) for _ in range(t))]
@@ -296,6 +319,8 @@ def _graph(width: int, depth: int, bias: bool) -> dict[sp.Basic, object]:
 
 def _hypothetical(width: int, levels: list, per_level: list[int]) -> dict[sp.Basic, object]:
     """§5.4.1's prior summed over a graph's levels: energy by path length, β = ln ω."""
+    if width == 1:  # every count is one: no length can be read from it
+        return dict.fromkeys((z_h, E_h, H_h))
     beta = mpmath.log(width)
     energies = [mpmath.log(x) / beta for x in levels]
     total = mpmath.fsum(t * mpmath.exp(-beta * e) for t, e in zip(per_level, energies, strict=True))
@@ -310,18 +335,35 @@ def _hypothetical(width: int, levels: list, per_level: list[int]) -> dict[sp.Bas
 
 @cache
 def _function(expression: sp.Expr):
-    return sp.lambdify(READ, _with_derivatives(expression), "mpmath")
+    return sp.lambdify(READ, expression, "mpmath")
 
 
-def _deviations(left: sp.Expr, right: sp.Expr, grid) -> Iterator[float]:
+def _deviations(left: sp.Expr, right: sp.Expr, grid, dial: sp.Symbol | None) -> Iterator[float]:
     free = left.free_symbols | right.free_symbols
     with mpmath.workdps(30):
         for point in grid:
-            read = _graph(*point)
-            for index in _indices(free, read):
-                values = [{**read, i: index, k: index, j: index}[name] for name in READ]
-                a, b = _function(left)(*values), _function(right)(*values)
-                yield float(abs(a - b) / max(1, abs(a), abs(b)))
+            for read in _dials(_graph(*point), dial):
+                for index in _indices(free, read):
+                    values = [{**read, i: index, k: index, j: index}[name] for name in READ]
+                    try:
+                        x, y = _function(left)(*values), _function(right)(*values)
+                    except ZeroDivisionError:  # a side without a value equals nothing
+                        yield inf
+                    else:
+                        yield float(abs(x - y) / max(1, abs(x), abs(y)))
+
+
+def _dials(read: dict, dial: sp.Symbol | None) -> Iterator[dict]:
+    """What a graph says, at each value of the symbol that it does not say."""
+    read = {**read, β: None, z_β: None, a: None}
+    if dial is None:
+        yield read
+    for value in DIALS.get(dial, ()):
+        at = {dial: mpmath.mpf(value)}
+        if dial == β:
+            terms = zip(read[γ][1:], read[s][1:], strict=True)
+            at[z_β] = mpmath.fsum(times * score**-value for times, score in terms)
+        yield read | at
 
 
 def _indices(free, read) -> tuple[int, ...]:
@@ -338,17 +380,37 @@ def _indices(free, read) -> tuple[int, ...]:
 
 def _latex(expression: sp.Basic) -> str:
     text = sp.latex(expression, ln_notation=True, symbol_names=LATEX)
-    return re.sub(r"\\ln\{\\left\((\\omega|\w) \\right\)\}", r"\\ln \1", text)
+    text = re.sub(r"\\ln\{\\left\((\\omega|\w) \\right\)\}", r"\\ln \1", text)
+    # a bare | would end the table's cell
+    return re.sub(r"\\right\|_{\\substack{ (.*?) }}", r"\\right\\rvert_{\1}", text)
+
+
+class _Text(StrPrinter):
+    def _print_Subs(self, taken) -> str:
+        expression, (old,), (new,) = taken.args
+        return f"[{self._print(expression)}]({self._print(old)} = {self._print(new)})"
 
 
 def _text(expression: sp.Basic) -> str:
-    text = sp.sstr(expression)
-    for old, new in [("omega", "ω"), ("beta", "β"), ("log(", "ln("), ("**", "^"), ("Sum(", "Σ(")]:
+    text = _Text().doprint(expression)
+    for old, new in [
+        ("omega", "ω"),
+        ("beta", "β"),
+        ("log(", "ln("),
+        ("**", "^"),
+        ("Sum(", "Σ("),
+        ("oo", "∞"),
+    ]:
         text = text.replace(old, new)
     return text
 
 
-def _plain(markdown: str) -> str:
+def plain(markdown: str) -> str:
+    """A statement without its LaTeX.
+
+    >>> plain("the gap $\\\\ln\\\\omega$")
+    'the gap ln ω'
+    """
     replaced = markdown.replace("$", "")
     for old, new in PLAIN_TEXT.items():
         replaced = replaced.replace(old, new)
@@ -357,6 +419,8 @@ def _plain(markdown: str) -> str:
 
 def _bound(deviation: float) -> str:
     """The next power of ten above it, and never below 1e-12: the last digits vary by machine."""
+    if deviation == inf:
+        return "no bound"
     return f"1e{max(-12, ceil(log10(deviation))) if deviation > 0 else -12}"
 
 
@@ -370,6 +434,7 @@ def _row(step: Step) -> str:
 
 _TOTAL = sp.Sum(c[i], (i, 1, n))
 _LEVELS = sp.Sum(γ[k] * s[k], (k, 1, m))
+_LEVELS_ARE_Z = (_LEVELS, z)
 _Z = (z, g * (ω**D - 1) / (ω - 1))
 _E_PRINTED = (D * ω ** (D - 1) / (ω**D - 1) - 1 / (ω - 1)) * ω * sp.log(ω)  # eq. 5.12
 _MLP = ((E, _E_PRINTED), _Z)
@@ -425,17 +490,26 @@ def theorem_1() -> Derivation:
     )
 
 
+_BOLTZMANN = sp.exp(-β * sp.log(s[k]))
+_Z_BETA = (_over_levels(γ[k] * s[k] ** (-β)), z_β)
+
+
+def _at_minus_one(expression: sp.Expr) -> sp.Subs:
+    return sp.Subs(expression, β, -1)
+
+
 def lemma_2() -> Derivation:
     """The total score is the partition function at β = −1."""
-    check = Check(((β, sp.S(-1)), (_LEVELS, z)))
-    boltzmann = sp.exp(-β * sp.log(s[k]))
+    check = Check((_LEVELS_ARE_Z,))
+    partition = _over_levels(γ[k] * _BOLTZMANN)
     return Derivation(
         "Lemma 2",
         "With $E_k = \\ln s_k$ for a level of $G_k$ parameters, $N_{C'} = \\sum G_k s_k$ is the "
         "partition function (eq. 5.4) at $\\beta = -1$.",
         (
-            Step(boltzmann, s[k], "β = −1", check),
-            Step(_over_levels(γ[k] * boltzmann), _LEVELS, "summed over the levels", check),
+            Step(_BOLTZMANN, s[k] ** (-β), "Boltzmann's factor, at any β", Check()),
+            Step(z_β, partition, "eq. 5.4, at any β", Check((_Z_BETA[::-1],))),
+            Step(_at_minus_one(partition), _LEVELS, "at β = −1", check),
             Step(_LEVELS, z, "the count of all contexts", check),
         ),
     )
@@ -443,29 +517,33 @@ def lemma_2() -> Derivation:
 
 def theorem_2() -> Derivation:
     """Relative frequencies of scores are Boltzmann's at β = −1."""
-    check = Check(((β, sp.S(-1)), (_LEVELS, z)))
-    boltzmann = sp.exp(-β * sp.log(s[k]))
     return Derivation(
         "Theorem 2",
         "Relative frequencies $s_k/z$ are the Boltzmann distribution (eq. 5.7) of "
         "$E_k = \\ln s_k$ at $\\beta = -1$.",
         (
-            Step(s[k] / z, boltzmann / z, "Lemma 2", check),
-            Step(_over_levels(γ[k] * boltzmann / z), sp.S(1), "they add up to one", check),
+            Step(
+                s[k] / z, _at_minus_one(_BOLTZMANN) / z, "Lemma 2, at β = −1",
+                Check((_LEVELS_ARE_Z,)),
+            ),
+            Step(
+                _over_levels(γ[k] * _BOLTZMANN / z_β), sp.S(1), "they add up to one, at any β",
+                Check((_Z_BETA,)),
+            ),
         ),
-    )
+    )  # fmt: skip
 
 
 def corollary_1() -> Derivation:
     """Expected spread in nats is expected energy."""
-    energy = _over_levels(γ[k] * sp.exp(-β * sp.log(s[k])) / z * sp.log(s[k]))
+    energy = _over_levels(γ[k] * _BOLTZMANN / z * sp.log(s[k]))
     spread = _over_levels(γ[k] * s[k] / z * sp.log(s[k]))
-    check = Check(((β, sp.S(-1)), (E, spread)))
+    check = Check(((E, spread),))
     return Derivation(
         "Corollary 1",
         "Expected spread with $\\ln$ is expected energy (eq. 5.8).",
         (
-            Step(energy, spread, "Theorem 2", check),
+            Step(_at_minus_one(energy), spread, "Theorem 2, at β = −1", check),
             Step(spread, E, "definition 3, in nats", check),
         ),
     )
@@ -505,7 +583,12 @@ def lemma_3() -> Derivation:
 
 def equation_5_5() -> Derivation:
     """The exponent of the partition function runs from 0."""
-    energy = sp.Sum(g * ω**j / (ω * z) * j * sp.log(ω), (j, 1, D))
+    d = sp.Symbol("d", integer=True, positive=True)
+    p = ω**d / (ω * z)
+    energy, entropy = (
+        sp.Sum(g * p * d * sp.log(ω), (d, 1, D)),
+        -sp.Sum(g * p * sp.log(p), (d, 1, D)),
+    )
     return Derivation(
         "Equation 5.5",
         "The exponents in $z$ run from 0 to $D-1$, as eq. 5.9 has it: the last layer has one "
@@ -517,9 +600,14 @@ def equation_5_5() -> Derivation:
             "$\\langle E \\rangle$ by $\\ln\\omega$; probabilities and entropy stay.",
             (
                 Step(
-                    sp.Sum(g * ω**j, (j, 1, D)), ω * z, "exponents 1 to D", Check((_Z,))
+                    sp.Sum(g * ω**d, (d, 1, D)), ω * z, "exponents 1 to D", Check((_Z,))
                 ),
                 Step(energy, E + sp.log(ω), "the same for the energy", Check(_MLP)),
+                Step(
+                    ω ** (j + 1) / sp.Sum(g * ω**d, (d, 1, D)), C[j] / z,
+                    "probabilities stay", Check((_Z, (C, _recursion()))),
+                ),
+                Step(entropy, H, "and with them the entropy", Check(((H, _mlp_entropy()), _Z))),
             ),
         ),
     )  # fmt: skip
@@ -570,15 +658,23 @@ def theorem_4() -> Derivation:
         ),
         Correction(
             "The thesis has $(D-1)\\ln\\omega$. Eq. 5.15 puts $1/\\omega$ for $1/(\\omega-1)$, "
-            "which holds for $\\omega \\to \\infty$ and not for $D \\to \\infty$; the gap "
-            "$\\ln\\omega/(\\omega-1)$ (0.693 nats at $\\omega = 2$, 0.047 at 100) stays at any "
-            "depth.",
+            "which holds for $\\omega \\to \\infty$ and not for $D \\to \\infty$; the gap grows "
+            "with depth from 0 at $D = 1$ to $\\ln\\omega/(\\omega-1)$ (0.693 nats at "
+            "$\\omega = 2$, 0.047 at 100).",
             (
                 Step(
                     (1 / (ω - 1) - 1 / ω) * ω * sp.log(ω), sp.log(ω) / (ω - 1),
                     "what eq. 5.15's step adds", Check(),
                 ),
-                Step(printed - E, sp.log(ω) / (ω - 1), "printed less counted", deep),
+                Step(
+                    (1 / (ω - 1)) / (1 / ω), sp.S(1), "that step is right for wide networks",
+                    Check(kind="limit", variable=ω, grid=WIDE, tolerance=1e-3),
+                ),
+                Step(
+                    printed - E, (1 / (ω - 1) - D / (ω**D - 1)) * sp.log(ω),
+                    "printed less counted, at any depth", Check(_MLP),
+                ),
+                Step(printed - E, sp.log(ω) / (ω - 1), "and what that grows to", deep),
             ),
         ),
     )  # fmt: skip
@@ -586,20 +682,23 @@ def theorem_4() -> Derivation:
 
 def corollary_2() -> Derivation:
     """Entropy from partition function and energy."""
-    p = sp.exp(-β * sp.log(s[k])) / z
+    p = _BOLTZMANN / z_β
     entropy, energy = -_over_levels(γ[k] * p * sp.log(p)), _over_levels(γ[k] * p * sp.log(s[k]))
-    levels = ((_over_levels(γ[k] * s[k] ** (-β)), z), (β, sp.S(-1)), (_LEVELS, z))
     result = sp.log(g * (ω**D - 1) / (ω - 1)) - _E_PRINTED
     return Derivation(
         "Corollary 2",
-        "$H = \\ln z + \\beta\\langle E \\rangle$ (eq. 5.16), here with $\\beta = -1$ (eq. 5.17).",
+        "$H = \\ln z + \\beta\\langle E \\rangle$ (eq. 5.16) at any $\\beta$, and at $\\beta = -1$ "
+        "for perceptrons eq. 5.17.",
         (
-            Step(entropy, sp.log(z) + β * energy, "eq. 5.16, the p add up to one", Check(levels)),
-            Step(H, sp.log(z) - E, "β = −1", Check(((H, _mlp_entropy()), *_MLP))),
+            Step(
+                entropy, sp.log(z_β) + β * energy, "eq. 5.16, at any β: the p add up to one",
+                Check((_Z_BETA,)),
+            ),
+            Step(H, sp.log(z) - E, "at β = −1", Check(((H, _mlp_entropy()), *_MLP))),
             Step(H, result, "eq. 5.17", Check(((H, _mlp_entropy()), _Z))),
             Step(result, closed.entropy.expression, "without overflow", Check()),
         ),
-    )
+    )  # fmt: skip
 
 
 def _mlp_entropy() -> sp.Expr:
@@ -635,9 +734,22 @@ def theorem_5() -> Derivation:
         ),
         Correction(
             "The thesis has $\\ln g + \\ln\\omega - \\ln(\\omega-1)$ (eq. 5.18), which takes over "
-            "the gap of Theorem 4. What it needs is $\\omega^{-D} \\to 0$, not $D \\gg \\omega$; "
-            "and at $\\omega = 1$ nothing converges, $H = \\ln(gD)$.",
-            (Step(H - printed, sp.log(ω) / (ω - 1), "counted less printed", deep),),
+            "the gap of Theorem 4. What it needs is $\\omega^{-D} \\to 0$ and, for the energy, "
+            "$D\\omega^{-D} \\to 0$, not $D \\gg \\omega$; and at $\\omega = 1$ nothing converges, "
+            "$H = \\ln(gD)$.",
+            (
+                Step(H - printed, sp.log(ω) / (ω - 1), "counted less printed", deep),
+                Step(
+                    H - limit, sp.log(1 - ω ** (-D)) - D * ω ** (-D) * sp.log(ω) / (1 - ω ** (-D)),
+                    "what the limit drops, at any depth", Check((_H, *_MLP)),
+                ),
+                Step(
+                    H, sp.log(g * D), "width 1: a chain, where all counts are one",
+                    Check(
+                        ((H, closed.entropy.expression),), "limit", ω, sp.S.One, grid=CHAINS
+                    ),
+                ),
+            ),
         ),
     )  # fmt: skip
 
@@ -686,28 +798,39 @@ def equation_5_20() -> Derivation:
     """What the performance estimate grows like."""
     grown = closed.performance_limit.expression
     square = ((N_I, ω), (N_O, ω))
-
-    def deep(tolerance: float) -> Check:
-        return Check((_P, *square, *_MLP), "limit", grid=DEEP, tolerance=tolerance)
-
+    deep = Check((_P, *square, *_MLP), "limit", grid=DEEP, tolerance=0.01)
+    bits = Check((_P, _P_BITS, *_MLP), "limit", grid=DEEP[2::4] + DEEP[3::4], tolerance=0.01)
     dropped = 1 / sp.log(ω) - ω / (ω - 1) - 2 * ω / g
     first = sp.log((g * D * (D - 1) * sp.log(ω) + 1) * ω / (2 * ω + g * D))
     printed = -1 - 2 * ω / g
+    chain = g * D / (2 + g * D)
+    ones = ((ω, sp.S.One), (N_I, sp.S.One), (N_O, sp.S.One), (E, sp.S.Zero))
     return Derivation(
         "Equation 5.20",
         "$P'_G \\to \\ln D + \\ln\\omega + \\ln\\ln\\omega$ for $D \\to \\infty$ at constant "
         "$\\omega > 1$: right, with an error that falls as $1/D$.",
         (
-            Step(P, grown, "the limit; both slips vanish in it", deep(0.1)),
-            Step(D * (P - grown), dropped, "what it drops, times D", deep(0.3)),
+            Step(P, grown, "the limit; both slips vanish in it", deep),
+            Step(D * (P - grown), dropped, "what it drops, times D", deep),
+            Step(
+                P_bits - P / sp.log(2), -sp.log(sp.log(2)) / sp.log(2),
+                "in bits, as eq. 4.8 has it, 0.53 more", bits,
+            ),
         ),
         Correction(
             "The middle of eq. 5.20 inherits eq. 5.19's parenthesis and Theorem 4's limit. It has "
             "the same limit and another $1/D$ term. At $\\omega = 1$ eq. 5.20 is "
             "$-\\infty$; in truth $P'_G \\to 0$.",
             (
-                Step(first, grown, "the printed middle, same limit", deep(0.1)),
-                Step(D * (first - grown), printed, "its error, times D", deep(0.3)),
+                Step(first, grown, "the printed middle, same limit", deep),
+                Step(D * (first - grown), printed, "its error, times D", deep),
+                Step(
+                    sp.exp(P), chain, "at ω = 1, where ⟨E⟩ = 0", Check((_P, *ones), grid=CHAINS)
+                ),
+                Step(
+                    chain, sp.S.One, "so P′ → ln 1 = 0",
+                    Check(kind="limit", grid=DEEP_CHAINS, tolerance=0.01),
+                ),
             ),
         ),
     )  # fmt: skip
@@ -723,6 +846,7 @@ def section_5_4_1() -> Derivation:
     h_sum = -_over_layers(g * ω ** (-j) / z_h * sp.log(ω ** (-j) / z_h))
     e_closed = (E_h, closed.hypothetical_expected_energy.expression)
     estimate = g * D * (E_h + 1) * ω / (2 * ω + g * D)
+    scaled_estimate = g * D * (a * E_h + 1) * ω / (2 * ω + g * D)
     printed = (g * D * E_h + 1) * ω / (2 * ω + g * D)
     return Derivation(
         "§5.4.1",
@@ -745,22 +869,36 @@ def section_5_4_1() -> Derivation:
         Correction(
             "The performance bullet repeats eq. 5.19's parenthesis, and its logarithm closes "
             "before the factor $\\omega/(2\\omega+gD)$. The sums are right. $\\beta$ is not "
-            "determined by $p$: $E_j = aj$ with $\\beta = \\ln\\omega/a$ has the same $p$, $z$ "
-            "and $H$, while $\\langle E \\rangle$ and so the estimate scale with $a$. And at "
-            "$\\beta > 0$ probabilities fall exponentially with energy, not inversely.",
+            "determined by $p$: $E_j = aj$ with $\\beta = \\ln\\omega/a$ has the same $z$, $p$ "
+            "and $H$, while $\\langle E \\rangle$ scales with $a$, and so the estimate changes. "
+            "And at $\\beta > 0$ probabilities fall exponentially with energy, not inversely.",
             (
                 Step(
                     estimate - printed, (g * D - 1) * ω / (2 * ω + g * D),
                     "inside the logarithm, right less printed", Check(),
                 ),
                 Step(
-                    _over_layers(2 * j * ω ** (-j) * g / z_h), 2 * E_h,
-                    "E = 2j with β = ln ω/2: the same p, twice the energy",
+                    _over_layers(g * _scaled(sp.exp(-β * a * j))), z_h,
+                    "E = aj: the same z", Check((z_closed,)),
+                ),
+                Step(_scaled(sp.exp(-β * a * j)) / z_h, ω ** (-j) / z_h, "so the same p", Check()),
+                Step(
+                    _over_layers(a * j * ω ** (-j) * g / z_h), a * E_h, "a times the energy",
                     Check(((E_h, energy),)),
+                ),
+                Step(_scaled(sp.log(z_h) + β * a * E_h), H_h, "the same entropy", Check(
+                    ((H_h, h_sum), e_closed, z_closed))),
+                Step(
+                    sp.log(scaled_estimate) - sp.log(estimate), sp.log((a * E_h + 1) / (E_h + 1)),
+                    "and another estimate", Check(),
                 ),
             ),
         ),
     )  # fmt: skip
+
+
+def _scaled(expression: sp.Expr) -> sp.Subs:
+    return sp.Subs(expression, β, sp.log(ω) / a)
 
 
 ALL = (

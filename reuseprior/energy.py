@@ -11,14 +11,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite, log
+from numbers import Integral, Real
 
 import numpy as np
-import pandas as pd
+
+from reuseprior.errors import UserError
 
 LN2 = log(2)
+LARGEST = 2**53  # whole numbers beyond it are no longer exact as floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no truth value to compare ensembles by
 class Ensemble:
     """Energy levels, how many parameters each holds, and an inverse temperature.
 
@@ -26,8 +29,8 @@ class Ensemble:
     >>> round(e.partition_function), round(e.expected_energy / LN2, 4), round(e.entropy / LN2, 4)
     (12, 0.6667, 2.9183)
 
-    Raises ValueError for no levels, energies that are not finite, multiplicities that are not
-    positive, and a β that is not finite.
+    Raises UserError for no levels, for energies that are not finite or further apart than a float
+    can say, for multiplicities that are not positive whole numbers, and a β that is not finite.
     """
 
     energies: np.ndarray
@@ -35,25 +38,29 @@ class Ensemble:
     beta: float
 
     def __post_init__(self) -> None:
-        energies = np.asarray(self.energies, np.float64).ravel()
-        times = np.asarray(self.multiplicities, np.float64).ravel()
+        energies = _floats("energies", self.energies)
+        times = _floats("multiplicities", self.multiplicities)
         if len(energies) == 0 or len(energies) != len(times):
-            raise ValueError(
+            raise UserError(
                 f"{len(energies)} energies and {len(times)} multiplicities: pass one multiplicity "
                 "a level, and at least one level."
             )
         if not np.isfinite(energies).all():
             which = int(np.argmin(np.isfinite(energies)))
-            raise ValueError(
+            raise UserError(
                 f"Energy {which} is {energies[which]}: energies are logarithms of positive scores, "
                 "so leave parameters without a score out."
             )
-        if not (np.isfinite(times) & (times > 0)).all():
-            raise ValueError("Every level holds a positive number of parameters: leave others out.")
-        if not isfinite(self.beta):
-            raise ValueError(f"β = {self.beta} is not a number: the thesis's own is -1.")
+        _check_range(energies, "The energies are")
+        is_number = np.isfinite(times) & (times > 0) & (times == np.floor(times))
+        if not is_number.all():
+            raise UserError(
+                f"Multiplicity {times[~is_number][0]:g} is not a positive whole number: leave out "
+                "levels that hold no parameter."
+            )
         object.__setattr__(self, "energies", energies)
         object.__setattr__(self, "multiplicities", times)
+        object.__setattr__(self, "beta", _beta(self.beta))
 
     def at(self, beta: float) -> Ensemble:
         """The same levels at another inverse temperature."""
@@ -64,9 +71,10 @@ class Ensemble:
         with np.errstate(over="ignore"):  # said in a sentence of our own
             exponents = -self.beta * self.energies
         if not np.isfinite(exponents).all():
-            raise ValueError(
+            raise UserError(
                 f"β = {self.beta:g} times the energies overflows a float: choose a smaller |β|."
             )
+        _check_range(exponents, f"At β = {self.beta:g} the exponents -βE are")
         return exponents
 
     @cached_property
@@ -102,16 +110,25 @@ class Ensemble:
 
     @property
     def free_energy(self) -> float:
-        """F = -ln z / β, nats. Raises ValueError at β = 0, where it has no value."""
-        if self.beta == 0:
-            raise ValueError("The free energy -ln z / β has no value at β = 0: choose another β.")
+        """F = -ln z / β, nats. Raises UserError at β = 0, where it has no value."""
+        if self.beta == 0 or not isfinite(self.log_partition / self.beta):
+            raise UserError(
+                f"The free energy -ln z / β has no value at β = {self.beta:g}: choose another β."
+            )
         return -self.log_partition / self.beta
 
     @property
     def heat_capacity(self) -> float:
         """β² times the variance of the energy."""
-        deviations = self.energies - self.expected_energy
-        return float(self.beta**2 * (self.probabilities @ deviations**2))
+        met = self.probabilities > 0  # what is never met may be too far away to be squared
+        deviations = self.beta * (self.energies[met] - self.expected_energy)
+        return float(self.probabilities[met] @ deviations**2)
+
+    @property
+    def variance(self) -> float:
+        """The variance of the energy, nats²: how fast ⟨E⟩ falls as β grows."""
+        met = self.probabilities > 0
+        return float(self.probabilities[met] @ (self.energies[met] - self.expected_energy) ** 2)
 
     @property
     def parameters(self) -> int:
@@ -125,37 +142,44 @@ class Ensemble:
         >>> round(e.performance(input_nodes=2, output_nodes=1, weight_nodes=8), 2)
         1.28
 
-        Raises ValueError where the expected energy is so negative that the estimate has no value.
+        Raises UserError for sizes that are not whole numbers from one on, and NoEstimate where the
+        expected energy is so negative that the estimate has no value.
         """
+        input_nodes = whole("input_nodes", input_nodes)
+        output_nodes = whole("output_nodes", output_nodes)
+        weight_nodes = whole("weight_nodes", weight_nodes)
         inside = self.expected_energy / LN2 + 1
         if inside <= 0:
-            raise ValueError(
+            raise NoEstimate(
                 f"The expected energy is {self.expected_energy / LN2:.3g} bits, and P′ is a "
                 "logarithm of one more than it: such a prior has no P′."
             )
         scale = input_nodes / (input_nodes + output_nodes + weight_nodes)
         return float(np.log2(self.parameters * inside * scale))
 
-    def sweep(self, betas: Iterable[float]) -> pd.DataFrame:
-        """A row for each β: ln z, expected energy, entropy and heat capacity."""
+    def sweep(self, betas: Iterable[float]):
+        """A pandas DataFrame, a row for each β: ln z, ⟨E⟩, entropy, variance, heat capacity."""
+        import pandas as pd
+
         rows = [
-            (b, e.log_partition, e.expected_energy, e.entropy, e.heat_capacity)
-            for b in betas
-            for e in [self.at(float(b))]
+            (e.beta, e.log_partition, e.expected_energy, e.entropy, e.variance, e.heat_capacity)
+            for e in map(self.at, betas)
         ]
-        return pd.DataFrame(
-            rows, columns=["beta", "log z", "expected energy", "entropy", "heat capacity"]
-        )
+        columns = ["beta", "log z", "expected energy", "entropy", "variance", "heat capacity"]
+        return pd.DataFrame(rows, columns=columns)
 
 
 @dataclass(frozen=True)
 class EnergyPrior:
     """A way to give parameters energies, and an inverse temperature.
 
-    `energies` maps a recorded model (`contexts.record_model`) to `(energies, multiplicities)`.
-    A prior of one's own is one such function:
+    `energies` maps a recorded model (`contexts.record_model`), or its counts, to
+    `(energies, multiplicities)`. A prior of one's own is one such function:
 
-    >>> halved = EnergyPrior("half", lambda recorded: (...), beta=-1, reason="…")
+    >>> def halved(model):
+    ...     energies, multiplicities = levels(model)
+    ...     return energies / 2, multiplicities
+    >>> EnergyPrior("half", halved, beta=-1, reason="…").ensemble(record_model(model, shape))
     """
 
     name: str
@@ -163,11 +187,52 @@ class EnergyPrior:
     beta: float
     reason: str = ""
 
-    def ensemble(self, recorded) -> Ensemble:
-        """The levels of a recorded model under this prior."""
-        return Ensemble(*self.energies(recorded), self.beta)
+    def ensemble(self, model) -> Ensemble:
+        """The levels of a recorded model, or of its counts, under this prior."""
+        return Ensemble(*self.energies(model), self.beta)
 
 
-def levels(counts) -> tuple[np.ndarray, np.ndarray]:
-    """E = ln |C| of counted contexts (`ContextCounts`), with multiplicities."""
+def levels(model) -> tuple[np.ndarray, np.ndarray]:
+    """E = ln |C|, with multiplicities, of a recorded model or of its counts (`ContextCounts`)."""
+    counts = model if hasattr(model, "log2_counts") else model.count()
     return counts.log2_counts * LN2, counts.multiplicities
+
+
+# What goes in ------------------------------------------------------------------------------------
+
+
+class NoEstimate(UserError):
+    """An expected energy below -1 bit, of which the performance estimate has no logarithm."""
+
+
+def whole(name: str, value, least: int = 1) -> int:
+    """`value` as an int; raises UserError, with its `name`, unless it is a whole number from
+    `least` on.
+
+    >>> whole("width", 3)
+    3
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise UserError(f"{name}={value!r} must be a whole number, such as 3.")
+    if not least <= value <= LARGEST:
+        raise UserError(f"{name}={value} must be from {least} to {LARGEST} (2^53).")
+    return int(value)
+
+
+def _floats(name: str, values) -> np.ndarray:
+    try:
+        return np.asarray(values, np.float64).ravel()
+    except (TypeError, ValueError) as error:
+        raise UserError(f"The {name} are not numbers: {error}.") from error
+
+
+def _beta(value) -> float:
+    if not (isinstance(value, Real) and isfinite(value)):
+        raise UserError(f"β = {value!r} is not a finite number: the thesis's own is -1.")
+    return float(value)
+
+
+def _check_range(values: np.ndarray, what: str) -> None:
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.ptp(values)):
+            raise UserError(f"{what} further apart than a float can say: scale them down.")

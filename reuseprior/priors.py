@@ -1,14 +1,20 @@
-"""Energy priors ready to use; each takes a model recorded with `contexts.record_model`."""
+"""Energy priors ready to use; each takes a model recorded with `contexts.record_model`.
+
+Those that discount no path (`reusability`, `hypothetical`, `limited_precision`) take its counts as
+well.
+"""
 
 from __future__ import annotations
 
-from math import isfinite, log, prod
+from math import ceil, isfinite, log, prod, sqrt
+from numbers import Real
 
 import numpy as np
 
 from reuseprior.contexts import CountingError, RecordedModel
 from reuseprior.contexts.discounts import linear_paths, longest_path, per_layer
-from reuseprior.energy import LN2, EnergyPrior, levels
+from reuseprior.energy import LN2, EnergyPrior, levels, whole
+from reuseprior.errors import UserError
 
 LONGEST = 400  # layers; beyond, weighting by 1/length would take too many counts
 
@@ -20,19 +26,19 @@ def reusability() -> EnergyPrior:
     >>> e.expected_energy / LN2                       # the expected spread
     """
     reason = "every context counts alike, and the probability of a parameter is its share of them"
-    return EnergyPrior("reusability", lambda recorded: levels(recorded.count()), -1.0, reason)
+    return EnergyPrior("reusability", levels, -1.0, reason)
 
 
 def hypothetical(width: int) -> EnergyPrior:
     """The prior of section 5.4.1 for MLPs of a width ω: E_j = j and β = ln ω, so p ∝ ω^-j.
 
-    On any model E = log_ω |C|. Raises ValueError for a width below 2, where β would be 0.
+    On any model E = log_ω |C|. Raises UserError for a width that is no whole number from 2 on: at
+    width 1 β would be 0.
     """
-    if width < 2:
-        raise ValueError(f"A width of {width} makes β = ln ω zero or undefined: choose 2 or more.")
+    width = whole("width", width, least=2)
 
-    def energies(recorded: RecordedModel):
-        e, times = levels(recorded.count())
+    def energies(model):
+        e, times = levels(model)
         return e / log(width), times
 
     reason = "the thesis's example of probabilities that fall with the distance from the output"
@@ -44,7 +50,7 @@ def discounted(gamma: float) -> EnergyPrior:
     discount = per_layer(gamma)
     return EnergyPrior(
         f"discounted, γ = {gamma:g}",
-        lambda recorded: levels(recorded.count(discount=discount)),
+        lambda model: levels(_recorded(model).count(discount=discount)),
         -1.0,
         "a context far from the output says less about its parameter than a near one (section 4.6)",
     )
@@ -54,18 +60,21 @@ def length_normalised() -> EnergyPrior:
     """A path that passes k layers counts 1/(k + 1): the thesis's immediate next step (5.5).
 
     With C(γ) = Σ γ^k over a parameter's contexts, the weights follow from discounted counts:
-    Σ 1/(k + 1) = ∫ C(γ) dγ over [0, 1]. C is a polynomial, so Gauss–Legendre quadrature with half
-    as many counts as the longest path has layers is exact. CountingError beyond 400 layers.
+    Σ 1/(k + 1) = ∫ C(γ) dγ over [0, 1]. Gauss–Legendre quadrature is exact for polynomials of twice
+    its points less one, and with 3 √k points right to eleven digits. Raises TooLong, a
+    CountingError, beyond 400 layers.
     """
 
-    def energies(recorded: RecordedModel):
+    def energies(model):
+        recorded = _recorded(model)
         longest = longest_path(recorded)
+        points = min(longest // 2 + 1, 5 + ceil(3 * sqrt(longest)))
         if longest > LONGEST:
-            raise CountingError(
+            raise TooLong(
                 f"The longest path passes {longest} layers, and weighting by 1/length would count "
-                f"{longest // 2 + 1} times: use discounted(γ) for models beyond {LONGEST}."
+                f"{points} times: use discounted(γ) for models beyond {LONGEST}."
             )
-        at, weights = np.polynomial.legendre.leggauss(longest // 2 + 1)
+        at, weights = np.polynomial.legendre.leggauss(points)
         total = None
         for gamma, weight in zip((at + 1) / 2, weights / 2, strict=True):
             found = recorded.count(discount=per_layer(gamma))
@@ -73,29 +82,39 @@ def length_normalised() -> EnergyPrior:
             total = part if total is None else np.logaddexp2(total, part)
         return total * LN2, found.multiplicities
 
-    reason = "paths of every length weigh alike in sum, so depth no longer multiplies without end"
+    reason = (
+        "a path counts by one over its length, which weakens growth with depth by a logarithm only"
+    )
     return EnergyPrior("length-normalised", energies, -1.0, reason)
 
 
 def through_nonlinearities() -> EnergyPrior:
     """Only contexts that pass a non-linearity count; the others are counted and taken off.
 
-    Parameters without such a context (the last layer's) are left out.
+    Parameters without such a context (the last layer's) are left out, so N_G is smaller than the
+    model's. What is a non-linearity is said in `contexts.discounts`. CountingError if no path
+    passes one.
     """
 
-    def energies(recorded: RecordedModel):
+    def energies(model):
+        recorded = _recorded(model)
+        counted, discount = recorded.count(), linear_paths(recorded)
         try:
-            linear = recorded.count(discount=linear_paths).parameter_counts
-        except CountingError:  # no path at all is linear
+            linear = recorded.count(discount=discount).parameter_counts
+        except CountingError:  # the model can be counted, so no path at all is linear
             linear = ()
         straight = {p.name: p.log2_counts for p in linear}
         found, times = [], []
-        for p in recorded.count().parameter_counts:
+        for p in counted.parameter_counts:
             logs, off = np.broadcast_arrays(p.log2_counts, straight.get(p.name, -np.inf))
             share = np.exp2(np.minimum(off - logs, 0))
             kept = np.isfinite(logs) & (share < 1)
             found.append(logs[kept] * LN2 + np.log1p(-share[kept]))
             times.append(np.full(kept.sum(), prod(p.shape) // logs.size))
+        if not any(map(len, found)):
+            raise CountingError(
+                "No path of this model passes a non-linearity: this prior has no energies for it."
+            )
         return np.concatenate(found), np.concatenate(times)
 
     reason = "a path of linear maps is one linear map (section 4.1.2), so it adds no function"
@@ -107,14 +126,27 @@ def limited_precision(bits: float = 24) -> EnergyPrior:
 
     A parameter's gradient is a sum over its contexts, and a float of `bits` significant bits
     (24 in float32, 8 in bfloat16) does not change any more when one is added to 2^bits. Raises
-    ValueError unless `bits` is positive.
+    UserError unless `bits` is a positive number.
     """
-    if not (isfinite(bits) and bits > 0):
-        raise ValueError(f"{bits} significant bits hold nothing: float32 has 24, bfloat16 8.")
+    if not (isinstance(bits, Real) and isfinite(bits) and bits > 0):
+        raise UserError(f"{bits!r} significant bits hold nothing: float32 has 24, bfloat16 8.")
 
-    def energies(recorded: RecordedModel):
-        e, times = levels(recorded.count())
+    def energies(model):
+        e, times = levels(model)
         return np.minimum(e, bits * LN2), times
 
     reason = f"a sum of more than 2^{bits:g} equal contributions stagnates in such floats"
     return EnergyPrior(f"limited to {bits:g} bits", energies, -1.0, reason)
+
+
+class TooLong(CountingError):
+    """A model whose paths pass more layers than `length_normalised` can count."""
+
+
+def _recorded(model) -> RecordedModel:
+    if not isinstance(model, RecordedModel):
+        raise CountingError(
+            f"This prior counts again, and a {type(model).__name__} cannot be: pass "
+            "record_model(model, input_shape)."
+        )
+    return model

@@ -10,6 +10,7 @@ import sympy as sp
 
 from reuseprior import closed_forms as cf
 from reuseprior.contexts import count_contexts
+from reuseprior.errors import UserError
 from reuseprior.models import MLP, without_weights
 
 WIDTHS, DEPTHS = (1, 2, 3, 5, 10, 40, 120), (1, 2, 5, 40, 1000)
@@ -140,6 +141,30 @@ def test_symbolic_and_numeric_are_one_source():
     assert cf.expected_energy._repr_latex_().startswith("$")
 
 
+@EACH_FORM
+@pytest.mark.parametrize(("width", "depth"), [(2, 2), (2, 30), (3, 20), (2, 60), (10, 60)])
+def test_exact_is_exact(name, width, depth):
+    """Not a number near it: 1 - 30/(2^30 - 1) is no 1, though floats can hardly tell."""
+    form = cf.every_form()[name]
+    known = options(form, depth)
+    expected = form.expression.subs(form._values(width, depth, **known))
+    assert abs(sp.N(form.exact(width, depth, **known) - expected, 80)) < 1e-60
+    assert isclose(form.exact(width, depth, **known), form(width, depth, **known), rel_tol=1e-14)
+
+
+def test_exact_by_hand():
+    assert cf.hypothetical_expected_energy.exact(2, 30) == 1 - sp.Rational(30, 2**30 - 1)
+    assert cf.hypothetical_probability.exact(10, 60, layer=30) != 0
+    assert cf.expected_energy.exact(1, 9) == 0
+
+
+def test_exact_numbers_that_could_not_be_written():
+    assert len(str(cf.hypothetical_expected_energy.exact(10, 3999))) > 4000
+    with pytest.raises(UserError, match="has numbers of 301,030 digits: call the form"):
+        cf.entropy.exact(2, 10**6)
+    assert cf.entropy_limit.exact(2, 10**6) == 2 * sp.log(2) + sp.log(4)
+
+
 def test_the_corrections_at_two_widths():
     for width, gap in [(2, 0.693), (100, 0.047)]:
         printed = cf.printed_expected_energy_limit(width, 1000)
@@ -174,21 +199,24 @@ def test_numpy_integers_are_whole_numbers():
         ((2, 3), {"output_nodes": 0}, "output_nodes=0 must be from 1"),
         ((2, 3), {"input_nodes": 1.5}, "input_nodes=1.5 must be a whole number"),
         ((2, 3), {"layer": 1}, "has no layer"),
+        ((2, 3), {"biased": True}, "has no option biased=: there are bias="),
+        ((2, 3), {"bias": "no"}, "bias='no' must be True or False"),
     ],
 )
 def test_bad_input_gets_one_sentence(arguments, options, sentence):
-    with pytest.raises(ValueError, match=sentence) as caught:
+    with pytest.raises(UserError, match=sentence) as caught:
         cf.performance(*arguments, **options)
     assert "\n" not in str(caught.value)
 
 
 def test_layers_out_of_range():
-    with pytest.raises(ValueError, match="layer=3, but 3 layers are numbered 0 to 2"):
+    with pytest.raises(UserError, match="layer=3, but 3 layers are numbered 0 to 2"):
         cf.probability(2, 3, layer=3)
-    with pytest.raises(ValueError, match="needs layer="):
+    with pytest.raises(UserError, match="needs layer="):
         cf.probability(2, 3)
 
 
 def test_limits_need_width_two():
-    with pytest.raises(ValueError, match="every count is one"):
+    with pytest.raises(UserError, match="every count is one"):
         cf.entropy_limit(1, 10)
+    assert cf.printed_expected_energy_limit(1, 10) == 0  # printed, it has this value

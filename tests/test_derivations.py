@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
@@ -10,6 +11,7 @@ import pytest
 import sympy as sp
 
 from reuseprior import derivations as dv
+from reuseprior.chapter5.ledger import theorems
 from reuseprior.derivations import Check, Correction, Derivation, Step, ω
 
 STEPS = [
@@ -42,6 +44,71 @@ def test_a_flipped_sign_fails_both_checks(derivation, index):
     assert not step.outcome.symbolic
     assert step.outcome.deviation > step.outcome.tolerance
     assert step.mark == "✗"
+
+
+def with_a_term_flipped(expression: sp.Expr, *, inside: bool) -> Iterator[sp.Expr]:
+    """The expression with the sign of one term of one of its sums flipped."""
+    sums = [e for e in sp.preorder_traversal(expression) if e.is_Add] if inside else [expression]
+    for total in sums:
+        for term in sp.Add.make_args(total):
+            yield expression.xreplace({total: total - 2 * term})
+
+
+@EACH_STEP
+def test_a_flipped_term_fails(derivation, index):
+    """Inside logarithms and fractions too; in a limit what vanishes may have any sign."""
+    step = derivation.all_steps[index]
+    inside = step.check.kind == "equal" and not step.right.has(sp.Derivative)
+    some = step.check.grid[4:10] if inside else step.check.grid[-6:]
+    check = replace(step.check, grid=some)
+    for right in with_a_term_flipped(step.right, inside=inside):
+        left_number, right_number = dv._worked_out(step.left), dv._worked_out(right)
+        dial = step.outcome.dial
+        deviation = max(dv._deviations(left_number, right_number, check.grid, dial))
+        assert deviation > check.tolerance, right
+
+
+S, G, Z = dv.s[dv.k], dv.γ[dv.k], dv.z_β
+HELD_AT_MINUS_ONE_ONLY = {
+    "Lemma 2": (S ** (-dv.β), S ** (dv.β**2)),
+    "Theorem 2": (S / dv.z, S ** (dv.β**2) / dv.z),
+    "Corollary 1": (dv.E, dv._over_levels(G * S ** (dv.β**2) / dv.z * sp.log(S))),
+    "Corollary 2": (
+        dv.derivation("Corollary 2").steps[0].left,
+        sp.log(Z) + dv.β**3 * dv._over_levels(G * dv._BOLTZMANN / Z * sp.log(S)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HELD_AT_MINUS_ONE_ONLY)
+def test_what_holds_at_beta_minus_one_only_is_no_theorem(name):
+    left, right = HELD_AT_MINUS_ONE_ONLY[name]
+    step = dv.derivation(name).steps[0]
+    wrong = replace(step, left=left, right=right, check=replace(step.check, grid=dv.SMALL[:4]))
+    assert wrong.mark == "✗", wrong
+    assert not wrong.outcome.symbolic and wrong.outcome.deviation > 0.01
+
+
+def test_beta_is_tried_at_several_values():
+    step = dv.derivation("Corollary 2").steps[0]
+    assert step.outcome.dial == dv.β and len(dv.DIALS[dv.β]) == 5
+    assert "5 values of β" in str(step)
+
+
+def test_a_step_without_a_counted_quantity_does_not_say_counted():
+    said = {d.name: sum(s.outcome.counted for s in d.all_steps) for d in dv.all_derivations()}
+    assert said["Lemma 2"] == 4 and said["Theorem 3"] == 3 and said["Theorem 4"] == 4
+    slope = dv.derivation("Theorem 1").steps[-1]
+    assert not slope.outcome.counted and "both sides are numbers" in str(slope)
+
+
+def test_ledger_notes_say_what_was_checked():
+    notes = {e.id: e.note for e in theorems()}
+    assert notes["thesis-5-theorem-3"] == "6 steps proved by sympy, 3 also on counted graphs"
+    assert notes["thesis-5-theorem-4"].startswith(
+        "For D → ∞ at constant ω > 1, ⟨E⟩ → (D - ω/(ω-1)) ln ω. The thesis has (D-1)ln ω."
+    )
+    assert not any("$" in note or "\\" in note for note in notes.values())
 
 
 @pytest.mark.parametrize("name", [d.name for d in dv.all_derivations()])
@@ -86,6 +153,12 @@ def test_proof_and_numbers_are_both_needed():
     assert only_proved.outcome.symbolic and only_proved.mark == "✗"
     only_counted = Step(dv.E, dv._E_PRINTED, "no definition", QUICK)
     assert only_counted.outcome.deviation < 1e-10 and only_counted.mark == "✗"
+
+
+def test_a_side_without_a_value_fails():
+    step = Step(1 / (dv.D - 2), 1 / (dv.D - 2), "no value at depth 2", QUICK)
+    assert step.outcome.symbolic and step.mark == "✗"
+    assert "within no bound" in str(step)
 
 
 def test_markdown_is_a_table_of_two_columns_with_math():

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reuseprior import published, sharing
-from reuseprior.audit import Entry, Reading, entry, judge_in_row, judged
+from reuseprior.audit import Entry, Reading, entry, judge, judge_in_row, judged
+from reuseprior.chapter4.experiments import runs
 from reuseprior.chapter4.graphs import FIGURE_4_2A, FIGURE_4_2B, FIGURE_4_3A
 from reuseprior.chapter4.readings import (
     OTHER_SIZES,
     QUANTITIES,
     base_name,
+    multiply_adds,
     quantities,
     readings,
     row_reading,
@@ -30,6 +32,7 @@ def entries() -> Iterator[Entry]:
     for name in ("table-4-3", "table-4-4"):
         yield from ranked_models(name)
     yield from claims()
+    yield from compression()
 
 
 def figures() -> Iterator[Entry]:
@@ -70,29 +73,53 @@ def appendix_a() -> Iterator[Entry]:
 
 
 def data_sets() -> Iterator[Entry]:
-    """Table 4.1; its sizes are checked when the data sets are loaded."""
+    """Table 4.1, read from the data sets that our recorded runs were trained on."""
     for _, row in published.load("table-4-1").iterrows():
+        name = row.dataset.lower().replace("-", "")
+        run = next((r for r in runs("cpu") if r.config["data"] == name), None)
         for column in ("train", "validation", "classes"):
-            yield entry(row, column, None, "not yet", "to be read from the data set itself")
+            if run is None:
+                yield entry(row, column, None, "not yet", "no recorded run has read this data set")
+                continue
+            images = run.config["images"]
+            value = {
+                "train": images["train"],
+                "validation": images["test"],
+                "classes": run.config["classes"],
+            }[column]
+            said = "the test images serve as validation" if column == "validation" else ""
+            yield judged(row, column, [Reading(value, said)])
 
 
 def trained_models() -> Iterator[Entry]:
-    """Table 4.2: parameters are counted; scores and FLOPs wait for the training chapter."""
+    """Table 4.2: parameters and FLOPs are counted, scores wait for runs of the full models."""
     classes = {"CIFAR-10": 10, "CIFAR-100": 100, "ImageNet-1K": 1000}
     for _, row in published.load("table-4-2").iterrows():
         size = catalog.image_size(base_name(row.model))
         found = readings(row.model, size, classes[row.dataset])
         yield judged(row, "params", [Reading(q.parameters, c) for c, q in found])
-        yield entry(row, "score", None, "not yet", "top-1 accuracy of a training run")
-        yield entry(row, "flops", None, "not yet", "FLOPs belong to the training chapter")
+        yield entry(row, "score", None, "not yet", _SCORE)
+        yield _multiply_adds(row, size, classes[row.dataset])
         yield _setting(row, "batch", 400 if row.dataset == "ImageNet-1K" else 512)
         yield _setting(row, "epochs", 352 if row.dataset == "ImageNet-1K" else 300)
+
+
+_SCORE = "top-1 accuracy of a training run; our recorded runs train narrower models"
+
+
+def _multiply_adds(row, size: int, classes: int) -> Entry:
+    """The cost of a forward pass at the size of the test images."""
+    value = multiply_adds(row.model, size, classes)
+    verdict, _, note = judge(row.flops, [Reading(value, f"multiply-adds at {size} px")])
+    if verdict == "erratum":
+        note = f"multiply-adds at {size} px; 8.8 is probably a wider V2-S of Tan & Le's paper"
+    return entry(row, "flops", value, verdict, note)
 
 
 def _setting(row, column: str, in_text: int) -> Entry:
     """A setting of a training run, which must be what section 4.5.4 says of the same runs."""
     if int(row[column]) == in_text:
-        return entry(row, column, None, "not yet", "setting of a training run, as §4.5.4 says")
+        return entry(row, column, in_text, "reproduced", "a setting; §4.5.4 says the same")
     return entry(row, column, in_text, "erratum", f"§4.5.4 says {in_text} for all these runs")
 
 
@@ -148,3 +175,40 @@ def _fewest_more_parameters() -> float:
         ).parameters
         ratios.append(100 * (larger / smaller - 1))
     return min(ratios)
+
+
+# What sympy cannot say and blocks can: section C.1.1 on the blocks of `models.blocks`, tied.
+_COMPRESSION = {
+    "FractalNet": (
+        "thesis-c-1-1-fractalnet",
+        "2^n - 1 for fractal depth n, on convolutions; separate batch norms hold it below "
+        "1 + 9/2 of the channels",
+    ),
+    "ResNet": ("thesis-c-1-1-resnet", "d exactly, on convolutions; batch norms hold it lower"),
+    "DenseNet with sums": (
+        "thesis-c-1-1-densenet",
+        "where each source's layer is reused by all its readers: equal bit for bit",
+    ),
+    "FractalNet, other rule": (
+        "thesis-c-1-1-fractalnet-densenet",
+        "the text does not state the rule; it holds for g(n+1) = concat(g(n), f(g(n)))",
+    ),
+}
+
+
+def compression() -> Iterator[Entry]:
+    """The four claims of section C.1.1, and what the first says of the longest path."""
+    found = sharing.compression_claims()
+    for block, rows in found.groupby("block", sort=False):
+        name, note = _COMPRESSION[block]
+        holds = (rows.expected == rows.measured).all()
+        verdict = "reproduced" if "text does not" not in note else "convention"
+        yield Entry(
+            name, "thesis", "thesis, section C.1.1", "as stated", None,
+            verdict if holds else "not yet", note,
+        )  # fmt: skip
+    note = "the deepest path has 2^(n-1) layers, so n is half of it at n = 4 alone"
+    yield Entry(
+        "thesis-c-1-1-deepest-path", "thesis", "thesis, section C.1.1",
+        "n is half the size of the deepest path", None, "erratum", note,
+    )  # fmt: skip

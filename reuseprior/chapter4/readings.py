@@ -9,7 +9,7 @@ from torch import nn
 
 from reuseprior import sharing
 from reuseprior.contexts import BatchNorm, ContextCounts, count_contexts
-from reuseprior.models import catalog, efficientnet_v2, resnet50_v1, without_weights
+from reuseprior.models import catalog, efficientnet_v2, flops, resnet50_v1, without_weights
 from reuseprior.published import Printed
 from reuseprior.quantities import Quantities, derive
 
@@ -98,6 +98,16 @@ def quantities(
         output_nodes=found.output_nodes,
         weight_nodes=found.weight_nodes,
     )
+
+
+def multiply_adds(label: str, size: int, classes: int = 1000) -> int:
+    """Multiply-adds of a row's model on one image; sharing changes none."""
+    return _multiply_adds(base_name(label), size, classes)
+
+
+@lru_cache(maxsize=32)
+def _multiply_adds(base: str, size: int, classes: int) -> int:
+    return flops(_model(base, classes), (1, 3, size, size)).multiply_adds
 
 
 def readings(label: str, size: int, classes: int = 1000) -> list[tuple[str, Quantities]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
 from reuseprior import published
-from reuseprior.audit import side_by_side
+from reuseprior.audit import Entry, side_by_side
 from reuseprior.chapter4.ledger import ranked_models
 from reuseprior.chapter4.readings import OTHER_SIZES, QUANTITIES, quantities, readings, row_reading
 from reuseprior.contexts import ContextCounts, ParameterCount
@@ -29,6 +31,21 @@ def printed_beside_computed(name: str) -> pd.DataFrame:
     found = [e for e in ranked_models(name) if e.source == "thesis"]
     table = side_by_side(found, FORMATS)
     table.index = published.load(name).set_index("id").loc[table.index, "model"].rename("model")
+    return table
+
+
+def trained_beside_computed(entries: Iterable[Entry]) -> pd.DataFrame:
+    """Table 4.2 of the thesis, "printed | computed" and the verdict's mark in every cell."""
+    formats = {
+        "params": "{:,}".format,
+        "flops": lambda x: f"{x / 1e9:.2f}B",
+        "score": "{:.1f}".format,
+        "batch": "{}".format,
+        "epochs": "{}".format,
+    }
+    table = side_by_side([e for e in entries if e.source == "thesis"], formats)
+    rows = published.load("table-4-2").set_index("id").loc[table.index]
+    table.index = pd.MultiIndex.from_frame(rows[["dataset", "model"]])
     return table
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from reuseprior import published
 from reuseprior.audit import Entry, Reading, entry, judge_in_row
 from reuseprior.chapter5.readings import FAMILIES, as_the_text_says, quantities
-from reuseprior.derivations import all_derivations
+from reuseprior.derivations import all_derivations, plain
 from reuseprior.quantities import Quantities
 
 QUANTITIES = {
@@ -77,17 +77,32 @@ def _deepest(table: str) -> tuple[int, str]:
     return rank, f"{note}; the greatest is {best[0]} × {best[1]}"
 
 
-def _lowered_by_sharing() -> tuple[int, str]:
-    """Rows of Tables 5.1 and 5.3 whose P_G / N_G sharing lowers, of those where it changes."""
+def lowered_by_sharing(
+    efficiency: Callable[[Quantities], float], read: Callable[..., Quantities] = quantities
+) -> tuple[int, int]:
+    """Models of Tables 5.1 and 5.3 whose efficiency sharing lowers, and how many can share.
+
+    `read` gives a model's quantities: by the table's convention, or `as_the_text_says`.
+    """
     lowered = models = 0
     for table in ("table-5-1", "table-5-3"):
         for width, depth, _ in _models(table):
             if depth == 1:
                 continue  # nothing to share
             models += 1
-            shared, apart = (quantities(table, width, depth, s) for s in (True, False))
-            lowered += shared.parameter_efficiency < apart.parameter_efficiency
-    return lowered, f"of the {models} with more than one layer; it raises that of the others"
+            shared, apart = (read(table, width, depth, s) for s in (True, False))
+            lowered += efficiency(shared) < efficiency(apart)
+    return lowered, models
+
+
+def _lowered_by_sharing() -> tuple[int, str]:
+    lowered, models = lowered_by_sharing(_efficiency)
+    in_text, _ = lowered_by_sharing(_efficiency, as_the_text_says)
+    by_spread, _ = lowered_by_sharing(lambda q: q.parameter_efficiency_spread)
+    return lowered, (
+        f"of {models}, by P_G under the table's convention; {in_text} as the text counts, "
+        f"{by_spread} by P′_G"
+    )
 
 
 def _efficiency(q: Quantities) -> float:
@@ -119,11 +134,13 @@ def theorems() -> Iterator[Entry]:
     """
     for found in all_derivations():
         name = found.name.lower().replace(" ", "-").replace(".", "-").replace("§", "section-")
-        note = f"{len(found.steps)} steps, each checked by sympy and on counted graphs"
+        counted = sum(step.outcome.counted for step in found.all_steps)
+        note = f"{len(found.all_steps)} steps proved by sympy, {counted} also on counted graphs"
         verdict = "reproduced"
         if not found.holds:
             verdict, note = "not yet", "a step of the derivation fails its check"
         elif found.correction is not None:
-            verdict, note = "erratum", found.correction.says
+            verdict = "erratum"
+            note = f"{plain(found.statement)} {plain(found.correction.says)} ({note})"
         where = f"thesis, theorems of chapters 4 and 5, {found.name}"
         yield Entry(f"thesis-5-{name}", "thesis", where, "as stated", None, verdict, note)

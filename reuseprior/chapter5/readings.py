@@ -50,6 +50,12 @@ def model(family: Family, width: int, depth: int) -> nn.Module:
         return MLP(width, depth, in_features=family.channels_in, batch_norm=family.batch_norm)
 
 
+def input_shape(family: Family, width: int) -> tuple[int, ...]:
+    """What a row's model is given: one example."""
+    channels = family.channels_in or width
+    return (1, channels, IMAGE, IMAGE) if family.is_cnn else (1, channels)
+
+
 @lru_cache(maxsize=128)
 def counts(table: str, width: int, depth: int, shared: bool = False) -> ContextCounts:
     """Counts of a row's model, running statistics included; every last node is an output."""
@@ -57,9 +63,7 @@ def counts(table: str, width: int, depth: int, shared: bool = False) -> ContextC
     made = model(family, width, depth)
     if shared:
         return sharing.merge(counts(table, width, depth), made, sharing.equal_layers)
-    channels = family.channels_in or width
-    shape = (1, channels, IMAGE, IMAGE) if family.is_cnn else (1, channels)
-    return count_contexts(made, shape, batch_norm="all")
+    return count_contexts(made, input_shape(family, width), batch_norm="all")
 
 
 def quantities(table: str, width: int, depth: int, shared: bool = False) -> Quantities:

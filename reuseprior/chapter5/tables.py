@@ -10,10 +10,12 @@ import pandas as pd
 from reuseprior import published
 from reuseprior.audit import side_by_side
 from reuseprior.chapter5.ledger import table_entries
-from reuseprior.chapter5.readings import FAMILIES, model, quantities
+from reuseprior.chapter5.readings import FAMILIES, input_shape, model, quantities
 from reuseprior.contexts import count_contexts, record_model
-from reuseprior.energy import EnergyPrior
+from reuseprior.energy import EnergyPrior, NoEstimate
+from reuseprior.errors import UserError
 from reuseprior.models import MLP, without_weights
+from reuseprior.priors import TooLong
 from reuseprior.quantities import derive
 
 FORMATS = {
@@ -62,14 +64,22 @@ def surface(table: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray, n
 
 
 def under_priors(table: str, priors: Sequence[EnergyPrior]) -> pd.DataFrame:
-    """P′ of a table's models under each prior, by depth; NaN where a prior has no P′.
+    """P′ of the models of Table 5.1 or 5.3 under each prior, by depth.
 
-    The sizes that enter P′ are those of the table's own convention.
+    NaN where a prior's expected energy has no P′, and where paths are too long for it. The sizes
+    that enter P′ are those of the table's own convention. Raises UserError for the other tables,
+    whose rows share layers and count running statistics.
     """
+    family = FAMILIES[table]
+    if family.batch_norm:
+        raise UserError(
+            f"{table} shares layers and counts running statistics, and priors do neither: choose "
+            "table-5-1 or table-5-3."
+        )
     rows = {}
     for _, row in published.load(table).iterrows():
-        width, depth = int(row["channels" if FAMILIES[table].is_cnn else "width"]), int(row.depth)
-        recorded = record_model(model(FAMILIES[table], width, depth), (1, width))
+        width, depth = int(row["channels" if family.is_cnn else "width"]), int(row.depth)
+        recorded = record_model(model(family, width, depth), input_shape(family, width))
         sizes = quantities(table, width, depth)
         rows[depth] = {p.name: _performance(p, recorded, sizes) for p in priors}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("depth")
@@ -80,5 +90,5 @@ def _performance(prior: EnergyPrior, recorded, sizes) -> float:
         return prior.ensemble(recorded).performance(
             input_nodes=sizes.input_nodes, output_nodes=1, weight_nodes=sizes.weight_nodes
         )
-    except ValueError:  # no level left, or an expected energy below -1 bit
+    except (NoEstimate, TooLong):
         return float("nan")

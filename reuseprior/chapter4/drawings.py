@@ -1,0 +1,75 @@
+"""Drawings of the chapter's notebooks that take more than a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Arc
+from torch import nn
+
+from reuseprior import sharing
+
+# a colour and a marker a kind, so that grey prints tell them apart
+KINDS = {"k×k": ("C0", "o"), "1×1": ("C1", "s"), "depthwise": ("C2", "^")}
+
+
+def draw_scopes(
+    ax: Axes, model: nn.Module, policy: sharing.Policy = sharing.all_but_bn, *, names: bool = False
+) -> None:
+    """Draw a model's convolutions in a row, and an arc between those that the policy makes one.
+
+    Layers stand in the order of the model from left to right. A marker is hollow where the layer
+    brings no parameters of its own. With `names` the scopes are written below.
+    """
+    layers = [(policy(m), m) for m in model.modules() if isinstance(m, nn.Conv2d)]
+    last_of: dict[str, int] = {}
+    reach = 1
+    for x, (scope, layer) in enumerate(layers):
+        color, marker = KINDS[_kind(layer)]
+        before = last_of.get(scope)
+        face = color if before is None else "white"
+        ax.scatter(x, 0, min(30, 1000 / len(layers)), marker=marker, facecolor=face,
+                   edgecolor=color, linewidth=0.7, zorder=2)  # fmt: skip
+        if before is not None:
+            middle, width = (x + before) / 2, x - before
+            reach = max(reach, width)
+            ax.add_patch(Arc((middle, 0), width, width, theta2=180, color=color, linewidth=0.7))
+        if scope is not None:
+            last_of[scope] = x
+        if names:
+            ax.text(x, -0.35, scope, rotation=20, ha="right", va="top", fontsize=6)
+    ax.set(xlim=(-1, len(layers)), ylim=(-0.25 * reach, 0.55 * reach))
+    ax.set_axis_off()
+
+
+def scope_legend(ax: Axes, loc: str = "upper left") -> None:
+    """Say what the markers of `draw_scopes` mean."""
+    for kind, (color, marker) in KINDS.items():
+        ax.scatter([], [], marker=marker, color=color, label=kind)
+    ax.scatter([], [], marker="o", facecolor="white", edgecolor="0.3", label="no own parameters")
+    ax.legend(loc=loc, ncols=4, frameon=False)
+
+
+def accuracy_against(axes: Sequence[Axes], models: pd.DataFrame, title: str) -> None:
+    """Draw accuracy against parameters, P_G and P′_G, on three axes side by side.
+
+    `models` has columns model, accuracy, params, P_G and P_G_spread, and sd where runs repeat.
+    """
+    columns = {"params": "parameters, millions", "P_G": "$P_G$, bits", "P_G_spread": "$P'_G$, bits"}
+    for ax, (column, label) in zip(axes, columns.items(), strict=True):
+        for i, row in enumerate(models.sort_values("model").itertuples()):
+            x = getattr(row, column) / (1e6 if column == "params" else 1)
+            error = getattr(row, "sd", None)
+            ax.errorbar(x, row.accuracy, error, fmt="os^"[i], color=f"C{i}", label=row.model)
+        ax.set(xlabel=label)
+        ax.margins(0.2)
+    axes[0].set(ylabel=f"{title}: top-1, %")
+    axes[0].legend(fontsize="x-small", loc="lower right")
+
+
+def _kind(layer: nn.Conv2d) -> str:
+    if layer.groups > 1:
+        return "depthwise"
+    return "1×1" if layer.kernel_size == (1, 1) else "k×k"
