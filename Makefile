@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test lab
+.PHONY: help reproduce notebooks book test lab
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,13 +15,19 @@ help:  ## list the targets
 reproduce: $(STAMP)  ## run every notebook and write its tables and figures
 	$(BIN)/reuseprior reproduce
 
+notebooks: $(STAMP)  ## put the outputs of a quick run into notebooks/, and renew the gallery
+	$(BIN)/reuseprior reproduce --save
+
+book: $(STAMP)  ## build the chapters as a site, build/book/index.html
+	$(BIN)/reuseprior book
+
 test: $(STAMP)  ## run the tests, notebooks included, and the linter
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab --notebook-dir=.
+	$(BIN)/jupyter lab --notebook-dir=. notebooks/index.ipynb
 
 # The stamp is written last, so an interrupted installation is taken up again. One installation
 # serves all targets: pip chooses torch and torchvision together, and a second target adds nothing.
@@ -35,5 +41,7 @@ $(STAMP): pyproject.toml
 	  $(PYTHON) -m venv $(VENV) || { \
 	    echo "'$(PYTHON) -m venv' failed: install its venv module (Debian and Ubuntu: apt install python3-venv)" >&2; \
 	    exit 1; }; }
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[notebooks,test]'
+	@$(BIN)/python -m pip install --disable-pip-version-check --editable '.[notebooks,book,test]' || { \
+	  echo "Not installed: pip says above what is missing. It needs https://pypi.org once, or a mirror in PIP_INDEX_URL; then run make again." >&2; \
+	  exit 1; }
 	@touch $@

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 from itertools import count
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING
 from matplotlib import style as mpl_style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from reuseprior import paths
+from reuseprior import files, paths
 
 if TYPE_CHECKING:
     from reuseprior.contexts import Graph
@@ -45,6 +45,7 @@ def save(fig: Figure, name: str, *, folder: Path | None = None) -> tuple[Path, P
     >>> [path.name for path in save(fig, "fig-4-1-context")]
     ['fig-4-1-context.svg', 'fig-4-1-context.png']
 
+
     The bytes repeat between runs and machines of one matplotlib version, not across versions.
     Raises ValueError for a name that is not lower-case words joined by hyphens.
     """
@@ -60,7 +61,7 @@ def save(fig: Figure, name: str, *, folder: Path | None = None) -> tuple[Path, P
     # Both are drawn before either is written, so a failing drawing leaves the old pair as it was.
     drawn = {folder / f"{name}.{kind}": _render(fig, kind) for kind in _METADATA}
     for path, data in drawn.items():
-        _write(path, data)
+        files.write(path, data)
     svg, png = drawn
     return svg, png
 
@@ -73,13 +74,26 @@ def _render(fig: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def draw_surface(fig: Figure, x, y, z, *, labels: tuple[str, str, str]) -> None:
+    """Draw a surface over a grid twice: as a wireframe, and flat with labelled contours.
+
+    >>> draw_surface(fig, depths, widths, spread, labels=("depth", "width", "spread, bits"))
+
+    `x`, `y` and `z` are matrices of one shape, `labels` names them.
+    """
+    solid, flat = fig.add_subplot(1, 2, 1, projection="3d"), fig.add_subplot(1, 2, 2)
+    solid.plot_wireframe(x, y, z, rstride=3, cstride=3, linewidth=0.7)
+    image = flat.pcolormesh(x, y, z, rasterized=True)
+    low, high = z.min(), z.max()
+    levels = [v for v in MaxNLocator(8).tick_values(low, high) if low < v < high]
+    # black on the bright half and white on the dark one, or the lines drown in the colours
+    colors = ["black" if v > (low + high) / 2 else "white" for v in levels]
+    lines = flat.contour(x, y, z, levels, colors=colors, linewidths=0.7, linestyles="solid")
+    flat.clabel(lines, fontsize=6)
+    for ax in (solid, flat):
+        ax.set(xlabel=labels[0], ylabel=labels[1])
+    solid.set_title(labels[2])
+    fig.colorbar(image, label=labels[2])
 
 
 # Graphs ------------------------------------------------------------------------------------------
@@ -121,7 +135,7 @@ def _draw_use(ax: Axes, start, end, parameter: str | None, is_strong: bool) -> N
         ax.text(
             x, y, _math(parameter), ha="center", va="center", zorder=2,
             color=STRONG if is_strong else "0.1", fontsize="small",
-            bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none"},
+            bbox={"boxstyle": "square,pad=0.0", "facecolor": "white", "edgecolor": "none"},
         )  # fmt: skip
 
 

@@ -1,32 +1,53 @@
-"""Run notebooks through papermill, with parameters checked before anything starts."""
+"""Run the chapters, and only those whose inputs changed: papermill runs one, Snakemake the batch.
+
+What a run was made of is hashed and goes into the name of a small record, `build/stamps/`, written
+last; `notebooks/Snakefile` names the record as the rule's output. So a chapter runs exactly if its
+record or one of its products is missing, whatever the files' times say, and a batch that was
+killed goes on with what has no record yet.
+"""
 
 from __future__ import annotations
 
-import ast
+import fcntl
 import json
 import os
+import platform
+import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
+from hashlib import sha256
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
-from reuseprior import paths
+from reuseprior import files, notebooks, paths
+from reuseprior.errors import UserError
+from reuseprior.notebooks import LAST, Parameter
 
-LAST = "00-ledger"  # it judges what the others compute
+Value = int | float | bool | str
+
+# whose versions may change what a notebook shows
+LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "matplotlib", "sympy")
 
 
-class RunError(ValueError):
+class RunError(UserError):
     """Notebooks cannot be run as asked; the message names the mend."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook, and the parameters that it gets instead of its own."""
+    """One notebook and the values of its parameters, where they are not left as saved."""
 
     notebook: Path
-    parameters: Mapping[str, int | float | bool | str] = field(default_factory=dict)
+    parameters: Mapping[str, Value]
+    minutes: float = 1.0
 
     @property
     def name(self) -> str:
@@ -34,9 +55,59 @@ class Job:
         return self.notebook.stem
 
     @property
+    def order(self) -> str:
+        """The job as JSON, for another process; `Job.ordered` reads it."""
+        given = {"parameters": dict(self.parameters), "minutes": self.minutes}
+        return json.dumps({"chapter": self.name, **given})
+
+    @classmethod
+    def ordered(cls, text: str) -> Job:
+        """The job that `order` wrote down."""
+        given = json.loads(text)
+        notebook = paths.NOTEBOOKS / f"{given['chapter']}.ipynb"
+        return cls(notebook, given["parameters"], given["minutes"])
+
+    @property
     def output(self) -> Path:
         """Where the executed copy goes."""
         return paths.BUILD / "notebooks" / self.notebook.name
+
+    @property
+    def broken(self) -> Path:
+        """Where the executed copy goes instead if a cell failed."""
+        return paths.BUILD / "failed" / self.notebook.name
+
+    @cached_property
+    def inputs(self) -> list[Path]:
+        """The files it is made of, the notebook first."""
+        return [self.notebook, *notebooks.inputs(self.notebook)]
+
+    @cached_property
+    def products(self) -> list[Path]:
+        """The executed copy, the figures, and for the last chapter the ledger."""
+        figures = notebooks.figures(self.notebook)
+        drawn = [paths.FIGURES / f"{name}.{kind}" for name in figures for kind in ("svg", "png")]
+        # `audit.save` leaves it there
+        extra = [paths.BUILD / "ledger.json"] if self.name == LAST else []
+        return [self.output, *drawn, *extra]
+
+    @cached_property
+    def facts(self) -> dict[str, str]:
+        """All that its results depend on, by a name to be read: files' hashes, values, versions."""
+        _, *others = self.inputs
+        return {
+            _label(self.notebook): notebooks.digest(self.notebook),
+            **{_label(path): sha256(path.read_bytes()).hexdigest() for path in others},
+            **{f"parameter {name}": repr(value) for name, value in self.parameters.items()},
+            "Python": platform.python_version(),
+            **{name: metadata.version(name) for name in LIBRARIES},
+        }
+
+    @cached_property
+    def stamp(self) -> Path:
+        """The record of a run made of exactly these facts."""
+        digest = sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
+        return paths.BUILD / "stamps" / f"{self.name}.{digest[:16]}.json"
 
 
 @dataclass(frozen=True)
@@ -48,30 +119,25 @@ class Run:
     failure: str = ""
 
 
-def notebooks() -> list[Path]:
-    """All notebooks in the order in which they run: by name, the ledger last."""
-    paths.checkout()
-    found = sorted(paths.NOTEBOOKS.glob("*.ipynb"), key=lambda path: (path.stem == LAST, path.stem))
-    if not found:
-        raise RunError(f"there are no notebooks in {paths.NOTEBOOKS}")
-    return found
+# Before anything runs ----------------------------------------------------------------------------
 
 
 def plan(
     chapters: Sequence[str] = (),
     *,
-    profile: str | None = None,
+    profile: str = "quick",
     parameters: Mapping[str, str] | None = None,
 ) -> list[Job]:
     """The jobs for some chapters, or for all, checked as far as can be without running them.
 
     >>> plan(["04-counting-contexts"], profile="full", parameters={"seed": "1"})
 
-    Parameters are text, read as the type of the notebook's own value. Raises RunError for unknown
-    chapters and parameters, wrong types, a notebook without exactly one cell tagged `parameters`,
-    and parameters for more than one chapter.
+    The ledger is always among them, as the last. Parameters are text, read as the type of the
+    notebook's own value, and go before the profile's preset. Raises RunError for unknown chapters
+    and parameters, wrong types, and parameters for more than one chapter; NotebookError for a
+    notebook without exactly one cell tagged `parameters`.
     """
-    _papermill()
+    _check_tools()
     parameters = dict(parameters or {})
     if parameters and len(set(chapters)) != 1:
         raise RunError(
@@ -80,115 +146,94 @@ def plan(
         )
     if "profile" in parameters:
         raise RunError("the profile is not chosen with -p: write --profile quick or --profile full")
-    if profile is not None:
-        parameters["profile"] = profile
-    return [_job(notebook, parameters) for notebook in _chosen(chapters)]
+    if profile not in notebooks.PROFILES:
+        raise RunError(f"there is no profile {profile!r}: {' and '.join(notebooks.PROFILES)} are")
+    chosen = _chosen(chapters)
+    presets = notebooks.presets(profile)
+    jobs = []
+    for notebook in chosen:
+        known = notebooks.parameters(notebook)
+        given = parameters if notebook.stem in chapters else {}
+        texts = {n: _read(notebook.stem, n, text, known) for n, text in given.items()}
+        preset = presets.get(notebook.stem, notebooks.Preset(1.0, {}))
+        for name, value in {"profile": profile, **preset.parameters}.items():
+            _check(notebook.stem, f"params/{profile}.yaml", name, value, known)
+        values = {"profile": profile, **preset.parameters, **texts}
+        jobs.append(Job(notebook, values, preset.minutes))
+    return jobs
 
 
-def run(job: Job) -> Run:
-    """Run a job in the notebook's folder; its executed copy, broken or not, replaces the last.
-
-    Any error of the notebook or its kernel is returned, so that a batch goes on.
-    """
-    papermill = _papermill()
-    job.output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = job.output.with_name(f".{job.name}.{os.getpid()}.tmp.ipynb")
-    start = time.perf_counter()
-    try:
-        with _kernel_environment():
-            executed = papermill.execute_notebook(
-                job.notebook,
-                unfinished,
-                dict(job.parameters),
-                cwd=job.notebook.parent,
-                kernel_name="python3",
-                language="python",
-                progress_bar=False,
-                # ipykernel 7 warns each time that its sockets on this machine are not encrypted
-                extra_arguments=["--log-level=ERROR"],
-            )
-        failure = _early_end(executed.cells)
-    except Exception as error:  # whatever stops one notebook must not stop the others
-        failure = _failure(error, unfinished)
-    except BaseException:  # interrupted: half a run must not replace a whole one
-        unfinished.unlink(missing_ok=True)
-        raise
-    if unfinished.exists():
-        os.replace(unfinished, job.output)
-    return Run(job, time.perf_counter() - start, failure)
+def why(job: Job) -> str:
+    """Why a job has to run, or nothing where its last run still stands."""
+    if not job.stamp.exists():
+        records = _stamps(job.name)
+        if not records:
+            return "failed last time" if job.broken.exists() else "not run yet"
+        before = json.loads(records[-1].read_text(encoding="utf-8"))["facts"]
+        return _difference(before, job.facts)
+    missing = [_label(path) for path in job.products if not path.exists()]
+    return f"missing: {_shortened(missing)}" if missing else ""
 
 
-def _papermill():
-    try:
-        import papermill
-    except ModuleNotFoundError as error:
-        raise RunError(
-            f"running notebooks needs {error.name}: pip install 'reuseprior[notebooks]'"
-        ) from error
-    return papermill
+def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    changed = [k for k in now if k in before and now[k] != before[k]]
+    sentences = [f"{k} was {before[k]}, is {now[k]}" for k in changed if _is_told(k)]
+    files_changed = [k for k in changed if not _is_told(k)]
+    for word, names in (
+        ("changed", files_changed),
+        ("new", [k for k in now if k not in before]),
+        ("gone", [k for k in before if k not in now]),
+    ):
+        if names:
+            sentences.append(f"{word}: {_shortened(names)}")
+    return "; ".join(sentences)
+
+
+def _is_told(fact: str) -> bool:
+    """Whether a fact is a value that one can read, not a hash."""
+    return fact in LIBRARIES or fact == "Python" or fact.startswith("parameter ")
+
+
+def _shortened(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + rest
+
+
+def _label(path: Path) -> str:
+    """A file's name from the repository's root, or from beside the package."""
+    for root in (paths.ROOT, notebooks.PACKAGE.parent):
+        if path.is_relative_to(root):
+            return path.relative_to(root).as_posix()
+    return str(path)
+
+
+def _stamps(name: str) -> list[Path]:
+    return sorted((paths.BUILD / "stamps").glob(f"{name}.*.json"))
+
+
+def _check_tools() -> None:
+    # found, not imported: papermill alone takes a second
+    for name in ("papermill", "snakemake"):
+        if find_spec(name) is None:
+            raise RunError(f"running notebooks needs {name}: pip install 'reuseprior[notebooks]'")
 
 
 def _chosen(chapters: Sequence[str]) -> list[Path]:
-    found = {path.stem: path for path in notebooks()}
+    found = {path.stem: path for path in notebooks.found()}
     for chapter in chapters:
         if chapter not in found:
             close = [n for n in found if chapter in n] or get_close_matches(chapter, found)
             hint = f"did you mean {' or '.join(close)}?" if close else f"there are {_list(found)}"
             raise RunError(f"unknown chapter {chapter!r}: {hint}")
-    return [path for name, path in found.items() if name in chapters or not chapters]
+    return [path for n, path in found.items() if n in chapters or n == LAST or not chapters]
 
 
-def _job(notebook: Path, given: Mapping[str, str]) -> Job:
-    known = _parameters(notebook)
-    for name in given:
-        if name not in known:
-            raise RunError(
-                f"{notebook.stem} has no parameter {name!r}: it has {_list(known) or 'none'}"
-            )
-    return Job(notebook, {n: _read(notebook.stem, n, t, known[n]) for n, t in given.items()})
-
-
-def _parameters(notebook: Path) -> dict[str, str]:
-    """Type by name, from the annotations and values of the parameters cell.
-
-    Python's parser instead of papermill's `inspect_notebook`, which misses any parameter whose
-    comment holds an equals sign.
-    """
-    found = {}
-    for statement in _parameters_cell(notebook).body:
-        match statement:
-            case ast.AnnAssign(ast.Name(name), ast.Name(type_name)) if type_name in _READERS:
-                found[name] = type_name
-            case ast.AnnAssign(ast.Name(name), _, ast.expr() as value):
-                found[name] = _type_of(value)
-            case ast.Assign([ast.Name(name)], value):
-                found[name] = _type_of(value)
-    return found
-
-
-def _type_of(value: ast.expr) -> str:
-    try:
-        return type(ast.literal_eval(value)).__name__
-    except ValueError:  # a call, a name
-        return ast.unparse(value)
-
-
-def _parameters_cell(notebook: Path) -> ast.Module:
-    try:
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-        tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", ())]
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{notebook} is not a notebook that can be read: {error!r}") from error
-    if len(tagged) != 1:
-        raise RunError(
-            f"{notebook.stem} has {len(tagged)} cells tagged `parameters`: tag exactly one"
-        )
-    try:
-        return ast.parse("".join(tagged[0]["source"]))
-    except SyntaxError as error:
-        raise RunError(
-            f"the cell tagged `parameters` of {notebook.stem} is not plain Python: {error}"
-        ) from error
+def _known(chapter: str, name: str, known: Mapping[str, Parameter]) -> Parameter:
+    if name not in known:
+        close = get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"it has {_list(known) or 'none'}"
+        raise RunError(f"{chapter} has no parameter {name!r}: {hint}")
+    return known[name]
 
 
 def _read_bool(text: str) -> bool:
@@ -198,19 +243,213 @@ def _read_bool(text: str) -> bool:
 _READERS = {"int": int, "float": float, "bool": _read_bool, "str": str}
 
 
-def _read(notebook: str, name: str, text: str, type_name: str) -> int | float | bool | str:
-    if type_name not in _READERS:
+def _read(chapter: str, name: str, text: str, known: Mapping[str, Parameter]) -> Value:
+    """A text as a value of the parameter's type."""
+    kind = _known(chapter, name, known).type
+    if kind not in _READERS:
         raise RunError(
-            f"parameter {name!r} of {notebook} ({type_name}) cannot be set from text: only int, "
-            "float, bool and str can"
+            f"parameter {name!r} of {chapter} ({kind}) cannot be set from text: only int, float, "
+            "bool and str can"
         )
     try:
-        return _READERS[type_name](text)
+        return _READERS[kind](text)
     except (ValueError, KeyError) as error:
-        allowed = " (true or false)" if type_name == "bool" else ""
+        allowed = " (true or false)" if kind == "bool" else ""
         raise RunError(
-            f"parameter {name!r} of {notebook} is {type_name}{allowed}, not {text!r}"
+            f"parameter {name!r} of {chapter} is {kind}{allowed}, not {text!r}"
         ) from error
+
+
+def _check(chapter: str, file: str, name: str, value, known: Mapping[str, Parameter]) -> None:
+    """Refuse a preset's value of another type: YAML reads 1e-3 as text and 1 as no float."""
+    kind, given = _known(chapter, name, known).type, type(value).__name__
+    if given != kind:
+        hint = ": write it as 1.0e-3 or 1.0" if kind == "float" else ""
+        raise RunError(
+            f"parameter {name!r} of {chapter} is {kind}, but {file} gives {value!r} ({given}){hint}"
+        )
+
+
+def _list(names) -> str:
+    return ", ".join(names)
+
+
+# The batch ---------------------------------------------------------------------------------------
+
+
+def batch(jobs: Sequence[Job], *, parallel: int = 2) -> Iterator[Run]:
+    """Run the jobs that have to run, `parallel` at a time, and yield each run as it ends.
+
+    A failing job stops no other. Raises RunError where another batch is at work in this checkout,
+    or where Snakemake itself fails; then, or when the caller goes away, all that runs is ended.
+    """
+    waiting = {job.name: job for job in jobs if why(job)}
+    if not waiting:
+        return
+    failed = False
+    with _only_batch(), _snakemake(list(waiting.values()), parallel) as (process, log):
+        ended = False
+        while not ended:
+            time.sleep(0.05)
+            ended = process.poll() is not None  # before looking, or the last run could be missed
+            for name, job in list(waiting.items()):
+                if (run := _outcome(job)) is not None:
+                    del waiting[name]
+                    failed = failed or bool(run.failure)
+                    yield run
+    if waiting or (process.returncode and not failed):
+        told = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+        said = next((line for line in reversed(told) if line), "it says nothing")
+        raise RunError(f"Snakemake failed before {_list(waiting) or 'its end'}: {said}; see {log}")
+
+
+@contextmanager
+def _only_batch() -> Iterator[None]:
+    paths.BUILD.mkdir(parents=True, exist_ok=True)
+    with (paths.BUILD / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"another reproduce is at work in {paths.ROOT}: wait until it ends"
+            ) from error
+        yield
+
+
+@contextmanager
+def _snakemake(jobs: Sequence[Job], parallel: int) -> Iterator[tuple[subprocess.Popen, Path]]:
+    """Snakemake in a process group of its own, which ends with this process however it ends."""
+    for job in jobs:
+        _failure_path(job).unlink(missing_ok=True)
+    threads = max(1, (os.cpu_count() or 1) // parallel)
+    config = {"jobs": json.dumps([job.order for job in jobs]), "threads": threads}
+    command = [
+        *(sys.executable, "-m", "reuseprior.reproduce", "schedule"),
+        *("--snakefile", str(paths.NOTEBOOKS / "Snakefile")),
+        *("--cores", str(parallel * threads), "--nolock"),
+        *("--config", *(f"{key}={value}" for key, value in config.items())),
+    ]
+    log = paths.BUILD / "reproduce.log"
+    with _kernel_environment(), log.open("w") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=paths.ROOT,
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process, log
+    finally:
+        process.stdin.close()  # which ends it if it is still at work
+        process.wait()
+
+
+def _schedule(arguments: Sequence[str]) -> None:
+    from snakemake.cli import main
+
+    threading.Thread(target=_end_with_caller, daemon=True).start()
+    main(arguments)
+
+
+def _end_with_caller() -> None:
+    """Wait until the process that started this one closes its pipe, which kill -9 does as well."""
+    os.read(sys.stdin.fileno(), 1)
+    os.killpg(os.getpgrp(), signal.SIGKILL)  # nothing is lost: all files are put in place whole
+
+
+def _failure_path(job: Job) -> Path:
+    return job.broken.with_suffix(".json")
+
+
+def _outcome(job: Job) -> Run | None:
+    """How a job of the batch at work ended, or None where it did not yet."""
+    failed = _failure_path(job)
+    if not failed.exists() and why(job):
+        return None
+    told = json.loads((failed if failed.exists() else job.stamp).read_text(encoding="utf-8"))
+    return Run(job, told["seconds"], told["failure"])
+
+
+# One notebook ------------------------------------------------------------------------------------
+
+
+def run(job: Job) -> Run:
+    """Run a job in the notebook's folder and record how it ended.
+
+    Any error of the notebook or its kernel is returned, so that a batch goes on; the broken copy
+    is then kept apart from the last whole one.
+    """
+    import papermill
+
+    stamp = job.stamp  # hashed now, as a file may change while it runs
+    unfinished = job.output.with_name(f".{job.name}.{os.getpid()}.tmp.ipynb")
+    for folder in (job.output.parent, job.broken.parent, stamp.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    for left in (*_stamps(job.name), *job.output.parent.glob(f".{job.name}.*.tmp.ipynb")):
+        left.unlink()  # from here on nothing says that this chapter is done
+    for left in (job.broken, _failure_path(job)):
+        left.unlink(missing_ok=True)
+    start = time.perf_counter()
+    try:
+        with _kernel_environment():
+            executed = papermill.execute_notebook(
+                job.notebook,
+                unfinished,
+                _injected(job),
+                cwd=job.notebook.parent,
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                # ipykernel 7 warns each time that its sockets on this machine are not encrypted
+                extra_arguments=["--log-level=ERROR"],
+            )
+        failure = _early_end(executed.cells) or _slip(job)
+    except Exception as error:  # whatever stops one notebook must not stop the others
+        failure = _failure(error, unfinished)
+    except BaseException:  # interrupted: half a run must not replace a whole one
+        unfinished.unlink(missing_ok=True)
+        raise
+    if unfinished.exists():
+        os.replace(unfinished, job.broken if failure else job.output)
+    return _recorded(Run(job, time.perf_counter() - start, failure))
+
+
+def _recorded(ended: Run) -> Run:
+    job = ended.job
+    told = {"seconds": ended.seconds, "failure": ended.failure, "facts": job.facts}
+    record = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+    place = _failure_path(job) if ended.failure else job.stamp
+    place.parent.mkdir(parents=True, exist_ok=True)
+    files.write(place, record.encode())
+    return ended
+
+
+def _injected(job: Job) -> dict[str, Value]:
+    """What differs from the values as saved, so that a run with those is the notebook as saved."""
+    known = notebooks.parameters(job.notebook)
+    return {n: value for n, value in job.parameters.items() if value != known[n].default}
+
+
+def _slip(job: Job) -> str:
+    """What makes a run without errors no run of this job."""
+    changed = _difference(job.facts, Job(job.notebook, job.parameters).facts)
+    if changed:
+        return f"it was changed while it ran ({changed}): run it again"
+    missing = [_label(path) for path in job.products if path != job.output and not path.exists()]
+    return f"it did not write {_shortened(missing)}" if missing else ""
+
+
+def _run_ordered(order: str, stamp: str) -> int:
+    """A rule's work; 1 where it failed, which makes Snakemake leave the outputs as they were."""
+    job = Job.ordered(order)
+    if job.stamp.name == stamp:
+        ended = run(job)
+    else:
+        ended = _recorded(Run(job, 0.0, "it was changed since the batch began: run it again"))
+    print(f"{job.name}: {ended.failure or 'done'} after {ended.seconds:.1f} s")
+    return 1 if ended.failure else 0
 
 
 @contextmanager
@@ -262,5 +501,8 @@ def _cell(count: int | None, source: str) -> str:
     return f"cell In [{count}] ({first})"
 
 
-def _list(names) -> str:
-    return ", ".join(names)
+if __name__ == "__main__":
+    if sys.argv[1] == "schedule":
+        _schedule(sys.argv[2:])
+    else:
+        sys.exit(_run_ordered(*sys.argv[2:]))

@@ -1,6 +1,8 @@
 import csv
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +11,7 @@ import pytest
 import torchvision
 from typer.testing import CliRunner
 
-from reuseprior import audit, paths
+from reuseprior import audit, paths, reproduce
 from reuseprior.audit import Entry
 from reuseprior.cli import app
 from reuseprior.contexts import count_contexts
@@ -369,32 +371,83 @@ def test_audit_update_accepts_the_verdicts(ledger):
 # Notebooks -------------------------------------------------------------------------------------
 
 
-def test_reproduce(ledger, tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
-    paths.NOTEBOOKS.mkdir()
-    for name, check in [("03-broken", "assert seed == 1"), ("04-fine", "seed")]:
-        cells = [nbformat.v4.new_code_cell(source) for source in ("seed = 0", check)]
+REAL_NOTEBOOKS = paths.NOTEBOOKS
+
+
+@pytest.fixture
+def chapters(ledger, tmp_path, monkeypatch):
+    """A repository of its own: a chapter that needs seed 1, one that is fine, and a ledger."""
+    for name, place in [("NOTEBOOKS", "notebooks"), ("BUILD", "build"), ("FIGURES", "figures")]:
+        monkeypatch.setattr(paths, name, tmp_path / place)
+    shutil.copytree(REAL_NOTEBOOKS / "profiles", paths.NOTEBOOKS / "profiles")
+    shutil.copy(REAL_NOTEBOOKS / "Snakefile", paths.NOTEBOOKS)
+    paths.FIGURES.mkdir()
+    audit.save(ENTRIES)
+    for name, check in [("03-broken", "assert seed == 1"), ("04-fine", "seed"), ("00-ledger", "1")]:
+        parameters = "profile = 'quick'; seed = 0"
+        cells = [nbformat.v4.new_code_cell(source) for source in (parameters, check)]
         cells[0].metadata["tags"] = ["parameters"]
         nbformat.write(nbformat.v4.new_notebook(cells=cells), paths.NOTEBOOKS / f"{name}.ipynb")
+    return paths.NOTEBOOKS
+
+
+def without_times(stderr):
+    return sorted(re.sub(r" \d+\.\d s$", "", line) for line in stderr.splitlines())
+
+
+@pytest.mark.notebook
+def test_reproduce(chapters):
+    result = run("reproduce", "--dry-run")
+    expected = [f"{name}: not run yet" for name in ("03-broken", "04-fine", "00-ledger")]
+    assert result.stdout.splitlines() == expected
 
     result = run("reproduce")
     assert result.exit_code == 1
-    told = result.stderr.splitlines()
-    assert told[0] == "running 03-broken, 04-fine"
-    assert told[1].startswith("✗ 03-broken ")
-    assert told[2].startswith("✓ 04-fine ")
-    broken = paths.BUILD / "notebooks" / "03-broken.ipynb"
+    broken = paths.BUILD / "failed" / "03-broken.ipynb"
     failure = "cell In [2] (assert seed == 1) raised AssertionError"
-    assert told[3] == f"03-broken failed: {failure}; see {broken}"
+    assert without_times(result.stderr) == [
+        f"03-broken failed: {failure}; see {broken}",
+        "running 03-broken, 04-fine, 00-ledger",
+        "✓ 00-ledger",
+        "✓ 04-fine",
+        "✗ 03-broken",
+    ]
     assert broken.exists()
     assert "4 printed numbers: 2 reproduced, 1 erratum, 1 not yet" in result.stdout
-    assert f"executed notebooks: {broken.parent}" in result.stdout
+    assert f"executed notebooks: {paths.BUILD / 'notebooks'}" in result.stdout
 
-    assert run("reproduce", "03-broken", "-p", "seed=1").exit_code == 0
-    refused = run("reproduce", "03-broken", "-p", "seed=1.5")
-    assert refused.exit_code == 2
-    assert refused.stderr == "Error: parameter 'seed' of 03-broken is int, not '1.5'\n"
+    result = run("reproduce", "--only", "03-broken", "-p", "seed=1")
+    assert result.exit_code == 0
+    assert "up to date: 00-ledger" in result.stderr
+    result = run("reproduce", "04-fine", "--save")
+    assert result.exit_code == 0
+    told = ["saved: 04-fine, 00-ledger", "up to date: 04-fine, 00-ledger"]
+    assert without_times(result.stderr) == told
+    assert (paths.FIGURES / "README.md").exists()
+
+
+REFUSED = [  # arguments, message
+    (["03-broken", "-p", "seed=1.5"], "parameter 'seed' of 03-broken is int, not '1.5'"),
+    (["--only", "03-brocken"], "unknown chapter '03-brocken': did you mean 03-broken?"),
+    (["--save", "--profile", "full"], "--save is for the quick profile without -p"),
+    (["04-fine", "--save", "-p", "seed=1"], "--save is for the quick profile without -p"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED)
+def test_reproduce_refuses_before_anything_runs(chapters, arguments, message):
+    result = run("reproduce", *arguments)
+    assert result.exit_code == 2
+    (error,) = result.stderr.splitlines()
+    assert error.startswith(f"Error: {message}")
+    assert not (paths.BUILD / "notebooks").exists()
+
+
+def test_a_verdict_that_got_worse_is_told(chapters, ledger, monkeypatch):
+    commit(ledger, {"t-1/b": "convention"})
+    monkeypatch.setattr(reproduce, "batch", lambda jobs, parallel: iter(()))
+    result = run("reproduce")
+    assert "worse: t-1/b was convention and is now erratum" in result.stderr
 
 
 def test_real_ledger_is_strict_json():

@@ -2,8 +2,10 @@
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from reuseprior import chapter4, closed_forms, paths
 
@@ -54,7 +56,7 @@ def test_snippet_runs(capsys):
     assert "0.weight" in shown and "P_G" in shown
 
 
-@pytest.mark.parametrize("target", ["reproduce", "test", "lab"])
+@pytest.mark.parametrize("target", ["reproduce", "notebooks", "book", "test", "lab"])
 def test_commands_exist(target):
     assert f"make {target}" in README
     assert re.search(rf"^{target}:", (paths.ROOT / "Makefile").read_text(), re.M)
@@ -63,3 +65,22 @@ def test_commands_exist(target):
 def test_links_lead_somewhere():
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert Path(paths.ROOT / link).exists(), link
+
+
+def test_badges_open_the_landing_page():
+    badges = re.findall(r"\[!\[.*?\]\(.*?\)\]\((.*?)\)", README)
+    assert {urlsplit(badge).netloc for badge in badges} == {
+        "mybinder.org",
+        "colab.research.google.com",
+    }
+    for badge in badges:
+        (page,) = re.findall(r"notebooks/\w+\.ipynb", badge)
+        assert (paths.ROOT / page).exists()
+
+
+def test_cites_what_citation_cff_names():
+    cited = yaml.safe_load((paths.ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    for work in (cited["preferred-citation"], *cited["references"]):
+        assert work["title"] in README and str(work["year"]) in README
+        assert all(author["family-names"] in README for author in work["authors"])
+        assert work.get("doi", "") in README

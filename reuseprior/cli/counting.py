@@ -1,67 +1,24 @@
-"""The command line: everything is called here, nothing computed.
-
-Imports that take time (torch, pandas) stand inside the commands, so that `--help` is quick.
-Results go to standard output, everything else to standard error. Exit code 0: fine; 1: the check
-says no; 2: bad use.
-"""
+"""The commands that count: `count`, `rank` and `models`."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from math import isfinite
 from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from reuseprior import paths
-from reuseprior import reproduce as reproducing
+from reuseprior.cli.app import Json, UsageError, app, note, one_line, print_json, strict
 
 if TYPE_CHECKING:
     from reuseprior.contexts import ContextCounts
     from reuseprior.quantities import Quantities
 
-UsageError = typer.BadParameter.__base__  # click's own, which newer typer carries inside itself
 LEFT_OUT_LINES = 5
-
-
-class _OneSentenceErrors(TyperGroup):
-    """Commands whose foreseen errors are one sentence and exit code 2."""
-
-    def invoke(self, ctx):
-        try:
-            return super().invoke(ctx)
-        except UsageError as error:
-            message = error.format_message()
-        except (paths.CheckoutMissing, reproducing.RunError) as error:
-            message = str(error)
-        _note(f"Error: {message}")
-        raise typer.Exit(2)
-
-
-app = typer.Typer(
-    cls=_OneSentenceErrors,
-    help="The reusability prior: count contexts in any PyTorch model, compare models untrained.",
-    epilog="Example: reuseprior count V2-B0",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-
-def main() -> None:
-    """The entry point of the command `reuseprior`."""
-    app(prog_name="reuseprior")
-
-
-# Counting --------------------------------------------------------------------------------------
 
 
 class Sharing(StrEnum):
@@ -77,13 +34,6 @@ class BatchNorm(StrEnum):
 
     learnable = "learnable"
     all = "all"
-
-
-class Profile(StrEnum):
-    """How much of a chapter to run."""
-
-    quick = "quick"
-    full = "full"
 
 
 Model = Annotated[
@@ -122,7 +72,6 @@ Output = Annotated[
         metavar="KEY", help="Count one part of a dict or tuple of outputs (default: all)."
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print strict JSON.")]
 
 
 @dataclass(frozen=True)
@@ -165,7 +114,7 @@ class _Counted:
             **self.quantities.to_dict(),
             "seconds": round(self.seconds, 3),
         }
-        return {key: _strict(value) for key, value in values.items()}
+        return {key: strict(value) for key, value in values.items()}
 
 
 @app.command(epilog="Example: reuseprior count V2-B0 --sharing all_but_bn --json")
@@ -183,9 +132,9 @@ def count(
     try:
         counted = _count(model, conventions)
     except ValueError as error:
-        raise UsageError(_one_line(error)) from error
+        raise UsageError(one_line(error)) from error
     if as_json:
-        _print_json(counted.record(conventions))
+        print_json(counted.record(conventions))
         return
     typer.echo(str(counted.quantities))
     size = "×".join(map(str, counted.shape))
@@ -218,15 +167,15 @@ def rank(
         try:
             counted.append(_count(model, conventions))
         except ValueError as error:
-            refused.append(f"{model}: {_one_line(error)}")
+            refused.append(f"{model}: {one_line(error)}")
     counted.sort(key=lambda c: c.quantities.P_G_spread, reverse=True)
     if as_json:
-        _print_json([c.record(conventions) for c in counted])
+        print_json([c.record(conventions) for c in counted])
     elif counted:
         typer.echo(_ranking(counted))
         typer.echo(f"\n{_names(conventions)}")
     for reason in refused:
-        _note(f"not counted: {reason}")
+        note(f"not counted: {reason}")
     if refused:
         raise typer.Exit(1)
 
@@ -319,120 +268,3 @@ def _ranking(counted: list[_Counted]) -> str:
         for c in counted
     ]
     return pd.DataFrame(rows).to_string(index=False)
-
-
-# The ledger and the notebooks --------------------------------------------------------------------
-
-
-@app.command(epilog="Example: reuseprior audit --json > ledger.json")
-def audit(
-    as_json: Json = False,
-    update: Annotated[
-        bool, typer.Option("--update", help="Commit these verdicts to data/ledger.csv.")
-    ] = False,
-) -> None:
-    """Recompute every printed number; exit code 1 if a verdict is worse than the committed one."""
-    from reuseprior import audit as ledger
-
-    entries = ledger.collect(_bar)
-    worsened = list(ledger.worsened(entries))
-    if as_json:
-        _print_json([{k: _strict(v) for k, v in asdict(e).items()} for e in entries])
-    else:
-        typer.echo(_verdicts(entries))
-        for entry in entries:
-            if entry.verdict == "erratum":
-                typer.echo(str(entry))
-    for sentence in worsened:
-        _note(f"worse: {sentence}")
-    if update:
-        ledger.update(entries)
-        _note("the verdicts are committed to data/ledger.csv")
-    elif worsened:
-        raise typer.Exit(1)
-
-
-@app.command(epilog="Example: reuseprior reproduce 04-counting-contexts --profile quick -p seed=1")
-def reproduce(
-    chapters: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="CHAPTER", help="Names in notebooks/ (default: all)."),
-    ] = None,
-    profile: Annotated[
-        Profile | None,
-        typer.Option(help="quick: minutes on a CPU; full: the real protocol (default: as saved)."),
-    ] = None,
-    parameters: Annotated[
-        list[str] | None,
-        typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="One chapter's; repeatable."),
-    ] = None,
-) -> None:
-    """Run the chapters' notebooks and sum the ledger up."""
-    from reuseprior import audit as ledger
-
-    jobs = reproducing.plan(
-        chapters or (),
-        profile=None if profile is None else profile.value,
-        parameters=_assignments(parameters or ()),
-    )
-    _note(f"running {', '.join(job.name for job in jobs)}")
-    failed = []
-    for job in jobs:
-        run = reproducing.run(job)
-        _note(f"{'✗' if run.failure else '✓'} {job.name} {run.seconds:.1f} s")
-        if run.failure:
-            failed.append(run)
-    typer.echo(_verdicts(ledger.collect(_bar)))
-    typer.echo(f"executed notebooks: {jobs[0].output.parent}\nfigures: {paths.FIGURES}")
-    for run in failed:
-        _note(f"{run.job.name} failed: {run.failure}; see {run.job.output}")
-    if failed:
-        raise typer.Exit(1)
-
-
-def _assignments(given: list[str]) -> dict[str, str]:
-    found = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"-p {text!r} is not name=value: write it as -p seed=1")
-        if name in found:
-            raise UsageError(f"parameter {name!r} is given twice: give it once")
-        found[name] = value
-    return found
-
-
-def _verdicts(entries) -> str:
-    from reuseprior import audit as ledger
-
-    summary = ledger.summary(entries)
-    total = ", ".join(f"{n} {verdict}" for verdict, n in summary.sum().items())
-    table = summary.rename_axis(index=None, columns=None).to_string()
-    return f"{table}\n\n{len(entries)} printed numbers: {total}"
-
-
-# Printing ----------------------------------------------------------------------------------------
-
-
-def _print_json(value) -> None:
-    typer.echo(json.dumps(value, indent=2, allow_nan=False))
-
-
-def _strict(value):
-    """JSON has no infinity (P_G of a graph without surprisal): null stands for it."""
-    return None if isinstance(value, float) and not isfinite(value) else value
-
-
-def _note(text: str) -> None:
-    typer.echo(text, err=True)
-
-
-def _bar(entries):
-    """A progress bar on standard error, hidden where that is no terminal."""
-    from tqdm.auto import tqdm
-
-    return tqdm(entries, unit=" numbers", disable=None, leave=False)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

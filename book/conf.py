@@ -1,0 +1,46 @@
+"""Sphinx's settings for the book; `reuseprior book` puts the pages beside this file's own."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from reuseprior import __version__
+
+project = "The reusability prior, reproduced"
+html_title = "The reusability prior"
+author = "reuseprior contributors"
+version = release = __version__
+language = "en"
+
+extensions = ["myst_nb"]
+html_theme = "furo"
+exclude_patterns = ["README.md"]  # index.md includes it
+myst_enable_extensions = ["amsmath", "dollarmath"]
+myst_heading_anchors = 3
+
+nb_execution_mode = "off"  # the notebooks come with their outputs
+nb_render_markdown_format = "myst"  # or the derivations' tables show no formulas
+nb_ipywidgets_js = {}  # these would be fetched from the network
+nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
+
+# One file of MathJax, which draws its letters itself and so fetches nothing.
+_MATHJAX = "tex-svg-full.js"
+_mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
+mathjax_path = _MATHJAX
+mathjax3_config = {
+    "tex": {"inlineMath": [["\\(", "\\)"], ["$", "$"]]},
+    "options": {"enableMenu": False},
+}
+# tables in outputs have formulas as well, which JupyterLab sets too
+myst_mathjax_classes = "mathjax_process|math|text_html"
+
+html_static_path = ["static", str(_mathjax / _MATHJAX)]
+html_css_files = ["book.css"]
+html_js_files = ["book.js", "ledger.js"]
+html_show_copyright = False
+html_show_sourcelink = False
+html_copy_source = False
+
+
+def setup(app):
+    # Sphinx looks for formulas in the text, but they also stand in the tables of outputs.
+    app.set_html_assets_policy("always")

@@ -1,0 +1,14 @@
+"""The command line: everything is called here, nothing computed.
+
+Imports that take time (torch, pandas) stand inside the commands, so that `--help` is quick.
+Results go to standard output, everything else to standard error. Exit code 0: fine; 1: the check
+says no; 2: bad use.
+"""
+
+from reuseprior.cli import book, chapters, counting, data, evolve, train  # noqa: F401  importing registers
+from reuseprior.cli.app import app
+
+
+def main() -> None:
+    """The entry point of the command `reuseprior`."""
+    app(prog_name="reuseprior")

@@ -1,0 +1,65 @@
+"""The command, its errors and its printing; the commands themselves stand beside this file."""
+
+from __future__ import annotations
+
+import json
+from math import isfinite
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from reuseprior.errors import UserError
+
+UsageError = typer.BadParameter.__base__  # click's own, which newer typer carries inside itself
+
+
+class _OneSentenceErrors(TyperGroup):
+    """Commands whose foreseen errors are one sentence and exit code 2."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            message = error.format_message()
+        except UserError as error:
+            message = str(error)
+        note(f"Error: {message}")
+        raise typer.Exit(2)
+
+
+app = typer.Typer(
+    cls=_OneSentenceErrors,
+    help="The reusability prior: count contexts in any PyTorch model, compare models untrained.",
+    epilog="Example: reuseprior count V2-B0",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print strict JSON.")]
+
+
+def print_json(value) -> None:
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def strict(value):
+    """JSON has no infinity (P_G of a graph without surprisal): null stands for it."""
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def note(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def bar(entries):
+    """A progress bar on standard error, hidden where that is no terminal."""
+    from tqdm.auto import tqdm
+
+    return tqdm(entries, unit=" numbers", disable=None, leave=False)
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

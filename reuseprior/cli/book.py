@@ -1,0 +1,19 @@
+"""The command `book`."""
+
+from __future__ import annotations
+
+import typer
+
+from reuseprior import notebooks
+from reuseprior.cli.app import app, note
+
+
+@app.command(epilog="Example: reuseprior book")
+def book() -> None:
+    """Build notebooks, figures and ledger as a site that reads without a network: build/book."""
+    from reuseprior import book as making
+
+    committed = [path.stem for path in notebooks.found() if making.with_outputs(path) == path]
+    if committed:
+        note(f"with their committed outputs, as reproduce has none newer: {', '.join(committed)}")
+    typer.echo(making.build())

@@ -1,0 +1,153 @@
+"""The commands over the ledger and the notebooks: `audit` and `reproduce`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from enum import StrEnum
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from reuseprior import files, notebooks, paths
+from reuseprior import reproduce as reproducing
+from reuseprior.cli.app import Json, UsageError, app, bar, note, print_json, strict
+
+
+class Profile(StrEnum):
+    """How much of a chapter to run."""
+
+    quick = "quick"
+    full = "full"
+
+
+@app.command(epilog="Example: reuseprior audit --json > ledger.json")
+def audit(
+    as_json: Json = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Commit these verdicts to data/ledger.csv.")
+    ] = False,
+) -> None:
+    """Recompute every printed number; exit code 1 if a verdict is worse than the committed one."""
+    from reuseprior import audit as ledger
+
+    entries = ledger.collect(bar)
+    worsened = list(ledger.worsened(entries))
+    if as_json:
+        print_json([{k: strict(v) for k, v in asdict(e).items()} for e in entries])
+    else:
+        typer.echo(_verdicts(entries))
+        for entry in entries:
+            if entry.verdict == "erratum":
+                typer.echo(str(entry))
+    for sentence in worsened:
+        note(f"worse: {sentence}")
+    if update:
+        ledger.update(entries)
+        note("the verdicts are committed to data/ledger.csv")
+    elif worsened:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: reuseprior reproduce 04-counting-contexts --profile quick -p seed=1")
+def reproduce(
+    chapters: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="CHAPTER", help="Names in notebooks/ (default: all)."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="CHAPTER", help="The same as an option; repeatable."),
+    ] = None,
+    profile: Annotated[
+        Profile, typer.Option(help="quick: minutes on a CPU; full: the real protocol.")
+    ] = Profile.quick,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="One chapter's; repeatable."),
+    ] = None,
+    parallel: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="How many notebooks run side by side.")
+    ] = 2,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Only say what would run, and why.")
+    ] = False,
+    save: Annotated[
+        bool,
+        typer.Option(
+            "--save", help="Put the outputs into notebooks/, and renew figures/README.md."
+        ),
+    ] = False,
+) -> None:
+    """Run the chapters whose inputs changed and sum the ledger up; exit code 1 if one failed."""
+    given = _assignments(parameters or ())
+    if save and (given or profile is not Profile.quick):
+        raise UsageError("--save is for the quick profile without -p, which is what is committed")
+    chosen = [*(chapters or ()), *(only or ())]
+    jobs = reproducing.plan(chosen, profile=profile.value, parameters=given)
+    reasons = {job.name: reproducing.why(job) for job in jobs}
+    if dry_run:
+        for name, reason in reasons.items():
+            typer.echo(f"{name}: {reason or 'up to date'}")
+        return
+    if stale := [name for name, reason in reasons.items() if reason]:
+        note(f"running {', '.join(stale)}")
+    if current := [name for name, reason in reasons.items() if not reason]:
+        note(f"up to date: {', '.join(current)}")
+    failed = []
+    for run in reproducing.batch(jobs, parallel=parallel):
+        note(f"{'✗' if run.failure else '✓'} {run.job.name} {run.seconds:.1f} s")
+        if run.failure:
+            failed.append(run)
+    if save and not failed:
+        _save(jobs)
+    _conclude(failed)
+
+
+def _save(jobs) -> None:
+    changed = [job.name for job in jobs if notebooks.save(job.notebook, job.output)]
+    page = notebooks.gallery(metadata.version("matplotlib"))
+    files.write(paths.FIGURES / "README.md", page.encode())
+    note(f"saved: {', '.join(changed) or 'nothing, as nothing changed'}")
+    for job in jobs:
+        for slip in notebooks.slips(job.notebook):
+            note(f"{job.name}: {slip}")
+
+
+def _conclude(failed) -> None:
+    """The ledger, where things are, and what failed."""
+    from reuseprior import audit as ledger
+
+    if any(run.job.name == notebooks.LAST for run in failed):
+        note("there is no ledger to sum up, as its notebook failed")
+    else:
+        entries = ledger.saved()
+        typer.echo(_verdicts(entries))
+        for sentence in ledger.worsened(entries):
+            note(f"worse: {sentence}")
+    typer.echo(f"executed notebooks: {paths.BUILD / 'notebooks'}\nfigures: {paths.FIGURES}")
+    for run in failed:
+        note(f"{run.job.name} failed: {run.failure}; see {run.job.broken}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _assignments(given: list[str]) -> dict[str, str]:
+    found = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"-p {text!r} is not name=value: write it as -p seed=1")
+        if name in found:
+            raise UsageError(f"parameter {name!r} is given twice: give it once")
+        found[name] = value
+    return found
+
+
+def _verdicts(entries) -> str:
+    from reuseprior import audit as ledger
+
+    summary = ledger.summary(entries)
+    total = ", ".join(f"{n} {verdict}" for verdict, n in summary.sum().items())
+    table = summary.rename_axis(index=None, columns=None).to_string()
+    return f"{table}\n\n{len(entries)} printed numbers: {total}"
