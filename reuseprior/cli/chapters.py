@@ -75,7 +75,7 @@ def reproduce(
     save: Annotated[
         bool,
         typer.Option(
-            "--save", help="Put the outputs into notebooks/, and renew figures/README.md."
+            "--save", help="Put the outputs into notebooks/; renew gallery and chapter tables."
         ),
     ] = False,
 ) -> None:
@@ -105,9 +105,12 @@ def reproduce(
 
 
 def _save(jobs) -> None:
+    from reuseprior import contents
+
     changed = [job.name for job in jobs if notebooks.save(job.notebook, job.output)]
     page = notebooks.gallery(metadata.version("matplotlib"))
     files.write(paths.FIGURES / "README.md", page.encode())
+    changed += [page.relative_to(paths.ROOT).as_posix() for page in contents.renew()]
     note(f"saved: {', '.join(changed) or 'nothing, as nothing changed'}")
     for job in jobs:
         for slip in notebooks.slips(job.notebook):
