@@ -21,10 +21,11 @@ notebooks: $(STAMP)  ## put the outputs of a quick run into notebooks/, and rene
 book: $(STAMP)  ## build the chapters as a site, build/book/index.html
 	$(BIN)/reuseprior book
 
+# A process a core, so one thread each: threads of several processes wait for one another's cores.
 test: $(STAMP)  ## run the tests, notebooks included, and the linter
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=. notebooks/index.ipynb

@@ -183,7 +183,7 @@ def inputs(path: Path) -> list[Path]:
     modules stands for their imports as well.
     """
     patterns = read_yaml(paths.NOTEBOOKS / "inputs.yaml").get(path.stem, _ANY_DATA)
-    named = [p for pattern in patterns for p in paths.ROOT.glob(pattern) if p.is_file()]
+    named = [p for pattern in patterns for p in _root(pattern).glob(pattern) if p.is_file()]
     code = [p for p in named if p.suffix == ".py"]
     data = [p for p in named if p.suffix in _DATA_KINDS and not p.name.startswith(".")]
     for cell in read(path)["cells"]:
@@ -192,6 +192,11 @@ def inputs(path: Path) -> list[Path]:
     modules = _closure(code)
     beside = [p for folder in {m.parent for m in modules} for p in _beside(folder)]
     return sorted({*modules, *beside, *data})
+
+
+def _root(pattern: str) -> Path:
+    # the package that runs, which need not lie beside the notebooks
+    return PACKAGE.parent if pattern.startswith(f"{PACKAGE.name}/") else paths.ROOT
 
 
 def _python(path: Path, cell: Mapping) -> str:

@@ -54,7 +54,7 @@ def lab(checkout, tmp_path_factory):
         )
     try:
         address = f"http://127.0.0.1:{port}"
-        wait(lambda: answers(f"{address}/api/status"), 120, lambda: log.read_text())
+        wait(lambda: answers(f"{address}/api/status"), 300, lambda: log.read_text())
         yield address
     finally:
         server.terminate()
@@ -88,7 +88,7 @@ def click(browser, selector, text=""):
                 return element
         return None
 
-    wait(shown, 60, lambda: f"no {selector} {text}").click()
+    wait(shown, 300, lambda: f"no {selector} {text}").click()
 
 
 @pytest.mark.slow
@@ -108,9 +108,9 @@ def test_run_all(lab, browser):
         kernels = {s["path"]: s["kernel"] for s in answers(f"{lab}/api/sessions")}
         return {k["execution_state"] for path, k in kernels.items() if chapter.path.stem in path}
 
-    wait(lambda: "busy" in states(), 60)
-    wait(lambda: states() == {"idle"}, 60 + 600 * chapter.minutes["quick"])
-    wait(lambda: browser.execute_script(SHOWN)[0] == [f"[{i + 1}]:" for i in range(len(code))], 30)
+    wait(lambda: "busy" in states(), 300)
+    wait(lambda: states() == {"idle"}, 300 + 600 * chapter.minutes["quick"])
+    wait(lambda: browser.execute_script(SHOWN)[0] == [f"[{i + 1}]:" for i in range(len(code))], 60)
     _, outputs, errors = browser.execute_script(SHOWN)
     assert not errors
     checked = [i for i, c in enumerate(code) if "nbval-check-output" in notebooks.tags(c)]
