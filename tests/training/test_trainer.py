@@ -228,6 +228,8 @@ def test_progress_is_shown_where_it_is_asked_for(tmp_path, capfd):
     assert "12/12" in capfd.readouterr().err
 
 
+LIMIT = 300  # seconds, after which processes end themselves by an alarm, as do their children
+
 # One thread: a forked process waits for ever for the threads that its parent had.
 CHILD = """
 import os, signal, sys
@@ -245,6 +247,7 @@ class Dying(t.nn.Sequential):
         return super().forward(x)
 
 def attempt(folder, left=None, torn=False):
+    signal.alarm(t.LIMIT)
     model = Dying(*t.small_net(dropout=0.3))
     model.left = left
     if torn:  # die between writing a checkpoint and putting it in place
@@ -277,7 +280,7 @@ def test_killed_anywhere_it_ends_the_same_bit_for_bit(tmp_path):
     deaths.insert(2, (None, True))
     code = CHILD.format(tests=str(Path(__file__).parent), folder=str(tmp_path), deaths=deaths)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=300)
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=LIMIT)
     killed, whole = Run.read(tmp_path / "killed"), Run.read(tmp_path / "whole")
     assert measured(killed).equals(measured(whole))
     saved = [checkpoint.load(run.folder / checkpoint.NAME)[0] for run in (whole, killed)]
@@ -287,10 +290,11 @@ def test_killed_anywhere_it_ends_the_same_bit_for_bit(tmp_path):
 
 
 PARALLEL = """
-import sys
+import signal, sys
 sys.path.insert(0, {tests!r})
 import test_trainer as t
 
+signal.alarm(t.LIMIT)
 t.fit({folder!r}, t.small_net(norm=False), t.PARALLEL_PROTOCOL)
 t.torch.distributed.destroy_process_group()
 """
@@ -307,7 +311,8 @@ def test_two_processes_train_as_one(tmp_path):
     script.write_text(PARALLEL.format(tests=str(Path(__file__).parent), folder=str(both)))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([*torchrun, "--standalone", str(script)], check=True, env=environment)
+    command = [*torchrun, "--standalone", str(script)]
+    subprocess.run(command, check=True, env=environment, timeout=LIMIT)
     run = Run.read(both)
     assert run.summary["processes"] == 2
     torch.testing.assert_close(
