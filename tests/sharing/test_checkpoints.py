@@ -60,7 +60,9 @@ def test_tensors_of_one_memory_are_one_though_they_are_two_objects(tmp_path):
     load(other, tmp_path / "m")
     assert torch.equal(other[1].weight, model[0].weight)
     assert other[1].weight.data_ptr() == other[0].weight.data_ptr()
-    with pytest.raises(CheckpointError, match="shares '0.weight' with '1.weight' and the model do"):
+    with pytest.raises(
+        CheckpointError, match=r"shares '0.weight' with '1.weight' and the model do"
+    ):
         load(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)), tmp_path / "m")
 
 
@@ -83,7 +85,7 @@ def test_parts_without_entries_share_nothing(tmp_path):
 @pytest.mark.parametrize("text", ["not JSON", "[]", '{"1.weight": 0}', '{"1.weight": "2.weight"}'])
 def test_names_of_shared_tensors_that_another_program_wrote(tmp_path, text):
     save_file({"0.weight": torch.zeros(1)}, tmp_path / "m", {"aliases": text})
-    with pytest.raises(CheckpointError, match="m does not say which tensors it shares .aliases: "):
+    with pytest.raises(CheckpointError, match=r"m does not say which tensors it shares .aliases: "):
         load(small(), tmp_path / "m")
 
 
