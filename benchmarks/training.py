@@ -1,7 +1,7 @@
 """How fast the trainer is: against a minimal loop written by hand, and with shared weights.
 
     python benchmarks/training.py             # about two minutes; on the GPU where there is one
-    python benchmarks/training.py --quick     # a quarter of it
+    python benchmarks/training.py --rounds 60 # four times as long
     python benchmarks/training.py --cpu-time  # on a processor that others use as well
     python benchmarks/training.py --epoch     # an epoch of CIFAR-10, from a quarter of its steps
 
@@ -169,7 +169,7 @@ def epoch(setting: Setting) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--rounds", type=int, default=15, help="of all three loops (15)")
     parser.add_argument("--cpu-time", action="store_true", help="computing time of one thread")
     parser.add_argument("--epoch", action="store_true", help="time an epoch of CIFAR-10 instead")
     options = parser.parse_args()
@@ -180,8 +180,7 @@ def main() -> None:
     made = provenance(seed=0, device=setting.device, data_checksum=None)
     clock = "processor time" if options.cpu_time else "wall time"
     print(f"torch {made['torch']}, {made['device']}, {made['threads']} threads, {clock}\n")
-    repeats = 3 if options.quick else 15
-    for line in epoch(setting) if options.epoch else compare(setting, repeats):
+    for line in epoch(setting) if options.epoch else compare(setting, options.rounds):
         print(line, flush=True)
 
 

@@ -145,7 +145,7 @@ RANGES = {
     "dropout": (0, 1),
     "survival": (0, 1),
     "bn_momentum": (0, 1),
-    "width": (0, inf),
+    "width": (0, 100),
     "train_images": (0, inf),
     "test_images": (0, inf),
     "validation": (0, 1),

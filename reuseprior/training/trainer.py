@@ -163,11 +163,11 @@ class _Training:
         black = torch.zeros(1, channels, own_size, own_size, dtype=torch.uint8, device=self.device)
         self.model.eval()
         for size in sorted(sizes):
-            image = to_input(black, size, protocol)
-            what = "×".join(map(str, image.shape[1:]))
+            shown = size or own_size
+            what = f"{max(channels, protocol.channels)}×{shown}×{shown}"
             try:
                 with self.autocast():
-                    logits = self.model(image)
+                    logits = self.model(to_input(black, size, protocol))
             except Exception as error:  # whatever a model does with images that it is not made for
                 raise ProtocolError(
                     f"the model cannot take images of {what} (channels, height, width): set "

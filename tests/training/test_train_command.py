@@ -32,6 +32,8 @@ BAD_USE = [
     (["V2-B0", "--set", "learning_rate=1" + 400 * "0"], "it must be 0 or more, and finite"),
     (["V2-B0", "--set", "learning_rate=1" + 5000 * "0"], "it must be a number"),
     (["V2-B0", "--set", "channels=1"], "the model cannot take images of 1×16×16 (channels, heig"),
+    (["V2-B0", "--set", "image_size=10000000"], "cannot take images of 3×10000000×10000000 (cha"),
+    (["V2-B0", "--set", "width=1e30"], "width is 1e+30: it must be 0 to 100"),
     (["V2-B0", "--set", "validation=0.0001"], "validation is 0.0001 of 1438 training images, wh"),
     (["nets/mine.py"], "unknown model 'nets/mine.py'"),
     (["nets/mine.py:net"], "cannot import 'nets/mine.py' for model 'nets/mine.py:net'"),
