@@ -117,7 +117,12 @@ class Recording:
             raise ResultError(
                 f"{folder} holds {checkpoint} of a run whose {CONFIG} is gone: choose another"
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:  # a file stands there, or above; the disk is full or read-only
+            raise ResultError(
+                f"cannot make the folder {folder} ({error.strerror}): choose another"
+            ) from error
         recording = cls(folder, [], _now(), 0.0)
         recording._summarise({}, "interrupted")
         write_json(folder / CONFIG, config)  # last: with it the folder is a run

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from collections.abc import Iterable
 from math import isfinite
 from typing import Annotated
 
@@ -39,6 +41,25 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print strict JSON.")]
+
+
+def parse_settings(given: Iterable[str]) -> dict[str, object]:
+    """`--set KEY=VALUE` by key: values as TOML has them, and what is no TOML is text.
+
+    Text needs no quotes so. Raises a usage error for what has no `=`, and for a key given twice.
+    """
+    found = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text!r} is not key=value: write it as --set epochs=2")
+        if key in found:
+            raise UsageError(f"--set {key} is given twice: give it once")
+        try:
+            found[key] = tomllib.loads(f"value = {value}")["value"]
+        except ValueError:  # no TOML, or a number of thousands of digits
+            found[key] = value
+    return found
 
 
 def print_json(value) -> None:

@@ -62,10 +62,10 @@ def evolve(
     """
     from reuseprior import data as data_sets
     from reuseprior import revolver, training
-    from reuseprior.cli.train import _settings
+    from reuseprior.cli.app import parse_settings
 
     limit = _limit(until)
-    changes = _settings(settings or ())
+    changes = parse_settings(settings or ())
     if data is not None:
         changes["data"] = data
     plan = revolver.Settings.load(preset, **changes)

@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from reuseprior import paths
-from reuseprior.cli.app import Json, UsageError, app, note, print_json
+from reuseprior.cli.app import Json, UsageError, app, note, parse_settings, print_json
 
-PREFIX = "efficientnetv2-"  # of the models whose head and width can be chosen
+PREFIX = "efficientnetv2-"  # of the models that are built to the data and the protocol
+BUILT = ("width", "dropout", "survival", "bn_momentum")  # what they take of the protocol
 
 
 class Sharing(StrEnum):
@@ -57,7 +58,8 @@ def train(
         typer.Option(
             metavar="FOLDER",
             help="Where config.json, metrics.csv, summary.json and the checkpoint go "
-            "(default: data/results/train-PROTOCOL/MODEL-SHARING-DATA-seedN).",
+            "(default: data/results/train-PROTOCOL/MODEL-SHARING-DATA-seedN, and "
+            "train-PROTOCOL,KEY=VALUE for what --set changes).",
         ),
     ] = None,
     resume: Annotated[
@@ -76,11 +78,13 @@ def train(
     from reuseprior.models import catalog
 
     name = catalog.find(model).name
-    plan = training.Protocol.load(protocol, model=name, **_settings(settings or ()))
+    as_written = training.Protocol.load(protocol, model=name)
+    plan = as_written.changed(parse_settings(settings or ()))
+    _check_taken(name, plan)
     images = data_sets.load(data, root)
     if output is None:
         run = f"{name.replace(':', '-')}-{sharing.value}-{data}-seed{seed}"
-        output = paths.checkout() / "data" / "results" / f"train-{plan.name}" / run
+        output = paths.checkout() / "data" / "results" / experiment(plan, as_written) / run
     try:
         run = training.train(
             build(name, sharing.value, images.classes, plan, seed),
@@ -109,6 +113,29 @@ def train(
         )
 
 
+def experiment(plan, as_written) -> str:
+    """The folder of a protocol's runs; what was changed has one of its own, `train-quick,epochs=1`.
+
+    So runs under one name were trained alike, and can be compared.
+    """
+    changed = sorted(plan.differences(as_written).items())
+    return ",".join([f"train-{as_written.name}", *(f"{key}={value}" for key, value in changed)])
+
+
+def _check_taken(name: str, plan) -> None:
+    """Only EfficientNetV2 is built to the protocol: elsewhere its settings would do nothing."""
+    from reuseprior.training import Protocol
+
+    ignored = {key: value for key, value in plan.differences(Protocol()).items() if key in BUILT}
+    if ignored and not name.startswith(PREFIX):
+        given = ", ".join(f"{key} = {value}" for key, value in ignored.items())
+        mend = " ".join(f"--set {key}={getattr(Protocol(), key)}" for key in ignored)
+        raise UsageError(
+            f"{given} in protocol {plan.name!r} would do nothing, as {name} is built without: "
+            f"train it with {mend}"
+        )
+
+
 def build(name: str, sharing: str, classes: int, plan, seed: int):
     import torch
 
@@ -121,30 +148,9 @@ def build(name: str, sharing: str, classes: int, plan, seed: int):
             model = efficientnet_v2(
                 name.removeprefix(PREFIX),
                 num_classes=classes,
-                width=plan.width,
-                dropout=plan.dropout,
-                survival=plan.survival,
-                bn_momentum=plan.bn_momentum,
+                **{key: getattr(plan, key) for key in BUILT},
             )
         else:
             model = catalog.build(name, lazy=False)
     tie(model, policy(sharing))
     return model
-
-
-def _settings(given: list[str]) -> dict[str, object]:
-    """Values as TOML has them; what is no TOML is text, so that no quotes are needed."""
-    import tomllib
-
-    found = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--set {text!r} is not key=value: write it as --set epochs=2")
-        if key in found:
-            raise UsageError(f"--set {key} is given twice: give it once")
-        try:
-            found[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            found[key] = value
-    return found

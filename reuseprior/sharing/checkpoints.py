@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -28,8 +29,8 @@ def save(
     Atomic: the file is the old or the new one, never half of it. `metadata` is kept beside the
     tensors, text by name, and returned by `load`.
 
-    Raises `CheckpointError` for a model whose weights have no storage, and for metadata that is
-    not text.
+    Raises `CheckpointError` for a model whose weights have no storage or overlap without being the
+    same, such as a matrix and its transpose, and for metadata that is not text.
     """
     metadata = dict(metadata or {})
     for key, value in metadata.items():
@@ -39,9 +40,10 @@ def save(
                 f"{_ALIASES!r} is taken"
             )
     tensors = _tensors(model)
-    names = {id(tensor): name for name, tensor in reversed(tensors.items())}  # the first name wins
-    aliases = {n: names[id(t)] for n, t in tensors.items() if names[id(t)] != n}
+    names = {_place(t): name for name, t in reversed(tensors.items())}  # the first name wins
+    aliases = {n: names[_place(t)] for n, t in tensors.items() if names[_place(t)] != n}
     stored = {name: t.detach().contiguous() for name, t in tensors.items() if name not in aliases}
+    _check_overlap(tensors, aliases)
     metadata[_ALIASES] = json.dumps(aliases, ensure_ascii=False)
     files.write(Path(path), to_bytes(stored, metadata))
 
@@ -66,7 +68,7 @@ def load(model: nn.Module, path: str | os.PathLike) -> dict[str, str]:
         raise CheckpointError(
             f"{path} is no complete checkpoint ({error}): write it anew, or use another"
         ) from error
-    aliases = json.loads(metadata.pop(_ALIASES, "{}"))
+    aliases = _aliases(path, metadata.pop(_ALIASES, "{}"), found)
     found |= {alias: found[name] for alias, name in aliases.items()}
     tensors = _tensors(model)
     _check_names(path, tensors, found)
@@ -80,7 +82,7 @@ def load(model: nn.Module, path: str | os.PathLike) -> dict[str, str]:
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """What a checkpoint holds, by all of its names; a shared tensor is the same object."""
+    """What a checkpoint holds, by all of its names."""
     tensors = model.state_dict(keep_vars=True)
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
@@ -90,6 +92,48 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
         if tensor.is_meta:
             raise CheckpointError(f"{name!r} has no storage: build the model with its weights")
     return tensors
+
+
+def _place(tensor: Tensor) -> tuple:
+    """Equal for tensors that are the same memory seen alike, be they one object or two."""
+    if not tensor.numel():
+        return (id(tensor),)  # there is no memory to share
+    return tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
+
+
+def _check_overlap(tensors: Mapping[str, Tensor], aliases: Mapping[str, str]) -> None:
+    """Refuse tensors that are parts or other views of one memory: a file would separate them."""
+    spans = []
+    for name, tensor in tensors.items():
+        if name not in aliases and tensor.numel():
+            last = sum(
+                (n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True)
+            )
+            start = tensor.data_ptr()
+            spans.append((start, start + (last + 1) * tensor.itemsize, name))
+    spans.sort()
+    for (_, end, name), (start, _, other) in pairwise(spans):
+        if start < end:
+            raise CheckpointError(
+                f"{name!r} and {other!r} are different views of one memory: give each its own, or "
+                "let both be the same parameter"
+            )
+
+
+def _aliases(path: Path, text: str, stored: Mapping[str, Tensor]) -> dict[str, str]:
+    """The names of shared tensors in a file's metadata, which another program may have written."""
+    try:
+        aliases = json.loads(text)
+    except ValueError:
+        aliases = None
+    if not isinstance(aliases, dict) or not all(
+        isinstance(name, str) and name in stored for name in aliases.values()
+    ):
+        raise CheckpointError(
+            f"{path} does not say which tensors it shares ({_ALIASES}: {text[:60]!r}): it was not "
+            "written by reuseprior.sharing.save"
+        )
+    return aliases
 
 
 def _check_names(path: Path, tensors: Iterable[str], found: Iterable[str]) -> None:
@@ -110,10 +154,10 @@ def _check_ties(path: Path, tensors: Mapping[str, Tensor], found: Mapping[str, T
         (tensors, found, "the model", path),
         (found, tensors, path, "the model"),
     ]:
-        leaders: dict[int, str] = {}
+        leaders: dict[tuple, str] = {}
         for name, tensor in mine.items():
-            leader = leaders.setdefault(id(tensor), name)
-            if theirs[name] is not theirs[leader]:
+            leader = leaders.setdefault(_place(tensor), name)
+            if _place(theirs[name]) != _place(theirs[leader]):
                 raise CheckpointError(
                     f"{first} shares {leader!r} with {name!r} and {second} does not: tie the "
                     "model as it was when it was saved"

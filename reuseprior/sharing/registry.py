@@ -28,7 +28,7 @@ class ScopeRegistry:
     def share(self, module: nn.Module) -> nn.Module:
         """Let the module hold its scope's parameters, or found the scope; returns the module.
 
-        Raises `SharingError` if the scope's parameters have other shapes than the module's.
+        Raises `SharingError` as `tie` does, if the module cannot hold the scope's parameters.
         """
         scope = self.policy(module)
         if scope is not None:

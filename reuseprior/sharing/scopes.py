@@ -14,6 +14,8 @@ from math import prod
 import numpy as np
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import is_parametrized
 
 from reuseprior.contexts import ContextCounts, ParameterCount
 from reuseprior.contexts.array import with_axis
@@ -117,7 +119,9 @@ def tie(model: nn.Module, policy: Policy = all_but_bn) -> tuple[Scope, ...]:
 
     Every module of a scope then holds the parameters of the first. Returns the scopes with more
     than one module; tying again changes nothing and returns the same. Raises `SharingError`,
-    before anything is tied, if modules under one name have parameters of different shapes.
+    before anything is tied, for modules under one name that cannot hold the same parameters:
+    these differ in shape, type, device or `requires_grad`, are computed by a parametrization, or
+    have no shape yet, as those of `nn.LazyConv2d` before their first input.
 
     >>> model = nn.Sequential(*(nn.Conv2d(4, 4, 3, bias=False) for _ in range(3)))
     >>> (scope,) = tie(model)
@@ -126,7 +130,7 @@ def tie(model: nn.Module, policy: Policy = all_but_bn) -> tuple[Scope, ...]:
     """
     members = _members(model, policy)
     for scope, modules in members.items():
-        for _, module in modules[1:]:
+        for _, module in modules:
             check_alike(scope, modules[0][1], module)
     scopes = []
     for scope, modules in members.items():
@@ -139,14 +143,36 @@ def tie(model: nn.Module, policy: Policy = all_but_bn) -> tuple[Scope, ...]:
 
 
 def check_alike(scope: str, owner: nn.Module, module: nn.Module) -> None:
-    """Raise `SharingError` unless both have own parameters of the same names and shapes."""
-    shapes = {_shapes(owner), _shapes(module)}
-    if len(shapes) > 1:
-        listed = " and ".join(sorted(str(dict(s)) for s in shapes))
+    """Raise `SharingError` unless `module` can hold the parameters of `owner` as its own."""
+    if any(is_lazy(p) for p in module.parameters(recurse=False)):
         raise SharingError(
-            f"Scope {scope!r} holds parameters of shapes {listed}, which cannot be one: let "
+            f"Scope {scope!r} holds a {type(module).__name__} whose parameters have no shape yet: "
+            "run the model on an input first, or give the layer its number of input channels."
+        )
+    if module is owner:
+        return
+    for one in (owner, module):
+        if is_parametrized(one):
+            raise SharingError(
+                f"Scope {scope!r} holds a module whose {', '.join(one.parametrizations)} is "
+                "computed by a parametrization, which cannot be shared: let the policy return "
+                "None for it, or use torch.nn.utils.parametrize.remove_parametrizations first."
+            )
+    first, second = _kinds(owner), _kinds(module)
+    if first != second:
+        raise SharingError(
+            f"Scope {scope!r} holds parameters {first} and {second}, which cannot be one: let "
             "the policy give them different names."
         )
+
+
+def _kinds(module: nn.Module) -> str:
+    """What parameters must have in common to be one, as text: weight 4×4 float32 cpu."""
+    return ", ".join(
+        f"{name} {_times(p.shape)} {str(p.dtype).removeprefix('torch.')} {p.device}"
+        f"{'' if p.requires_grad else ' frozen'}"
+        for name, p in module.named_parameters(recurse=False)
+    )
 
 
 def adopt(module: nn.Module, owner: nn.Module) -> None:
@@ -169,9 +195,13 @@ def untie(model: nn.Module, target: str | Scope) -> tuple[nn.Parameter, ...]:
     >>> own is model[1].weight, model[2].weight is model[0].weight
     (True, True)
 
-    Raises `SharingError` for a name the model does not have and for a module that shares nothing
-    with the rest of the model.
+    Raises `SharingError` for a name the model does not have, for '', which names all of it, and
+    for a module that shares nothing with the rest of the model.
     """
+    if target == "":
+        raise SharingError(
+            "module '' is the whole model, outside which nothing is shared: name a part of it"
+        )
     if isinstance(target, Scope):
         names, what = target.modules[1:], f"scope {target.name!r}"
     else:

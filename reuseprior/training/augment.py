@@ -88,8 +88,13 @@ def mix(
     """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019), each image with its opposite.
 
     The first image of the batch is mixed with the last, and so on, all in one proportion drawn
-    from Beta(α, α). Returns labels as probabilities, (batch, classes). Where both are on, each
-    batch gets one of them, by the toss of a coin.
+    from Beta(α, α), where α is the protocol's `mixup_alpha` or `cutmix_alpha`. Returns the images
+    and their labels as probabilities, float32 (batch, classes). Where both are on, each batch gets
+    one of them, by the toss of a coin.
+
+    Of several processes each mixes its own part of a batch, with the draws of the others: their
+    pairs are not those of one process. The training accuracy that a run records is that of the
+    images' own labels, which mixing lowers.
     """
     cut = protocol.cutmix_alpha > 0
     if cut and protocol.mixup_alpha > 0:

@@ -25,7 +25,8 @@ def save(path: Path, tensors: dict[str, Tensor], progress: dict) -> None:
 
     A process that is killed here leaves the last checkpoint as it was.
     """
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copies, because a file cannot hold two tensors of one memory, as some models tie them.
+    plain = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
     files.write(path, to_bytes(plain, {"progress": json.dumps(progress)}))
 
 
@@ -35,7 +36,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
         with safe_open(path, framework="pt") as file:
             progress = json.loads(file.metadata()["progress"])
             return {name: file.get_tensor(name) for name in file.keys()}, progress
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path} is no whole checkpoint ({error}): delete it to begin that run again"
         ) from error

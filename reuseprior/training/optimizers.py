@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from reuseprior.errors import UserError
 from reuseprior.training.protocol import Protocol
 
 
@@ -61,8 +62,12 @@ def build(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
 
     A tied parameter is one parameter: it has one state and one decay. Only tensors with more
     than one dimension decay. SGD's momentum is plain, not Nesterov's.
+
+    Raises `UserError` for a model without parameters that learn.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise UserError(f"{type(model).__name__} has no parameter that learns: train another model")
     groups = [
         {
             "params": [p for p in parameters if p.ndim > 1],

@@ -6,15 +6,17 @@ A table `[models.NAME]` holds what differs for one model, such as its image size
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib import resources
 from math import inf, isfinite
 from pathlib import Path
 from typing import Literal, get_args, get_type_hints
 
 from reuseprior.errors import UserError, did_you_mean
+from reuseprior.models import catalog
 
 
 class ProtocolError(UserError):
@@ -56,8 +58,8 @@ class Protocol:
     stages: int = 1  # stages of equal length, up to image_size
     channels: int = 3  # images of one channel are repeated to as many
     augmentation: Literal["none", "flip", "flip_crop", "randaugment", "autoaugment"] = "none"
-    mixup_alpha: float = 0.0
-    cutmix_alpha: float = 0.0
+    mixup_alpha: float = 0.0  # of Beta(α, α), the proportion of two blended images; 0: no mixup
+    cutmix_alpha: float = 0.0  # the same for pasted rectangles; with both a coin decides
 
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = False
@@ -81,23 +83,42 @@ class Protocol:
         _check_together(self)
 
     @classmethod
-    def load(cls, name_or_path: str | Path, *, model: str | None = None, **overrides) -> Protocol:
+    def load(
+        cls, name_or_path: str | Path, /, *, model: str | None = None, **overrides
+    ) -> Protocol:
         """A protocol by name (`names()`) or from a TOML file, with some fields replaced.
 
-        `model` names the `[models.NAME]` table to apply. Raises `ProtocolError` for a missing
-        file, a key that no protocol has, and a value of another type or out of range.
+        `model` names the `[models.NAME]` table to apply; short names of the catalogue mean the
+        same (V2-S). Raises `ProtocolError` for a missing file, a key that no protocol has, a value
+        of another type or out of range, and all of these in any table, of another model as well;
+        `ModelError` where the catalogue does not know `model`.
         """
         found, where = _read(name_or_path)
-        variants = found.pop("models", {})
-        if not isinstance(variants, dict) or not all(
-            isinstance(v, dict) for v in variants.values()
-        ):
-            raise ProtocolError(f"models in {where} must hold tables: write [models.NAME]")
-        found |= variants.get(model, {})
-        for given, source in ((found, where), (overrides, "what was set")):
-            _check_keys(given, source)
-        return cls(**{"name": Path(name_or_path).stem} | found | overrides)
+        variants = _variants(found.pop("models", {}), where)
+        found = {"name": Path(name_or_path).stem} | found
+        _check_keys(found, where)
+        for name, table in variants.items():
+            _check_keys(table, f"[models.{name}] in {where}")
+            cls(**found | table)
+        own = variants.get(_model_name(model), {}) if model else {}
+        return cls(**found | own).changed(overrides)
 
+    def changed(self, changes: Mapping[str, object]) -> Protocol:
+        """The protocol with some fields replaced; raises `ProtocolError` as `load` does."""
+        _check_keys(changes, "what was set")
+        return replace(self, **changes)
+
+    def differences(self, other: Protocol) -> dict[str, object]:
+        """The fields of this protocol that `other` has otherwise.
+
+        >>> Protocol.load("quick", epochs=2).differences(Protocol.load("quick"))
+        {'epochs': 2}
+        """
+        theirs = asdict(other)
+        return {key: value for key, value in asdict(self).items() if value != theirs[key]}
+
+
+NAME = re.compile(r"\w[\w .+-]*")
 
 # Lowest and highest value.
 RANGES = {
@@ -124,7 +145,7 @@ RANGES = {
     "dropout": (0, 1),
     "survival": (0, 1),
     "bn_momentum": (0, 1),
-    "width": (0, inf),
+    "width": (0, 100),
     "train_images": (0, inf),
     "test_images": (0, inf),
     "validation": (0, 1),
@@ -159,8 +180,29 @@ def _read(name_or_path: str | Path) -> tuple[dict, str]:
         return tomllib.loads(file.read_text(encoding="utf-8")), where
     except FileNotFoundError:
         raise ProtocolError(f"there is no protocol file {text}: check the path") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # no text, no TOML, a number of too many digits
         raise ProtocolError(f"cannot read {where} ({error}): mend the file") from error
+
+
+def _variants(tables, where: str) -> dict[str, dict]:
+    """The `[models.NAME]` tables by the catalogue's names of the models."""
+    if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
+        raise ProtocolError(f"models in {where} must hold tables: write [models.NAME]")
+    found = {}
+    for name, table in tables.items():
+        try:
+            own = _model_name(name)
+        except catalog.ModelError as error:
+            raise ProtocolError(f"[models.{name}] in {where}: {error}") from error
+        if own in found:
+            raise ProtocolError(f"{where} has two tables for {own}: write one [models.{own}]")
+        found[own] = table
+    return found
+
+
+def _model_name(name: str) -> str:
+    """As the catalogue has it; models from elsewhere keep theirs, and are not looked for."""
+    return name if ":" in name else catalog.find(name).name
 
 
 def _check_keys(given: Mapping[str, object], source: str) -> None:
@@ -179,17 +221,32 @@ def _checked(key: str, hint, value):
     if choices:
         if value not in choices:
             near = did_you_mean(str(value), choices)
-            raise ProtocolError(f"{key} is {value!r}{near}: choose from {', '.join(choices)}")
+            raise ProtocolError(f"{key} is {_shown(value)}{near}: choose from {', '.join(choices)}")
         return value
-    if hint is float and type(value) is int:
-        value = float(value)
-    if type(value) is not hint:
-        raise ProtocolError(f"{key} is {value!r}: it must be {_KINDS[hint]}")
+    if type(value) is not hint and not (hint is float and type(value) is int):
+        raise ProtocolError(f"{key} is {_shown(value)}: it must be {_KINDS[hint]}")
+    if hint is str:
+        if not NAME.fullmatch(value):
+            raise ProtocolError(
+                f"{key} is {_shown(value)}: it becomes part of a folder's name, so it must begin "
+                "with a letter or digit and hold nothing else but spaces, dots, - and _"
+            )
+        return value
     low, high = RANGES.get(key, (-inf, inf))
-    if isinstance(value, int | float) and not (isfinite(value) and low <= value <= high):
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond 10^308
+        number = inf
+    if not (isfinite(number) and low <= number <= high):
         most = f" to {high}" if high < inf else " or more"
-        raise ProtocolError(f"{key} is {value}: it must be {low}{most}")
-    return value
+        finite = "" if isfinite(number) else ", and finite"
+        raise ProtocolError(f"{key} is {_shown(value)}: it must be {low}{most}{finite}")
+    return number if hint is float else value
+
+
+def _shown(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 50 else f"{text[:47]}..."
 
 
 _KINDS = {

@@ -28,12 +28,12 @@ from reuseprior.data import DataSet, ImageFolderSet
 from reuseprior.errors import UserError
 from reuseprior.results import SUMMARY, Recording, Run, provenance, read_json
 from reuseprior.training import checkpoint, optimizers
-from reuseprior.training.augment import mix
+from reuseprior.training.augment import mix, to_input
 from reuseprior.training.average import Average, tensors
 from reuseprior.training.batches import Share, derive, open_batches, steps
 from reuseprior.training.interruption import Interrupted, Stop, signals
 from reuseprior.training.protocol import Protocol, ProtocolError
-from reuseprior.training.schedules import average_decay, learning_rate
+from reuseprior.training.schedules import average_decay, image_size, learning_rate
 
 PULSE = 20  # batches between looks at the loss, for which a GPU must wait
 DATA_SEED = 0  # subsets and held-out images belong to the protocol: the same for every seed
@@ -62,11 +62,12 @@ def train(
     run.summary["test_accuracy"]  # of the last epoch, between 0 and 1
     ```
 
-    `model` takes images (batch, channels, height, width) and gives logits; `data` is a set of
-    `reuseprior.data`. Tied parameters stay tied. The model comes back with the weights that were
-    tested: the averaged ones where the protocol averages. `about` is added to `config.json`, for
-    what a model does not know of itself, such as its name. The seed decides everything but the
-    initial weights, and torch's generators are left as they were.
+    `model` takes images (batch, channels, height, width) and gives logits (batch, classes), or
+    wider; that is tried on an image before anything else. `data` is a set of `reuseprior.data`.
+    Tied parameters stay tied. The model comes back with the weights that were tested: the averaged
+    ones where the protocol averages. `about` is added to `config.json`, for what a model does not
+    know of itself, such as its name. The seed decides everything but the initial weights, and
+    torch's generators are left as they were.
 
     With `resume`, a training that stands in the folder goes on from its last checkpoint; on one
     processor it ends the same bit for bit. SIGTERM and Ctrl-C write a checkpoint after the batch
@@ -110,8 +111,8 @@ class _Training:
         self.device = accelerator.device
         self.share = Share(accelerator.process_index, accelerator.num_processes)
         _check_precision(protocol, self.device)
-
         trained, tested = _choose(data, protocol)
+        _check_channels(data, protocol)
         self.sizes = {"train": len(trained)} | {name: len(part) for name, part in tested.items()}
         options = {"device": self.device, "seed": seed, "share": self.share}
         self.batches = open_batches(trained, protocol, **options)
@@ -124,6 +125,7 @@ class _Training:
         if protocol.channels_last:
             model.to(memory_format=torch.channels_last)
         self.model = model
+        self.outputs = self.try_out()
         # Tests use the network itself: what wraps it for several processes is for training.
         self.network = torch.compile(model) if protocol.compile else model
         self.optimizer = optimizers.build(model, protocol)
@@ -143,9 +145,42 @@ class _Training:
             "images": self.sizes,
             "data_checksum": self.data.checksum,
             "seed": self.seed,
+            "processes": self.share.count,
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "protocol": asdict(self.protocol),
         }
+
+    @torch.no_grad()
+    def try_out(self) -> int:
+        """Give the model an image of its first, last and test size; returns the number of logits.
+
+        What does not fit is said here, before anything is recorded.
+        """
+        protocol, classes = self.protocol, self.data.classes
+        sizes = {image_size(protocol, epoch) for epoch in (0, protocol.epochs - 1)}
+        sizes.add(protocol.test_image_size or protocol.image_size)
+        channels, own_size = _shape(self.data)
+        black = torch.zeros(1, channels, own_size, own_size, dtype=torch.uint8, device=self.device)
+        self.model.eval()
+        for size in sorted(sizes):
+            shown = size or own_size
+            what = f"{max(channels, protocol.channels)}×{shown}×{shown}"
+            try:
+                with self.autocast():
+                    logits = self.model(to_input(black, size, protocol))
+            except Exception as error:  # whatever a model does with images that it is not made for
+                raise ProtocolError(
+                    f"the model cannot take images of {what} (channels, height, width): set "
+                    f"channels, image_size or test_image_size; it says: {_one_line(error)}"
+                ) from error
+            shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else ()
+            if len(shape) != 2 or shape[0] != 1 or shape[1] < classes:
+                found = f"a tensor of {shape}" if shape else f"a {type(logits).__name__}"
+                raise ProtocolError(
+                    f"the model gives {found} for one image of {what}, and {self.data.name} has "
+                    f"{classes} classes: its output must be (images, {classes}) or wider"
+                )
+        return shape[1]
 
     def finished(self) -> bool:
         return (
@@ -198,7 +233,7 @@ class _Training:
         targets = labels
         if protocol.mixup_alpha or protocol.cutmix_alpha:
             random = np.random.default_rng(derive("mix", self.seed, self.epoch, self.batch))
-            images, targets = mix(images, labels, self.data.classes, protocol, random)
+            images, targets = mix(images, labels, self.outputs, protocol, random)
         with self.autocast():
             logits = self.forward(images)
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=protocol.label_smoothing)
@@ -366,7 +401,32 @@ def _choose(data: DataSet | ImageFolderSet, protocol: Protocol):
     if not protocol.validation:
         return data.train, {"test": data.test}
     trained, held_out = data.split(validation=protocol.validation, seed=DATA_SEED)
+    if not len(held_out):
+        raise ProtocolError(
+            f"validation is {protocol.validation} of {len(data.train)} training images, which is "
+            "none: set it to 0, or to more"
+        )
     return trained, {"validation": held_out, "test": data.test}
+
+
+def _shape(data: DataSet | ImageFolderSet) -> tuple[int, int]:
+    """Channels and pixels a side of the images as the data have them."""
+    if isinstance(data, ImageFolderSet):
+        return 3, 1  # of any size: the protocol must say one
+    return data.channels, data.image_size
+
+
+def _check_channels(data: DataSet | ImageFolderSet, protocol: Protocol) -> None:
+    channels, _ = _shape(data)
+    if channels not in (1, protocol.channels):
+        raise ProtocolError(
+            f"channels is {protocol.channels} and the images of {data.name} have {channels}, of "
+            f"which none can be left out or added: set channels to {channels}"
+        )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _check_precision(protocol: Protocol, device: torch.device) -> None:

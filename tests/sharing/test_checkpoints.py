@@ -51,6 +51,44 @@ def test_a_shared_tensor_is_stored_once(tmp_path):
     assert set(load_file(tmp_path / "m")) == {"0.weight", "0.bias", "1.weight", "1.bias"}
 
 
+def test_tensors_of_one_memory_are_one_though_they_are_two_objects(tmp_path):
+    model, other = (nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)) for _ in range(2))
+    for net in (model, other):
+        net[1].weight = nn.Parameter(net[0].weight.detach())
+    save(model, tmp_path / "m")
+    assert set(load_file(tmp_path / "m")) == {"0.weight", "0.bias", "1.bias"}
+    load(other, tmp_path / "m")
+    assert torch.equal(other[1].weight, model[0].weight)
+    assert other[1].weight.data_ptr() == other[0].weight.data_ptr()
+    with pytest.raises(
+        CheckpointError, match=r"shares '0.weight' with '1.weight' and the model do"
+    ):
+        load(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)), tmp_path / "m")
+
+
+@pytest.mark.parametrize("view", [lambda w: w.t(), lambda w: w[:2], lambda w: w[1:]])
+def test_other_views_of_one_memory_are_refused(tmp_path, view):
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    model[1].weight = nn.Parameter(view(model[0].weight.detach()))
+    with pytest.raises(CheckpointError, match=r"'[01].weight' and '[01].weight' are different vie"):
+        save(model, tmp_path / "m")
+    assert not list(tmp_path.iterdir())
+
+
+def test_parts_without_entries_share_nothing(tmp_path):
+    model = nn.ParameterList([torch.zeros(0), torch.zeros(0), torch.zeros(2)])
+    save(model, tmp_path / "m")
+    assert set(load_file(tmp_path / "m")) == {"0", "1", "2"}
+    load(model, tmp_path / "m")
+
+
+@pytest.mark.parametrize("text", ["not JSON", "[]", '{"1.weight": 0}', '{"1.weight": "2.weight"}'])
+def test_names_of_shared_tensors_that_another_program_wrote(tmp_path, text):
+    save_file({"0.weight": torch.zeros(1)}, tmp_path / "m", {"aliases": text})
+    with pytest.raises(CheckpointError, match=r"m does not say which tensors it shares .aliases: "):
+        load(small(), tmp_path / "m")
+
+
 def wrong_model(build):
     return lambda path: (save(small(), path), build())[1]
 

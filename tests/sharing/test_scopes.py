@@ -13,7 +13,15 @@ from torch import nn
 from reuseprior import sharing
 from reuseprior.contexts import count_contexts
 from reuseprior.models import catalog, efficientnet_v2
-from reuseprior.sharing import SharingError, all_but_bn, merge, thesis_tables, tie, untie
+from reuseprior.sharing import (
+    SharingError,
+    all_but_bn,
+    merge,
+    scope_registry,
+    thesis_tables,
+    tie,
+    untie,
+)
 
 
 def small():
@@ -183,7 +191,7 @@ def test_untying_a_scope():
         ("first.wieght", "no module 'first.wieght': model.named_modules"),
         ("frist", "no module 'frist', did you mean 'first'.: model.named_modules"),
         ("last", "module 'last' is not tied to anything: tie"),
-        ("", "module '' is not tied to anything: tie"),
+        ("", "module '' is the whole model, outside which nothing is shared: name a part"),
     ],
 )
 def test_what_cannot_be_untied(name, message):
@@ -201,11 +209,51 @@ def test_what_cannot_be_untied(name, message):
 def test_shapes_that_differ_leave_the_model_untied():
     model = small()
     before = [id(p) for p in model.parameters()]
-    with pytest.raises(ValueError, match=r"Scope 'one' holds parameters of shapes .*4, 2, 3, 3"):
+    with pytest.raises(ValueError, match=r"Scope 'one' holds parameters weight 4×2×3×3 .* and"):
         tie(model, lambda module: "one" if isinstance(module, nn.Conv2d) else None)
     with pytest.raises(ValueError, match="which cannot be one: let the policy give them different"):
         tie(model, thesis_tables)
     assert [id(p) for p in model.parameters()] == before
+
+
+def frozen(layer):
+    layer.weight.requires_grad_(False)
+    return layer
+
+
+# What the second of two layers may be, and what is said of it.
+UNLIKE = {
+    "type": (lambda: nn.Conv2d(2, 2, 3).bfloat16(), "weight 2×2×3×3 bfloat16 cpu, bias 2 bfloat"),
+    "device": (lambda: nn.Conv2d(2, 2, 3, device="meta"), "and weight 2×2×3×3 float32 meta, bias"),
+    "frozen": (lambda: frozen(nn.Conv2d(2, 2, 3)), "and weight 2×2×3×3 float32 cpu frozen, bias"),
+    "parametrized": (
+        lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 2, 3)),
+        "whose weight is computed by a parametrization, which cannot be shared: let the policy",
+    ),
+    "lazy": (lambda: nn.LazyConv2d(2, 3), "a LazyConv2d whose parameters have no shape yet: run"),
+}
+
+
+@pytest.mark.parametrize("case", UNLIKE)
+@pytest.mark.parametrize("first", [True, False])
+def test_layers_that_cannot_hold_the_same_parameters_stay_as_they_are(case, first):
+    build, message = UNLIKE[case]
+    layers = [nn.Conv2d(2, 2, 3), build()]
+    model = nn.Sequential(*(layers[::-1] if first else layers))
+    before = [id(p) for p in model.parameters()]
+    message = message.removeprefix("and ") if first else message
+    with pytest.raises(SharingError, match=message):
+        tie(model, lambda module: "one" if isinstance(module, nn.Conv2d) else None)
+    assert [id(p) for p in model.parameters()] == before
+    with pytest.raises(SharingError, match=message), scope_registry(lambda module: "one"):
+        nn.ModuleList(model)
+
+
+def test_a_layer_that_shares_with_none_may_be_anything_that_has_a_shape():
+    parametrized = nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 2, 3))
+    model = nn.Sequential(parametrized, frozen(nn.Conv2d(2, 3, 3)), nn.LazyConv2d(2, 3))
+    model(torch.ones(1, 2, 9, 9))  # the last one gets its shape
+    assert tie(model) == ()
 
 
 MODELS = {

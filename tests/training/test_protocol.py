@@ -20,8 +20,20 @@ BAD_FILES = [
         r"start_image_size 64 and image_size 32",
     ),
     ("epochs = ", r"cannot read .*mine\.toml \(Invalid value .*\): mend the file"),
+    ("epochs = 1" + 400 * "0", r"epochs is 10{46}\.\.\.: it must be 1 or more, and finite"),
+    ("learning_rate = 1" + 400 * "0", r"learning_rate is 10{46}\.\.\.: .* and finite"),
+    ("epochs = 1" + 5000 * "0", r"cannot read .*mine\.toml \(Exceeds the limit"),
+    ("name = 'a/../../b'", r"name is 'a/\.\./\.\./b': it becomes part of a folder's name"),
+    ("name = '..'", r"name is '\.\.': it becomes part of a folder's name, so it must begin with"),
     ("models = 3", r"must hold tables: write \[models\.NAME\]"),
-    ("[models.a]\nepoch = 1", r"unknown key 'epoch'"),
+    ("[models.V2-B0]\nepoch = 1", r"^\[models\.efficientnetv2-b0\] in .* unknown key 'epoch'"),
+    ("[models.V2-S]\nepoch = 1", r"unknown key 'epoch'"),
+    ("[models.V2-S]\nepochs = 0", r"epochs is 0: it must be 1 or more"),
+    ("[models.V2-Z]\nepochs = 1", r"^\[models\.V2-Z\] in .*: unknown model 'V2-Z', did you mean"),
+    (
+        "[models.V2-S]\nepochs = 1\n[models.efficientnetv2-s]\nepochs = 2",
+        r"two tables for efficientnetv2-s: write one \[models\.efficientnetv2-s\]",
+    ),
 ]
 
 
@@ -30,7 +42,7 @@ def test_a_bad_file_is_refused_by_one_sentence(tmp_path, text, message):
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(ProtocolError, match=message) as caught:
-        Protocol.load(path, model="a")
+        Protocol.load(path, model="V2-B0")
     assert "\n" not in str(caught.value)
 
 
@@ -63,8 +75,26 @@ def test_the_thesis_protocol_is_the_thesis():
 
 def test_overrides_come_last_and_whole_numbers_are_numbers(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text("momentum = 0\nepochs = 7\n[models.big]\nepochs = 8\nbatch_size = 4\n")
-    mine = Protocol.load(path, model="big", epochs=9)
+    path.write_text("momentum = 0\nepochs = 7\n[models.V2-L]\nepochs = 8\nbatch_size = 4\n")
+    mine = Protocol.load(path, model="efficientnetv2-l", epochs=9)
+    assert mine == Protocol.load(path, model="V2-L", epochs=9)
     assert (mine.name, mine.epochs, mine.batch_size) == ("mine", 9, 4)
     assert mine.momentum == 0.0 and isinstance(mine.momentum, float)
     assert Protocol.load(path).epochs == 7
+
+
+def test_tables_of_models_from_elsewhere_are_kept_as_they_are_named(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[models.'my_nets:tiny']\nepochs = 8\n")
+    assert Protocol.load(path, model="my_nets:tiny").epochs == 8
+    assert Protocol.load(path, model="my_nets:small").epochs == Protocol.load(path).epochs == 10
+
+
+def test_differences_are_what_was_changed():
+    quick = Protocol.load("quick")
+    assert quick.changed({"epochs": quick.epochs}).differences(quick) == {}
+    assert quick.changed({"epochs": 2, "name": "b"}).differences(quick) == {
+        "name": "b", "epochs": 2
+    }  # fmt: skip
+    with pytest.raises(ProtocolError, match="what was set has an unknown key 'model'"):
+        quick.changed({"model": "V2-S"})

@@ -9,9 +9,13 @@ from typer.testing import CliRunner
 
 from reuseprior import paths, training
 from reuseprior.cli import app
+from reuseprior.cli.train import build, experiment
 from reuseprior.results import Run
 
 TINY = ["--set", "epochs=1", "--set", "train_images=128", "--set", "test_images=50"]
+
+# What models that are not EfficientNets need of the protocol `quick`.
+PLAIN = ["--set", "width=1", "--set", "bn_momentum=0.01"]
 
 # (arguments, what the one sentence says)
 BAD_USE = [
@@ -22,6 +26,29 @@ BAD_USE = [
     (["V2-B0", "--set", "epochs=1", "--set", "epochs=2"], "--set epochs is given twice"),
     (["V2-B0", "--set", "optimizer=adam"], "optimizer is 'adam': choose from rmsprop, sgd"),
     (["V2-B0", "--sharing", "all"], "'all' is not one of"),
+    (["V2-B0", "--set", "model=V2-S"], "what was set has an unknown key 'model'"),
+    (["V2-B0", "--set", "cls=1", "--set", "name_or_path=1"], "has an unknown key 'cls'"),
+    (["V2-B0", "--set", "name=a/../../b"], "name is 'a/../../b': it becomes part of a folder's"),
+    (["V2-B0", "--set", "learning_rate=1" + 400 * "0"], "it must be 0 or more, and finite"),
+    (["V2-B0", "--set", "learning_rate=1" + 5000 * "0"], "it must be a number"),
+    (["V2-B0", "--set", "channels=1"], "the model cannot take images of 1×16×16 (channels, heig"),
+    (["V2-B0", "--set", "image_size=10000000"], "cannot take images of 3×10000000×10000000 (cha"),
+    (["V2-B0", "--set", "width=1e30"], "width is 1e+30: it must be 0 to 100"),
+    (["V2-B0", "--set", "validation=0.0001"], "validation is 0.0001 of 1438 training images, wh"),
+    (["nets/mine.py"], "unknown model 'nets/mine.py'"),
+    (["nets/mine.py:net"], "cannot import 'nets/mine.py' for model 'nets/mine.py:net'"),
+    (["../nets:net"], "cannot import '../nets' for model"),
+    ([":net"], "cannot import '' for model ':net'"),
+    (["math:"], "module 'math' has no ''"),
+    (["math:pi"], "model 'math:pi' is a float: it must be a callable"),
+    (
+        ["torchvision:resnet18"],
+        "bn_momentum = 0.1, width = 0.25 in protocol 'quick' would do nothing, as "
+        "torchvision:resnet18 is built without: train it with --set bn_momentum=0.01 --set width=1",
+    ),
+    (["os:getcwd", *PLAIN], "model 'os:getcwd' returned a str: it must return a torch.nn.Module"),
+    (["torch.nn:Flatten", *PLAIN], "Flatten has no parameter that learns: train another model"),
+    (["torch.nn:Identity", *PLAIN], "the model gives a tensor of (1, 3, 16, 16) for one image of"),
 ]
 
 
@@ -42,7 +69,8 @@ def test_a_shared_model_is_trained_recorded_and_resumed(tmp_path, monkeypatch):
     arguments = ["v2-b0", "--sharing", "all_but_bn", "--seed", 3, *TINY]
     done = invoke(*arguments)
     assert done.exit_code == 0, done.stderr
-    folder = tmp_path / "data/results/train-quick/efficientnetv2-b0-all_but_bn-digits-seed3"
+    changed = "train-quick,epochs=1,test_images=50,train_images=128"
+    folder = tmp_path / "data/results" / changed / "efficientnetv2-b0-all_but_bn-digits-seed3"
     run = Run.read(folder)
     assert run.config["model"] == "efficientnetv2-b0" and run.config["sharing"] == "all_but_bn"
     assert run.summary["parameters"] < 300_000  # without sharing there are 433,444
@@ -51,26 +79,42 @@ def test_a_shared_model_is_trained_recorded_and_resumed(tmp_path, monkeypatch):
     assert refused.exit_code == 2 and "holds a run already" in refused.stderr
     resumed = invoke(*arguments, "--resume", "--json")
     assert json.loads(resumed.stdout)["test_accuracy"] == run.summary["test_accuracy"]
-    other = invoke(*arguments, "--resume", "--set", "batch_size=32")
+    other = invoke(*arguments, "--resume", "--set", "batch_size=32", "--output", folder)
     assert other.exit_code == 2 and "protocol.batch_size = 64 and this one has 32" in other.stderr
 
 
 def test_a_model_of_ones_own_and_a_signal(tmp_path, monkeypatch):
     class Told(nn.Sequential):
         def forward(self, x):
-            os.kill(os.getpid(), signal.SIGTERM)
+            if self.training:
+                os.kill(os.getpid(), signal.SIGTERM)
             return super().forward(x)
 
     layers = [nn.Flatten(), nn.Linear(3 * 16 * 16, 10)]
     monkeypatch.setattr(training, "told", lambda: Told(*layers), raising=False)
-    done = invoke("reuseprior.training:told", *TINY, "--output", tmp_path)
+    done = invoke("reuseprior.training:told", *TINY, *PLAIN, "--output", tmp_path)
     assert done.exit_code == 143
     assert "stopped in epoch 1 after 1 of 2 batches; continue it with --resume" in done.stderr
 
 
-def test_the_seed_decides_the_initial_weights(tmp_path):
-    from reuseprior.cli.train import build
+def test_an_output_that_cannot_be_a_folder(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for output in (tmp_path / "file", tmp_path / "file" / "run"):
+        done = invoke("V2-B0", *TINY, "--output", output)
+        assert done.exit_code == 2 and f"cannot make the folder {output} (" in done.stderr
+    assert (tmp_path / "file").read_text() == "mine"
 
+
+def test_runs_of_one_folder_are_trained_alike():
+    quick = training.Protocol.load("quick")
+    folders = {
+        experiment(quick.changed(changes), quick)
+        for changes in ({}, {"epochs": 6}, {"epochs": 2}, {"name": "cpu"}, {"name": "quick"})
+    }
+    assert folders == {"train-quick", "train-quick,epochs=2", "train-quick,name=cpu"}
+
+
+def test_the_seed_decides_the_initial_weights(tmp_path):
     protocol = training.Protocol.load("quick")
     one, same, other = (build("efficientnetv2-b0", "none", 10, protocol, s) for s in (1, 1, 2))
     assert torch.equal(one.stem.weight, same.stem.weight)

@@ -12,7 +12,15 @@ from torch import nn
 
 from reuseprior import data
 from reuseprior.results import ResultError, Run
-from reuseprior.training import Diverged, Interrupted, Protocol, ProtocolError, checkpoint, train
+from reuseprior.training import (
+    CheckpointError,
+    Diverged,
+    Interrupted,
+    Protocol,
+    ProtocolError,
+    checkpoint,
+    train,
+)
 from reuseprior.training.batches import Share, open_batches
 from reuseprior.training.schedules import learning_rate
 
@@ -65,6 +73,7 @@ def test_a_run_is_recorded_and_learns(tmp_path):
     assert run.summary["parameters"] == 80 + 576 + 8 + 8 + 4 * 8 + 5130  # the tied weight once
     assert run.summary["data_checksum"] == DIGITS.checksum
     assert run.summary["peak_memory_bytes"] > 1e8
+    assert run.config["processes"] == 1
     assert run.config["model"] == "net" and run.config["protocol"]["name"] == "four"
     names = {path.name for path in run.folder.iterdir()}
     assert names == {"config.json", "metrics.csv", "summary.json", checkpoint.NAME}
@@ -215,6 +224,81 @@ def test_what_cannot_be_continued_is_refused(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+class Aux(nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+UNFIT = {
+    "image size": (
+        lambda: small_net(), {"image_size": 9},
+        r"cannot take images of 1×9×9 .*: set channels, image_size or test_image_size; it says: ",
+    ),
+    "test size": (lambda: small_net(), {"test_image_size": 9}, "cannot take images of 1×9×9 "),
+    "last size": (
+        lambda: small_net(), {"stages": 2, "start_image_size": 8, "image_size": 9},
+        "cannot take images of 1×9×9 ",
+    ),
+    "channels": (lambda: small_net(), {"channels": 3}, "cannot take images of 3×8×8 "),
+    "few classes": (
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 9)), {},
+        r"gives a tensor of \(1, 9\) for one image of 1×8×8, and digits has 10 classes: its output",
+    ),
+    "no logits": (lambda: nn.Conv2d(1, 10, 3), {}, r"gives a tensor of \(1, 10, 6, 6\) for one im"),
+    "two outputs": (Aux, {}, "gives a tuple for one image"),
+    "none held out": (lambda: small_net(), {"validation": 0.001}, r"validation is 0\.001 of 200 "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_a_model_that_does_not_fit_is_refused_before_anything_is_recorded(tmp_path, case):
+    build, options, message = UNFIT[case]
+    with pytest.raises(ProtocolError, match=message) as caught:
+        fit(tmp_path / "run", build(), change(SMALL, **options))
+    assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
+
+
+def test_channels_of_coloured_images_stay(tmp_path):
+    parts = [data.Images(p.images.expand(-1, 3, -1, -1), p.labels) for p in (DIGITS.train,) * 2]
+    coloured = data.DataSet.of("coloured", 10, *parts)
+    with pytest.raises(ProtocolError, match="channels is 1 and the images of coloured have 3, of"):
+        train(small_net(), coloured, SMALL, tmp_path, seed=0)
+
+
+@pytest.mark.parametrize("options", [{"mixup_alpha": 1.0}, {"cutmix_alpha": 1.0}])
+def test_more_logits_than_classes_can_be_mixed(tmp_path, options):
+    wide = nn.Sequential(nn.Flatten(), nn.Linear(64, 12))
+    run = fit(tmp_path, wide, change(SMALL, **options))
+    assert run.metrics.train_loss.iloc[-1] < run.metrics.train_loss.iloc[0]
+
+
+def test_a_shape_that_the_first_image_decides(tmp_path):
+    run = fit(tmp_path, nn.Sequential(nn.Flatten(), nn.LazyLinear(10)), change(SMALL, epochs=1))
+    assert run.summary["parameters"] == 64 * 10 + 10
+
+
+def test_parameters_of_one_memory_are_saved_and_continued(tmp_path):
+    def build():
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 10))
+        model[2].weight = nn.Parameter(model[1].weight.detach())
+        return model
+
+    torch.manual_seed(0)
+    fit(tmp_path, build(), change(SMALL, epochs=1))
+    again = build()
+    fit(tmp_path, again, change(SMALL, epochs=1), resume=True)
+    saved, _ = checkpoint.load(tmp_path / checkpoint.NAME)
+    assert torch.equal(saved["model.1.weight"], again[2].weight)
+
+
+def test_a_checkpoint_that_is_a_folder(tmp_path):
+    fit(tmp_path, protocol=change(SMALL, epochs=1))
+    (tmp_path / checkpoint.NAME).unlink()
+    (tmp_path / checkpoint.NAME).mkdir()
+    with pytest.raises(CheckpointError, match=r"is no whole checkpoint .*: delete it to begin"):
+        fit(tmp_path, protocol=change(SMALL, epochs=1), resume=True)
+
+
 def test_parts_of_a_folder_are_refused(tmp_path):
     folders = data.ImageFolderSet("pictures", 2, None, None, "")
     with pytest.raises(ProtocolError, match="pictures is a folder of images: leave them at 0"):
@@ -227,6 +311,8 @@ def test_progress_is_shown_where_it_is_asked_for(tmp_path, capfd):
     fit(tmp_path / "shown", progress=True)
     assert "12/12" in capfd.readouterr().err
 
+
+LIMIT = 300  # seconds, after which processes end themselves by an alarm, as do their children
 
 # One thread: a forked process waits for ever for the threads that its parent had.
 CHILD = """
@@ -245,6 +331,7 @@ class Dying(t.nn.Sequential):
         return super().forward(x)
 
 def attempt(folder, left=None, torn=False):
+    signal.alarm(t.LIMIT)
     model = Dying(*t.small_net(dropout=0.3))
     model.left = left
     if torn:  # die between writing a checkpoint and putting it in place
@@ -277,7 +364,7 @@ def test_killed_anywhere_it_ends_the_same_bit_for_bit(tmp_path):
     deaths.insert(2, (None, True))
     code = CHILD.format(tests=str(Path(__file__).parent), folder=str(tmp_path), deaths=deaths)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=300)
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=LIMIT)
     killed, whole = Run.read(tmp_path / "killed"), Run.read(tmp_path / "whole")
     assert measured(killed).equals(measured(whole))
     saved = [checkpoint.load(run.folder / checkpoint.NAME)[0] for run in (whole, killed)]
@@ -287,10 +374,11 @@ def test_killed_anywhere_it_ends_the_same_bit_for_bit(tmp_path):
 
 
 PARALLEL = """
-import sys
+import signal, sys
 sys.path.insert(0, {tests!r})
 import test_trainer as t
 
+signal.alarm(t.LIMIT)
 t.fit({folder!r}, t.small_net(norm=False), t.PARALLEL_PROTOCOL)
 t.torch.distributed.destroy_process_group()
 """
@@ -307,9 +395,10 @@ def test_two_processes_train_as_one(tmp_path):
     script.write_text(PARALLEL.format(tests=str(Path(__file__).parent), folder=str(both)))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([*torchrun, "--standalone", str(script)], check=True, env=environment)
+    command = [*torchrun, "--standalone", str(script)]
+    subprocess.run(command, check=True, env=environment, timeout=LIMIT)
     run = Run.read(both)
-    assert run.summary["processes"] == 2
+    assert run.config["processes"] == run.summary["processes"] == 2
     torch.testing.assert_close(
         torch.tensor(measured(run).to_numpy()),
         torch.tensor(measured(alone).to_numpy()),
