@@ -99,6 +99,8 @@ class Trainer:
             weight_decay=s.weight_decay,
             label_smoothing=s.label_smoothing,
         )
+        if not any(parameter.requires_grad for parameter in module.parameters()):
+            raise TurnFailed("all its modules are frozen")
         optimizer = session.optimizer()
         parameters = optimizer.param_groups[0]["params"]
         for key, buffer in turn.momentum.items():

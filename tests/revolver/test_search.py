@@ -268,6 +268,17 @@ def test_who_cannot_be_trained_is_replaced_and_noted(tmp_path, monkeypatch, how,
     assert search.rows[1]["replaced"] + 1 == sum(e["generation"] == 2 for e in search.lineage)
 
 
+def test_who_has_nothing_to_train_is_replaced(tmp_path):
+    settings = small(generations=1, population=3, sample=3, replacements=1, mode="random")
+    search = rv.Search.start(settings, DIGITS, tmp_path)
+    for individual in search.population:
+        search.registry.freeze(individual.blueprint)
+    row = search.step()  # one of the three is replaced before training
+    assert row["replaced"] == 1 and row["failures"] == 2
+    notes = [json.loads(path.read_text()) for path in (tmp_path / "failures").iterdir()]
+    assert [note["reason"] for note in notes] == ["all its modules are frozen"] * 2
+
+
 def test_a_failed_turn_leaves_shared_weights_as_they_were(monkeypatch):
     search = rv.Search.start(small(generations=2, mode="random"), DIGITS)
     Failing(monkeypatch, nan, turns=(1, 2))
