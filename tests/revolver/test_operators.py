@@ -144,8 +144,9 @@ def test_crossover_swaps_rows_of_blocks_of_any_length():
 
 def test_norms_of_one_use_do_not_make_equal_pieces_differ():
     space = replace(PLAIN, schemes=("resnet",), norm_scope="use", groups=1, depths=(6,))
-    a = net(3, space)
-    b = rv.clone(a, rv.Tags())
+    tags = rv.Tags()
+    a = net(3, space, tags)
+    b = rv.clone(a, tags)
     assert a.at("group0").name == b.at("group0").name
     same_place = {one for one, other in rv.compatible(a, b) if one == other}
     assert {site.roles for site in same_place} == {("linear",)}  # each has its own
