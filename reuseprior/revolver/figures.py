@@ -281,11 +281,16 @@ def draw_sharing(metrics: pd.DataFrame, ax: Axes) -> None:
 
 
 def draw_searches(
-    searches: Mapping[str, Sequence[pd.DataFrame]], ax: Axes, *, column: str = "mean_last_200"
+    searches: Mapping[str, Sequence[pd.DataFrame]],
+    ax: Axes,
+    *,
+    column: str = "mean_last_200",
+    label: str | None = None,
 ) -> None:
     """Searches of several seeds each: mean by generation with a 95 % confidence band.
 
-    `searches` maps a name, such as "genetic", to the generations tables of its seeds. The band is
+    `searches` maps a name, such as "genetic", to the generations tables of its seeds, and `label`
+    is the axis's where the column's name will not do. The band is
     Student's t interval over the seeds (`tables.mean_interval`), cut at 0 and 1 for accuracies.
     """
     for name, tables in searches.items():
@@ -297,20 +302,26 @@ def draw_searches(
             found.index, found["mean"], label=f"{name} ({counted(len(tables), 'seed')})"
         )
         ax.fill_between(found.index, low, high, alpha=0.2, linewidth=0, color=line.get_color())
-    ax.set(xlabel="generation", ylabel=column.replace("_", " "))
+    ax.set(xlabel="generation", ylabel=label or column.replace("_", " "))
     ax.legend()
 
 
 def draw_ranks(
-    fitness: Sequence[float], score: Sequence[float], ax: Axes, *, name: str = "genotype fitness"
+    fitness: Sequence[float],
+    trained: Sequence[float],
+    ax: Axes,
+    *,
+    name: str = "genotype fitness",
+    trained_name: str = "score after training",
 ) -> RankCorrelation:
     """What was guessed without training against what training gave; returns the correlation.
 
-    Axes are values, both lower is better; the correlations in the title are of ranks.
+    Axes are values, both lower is better; Spearman's ρ and Kendall's τ in the title are of ranks.
     """
-    found = rank_correlation(fitness, score)
-    ax.plot(fitness, score, "o", markersize=3, alpha=0.7, markeredgewidth=0)
-    ax.set(xlabel=name, ylabel="score after training", title=str(found))
+    found = rank_correlation(fitness, trained)
+    ax.plot(fitness, trained, "o", markersize=4, alpha=0.7, markeredgewidth=0)
+    ax.set(xlabel=name, ylabel=trained_name)
+    ax.set_title(f"ρ {found.spearman:.2f}, τ {found.kendall:.2f}")
     return found
 
 

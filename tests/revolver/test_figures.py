@@ -163,5 +163,5 @@ def test_searches_with_their_intervals():
 def test_ranks():
     ax = Figure().subplots()
     found = figures.draw_ranks([3, 1, 2], [30, 10, 20], ax, name="P′_G")
-    assert found.spearman == pytest.approx(1) and ax.get_title() == str(found)
-    assert ax.get_xlabel() == "P′_G"
+    assert found.spearman == pytest.approx(1) and ax.get_title() == "ρ 1.00, τ 1.00"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("P′_G", "score after training")
