@@ -14,7 +14,6 @@ from reuseprior import files
 from reuseprior.data import DataSet
 from reuseprior.results import SUMMARY, Recording, read_json, write_csv, write_json
 from reuseprior.revolver import checkpoint
-from reuseprior.revolver.errors import BlueprintError
 from reuseprior.revolver.population import Individual, Population
 from reuseprior.revolver.registry import Registry
 from reuseprior.revolver.settings import Settings
@@ -155,7 +154,7 @@ class State:
                 self._turn.momentum = self._on_device(tensors.get("turn", {}))
             self._momentum = self._on_device(tensors.get("momentum", {}))
             self._best_tensors = self._on_device(tensors.get("best", {}))
-        except (BlueprintError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise checkpoint.CheckpointError(
                 f"{path} is no whole checkpoint of a search ({error}): delete it to begin that "
                 "run again"

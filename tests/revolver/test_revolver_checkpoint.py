@@ -80,8 +80,9 @@ def test_killed_anywhere_it_ends_the_same_bit_for_bit(tmp_path):
     code = SERVER.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", code], check=True, env=environment, stdout=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", code], check=True, env=environment, stdout=subprocess.PIPE,
+        text=True, timeout=900,
+    )  # fmt: skip
     assert int(done.stdout) >= KILLS
     whole = Run.read(tmp_path / "whole")
     expected = contents(whole.folder)
