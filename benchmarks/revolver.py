@@ -39,7 +39,7 @@ def settings(quick: bool) -> revolver.Settings:
 def against_bare_loops(quick: bool) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:  # with checkpoints and tables, as a real run
         search = revolver.Search.start(settings(quick), noise(14_000), f"{folder}/run")
-        yield from compare(search, 3 if quick else 5)
+        yield from compare(search, 5)
 
 
 def noise(count: int) -> data.DataSet:

@@ -13,10 +13,11 @@ HELD_OUT = 0.1  # the part of the training images that serves for validation, §
 
 
 def entries() -> Iterator[Entry]:
-    """Every printed number of tables 3.1, 3.2 and C.1, judged."""
+    """Every printed number of tables 3.1, 3.2 and C.1 and of appendix C's text, judged."""
     yield from data_sets()
     yield from searches()
     yield from ranked_modules()
+    yield from kernel_sizes()
 
 
 def data_sets() -> Iterator[Entry]:
@@ -61,3 +62,9 @@ def ranked_modules() -> Iterator[Entry]:
     for _, row in published.load("table-c-1").iterrows():
         for column in ("in_channels", "out_channels", "kernel_size", "score"):
             yield entry(row, column, None, "not yet", _WAITING.format(preset="cifar10-evolve-16"))
+
+
+def kernel_sizes() -> Iterator[Entry]:
+    """What appendix C says of all of the authors' populations: how many kernels are 3x3."""
+    for _, row in published.load("appendix-c-text").iterrows():
+        yield entry(row, "value", None, "not yet", _WAITING.format(preset="cifar10-evolve-16"))

@@ -38,7 +38,13 @@ def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
             f"version {VERSION}: resume with the package that wrote it, or begin anew in another "
             "folder"
         )
-    return _unpack(packed, state.pop("index")), state
+    try:
+        return _unpack(packed, state.pop("index")), state
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} is no whole checkpoint of a search, its tensors do not fit their index "
+            f"({error}): delete it to begin that run again"
+        ) from error
 
 
 def _pack(tensors: dict[str, dict[str, Tensor]]) -> tuple[dict[str, Tensor], list[list]]:

@@ -42,6 +42,13 @@ BLUES = ("#C6D8EA", "#7FAFD6", "#3B7FBF", "#0B4A8A", "#062B52")
 NUMBERED = 24  # individuals up to which uses stand in the map as numbers too
 
 
+class Displayed(Figure):
+    """A figure that displays at the end of a cell, also before pyplot has drawn any."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
 def sharing_map(population: Population, *, top: int = 30) -> Figure:
     """Who shares what: shared modules × individuals, darker where a module is used more often.
 
@@ -51,7 +58,7 @@ def sharing_map(population: Population, *, top: int = 30) -> Figure:
     table, parts = sharing_table(population), shared_parts(population)
     shown, columns = table.head(top), len(population)
     height = 0.14 * max(len(shown), 3)  # inches
-    fig = Figure(figsize=(PAGE_WIDTH, 1.4 + height), layout="constrained")
+    fig = Displayed(figsize=(PAGE_WIDTH, 1.4 + height), layout="constrained")
     bars, cells = fig.subplots(2, 1, sharex=True, height_ratios=[0.5, height])
     numbers = list(shown.columns)
     bars.bar(range(columns), parts[numbers], width=0.8, color="#0072B2")
@@ -126,7 +133,7 @@ def family_tree(
     places = {child: (people[child].generation, lane) for lane, child in enumerate(order)}
     best = min(scores, key=scores.get, default=None)
     height = min(9.0, 1.6 + 0.055 * len(order))
-    fig = Figure(figsize=(PAGE_WIDTH, height), layout="constrained")
+    fig = Displayed(figsize=(PAGE_WIDTH, height), layout="constrained")
     ax = fig.subplots()
     _draw_descent(ax, places, parents, strong=_ancestors(best, parents))
     colours = _draw_people(ax, places, people, scores)
@@ -281,11 +288,16 @@ def draw_sharing(metrics: pd.DataFrame, ax: Axes) -> None:
 
 
 def draw_searches(
-    searches: Mapping[str, Sequence[pd.DataFrame]], ax: Axes, *, column: str = "mean_last_200"
+    searches: Mapping[str, Sequence[pd.DataFrame]],
+    ax: Axes,
+    *,
+    column: str = "mean_last_200",
+    label: str | None = None,
 ) -> None:
     """Searches of several seeds each: mean by generation with a 95 % confidence band.
 
-    `searches` maps a name, such as "genetic", to the generations tables of its seeds. The band is
+    `searches` maps a name, such as "genetic", to the generations tables of its seeds, and `label`
+    is the axis's where the column's name will not do. The band is
     Student's t interval over the seeds (`tables.mean_interval`), cut at 0 and 1 for accuracies.
     """
     for name, tables in searches.items():
@@ -297,20 +309,27 @@ def draw_searches(
             found.index, found["mean"], label=f"{name} ({counted(len(tables), 'seed')})"
         )
         ax.fill_between(found.index, low, high, alpha=0.2, linewidth=0, color=line.get_color())
-    ax.set(xlabel="generation", ylabel=column.replace("_", " "))
+    ax.set(xlabel="generation", ylabel=label or column.replace("_", " "))
     ax.legend()
 
 
 def draw_ranks(
-    fitness: Sequence[float], score: Sequence[float], ax: Axes, *, name: str = "genotype fitness"
+    fitness: Sequence[float],
+    trained: Sequence[float],
+    ax: Axes,
+    *,
+    name: str = "genotype fitness",
+    trained_name: str = "score after training",
 ) -> RankCorrelation:
     """What was guessed without training against what training gave; returns the correlation.
 
-    Axes are values, both lower is better; the correlations in the title are of ranks.
+    Axes are values, both lower is better; Spearman's ρ and Kendall's τ in the title are of ranks.
     """
-    found = rank_correlation(fitness, score)
-    ax.plot(fitness, score, "o", markersize=3, alpha=0.7, markeredgewidth=0)
-    ax.set(xlabel=name, ylabel="score after training", title=str(found))
+    found = rank_correlation(fitness, trained)
+    ax.plot(fitness, trained, "o", markersize=4, alpha=0.7, markeredgewidth=0)
+    ax.set(xlabel=name, ylabel=trained_name)
+    ax.locator_params(axis="x", nbins=5)
+    ax.set_title(f"ρ {found.spearman:.2f}, τ {found.kendall:.2f}")
     return found
 
 

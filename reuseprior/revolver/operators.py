@@ -128,7 +128,6 @@ def sites(blueprint: Blueprint) -> list[Site]:
 def compatible(a: Blueprint, b: Blueprint) -> list[tuple[Site, Site]]:
     """All pairs of pieces that crossover could swap between two blueprints."""
     (mine, first), (theirs, second) = ((dict(tree.walk()), sites(tree)) for tree in (a, b))
-    names = {id(node): name for tree in (a, b) for _, node, name in tree.scopes()}
     offered: dict[tuple[Shape, Shape], list[Site]] = {}
     for site in second:
         offered.setdefault((site.input_shape, site.output_shape), []).append(site)
@@ -136,9 +135,7 @@ def compatible(a: Blueprint, b: Blueprint) -> list[tuple[Site, Site]]:
         (site, other)
         for site in first
         for other in offered.get((site.input_shape, site.output_shape), ())
-        if _exchangeable(
-            mine[site.path], site.roles, theirs[other.path], other.roles, names, mutual=True
-        )
+        if _exchangeable(mine[site.path], site.roles, theirs[other.path], other.roles, mutual=True)
     ]
 
 
@@ -273,23 +270,29 @@ def _pairs(a: Blueprint, b: Blueprint, *, mutual: bool) -> list[tuple[Roles, Rol
     offered: dict[tuple[Shape, Shape], list[Roles]] = {}
     for shapes, roles in _pieces(b):
         offered.setdefault(shapes, []).append(roles)
-    names = {id(child): child.name for node in (a, b) for child in node.children.values()}
     return [
         (left, right)
         for shapes, left in _pieces(a)
         for right in offered.get(shapes, ())
-        if _exchangeable(a, left, b, right, names, mutual=mutual)
+        if _exchangeable(a, left, b, right, mutual=mutual)
     ]
 
 
-def _exchangeable(
-    a: Blueprint, left: Roles, b: Blueprint, right: Roles, names: dict[int, str], *, mutual: bool
-) -> bool:
+def _exchangeable(a: Blueprint, left: Roles, b: Blueprint, right: Roles, *, mutual: bool) -> bool:
     """Whether two pieces differ and each may stand where the other does."""
     first, second = _piece(a, left), _piece(b, right)
-    if [names[id(node)] for node in first] == [names[id(node)] for node in second]:
+    if len(first) == len(second) and all(map(_is_same, first, second)):
         return False
     return _welcome(a, left, second) and (not mutual or _welcome(b, right, first))
+
+
+def _is_same(a: Blueprint, b: Blueprint) -> bool:
+    """Whether two blocks of equal shapes have one name, found without making it."""
+    return (
+        (a.kind, a.prefix, a.tag, a.arguments) == (b.kind, b.prefix, b.tag, b.arguments)
+        and list(a.children) == list(b.children)
+        and all(map(_is_same, a.children.values(), b.children.values()))
+    )
 
 
 def _welcome(parent: Blueprint, roles: Roles, nodes: list[Blueprint]) -> bool:

@@ -306,7 +306,8 @@ def budget(
 
     `most` is an epoch, or less where turns are to be short. The formula is the author's:
     minimum · (mean score / score)³. The rule "thesis" gives at least the minimum; "author" a fifth
-    of it, the most in the first two generations, and a base of 512 in the last fifth.
+    of it, the most in the first two generations, and a base of 512 in the last fifth. It is never
+    less than one.
 
     >>> budget(0.5, 1.0, 400), budget(2.0, 1.0, 400), budget(2.0, 1.0, 400, rule="author")
     (400, 96, 19)
@@ -320,4 +321,4 @@ def budget(
         batches = minimum * max(ratio, 0.2)
     else:
         batches = minimum * max(ratio, 1.0)
-    return int(min(batches, most))
+    return max(int(min(batches, most)), 1)

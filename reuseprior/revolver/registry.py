@@ -53,7 +53,7 @@ class Registry:
         self.inherit = inherit
         self.tags = Tags()
         self.modules: dict[str, nn.Module] = {}
-        # Of the leaves with weights: kind, arguments, and whether one place owns them.
+        # Of the leaves with tensors: kind, arguments, and whether one place owns them.
         self._leaves: dict[str, tuple[str, dict[str, Any], bool]] = {}
         self._kept: dict[str, None] = {}  # shared leaves beyond the living, the oldest first
 
@@ -190,19 +190,9 @@ class Registry:
         cls = kinds.find(node.kind)
         if issubclass(cls, Composite):
             return cls(parts, **node.arguments)
-        if not cls.size(node):
-            return cls(**node.arguments)
-        self._leaves[name] = (node.kind, dict(node.arguments), node.unique or cls.by_use(node))
-        if self.device.type == "meta":
-            with self.device:
-                return cls(**node.arguments)
-        before = torch.get_rng_state()
-        try:
-            digest = sha256(f"{self.seed}:{name}".encode()).digest()
-            torch.default_generator.manual_seed(int.from_bytes(digest[:8], "big", signed=True))
-            module = cls(**node.arguments)
-        finally:
-            torch.set_rng_state(before)
+        module = self._first(cls, node.arguments, name)
+        if module.state_dict():
+            self._leaves[name] = (node.kind, dict(node.arguments), node.unique or cls.by_use(node))
         if self.inherit:
             self._inherit(module, node.meta.get("origins", []))
         module.to(self.device)
@@ -210,6 +200,19 @@ class Registry:
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=self.memory_format)
         return module
+
+    def _first(self, cls: type, arguments: dict[str, Any], name: str) -> nn.Module:
+        """A leaf with its first weights, which follow from the seed and the name."""
+        if self.device.type == "meta":
+            with self.device:
+                return cls(**arguments)
+        before = torch.get_rng_state()
+        try:
+            digest = sha256(f"{self.seed}:{name}".encode()).digest()
+            torch.default_generator.manual_seed(int.from_bytes(digest[:8], "big", signed=True))
+            return cls(**arguments)
+        finally:
+            torch.set_rng_state(before)
 
     def _inherit(self, module: nn.Module, origins: list[str]) -> None:
         for name in origins:
@@ -231,6 +234,8 @@ def _set_frozen(module: nn.Module, frozen: bool) -> None:
 
 
 def _is_frozen(module: nn.Module) -> bool:
+    if isinstance(module, nn.BatchNorm2d):
+        return module.frozen
     parameters = list(module.parameters())
     return bool(parameters) and not any(p.requires_grad for p in parameters)
 

@@ -36,6 +36,12 @@ CONVS = {
 }
 
 
+_CHOICES = {
+    "schemes": ("resnet", "densenet"),
+    "dense_groups": ("dense_concat", "dense_sum", "residual_group"),
+}
+
+
 @dataclass(frozen=True)
 class Space:
     """Ranges and options that models are drawn from; the defaults are the thesis's experiments.
@@ -73,6 +79,24 @@ class Space:
         for name in ("depths", "widths", "kernels", "orders", "drops", "image"):
             if not getattr(self, name):
                 raise SpaceError(f"the search space has no {name}: give at least one")
+        for name in ("schemes", "dense_groups"):
+            for kind in getattr(self, name):
+                if kind not in _CHOICES[name]:
+                    raise SpaceError(
+                        f"{name} of the search space hold {kind!r}: choose from "
+                        f"{', '.join(_CHOICES[name])}"
+                    )
+        for name in ("classes", "channels", "groups", "smallest"):
+            if getattr(self, name) < 1:
+                raise SpaceError(f"{name} is {getattr(self, name)}: give 1 or more")
+        for order in self.orders:
+            if order.count("conv") != 1:
+                raise SpaceError(f"orders hold {order}: name its convolution, 'conv', once")
+        low, high = self.momentum if len(self.momentum) == 2 else (1, 0)
+        if not 0 <= low <= high <= 1:
+            raise SpaceError(
+                f"momentum is {self.momentum}: give the lowest and the highest, from 0 to 1"
+            )
         if len(self.image) != 3:
             raise SpaceError(f"the image is {self.image}: give (channels, height, width)")
         for size in self.kernels:
@@ -110,6 +134,13 @@ class Space:
         """A new block of a kind from shape `x` to shape `y`, or None where there is none."""
         node = kinds.find(kind).fit(x, y, self, rng)
         return node if node is not None and node.output_shape == y else None
+
+    def filled(self, kind: str, x: Shape, y: Shape, rng: random.Random) -> Blueprint:
+        """What `fill` gives; `SpaceError` where there is none."""
+        node = self.fill(kind, x, y, rng)
+        if node is None:
+            raise SpaceError(f"no {kind!r} leads from {x} to {y}: take it out of the search space")
+        return node
 
     def conv(self, x: Shape, y: Shape, rng: random.Random) -> Blueprint:
         """A convolution of a kind drawn by weight; a plain one where the drawn does not fit."""
@@ -197,9 +228,9 @@ def _densenet(space: Space, width: int, count: int, rng: random.Random) -> Bluep
 def _group(space: Space, x: Shape, y: Shape, count: int, rng: random.Random) -> Blueprint:
     kind = rng.choice(space.residual_groups)
     if kind != "residual_group":
-        return _varied(_filled(space, kind, x, y, rng), space, rng)
+        return _varied(space.filled(kind, x, y, rng), space, rng)
     kind = rng.choice(space.blocks)
-    first, later = (_varied(_filled(space, kind, s, y, rng), space, rng) for s in (x, y))
+    first, later = (_varied(space.filled(kind, s, y, rng), space, rng) for s in (x, y))
     made = [first, *(later.copy() for _ in range(count - 1))]
     return blocks.residual_group(made, drops=space.drops, kinds=space.blocks)
 
@@ -225,13 +256,6 @@ def _varied(node: Blueprint, space: Space, rng: random.Random) -> Blueprint:
         if unit.kind == "unit" and unit.children["conv"].kind == "conv":
             old = unit.children["conv"]
             unit.children["conv"] = space.conv(old.input_shape, old.output_shape, rng)
-    return node
-
-
-def _filled(space: Space, kind: str, x: Shape, y: Shape, rng: random.Random) -> Blueprint:
-    node = space.fill(kind, x, y, rng)
-    if node is None:
-        raise SpaceError(f"no {kind!r} leads from {x} to {y}: take it out of the search space")
     return node
 
 

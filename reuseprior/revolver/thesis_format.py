@@ -46,10 +46,18 @@ def from_thesis(data: dict[str, Any]) -> Blueprint:
 
     Values are Python literals in strings; flags and tags are taken over, prefixes up to their last
     "/". The mean over the image before the linear layer is not printed, and is added. Raises
-    `BlueprintError` for another type of block, and where a printed shape does not follow.
+    `BlueprintError` for another format or type of block, and where a printed shape does not follow.
     """
-    root = _read(data, ())
-    _, *shape = _literal(data["input_shape"])
+    try:
+        root = _read(data, ())
+        _, *shape = _literal(data["input_shape"])
+    except BlueprintError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, SyntaxError, AttributeError) as error:
+        raise BlueprintError(
+            f"the dictionary does not have the format of appendix C.4 ({error!r}): give one like "
+            "data/published/appendix-c4-blueprint.json"
+        ) from error
     infer(root, tuple(shape))
     for path, node in root.walk():
         printed = node.meta.pop("printed_shape", None)

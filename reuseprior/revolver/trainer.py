@@ -99,6 +99,8 @@ class Trainer:
             weight_decay=s.weight_decay,
             label_smoothing=s.label_smoothing,
         )
+        if not any(parameter.requires_grad for parameter in module.parameters()):
+            raise TurnFailed("all its modules are frozen")
         optimizer = session.optimizer()
         parameters = optimizer.param_groups[0]["params"]
         for key, buffer in turn.momentum.items():
@@ -122,7 +124,8 @@ class Trainer:
                 loss += batch_loss.detach()
             except (RuntimeError, ValueError) as caught:  # out of memory is one
                 error = caught
-            self._average_gradients(parameters, error)
+            self._agree(error)
+            self._average_gradients(parameters)
             optimizer.step()
             turn.done += 1
             if self._is_told(turn, loss, stop):
@@ -136,16 +139,20 @@ class Trainer:
 
     def validate(self, module: nn.Module) -> tuple[float, float]:
         """Loss and accuracy on the held-out images; `TurnFailed` where there are none."""
+        totals, error = torch.zeros(2), None
         try:
-            loss, accuracy = self._test(module, self._held_out)
-        except RuntimeError as error:
-            raise TurnFailed(_sentence(error)) from error
+            totals = self._totals(module, self._held_out)
+        except RuntimeError as caught:
+            error = caught
+        self._agree(error)
+        loss, accuracy = self._means(totals, self._held_out)
         self._check(loss)
         return loss, accuracy
 
     def test(self, module: nn.Module, images: Images) -> tuple[float, float]:
         """Loss and accuracy on other images."""
-        return self._test(module, self._for_tests(images))
+        batches = self._for_tests(images)
+        return self._means(self._totals(module, batches), batches)
 
     def _for_tests(self, images: Images) -> InMemory:
         protocol = Protocol(
@@ -156,7 +163,8 @@ class Trainer:
         return InMemory(images, protocol, device=self.device, seed=0, share=self.share)
 
     @torch.no_grad()
-    def _test(self, module: nn.Module, batches: InMemory) -> tuple[float, float]:
+    def _totals(self, module: nn.Module, batches: InMemory) -> Tensor:
+        """The summed loss and the number of right answers, of this process's part."""
         module.eval()
         totals = torch.zeros(2, device=self.device)
         for images, labels in batches.once():
@@ -164,25 +172,34 @@ class Trainer:
                 outputs = module(images)
             loss = F.cross_entropy(outputs.float(), labels, reduction="sum")
             totals += torch.stack([loss, (outputs.argmax(1) == labels).sum()])
+        return totals
+
+    def _means(self, totals: Tensor, batches: InMemory) -> tuple[float, float]:
         loss, hits = self.accelerator.reduce(totals, "sum").tolist()
         return loss / len(batches), hits / len(batches)
 
-    def _average_gradients(self, parameters: list[nn.Parameter], error: Exception | None) -> None:
-        """Average over the processes; all fail together where one did."""
+    def _agree(self, error: Exception | None) -> None:
+        """Raise `TurnFailed` in all processes where one has an error.
+
+        A process that failed has nothing to send, and the others would wait for it for ever.
+        """
         if self.share.count > 1:
-            grads = [p.grad for p in parameters if p.grad is not None] if error is None else []
             failed = torch.tensor([float(error is not None)], device=self.device)
-            dist.all_reduce(failed)  # first, for a process that failed has no gradients to send
+            dist.all_reduce(failed)
             if failed and error is None:
                 raise TurnFailed("another process could not train it")
-            if error is None:
-                flat = torch.cat([grad.flatten() for grad in grads])
-                dist.all_reduce(flat)
-                flat /= self.share.count
-                for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
-                    grad.copy_(part.view_as(grad))
         if error is not None:
             raise TurnFailed(_sentence(error)) from error
+
+    def _average_gradients(self, parameters: list[nn.Parameter]) -> None:
+        if self.share.count == 1:
+            return
+        grads = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([grad.flatten() for grad in grads])
+        dist.all_reduce(flat)
+        flat /= self.share.count
+        for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+            grad.copy_(part.view_as(grad))
 
     def _average_statistics(self, tensors: dict[str, Tensor]) -> None:
         if self.share.count == 1:

@@ -32,11 +32,15 @@ class Tags:
 
 
 def settle(root: Blueprint, tags: Tags) -> None:
-    """Make unique what must be (rule 4), and give a tag to the unique blocks that have none."""
+    """Make unique what must be (rule 4), and give a tag to the unique blocks that have none.
+
+    A block is not frozen as a whole any more where a part of it is not, such as one that is new.
+    """
     for _, node in _bottom_up(root):
         node.unique = node.unique or not can_be_shared(node)
         if node.unique and node.tag is None:
             node.tag = tags.fresh()
+        node.freeze = node.freeze and all(child.freeze for child in node.children.values())
 
 
 def can_be_shared(node: Blueprint) -> bool:

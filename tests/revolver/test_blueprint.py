@@ -113,6 +113,9 @@ def test_appendix_c4_loads_and_builds():
         data["linear"][key] = value
         with pytest.raises(rv.BlueprintError, match=sentence):
             rv.from_thesis(data)
+    for data in ({}, [], {"type": "conv"}):
+        with pytest.raises(rv.BlueprintError, match=r"does not have the format of appendix C\.4"):
+            rv.from_thesis(data)
 
 
 def broken(change):

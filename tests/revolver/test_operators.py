@@ -142,6 +142,16 @@ def test_crossover_swaps_rows_of_blocks_of_any_length():
     assert {(1, 4), (2, 3), (3, 2), (4, 1)} <= lengths
 
 
+def test_norms_of_one_use_do_not_make_equal_pieces_differ():
+    space = replace(PLAIN, schemes=("resnet",), norm_scope="use", groups=1, depths=(6,))
+    tags = rv.Tags()
+    a = net(3, space, tags)
+    b = rv.clone(a, tags)
+    assert a.at("group0").name == b.at("group0").name
+    same_place = {one for one, other in rv.compatible(a, b) if one == other}
+    assert {site.roles for site in same_place} == {("linear",)}  # each has its own
+
+
 def test_crossover_at_every_level():
     tags, depths = rv.Tags(), set()
     for seed in range(200):

@@ -191,6 +191,7 @@ def test_budgets():
         (2.0, 1.0, 400, {"rule": "author", "generation": 3, "generations": 100}, 19),
         (2.0, 1.0, 400, {"rule": "author", "generation": 81, "generations": 100}, 102),
         (1.0, 1.0, 400, {"minimum": 10}, 10),
+        (9.0, 1.0, 400, {"minimum": 3, "rule": "author"}, 1),  # not none at all
     ]
     for score, mean, most, options, batches in cases:
         assert budget(score, mean, most, **options) == batches, (score, options)

@@ -31,11 +31,10 @@ def live(folder):
 start = time.monotonic()
 assert os.waitpid(live({folder!r} + "/whole"), 0)[1] == 0
 duration = time.monotonic() - start
-rng, kills, run = random.Random(0), 0, 0
-while kills < t.KILLS:
+rng, kills = random.Random(0), 0
+for run in range(t.KILLS):
     folder = {folder!r} + f"/killed-{{run}}"
-    run += 1
-    while True:
+    for life in range(t.LIVES):
         child = live(folder)
         time.sleep(rng.uniform(0, duration))
         os.kill(child, signal.SIGKILL)
@@ -44,9 +43,14 @@ while kills < t.KILLS:
             break
         assert status == signal.SIGKILL, status
         kills += 1
+    else:  # however slow the machine is by now
+        assert os.waitpid(live(folder), 0)[1] == 0
+    if kills >= t.KILLS:
+        break
 print(kills)
 """
-KILLS = 20
+KILLS = 20  # at least
+LIVES = 5  # of a run that are cut short, before one may last
 KILLED = small(
     generations=4, warmup_generations=1, mode="random_warmup_evolve", optimizer_state="scope",
     augmentation="flip_crop", population=4, train_images=150,
@@ -76,8 +80,9 @@ def test_killed_anywhere_it_ends_the_same_bit_for_bit(tmp_path):
     code = SERVER.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True
-    )
+        [sys.executable, "-c", code], check=True, env=environment, stdout=subprocess.PIPE,
+        text=True, timeout=900,
+    )  # fmt: skip
     assert int(done.stdout) >= KILLS
     whole = Run.read(tmp_path / "whole")
     expected = contents(whole.folder)
@@ -127,6 +132,11 @@ def rewritten(path, **changes):
     files.save(path, tensors, {**state, **changes})
 
 
+def shortened(path):
+    tensors, state = files.load(path)
+    files.save(path, {name: tensor[:-5] for name, tensor in tensors.items()}, state)
+
+
 @pytest.mark.parametrize(
     "break_, message",
     [
@@ -138,6 +148,9 @@ def rewritten(path, **changes):
         ),
         (lambda path: rewritten(path, population=3), "is no whole checkpoint of a search"),
         (lambda path: rewritten(path, index=[]), "is no whole checkpoint of a search"),
+        (lambda path: rewritten(path, index=[["a"]]), "its tensors do not fit their index"),
+        (lambda path: shortened(path), "its tensors do not fit their index"),
+        (lambda path: rewritten(path, rng=[1]), "is no whole checkpoint of a search"),
     ],
 )
 def test_a_checkpoint_that_cannot_be_read_is_refused(tmp_path, break_, message):
@@ -163,6 +176,9 @@ def test_another_run_in_the_folder_is_refused(tmp_path):
     with pytest.raises(ResultError, match="does not exist"):
         rv.Search.resume(tmp_path / "nowhere", DIGITS)
     config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text('{"protocol": {}, "seed": 3}')  # of a training
+    with pytest.raises(rv.SearchError, match="has no settings and seed of a search: give"):
+        rv.Search.resume(tmp_path, DIGITS)
     config["settings"]["populaton"] = 3
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(rv.SettingsError, match=r"unknown key 'populaton', did you mean"):

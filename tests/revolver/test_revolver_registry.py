@@ -104,6 +104,33 @@ def test_a_clone_of_a_frozen_block_starts_afresh_where_it_is_unique():
     assert module.bn.weight.requires_grad and not module.conv.weight.requires_grad
 
 
+def test_a_new_part_of_a_frozen_block_is_trained():
+    registry = rv.Registry()
+    convs = [blocks.conv(X, 4), blocks.conv(X, 4, kernel_size=1)]
+    group = blocks.residual([blocks.unit(conv, ("conv", "act")) for conv in convs])
+    rv.settle(group, registry.tags)
+    registry.freeze(group)
+    clone = rv.clone(group, registry.tags)
+    elsewhere = registry.build(blocks.conv(X, 4, kernel_size=5))
+    clone.at("unit1").children["conv"] = blocks.conv(X, 4, kernel_size=5)
+    rv.settle(clone, registry.tags)
+    assert {p for p, n in clone.walk() if not n.freeze} == {(), ("unit1",), ("unit1", "conv")}
+    module = registry.build(clone)
+    assert not module.unit0.conv.weight.requires_grad
+    assert module.unit1.conv is elsewhere and elsewhere.weight.requires_grad
+
+
+def test_statistics_without_weights_are_kept_too():
+    registry = rv.Registry()
+    node = rv.assemble("batch_norm", X, features=4, affine=False)
+    rv.settle(node, registry.tags)
+    module = registry.build(node)
+    module.train()(torch.rand(8, *X))
+    registry.freeze(node)
+    restored = rv.Registry.restore(*registry.state()).build(node)
+    assert same(values(module), values(restored)) == set(values(module)) and restored.frozen
+
+
 def test_inheriting():
     for inherit in (False, True):
         registry = rv.Registry(inherit=inherit)

@@ -14,7 +14,7 @@ from searches import DIGITS, SPACE, small, table, weights
 
 from reuseprior import revolver as rv
 from reuseprior.results import Run
-from reuseprior.revolver import strategies, trainer
+from reuseprior.revolver import checkpoint, strategies, trainer
 from reuseprior.revolver.blocks import sessions
 from reuseprior.revolver.population import update_scores
 from reuseprior.revolver.search import learning_rate
@@ -268,6 +268,17 @@ def test_who_cannot_be_trained_is_replaced_and_noted(tmp_path, monkeypatch, how,
     assert search.rows[1]["replaced"] + 1 == sum(e["generation"] == 2 for e in search.lineage)
 
 
+def test_who_has_nothing_to_train_is_replaced(tmp_path):
+    settings = small(generations=1, population=3, sample=3, replacements=1, mode="random")
+    search = rv.Search.start(settings, DIGITS, tmp_path)
+    for individual in search.population:
+        search.registry.freeze(individual.blueprint)
+    row = search.step()  # one of the three is replaced before training
+    assert row["replaced"] == 1 and row["failures"] == 2
+    notes = [json.loads(path.read_text()) for path in (tmp_path / "failures").iterdir()]
+    assert [note["reason"] for note in notes] == ["all its modules are frozen"] * 2
+
+
 def test_a_failed_turn_leaves_shared_weights_as_they_were(monkeypatch):
     search = rv.Search.start(small(generations=2, mode="random"), DIGITS)
     Failing(monkeypatch, nan, turns=(1, 2))
@@ -372,11 +383,38 @@ tensors = t.weights(search)
 every = [None, None]
 t.torch.distributed.all_gather_object(every, (tensors, t.table(search)))
 assert every[0] == every[1], "the processes came apart"
+t.fail_alone()
 t.torch.distributed.destroy_process_group()
 """
 PARALLEL_SETTINGS = small(
     generations=3, batch_size=64, learning_rate=0.01, mode="random", test_images=51
 )
+
+
+def fail_alone():
+    """One process fails in training and then in validation; the other gives up with it."""
+    search = rv.Search.start(PARALLEL_SETTINGS, DIGITS)
+    forward, failures = sessions.Session.forward, []
+
+    def fails(module, *arguments):
+        failures.append(1)
+        raise RuntimeError("out of memory")
+
+    if search.trainer.accelerator.process_index == 1:
+        sessions.Session.forward = fails
+    individual = search.population[0]
+    module = search.registry.build(individual.blueprint)
+    tensors = checkpoint.named_tensors(search.registry, individual.blueprint)
+    turn = trainer.Turn(slot=0, number=1, rate=0.1, total=2)
+    message = "out of memory|another process could not"
+    with pytest.raises(trainer.TurnFailed, match=message):
+        search.trainer.train(turn, module, tensors, trainer.Stop())
+    sessions.Session.forward = forward
+    if search.trainer.accelerator.process_index == 0:
+        type(module).forward = fails
+    with pytest.raises(trainer.TurnFailed, match=message):
+        search.trainer.validate(module)
+    assert failures
 
 
 def test_two_processes_choose_as_one_and_stay_together(tmp_path):
@@ -387,7 +425,8 @@ def test_two_processes_choose_as_one_and_stay_together(tmp_path):
     )
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([*torchrun, "--standalone", str(script)], check=True, env=environment)
+    command = [*torchrun, "--standalone", str(script)]
+    subprocess.run(command, check=True, env=environment, timeout=600)
     both = Run.read(tmp_path / "both")
     assert both.summary["processes"] == 2 and both.summary["state"] == "finished"
     same = ["generation", "replaced", "distinct_parameters", "coefficient", "batches", "modules"]

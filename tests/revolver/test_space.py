@@ -97,6 +97,13 @@ WRONG = [
     ({"image": (32, 32)}, r"the image is \(32, 32\): give \(channels, height, width\)"),
     ({"unique": 1.5}, "unique is 1.5: give a probability"),
     ({"norm_scope": "net"}, "norm_scope is 'net': use 'block' or 'use'"),
+    ({"schemes": ("conv",)}, "schemes of the search space hold 'conv': choose from resnet, dense"),
+    ({"dense_groups": ("conv",)}, "dense_groups of the search space hold 'conv': choose from"),
+    ({"groups": 0}, "groups is 0: give 1 or more"),
+    ({"channels": -4}, "channels is -4: give 1 or more"),
+    ({"orders": ((),)}, r"orders hold \(\): name its convolution, 'conv', once"),
+    ({"momentum": (0.9, 0.1)}, r"momentum is \(0.9, 0.1\): give the lowest and the highest"),
+    ({"momentum": (0.5,)}, r"momentum is \(0.5,\): give the lowest and the highest"),
     ({"colour": 1}, "the search space has no 'colour': it has image, classes"),
 ]
 
@@ -105,3 +112,10 @@ WRONG = [
 def test_a_space_that_cannot_be(options, sentence):
     with pytest.raises(rv.SpaceError, match=sentence):
         rv.Space.from_data(options)
+
+
+@pytest.mark.parametrize("group", ["dense_concat", "dense_sum"])
+def test_a_block_that_leads_nowhere_is_named(group):
+    space = replace(SMALL, schemes=("densenet",), dense_groups=(group,), dense_blocks=("linear",))
+    with pytest.raises(rv.SpaceError, match=r"no 'linear' leads from .* take it out of the search"):
+        rv.generate(space, random.Random(0), rv.Tags())

@@ -81,7 +81,7 @@ class DenseConcat(_Dense):
         blocks = []
         for index in range(n):
             shape = (x[0] + index * growth, *x[1:])
-            blocks.append(space.fill(kind, shape, (growth, *x[1:]), rng))
+            blocks.append(space.filled(kind, shape, (growth, *x[1:]), rng))
         return dense_concat(blocks, x)
 
 
@@ -116,8 +116,8 @@ class DenseSum(_Dense):
     @staticmethod
     def grow(x, growth, n, kind, space, rng):
         y = (growth, *x[1:])
-        later = space.fill(kind, y, y, rng)
-        blocks = [space.fill(kind, x, y, rng), *(later.copy() for _ in range(n - 1))]
+        later = space.filled(kind, y, y, rng)
+        blocks = [space.filled(kind, x, y, rng), *(later.copy() for _ in range(n - 1))]
         return dense_sum(blocks)
 
 
