@@ -1,0 +1,7 @@
+"""NN-Mass, the companion paper: its tables, and a grid of its networks trained."""
+
+from reuseprior.chapter10.experiments import GRIDS as GRIDS
+from reuseprior.chapter10.experiments import goodness_of_fit as goodness_of_fit
+from reuseprior.chapter10.experiments import runs as runs
+from reuseprior.chapter10.experiments import train_grid as train_grid
+from reuseprior.chapter10.experiments import trained as trained
