@@ -64,7 +64,7 @@ def test_a_flipped_term_fails(derivation, index):
     for right in with_a_term_flipped(step.right, inside=inside):
         left_number, right_number = dv._worked_out(step.left), dv._worked_out(right)
         dial = step.outcome.dial
-        deviation = max(dv._deviations(left_number, right_number, check.grid, dial))
+        deviation = max(dv._deviations(left_number, right_number, check, dial))
         assert deviation > check.tolerance, right
 
 
