@@ -50,7 +50,7 @@ PLAIN_TEXT = {
     r"\omega": "ω", r"\beta": "β", r"\langle ": "⟨", r" \rangle": "⟩", r"\lvert ": "|",
     r" \rvert": "|", r"\mathcal{C}": "C", r"\sum": "Σ", r"\to": "→", r"\infty": "∞",
     r"\gg": "≫", r"\ldots": "…", r"\lambda": "λ", r"\sigma": "σ", r"\rho": "ρ",
-    r"\approx": "≈", r"\sqrt": "√",
+    r"\pi": "π", r"\sqrt ": "√",
 }  # fmt: skip
 
 Point = tuple[int, int, bool]  # width, depth, with bias
@@ -61,7 +61,7 @@ WIDE = tuple(product((10**4,), (1, 2, 5), (False, True)))
 CHAINS = tuple(product((1,), (1, 2, 5, 40, 300), (False, True)))  # ω = 1
 DEEP_CHAINS = tuple(product((1,), (300, 1000), (False, True)))
 
-# Where numbers come from ---------------------------------------------------------------------------
+# Where numbers come from --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

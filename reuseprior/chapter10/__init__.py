@@ -5,3 +5,6 @@ from reuseprior.chapter10.experiments import goodness_of_fit as goodness_of_fit
 from reuseprior.chapter10.experiments import runs as runs
 from reuseprior.chapter10.experiments import train_grid as train_grid
 from reuseprior.chapter10.experiments import trained as trained
+from reuseprior.chapter10.ledger import entries as entries
+from reuseprior.chapter10.ledger import table_1 as table_1
+from reuseprior.chapter10.ledger import table_2 as table_2
