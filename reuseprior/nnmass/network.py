@@ -121,9 +121,11 @@ class LongRangeCNN(nn.Module):
 
 
 def _contributions(kind: Contributions, outputs: int, inputs: int, random) -> Tensor:
-    """α (outputs, inputs, 1, 1)."""
-    if kind == "ones":
-        return torch.ones(outputs, inputs, 1, 1)
-    deviation = np.sqrt(2 / inputs) if kind == "random" else 0.0  # Kaiming's, of ReLU's inputs
-    unnormalised = torch.from_numpy(random.standard_normal((outputs, inputs)) * deviation)
-    return unnormalised.softmax(1).float()[:, :, None, None]
+    """α (outputs, inputs, 1, 1); every kind draws, so that all have the same links."""
+    normal = torch.from_numpy(random.standard_normal((outputs, inputs))).float()
+    alpha = {
+        "random": (normal * (2 / inputs) ** 0.5).softmax(1),  # Kaiming's deviation before ReLU
+        "constant": torch.full_like(normal, 1 / inputs),
+        "ones": torch.ones_like(normal),
+    }[kind]
+    return alpha[:, :, None, None]

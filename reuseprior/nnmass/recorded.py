@@ -177,13 +177,14 @@ def _made_in(read: np.ndarray, starts: np.ndarray, channels: np.ndarray) -> np.n
 def _layers(recorded: RecordedModel) -> Iterator[_Layer]:
     """Every layer in order, with the channels that it reads.
 
-    Each tensor carries a sparse matrix (its channels, all channels that layers make) that marks
-    which channels have reached it since their layers.
+    Each tensor carries which channels have reached it since their layers.
     """
     inputs = recorded.recording.inputs
     following = list(_depending(inputs, recorded.recording.operators))
     total = sum(_channels(o.results[0]) for o in following if o.function in LAYERS)
-    carried = {node: csr_array((_channels(node), total), dtype=np.int8) for node in inputs}
+    carried = {
+        node: _Carried(csr_array((_channels(node), total), dtype=np.int8)) for node in inputs
+    }
     made = 0
     for operator in following:
         if operator.function not in LAYERS:
@@ -193,9 +194,8 @@ def _layers(recorded: RecordedModel) -> Iterator[_Layer]:
         layer = _layer(operator, carried, made)
         own = np.arange(layer.channels)
         ones = np.ones(layer.channels, np.int8)
-        carried[operator.results[0]] = csr_array(
-            (ones, (own, own + made)), shape=(layer.channels, total)
-        )
+        rows = csr_array((ones, (own, own + made)), shape=(layer.channels, total))
+        carried[operator.results[0]] = _Carried(rows)
         made += layer.channels
         yield layer
 
@@ -217,7 +217,7 @@ def _layer(operator: Operator, carried, made: int) -> _Layer:
     if result.shape[0] != 1 or (name != "convolution" and len(result.shape) != 2):
         raise _refused(operator, "is a layer on sequences of vectors")
     groups = operator.args[8] if name == "convolution" else 1
-    rows, width = carried[x], _channels(x) // groups
+    rows, width = carried[x].by_channel(), _channels(x) // groups
     bounds = rows.indptr[:: max(1, width)]
     reads = [np.unique(rows.indices[a:b]) for a, b in pairwise(bounds)]
     return _Layer(tuple(result.shape[2:]), made, _channels(result), tuple(reads))
@@ -231,18 +231,50 @@ def _refused(operator: Operator, why: str) -> NotApplicable:
     )
 
 
-def _passed_on(operator: Operator, index: int, carried) -> csr_array:
+@dataclass(frozen=True)
+class _Carried:
+    """Which channels reach a tensor: a sparse matrix (the tensor's channels, all channels).
+
+    While a tensor is only moved (a view, a transpose, a slice), `places` says which row every entry
+    belongs to, so that a shuffle, which splits the axis of the channels, mixes none of them.
+    """
+
+    rows: csr_array
+    places: torch.Tensor | None = None
+
+    def moved(self, operator: Operator, index: int) -> _Carried:
+        """After an operator that only moves entries, which is run on their places."""
+        x, *others = operator.args
+        places = self.places
+        if places is None:
+            numbers = torch.arange(_channels(x), dtype=torch.int32)
+            places = numbers.reshape(-1, *(1,) * (len(x.shape) - 2)).expand(x.shape).contiguous()
+        moved = operator.function(places, *map(_constant, others), **operator.kwargs)
+        return _Carried(self.rows, moved[index] if isinstance(moved, (tuple, list)) else moved)
+
+    def by_channel(self) -> csr_array:
+        """The matrix for the tensor as it lies."""
+        if self.places is None:
+            return self.rows
+        places = self.places if self.places.ndim > 1 else self.places[:, None]
+        channels = places.shape[1]
+        at = torch.arange(channels).reshape(-1, *(1,) * (places.ndim - 2))
+        marks = torch.zeros(channels, self.rows.shape[0], dtype=torch.int8)
+        marks[at.expand(places.shape), places.long()] = 1
+        return _any([csr_array(marks.numpy()) @ self.rows])
+
+
+def _passed_on(operator: Operator, index: int, carried: dict[Node, _Carried]) -> _Carried:
     """What result `index` of an operator without a weight carries."""
     name, result = name_of(operator.function), operator.results[index]
-    sources = [node for node in operator.nodes() if node in carried]
     if name in MOVES and operator.args[0] in carried:
-        return _moved(operator, index, carried[operator.args[0]])
+        return carried[operator.args[0]].moved(operator, index)
+    rows = {x: carried[x].by_channel() for x in operator.nodes() if x in carried}
     if name == "cat" and (operator.args[1:] or [0])[0] % len(result.shape) == 1:
-        total = carried[sources[0]].shape[1]
-        nothing = [csr_array((_channels(x), total), dtype=np.int8) for x in operator.args[0]]
-        parts = zip(operator.args[0], nothing, strict=True)
-        return csr_array(vstack([carried.get(x, none) for x, none in parts]))
-    return _any(_spread(carried[node], _channels(result)) for node in sources)
+        total = next(iter(rows.values())).shape[1]
+        nothing = {x: csr_array((_channels(x), total), dtype=np.int8) for x in operator.args[0]}
+        return _Carried(csr_array(vstack([(nothing | rows)[x] for x in operator.args[0]])))
+    return _Carried(_any(_spread(of_one, _channels(result)) for of_one in rows.values()))
 
 
 def _spread(rows: csr_array, channels: int) -> csr_array:
@@ -254,23 +286,10 @@ def _spread(rows: csr_array, channels: int) -> csr_array:
 
 
 def _any(matrices: Iterable[csr_array]) -> csr_array:
-    found = reduce(add, matrices)
-    found.data[:] = 1  # marks, not how many ways
+    """Their sum with ones for whatever is not zero: marks, and not how many ways there are."""
+    found = reduce(add, matrices).astype(np.int8, copy=True)
+    found.data[:] = 1
     return found
-
-
-def _moved(operator: Operator, index: int, rows: csr_array) -> csr_array:
-    """Run an operator that moves entries on the numbers of the channels that they lie in."""
-    x, *others = operator.args
-    numbers = torch.arange(_channels(x)).reshape(-1, *(1,) * (len(x.shape) - 2))
-    args = [_constant(other) for other in others]
-    moved = operator.function(numbers.expand(x.shape).contiguous(), *args, **operator.kwargs)
-    moved = moved[index] if isinstance(moved, (tuple, list)) else moved
-    result = operator.results[index]
-    at = torch.arange(_channels(result)).reshape(-1, *(1,) * (len(result.shape) - 2))
-    marks = torch.zeros(_channels(result), _channels(x), dtype=torch.int8)
-    marks[at.expand(result.shape), moved] = 1
-    return _any([csr_array(marks.numpy()) @ rows])
 
 
 def _constant(value):

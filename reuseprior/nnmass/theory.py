@@ -224,7 +224,7 @@ def theorem_2() -> Derivation:
             (
                 Step(
                     sp.log(zero), third / zero,
-                    "eq. 14 is 0 where ln(πem) = 1/(3m): πem is e to the W, m is 0.3257",
+                    "eq. 14 is 0 where ln(πem) = 1/(3m): πem is e to the W, m is 0.3258",
                     _check_with(inverse),
                 ),
                 Step(
