@@ -32,7 +32,12 @@ VERDICTS: dict[str, str] = {
 }
 """From best to worst, with the mark that tables show."""
 
-CHAPTERS = ("reuseprior.chapter3", "reuseprior.chapter4", "reuseprior.chapter5")
+CHAPTERS = (
+    "reuseprior.chapter3",
+    "reuseprior.chapter4",
+    "reuseprior.chapter5",
+    "reuseprior.chapter10",
+)
 COLUMNS = ["id", "source", "where", "printed", "computed", "verdict", "note"]
 
 

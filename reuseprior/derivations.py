@@ -8,7 +8,7 @@ checks and from nothing else, so a wrong step shows as ✗.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
@@ -39,7 +39,6 @@ s = sp.IndexedBase("s", positive=True)  # s_k: score |C'| of level k
 β = sp.Symbol("beta", real=True)
 
 INDEX_OF = {c: i, s: k, γ: k, C: j}
-READ = (ω, D, g, N_I, N_O, z, E, H, P, P_bits, z_h, E_h, H_h, i, k, j, n, m, β, z_β, a, c, s, γ, C)
 DIALS = {β: (-1, -0.5, 0, 0.7, 2), a: (0.5, 3)}  # no graph says them: tried at these values
 LATEX = {
     E: r"\langle E \rangle", P: "P'_G", P_bits: r"P'_{G,\mathrm{bits}}", E_h: r"\langle E \rangle_h"
@@ -50,7 +49,8 @@ PLAIN_TEXT = {
     r"\ln\ln\omega": "ln ln ω", r"\ln\omega": "ln ω", r"\ln": "ln", r"\log_2": "log2",
     r"\omega": "ω", r"\beta": "β", r"\langle ": "⟨", r" \rangle": "⟩", r"\lvert ": "|",
     r" \rvert": "|", r"\mathcal{C}": "C", r"\sum": "Σ", r"\to": "→", r"\infty": "∞",
-    r"\gg": "≫", r"\ldots": "…",
+    r"\gg": "≫", r"\ldots": "…", r"\lambda": "λ", r"\sigma": "σ", r"\rho": "ρ",
+    r"\pi": "π", r"\sqrt ": "√",
 }  # fmt: skip
 
 Point = tuple[int, int, bool]  # width, depth, with bias
@@ -60,6 +60,68 @@ DEEP = tuple(product((2, 3, 5, 10), (60, 300), (False, True)))
 WIDE = tuple(product((10**4,), (1, 2, 5), (False, True)))
 CHAINS = tuple(product((1,), (1, 2, 5, 40, 300), (False, True)))  # ω = 1
 DEEP_CHAINS = tuple(product((1,), (300, 1000), (False, True)))
+
+# Where numbers come from --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Source:
+    """Things whose numbers test a step, one a point of a grid."""
+
+    things: str
+    """What they are, for steps that hold a number that is read off them."""
+    settings: str
+    """What they are made from, for steps that hold only that."""
+    read: Callable[..., dict[sp.Basic, object]]
+    """The value of every symbol at a point: numbers, and lists from 1 on for what has an index."""
+    counted: frozenset[sp.Basic]
+    """The symbols that are read off, not put in."""
+
+
+@cache
+def _graph(width: int, depth: int, bias: bool) -> dict[sp.Basic, object]:
+    """What a counted perceptron says, as 30-digit floats that do not overflow."""
+    from reuseprior.contexts import count_contexts
+    from reuseprior.models import MLP, without_weights
+
+    with without_weights():
+        model = MLP(width, depth, bias=bias)
+    found = count_contexts(model, (1, width))
+    q, nats = found.quantities(), mpmath.log(2)
+    levels = [mpmath.mpf(2) ** float(b) for b in found.log2_counts]
+    per_level = [int(t) for t in found.multiplicities]
+    spread = q.expected_spread * nats
+    read = {
+        ω: mpmath.mpf(width), D: depth, g: q.parameters // depth,
+        N_I: q.input_nodes, N_O: q.output_nodes,
+        z: mpmath.mpf(2) ** q.log2_contexts, E: spread, H: q.entropy * nats,
+        P: q.P_G_spread * nats + mpmath.log((spread + 1) / (q.expected_spread + 1)),
+        P_bits: q.P_G_spread, n: q.parameters, m: len(levels),
+        s: [None, *levels], γ: [None, *per_level],
+        C: levels[:: 1 + bias][::-1],
+        c: [None, *(x for x, t in zip(levels, per_level, strict=True) for _ in range(t))]
+        if q.parameters <= 2000 else [],
+    }  # fmt: skip
+    return read | _hypothetical(width, levels, per_level)
+
+
+def _hypothetical(width: int, levels: list, per_level: list[int]) -> dict[sp.Basic, object]:
+    """§5.4.1's prior summed over a graph's levels: energy by path length, β = ln ω."""
+    if width == 1:  # every count is one: no length can be read from it
+        return dict.fromkeys((z_h, E_h, H_h))
+    beta = mpmath.log(width)
+    energies = [mpmath.log(x) / beta for x in levels]
+    total = mpmath.fsum(t * mpmath.exp(-beta * e) for t, e in zip(per_level, energies, strict=True))
+    p = [mpmath.exp(-beta * e) / total for e in energies]
+    terms = list(zip(per_level, p, energies, strict=True))
+    return {
+        z_h: total,
+        E_h: mpmath.fsum(t * x * e for t, x, e in terms),
+        H_h: -mpmath.fsum(t * x * mpmath.log(x) for t, x, _ in terms),
+    }
+
+
+PERCEPTRONS = Source("counted graphs", "pairs of ω, D", _graph, frozenset(COUNTED))
 
 # What a derivation is -----------------------------------------------------------------------------
 
@@ -76,8 +138,9 @@ class Check:
     kind: Literal["equal", "limit"] = "equal"
     variable: sp.Symbol = D
     to: sp.Expr = sp.oo
-    grid: tuple[Point, ...] = GRID
+    grid: tuple[tuple, ...] = GRID
     tolerance: float = 1e-10
+    source: Source = PERCEPTRONS
 
 
 @dataclass(frozen=True)
@@ -88,9 +151,10 @@ class Outcome:
     deviation: float
     tolerance: float
     points: int
-    """How many perceptrons it was tried on; 0 where both sides are numbers."""
+    """How many things it was tried on; 0 where both sides are numbers."""
     counted: bool
-    """Whether the numbers come from counted graphs; otherwise both sides are put in."""
+    """Whether a number is read off them; otherwise both sides are put in."""
+    source: Source = PERCEPTRONS
     dial: sp.Symbol | None = None
     """A symbol that no graph says, tried at each of its `DIALS`."""
 
@@ -103,7 +167,7 @@ class Outcome:
         proof = "difference 0" if self.symbolic else "difference NOT 0"
         if not self.points:
             return f"{proof}; both sides are numbers"
-        what = "counted graphs" if self.counted else "pairs of ω, D"
+        what = self.source.things if self.counted else self.source.settings
         if self.dial is not None:
             what += f", {len(DIALS[self.dial])} values of {_text(self.dial)}"
         return f"{proof}; {self.points} {what}, within {_bound(self.deviation)}"
@@ -132,10 +196,11 @@ class Step:
         dial = β if free & {β, z_β} else a if a in free else None
         return Outcome(
             _proves(self.left, self.right, self.check),
-            max(_deviations(left, right, self.check.grid, dial)),
+            max(_deviations(left, right, self.check, dial)),
             self.check.tolerance,
             len(self.check.grid) if free else 0,
-            bool(free & COUNTED),
+            bool(free & self.check.source.counted),
+            self.check.source,
             dial,
         )
 
@@ -245,7 +310,7 @@ def _vanishes(expression: sp.Expr, check: Check) -> bool:
     # ω = 1 + t with t > 0 picks the branch of the sums; ω = 1 has forms of its own.
     expression = expression.doit().subs(ω, 1 + sp.Symbol("t", positive=True))
     if check.kind == "limit":
-        return _simplified(sp.limit(expression, D, sp.oo)) == 0
+        return _simplified(sp.limit(expression, check.variable, check.to)) == 0
     return _simplified(expression) == 0
 
 
@@ -291,62 +356,22 @@ def _simplified(expression: sp.Expr) -> sp.Expr:
 
 
 @cache
-def _graph(width: int, depth: int, bias: bool) -> dict[sp.Basic, object]:
-    """What a counted perceptron says, as 30-digit floats that do not overflow."""
-    from reuseprior.contexts import count_contexts
-    from reuseprior.models import MLP, without_weights
-
-    with without_weights():
-        model = MLP(width, depth, bias=bias)
-    found = count_contexts(model, (1, width))
-    q, nats = found.quantities(), mpmath.log(2)
-    levels = [mpmath.mpf(2) ** float(b) for b in found.log2_counts]
-    per_level = [int(t) for t in found.multiplicities]
-    spread = q.expected_spread * nats
-    read = {
-        ω: mpmath.mpf(width), D: depth, g: q.parameters // depth,
-        N_I: q.input_nodes, N_O: q.output_nodes,
-        z: mpmath.mpf(2) ** q.log2_contexts, E: spread, H: q.entropy * nats,
-        P: q.P_G_spread * nats + mpmath.log((spread + 1) / (q.expected_spread + 1)),
-        P_bits: q.P_G_spread, n: q.parameters, m: len(levels),
-        s: [None, *levels], γ: [None, *per_level],
-        C: levels[:: 1 + bias][::-1],
-        c: [None, *(x for x, t in zip(levels, per_level, strict=True) for _ in range(t))]
-        if q.parameters <= 2000 else [],
-    }  # fmt: skip
-    return read | _hypothetical(width, levels, per_level)
+def _function(expression: sp.Expr, symbols: tuple[sp.Basic, ...]):
+    return sp.lambdify(symbols, expression, "mpmath")
 
 
-def _hypothetical(width: int, levels: list, per_level: list[int]) -> dict[sp.Basic, object]:
-    """§5.4.1's prior summed over a graph's levels: energy by path length, β = ln ω."""
-    if width == 1:  # every count is one: no length can be read from it
-        return dict.fromkeys((z_h, E_h, H_h))
-    beta = mpmath.log(width)
-    energies = [mpmath.log(x) / beta for x in levels]
-    total = mpmath.fsum(t * mpmath.exp(-beta * e) for t, e in zip(per_level, energies, strict=True))
-    p = [mpmath.exp(-beta * e) / total for e in energies]
-    terms = list(zip(per_level, p, energies, strict=True))
-    return {
-        z_h: total,
-        E_h: mpmath.fsum(t * x * e for t, x, e in terms),
-        H_h: -mpmath.fsum(t * x * mpmath.log(x) for t, x, _ in terms),
-    }
-
-
-@cache
-def _function(expression: sp.Expr):
-    return sp.lambdify(READ, expression, "mpmath")
-
-
-def _deviations(left: sp.Expr, right: sp.Expr, grid, dial: sp.Symbol | None) -> Iterator[float]:
+def _deviations(
+    left: sp.Expr, right: sp.Expr, check: Check, dial: sp.Symbol | None
+) -> Iterator[float]:
     free = left.free_symbols | right.free_symbols
     with mpmath.workdps(30):
-        for point in grid:
-            for read in _dials(_graph(*point), dial):
+        for point in check.grid:
+            for read in _dials(check.source.read(*point), dial):
                 for index in _indices(free, read):
-                    values = [{**read, i: index, k: index, j: index}[name] for name in READ]
+                    at = {**read, i: index, k: index, j: index}
+                    sides = (_function(side, tuple(at)) for side in (left, right))
                     try:
-                        x, y = _function(left)(*values), _function(right)(*values)
+                        x, y = (side(*at.values()) for side in sides)
                     except ZeroDivisionError:  # a side without a value equals nothing
                         yield inf
                     else:
@@ -368,10 +393,9 @@ def _dials(read: dict, dial: sp.Symbol | None) -> Iterator[dict]:
 
 def _indices(free, read) -> tuple[int, ...]:
     """First and last of an index that a step leaves free."""
-    last = {i: read[n], k: read[m]}
-    for index, end in last.items():
+    for index, last in ((i, n), (k, m)):
         if index in free:
-            return (1, end)
+            return (1, read[last])
     return (0, read[D] - 1) if j in free else (1,)
 
 
@@ -396,6 +420,10 @@ def _text(expression: sp.Basic) -> str:
     for old, new in [
         ("omega", "ω"),
         ("beta", "β"),
+        ("lambda", "λ"),
+        ("sigma", "σ"),
+        ("delta", "δ"),
+        ("rho", "ρ"),
         ("log(", "ln("),
         ("**", "^"),
         ("Sum(", "Σ("),

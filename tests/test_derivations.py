@@ -13,11 +13,11 @@ import sympy as sp
 from reuseprior import derivations as dv
 from reuseprior.chapter5.ledger import theorems
 from reuseprior.derivations import Check, Correction, Derivation, Step, ω
+from reuseprior.nnmass import theory
 
+ALL = (*dv.all_derivations(), *theory.all_derivations())
 STEPS = [
-    pytest.param(d, index, id=f"{d.name}-{index}")
-    for d in dv.all_derivations()
-    for index in range(len(d.all_steps))
+    pytest.param(d, index, id=f"{d.name}-{index}") for d in ALL for index in range(len(d.all_steps))
 ]
 EACH_STEP = pytest.mark.parametrize("derivation, index", STEPS)
 QUICK = Check(grid=((2, 3, False), (3, 2, True)))
@@ -25,9 +25,9 @@ WRONG = Step(sp.log(ω**2), 3 * sp.log(ω), "a slip", QUICK)
 
 
 @cache
-def flipped(name: str, index: int) -> Step:
+def flipped(derivation: Derivation, index: int) -> Step:
     """The step with its right side's sign flipped, tried on the deep end of its grid."""
-    step = dv.derivation(name).all_steps[index]
+    step = derivation.all_steps[index]
     return replace(step, right=-step.right, check=replace(step.check, grid=step.check.grid[-6:]))
 
 
@@ -40,7 +40,7 @@ def test_each_step_holds(derivation, index):
 
 @EACH_STEP
 def test_a_flipped_sign_fails_both_checks(derivation, index):
-    step = flipped(derivation.name, index)
+    step = flipped(derivation, index)
     assert not step.outcome.symbolic
     assert step.outcome.deviation > step.outcome.tolerance
     assert step.mark == "✗"
@@ -64,7 +64,7 @@ def test_a_flipped_term_fails(derivation, index):
     for right in with_a_term_flipped(step.right, inside=inside):
         left_number, right_number = dv._worked_out(step.left), dv._worked_out(right)
         dial = step.outcome.dial
-        deviation = max(dv._deviations(left_number, right_number, check.grid, dial))
+        deviation = max(dv._deviations(left_number, right_number, check, dial))
         assert deviation > check.tolerance, right
 
 
@@ -111,14 +111,13 @@ def test_ledger_notes_say_what_was_checked():
     assert not any("$" in note or "\\" in note for note in notes.values())
 
 
-@pytest.mark.parametrize("name", [d.name for d in dv.all_derivations()])
-def test_a_flipped_step_turns_its_derivation_red(name):
-    good = dv.derivation(name)
-    bad = flipped(name, len(good.steps) - 1)
+@pytest.mark.parametrize("good", ALL, ids=lambda d: d.name)
+def test_a_flipped_step_turns_its_derivation_red(good):
+    bad = flipped(good, len(good.steps) - 1)
     broken = replace(good, steps=(*good.steps[:-1], bad))
     assert good.mark.startswith("✓") and broken.mark == "✗"
-    assert f"**{name}** · ✗" in broken._repr_markdown_()
-    assert str(broken).startswith(f"{name}: ✗")
+    assert f"**{good.name}** · ✗" in broken._repr_markdown_()
+    assert str(broken).startswith(f"{good.name}: ✗")
 
 
 def test_the_corrected_ones():
@@ -162,7 +161,7 @@ def test_a_side_without_a_value_fails():
 
 
 def test_markdown_is_a_table_of_two_columns_with_math():
-    for d in dv.all_derivations():
+    for d in ALL:
         text = d._repr_markdown_()
         rows = [line for line in text.splitlines() if line.startswith("|")]
         assert all(row.count("|") == 3 for row in rows), d.name
@@ -180,7 +179,7 @@ def test_text_is_readable():
 
 
 def test_no_statement_leaves_latex_in_its_text():
-    for d in dv.all_derivations():
+    for d in ALL:
         assert "$" not in str(d) and "\\" not in str(d), str(d)
 
 

@@ -73,6 +73,11 @@ ROWS = {
     "appendix-c-text": 2,
     "chapter-4-text": 1,
     "chapter-5-text": 6,
+    "nn-mass-appendix-d": 12,
+    "nn-mass-table-1": 5,
+    "nn-mass-table-2": 20,
+    "nn-mass-table-2-contributions": 3,
+    "nn-mass-text": 19,
     "npas-table-14": 27,
     "table-3-1": 2,
     "table-3-2": 8,
@@ -119,7 +124,7 @@ def test_table_is_whole(name):
     table = load(name)
     assert len(table) == ROWS[name]
     assert table["id"].is_unique
-    assert set(table["source"]) <= {"thesis", "paper", "npas"}
+    assert set(table["source"]) <= {"thesis", "paper", "npas", "nnmass"}
     assert all(row.id.startswith(row.source) for row in table.itertuples())
     assert all(row.where.startswith(row.source) for row in table.itertuples())
     if name == "appendix-a":  # a graph's own quantities belong to no parameter
@@ -141,6 +146,12 @@ NUMBERS = {
     "appendix-c-text": ["value"],
     "chapter-4-text": ["value"],
     "chapter-5-text": ["value"],
+    "nn-mass-appendix-d": ["value"],
+    "nn-mass-table-1": ["params", "flops_G", "layers", "cells", "t_1", "t_2", "t_3", "mass",
+                        "test_accuracy", "std"],
+    "nn-mass-table-2": ["layers", "cells", "t_1", "t_2", "t_3", "width_multiplier", "density"],
+    "nn-mass-table-2-contributions": ["layers", "cells", "candidates", "width_multiplier"],
+    "nn-mass-text": ["value"],
     "npas-table-14": ["percent_of_parameters", "error"],
     "table-3-1": ["train", "validation", "test", "classes", "image"],
     "table-3-2": ["generation", "sample_size", "params", "test_accuracy", "mean_validation"],
@@ -153,7 +164,7 @@ NUMBERS = {
     "table-5-2": ["params", "P_G", "P_G_spread", "PE", "CE"],
     "table-5-3": ["params", "P_G", "P_G_spread", "PE"],
     "table-5-4": ["params", "P_G", "P_G_spread", "PE", "CE"],
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ROWS)

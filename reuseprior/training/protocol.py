@@ -153,7 +153,7 @@ RANGES = {
 
 
 def names() -> list[str]:
-    """The protocols of the package: `cpu`, `gpu`, `quick` and `thesis`."""
+    """The protocols of the package, such as `quick` and `thesis`."""
     return sorted(p.name.removesuffix(".toml") for p in _folder().iterdir() if _is_toml(p))
 
 
