@@ -14,6 +14,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -211,6 +212,24 @@ def read_json(path: Path):
         raise ResultError(
             f"{path} is not whole JSON ({error}): restore it, or delete it and run anew"
         ) from error
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> list[dict]:
+    """Read what `write_csv` wrote, a dict a row, if its columns are `columns` in this order.
+
+    Raises `ResultError` where the file is missing or cut short, or has other columns.
+    """
+    header = _read(path).partition("\n")[0].split(",")
+    if header != list(columns):
+        unknown = [name for name in header if name not in columns]
+        lacking = [name for name in columns if name not in header]
+        wrong = [f"unknown columns {', '.join(map(repr, unknown))}"] if unknown else []
+        wrong += [f"no column {', '.join(map(repr, lacking))}"] if lacking else []
+        raise ResultError(
+            f"{path} has {' and '.join(wrong) or 'its columns in another order'}: name a file "
+            f"that this command wrote, with the columns {', '.join(columns)}"
+        )
+    return _read_csv(path)
 
 
 def _read_csv(path: Path) -> list[dict]:

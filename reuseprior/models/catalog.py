@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import partial
 from operator import attrgetter
 
@@ -106,6 +107,34 @@ def find(name: str) -> Entry:
     return Entry(name, _imported(name, source, rest))
 
 
+def matching(pattern: str) -> list[str]:
+    """The names that a pattern of `*`, `?` and `[…]` stands for, sorted; a plain name is itself.
+
+    >>> matching("torchvision:resnet1*")
+    ['torchvision:resnet101', 'torchvision:resnet152', 'torchvision:resnet18']
+
+    Patterns go through `names()`, `torchvision:` and `timm:`. Raises `ModelError` for one that no
+    name matches, and for one of a module, which cannot say what its factories are.
+    """
+    if not set(pattern) & set("*?["):
+        return [pattern]
+    source, colon, _ = pattern.rpartition(":")
+    if source not in _LISTS:
+        raise ModelError(
+            f"the pattern {pattern!r} asks for the models of {source!r}, which cannot be listed: "
+            "patterns work after torchvision: and timm:, and on the names of `reuseprior models`"
+        )
+    known = [f"{source}{colon}{name}" for name in _LISTS[source](pattern)]
+    wanted = pattern if source else pattern.lower()
+    found = sorted(name for name in known if fnmatchcase(name, wanted))
+    if not found:
+        raise ModelError(
+            f"no model matches {pattern!r}: there are {len(known)} names to match, such as "
+            f"{known[0]!r}"
+        )
+    return found
+
+
 def _build_without_weights(entry: Entry):
     # Whatever goes wrong without weights either goes well with them or says what it is.
     with suppress(Exception), without_weights():
@@ -129,7 +158,7 @@ def _own(name: str) -> Entry:
 def _torchvision(name: str, known: str) -> Entry:
     from torchvision import models
 
-    classifiers = models.list_models(module=models)
+    classifiers = _torchvision_names(name)
     if known not in classifiers:
         raise ModelError(
             f"torchvision has no classifier {known!r}{did_you_mean(known, classifiers)}: "
@@ -143,11 +172,29 @@ def _torchvision(name: str, known: str) -> Entry:
     return Entry(name, partial(models.get_model, known, weights=None, **options), min(crops))
 
 
-def _timm(name: str, known: str) -> Entry:
+def _torchvision_names(_model: str) -> list[str]:
+    from torchvision import models
+
+    return models.list_models(module=models)
+
+
+def _timm_names(model: str) -> list[str]:
+    return _import_timm(model).list_models()
+
+
+_LISTS = {"": lambda _model: names(), "torchvision": _torchvision_names, "timm": _timm_names}
+
+
+def _import_timm(model: str):
     try:
         import timm
     except ModuleNotFoundError as error:
-        raise ModelError(f"model {name!r} needs timm: pip install timm") from error
+        raise ModelError(f"model {model!r} needs timm: pip install timm") from error
+    return timm
+
+
+def _timm(name: str, known: str) -> Entry:
+    timm = _import_timm(name)
     if not timm.is_model(known):
         raise ModelError(
             f"timm has no model {known!r}{did_you_mean(known, timm.list_models())}: "
@@ -164,8 +211,9 @@ def _imported(name: str, module_name: str, attribute: str) -> Callable[[], nn.Mo
             module = importlib.import_module(module_name)
     except Exception as error:  # an import runs the module, which may fail in any way
         raise ModelError(
-            f"cannot import {module_name!r} for model {name!r} ({error}): run from the folder "
-            "that holds the module, or install it"
+            f"cannot import {module_name!r} for model {name!r} ({error})"
+            f"{did_you_mean(module_name, ('torchvision', 'timm'))}: run from the folder that "
+            "holds the module, or install it"
         ) from error
     try:
         factory = attrgetter(attribute)(module)
