@@ -29,6 +29,7 @@ from reuseprior.contexts import (
     RecordedModel,
     fingerprint,
     multiply_adds,
+    operator_paths,
     record_model,
 )
 from reuseprior.errors import UserError
@@ -69,6 +70,8 @@ class Measured:
     held: int
     """Parameters that the model holds, with those that no output depends on."""
     multiply_adds: int
+    blur: float
+    """Bits that averages take away per layer, infinite where no input reaches the output."""
     quantities: Quantities
     seconds: float
 
@@ -125,27 +128,27 @@ def measure(model: str, conventions: Conventions, cache: Path | None = None) -> 
 
 
 def measure_all(
-    models: Sequence[str],
-    conventions: Conventions,
+    tasks: Sequence[tuple[str, Conventions]],
     *,
     jobs: int = 1,
     cache: Path | None = None,
 ) -> Iterator[Measured | Refused]:
     """Measure models, `jobs` at a time, and yield each as it is done, in no certain order.
 
-    >>> for done in measure_all(["V2-B0", "torchvision:resnet18"], Conventions()): ...
+    >>> for done in measure_all([("V2-B0", Conventions()), ("V2-S", Conventions(256))]): ...
 
     Raises `UserError` if a process is killed from outside, as when memory runs out.
     """
-    one = partial(_measure_or_refuse, conventions=conventions, cache=cache)
-    if jobs == 1 or len(models) < 2:
-        yield from map(one, models)
+    one = partial(_measure_or_refuse, cache=cache)
+    if jobs == 1 or len(tasks) < 2:
+        for task in tasks:
+            yield one(*task)
         return
     # torch and its threads do not survive a fork
-    workers = ProcessPoolExecutor(min(jobs, len(models)), get_context("spawn"), _one_thread)
+    workers = ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn"), _one_thread)
     with workers as pool:
         try:
-            for future in as_completed([pool.submit(one, model) for model in models]):
+            for future in as_completed([pool.submit(one, *task) for task in tasks]):
                 yield future.result()
         except BrokenProcessPool as error:
             raise UserError(
@@ -162,7 +165,9 @@ def cache_folder() -> Path:
     return Path(root) / "reuseprior" / "counts"
 
 
-def _measure_or_refuse(model: str, conventions: Conventions, cache: Path | None):
+def _measure_or_refuse(
+    model: str, conventions: Conventions, cache: Path | None
+) -> Measured | Refused:
     try:
         return measure(model, conventions, cache)
     except ValueError as error:
@@ -208,6 +213,7 @@ def _measured(model, conventions, recorded, held, quantities, start) -> Measured
         conventions.input_shape(model),
         held,
         multiply_adds(recorded),
+        operator_paths(recorded).blur,
         quantities,
         time.perf_counter() - start,
     )

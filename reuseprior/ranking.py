@@ -20,6 +20,7 @@ COLUMNS = (
     "output",
     "held",
     "multiply_adds",
+    "blur",
     *(field.name for field in fields(Quantities)),
     "seconds",
     "reason",
@@ -32,7 +33,7 @@ class Ranking:
     """Rows of models, with those of `file` if there is one; each addition is written to it.
 
     >>> ranking = Ranking(Conventions(), Path("zoo.csv"))
-    >>> for done in measure_all(ranking.missing(names), Conventions()): ranking.add(done)
+    >>> for done in measure_all(ranking.missing(names)): ranking.add(done)
     >>> ranking.best(names)
 
     Raises `ResultError` for a file of other columns.
@@ -45,9 +46,9 @@ class Ranking:
         # what was refused may have been mended, so it is tried again
         self._rows = {self._key(row): row for row in rows if row["reason"] is None}
 
-    def missing(self, models: Sequence[str]) -> list[str]:
-        """Those of the models that have no row yet under these conventions."""
-        return [model for model in models if self._of(model) is None]
+    def missing(self, models: Sequence[str]) -> list[tuple[str, Conventions]]:
+        """Those of the models that have no row yet under these conventions, to be measured."""
+        return [(model, self.conventions) for model in models if self._of(model) is None]
 
     def add(self, done: Measured | Refused) -> None:
         """Take up a measured model, or one that could not be."""
@@ -62,6 +63,7 @@ class Ranking:
                 "shape": _text(done.shape),
                 "held": done.held,
                 "multiply_adds": done.multiply_adds,
+                "blur": done.blur,
                 **done.quantities.to_dict(),
                 "seconds": round(done.seconds, 3),
             }

@@ -14,7 +14,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -126,12 +126,22 @@ class Recording:
 
     def append(self, row: dict) -> None:
         """Add a row; the first one fixes the columns, and another set of them is a ValueError."""
-        if self.rows and row.keys() != self.rows[0].keys():
-            raise ValueError(
-                f"The columns of {self.folder / METRICS} are {', '.join(self.rows[0])}, and this "
-                f"row has {', '.join(row)}: give every row the same."
-            )
-        self.rows.append(dict(row))
+        self.extend([row])
+
+    def extend(self, rows: Iterable[dict]) -> None:
+        """Add several rows with one write."""
+        for row in rows:
+            if self.rows and row.keys() != self.rows[0].keys():
+                raise ValueError(
+                    f"The columns of {self.folder / METRICS} are {', '.join(self.rows[0])}, and "
+                    f"this row has {', '.join(row)}: give every row the same."
+                )
+            self.rows.append(dict(row))
+        self._rewrite()
+
+    def sort(self, key: Callable[[dict], object]) -> None:
+        """Put the rows in order, where they came as they were done."""
+        self.rows.sort(key=key)
         self._rewrite()
 
     def truncate(self, n_rows: int) -> None:

@@ -157,7 +157,7 @@ def rank(
     ranking = Ranking(conventions, save)
     missing = ranking.missing(names)
     folder = measuring.cache_folder() if cache else None
-    measured = measuring.measure_all(missing, conventions, jobs=jobs, cache=folder)
+    measured = measuring.measure_all(missing, jobs=jobs, cache=folder)
     refused = {}
     # disable=None hides the bar where standard error is no terminal
     hidden = True if as_json else None
@@ -186,6 +186,8 @@ def models() -> None:
         typer.echo(f"{name:<24} image size {catalog.image_size(name)}")
     typer.echo(f"{'torchvision:NAME':<24} a classifier of torchvision, as torchvision:swin_t")
     typer.echo(f"{'timm:NAME':<24} a model of timm, as timm:vit_tiny_patch16_224")
+    typer.echo(f"{'nas-bench-201:CELL':<24} a cell in six digits or as the benchmark writes it")
+    typer.echo(f"{'nas-bench-macro:DIGITS':<24} eight digits of 0, 1 and 2")
     typer.echo(f"{'package.module:factory':<24} your own, a callable that returns the module")
 
 

@@ -13,5 +13,7 @@ from reuseprior.contexts.fingerprint import multiply_adds as multiply_adds
 from reuseprior.contexts.graph import Graph as Graph
 from reuseprior.contexts.graph import horizontal_unroll as horizontal_unroll
 from reuseprior.contexts.graph import uniform as uniform
+from reuseprior.contexts.operator_paths import OperatorPaths as OperatorPaths
+from reuseprior.contexts.operator_paths import operator_paths as operator_paths
 from reuseprior.contexts.rules import full_softmax as full_softmax
 from reuseprior.contexts.rules import rule as rule

@@ -1,7 +1,6 @@
 """Networks to count, share and train: plain modules, and a catalogue of them by name."""
 
 from reuseprior.models.catalog import Entry as Entry
-from reuseprior.models.catalog import ModelError as ModelError
 from reuseprior.models.catalog import build as build
 from reuseprior.models.catalog import find as find
 from reuseprior.models.catalog import image_size as image_size
@@ -10,10 +9,9 @@ from reuseprior.models.catalog import names as names
 from reuseprior.models.cnn import CNN as CNN
 from reuseprior.models.efficientnet_v2 import EfficientNetV2 as EfficientNetV2
 from reuseprior.models.efficientnet_v2 import efficientnet_v2 as efficientnet_v2
+from reuseprior.models.errors import ModelError as ModelError
 from reuseprior.models.flops import Flops as Flops
 from reuseprior.models.flops import flops as flops
 from reuseprior.models.lazy import without_weights as without_weights
 from reuseprior.models.mlp import MLP as MLP
-from reuseprior.models.nas_bench_201 import nas_bench_201 as nas_bench_201
-from reuseprior.models.nas_bench_macro import nas_bench_macro as nas_bench_macro
 from reuseprior.models.resnet import resnet50_v1 as resnet50_v1

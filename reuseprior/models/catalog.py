@@ -14,16 +14,15 @@ from operator import attrgetter
 import torch
 from torch import nn
 
-from reuseprior.errors import UserError, did_you_mean
+from reuseprior.errors import did_you_mean
+from reuseprior.models import nas_bench_201, nas_bench_macro
 from reuseprior.models.efficientnet_v2 import efficientnet_v2
+from reuseprior.models.errors import ModelError
 from reuseprior.models.lazy import without_weights
 from reuseprior.models.resnet import resnet50_v1
 
 DEFAULT_IMAGE_SIZE = 224  # pixels a side, where nothing says otherwise
-
-
-class ModelError(UserError):
-    """A model that cannot be found or built; the message names it and says what to do."""
+CIFAR_SIZE = 32
 
 
 @dataclass(frozen=True)
@@ -92,18 +91,17 @@ def find(name: str) -> Entry:
     """Look a name up, without building anything.
 
     A name is one of `names()` or a short name of the thesis (`V2-B0`), in any case;
-    `torchvision:NAME` for a torchvision classifier; `timm:NAME`; or `package.module:factory`, a
-    callable without arguments, whose module may lie in the current directory.
+    `torchvision:NAME` for a torchvision classifier; `timm:NAME`; `nas-bench-201:CELL` and
+    `nas-bench-macro:DIGITS`; or `package.module:factory`, a callable without arguments, whose
+    module may lie in the current directory.
 
     Raises `ModelError` for a name that leads nowhere.
     """
     if ":" not in name:
         return _own(name)
     source, _, rest = name.partition(":")
-    if source == "torchvision":
-        return _torchvision(name, rest)
-    if source == "timm":
-        return _timm(name, rest)
+    if source in _SOURCES:
+        return _SOURCES[source](name, rest)
     return Entry(name, _imported(name, source, rest))
 
 
@@ -113,8 +111,8 @@ def matching(pattern: str) -> list[str]:
     >>> matching("torchvision:resnet1*")
     ['torchvision:resnet101', 'torchvision:resnet152', 'torchvision:resnet18']
 
-    Patterns go through `names()`, `torchvision:` and `timm:`. Raises `ModelError` for one that no
-    name matches, and for one of a module, which cannot say what its factories are.
+    Patterns go through `names()` and the zoos. Raises `ModelError` for one that no name matches,
+    and for one of a module, which cannot say what its factories are.
     """
     if not set(pattern) & set("*?["):
         return [pattern]
@@ -122,7 +120,8 @@ def matching(pattern: str) -> list[str]:
     if source not in _LISTS:
         raise ModelError(
             f"the pattern {pattern!r} asks for the models of {source!r}, which cannot be listed: "
-            "patterns work after torchvision: and timm:, and on the names of `reuseprior models`"
+            f"patterns work after {', '.join(f'{s}:' for s in _SOURCES)} and on the names of "
+            "`reuseprior models`"
         )
     known = [f"{source}{colon}{name}" for name in _LISTS[source](pattern)]
     wanted = pattern if source else pattern.lower()
@@ -182,9 +181,6 @@ def _timm_names(model: str) -> list[str]:
     return _import_timm(model).list_models()
 
 
-_LISTS = {"": lambda _model: names(), "torchvision": _torchvision_names, "timm": _timm_names}
-
-
 def _import_timm(model: str):
     try:
         import timm
@@ -205,6 +201,31 @@ def _timm(name: str, known: str) -> Entry:
     return Entry(name, partial(timm.create_model, known, pretrained=False), size)
 
 
+def _nas_bench_201(name: str, cell: str) -> Entry:
+    nas_bench_201.parse(cell)
+    return Entry(name, partial(nas_bench_201.nas_bench_201, cell), CIFAR_SIZE)
+
+
+def _nas_bench_macro(name: str, digits: str) -> Entry:
+    nas_bench_macro.check(digits)
+    return Entry(name, partial(nas_bench_macro.nas_bench_macro, digits), CIFAR_SIZE)
+
+
+_SOURCES = {
+    "torchvision": _torchvision,
+    "timm": _timm,
+    "nas-bench-201": _nas_bench_201,
+    "nas-bench-macro": _nas_bench_macro,
+}
+_LISTS = {
+    "": lambda _model: names(),
+    "torchvision": _torchvision_names,
+    "timm": _timm_names,
+    "nas-bench-201": lambda _model: nas_bench_201.codes(),
+    "nas-bench-macro": lambda _model: nas_bench_macro.codes(),
+}
+
+
 def _imported(name: str, module_name: str, attribute: str) -> Callable[[], nn.Module]:
     try:
         with _importable_from_here():
@@ -212,7 +233,7 @@ def _imported(name: str, module_name: str, attribute: str) -> Callable[[], nn.Mo
     except Exception as error:  # an import runs the module, which may fail in any way
         raise ModelError(
             f"cannot import {module_name!r} for model {name!r} ({error})"
-            f"{did_you_mean(module_name, ('torchvision', 'timm'))}: run from the folder that "
+            f"{did_you_mean(module_name, _SOURCES)}: run from the folder that "
             "holds the module, or install it"
         ) from error
     try:

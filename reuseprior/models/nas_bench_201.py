@@ -4,13 +4,14 @@ Dong and Yang, "NAS-Bench-201: Extending the scope of reproducible neural archit
 ICLR 2020, section 2.1; the same cells are the topology space of NATS-Bench (2021).
 """
 
+from collections.abc import Sequence
 from itertools import product
 
 import torch
 from torch import Tensor, nn
 
 from reuseprior.errors import did_you_mean
-from reuseprior.models.catalog import ModelError
+from reuseprior.models.errors import ModelError
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -20,25 +21,58 @@ CHANNELS = (16, 32, 64)  # of the three stages
 CELLS = 5  # in each stage
 
 
-def architectures() -> list[str]:
-    """All 5⁶ = 15,625 cells as strings, `|none~0|+|none~0|none~1|+|none~0|none~1|none~2|` first."""
-    return [write(operations) for operations in product(OPERATIONS, repeat=len(EDGES))]
+def codes() -> list[str]:
+    """All 5⁶ = 15,625 cells as six digits, the operations of `EDGES` by their place in the list.
+
+    >>> codes()[1]
+    '000001'
+    """
+    return ["".join(digits) for digits in product("01234", repeat=len(EDGES))]
 
 
-def write(operations: tuple[str, ...]) -> str:
-    """The benchmark's string of a cell, from the operations of `EDGES` in order."""
-    parts = [f"{name}~{start}" for name, (start, _) in zip(operations, EDGES, strict=True)]
-    return "+".join("|" + "|".join(row) + "|" for row in (parts[:1], parts[1:3], parts[3:]))
+def code(architecture: str) -> str:
+    """A cell's six digits, whichever way it is written.
+
+    >>> code("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|")
+    '301004'
+    """
+    return "".join(str(OPERATIONS.index(name)) for name in parse(architecture))
+
+
+def live(architecture: str) -> str:
+    """The cell as digits, with `none` for every edge that no path through the cell takes.
+
+    >>> live("301004")
+    '301004'
+    >>> live("330000")  # nothing arrives at the last node
+    '000000'
+
+    Cells of equal live edges have the same contexts; their other edges hold weights without any.
+    """
+    edges = dict(zip(EDGES, parse(architecture), strict=True))
+    kept = {edge for edge, name in edges.items() if name != "none"}
+    for _ in range(2):  # what hangs on a dropped edge may be dropped in turn
+        kept = {
+            (start, end)
+            for start, end in kept
+            if (start == 0 or any(e == start for _, e in kept))
+            and (end == 3 or any(s == end for s, _ in kept))
+        }
+    return "".join(str(OPERATIONS.index(edges[e])) if e in kept else "0" for e in EDGES)
 
 
 def parse(architecture: str) -> tuple[str, ...]:
     """The operations of a cell's six edges, in the order of `EDGES`.
+
+    A cell is written as six digits (`codes`) or as the benchmark writes it:
 
     >>> parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|")
     ('nor_conv_3x3', 'none', 'skip_connect', 'none', 'none', 'avg_pool_3x3')
 
     Raises `ModelError` for a text that is no cell of the benchmark.
     """
+    if len(architecture) == len(EDGES) and not set(architecture) - set("01234"):
+        return tuple(OPERATIONS[int(digit)] for digit in architecture)
     operations = [part.partition("~")[0] for part in architecture.split("|") if "~" in part]
     for name in operations:
         if name not in OPERATIONS:
@@ -46,21 +80,37 @@ def parse(architecture: str) -> tuple[str, ...]:
                 f"{name!r} in the cell {architecture!r} is no operation"
                 f"{did_you_mean(name, OPERATIONS)}: there are {', '.join(OPERATIONS)}"
             )
-    if len(operations) != len(EDGES) or write(tuple(operations)) != architecture:
+    if len(operations) != len(EDGES) or _written(operations) != architecture:
         raise ModelError(
-            f"{architecture!r} is no cell of NAS-Bench-201: write six operations as "
-            f"{write(OPERATIONS[1:2] * len(EDGES))}"
+            f"{architecture!r} is no cell of NAS-Bench-201: write six digits from 0 to 4, or six "
+            f"operations as {_written(OPERATIONS[1:2] * len(EDGES))}"
         )
     return tuple(operations)
+
+
+def _written(operations: Sequence[str]) -> str:
+    parts = [f"{name}~{start}" for name, (start, _) in zip(operations, EDGES, strict=True)]
+    return "+".join("|" + "|".join(row) + "|" for row in (parts[:1], parts[1:3], parts[3:]))
+
+
+def parameters(architecture: str, classes: int = 10) -> int:
+    """All parameters of a cell's network, those without a context too, in closed form.
+
+    >>> parameters("333333")
+    1531546
+    """
+    total = sum(p.numel() for p in nas_bench_201("000000", classes).parameters())
+    kernels = {"nor_conv_1x1": 1, "nor_conv_3x3": 9}
+    for taps in (kernels[name] for name in parse(architecture) if name in kernels):
+        total += CELLS * sum(taps * c * c + 2 * c for c in CHANNELS)  # 2c: its batch norm
+    return total
 
 
 def nas_bench_201(architecture: str, classes: int = 10) -> nn.Module:
     """The network of a cell, for images of 3 channels.
 
     ```python
-    net = nas_bench_201("|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|"
-                        "nor_conv_3x3~1|nor_conv_3x3~2|")
-    sum(p.numel() for p in net.parameters())  # 1_288_506? see tests
+    sum(p.numel() for p in nas_bench_201("333333").parameters())  # 1_531_546
     ```
 
     Raises `ModelError` as `parse` does.

@@ -8,14 +8,14 @@ from itertools import product
 
 from torch import Tensor, nn
 
-from reuseprior.models.catalog import ModelError
+from reuseprior.models.errors import ModelError
 
 STAGES = (2, 3, 3)  # layers; the first of each halves the size and doubles the channels
 CHOICES = "012"  # identity, kernel 3 and expansion 3, kernel 5 and expansion 6
 HEAD = 1280  # channels before the classifier
 
 
-def architectures() -> list[str]:
+def codes() -> list[str]:
     """All 3⁸ = 6,561 networks, `"00000000"` first."""
     return ["".join(choices) for choices in product(CHOICES, repeat=sum(STAGES))]
 
@@ -27,13 +27,9 @@ def nas_bench_macro(architecture: str, classes: int = 10) -> nn.Module:
     sum(p.numel() for p in nas_bench_macro("11111111").parameters())  # 1_588_874
     ```
 
-    Raises `ModelError` for anything but eight digits of 0, 1 and 2.
+    Raises `ModelError` as `check` does.
     """
-    if len(architecture) != sum(STAGES) or set(architecture) - set(CHOICES):
-        raise ModelError(
-            f"{architecture!r} is no network of NAS-Bench-Macro: write eight digits of 0 "
-            "(identity), 1 (kernel 3, expansion 3) and 2 (kernel 5, expansion 6)"
-        )
+    check(architecture)
     channels = 32
     layers = [*_convolution(3, channels, 3), nn.ReLU()]
     choices = iter(architecture)
@@ -44,6 +40,15 @@ def nas_bench_macro(architecture: str, classes: int = 10) -> nn.Module:
             layers.append(_layer(next(choices), before, channels, stride))
     layers += [*_convolution(channels, HEAD, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1)]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(HEAD, classes))
+
+
+def check(architecture: str) -> None:
+    """Raise `ModelError` for anything but eight digits of 0, 1 and 2."""
+    if len(architecture) != sum(STAGES) or set(architecture) - set(CHOICES):
+        raise ModelError(
+            f"{architecture!r} is no network of NAS-Bench-Macro: write eight digits of 0 "
+            "(identity), 1 (kernel 3, expansion 3) and 2 (kernel 5, expansion 6)"
+        )
 
 
 def _layer(choice: str, before: int, channels: int, stride: int) -> nn.Module:

@@ -160,7 +160,7 @@ def test_multiply_adds_are_those_of_the_flop_counter(name):
 def test_two_processes_measure_what_one_does():
     names = ["nets:wide", "nets:failing", "nets:narrow"]
     one, two = (
-        {done.model: done for done in measuring.measure_all(names, SMALL, jobs=jobs)}
+        {done.model: done for done in measuring.measure_all([(n, SMALL) for n in names], jobs=jobs)}
         for jobs in (1, 2)
     )
     assert one.keys() == two.keys() == set(names)
@@ -189,7 +189,8 @@ def test_a_ranking_goes_on_where_it_stopped(tmp_path, monkeypatch):
     result = rank("nets:wide", "nets:failing", "nets:narrow", "--save", file)
     assert measured == ["nets:failing", "nets:narrow"]
     assert "nets:wide" in result.stdout and "not counted: nets:failing" in result.stderr
-    assert Ranking(Conventions(image_size=9), file).missing(["nets:wide"]) == ["nets:wide"]
+    other = Conventions(image_size=9)
+    assert Ranking(other, file).missing(["nets:wide"]) == [("nets:wide", other)]
 
 
 def test_a_file_of_other_columns_is_refused(tmp_path):
