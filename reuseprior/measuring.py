@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stdout, suppress
@@ -76,6 +76,9 @@ class Measured:
     seconds: float
 
 
+Measure = Callable[[str, Conventions, Path | None], Measured]
+
+
 @dataclass(frozen=True)
 class Refused:
     """A model that could not be measured, and why."""
@@ -132,14 +135,16 @@ def measure_all(
     *,
     jobs: int = 1,
     cache: Path | None = None,
+    how: Measure | None = None,
 ) -> Iterator[Measured | Refused]:
     """Measure models, `jobs` at a time, and yield each as it is done, in no certain order.
 
     >>> for done in measure_all([("V2-B0", Conventions()), ("V2-S", Conventions(256))]): ...
 
-    Raises `UserError` if a process is killed from outside, as when memory runs out.
+    `how` is another way to do what `measure` does. Raises `UserError` if a process is killed from
+    outside, as when memory runs out.
     """
-    one = partial(_measure_or_refuse, cache=cache)
+    one = partial(_measure_or_refuse, cache=cache, how=how or measure)
     if jobs == 1 or len(tasks) < 2:
         for task in tasks:
             yield one(*task)
@@ -166,10 +171,10 @@ def cache_folder() -> Path:
 
 
 def _measure_or_refuse(
-    model: str, conventions: Conventions, cache: Path | None
+    model: str, conventions: Conventions, cache: Path | None, how: Measure
 ) -> Measured | Refused:
     try:
-        return measure(model, conventions, cache)
+        return how(model, conventions, cache)
     except ValueError as error:
         return Refused(model, " ".join(str(error).split()))
 

@@ -8,18 +8,12 @@ from math import inf, log2, prod
 
 import torch
 
-from reuseprior.contexts.counting import RecordedModel
-from reuseprior.contexts.discounts import LAYERS
+from reuseprior.contexts.counting import Discount, RecordedModel
+from reuseprior.contexts.discounts import LAYERS, averages
 from reuseprior.contexts.recorder import Node, Operator, overwrite_view
 from reuseprior.contexts.rules import RULES, no_source
 
 aten = torch.ops.aten
-
-AVERAGES = frozenset(
-    {aten.avg_pool2d.default, aten.avg_pool3d.default, aten._adaptive_avg_pool2d.default,
-     aten._adaptive_avg_pool3d.default, aten.mean.dim}
-)  # fmt: skip
-"""Linear maps whose coefficients nothing learns: each source of a window of n counts 1/n."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +28,7 @@ class OperatorPaths:
     log2_paths: float
     """How many there are, -inf if the output depends on no input."""
     log2_kept: float
-    """Log2 of the part that averages keep of them, each window of n multiplying a path by 1/n."""
+    """Log2 of the part that is kept of them, each average of n multiplying a path by 1/n."""
     layers: float
     """How many layers with weights (convolutions, matrix products) a path passes on average."""
 
@@ -42,16 +36,17 @@ class OperatorPaths:
     def blur(self) -> float:
         """Bits that averages take away per layer, infinite where no path arrives.
 
-        A window of n positions lets one in n independent details through. Layers learn to make up
-        for what they are given; an average learns nothing, so what matters is how much of it there
-        is from one layer to the next, not how often it happens in a deep model.
+        An average of n positions lets one in n independent details through, and learns nothing.
+        Layers make up for what they are given, so what matters is how much is averaged from one
+        to the next, not how often that happens in a deep model. With ln n as the energy of an
+        average, this is the paths' free energy per layer, in bits and against that of no averages.
         """
         if self.log2_paths == -inf:
             return inf
         return -self.log2_kept / max(self.layers, 1) + 0.0
 
 
-def operator_paths(recorded: RecordedModel) -> OperatorPaths:
+def operator_paths(recorded: RecordedModel, discount: Discount | None = None) -> OperatorPaths:
     """Count the paths of a recorded model's operators, with their averages and layers.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AvgPool2d(2), nn.Conv2d(8, 8, 3))
@@ -59,8 +54,9 @@ def operator_paths(recorded: RecordedModel) -> OperatorPaths:
     OperatorPaths(log2_paths=0.0, log2_kept=-2.0, layers=2.0)
 
     Outputs count together. A path through a gate (a product with what the input gave) counts
-    beside the one it gates.
+    beside the one it gates. `discount` gives other factors than `discounts.averages()` does.
     """
+    discount = discount or averages()
     recording = recorded.recording
     reached = {node: _Reached(0.0, 0.0, 0.0) for node in recording.inputs}
     for operator in recording.operators:
@@ -68,7 +64,7 @@ def operator_paths(recorded: RecordedModel) -> OperatorPaths:
             continue
         arriving = [(reached[n], share) for n, share in _shares(operator) if n in reached]
         if arriving:
-            step = _joined(arriving).after(operator)
+            step = _joined(arriving).after(operator, discount(operator))
             reached.update(dict.fromkeys(operator.results, step))
     found = [(reached[node], 1.0) for node in recording.outputs if node in reached]
     if not found:
@@ -85,13 +81,10 @@ class _Reached:
     kept: float
     layers: float
 
-    def after(self, operator: Operator) -> _Reached:
-        kept, layers = self.kept, self.layers
-        if operator.function in AVERAGES:
-            kept -= log2(_window(operator))
-        if operator.function in LAYERS and any(n.is_view_of_parameter for n in operator.nodes()):
-            layers += 1
-        return _Reached(self.paths, kept, layers)
+    def after(self, operator: Operator, factor: float) -> _Reached:
+        learns = operator.function in LAYERS
+        learns = learns and any(node.is_view_of_parameter for node in operator.nodes())
+        return _Reached(self.paths, self.kept + log2(factor), self.layers + learns)
 
 
 def _joined(arriving: list[tuple[_Reached, float]]) -> _Reached:
@@ -114,15 +107,6 @@ def _shares(operator: Operator) -> list[tuple[Node, float]]:
         written = prod(value.shape) / prod(base.shape)
         return [(base, 1 - written), (value, written)] if written < 1 else [(value, 1.0)]
     return [(node, 1.0) for node in nodes]
-
-
-def _window(operator: Operator) -> float:
-    """How many positions an average takes together."""
-    if operator.function in (aten.avg_pool2d.default, aten.avg_pool3d.default):
-        axes = 2 if operator.function is aten.avg_pool2d.default else 3
-        kernel = operator.args[1]
-        return prod(kernel) if len(kernel) == axes else kernel[0] ** axes
-    return prod(operator.args[0].shape) / prod(operator.results[0].shape)
 
 
 def _log2_sum(logs: Iterable[float]) -> float:

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from reuseprior import paths, results
-from reuseprior.measuring import Conventions, Measured, Refused, measure_all
+from reuseprior.measuring import Conventions, Measure, Measured, Refused, measure_all
 from reuseprior.prediction import benchmarks
+from reuseprior.prediction.cells import measure_cell
 from reuseprior.results import METRICS, SUMMARY, Recording, ResultError
 
 COLUMNS = (
@@ -41,7 +42,8 @@ def record(name: str, *, jobs: int = 1, folder: Path | None = None, progress: bo
     done = {row["model"] for row in recording.rows}
     tasks = [task for task in _tasks(name) if task[0] not in done]
     fresh, written = [], time.monotonic()
-    for row in measured(tasks, jobs=jobs, progress=progress):
+    how = measure_cell if name == "nas-bench-201" else None
+    for row in measured(tasks, jobs=jobs, progress=progress, how=how):
         fresh.append(row)
         if time.monotonic() - written > FLUSH:
             recording.extend(fresh)
@@ -93,19 +95,23 @@ def joined(name: str) -> pd.DataFrame:
 
 
 def measured(
-    tasks: Iterable[tuple[str, Conventions]], *, jobs: int = 1, progress: bool = False
+    tasks: Iterable[tuple[str, Conventions]],
+    *,
+    jobs: int = 1,
+    progress: bool = False,
+    how: Measure | None = None,
 ) -> Iterator[dict]:
     """Rows of `COLUMNS` for models, in the order in which they are done."""
     from tqdm.auto import tqdm
 
     tasks = list(tasks)
     disable = None if progress else True
-    for done in tqdm(measure_all(tasks, jobs=jobs), total=len(tasks), disable=disable):
+    for done in tqdm(measure_all(tasks, jobs=jobs, how=how), total=len(tasks), disable=disable):
         yield _row(done)
 
 
 def recounted(rows: pd.DataFrame, *, jobs: int = 1, progress: bool = False) -> pd.DataFrame:
-    """Rows of a survey counted again, in the same order.
+    """Rows of a survey counted again, each from its own network, in the same order.
 
     >>> kept = read("nas-bench-201").sample(50, random_state=0)
     >>> agree(kept, recounted(kept))
