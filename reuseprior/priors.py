@@ -12,7 +12,7 @@ from numbers import Real
 import numpy as np
 
 from reuseprior.contexts import CountingError, RecordedModel
-from reuseprior.contexts.discounts import linear_paths, longest_path, per_layer
+from reuseprior.contexts.discounts import averages, linear_paths, longest_path, per_layer
 from reuseprior.energy import LN2, EnergyPrior, levels, whole
 from reuseprior.errors import UserError
 
@@ -53,6 +53,21 @@ def discounted(gamma: float) -> EnergyPrior:
         lambda model: levels(_recorded(model).count(discount=discount)),
         -1.0,
         "a context far from the output says less about its parameter than a near one (section 4.6)",
+    )
+
+
+def averages_weighted(power: float = 1.0) -> EnergyPrior:
+    """A path that passes an average of n positions counts by its coefficient 1/n, to the power.
+
+    Plain counting lets each of the n paths through an average count like one through a weight.
+    With power 2 a path counts what it brings to the variance.
+    """
+    discount = averages(power)
+    return EnergyPrior(
+        f"averages weighted, power {power:g}",
+        lambda model: levels(_recorded(model).count(discount=discount)),
+        -1.0,
+        "what nothing learns has a coefficient of its own",
     )
 
 

@@ -14,6 +14,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -130,12 +131,22 @@ class Recording:
 
     def append(self, row: dict) -> None:
         """Add a row; the first one fixes the columns, and another set of them is a ValueError."""
-        if self.rows and row.keys() != self.rows[0].keys():
-            raise ValueError(
-                f"The columns of {self.folder / METRICS} are {', '.join(self.rows[0])}, and this "
-                f"row has {', '.join(row)}: give every row the same."
-            )
-        self.rows.append(dict(row))
+        self.extend([row])
+
+    def extend(self, rows: Iterable[dict]) -> None:
+        """Add several rows with one write."""
+        for row in rows:
+            if self.rows and row.keys() != self.rows[0].keys():
+                raise ValueError(
+                    f"The columns of {self.folder / METRICS} are {', '.join(self.rows[0])}, and "
+                    f"this row has {', '.join(row)}: give every row the same."
+                )
+            self.rows.append(dict(row))
+        self._rewrite()
+
+    def sort(self, key: Callable[[dict], object]) -> None:
+        """Put the rows in order, where they came as they were done."""
+        self.rows.sort(key=key)
         self._rewrite()
 
     def truncate(self, n_rows: int) -> None:
@@ -216,6 +227,24 @@ def read_json(path: Path):
         raise ResultError(
             f"{path} is not whole JSON ({error}): restore it, or delete it and run anew"
         ) from error
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> list[dict]:
+    """Read what `write_csv` wrote, a dict a row, if its columns are `columns` in this order.
+
+    Raises `ResultError` where the file is missing or cut short, or has other columns.
+    """
+    header = _read(path).partition("\n")[0].split(",")
+    if header != list(columns):
+        unknown = [name for name in header if name not in columns]
+        lacking = [name for name in columns if name not in header]
+        wrong = [f"unknown columns {', '.join(map(repr, unknown))}"] if unknown else []
+        wrong += [f"no column {', '.join(map(repr, lacking))}"] if lacking else []
+        raise ResultError(
+            f"{path} has {' and '.join(wrong) or 'its columns in another order'}: name a file "
+            f"that this command wrote, with the columns {', '.join(columns)}"
+        )
+    return _read_csv(path)
 
 
 def _read_csv(path: Path) -> list[dict]:

@@ -299,7 +299,10 @@ def test_models():
     assert result.exit_code == 0
     names = [line.split()[0] for line in result.stdout.splitlines()]
     assert names[0] == "efficientnetv2-b0"
-    assert names[-3:] == ["torchvision:NAME", "timm:NAME", "package.module:factory"]
+    assert names[-5:] == [
+        "torchvision:NAME", "timm:NAME", "nas-bench-201:CELL", "nas-bench-macro:DIGITS",
+        "package.module:factory",
+    ]  # fmt: skip
     assert "resnet50-v1              image size 384" in result.stdout
 
 

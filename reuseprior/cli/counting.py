@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from contextlib import redirect_stdout
-from dataclasses import dataclass
 from enum import StrEnum
-from textwrap import shorten
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +12,7 @@ from reuseprior.cli.app import Json, UsageError, app, note, one_line, print_json
 
 if TYPE_CHECKING:
     from reuseprior.contexts import ContextCounts
-    from reuseprior.quantities import Quantities
+    from reuseprior.measuring import Conventions
 
 LEFT_OUT_LINES = 5
 
@@ -44,7 +40,12 @@ Model = Annotated[
         "package.module:factory.",
     ),
 ]
-Models = Annotated[list[str], typer.Argument(metavar="MODEL", help="Names as for `count`.")]
+Models = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODEL", help="Names as for `count`, or patterns such as 'torchvision:resnet*'."
+    ),
+]
 ImageSize = Annotated[
     int | None,
     typer.Option(min=1, help="Pixels a side of the image (default: what the model is made for)."),
@@ -74,47 +75,21 @@ Output = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class _Conventions:
-    """What to count of a model, and how."""
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Models measured side by side.")]
+Save = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.csv",
+        help="Keep a row a model in this file, and measure only those that it lacks.",
+    ),
+]
+Cache = Annotated[bool, typer.Option(help="Take counts from the user's cache, and put them there.")]
 
-    image_size: int | None
-    shape: tuple[int, ...] | None
-    sharing: Sharing
-    batch_norm: BatchNorm
-    output: str | int | None
-
-    @classmethod
-    def parse(cls, image_size, shape, sharing, batch_norm, output) -> _Conventions:
-        if image_size is not None and shape is not None:
-            raise UsageError("--image-size and --shape exclude each other: give one of them")
-        if output is not None and output.isdecimal():
-            output = int(output)
-        return cls(image_size, _shape(shape), sharing, batch_norm, output)
-
-
-@dataclass(frozen=True)
-class _Counted:
-    """A model's counts, how they were taken, and how long that took."""
-
-    model: str
-    image_size: int | None  # None where a shape was given
-    shape: tuple[int, ...]
-    counts: ContextCounts
-    quantities: Quantities
-    seconds: float
-
-    def record(self, conventions: _Conventions) -> dict:
-        """What `--json` prints."""
-        values = {
-            "model": self.model,
-            "image_size": self.image_size,
-            "sharing": conventions.sharing.value,
-            "batch_norm": conventions.batch_norm.value,
-            **self.quantities.to_dict(),
-            "seconds": round(self.seconds, 3),
-        }
-        return {key: strict(value) for key, value in values.items()}
+JSON_KEYS = (
+    "model", "image_size", "sharing", "batch_norm", "parameters", "weight_nodes", "input_nodes",
+    "output_nodes", "log2_contexts", "expected_spread", "entropy", "total_surprisal", "P_G",
+    "P_G_spread", "seconds",
+)  # fmt: skip
 
 
 @app.command(epilog="Example: reuseprior count V2-B0 --sharing all_but_bn --json")
@@ -128,22 +103,30 @@ def count(
     as_json: Json = False,
 ) -> None:
     """Count the contexts of one model and print the thesis's quantities."""
-    conventions = _Conventions.parse(image_size, shape, sharing, batch_norm, output)
+    from reuseprior import measuring
+    from reuseprior.ranking import Ranking
+
+    conventions = _conventions(image_size, shape, sharing, batch_norm, output)
     try:
-        counted = _count(model, conventions)
+        counted = measuring.count(model, conventions)
     except ValueError as error:
         raise UsageError(one_line(error)) from error
     if as_json:
-        print_json(counted.record(conventions))
+        ranking = Ranking(conventions)
+        ranking.add(counted.measured)
+        print_json(_record(ranking.best([model])[0]))
         return
-    typer.echo(str(counted.quantities))
-    size = "×".join(map(str, counted.shape))
-    typer.echo(f"\n{model}, input {size}, {_names(conventions)}, {counted.seconds:.2f} s")
+    typer.echo(str(counted.measured.quantities))
+    size = "×".join(map(str, counted.measured.shape))
+    typer.echo(
+        f"\n{model}, input {size}, {conventions}, {counted.measured.multiply_adds:,} "
+        f"multiply-adds, {counted.measured.seconds:.2f} s"
+    )
     for line in _left_out(counted.counts):
         typer.echo(line)
 
 
-@app.command(epilog="Example: reuseprior rank V2-B0 V2-S torchvision:resnet50 --image-size 224")
+@app.command(epilog="Example: reuseprior rank 'torchvision:resnet*' V2-S --jobs 2 --save zoo.csv")
 def rank(
     models: Models,
     image_size: ImageSize = None,
@@ -151,6 +134,9 @@ def rank(
     sharing: SharingOption = Sharing.none,
     batch_norm: BatchNormOption = BatchNorm.learnable,
     output: Output = None,
+    jobs: Jobs = 1,
+    save: Save = None,
+    cache: Cache = True,
     as_json: Json = False,
 ) -> None:
     """Compare models by P′_G, their estimated performance from expected spread, best first.
@@ -160,22 +146,33 @@ def rank(
     """
     from tqdm.auto import tqdm
 
-    conventions = _Conventions.parse(image_size, shape, sharing, batch_norm, output)
-    counted, refused = [], []
+    from reuseprior import measuring
+    from reuseprior.models import catalog
+    from reuseprior.ranking import Ranking
+
+    conventions = _conventions(image_size, shape, sharing, batch_norm, output)
+    if save is not None and not save.parent.is_dir():
+        raise UsageError(f"--save {save}: there is no folder {save.parent}, make it first")
+    names = list(dict.fromkeys(name for given in models for name in catalog.matching(given)))
+    ranking = Ranking(conventions, save)
+    missing = ranking.missing(names)
+    folder = measuring.cache_folder() if cache else None
+    measured = measuring.measure_all(missing, jobs=jobs, cache=folder)
+    refused = {}
     # disable=None hides the bar where standard error is no terminal
-    for model in tqdm(models, disable=True if as_json else None, leave=False):
-        try:
-            counted.append(_count(model, conventions))
-        except ValueError as error:
-            refused.append(f"{model}: {one_line(error)}")
-    counted.sort(key=lambda c: c.quantities.P_G_spread, reverse=True)
+    hidden = True if as_json else None
+    for done in tqdm(measured, total=len(missing), unit=" models", disable=hidden, leave=False):
+        ranking.add(done)
+        if isinstance(done, measuring.Refused):
+            refused[done.model] = done.reason
+    rows = ranking.best(names)
     if as_json:
-        print_json([c.record(conventions) for c in counted])
-    elif counted:
-        typer.echo(_ranking(counted))
-        typer.echo(f"\n{_names(conventions)}")
-    for reason in refused:
-        note(f"not counted: {reason}")
+        print_json([_record(row) for row in rows])
+    elif rows:
+        typer.echo(_table(rows))
+        typer.echo(f"\n{conventions}")
+    for model in sorted(refused, key=names.index):
+        note(f"not counted: {model}: {refused[model]}")
     if refused:
         raise typer.Exit(1)
 
@@ -189,42 +186,24 @@ def models() -> None:
         typer.echo(f"{name:<24} image size {catalog.image_size(name)}")
     typer.echo(f"{'torchvision:NAME':<24} a classifier of torchvision, as torchvision:swin_t")
     typer.echo(f"{'timm:NAME':<24} a model of timm, as timm:vit_tiny_patch16_224")
+    typer.echo(f"{'nas-bench-201:CELL':<24} a cell in six digits or as the benchmark writes it")
+    typer.echo(f"{'nas-bench-macro:DIGITS':<24} eight digits of 0, 1 and 2")
     typer.echo(f"{'package.module:factory':<24} your own, a callable that returns the module")
 
 
-def _count(model: str, conventions: _Conventions) -> _Counted:
-    """Build and count a model; what it prints meanwhile goes to standard error."""
-    from reuseprior import sharing
-    from reuseprior.contexts import count_contexts
+def _conventions(image_size, shape, sharing, batch_norm, output) -> Conventions:
+    from reuseprior.measuring import Conventions
 
-    start = time.perf_counter()
-    with redirect_stdout(sys.stderr):
-        network, size = _build(model)
-        size = None if conventions.shape else conventions.image_size or size
-        shape = conventions.shape or (1, 3, size, size)
-        if conventions.sharing is Sharing.all_but_bn:
-            sharing.tie(network)
-        counts = count_contexts(
-            network, shape, batch_norm=conventions.batch_norm.value, output=conventions.output
-        )
-        if conventions.sharing is Sharing.thesis_tables:
-            counts = sharing.merge(counts, network, sharing.thesis_tables)
-    quantities = counts.quantities()
-    return _Counted(model, size, shape, counts, quantities, time.perf_counter() - start)
+    if image_size is not None and shape is not None:
+        raise UsageError("--image-size and --shape exclude each other: give one of them")
+    if output is not None and output.isdecimal():
+        output = int(output)
+    return Conventions(image_size, _shape(shape), sharing.value, batch_norm.value, output)
 
 
-def _build(model: str):
-    """The network and its image size; raises ModelError for whatever the user's code raises."""
-    from reuseprior.models import ModelError, catalog
-
-    try:
-        return catalog.build(model), catalog.image_size(model)
-    except ModelError:
-        raise
-    except (Exception, SystemExit) as error:  # a factory may fail in any way
-        raise ModelError(
-            f"model {model!r} cannot be built: {shorten(repr(error), 300, placeholder=' …')}"
-        ) from error
+def _record(row: dict) -> dict:
+    """What `--json` prints of a row."""
+    return {key: strict(row[key]) for key in JSON_KEYS}
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:
@@ -238,10 +217,6 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
         ) from error
 
 
-def _names(conventions: _Conventions) -> str:
-    return f"sharing {conventions.sharing.value}, batch norm {conventions.batch_norm.value}"
-
-
 def _left_out(counts: ContextCounts) -> list[str]:
     lines = [f"left out: {n:,} of {name} ({why})" for name, n, why in counts.left_out]
     if len(lines) > LEFT_OUT_LINES:
@@ -252,19 +227,22 @@ def _left_out(counts: ContextCounts) -> list[str]:
     return lines
 
 
-def _ranking(counted: list[_Counted]) -> str:
+def _table(rows: list[dict]) -> str:
     import pandas as pd
 
-    rows = [
+    shown = [
         {
-            "model": c.model,
-            "input": "×".join(map(str, c.shape)),
-            "N_G": f"{c.quantities.parameters:,}",
-            "W_G": f"{c.quantities.weight_nodes:,}",
-            "E[log2 |C|]": f"{c.quantities.expected_spread:.4f}",
-            "P_G": f"{c.quantities.P_G:.4f}",
-            "P′_G": f"{c.quantities.P_G_spread:.4f}",
+            "model": row["model"],
+            "input": row["shape"],
+            "N_G": f"{row['parameters']:,}",
+            "W_G": f"{row['weight_nodes']:,}",
+            "multiply-adds": f"{row['multiply_adds']:,}",
+            "E[log2 |C|]": f"{row['expected_spread']:.4f}",
+            "H": f"{row['entropy']:.4f}",
+            "P_G": f"{row['P_G']:.4f}",
+            "P′_G": f"{row['P_G_spread']:.4f}",
+            "seconds": f"{row['seconds']:.2f}",
         }
-        for c in counted
+        for row in rows
     ]
-    return pd.DataFrame(rows).to_string(index=False)
+    return pd.DataFrame(shown).to_string(index=False)

@@ -8,8 +8,12 @@ from reuseprior.contexts.counting import RecordedModel as RecordedModel
 from reuseprior.contexts.counting import count_contexts as count_contexts
 from reuseprior.contexts.counting import record_model as record_model
 from reuseprior.contexts.errors import CountingError as CountingError
+from reuseprior.contexts.fingerprint import fingerprint as fingerprint
+from reuseprior.contexts.fingerprint import multiply_adds as multiply_adds
 from reuseprior.contexts.graph import Graph as Graph
 from reuseprior.contexts.graph import horizontal_unroll as horizontal_unroll
 from reuseprior.contexts.graph import uniform as uniform
+from reuseprior.contexts.operator_paths import OperatorPaths as OperatorPaths
+from reuseprior.contexts.operator_paths import operator_paths as operator_paths
 from reuseprior.contexts.rules import full_softmax as full_softmax
 from reuseprior.contexts.rules import rule as rule

@@ -115,8 +115,8 @@ class ContextCounts:
         """The same counts without running statistics, as `batch_norm="learnable"` gives them."""
         return replace(
             self,
-            parameter_counts=tuple(p for p in self.parameter_counts if _is_learnable(p.name)),
-            dead=tuple(row for row in self.dead if _is_learnable(row[0])),
+            parameter_counts=tuple(p for p in self.parameter_counts if is_learnable(p.name)),
+            dead=tuple(row for row in self.dead if is_learnable(row[0])),
         )
 
     def quantities(self) -> Quantities:
@@ -250,7 +250,7 @@ class RecordedModel:
             counts, uses = _walk(self, table, ExactSum if exact else ScaledSum, discount)
         found, dead = [], []
         for names, tensor in self.tensors:
-            if batch_norm == "learnable" and not _is_learnable(names[0]):
+            if batch_norm == "learnable" and not is_learnable(names[0]):
                 continue
             node = self.recording.node_of(tensor)
             count = _parameter_count(names, tensor, counts.get(node), uses.get(node, ()))
@@ -294,7 +294,8 @@ def _check_convention(batch_norm: str) -> None:
         )
 
 
-def _is_learnable(name: str) -> bool:
+def is_learnable(name: str) -> bool:
+    """Whether a tensor of this name is a parameter, not one of batch norm's running statistics."""
     return name.rpartition(".")[2] not in STATISTICS
 
 
@@ -305,7 +306,7 @@ def _named_tensors(model: nn.Module) -> list[tuple[tuple[str, ...], torch.Tensor
     statistics = [
         (name, buffer)
         for name, buffer in model.named_buffers(remove_duplicate=False)
-        if not _is_learnable(name)
+        if not is_learnable(name)
     ]
     for name, tensor in (*model.named_parameters(remove_duplicate=False), *statistics):
         names.setdefault(id(tensor), []).append(name)

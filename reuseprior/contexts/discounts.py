@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
+from math import isfinite, prod
 from numbers import Real
 
 import torch
@@ -18,6 +18,13 @@ LAYERS = frozenset(
      aten.baddbmm.default, aten.mv.default}
 )  # fmt: skip
 """Operators that are a step of a path: convolutions and matrix products."""
+
+AVERAGES = {aten.avg_pool2d.default: 2, aten.avg_pool3d.default: 3}
+"""Averages of windows, with the number of their axes."""
+WHOLE_AVERAGES = frozenset(
+    {aten._adaptive_avg_pool2d.default, aten._adaptive_avg_pool3d.default, aten.mean.dim}
+)
+"""Averages of all positions, or of equal parts of them."""
 
 # Every operator that has a counting rule, by its name without the "_" of in-place variants. Linear
 # means linear, or a constant more, in the tensors that depend on the model's input, at inference:
@@ -81,6 +88,32 @@ def per_layer(gamma: float) -> Callable[[Operator], float]:
     if not (isinstance(gamma, Real) and isfinite(gamma) and gamma > 0):
         raise CountingError(f"A discount of {gamma!r} a layer is no factor: choose one above 0.")
     return lambda operator: gamma if operator.function in LAYERS else 1
+
+
+def averages(power: float = 1.0, *, whole: bool = True) -> Callable[[Operator], float]:
+    """An average of n positions multiplies a path by 1/n, its coefficient, to the power given.
+
+    >>> recorded.count(discount=averages())
+
+    Averages are the linear maps whose coefficients nothing learns. `whole=False` leaves out those
+    of all positions (global pooling). At the image's edge, where a window holds fewer positions,
+    the coefficient of the whole window stands for theirs. Raises CountingError unless `power` is a
+    finite number from 0 on.
+    """
+    if not (isinstance(power, Real) and isfinite(power) and power >= 0):
+        raise CountingError(f"A power of {power!r} of a coefficient: choose one from 0 on.")
+
+    def factor(operator: Operator) -> float:
+        if operator.function in AVERAGES:
+            axes, kernel = AVERAGES[operator.function], operator.args[1]
+            size = prod(kernel) if len(kernel) == axes else kernel[0] ** axes
+        elif whole and operator.function in WHOLE_AVERAGES:
+            size = prod(operator.args[0].shape) / prod(operator.results[0].shape)
+        else:
+            return 1
+        return size**-power
+
+    return factor
 
 
 def linear_paths(recorded) -> Callable[[Operator], float]:

@@ -83,8 +83,8 @@ class Operator:
     def replay(self) -> Any:
         """Compute its results on the CPU from constant inputs, once."""
         if self._replayed is None:
-            args = [_map_nodes(a, lambda n: n.data().clone()) for a in self.args]
-            kwargs = {k: _map_nodes(v, lambda n: n.data().clone()) for k, v in self.kwargs.items()}
+            args = [map_nodes(a, lambda n: n.data().clone()) for a in self.args]
+            kwargs = {k: map_nodes(v, lambda n: n.data().clone()) for k, v in self.kwargs.items()}
             if "device" in kwargs:
                 kwargs["device"] = torch.device("cpu")
             with torch.random.fork_rng(devices=[]):
@@ -305,7 +305,7 @@ class _Recorder(TorchDispatchMode):
     def _note(self, function, args, kwargs, shapes=None) -> list[Node]:
         operator = Operator(function, tuple(args), kwargs, self.where)
         if shapes is None:  # a view taken again: its shape follows from running it
-            result = function(*(_map_nodes(a, _meta) for a in args), **kwargs)
+            result = function(*(map_nodes(a, _meta) for a in args), **kwargs)
             results = result if isinstance(result, (tuple, list)) else [result]
             shapes = [tuple(r.shape) for r in results]
         operator.results = [Node(shape, operator, i) for i, shape in enumerate(shapes)]
@@ -487,11 +487,11 @@ def _meta(node: Node) -> torch.Tensor:
     return torch.empty(node.shape, device="meta")
 
 
-def _map_nodes(value: Any, change: Callable[[Node], Any]) -> Any:
+def map_nodes(value: Any, change: Callable[[Node], Any]) -> Any:
     if isinstance(value, Node):
         return change(value)
     if isinstance(value, (tuple, list)):
-        return type(value)(_map_nodes(v, change) for v in value)
+        return type(value)(map_nodes(v, change) for v in value)
     return value
 
 

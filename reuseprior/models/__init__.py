@@ -1,14 +1,15 @@
 """Networks to count, share and train: plain modules, and a catalogue of them by name."""
 
 from reuseprior.models.catalog import Entry as Entry
-from reuseprior.models.catalog import ModelError as ModelError
 from reuseprior.models.catalog import build as build
 from reuseprior.models.catalog import find as find
 from reuseprior.models.catalog import image_size as image_size
+from reuseprior.models.catalog import matching as matching
 from reuseprior.models.catalog import names as names
 from reuseprior.models.cnn import CNN as CNN
 from reuseprior.models.efficientnet_v2 import EfficientNetV2 as EfficientNetV2
 from reuseprior.models.efficientnet_v2 import efficientnet_v2 as efficientnet_v2
+from reuseprior.models.errors import ModelError as ModelError
 from reuseprior.models.flops import Flops as Flops
 from reuseprior.models.flops import flops as flops
 from reuseprior.models.lazy import without_weights as without_weights

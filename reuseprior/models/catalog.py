@@ -7,22 +7,22 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import partial
 from operator import attrgetter
 
 import torch
 from torch import nn
 
-from reuseprior.errors import UserError, did_you_mean
+from reuseprior.errors import did_you_mean
+from reuseprior.models import nas_bench_201, nas_bench_macro
 from reuseprior.models.efficientnet_v2 import efficientnet_v2
+from reuseprior.models.errors import ModelError
 from reuseprior.models.lazy import without_weights
 from reuseprior.models.resnet import resnet50_v1
 
 DEFAULT_IMAGE_SIZE = 224  # pixels a side, where nothing says otherwise
-
-
-class ModelError(UserError):
-    """A model that cannot be found or built; the message names it and says what to do."""
+CIFAR_SIZE = 32
 
 
 @dataclass(frozen=True)
@@ -91,19 +91,47 @@ def find(name: str) -> Entry:
     """Look a name up, without building anything.
 
     A name is one of `names()` or a short name of the thesis (`V2-B0`), in any case;
-    `torchvision:NAME` for a torchvision classifier; `timm:NAME`; or `package.module:factory`, a
-    callable without arguments, whose module may lie in the current directory.
+    `torchvision:NAME` for a torchvision classifier; `timm:NAME`; `nas-bench-201:CELL` and
+    `nas-bench-macro:DIGITS`; or `package.module:factory`, a callable without arguments, whose
+    module may lie in the current directory.
 
     Raises `ModelError` for a name that leads nowhere.
     """
     if ":" not in name:
         return _own(name)
     source, _, rest = name.partition(":")
-    if source == "torchvision":
-        return _torchvision(name, rest)
-    if source == "timm":
-        return _timm(name, rest)
+    if source in _SOURCES:
+        return _SOURCES[source](name, rest)
     return Entry(name, _imported(name, source, rest))
+
+
+def matching(pattern: str) -> list[str]:
+    """The names that a pattern of `*`, `?` and `[…]` stands for, sorted; a plain name is itself.
+
+    >>> matching("torchvision:resnet1*")
+    ['torchvision:resnet101', 'torchvision:resnet152', 'torchvision:resnet18']
+
+    Patterns go through `names()` and the zoos. Raises `ModelError` for one that no name matches,
+    and for one of a module, which cannot say what its factories are.
+    """
+    if not set(pattern) & set("*?["):
+        return [pattern]
+    source, colon, _ = pattern.rpartition(":")
+    if source not in _LISTS:
+        raise ModelError(
+            f"the pattern {pattern!r} asks for the models of {source!r}, which cannot be listed: "
+            f"patterns work after {', '.join(f'{s}:' for s in _SOURCES)} and on the names of "
+            "`reuseprior models`"
+        )
+    known = [f"{source}{colon}{name}" for name in _LISTS[source](pattern)]
+    wanted = pattern if source else pattern.lower()
+    found = sorted(name for name in known if fnmatchcase(name, wanted))
+    if not found:
+        raise ModelError(
+            f"no model matches {pattern!r}: there are {len(known)} names to match, such as "
+            f"{known[0]!r}"
+        )
+    return found
 
 
 def _build_without_weights(entry: Entry):
@@ -129,7 +157,7 @@ def _own(name: str) -> Entry:
 def _torchvision(name: str, known: str) -> Entry:
     from torchvision import models
 
-    classifiers = models.list_models(module=models)
+    classifiers = _torchvision_names(name)
     if known not in classifiers:
         raise ModelError(
             f"torchvision has no classifier {known!r}{did_you_mean(known, classifiers)}: "
@@ -143,11 +171,26 @@ def _torchvision(name: str, known: str) -> Entry:
     return Entry(name, partial(models.get_model, known, weights=None, **options), min(crops))
 
 
-def _timm(name: str, known: str) -> Entry:
+def _torchvision_names(_model: str) -> list[str]:
+    from torchvision import models
+
+    return models.list_models(module=models)
+
+
+def _timm_names(model: str) -> list[str]:
+    return _import_timm(model).list_models()
+
+
+def _import_timm(model: str):
     try:
         import timm
     except ModuleNotFoundError as error:
-        raise ModelError(f"model {name!r} needs timm: pip install timm") from error
+        raise ModelError(f"model {model!r} needs timm: pip install timm") from error
+    return timm
+
+
+def _timm(name: str, known: str) -> Entry:
+    timm = _import_timm(name)
     if not timm.is_model(known):
         raise ModelError(
             f"timm has no model {known!r}{did_you_mean(known, timm.list_models())}: "
@@ -158,14 +201,40 @@ def _timm(name: str, known: str) -> Entry:
     return Entry(name, partial(timm.create_model, known, pretrained=False), size)
 
 
+def _nas_bench_201(name: str, cell: str) -> Entry:
+    nas_bench_201.parse(cell)
+    return Entry(name, partial(nas_bench_201.nas_bench_201, cell), CIFAR_SIZE)
+
+
+def _nas_bench_macro(name: str, digits: str) -> Entry:
+    nas_bench_macro.check(digits)
+    return Entry(name, partial(nas_bench_macro.nas_bench_macro, digits), CIFAR_SIZE)
+
+
+_SOURCES = {
+    "torchvision": _torchvision,
+    "timm": _timm,
+    "nas-bench-201": _nas_bench_201,
+    "nas-bench-macro": _nas_bench_macro,
+}
+_LISTS = {
+    "": lambda _model: names(),
+    "torchvision": _torchvision_names,
+    "timm": _timm_names,
+    "nas-bench-201": lambda _model: nas_bench_201.codes(),
+    "nas-bench-macro": lambda _model: nas_bench_macro.codes(),
+}
+
+
 def _imported(name: str, module_name: str, attribute: str) -> Callable[[], nn.Module]:
     try:
         with _importable_from_here():
             module = importlib.import_module(module_name)
     except Exception as error:  # an import runs the module, which may fail in any way
         raise ModelError(
-            f"cannot import {module_name!r} for model {name!r} ({error}): run from the folder "
-            "that holds the module, or install it"
+            f"cannot import {module_name!r} for model {name!r} ({error})"
+            f"{did_you_mean(module_name, _SOURCES)}: run from the folder that "
+            "holds the module, or install it"
         ) from error
     try:
         factory = attrgetter(attribute)(module)

@@ -1,0 +1,98 @@
+"""What a recorded model comes down to: a name for its operators, and their cost."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import flop_registry
+
+from reuseprior.contexts import rules
+from reuseprior.contexts.counting import RecordedModel, is_learnable
+from reuseprior.contexts.recorder import Node
+
+
+def fingerprint(recorded: RecordedModel) -> str | None:
+    """A digest of everything that decides the model's counts, equal for equal records.
+
+    >>> fingerprint(record_model(torchvision.models.resnet18(), (1, 3, 224, 224)))
+    '5e1c…'
+
+    It holds the operators with their arguments, constants' values, which tensors are parameters,
+    and the counting code itself, so that counts kept under it are void once a rule changes.
+    None where an operator's rule was registered from outside, whose code it cannot hold.
+    """
+    digest = hashlib.sha256(_code())
+    for line in _lines(recorded):
+        if line is None:
+            return None
+        digest.update(line.encode())
+    return digest.hexdigest()
+
+
+def multiply_adds(recorded: RecordedModel) -> int:
+    """Multiply-adds of the recorded forward pass, as `models.flops` counts them.
+
+    Raises nothing: what torch has no formula for (norms, activations, sums) costs nothing.
+    """
+    total = 0
+    for operator in recorded.recording.operators:
+        formula = flop_registry.get(getattr(operator.function, "overloadpacket", None))
+        if formula is not None:
+            args = [a.shape if isinstance(a, Node) else a for a in operator.args]
+            total += formula(*args, **operator.kwargs, out_val=operator.results[0].shape)
+    return total // 2
+
+
+@cache
+def _code() -> bytes:
+    """The counting code, and the version of torch, whose operators it counts."""
+    folder = Path(__file__).parent
+    files = [*sorted(folder.glob("*.py")), folder.parent / "quantities.py"]
+    return b"".join([torch.__version__.encode(), *(file.read_bytes() for file in files)])
+
+
+def _lines(recorded: RecordedModel) -> Iterator[str | None]:
+    numbers: dict[Node, int] = {}
+
+    def text(value: Any) -> str:
+        if isinstance(value, Node):
+            if value in numbers:
+                return f"#{numbers[value]}"
+            numbers[value] = len(numbers)
+            return f"#{numbers[value]}{value.shape}{_constant(value)}"
+        if isinstance(value, (tuple, list)):
+            return f"({','.join(map(text, value))})"
+        if isinstance(value, dict):
+            return text([(key, value[key]) for key in sorted(value)])
+        return _name(value) if callable(value) else repr(value)
+
+    yield text(recorded.recording.inputs)
+    for names, tensor in recorded.tensors:
+        node = recorded.recording.node_of(tensor)
+        yield f"{is_learnable(names[0])}{tuple(tensor.shape)}{node and text(node)}\n"
+    for operator in recorded.recording.operators:
+        rule = rules.RULES.get(operator.function)
+        if rule is not None and rule.__module__ != rules.__name__:
+            yield None
+        arguments = text([operator.args, operator.kwargs, operator.results])
+        yield f"{_name(operator.function)}{arguments}\n"
+    yield text(recorded.recording.outputs)
+
+
+def _constant(node: Node) -> str:
+    """A digest of a constant's values, on which the rules for indices depend."""
+    if node.tensor is None or node.has_parameters:
+        return ""
+    values = node.tensor.contiguous().cpu().reshape(-1).view(torch.uint8).numpy()
+    return hashlib.sha256(np.ascontiguousarray(values)).hexdigest()
+
+
+def _name(function: Callable) -> str:
+    is_operator = isinstance(function, torch._ops.OpOverload)
+    return str(function) if is_operator else f"{function.__module__}.{function.__qualname__}"

@@ -1,0 +1,246 @@
+"""Measure models by name, one or a thousand: build, record, count, and remember what was counted.
+
+Counts are kept in the user's cache under the fingerprint of the model's record, so the same
+architecture is counted once, whatever it is called.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass
+from functools import partial
+from math import isfinite
+from multiprocessing import get_context
+from pathlib import Path
+from textwrap import shorten
+
+import torch
+
+from reuseprior import files, sharing
+from reuseprior.contexts import (
+    ContextCounts,
+    RecordedModel,
+    fingerprint,
+    multiply_adds,
+    operator_paths,
+    record_model,
+)
+from reuseprior.errors import UserError
+from reuseprior.models import ModelError, catalog
+from reuseprior.quantities import Quantities
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """What to count of a model, and how."""
+
+    image_size: int | None = None  # pixels a side; None is what the model is made for
+    shape: tuple[int, ...] | None = None  # of the input, for models that take no square RGB image
+    sharing: str = "none"  # or all_but_bn, thesis_tables
+    batch_norm: str = "learnable"  # or all
+    output: str | int | None = None  # a part of the outputs; None is all of them
+
+    def size(self, model: str) -> int | None:
+        """Pixels a side, None where a shape was given. Raises `ModelError` for unknown models."""
+        return None if self.shape else self.image_size or catalog.image_size(model)
+
+    def input_shape(self, model: str) -> tuple[int, ...]:
+        """The input's shape, with a batch of one."""
+        size = self.size(model)
+        return self.shape or (1, 3, size, size)
+
+    def __str__(self) -> str:
+        return f"sharing {self.sharing}, batch norm {self.batch_norm}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model's quantities and cost, how they were taken, and how long that took."""
+
+    model: str
+    image_size: int | None  # None where a shape was given
+    shape: tuple[int, ...]
+    held: int
+    """Parameters that the model holds, with those that no output depends on."""
+    multiply_adds: int
+    blur: float
+    """Bits that averages take away per layer, infinite where no input reaches the output."""
+    quantities: Quantities
+    seconds: float
+
+
+Measure = Callable[[str, Conventions, Path | None], Measured]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A model that could not be measured, and why."""
+
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A model's counts with what was measured of it."""
+
+    measured: Measured
+    counts: ContextCounts
+
+
+def count(model: str, conventions: Conventions) -> Counted:
+    """Build and count a model; what it prints meanwhile goes to standard error.
+
+    >>> count("V2-B0", Conventions()).counts
+
+    Raises `ModelError` and `CountingError`.
+    """
+    start = time.perf_counter()
+    with redirect_stdout(sys.stderr):
+        recorded, network, held = _record(model, conventions)
+        counts = _count(recorded, network, conventions)
+    return Counted(
+        _measured(model, conventions, recorded, held, counts.quantities(), start), counts
+    )
+
+
+def measure(model: str, conventions: Conventions, cache: Path | None = None) -> Measured:
+    """The quantities of a model, from the folder `cache` where its record was counted before.
+
+    >>> measure("V2-B0", Conventions(), cache_folder()).quantities.P_G
+
+    Raises `ModelError` and `CountingError`.
+    """
+    start = time.perf_counter()
+    with redirect_stdout(sys.stderr):
+        recorded, network, held = _record(model, conventions)
+        place = cache and _place(cache, recorded, conventions)
+        quantities = place and _kept(place)
+        if quantities is None:
+            quantities = _count(recorded, network, conventions).quantities()
+            if place:
+                _keep(place, quantities)
+    return _measured(model, conventions, recorded, held, quantities, start)
+
+
+def measure_all(
+    tasks: Sequence[tuple[str, Conventions]],
+    *,
+    jobs: int = 1,
+    cache: Path | None = None,
+    how: Measure | None = None,
+) -> Iterator[Measured | Refused]:
+    """Measure models, `jobs` at a time, and yield each as it is done, in no certain order.
+
+    >>> for done in measure_all([("V2-B0", Conventions()), ("V2-S", Conventions(256))]): ...
+
+    `how` is another way to do what `measure` does. Raises `UserError` if a process is killed from
+    outside, as when memory runs out.
+    """
+    one = partial(_measure_or_refuse, cache=cache, how=how or measure)
+    if jobs == 1 or len(tasks) < 2:
+        for task in tasks:
+            yield one(*task)
+        return
+    # torch and its threads do not survive a fork
+    workers = ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn"), _one_thread)
+    with workers as pool:
+        try:
+            for future in as_completed([pool.submit(one, *task) for task in tasks]):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process that measured models was killed, probably for want of memory: go on "
+                "with fewer --jobs"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def cache_folder() -> Path:
+    """Where counts are kept: `reuseprior/counts` in the user's cache."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "reuseprior" / "counts"
+
+
+def _measure_or_refuse(
+    model: str, conventions: Conventions, cache: Path | None, how: Measure
+) -> Measured | Refused:
+    try:
+        return how(model, conventions, cache)
+    except ValueError as error:
+        return Refused(model, " ".join(str(error).split()))
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _record(model: str, conventions: Conventions):
+    """The model's record, the model, and how many parameters it holds."""
+    network = _build(model)
+    if conventions.sharing == "all_but_bn":
+        sharing.tie(network)
+    recorded = record_model(network, conventions.input_shape(model), output=conventions.output)
+    return recorded, network, sum(p.numel() for p in network.parameters())
+
+
+def _build(model: str):
+    """The network; raises ModelError for whatever the user's code raises."""
+    try:
+        return catalog.build(model)
+    except ModelError:
+        raise
+    except (Exception, SystemExit) as error:  # a factory may fail in any way
+        raise ModelError(
+            f"model {model!r} cannot be built: {shorten(repr(error), 300, placeholder=' …')}"
+        ) from error
+
+
+def _count(recorded: RecordedModel, network, conventions: Conventions) -> ContextCounts:
+    counts = recorded.count(batch_norm=conventions.batch_norm)
+    if conventions.sharing == "thesis_tables":
+        return sharing.merge(counts, network, sharing.thesis_tables)
+    return counts
+
+
+def _measured(model, conventions, recorded, held, quantities, start) -> Measured:
+    return Measured(
+        model,
+        conventions.size(model),
+        conventions.input_shape(model),
+        held,
+        multiply_adds(recorded),
+        operator_paths(recorded).blur,
+        quantities,
+        time.perf_counter() - start,
+    )
+
+
+def _place(cache: Path, recorded: RecordedModel, conventions: Conventions) -> Path | None:
+    """The file of a record's quantities, None where the record alone does not decide them."""
+    if conventions.sharing == "thesis_tables":  # asks the modules which of them to add up
+        return None
+    key = fingerprint(recorded)
+    return key and cache / f"{key}-{conventions.batch_norm}.json"
+
+
+def _kept(place: Path) -> Quantities | None:
+    with suppress(OSError, ValueError, TypeError, AttributeError):  # not there or not whole
+        values = json.loads(place.read_text(encoding="utf-8"))
+        return Quantities(**{k: float("-inf") if v is None else v for k, v in values.items()})
+    return None
+
+
+def _keep(place: Path, quantities: Quantities) -> None:
+    values = {k: v if isfinite(v) else None for k, v in quantities.to_dict().items()}
+    with suppress(OSError):  # a cache that cannot be written costs time and nothing else
+        place.parent.mkdir(parents=True, exist_ok=True)
+        files.write(place, json.dumps(values, allow_nan=False).encode())

@@ -1,0 +1,1 @@
+"""Does a measure that needs no training predict accuracy? Public benchmarks, and our counts."""

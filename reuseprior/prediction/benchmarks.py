@@ -1,0 +1,104 @@
+"""Public accuracies of many models, none trained here; data/README.md says where they are from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from reuseprior import paths
+from reuseprior.errors import UserError, did_you_mean
+from reuseprior.models import nas_bench_201
+
+LARGEST = 150e6  # parameters of the classifiers that are compared
+DATA_SETS = ("cifar10", "cifar100", "imagenet16_120")  # of NAS-Bench-201
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Models with accuracies in percent, in columns named `accuracies`."""
+
+    name: str
+    accuracies: tuple[str, ...]
+    read: Callable[[], pd.DataFrame]
+    """A row a model: `model` (a name for `models.build`, which may stand for several rows of equal
+    counts), `image_size` (pixels a side), `family`, and the accuracies."""
+
+
+def names() -> list[str]:
+    """The benchmarks by name.
+
+    >>> names()
+    ['torchvision', 'timm', 'nas-bench-201', 'nas-bench-macro']
+    """
+    return list(_BENCHMARKS)
+
+
+def find(name: str) -> Benchmark:
+    """A benchmark by name; `UserError` for one that is not there."""
+    if name not in _BENCHMARKS:
+        raise UserError(
+            f"no benchmark {name!r}{did_you_mean(name, _BENCHMARKS)}: there are "
+            f"{', '.join(_BENCHMARKS)}"
+        )
+    return _BENCHMARKS[name]
+
+
+def zero_cost_scores() -> pd.DataFrame:
+    """Published training-free scores on NAS-Bench-201 (NASLib), a row a data set and cell.
+
+    Columns `dataset`, `cell`, `validation_accuracy` and twelve scores. A sample of 725 cells.
+    """
+    return _table("nas-bench-201-zero-cost.csv", cell=str)
+
+
+def _torchvision() -> pd.DataFrame:
+    from torchvision import models
+
+    rows = []
+    for name in models.list_models(module=models):
+        for weights in models.get_model_weights(name):
+            if weights.name == "IMAGENET1K_V1" and weights.meta["num_params"] <= LARGEST:
+                family = models.get_model_builder(name).__module__.rpartition(".")[2]
+                top1 = weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+                size = weights.transforms().crop_size[0]
+                rows.append((f"torchvision:{name}", size, family, top1))
+    return pd.DataFrame(rows, columns=["model", "image_size", "family", "top1"])
+
+
+def _timm() -> pd.DataFrame:
+    table = _table("timm-in1k.csv")
+    table = table[table.pop("millions_of_parameters") <= LARGEST / 1e6].reset_index(drop=True)
+    return table.assign(model="timm:" + table["model"])
+
+
+def _nas_bench_201() -> pd.DataFrame:
+    """The model of a cell is that of its live edges; the family is its number of poolings."""
+    table = _table("nas-bench-201.csv", cell=str)
+    live = table["cell"].map(nas_bench_201.live)
+    return table.assign(
+        model="nas-bench-201:" + live, image_size=32, family=live.str.count("4").astype(str)
+    )
+
+
+def _nas_bench_macro() -> pd.DataFrame:
+    """The family is the number of layers that are no identity."""
+    table = _table("nas-bench-macro.csv", network=str)
+    depth = table["network"].str.count("[12]").astype(str)
+    return table.assign(model="nas-bench-macro:" + table["network"], image_size=32, family=depth)
+
+
+def _table(name: str, **types) -> pd.DataFrame:
+    return pd.read_csv(paths.checkout() / "data" / "benchmarks" / name, dtype=types)
+
+
+_BENCHMARKS = {
+    benchmark.name: benchmark
+    for benchmark in (
+        Benchmark("torchvision", ("top1",), _torchvision),
+        Benchmark("timm", ("top1",), _timm),
+        Benchmark("nas-bench-201", DATA_SETS, _nas_bench_201),
+        Benchmark("nas-bench-macro", ("cifar10",), _nas_bench_macro),
+    )
+}

@@ -1,0 +1,162 @@
+"""Our measures of a benchmark's models: recorded once, read back checked, counted again.
+
+A survey is a run in `data/results/beyond/<benchmark>/`; its summary holds the checksum of its rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from reuseprior import paths, results
+from reuseprior.measuring import Conventions, Measure, Measured, Refused, measure_all
+from reuseprior.prediction import benchmarks
+from reuseprior.prediction.cells import measure_cell
+from reuseprior.results import METRICS, SUMMARY, Recording, ResultError
+
+COLUMNS = (
+    "model", "image_size", "held", "parameters", "multiply_adds", "blur", "expected_spread",
+    "entropy", "total_surprisal", "P_G", "P_G_spread", "seconds", "reason",
+)  # fmt: skip
+"""A row a model. `held` counts all its parameters, `parameters` those with a context; `blur` is in
+bits a layer; `reason` says why a model could not be counted."""
+EXPERIMENT = "beyond"
+DIGITS = 12  # of the numbers that are kept
+FLUSH = 60  # seconds between two writes of the rows
+
+
+def record(name: str, *, jobs: int = 1, folder: Path | None = None, progress: bool = True) -> Path:
+    """Measure every model of a benchmark and keep the rows; goes on where it was stopped.
+
+    >>> record("torchvision", jobs=2)
+
+    Returns the run's folder. Models that cannot be counted are rows with a reason.
+    """
+    folder = folder or paths.RESULTS / EXPERIMENT / name
+    recording = Recording.start(folder, {"benchmark": name, "columns": COLUMNS}, resume=True)
+    done = {row["model"] for row in recording.rows}
+    tasks = [task for task in _tasks(name) if task[0] not in done]
+    fresh, written = [], time.monotonic()
+    how = measure_cell if name == "nas-bench-201" else None
+    for row in measured(tasks, jobs=jobs, progress=progress, how=how):
+        fresh.append(row)
+        if time.monotonic() - written > FLUSH:
+            recording.extend(fresh)
+            fresh, written = [], time.monotonic()
+    recording.extend(fresh)
+    recording.sort(key=lambda row: row["model"])
+    rows = recording.rows
+    summary = {
+        "models": len(rows),
+        "refused": sum(row["reason"] is not None for row in rows),
+        "model_seconds": round(sum(row["seconds"] or 0 for row in rows), 1),
+        "sha256": _sha256(folder / METRICS),
+        **results.provenance(seed=0, device="cpu", data_checksum=None),
+    }
+    recording.finish(summary)
+    return folder
+
+
+def read(name: str, folder: Path | None = None) -> pd.DataFrame:
+    """A recorded survey, a row a model, its rows checked against the summary's checksum.
+
+    Raises `ResultError` where there is none, where it is not whole, or has other columns.
+    """
+    benchmarks.find(name)
+    folder = folder or paths.RESULTS / EXPERIMENT / name
+    rows = pd.DataFrame(results.read_csv(folder / METRICS, COLUMNS), columns=list(COLUMNS))
+    if results.read_json(folder / SUMMARY).get("sha256") != _sha256(folder / METRICS):
+        raise ResultError(
+            f"{folder / METRICS} has not the checksum of its {SUMMARY}: restore both, or record "
+            "the survey anew"
+        )
+    numbers = [name for name in COLUMNS if name not in ("model", "reason")]
+    return rows.astype(dict.fromkeys(numbers, float))
+
+
+def joined(name: str) -> pd.DataFrame:
+    """A benchmark's accuracies with our recorded measures beside them; no row for refused models.
+
+    NAS-Bench-201's `held` is that of the cell itself, of which the counted one has the live edges.
+    """
+    accuracies = benchmarks.find(name).read()
+    found = read(name)
+    table = accuracies.merge(found[found["reason"].isna()], on="model", suffixes=("", "_counted"))
+    if name == "nas-bench-201":
+        from reuseprior.models import nas_bench_201
+
+        table["held"] = table["cell"].map(nas_bench_201.parameters).astype(float)
+    return table
+
+
+def measured(
+    tasks: Iterable[tuple[str, Conventions]],
+    *,
+    jobs: int = 1,
+    progress: bool = False,
+    how: Measure | None = None,
+) -> Iterator[dict]:
+    """Rows of `COLUMNS` for models, in the order in which they are done."""
+    from tqdm.auto import tqdm
+
+    tasks = list(tasks)
+    disable = None if progress else True
+    for done in tqdm(measure_all(tasks, jobs=jobs, how=how), total=len(tasks), disable=disable):
+        yield _row(done)
+
+
+def recounted(rows: pd.DataFrame, *, jobs: int = 1, progress: bool = False) -> pd.DataFrame:
+    """Rows of a survey counted again, each from its own network, in the same order.
+
+    >>> kept = read("nas-bench-201").sample(50, random_state=0)
+    >>> agree(kept, recounted(kept))
+    True
+    """
+    tasks = [(row.model, Conventions(int(row.image_size))) for row in rows.itertuples()]
+    found = {row["model"]: row for row in measured(tasks, jobs=jobs, progress=progress)}
+    return pd.DataFrame([found[model] for model in rows["model"]], columns=list(COLUMNS))
+
+
+def agree(kept: pd.DataFrame, again: pd.DataFrame) -> bool:
+    """Whether two tables hold the same models with the same numbers, seconds aside.
+
+    Whole numbers must be equal, others to nine digits: sums of floats differ in their last bits
+    between processors.
+    """
+    names = [name for name in COLUMNS if name not in ("model", "seconds", "reason")]
+    a, b = (table[names].to_numpy(float) for table in (kept, again))
+    return list(kept["model"]) == list(again["model"]) and np.allclose(a, b, rtol=1e-9, atol=0)
+
+
+def _tasks(name: str) -> list[tuple[str, Conventions]]:
+    table = benchmarks.find(name).read().drop_duplicates("model")
+    return [(row.model, Conventions(row.image_size)) for row in table.itertuples()]
+
+
+def _row(done: Measured | Refused) -> dict:
+    if isinstance(done, Refused):
+        return dict.fromkeys(COLUMNS) | {"model": done.model, "reason": done.reason}
+    values = {
+        "model": done.model,
+        "image_size": done.image_size,
+        "held": done.held,
+        "multiply_adds": done.multiply_adds,
+        "blur": done.blur,
+        "seconds": round(done.seconds, 3),
+        "reason": None,
+        **done.quantities.to_dict(),
+    }
+    return {name: _short(values[name]) for name in COLUMNS}
+
+
+def _short(value):
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
