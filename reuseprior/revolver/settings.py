@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from importlib import resources
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_type_hints
 
-from reuseprior.errors import UserError, did_you_mean
+from reuseprior.errors import UserError
+from reuseprior.presets import Presets
 from reuseprior.revolver.operators import Rates
 from reuseprior.revolver.space import Space
 
@@ -98,7 +97,9 @@ class Settings:
 
     def __post_init__(self):
         for key, hint in get_type_hints(type(self)).items():
-            object.__setattr__(self, key, _checked(key, hint, getattr(self, key)))
+            limits = _RANGES.get(key, (0, 1))
+            value = PRESETS.checked(key, hint, getattr(self, key), *limits)
+            object.__setattr__(self, key, value)
         _check_together(self)
 
     @classmethod
@@ -108,7 +109,7 @@ class Settings:
         A key of the tables `[space]` and `[rates]` is written with a dot: `"space.widths"`. Raises
         `SettingsError` for a missing file, an unknown key, and a value that cannot be.
         """
-        values, where = _read(name_or_path)
+        values, where = PRESETS.read(name_or_path)
         values = {"name": Path(name_or_path).stem} | values
         for key, value in changes.items():
             table, dot, inner = key.partition(".")
@@ -121,13 +122,13 @@ class Settings:
     @classmethod
     def from_data(cls, data: Mapping[str, Any], where: str = "the settings") -> Settings:
         """Settings from nested values, such as `to_data` gives or a TOML file holds."""
-        _check_keys(data, (f.name for f in fields(cls)), where)
+        PRESETS.check_keys(data, (f.name for f in fields(cls)), where)
         tables = {}
         for name, kind in _TABLES.items():
             table = data.get(name, {})
             if not isinstance(table, Mapping):
                 raise SettingsError(f"{name} in {where} is {table!r}: write a table [{name}]")
-            _check_keys(table, (f.name for f in fields(kind)), f"[{name}] of {where}")
+            PRESETS.check_keys(table, (f.name for f in fields(kind)), f"[{name}] of {where}")
             tables[name] = {key: _as_tuple(value) for key, value in table.items()}
         for key, value in tables["space"].items():
             if not _is_like(value, getattr(Space(), key)):
@@ -135,7 +136,9 @@ class Settings:
                     f"space.{key} is {data['space'][key]!r}: give a value of the kind of "
                     f"{_as_list(getattr(Space(), key))!r}"
                 )
-        rates = {k: _checked(f"rates.{k}", float, v) for k, v in tables["rates"].items()}
+        rates = {
+            k: PRESETS.checked(f"rates.{k}", float, v, 0, 1) for k, v in tables["rates"].items()
+        }
         return cls(**{**data, "space": Space(**tables["space"]), "rates": Rates(**rates)})
 
     def to_data(self) -> dict[str, Any]:
@@ -190,71 +193,12 @@ _RANGES = {
 }
 
 
+PRESETS = Presets("preset", "reuseprior.revolver", "presets", SettingsError)
+
+
 def presets() -> list[str]:
     """The names of the presets: the eight runs of appendix C.2, `quick` and those for a CPU."""
-    found = (path.name for path in _folder().iterdir())
-    return sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml"))
-
-
-def _folder():
-    return resources.files("reuseprior.revolver") / "presets"
-
-
-def _read(name_or_path: str | Path) -> tuple[dict, str]:
-    text = str(name_or_path)
-    if text.endswith(".toml"):
-        file, where = Path(text), text
-    elif text in presets():
-        file, where = _folder() / f"{text}.toml", f"preset {text!r}"
-    else:
-        raise SettingsError(
-            f"unknown preset {text!r}{did_you_mean(text, presets())}: choose from "
-            f"{', '.join(presets())}, or give the path of a .toml file"
-        )
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8")), where
-    except FileNotFoundError:
-        raise SettingsError(f"there is no settings file {text}: check the path") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"cannot read {where} ({error}): mend the file") from error
-
-
-def _check_keys(given: Iterable[str], known: Iterable[str], where: str) -> None:
-    known = list(known)
-    for key in given:
-        if key not in known:
-            mend = did_you_mean(key, known) or f": the keys are {', '.join(known)}"
-            raise SettingsError(f"{where} has an unknown key {key!r}{mend}")
-
-
-def _checked(key: str, hint, value):
-    """The value as its field's type, or SettingsError."""
-    choices = get_args(hint)
-    if choices:
-        if value not in choices:
-            near = did_you_mean(str(value), choices)
-            raise SettingsError(f"{key} is {value!r}{near}: choose from {', '.join(choices)}")
-        return value
-    if hint is float and type(value) is int:
-        value = float(value)
-    if type(value) is not hint:
-        raise SettingsError(f"{key} is {value!r}: it must be {_KINDS[hint]}")
-    if hint in (int, float):
-        low, high = _RANGES.get(key, (0, 1))
-        if not (isfinite(value) and low <= value <= high):
-            most = f" to {high}" if high < inf else " or more"
-            raise SettingsError(f"{key} is {value}: it must be {low}{most}")
-    return value
-
-
-_KINDS = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "a text",
-    Space: "a table",
-    Rates: "a table",
-}
+    return PRESETS.names()
 
 
 def _check_together(s: Settings) -> None:

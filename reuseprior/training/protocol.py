@@ -7,16 +7,15 @@ A table `[models.NAME]` holds what differs for one model, such as its image size
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from importlib import resources
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
-from typing import Literal, get_args, get_type_hints
+from typing import Literal, get_type_hints
 
-from reuseprior.errors import UserError, did_you_mean
+from reuseprior.errors import UserError
 from reuseprior.models import catalog
+from reuseprior.presets import Presets, shown
 
 
 class ProtocolError(UserError):
@@ -79,7 +78,8 @@ class Protocol:
 
     def __post_init__(self):
         for field, hint in get_type_hints(type(self)).items():
-            object.__setattr__(self, field, _checked(field, hint, getattr(self, field)))
+            value = PRESETS.checked(field, hint, getattr(self, field), *RANGES.get(field, ()))
+            object.__setattr__(self, field, value)
         _check_together(self)
 
     @classmethod
@@ -93,7 +93,7 @@ class Protocol:
         of another type or out of range, and all of these in any table, of another model as well;
         `ModelError` where the catalogue does not know `model`.
         """
-        found, where = _read(name_or_path)
+        found, where = PRESETS.read(name_or_path)
         variants = _variants(found.pop("models", {}), where)
         found = {"name": Path(name_or_path).stem} | found
         _check_keys(found, where)
@@ -152,36 +152,12 @@ RANGES = {
 }
 
 
+PRESETS = Presets("protocol", "reuseprior.training", "protocols", ProtocolError)
+
+
 def names() -> list[str]:
     """The protocols of the package, such as `quick` and `thesis`."""
-    return sorted(p.name.removesuffix(".toml") for p in _folder().iterdir() if _is_toml(p))
-
-
-def _folder():
-    return resources.files("reuseprior.training") / "protocols"
-
-
-def _is_toml(path) -> bool:
-    return path.name.endswith(".toml")
-
-
-def _read(name_or_path: str | Path) -> tuple[dict, str]:
-    text = str(name_or_path)
-    if text.endswith(".toml"):
-        file, where = Path(text), text
-    elif text in names():
-        file, where = _folder() / f"{text}.toml", f"protocol {text!r}"
-    else:
-        raise ProtocolError(
-            f"unknown protocol {text!r}{did_you_mean(text, names())}: choose from "
-            f"{', '.join(names())}, or give the path of a .toml file"
-        )
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8")), where
-    except FileNotFoundError:
-        raise ProtocolError(f"there is no protocol file {text}: check the path") from None
-    except (OSError, ValueError) as error:  # no text, no TOML, a number of too many digits
-        raise ProtocolError(f"cannot read {where} ({error}): mend the file") from error
+    return PRESETS.names()
 
 
 def _variants(tables, where: str) -> dict[str, dict]:
@@ -205,60 +181,17 @@ def _model_name(name: str) -> str:
     return name if ":" in name else catalog.find(name).name
 
 
-def _check_keys(given: Mapping[str, object], source: str) -> None:
-    known = [field.name for field in fields(Protocol)]
-    for key in given:
-        if key not in known:
-            raise ProtocolError(
-                f"{source} has an unknown key {key!r}{did_you_mean(key, known)}: the keys are "
-                f"{', '.join(known)}"
-            )
-
-
-def _checked(key: str, hint, value):
-    """The value as its field's type, or ProtocolError."""
-    choices = get_args(hint)
-    if choices:
-        if value not in choices:
-            near = did_you_mean(str(value), choices)
-            raise ProtocolError(f"{key} is {_shown(value)}{near}: choose from {', '.join(choices)}")
-        return value
-    if type(value) is not hint and not (hint is float and type(value) is int):
-        raise ProtocolError(f"{key} is {_shown(value)}: it must be {_KINDS[hint]}")
-    if hint is str:
-        if not NAME.fullmatch(value):
-            raise ProtocolError(
-                f"{key} is {_shown(value)}: it becomes part of a folder's name, so it must begin "
-                "with a letter or digit and hold nothing else but spaces, dots, - and _"
-            )
-        return value
-    low, high = RANGES.get(key, (-inf, inf))
-    try:
-        number = float(value)
-    except OverflowError:  # a whole number beyond 10^308
-        number = inf
-    if not (isfinite(number) and low <= number <= high):
-        most = f" to {high}" if high < inf else " or more"
-        finite = "" if isfinite(number) else ", and finite"
-        raise ProtocolError(f"{key} is {_shown(value)}: it must be {low}{most}{finite}")
-    return number if hint is float else value
-
-
-def _shown(value) -> str:
-    text = repr(value)
-    return text if len(text) <= 50 else f"{text[:47]}..."
-
-
-_KINDS = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "a text",
-}
+def _check_keys(given: Iterable[str], source: str) -> None:
+    PRESETS.check_keys(given, (field.name for field in fields(Protocol)), source)
 
 
 def _check_together(protocol: Protocol) -> None:
     p = protocol
+    if not NAME.fullmatch(p.name):
+        raise ProtocolError(
+            f"name is {shown(p.name)}: it becomes part of a folder's name, so it must begin "
+            "with a letter or digit and hold nothing else but spaces, dots, - and _"
+        )
     if (p.stages > 1) != (p.start_image_size > 0) or p.start_image_size > p.image_size:
         raise ProtocolError(
             f"stages is {p.stages}, start_image_size {p.start_image_size} and image_size "

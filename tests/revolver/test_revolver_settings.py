@@ -65,7 +65,7 @@ def test_values_are_replaced(tmp_path):
         ({"generations": 1.5}, "generations is 1.5: it must be a whole number"),
         ({"channels_last": 1}, "channels_last is 1: it must be true or false"),
         ({"explore": 1.5}, "explore is 1.5: it must be 0 to 1"),
-        ({"rates.mutation": 2}, "rates.mutation is 2.0: it must be 0 to 1"),
+        ({"rates.mutation": 2}, "rates.mutation is 2: it must be 0 to 1"),
         ({"learning_rate": float("nan")}, "learning_rate is nan: it must be"),
         ({"minimum_learning_rate": 1}, "minimum_learning_rate is 1.0 and learning_rate 0.35: low"),
         ({"maximum_batches": 5}, "maximum_batches is 5 and minimum_batches 96: raise the maximum"),
@@ -85,7 +85,7 @@ def test_values_that_cannot_be_are_refused_in_one_sentence(changes, message):
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(rv.SettingsError, match=r"unknown preset 'mnist-evolv', did you mean"):
         rv.Settings.load("mnist-evolv")
-    with pytest.raises(rv.SettingsError, match=r"there is no settings file nothing\.toml: check"):
+    with pytest.raises(rv.SettingsError, match=r"there is no preset file nothing\.toml: check"):
         rv.Settings.load("nothing.toml")
     file = tmp_path / "torn.toml"
     file.write_text("population = ")
