@@ -20,7 +20,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from hashlib import sha256
 from importlib import metadata
@@ -28,7 +27,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from reuseprior import files, notebooks, paths
-from reuseprior.errors import UserError
+from reuseprior.errors import UserError, did_you_mean
 from reuseprior.notebooks import LAST, Parameter
 
 Value = int | float | bool | str
@@ -222,17 +221,15 @@ def _chosen(chapters: Sequence[str]) -> list[Path]:
     found = {path.stem: path for path in notebooks.found()}
     for chapter in chapters:
         if chapter not in found:
-            close = [n for n in found if chapter in n] or get_close_matches(chapter, found)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"there are {_list(found)}"
-            raise RunError(f"unknown chapter {chapter!r}: {hint}")
+            mend = did_you_mean(chapter, found) or f": there are {_list(found)}"
+            raise RunError(f"unknown chapter {chapter!r}{mend}")
     return [path for n, path in found.items() if n in chapters or n == LAST or not chapters]
 
 
 def _known(chapter: str, name: str, known: Mapping[str, Parameter]) -> Parameter:
     if name not in known:
-        close = get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"it has {_list(known) or 'none'}"
-        raise RunError(f"{chapter} has no parameter {name!r}: {hint}")
+        mend = did_you_mean(name, known) or f": it has {_list(known) or 'none'}"
+        raise RunError(f"{chapter} has no parameter {name!r}{mend}")
     return known[name]
 
 

@@ -431,7 +431,7 @@ def test_reproduce(chapters):
 
 REFUSED = [  # arguments, message
     (["03-broken", "-p", "seed=1.5"], "parameter 'seed' of 03-broken is int, not '1.5'"),
-    (["--only", "03-brocken"], "unknown chapter '03-brocken': did you mean 03-broken?"),
+    (["--only", "03-brocken"], "unknown chapter '03-brocken', did you mean '03-broken'?"),
     (["--save", "--profile", "full"], "--save is for the quick profile without -p"),
     (["04-fine", "--save", "-p", "seed=1"], "--save is for the quick profile without -p"),
 ]

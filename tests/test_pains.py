@@ -63,7 +63,7 @@ def test_3_parameters_that_do_not_arrive(folder):
     with pytest.raises(UserError, match="has 0 cells tagged `parameters`"):
         chapter(folder, PARAMETERS, tag="parameter")
     chapter(folder, PARAMETERS)
-    with pytest.raises(UserError, match=r"no parameter 'rat': did you mean rate\?"):
+    with pytest.raises(UserError, match=r"no parameter 'rat', did you mean 'rate'\?"):
         reproduce.plan(["03-a"], parameters={"rat": "2"})
 
 

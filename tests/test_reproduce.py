@@ -110,13 +110,13 @@ def test_a_preset_goes_before_the_notebook_and_after_the_command(folder):
 
 REFUSED = [  # chapters, profile, parameters, message
     (["xyz"], "quick", {}, r"unknown chapter 'xyz': there are 03-plain, 04-counting$"),
-    (["04-countign"], "quick", {}, "unknown chapter '04-countign': did you mean 04-counting?"),
-    (["counting"], "quick", {}, "unknown chapter 'counting': did you mean 04-counting?"),
+    (["04-countign"], "quick", {}, "unknown chapter '04-countign', did you mean '04-counting'?"),
+    (["counting"], "quick", {}, "unknown chapter 'counting', did you mean '04-counting'?"),
     (
         ["04-counting"], "quick", {"x": "1"},
         "no parameter 'x': it has profile, seed, rate, strict, sizes, offset, device$",
     ),
-    (["04-counting"], "quick", {"sed": "1"}, "no parameter 'sed': did you mean seed?"),
+    (["04-counting"], "quick", {"sed": "1"}, "no parameter 'sed', did you mean 'seed'?"),
     ([], "full", {}, "03-plain has no parameter 'profile': it has none"),
     ([], "slow", {}, "there is no profile 'slow': quick and full are"),
     (["04-counting"], "quick", {"seed": "1.5"}, "'seed' of 04-counting is int, not '1.5'"),
@@ -145,7 +145,7 @@ REFUSED_PRESETS = [  # what a preset says, message
     ("{parameters: {rate: 1e-3}, minutes: 1}", r"is float, but .*yaml gives '1e-3' \(str\): write"),
     ("{parameters: {rate: 1}, minutes: 1}", r"is float, but .*quick.yaml gives 1 \(int\): write"),
     ("{parameters: {seed: no}, minutes: 1}", r"'seed' of 04-counting is int, .* False \(bool\)$"),
-    ("{parameters: {sed: 1}, minutes: 1}", "has no parameter 'sed': did you mean seed?"),
+    ("{parameters: {sed: 1}, minutes: 1}", "has no parameter 'sed', did you mean 'seed'?"),
     ("{parameters: {seed: 1}}", "says .* of 04-counting: write `minutes:` and `parameters:`"),
     ("{parameters: {}, minutes: 1, reads: x}", "write `minutes:` and `parameters:`, nothing else"),
     ("[", "quick.yaml is not YAML"),

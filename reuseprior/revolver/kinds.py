@@ -29,12 +29,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from reuseprior.errors import did_you_mean
 from reuseprior.revolver.errors import BlueprintError, Misfit
 
 if TYPE_CHECKING:
@@ -149,10 +149,9 @@ def find(kind: str) -> type[Block]:
     try:
         return _KINDS[kind]
     except (KeyError, TypeError):
-        close = get_close_matches(str(kind), _KINDS)
-        hint = f", did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise BlueprintError(
-            f"unknown block {kind!r}{hint}: revolver.kinds.names() lists the registered ones"
+            f"unknown block {kind!r}{did_you_mean(str(kind), _KINDS)}: revolver.kinds.names() "
+            "lists the registered ones"
         ) from None
 
 
