@@ -70,10 +70,10 @@ def train(
     torch's generators are left as they were.
 
     With `resume`, a training that stands in the folder goes on from its last checkpoint, on as many
-    processes as it began with; on one processor it ends the same bit for bit. SIGTERM and Ctrl-C write a checkpoint after the batch
-    in hand and raise `Interrupted`, a KeyboardInterrupt. A loss that is not a number raises
-    `Diverged`, and the last checkpoint stays. Other errors one can mend are `ProtocolError`,
-    `CheckpointError` and `results.ResultError`.
+    processes as it began with; on one processor it ends the same bit for bit. SIGTERM and Ctrl-C
+    write a checkpoint after the batch in hand and raise `Interrupted`, a KeyboardInterrupt. A loss
+    that is not a number raises `Diverged`, and the last checkpoint stays. Other errors one can mend
+    are `ProtocolError`, `CheckpointError` and `results.ResultError`.
     """
     folder = Path(folder)
     accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no")
