@@ -3,6 +3,7 @@
     python benchmarks/training.py             # about two minutes; on the GPU where there is one
     python benchmarks/training.py --rounds 60 # four times as long
     python benchmarks/training.py --cpu-time  # on a processor that others use as well
+    python benchmarks/training.py --overhead  # the trainer's own milliseconds a batch
     python benchmarks/training.py --epoch     # an epoch of CIFAR-10, from a quarter of its steps
 
 The loop and the trainer train the same model on the same batches in the same precision, in turns,
@@ -33,7 +34,10 @@ from reuseprior.training import Protocol, checkpoint, train
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured: `steps` batches of V2-B0 at a width and an image size."""
+    """What is measured: `steps` batches of V2-B0 at a width and an image size.
+
+    At width 0 it is a linear layer, which takes so little time that the loop's own shows.
+    """
 
     device: str
     steps: int
@@ -70,6 +74,8 @@ def noise(setting: Setting) -> DataSet:
 
 def new_model(setting: Setting, shared: bool = False) -> nn.Module:
     torch.manual_seed(0)
+    if not setting.width:
+        return nn.Sequential(nn.Flatten(), nn.Linear(3 * setting.image_size**2, 10))
     model = efficientnet_v2("b0", num_classes=10, width=setting.width)
     if shared:
         tie(model, all_but_bn)
@@ -150,6 +156,20 @@ def ratio(label: str, ones: list[float], others: list[float]) -> str:
     return f"{label:20s}{statistics.median(ratios):10.3f}   ({ratios[0]:.3f} to {ratios[-1]:.3f})"
 
 
+def overhead(setting: Setting, repeats: int) -> Iterator[str]:
+    """What a batch costs besides the network, which does not depend on it."""
+    linear = replace(setting, width=0.0, steps=300)
+    data = noise(linear)
+    by_hand(linear, data), by_trainer(linear, data)  # warm up
+    rounds = [(by_hand(linear, data), by_trainer(linear, data)[0]) for _ in range(repeats)]
+    hand, ours = (
+        1000 * linear.batch_size / statistics.median(s) for s in zip(*rounds, strict=True)
+    )
+    yield f"a batch of {linear.batch_size} through a linear layer, {repeats} rounds of 300 batches"
+    yield f"loop by hand        {hand:10.2f} ms"
+    yield f"trainer             {ours:10.2f} ms, {ours - hand:.2f} ms more"
+
+
 def epoch(setting: Setting) -> Iterator[str]:
     """Seconds that the thesis's V2-B0, at full width, takes for an epoch of CIFAR-10 at 32 px."""
     full = replace(setting, width=1.0, image_size=32)
@@ -171,6 +191,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15, help="of all three loops (15)")
     parser.add_argument("--cpu-time", action="store_true", help="computing time of one thread")
+    parser.add_argument("--overhead", action="store_true", help="time a batch of a linear layer")
     parser.add_argument("--epoch", action="store_true", help="time an epoch of CIFAR-10 instead")
     options = parser.parse_args()
     setting = GPU if torch.cuda.is_available() and not options.cpu_time else CPU
@@ -180,7 +201,11 @@ def main() -> None:
     made = provenance(seed=0, device=setting.device, data_checksum=None)
     clock = "processor time" if options.cpu_time else "wall time"
     print(f"torch {made['torch']}, {made['device']}, {made['threads']} threads, {clock}\n")
-    for line in epoch(setting) if options.epoch else compare(setting, options.rounds):
+    if options.epoch:
+        lines = epoch(setting)
+    else:
+        lines = (overhead if options.overhead else compare)(setting, options.rounds)
+    for line in lines:
         print(line, flush=True)
 
 

@@ -69,11 +69,11 @@ def train(
     know of itself, such as its name. The seed decides everything but the initial weights, and
     torch's generators are left as they were.
 
-    With `resume`, a training that stands in the folder goes on from its last checkpoint; on one
-    processor it ends the same bit for bit. SIGTERM and Ctrl-C write a checkpoint after the batch
-    in hand and raise `Interrupted`, a KeyboardInterrupt. A loss that is not a number raises
-    `Diverged`, and the last checkpoint stays. Other errors one can mend are `ProtocolError`,
-    `CheckpointError` and `results.ResultError`.
+    With `resume`, a training that stands in the folder goes on from its last checkpoint, on as many
+    processes as it began with; on one processor it ends the same bit for bit. SIGTERM and Ctrl-C
+    write a checkpoint after the batch in hand and raise `Interrupted`, a KeyboardInterrupt. A loss
+    that is not a number raises `Diverged`, and the last checkpoint stays. Other errors one can mend
+    are `ProtocolError`, `CheckpointError` and `results.ResultError`.
     """
     folder = Path(folder)
     accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no")
