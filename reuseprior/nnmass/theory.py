@@ -124,7 +124,7 @@ BUILT = Source(
     frozenset({L, T, ρ, λ, m, σ, m_L, m_S, K_L, K_S, H, q, q.label}),
 )  # fmt: skip
 GRID = tuple(product((2, 3), (4, 7, 12), (1, 5, 40)))
-DEEP = tuple(product((1, 2), (60, 90, 120), (3,)))
+DEEP = tuple(product((1,), (60, 80), (1, 2, 3)))
 
 _CHANNELS = sp.Sum(sp.Min(w * (i - 1), t), (i, 2, d - 1))
 _POSSIBLE = w**2 * (d - 1) * (d - 2) / 2
