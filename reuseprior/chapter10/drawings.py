@@ -8,30 +8,37 @@ import mpmath
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from reuseprior.nnmass.network import Cell
 
 
 def draw_cell(ax: Axes, cell: Cell) -> None:
-    """The channels of a cell as dots, a column a layer, and the links between them.
+    """The layers of a cell as boxes, their channels as dots, and the links between them.
 
-    Grey lines are short-range links, strong ones the channels that long-range links come from; as a
-    linked channel serves all of a layer, its line ends in the middle of the layer.
+    An arrow stands for the short-range links, all channels to all. A curve leads from a channel
+    that long-range links come from to the layer that reads it, in a colour of that layer.
     """
     width, layers = cell.convs[0].out_channels, len(cell.convs)
     at = np.arange(width) - (width - 1) / 2
-    for layer in range(1, layers):
-        for start in at:
-            ax.plot([layer - 1, layer], [start, 0], color="0.85", lw=0.6, zorder=1)
+    top, side = width / 2 + 0.1, 0.16
+    for layer in range(layers):
+        corner = (layer - side, -top)
+        ax.add_patch(Rectangle(corner, 2 * side, 2 * top, facecolor="0.93", edgecolor="0.4"))
+        ax.plot([layer] * width, at, "o", color="0.25", ms=4, zorder=3)
+        if layer:
+            arrow = {"arrowstyle": "-|>", "color": "0.6", "lw": 2}
+            ax.annotate("", (layer - side, 0), (layer - 1 + side, 0), arrowprops=arrow)
     for layer, chosen in enumerate(cell.links, start=2):
         for source, channel in (divmod(k, width) for k in chosen.tolist()):
-            bend = 0.5 * width * (1 if at[channel] >= 0 else -1)
-            x = np.linspace(0, 1, 40)
-            y = (1 - x) * at[channel] + 4 * x * (1 - x) * bend * (layer - source) / layers
-            ax.plot(source + x * (layer - source), y, color=f"C{(layer - 2) % 6}", lw=0.9, zorder=2)
-    for layer in range(layers):
-        ax.plot([layer] * width, at, "o", color="0.25", ms=4, zorder=3)
+            up = 1 if at[channel] > 0 else -1
+            x, end = np.linspace(0, 1, 40), up * top
+            height = 4 * up * (0.4 + 0.3 * (layer - source))
+            y = (1 - x) * at[channel] + x * end + x * (1 - x) * height
+            color = f"C{(layer - 2) % 6}"
+            ax.plot(source + x * (layer - source), y, "-", color=color, lw=1.1, zorder=2)
     ax.set(xlabel="layer of the cell", xticks=range(layers), yticks=[])
+    ax.grid(False)
     ax.spines["left"].set_visible(False)
 
 
