@@ -2,7 +2,7 @@
 
 Times are processor time of one thread, which other programs on the machine hardly change.
 
-`python benchmarks/revolver.py` takes about ten minutes on one core, `--quick` two.
+`python benchmarks/revolver.py` takes about ten minutes on one core, `--quick` three.
 """
 
 from __future__ import annotations
@@ -52,27 +52,51 @@ def noise(count: int) -> data.DataSet:
 
 
 def compare(search: revolver.Search, generations: int) -> Iterator[str]:
+    """Each turn against its bare loop right after it, for a machine's speed changes by the minute.
+
+    What a generation does beside its turns (search, sharing, tables, checkpoint) is added.
+    """
     yield (
         f"population {search.settings.population}, {search.settings.sample} trained in a generation"
     )
-    yield "generation   batches   generation     bare loops     overhead"
-    found = []
+    yield "generation   batches    its turns   bare loops   turns / loops   beside them"
+    turns, ratios, beside = Turns(search), [], []
     for _ in range(generations):
+        turns.seconds, turns.loops = [], []
         start = time.process_time()
         row = search.step()
         seconds = time.process_time() - start
-        turns = [t for t in search.trainings if t["generation"] == row["generation"]]
-        loops = 0.0
-        for turn in turns:
-            (individual,) = [i for i in search.population if i.number == turn["individual"]]
-            model = copy.deepcopy(search.registry.build(individual.blueprint))
-            loops += bare_loop(model, search, turn["batches"])
-        found.append(seconds / loops - 1)
+        own, loops = sum(turns.seconds), sum(turns.loops)
+        ratios += [turn / loop for turn, loop in zip(turns.seconds, turns.loops, strict=True)]
+        beside.append((seconds - own - loops) / loops)
         yield (
-            f"{row['generation']:10d}  {row['batches']:8d}  {seconds:9.2f} s  "
-            f"{loops:11.2f} s  {found[-1]:11.1%}"
+            f"{row['generation']:10d}  {row['batches']:8d}  {own:9.2f} s  {loops:9.2f} s  "
+            f"{own / loops:13.3f}  {beside[-1]:12.1%}"
         )
-    yield f"median overhead {statistics.median(found):.1%}"
+    turn, rest = statistics.median(ratios) - 1, statistics.median(beside)
+    yield (
+        f"overhead {turn + rest:.1%}: turns {turn:+.1%} (median of {len(ratios)}), "
+        f"beside them {rest:.1%} (median of {generations})"
+    )
+
+
+class Turns:
+    """Times every turn of a search, and after it a bare loop of the same model and batches."""
+
+    def __init__(self, search: revolver.Search):
+        self.search, self._take = search, search._take_turn
+        self.seconds: list[float] = []
+        self.loops: list[float] = []
+        search._take_turn = self.take
+
+    def take(self, stop) -> None:
+        start = time.process_time()
+        self._take(stop)
+        self.seconds.append(time.process_time() - start)
+        last = self.search.trainings[-1]
+        (individual,) = [i for i in self.search.population if i.number == last["individual"]]
+        model = copy.deepcopy(self.search.registry.build(individual.blueprint))
+        self.loops.append(bare_loop(model, self.search, last["batches"]))
 
 
 def bare_loop(model, search: revolver.Search, batches: int) -> float:
