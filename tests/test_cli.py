@@ -22,7 +22,7 @@ COUNT_KEYS = [
     "P_G_spread", "seconds",
 ]  # fmt: skip
 AUDIT_KEYS = ["id", "source", "where", "printed", "computed", "verdict", "note"]
-COMMANDS = ["count", "rank", "models", "train", "evolve", "audit", "reproduce", "book"]
+COMMANDS = ["count", "rank", "models", "data", "train", "evolve", "audit", "reproduce", "book"]
 
 NETS = """
 import sys

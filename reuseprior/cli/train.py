@@ -24,7 +24,7 @@ class Sharing(StrEnum):
 
 
 @app.command(
-    epilog="Example: reuseprior train efficientnetv2-b0 --sharing all_but_bn --protocol quick"
+    epilog="Example: reuseprior train V2-B0 --sharing all_but_bn --protocol quick"
 )
 def train(
     model: Annotated[
