@@ -11,7 +11,7 @@ import pytest
 import torchvision
 from typer.testing import CliRunner
 
-from reuseprior import audit, paths, reproduce
+from reuseprior import __version__, audit, paths, reproduce
 from reuseprior.audit import Entry
 from reuseprior.cli import app
 from reuseprior.contexts import count_contexts
@@ -118,6 +118,10 @@ def nets(tmp_path, monkeypatch):
 
 
 # Help and bad use ------------------------------------------------------------------------------
+
+
+def test_version():
+    assert run("--version").stdout == f"reuseprior {__version__}\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

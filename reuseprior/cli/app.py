@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
+from reuseprior import __version__
 from reuseprior.errors import UserError
 
 UsageError = typer.BadParameter.__base__  # click's own, which newer typer carries inside itself
@@ -32,13 +33,28 @@ class _OneSentenceErrors(TyperGroup):
 
 app = typer.Typer(
     cls=_OneSentenceErrors,
-    help="The reusability prior: count contexts in any PyTorch model, compare models untrained.",
     epilog="Example: reuseprior count V2-B0",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"reuseprior {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """The reusability prior: count contexts in any PyTorch model, compare models untrained."""
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print strict JSON.")]
 

@@ -23,9 +23,7 @@ class Sharing(StrEnum):
     all_but_bn = "all_but_bn"
 
 
-@app.command(
-    epilog="Example: reuseprior train V2-B0 --sharing all_but_bn --protocol quick"
-)
+@app.command(epilog="Example: reuseprior train V2-B0 --sharing all_but_bn --protocol quick")
 def train(
     model: Annotated[
         str,
