@@ -11,7 +11,7 @@ import pytest
 import torchvision
 from typer.testing import CliRunner
 
-from reuseprior import __version__, audit, paths, reproduce
+from reuseprior import __version__, audit, contents, paths, reproduce
 from reuseprior.audit import Entry
 from reuseprior.cli import app
 from reuseprior.contexts import count_contexts
@@ -403,7 +403,9 @@ def without_times(stderr):
 
 
 @pytest.mark.notebook
-def test_reproduce(chapters):
+def test_reproduce(chapters, monkeypatch):
+    renewed = []  # the pages that show tables; how is test_contents' subject
+    monkeypatch.setattr(contents, "renew", lambda: renewed.append(True) or [])
     result = run("reproduce", "--dry-run")
     expected = [f"{name}: not run yet" for name in ("03-broken", "04-fine", "00-ledger")]
     assert result.stdout.splitlines() == expected
@@ -430,7 +432,7 @@ def test_reproduce(chapters):
     assert result.exit_code == 0
     told = ["saved: 04-fine, 00-ledger", "up to date: 04-fine, 00-ledger"]
     assert without_times(result.stderr) == told
-    assert (paths.FIGURES / "README.md").exists()
+    assert (paths.FIGURES / "README.md").exists() and renewed
 
 
 REFUSED = [  # arguments, message
