@@ -41,6 +41,7 @@ MEASURES: dict[str, Measure] = {
     "P_G at equal image size": _of_a_path(at_equal_size),
     "P′_G": _of_a_path(lambda t: t["P_G_spread"]),
     "P_G − blur": lambda t: t["P_G"] - t["blur"],
+    "P_G − blur, all averages": lambda t: t["P_G"] - t["blur_all"],
     "P′_G − blur": lambda t: t["P_G_spread"] - t["blur"],
     "log2 parameters − blur": lambda t: np.log2(t["parameters"]) - t["blur"],
 }

@@ -20,11 +20,11 @@ from reuseprior.prediction.cells import measure_cell
 from reuseprior.results import METRICS, SUMMARY, Recording, ResultError
 
 COLUMNS = (
-    "model", "image_size", "held", "parameters", "multiply_adds", "blur", "expected_spread",
-    "entropy", "total_surprisal", "P_G", "P_G_spread", "seconds", "reason",
+    "model", "image_size", "held", "parameters", "multiply_adds", "blur", "blur_all",
+    "expected_spread", "entropy", "total_surprisal", "P_G", "P_G_spread", "seconds", "reason",
 )  # fmt: skip
-"""A row a model. `held` counts all its parameters, `parameters` those with a context; `blur` is in
-bits a layer; `reason` says why a model could not be counted."""
+"""A row a model. `held` counts all its parameters, `parameters` those with a context; `blur` and
+`blur_all` are in bits a layer; `reason` says why a model could not be counted."""
 EXPERIMENT = "beyond"
 DIGITS = 12  # of the numbers that are kept
 FLUSH = 60  # seconds between two writes of the rows
@@ -147,6 +147,7 @@ def _row(done: Measured | Refused) -> dict:
         "held": done.held,
         "multiply_adds": done.multiply_adds,
         "blur": done.blur,
+        "blur_all": done.blur_all,
         "seconds": round(done.seconds, 3),
         "reason": None,
         **done.quantities.to_dict(),
