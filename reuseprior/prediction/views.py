@@ -20,13 +20,19 @@ SCORES = (
 
 
 def scatter(ax: Axes, table: pd.DataFrame, measure: str, accuracy: str) -> None:
-    """Accuracy against a measure, with the names of the most over- and underrated models."""
+    """Accuracy against a measure, with the names of the most over- and underrated models.
+
+    Of a family only the most misplaced model is named, or all names were of one.
+    """
     scores = MEASURES[measure](table)
     shown = np.isfinite(scores)
     ax.plot(scores[shown], table.loc[shown, accuracy], ".", markersize=2.5, alpha=0.6)
     ax.set(xlabel=measure, ylabel="top-1 accuracy, %")
     order = _misplaced(table[shown], measure, accuracy).sort_values()
-    for row in [*order.index[:LABELLED], *order.index[-LABELLED:]]:
+    families = table["family"].loc[order.index]
+    under = families.drop_duplicates().index[:LABELLED]
+    over = families[::-1].drop_duplicates().index[:LABELLED]
+    for row in [*under, *over]:
         name = table.loc[row, "model"].partition(":")[2].partition(".")[0]
         at = (scores[row], table.loc[row, accuracy])
         ax.annotate(name, at, xytext=(2, 1), textcoords="offset points", fontsize=4.5)
