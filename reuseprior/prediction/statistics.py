@@ -67,7 +67,8 @@ def agreement(
     >>> agreement([1, 2, 3, 4], [10, 20, 30, 40], resamples=0).tau
     1.0
 
-    Scores may be infinite. Beyond 2,000 models a sample holds 2,000, and its deviation is scaled
+    Scores may be infinite; among equal ones there is no order, and τ and ρ are NaN. Without
+    resamples the margins are. Beyond 2,000 models a sample holds 2,000, and its deviation is scaled
     by √(2000/n). Raises UserError for unequal lengths, fewer than three models, and NaN.
     """
     x, y = np.asarray(scores, float), np.asarray(accuracies, float)
@@ -82,8 +83,9 @@ def agreement(
     size = min(len(x), RESAMPLED)
     random = np.random.default_rng(seed)
     draws = [random.integers(len(x), size=size) for _ in range(resamples)]
+    draws = [i for i in draws if np.ptp(x[i]) and np.ptp(y[i])]  # others have no order
     found = np.array([[_tau(x[i], y[i]), _rho(x[i], y[i])] for i in draws]).reshape(-1, 2)
-    deviations = np.nanstd(found, axis=0) if resamples else np.zeros(2)
+    deviations = found.std(axis=0) if len(found) else np.full(2, np.nan)
     margins = 1.96 * np.sqrt(size / len(x)) * deviations
     return Agreement(_tau(x, y), float(margins[0]), _rho(x, y), float(margins[1]))
 
