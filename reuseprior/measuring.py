@@ -32,6 +32,7 @@ from reuseprior.contexts import (
     operator_paths,
     record_model,
 )
+from reuseprior.contexts.discounts import averages
 from reuseprior.errors import UserError
 from reuseprior.models import ModelError, catalog
 from reuseprior.quantities import Quantities
@@ -71,7 +72,10 @@ class Measured:
     """Parameters that the model holds, with those that no output depends on."""
     multiply_adds: int
     blur: float
-    """Bits that averages take away per layer, infinite where no input reaches the output."""
+    """Bits that averages of windows take away per layer, infinite where no input reaches the
+    output."""
+    blur_all: float
+    """The same with averages of all positions."""
     quantities: Quantities
     seconds: float
 
@@ -219,6 +223,7 @@ def _measured(model, conventions, recorded, held, quantities, start) -> Measured
         held,
         multiply_adds(recorded),
         operator_paths(recorded).blur,
+        operator_paths(recorded, averages()).blur,
         quantities,
         time.perf_counter() - start,
     )

@@ -21,6 +21,7 @@ COLUMNS = (
     "held",
     "multiply_adds",
     "blur",
+    "blur_all",
     *(field.name for field in fields(Quantities)),
     "seconds",
     "reason",
@@ -64,6 +65,7 @@ class Ranking:
                 "held": done.held,
                 "multiply_adds": done.multiply_adds,
                 "blur": done.blur,
+                "blur_all": done.blur_all,
                 **done.quantities.to_dict(),
                 "seconds": round(done.seconds, 3),
             }

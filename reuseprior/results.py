@@ -234,7 +234,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict]:
 
     Raises `ResultError` where the file is missing or cut short, or has other columns.
     """
-    header = _read(path).partition("\n")[0].split(",")
+    header = next(csv.reader(io.StringIO(_read(path), newline="")), [])
     if header != list(columns):
         unknown = [name for name in header if name not in columns]
         lacking = [name for name in columns if name not in header]

@@ -54,9 +54,10 @@ def operator_paths(recorded: RecordedModel, discount: Discount | None = None) ->
     OperatorPaths(log2_paths=0.0, log2_kept=-2.0, layers=2.0)
 
     Outputs count together. A path through a gate (a product with what the input gave) counts
-    beside the one it gates. `discount` gives other factors than `discounts.averages()` does.
+    beside the one it gates. `discount` gives each operator's factor; by default those of averages
+    of windows, without averages of all positions: these leave the same of every model, a mean.
     """
-    discount = discount or averages()
+    discount = discount or averages(whole=False)
     recording = recorded.recording
     reached = {node: _Reached(0.0, 0.0, 0.0) for node in recording.inputs}
     for operator in recording.operators:

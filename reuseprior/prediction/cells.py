@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from reuseprior.contexts import RecordedModel, multiply_adds, operator_paths, record_model
+from reuseprior.contexts.discounts import averages
 from reuseprior.contexts.recorder import Node, Operator, Recording, map_nodes
 from reuseprior.measuring import Conventions, Measured, measure
 from reuseprior.models import nas_bench_201, without_weights
@@ -95,6 +96,7 @@ def measure_cell(model: str, conventions: Conventions, cache: Path | None = None
         nas_bench_201.parameters(code),
         multiply_adds(recorded),
         operator_paths(recorded).blur,
+        operator_paths(recorded, averages()).blur,
         recorded.count().quantities(),
         time.perf_counter() - start,
     )

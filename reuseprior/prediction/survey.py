@@ -20,11 +20,11 @@ from reuseprior.prediction.cells import measure_cell
 from reuseprior.results import METRICS, SUMMARY, Recording, ResultError
 
 COLUMNS = (
-    "model", "image_size", "held", "parameters", "multiply_adds", "blur", "expected_spread",
-    "entropy", "total_surprisal", "P_G", "P_G_spread", "seconds", "reason",
+    "model", "image_size", "held", "parameters", "multiply_adds", "blur", "blur_all",
+    "expected_spread", "entropy", "total_surprisal", "P_G", "P_G_spread", "seconds", "reason",
 )  # fmt: skip
-"""A row a model. `held` counts all its parameters, `parameters` those with a context; `blur` is in
-bits a layer; `reason` says why a model could not be counted."""
+"""A row a model. `held` counts all its parameters, `parameters` those with a context; `blur` and
+`blur_all` are in bits a layer; `reason` says why a model could not be counted."""
 EXPERIMENT = "beyond"
 DIGITS = 12  # of the numbers that are kept
 FLUSH = 60  # seconds between two writes of the rows
@@ -55,7 +55,7 @@ def record(name: str, *, jobs: int = 1, folder: Path | None = None, progress: bo
         "models": len(rows),
         "refused": sum(row["reason"] is not None for row in rows),
         "model_seconds": round(sum(row["seconds"] or 0 for row in rows), 1),
-        "sha256": _sha256(folder / METRICS),
+        "sha256": sha256(folder / METRICS),
         **results.provenance(seed=0, device="cpu", data_checksum=None),
     }
     recording.finish(summary)
@@ -70,7 +70,7 @@ def read(name: str, folder: Path | None = None) -> pd.DataFrame:
     benchmarks.find(name)
     folder = folder or paths.RESULTS / EXPERIMENT / name
     rows = pd.DataFrame(results.read_csv(folder / METRICS, COLUMNS), columns=list(COLUMNS))
-    if results.read_json(folder / SUMMARY).get("sha256") != _sha256(folder / METRICS):
+    if results.read_json(folder / SUMMARY).get("sha256") != sha256(folder / METRICS):
         raise ResultError(
             f"{folder / METRICS} has not the checksum of its {SUMMARY}: restore both, or record "
             "the survey anew"
@@ -147,16 +147,19 @@ def _row(done: Measured | Refused) -> dict:
         "held": done.held,
         "multiply_adds": done.multiply_adds,
         "blur": done.blur,
+        "blur_all": done.blur_all,
         "seconds": round(done.seconds, 3),
         "reason": None,
         **done.quantities.to_dict(),
     }
-    return {name: _short(values[name]) for name in COLUMNS}
+    return {name: short(values[name]) for name in COLUMNS}
 
 
-def _short(value):
+def short(value):
+    """A float to the digits that are kept, anything else as it is."""
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The checksum of a file, as the summaries hold it."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
