@@ -77,7 +77,8 @@ def test_a_worse_or_missing_verdict_is_named(entries):
 
 def test_every_printed_number_has_an_entry(entries):
     ids = {e.id for e in entries}
-    for name in published.tables():
+    shown_beside_ours = {"npas-table-14"}  # by a figure; nothing in it is recomputed
+    for name in set(published.tables()) - shown_beside_ours:
         for identity in published.load(name).id:
             for column in NUMBERS[name]:
                 assert (identity if column == "value" else f"{identity}/{column}") in ids
