@@ -20,8 +20,8 @@ from reuseprior.contexts.discounts import averages
 from reuseprior.energy import EnergyPrior, Ensemble, NoEstimate
 from reuseprior.models import nas_bench_201
 from reuseprior.prediction.cells import record_cell
-from reuseprior.prediction.survey import EXPERIMENT, sha256, short
-from reuseprior.results import METRICS, SUMMARY, Recording, ResultError
+from reuseprior.prediction.survey import EXPERIMENT, checked_rows, sha256, short
+from reuseprior.results import METRICS, Recording
 
 CELLS = 400  # of the choice
 PRIORS: tuple[tuple[EnergyPrior, float], ...] = (
@@ -74,12 +74,7 @@ def record(folder: Path | None = None) -> Path:
 def read(folder: Path | None = None) -> pd.DataFrame:
     """The kept table, a row a cell; `ResultError` where it is not whole or has other columns."""
     folder = folder or paths.RESULTS / EXPERIMENT / "candidates"
-    rows = pd.DataFrame(results.read_csv(folder / METRICS, columns()), columns=list(columns()))
-    if results.read_json(folder / SUMMARY).get("sha256") != sha256(folder / METRICS):
-        raise ResultError(
-            f"{folder / METRICS} has not the checksum of its {SUMMARY}: restore both, or record "
-            "the candidates anew"
-        )
+    rows = checked_rows(folder, columns())
     cells = rows["cell"].astype(str).str.zfill(6)  # digits are read as a number
     return rows.drop(columns="cell").astype(float).assign(cell=cells)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,14 +69,20 @@ def read(name: str, folder: Path | None = None) -> pd.DataFrame:
     """
     benchmarks.find(name)
     folder = folder or paths.RESULTS / EXPERIMENT / name
-    rows = pd.DataFrame(results.read_csv(folder / METRICS, COLUMNS), columns=list(COLUMNS))
+    rows = checked_rows(folder, COLUMNS)
+    numbers = [name for name in COLUMNS if name not in ("model", "reason")]
+    return rows.astype(dict.fromkeys(numbers, float))
+
+
+def checked_rows(folder: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """The rows of a run, which must have these columns and its summary's checksum (ResultError)."""
+    rows = pd.DataFrame(results.read_csv(folder / METRICS, columns), columns=list(columns))
     if results.read_json(folder / SUMMARY).get("sha256") != sha256(folder / METRICS):
         raise ResultError(
             f"{folder / METRICS} has not the checksum of its {SUMMARY}: restore both, or record "
-            "the survey anew"
+            "the run anew"
         )
-    numbers = [name for name in COLUMNS if name not in ("model", "reason")]
-    return rows.astype(dict.fromkeys(numbers, float))
+    return rows
 
 
 def joined(name: str) -> pd.DataFrame:

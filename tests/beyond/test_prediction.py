@@ -11,7 +11,7 @@ from scipy.stats import kendalltau
 from reuseprior import paths
 from reuseprior.errors import UserError
 from reuseprior.measuring import Conventions, measure_all
-from reuseprior.prediction import benchmarks, search, survey
+from reuseprior.prediction import benchmarks, masses, search, survey
 from reuseprior.prediction.statistics import MEASURES, agreement, compare, mean_within, within
 from reuseprior.results import ResultError, read_json
 
@@ -198,3 +198,18 @@ def test_measures_are_named_as_the_table_has_them():
         assert len(measure(table).dropna()) == 75, name
     assert Conventions(32).size("nas-bench-201:000000") == 32
     assert json.loads(json.dumps(survey.COLUMNS))[0] == "model"
+
+
+def test_nn_mass_is_surveyed_where_it_is_defined(tmp_path, monkeypatch):
+    table = pd.DataFrame(
+        {"model": ["torchvision:resnet18", "torchvision:vit_b_16"], "image_size": [64, 224]}
+    )
+    benchmark = benchmarks.Benchmark("torchvision", ("top1",), lambda: table)
+    monkeypatch.setattr(benchmarks, "find", lambda name: benchmark)
+    folder = masses.record("torchvision", progress=False, folder=tmp_path / "run")
+    rows = survey.checked_rows(folder, masses.COLUMNS).set_index("model")
+    found = rows.loc["torchvision:resnet18"]
+    assert (found.nn_mass, found.nn_density) == (896, 0.15) and pd.isna(found.reason)
+    assert rows.loc["torchvision:vit_b_16"].reason.endswith("rank this model by P_G or P′_G.")
+    with pytest.raises(UserError, match="NN-Mass of 'nas-bench-macro' is not surveyed: there are"):
+        masses.record("nas-bench-macro")
