@@ -1,7 +1,7 @@
 """NN-Mass of a benchmark's models, where it is defined, beside our own measures.
 
 Links are followed channel by channel, which takes longer than counting; so NAS-Bench-201's is that
-of the cells for which training-free scores are published.
+of the cells for which training-free scores are published, and NAS-Bench-Macro is left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from reuseprior.results import METRICS, Recording
 SURVEYED = ("torchvision", "timm", "nas-bench-201")
 COLUMNS = ("model", "nn_mass", "nn_density", "seconds", "reason")
 """A row a model; `reason` says why NN-Mass is not defined for it."""
-LOGARITHM = {"NN-Mass": lambda t: t["nn_mass"], "NN-Density": lambda t: t["nn_density"]}
+OWN = {"NN-Mass": lambda t: t["nn_mass"], "NN-Density": lambda t: t["nn_density"]}
+
+KINDS = {
+    "layers on sequences": "is a layer on sequences",
+    "weights from the input": "computes its weight from the input",
+    "nothing to skip": "no link can skip",
+}
+"""Reasons by what their sentences say (`nnmass.of`)."""
 
 
 def record(name: str, *, progress: bool = True, folder: Path | None = None) -> Path:
@@ -49,19 +56,19 @@ def joined(name: str) -> pd.DataFrame:
     rows = survey.checked_rows(_folder(name), COLUMNS)
     rows = rows.astype({"nn_mass": float, "nn_density": float})
     kept = rows.loc[rows["reason"].isna(), ["model", "nn_mass", "nn_density"]]
-    return survey.joined(name).merge(kept, on="model")
+    return _chosen(name, survey.joined(name)).merge(kept, on="model")
 
 
 def beside(table: pd.DataFrame, accuracy: str, measures: tuple[str, ...]) -> pd.DataFrame:
     """τ and ρ of NN-Mass, NN-Density and some of our measures, on the models of `joined`."""
-    chosen = LOGARITHM | {name: MEASURES[name] for name in measures}
+    chosen = OWN | {name: MEASURES[name] for name in measures}
     return compare(table, accuracy, chosen)
 
 
-def refused(name: str) -> pd.Series:
+def refused(name: str) -> dict[str, int]:
     """How many models NN-Mass is not defined for, by the kind of reason."""
     reasons = survey.checked_rows(_folder(name), COLUMNS)["reason"].dropna()
-    return reasons.str.partition(": ")[0].str.replace(r"^.* (?=is )", "a layer ", regex=True)
+    return {kind: int(reasons.str.contains(words).sum()) for kind, words in KINDS.items()}
 
 
 def _folder(name: str) -> Path:
@@ -70,11 +77,14 @@ def _folder(name: str) -> Path:
     return paths.RESULTS / EXPERIMENT / f"{name}-nn-mass"
 
 
+def _chosen(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    if name != "nas-bench-201":
+        return table
+    return table[table["cell"].isin(benchmarks.zero_cost_scores()["cell"])]
+
+
 def _models(name: str) -> list[tuple[str, int]]:
-    table = benchmarks.find(name).read()
-    if name == "nas-bench-201":
-        table = table[table["cell"].isin(benchmarks.zero_cost_scores()["cell"])]
-    table = table.drop_duplicates("model")
+    table = _chosen(name, benchmarks.find(name).read()).drop_duplicates("model")
     return list(zip(table["model"], table["image_size"].astype(int), strict=True))
 
 

@@ -27,15 +27,29 @@ def scatter(ax: Axes, table: pd.DataFrame, measure: str, accuracy: str) -> None:
     scores = MEASURES[measure](table)
     shown = np.isfinite(scores)
     ax.plot(scores[shown], table.loc[shown, accuracy], ".", markersize=2.5, alpha=0.6)
-    ax.set(xlabel=measure, ylabel="top-1 accuracy, %")
+    ax.set(xlabel=f"{measure}, bits", ylabel="top-1 accuracy, %")
     order = _misplaced(table[shown], measure, accuracy).sort_values()
     families = table["family"].loc[order.index]
     under = families.drop_duplicates().index[:LABELLED]
     over = families[::-1].drop_duplicates().index[:LABELLED]
-    for row in [*under, *over]:
-        name = table.loc[row, "model"].partition(":")[2].partition(".")[0]
-        at = (scores[row], table.loc[row, accuracy])
-        ax.annotate(name, at, xytext=(2, 1), textcoords="offset points", fontsize=4.5)
+    points = table.assign(score=scores)[["score", accuracy, "model"]]
+    # names stand in the two empty corners, in the order of their points, so that none overlap
+    corners = [
+        (under, False, (0.02, (1, 0.5)), 0.97 - 0.055 * np.arange(LABELLED)),
+        (over, True, (0.66, (0, 0.5)), 0.03 + 0.055 * np.arange(LABELLED)),
+    ]
+    for rows, ascending, (x, begin), heights in corners:
+        rows = points.loc[rows].sort_values(accuracy, ascending=ascending)
+        for (_, row), height in zip(rows.iterrows(), heights, strict=False):
+            ax.annotate(
+                row["model"].partition(":")[2].partition(".")[0],
+                (row["score"], row[accuracy]),
+                xytext=(x, height),
+                textcoords="axes fraction",
+                fontsize=5.5,
+                va="center",
+                arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "0.4", "relpos": begin},
+            )
 
 
 def misjudged(table: pd.DataFrame, measure: str, accuracy: str) -> pd.DataFrame:

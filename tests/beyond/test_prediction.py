@@ -211,5 +211,8 @@ def test_nn_mass_is_surveyed_where_it_is_defined(tmp_path, monkeypatch):
     found = rows.loc["torchvision:resnet18"]
     assert (found.nn_mass, found.nn_density) == (896, 0.15) and pd.isna(found.reason)
     assert rows.loc["torchvision:vit_b_16"].reason.endswith("rank this model by P_G or P′_G.")
+    monkeypatch.setattr(masses, "_folder", lambda name: folder)
+    assert masses.refused("torchvision")["layers on sequences"] == 1
+    monkeypatch.undo()
     with pytest.raises(UserError, match="NN-Mass of 'nas-bench-macro' is not surveyed: there are"):
         masses.record("nas-bench-macro")
