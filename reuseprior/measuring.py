@@ -240,7 +240,8 @@ def _place(cache: Path, recorded: RecordedModel, conventions: Conventions) -> Pa
 def _kept(place: Path) -> Quantities | None:
     with suppress(OSError, ValueError, TypeError, AttributeError):  # not there or not whole
         values = json.loads(place.read_text(encoding="utf-8"))
-        return Quantities(**{k: float("-inf") if v is None else v for k, v in values.items()})
+        if all(v is None or (type(v) in (int, float) and isfinite(v)) for v in values.values()):
+            return Quantities(**{k: float("-inf") if v is None else v for k, v in values.items()})
     return None
 
 

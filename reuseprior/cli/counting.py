@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -85,6 +86,7 @@ Save = Annotated[
 ]
 Cache = Annotated[bool, typer.Option(help="Take counts from the user's cache, and put them there.")]
 
+NO_PATH = "no input reaches the output: it ranks lowest, whatever its numbers are"
 JSON_KEYS = (
     "model", "image_size", "sharing", "batch_norm", "parameters", "weight_nodes", "input_nodes",
     "output_nodes", "log2_contexts", "expected_spread", "entropy", "total_surprisal", "P_G",
@@ -122,6 +124,8 @@ def count(
         f"\n{model}, input {size}, {conventions}, {counted.measured.multiply_adds:,} "
         f"multiply-adds, {counted.measured.seconds:.2f} s"
     )
+    if counted.measured.blur == inf:
+        typer.echo(NO_PATH)
     for line in _left_out(counted.counts):
         typer.echo(line)
 
@@ -171,6 +175,9 @@ def rank(
     elif rows:
         typer.echo(_table(rows))
         typer.echo(f"\n{conventions}")
+    for row in rows:
+        if row["blur"] == inf:
+            note(f"{row['model']}: {NO_PATH}")
     for model in sorted(refused, key=names.index):
         note(f"not counted: {model}: {refused[model]}")
     if refused:

@@ -104,7 +104,8 @@ def test_a_spoilt_cache_is_counted_anew():
     cache = measuring.cache_folder()
     first = measuring.measure("nets:wide", SMALL, cache)
     (file,) = cache.glob("*.json")
-    for spoilt in ("{", "[]", '{"parameters": 1}'):
+    wrong = json.dumps(json.loads(file.read_text()) | {"P_G": "abc"})
+    for spoilt in ("{", "[]", '{"parameters": 1}', wrong):
         file.write_text(spoilt)
         assert measuring.measure("nets:wide", SMALL, cache).quantities == first.quantities
         assert json.loads(file.read_text())["parameters"] == first.quantities.parameters
@@ -204,6 +205,32 @@ def test_a_file_of_other_columns_is_refused(tmp_path):
     result = rank("nets:wide", "--save", tmp_path / "nowhere" / "zoo.csv")
     assert result.exit_code == 2
     assert "there is no folder" in result.stderr
+
+
+def test_a_file_keeps_what_was_refused_and_refuses_what_is_no_number(tmp_path):
+    file = tmp_path / "zoo.csv"
+    rank("nets:wide", "nets:failing", "--save", file)
+    rank("nets:narrow", "--save", file)
+    lines = file.read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines[1:]] == [
+        "nets:wide", "nets:narrow", "nets:failing",
+    ]  # fmt: skip
+    column = lines[0].split(",").index("P_G_spread")
+    for wrong in ("abc", ""):
+        cells = lines[2].split(",")
+        cells[column] = wrong
+        file.write_text("\n".join([*lines[:2], ",".join(cells), lines[3], ""]))
+        result = rank("nets:narrow", "--save", file)
+        assert result.exit_code == 2
+        assert f"P_G_spread in line 3 of {file} is " in result.stderr
+
+
+def test_a_model_without_a_path_ranks_lowest_and_is_told():
+    dead, least = "nas-bench-201:300000", "nas-bench-201:000100"
+    result = rank(least, dead)
+    names = [line.split()[0] for line in result.stdout.splitlines()[1:3]]
+    assert names == [least, dead]
+    assert f"{dead}: no input reaches the output: it ranks lowest" in result.stderr
 
 
 def test_the_table_names_cost_and_spread():
