@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import linregress
 
 from reuseprior import data, paths, results
 from reuseprior.contexts import count_contexts
@@ -130,10 +131,11 @@ PREDICTORS = {
 def goodness_of_fit(models: pd.DataFrame, *, draws: int = 10_000, seed: int = 0) -> pd.DataFrame:
     """R² of a straight line from each predictor to accuracy, with a 95 % bootstrap interval.
 
-    One row a predictor, columns `R2`, `low`, `high` and `slope` (per cent a unit). The bootstrap
-    draws networks with replacement, so the interval says what other networks of such a grid might
-    give; the noise of a training is in it as far as it moves the points. Draws in which the
-    predictor does not vary are left out.
+    One row a predictor, columns `R2`, `low`, `high`, `slope` (per cent a unit) and `p`, how likely
+    so steep a line is where there is none (t-test, both sides). The bootstrap draws networks with
+    replacement, so the interval says what other networks of such a grid might give; the noise of a
+    training is in it as far as it moves the points. Draws in which the predictor does not vary are
+    left out.
     """
     random = np.random.default_rng(seed)
     chosen = random.integers(len(models), size=(draws, len(models)))
@@ -143,8 +145,9 @@ def goodness_of_fit(models: pd.DataFrame, *, draws: int = 10_000, seed: int = 0)
         x = np.asarray(predictor(models), float)
         drawn = _r_squared(x[chosen], accuracy[chosen])
         low, high = np.quantile(drawn[np.isfinite(drawn)], [0.025, 0.975])
-        slope = np.polyfit(x, accuracy, 1)[0]
-        rows[name] = {"R2": _r_squared(x, accuracy), "low": low, "high": high, "slope": slope}
+        line = linregress(x, accuracy)
+        rows[name] = {"R2": line.rvalue**2, "low": low, "high": high}
+        rows[name] |= {"slope": line.slope, "p": line.pvalue}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -220,9 +220,11 @@ def theorem_2() -> Derivation:
         Correction(
             "A divergence is never negative, and eq. 14 is for every $m$ above 0.33: it is minus "
             "an entropy. Eq. 12 takes $q/(2\\sigma)$ for a distribution, with $q$ Poisson's; it "
-            "weighs $1/(2\\sigma)$. The divergence of $q$ itself from the uniform one is "
-            "$\\ln 2\\sigma - H$: at least 0, and it falls with $m$ too. But $q$ says how many "
-            "links a channel has, where Theorem 1 needs a distribution over predictors, so "
+            "weighs $1/(2\\sigma)$, and less still in eq. 12's own sum, which begins at $w_c$ "
+            "links and so is only a part of the entropy put for it. The divergence of $q$ itself "
+            "from the uniform one is $\\ln 2\\sigma - H$: at least 0, and it falls with $m$ too. "
+            "But $q$ says how many links a channel has, where Theorem 1 needs a distribution over "
+            "predictors, so "
             "neither bounds the error of a trained network.",
             (
                 Step(
