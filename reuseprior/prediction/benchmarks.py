@@ -59,12 +59,14 @@ def _torchvision() -> pd.DataFrame:
     rows = []
     for name in models.list_models(module=models):
         for weights in models.get_model_weights(name):
-            if weights.name == "IMAGENET1K_V1" and weights.meta["num_params"] <= LARGEST:
+            published = weights.meta["num_params"]
+            if weights.name == "IMAGENET1K_V1" and published <= LARGEST:
                 family = models.get_model_builder(name).__module__.rpartition(".")[2]
                 top1 = weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
                 size = weights.transforms().crop_size[0]
-                rows.append((f"torchvision:{name}", size, family, top1))
-    return pd.DataFrame(rows, columns=["model", "image_size", "family", "top1"])
+                rows.append((f"torchvision:{name}", size, family, top1, published))
+    columns = ["model", "image_size", "family", "top1", "published_parameters"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _timm() -> pd.DataFrame:

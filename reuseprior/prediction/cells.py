@@ -19,6 +19,7 @@ import torch
 from reuseprior.contexts import RecordedModel, multiply_adds, operator_paths, record_model
 from reuseprior.contexts.discounts import averages
 from reuseprior.contexts.recorder import Node, Operator, Recording, map_nodes
+from reuseprior.errors import UserError
 from reuseprior.measuring import Conventions, Measured, measure
 from reuseprior.models import nas_bench_201, without_weights
 from reuseprior.models.nas_bench_201 import EDGES
@@ -82,8 +83,11 @@ def record_cell(architecture: str) -> RecordedModel:
 def measure_cell(model: str, conventions: Conventions, cache: Path | None = None) -> Measured:
     """What `measuring.measure` gives for `nas-bench-201:CELL`, in a fifth of the time.
 
-    Without the cache, which would take as long. Raises `ModelError` for what is no cell.
+    Multiply-adds are those of live edges. Without the cache, which would take as long. Raises
+    `ModelError` for what is no cell, `UserError` for conventions other than the benchmark's.
     """
+    if conventions not in (Conventions(), Conventions(SHAPE[-1])):
+        raise UserError("Cells are counted at 32×32 as they are: pass Conventions().")
     start = time.perf_counter()
     code = nas_bench_201.code(model.partition(":")[2])
     if nas_bench_201.live(code) == "000000":

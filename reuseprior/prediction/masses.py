@@ -66,8 +66,9 @@ def beside(table: pd.DataFrame, accuracy: str, measures: tuple[str, ...]) -> pd.
 
 
 def refused(name: str) -> dict[str, int]:
-    """How many models NN-Mass is not defined for, by the kind of reason."""
-    reasons = survey.checked_rows(_folder(name), COLUMNS)["reason"].dropna()
+    """How many of the benchmark's models NN-Mass is not defined for, by the kind of reason."""
+    rows = survey.checked_rows(_folder(name), COLUMNS)
+    reasons = _chosen(name, benchmarks.find(name).read()).merge(rows, on="model")["reason"].dropna()
     return {kind: int(reasons.str.contains(words).sum()) for kind, words in KINDS.items()}
 
 

@@ -13,6 +13,7 @@ from reuseprior.errors import UserError, did_you_mean
 
 RESAMPLED = 2000  # models of a bootstrap sample at most
 LEAST = 3  # models of a group whose order says anything
+LEVEL = 0.95  # of intervals
 SIZE = 224  # pixels a side, where image sizes are made equal
 
 Measure = Callable[[pd.DataFrame], pd.Series]
@@ -59,6 +60,19 @@ class Agreement:
     rho_margin: float
 
 
+@dataclass(frozen=True)
+class Difference:
+    """τ of one measure less τ of another on the same models, and its 95 % interval."""
+
+    tau: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        verdict = "better" if self.low > 0 else "worse" if self.high < 0 else "not distinguishable"
+        return f"{self.tau:+.3f} ({self.low:+.3f} to {self.high:+.3f}) {verdict}"
+
+
 def agreement(
     scores: Sequence[float], accuracies: Sequence[float], *, seed: int = 0, resamples: int = 200
 ) -> Agreement:
@@ -71,15 +85,7 @@ def agreement(
     resamples the margins are. Beyond 2,000 models a sample holds 2,000, and its deviation is scaled
     by √(2000/n). Raises UserError for unequal lengths, fewer than three models, and NaN.
     """
-    x, y = np.asarray(scores, float), np.asarray(accuracies, float)
-    if len(x) != len(y) or len(x) < LEAST:
-        raise UserError(
-            f"{len(x)} scores and {len(y)} accuracies: pass one of each a model, for at least "
-            f"{LEAST} models."
-        )
-    if np.isnan(x).any() or np.isnan(y).any():
-        raise UserError("A score or an accuracy is NaN: leave such models out, and say so.")
-    x = pd.Series(x).rank().to_numpy()  # so that -inf is the lowest rank and nothing else
+    x, y = _checked(scores, accuracies)
     size = min(len(x), RESAMPLED)
     random = np.random.default_rng(seed)
     draws = [random.integers(len(x), size=size) for _ in range(resamples)]
@@ -103,14 +109,10 @@ def compare(
     `measures` are names of `MEASURES`, or a mapping of one's own. Raises UserError for a name or a
     column that is not there.
     """
-    if accuracy not in table.columns:
-        raise UserError(
-            f"no accuracy {accuracy!r}{did_you_mean(accuracy, table.columns)}: the table has "
-            f"{', '.join(table.columns)}"
-        )
+    accuracies = _column(table, accuracy)
     chosen = measures if isinstance(measures, Mapping) else {n: _find(n) for n in measures}
     rows = {
-        name: agreement(measure(table), table[accuracy], seed=seed, resamples=resamples)
+        name: agreement(measure(table), accuracies, seed=seed, resamples=resamples)
         for name, measure in chosen.items()
     }
     return pd.DataFrame.from_dict(
@@ -118,6 +120,40 @@ def compare(
         orient="index",
         columns=["τ", "τ ±", "ρ", "ρ ±"],
     )
+
+
+def paired(
+    table: pd.DataFrame,
+    accuracy: str,
+    a: str | Measure,
+    b: str | Measure,
+    *,
+    by: str | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> Difference:
+    """τ of measure `a` less that of `b`, with percentiles over bootstrap samples of the models.
+
+    Both measures, names or functions of one's own, see the same sample. With `by`, whole groups of
+    equal `by` are drawn, for models of one family say much the same.
+
+    >>> str(paired(survey.joined("timm"), "top1", "P_G", "multiply-adds", by="family"))
+    """
+    first, second = (_find(m) if isinstance(m, str) else m for m in (a, b))
+    x, accuracies = _checked(first(table), _column(table, accuracy))
+    y, _ = _checked(second(table), accuracies)
+    groups = pd.factorize(_column(table, by))[0] if by else np.arange(len(table))
+    order = np.argsort(groups, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    random = np.random.default_rng(seed)
+
+    def difference(rows: np.ndarray) -> float:
+        return _tau(x[rows], accuracies[rows]) - _tau(y[rows], accuracies[rows])
+
+    draws = (random.integers(len(members), size=len(members)) for _ in range(resamples))
+    found = [difference(np.concatenate([members[i] for i in drawn])) for drawn in draws]
+    low, high = np.nanquantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Difference(difference(order), float(low), float(high))
 
 
 def within(table: pd.DataFrame, accuracy: str, by: str, measure: str) -> pd.DataFrame:
@@ -135,11 +171,56 @@ def within(table: pd.DataFrame, accuracy: str, by: str, measure: str) -> pd.Data
     return pd.DataFrame(rows, columns=[by, "models", "τ", "ρ"])
 
 
-def mean_within(table: pd.DataFrame, accuracy: str, by: str, measure: str) -> float:
-    """The mean of τ within groups, each weighted by its number of pairs; NaN without any group."""
-    groups = within(table, accuracy, by, measure)
-    pairs = groups["models"] * (groups["models"] - 1) / 2
-    return float((groups["τ"] * pairs).sum() / pairs.sum()) if len(groups) else float("nan")
+def mean_within(
+    table: pd.DataFrame,
+    accuracy: str,
+    by: str,
+    measures: Sequence[str],
+    *,
+    seed: int = 0,
+    resamples: int = 200,
+) -> pd.DataFrame:
+    """A row a measure: means of τ and ρ within groups, each weighted by its number of pairs.
+
+    Margins are 1.96 bootstrap deviations over resampled groups. NaN without any group.
+    """
+    rows = {}
+    for measure in measures:
+        groups = within(table, accuracy, by, measure)
+        if groups.empty:
+            rows[measure] = [np.nan] * 4
+            continue
+        pairs = (groups["models"] * (groups["models"] - 1) / 2).to_numpy()
+        values = groups[["τ", "ρ"]].to_numpy()
+        random = np.random.default_rng(seed)
+        draws = random.integers(len(groups), size=(resamples, len(groups)))
+        means = [np.average(values[i], axis=0, weights=pairs[i]) for i in draws]
+        tau, rho = np.average(values, axis=0, weights=pairs)
+        margins = 1.96 * np.std(means, axis=0)
+        rows[measure] = [tau, margins[0], rho, margins[1]]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["τ", "τ ±", "ρ", "ρ ±"])
+
+
+def _checked(scores: Sequence[float], accuracies: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The scores' ranks and the accuracies, one of each a model."""
+    x, y = np.asarray(scores, float), np.asarray(accuracies, float)
+    if len(x) != len(y) or len(x) < LEAST:
+        raise UserError(
+            f"{len(x)} scores and {len(y)} accuracies: pass one of each a model, for at least "
+            f"{LEAST} models."
+        )
+    if np.isnan(x).any() or np.isnan(y).any():
+        raise UserError("A score or an accuracy is NaN: leave such models out, and say so.")
+    return pd.Series(x).rank().to_numpy(), y  # so that -inf is the lowest rank and nothing else
+
+
+def _column(table: pd.DataFrame, name: str) -> pd.Series:
+    if name not in table.columns:
+        raise UserError(
+            f"no column {name!r}{did_you_mean(name, table.columns)}: the table has "
+            f"{', '.join(table.columns)}"
+        )
+    return table[name]
 
 
 def _find(name: str) -> Measure:

@@ -52,15 +52,15 @@ def scatter(ax: Axes, table: pd.DataFrame, measure: str, accuracy: str) -> None:
             )
 
 
-def misjudged(table: pd.DataFrame, measure: str, accuracy: str) -> pd.DataFrame:
-    """A row a family: its models, and by how many places of a hundred it is ranked too high.
-
-    Families of fewer than four models are left out.
+def misjudged(table: pd.DataFrame, measures: Sequence[str], accuracy: str) -> pd.DataFrame:
+    """A row a family: its models, and by how many places of a hundred each measure ranks it too
+    high. Sorted by the first measure; families of fewer than four models are left out.
     """
-    places = _misplaced(table, measure, accuracy).groupby(table["family"])
-    found = pd.DataFrame({"models": places.size(), "places too high": places.mean() * 100})
+    families = table["family"]
+    places = {m: _misplaced(table, m, accuracy).groupby(families).mean() * 100 for m in measures}
+    found = pd.DataFrame({"models": families.value_counts(), **places})
     found = found[found["models"] >= LEAST_MEMBERS]
-    return found.sort_values("places too high", ascending=False).round(1)
+    return found.sort_values(measures[0], ascending=False).round(1)
 
 
 def in_all(table: pd.DataFrame, accuracies: Sequence[str], measures: Sequence[str]) -> pd.DataFrame:

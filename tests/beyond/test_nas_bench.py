@@ -8,6 +8,7 @@ import pytest
 
 from reuseprior import models, paths
 from reuseprior.contexts import fingerprint, multiply_adds, operator_paths, record_model
+from reuseprior.errors import UserError
 from reuseprior.measuring import Conventions, measure
 from reuseprior.models import ModelError, catalog, nas_bench_201, nas_bench_macro
 from reuseprior.prediction import benchmarks
@@ -118,6 +119,9 @@ def test_a_cell_is_measured_as_its_network():
         assert (quick.shape, quick.blur, quick.blur_all) == (slow.shape, slow.blur, slow.blur_all)
     with pytest.raises(ValueError, match="No path passes cell 330000"):
         record_cell("330000")
+    for other in (Conventions(64), Conventions(sharing="all_but_bn")):
+        with pytest.raises(UserError, match="Cells are counted at 32×32 as they are"):
+            measure_cell("nas-bench-201:330124", other)
 
 
 def test_blur_of_cells_by_hand():

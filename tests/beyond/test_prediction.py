@@ -1,6 +1,7 @@
 """Rank correlations, surveys kept with their checksums, and searches that train nothing."""
 
 import json
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -12,7 +13,15 @@ from reuseprior import paths
 from reuseprior.errors import UserError
 from reuseprior.measuring import Conventions, measure_all
 from reuseprior.prediction import benchmarks, masses, search, survey
-from reuseprior.prediction.statistics import MEASURES, agreement, compare, mean_within, within
+from reuseprior.prediction.statistics import (
+    MEASURES,
+    Difference,
+    agreement,
+    compare,
+    mean_within,
+    paired,
+    within,
+)
 from reuseprior.results import ResultError, read_json
 
 TABLE = pd.DataFrame(
@@ -60,7 +69,9 @@ def test_margins_are_the_spread_of_samples():
 BAD = [
     (lambda: agreement([1, 2], [1, 2]), "2 scores and 2 accuracies"),
     (lambda: agreement([1, 2, np.nan], [1, 2, 3]), "is NaN"),
-    (lambda: compare(TABLE, "top2", ["P_G"]), "no accuracy 'top2', did you mean 'top1'"),
+    (lambda: compare(TABLE, "top2", ["P_G"]), "no column 'top2', did you mean 'top1'"),
+    (lambda: paired(TABLE, "top1", "P_G", "parameters", by="famly"), "did you mean 'family'"),
+    (lambda: paired(TABLE.assign(P_G=np.nan), "top1", "P_G", "parameters"), "is NaN"),
     (lambda: compare(TABLE, "top1", ["PG"]), "no measure 'PG', did you mean 'P_G'"),
 ]
 
@@ -80,8 +91,58 @@ def test_a_model_without_a_path_ranks_lowest():
 def test_within_families():
     found = within(TABLE, "top1", "family", "parameters")
     assert found["τ"].tolist() == [1, -1]
-    assert mean_within(TABLE, "top1", "family", "parameters") == 0
-    assert np.isnan(mean_within(TABLE, "top1", "model", "parameters"))
+    pooled = mean_within(TABLE, "top1", "family", ["parameters", "P_G"])
+    assert list(pooled.index) == ["parameters", "P_G"]
+    tau, margin, rho, _ = pooled.loc["parameters"]
+    assert (tau, rho) == (0, 0)
+    # of two groups with τ = 1 and -1, samples have the mean 1, 0, 0 or -1
+    assert margin == pytest.approx(1.96 * np.sqrt(1 / 2), rel=0.15)
+    assert mean_within(TABLE, "top1", "model", ["parameters"]).isna().all(axis=None)
+
+
+def test_within_groups_a_pair_counts_as_much_as_another():
+    five = pd.DataFrame({"family": "z", "held": range(5), "top1": range(5), "blur": 0.0})
+    table = pd.concat([TABLE[TABLE["family"] == "y"], five])
+    found = mean_within(table, "top1", "family", ["parameters"])
+    assert found.loc["parameters", "τ"] == pytest.approx((-3 + 10) / 13)
+
+
+def _families(n=40, members=1):
+    """Accuracy follows P_G closely and parameters loosely; members of a family are copies."""
+    random = np.random.default_rng(1)
+    top1 = random.normal(size=n)
+    noise = {"P_G": 0.3, "held": 3.0}
+    columns = {name: top1 + s * random.normal(size=n) for name, s in noise.items()}
+    table = pd.DataFrame({"top1": top1, "blur": 0.0, "family": range(n), **columns})
+    return table.loc[table.index.repeat(members)].reset_index(drop=True)
+
+
+def test_measures_compared_on_the_same_models():
+    table = _families()
+    found = paired(table, "top1", "P_G", "parameters")
+    taus = compare(table, "top1", ["P_G", "parameters"], resamples=0)["τ"]
+    assert found.tau == pytest.approx(taus["P_G"] - taus["parameters"])
+    assert 0 < found.low < found.tau < found.high and str(found).endswith(") better")
+    back = paired(table, "top1", "parameters", "P_G")
+    assert (back.low, back.high) == pytest.approx((-found.high, -found.low), abs=0.05)
+    assert str(back).endswith(") worse")
+    assert paired(table, "top1", "P_G", lambda t: t["P_G"]) == Difference(0, 0, 0)
+    assert str(Difference(0.1, -0.1, 0.3)) == "+0.100 (-0.100 to +0.300) not distinguishable"
+
+
+def test_copies_say_no_more_than_one_of_them():
+    """Families are drawn whole, so nine members of each leave the interval as wide as one does."""
+    one, nine = (_families(members=members) for members in (1, 9))
+    single = paired(one, "top1", "P_G", "parameters")
+    assert paired(one, "top1", "P_G", "parameters", by="family") == single
+
+    def width(found):
+        return found.high - found.low
+
+    whole = paired(nine, "top1", "P_G", "parameters", by="family", resamples=300)
+    alone = paired(nine, "top1", "P_G", "parameters", resamples=300)
+    assert width(whole) == pytest.approx(width(single), rel=0.25)
+    assert width(alone) == pytest.approx(width(single) / 3, rel=0.25)
 
 
 # Surveys -----------------------------------------------------------------------------------------
@@ -108,6 +169,9 @@ def test_a_survey(kept, monkeypatch):
     assert survey.agree(rows[:3], again)
     assert not survey.agree(rows[:3], again.assign(P_G=again["P_G"] * (1 + 1e-8)))
     assert not survey.agree(rows[:2], rows[1:3])
+    assert survey.agree(rows, rows.copy()), "with one that cannot be counted"
+    much = rows[:3].assign(multiply_adds=10**12)
+    assert not survey.agree(much, much.assign(multiply_adds=10**12 + 1)), "whole numbers"
 
 
 def test_a_survey_goes_on_where_it_stopped(kept, monkeypatch):
@@ -161,7 +225,8 @@ def test_torchvision_as_an_independent_count_has_it():
     """τ and ρ of another implementation over the same 75 classifiers."""
     found = compare(survey.joined("torchvision"), "top1", ["P′_G", "parameters"], resamples=0)
     assert found.loc["P′_G", ["τ", "ρ"]].tolist() == pytest.approx([0.67, 0.85], abs=0.005)
-    assert found.loc["parameters", "τ"] == pytest.approx(0.32, abs=0.01)
+    # published parameters: those that we count hold GoogLeNet's heads for training as well
+    assert found.loc["parameters", ["τ", "ρ"]].tolist() == pytest.approx([0.317, 0.372], abs=5e-4)
 
 
 # Searches ----------------------------------------------------------------------------------------
@@ -213,6 +278,8 @@ def test_nn_mass_is_surveyed_where_it_is_defined(tmp_path, monkeypatch):
     assert rows.loc["torchvision:vit_b_16"].reason.endswith("rank this model by P_G or P′_G.")
     monkeypatch.setattr(masses, "_folder", lambda name: folder)
     assert masses.refused("torchvision")["layers on sequences"] == 1
+    monkeypatch.setattr(benchmarks, "find", lambda n: replace(benchmark, read=lambda: table[:1]))
+    assert set(masses.refused("torchvision").values()) == {0}
     monkeypatch.undo()
     with pytest.raises(UserError, match="NN-Mass of 'nas-bench-macro' is not surveyed: there are"):
         masses.record("nas-bench-macro")
