@@ -155,7 +155,7 @@ NUMBERS = {
     "npas-table-14": ["percent_of_parameters", "error"],
     "table-3-1": ["train", "validation", "test", "classes", "image"],
     "table-3-2": ["generation", "sample_size", "params", "test_accuracy", "mean_validation"],
-    "table-c-1": ["rank", "in_channels", "out_channels", "kernel_size", "score"],
+    "table-c-1": ["in_channels", "out_channels", "kernel_size", "score"],
     "table-4-1": ["train", "validation", "classes"],
     "table-4-2": ["params", "score", "batch", "epochs", "flops"],
     "table-4-3": ["score", "P_G", "P_G_spread", "expected_spread", "entropy", "params"],
