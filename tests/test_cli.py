@@ -165,7 +165,7 @@ BAD_USE = [  # arguments, message
     (["count", "nets:mapping", "--shape", "1,16", "--output", "c"], "no part 'c'; it offers"),
     (["rank"], "Missing argument 'MODEL"),
     (["reproduce", "-p", "seed"], "-p 'seed' is not name=value: write it as -p seed=1"),
-    (["reproduce", "-p", "seed=1", "-p", "seed=2"], "parameter 'seed' is given twice"),
+    (["reproduce", "-p", "seed=1", "-p", "seed=2"], "-p seed is given twice"),
     (["reproduce", "--profile", "slow"], "'slow' is not one of 'quick', 'full'"),
 ]
 

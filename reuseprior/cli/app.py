@@ -59,23 +59,32 @@ def options(
 Json = Annotated[bool, typer.Option("--json", help="Print strict JSON.")]
 
 
+def assignments(given: Iterable[str], option: str, example: str) -> dict[str, str]:
+    """`OPTION NAME=VALUE` by name; a usage error without `=`, and for a name given twice."""
+    found = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"{option} {text!r} is not name=value: write it as {option} {example}")
+        if name in found:
+            raise UsageError(f"{option} {name} is given twice: give it once")
+        found[name] = value
+    return found
+
+
 def parse_settings(given: Iterable[str]) -> dict[str, object]:
     """`--set KEY=VALUE` by key: values as TOML has them, and what is no TOML is text.
 
-    Text needs no quotes so. Raises a usage error for what has no `=`, and for a key given twice.
+    Text needs no quotes so.
     """
-    found = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--set {text!r} is not key=value: write it as --set epochs=2")
-        if key in found:
-            raise UsageError(f"--set {key} is given twice: give it once")
-        try:
-            found[key] = tomllib.loads(f"value = {value}")["value"]
-        except ValueError:  # no TOML, or a number of thousands of digits
-            found[key] = value
-    return found
+    return {k: _toml(v) for k, v in assignments(given, "--set", "epochs=2").items()}
+
+
+def _toml(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except ValueError:  # no TOML, or a number of thousands of digits
+        return text
 
 
 def print_json(value) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from reuseprior import files, notebooks, paths
 from reuseprior import reproduce as reproducing
-from reuseprior.cli.app import Json, UsageError, app, bar, note, print_json, strict
+from reuseprior.cli.app import Json, UsageError, app, assignments, bar, note, print_json, strict
 
 
 class Profile(StrEnum):
@@ -80,7 +80,7 @@ def reproduce(
     ] = False,
 ) -> None:
     """Run the chapters whose inputs changed and sum the ledger up; exit code 1 if one failed."""
-    given = _assignments(parameters or ())
+    given = assignments(parameters or (), "-p", "seed=1")
     if save and (given or profile is not Profile.quick):
         raise UsageError("--save is for the quick profile without -p, which is what is committed")
     chosen = [*(chapters or ()), *(only or ())]
@@ -133,18 +133,6 @@ def _conclude(failed) -> None:
         note(f"{run.job.name} failed: {run.failure}; see {run.job.broken}")
     if failed:
         raise typer.Exit(1)
-
-
-def _assignments(given: list[str]) -> dict[str, str]:
-    found = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"-p {text!r} is not name=value: write it as -p seed=1")
-        if name in found:
-            raise UsageError(f"parameter {name!r} is given twice: give it once")
-        found[name] = value
-    return found
 
 
 def _verdicts(entries) -> str:

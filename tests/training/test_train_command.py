@@ -22,7 +22,7 @@ BAD_USE = [
     (["nonet"], "unknown model 'nonet'"),
     (["V2-B0", "--protocol", "slow"], "unknown protocol 'slow': choose from cpu, gpu, "),
     (["V2-B0", "--set", "epoch=1"], "unknown key 'epoch', did you mean 'epochs'"),
-    (["V2-B0", "--set", "epochs"], "--set 'epochs' is not key=value: write it as --set epochs=2"),
+    (["V2-B0", "--set", "epochs"], "--set 'epochs' is not name=value: write it as --set epochs=2"),
     (["V2-B0", "--set", "epochs=1", "--set", "epochs=2"], "--set epochs is given twice"),
     (["V2-B0", "--set", "optimizer=adam"], "optimizer is 'adam': choose from rmsprop, sgd"),
     (["V2-B0", "--sharing", "all"], "'all' is not one of"),
