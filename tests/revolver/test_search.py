@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import random
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from searches import DIGITS, SPACE, small, table, weights
+from torch import nn
 
 from reuseprior import revolver as rv
 from reuseprior.results import Run
@@ -171,9 +173,15 @@ def test_searching_and_building_change_no_weight():
     assert all(after[name] == value for name, value in before.items() if name in after)
 
 
+def parameters_in_memory():
+    """How many parameters any object of this process still holds."""
+    gc.collect()
+    return sum(type(held) is nn.Parameter for held in gc.get_objects())
+
+
 def test_7_a_thousand_replacements_leave_no_trace():
     search = rv.Search.start(small(population=6, keep_modules=4), DIGITS)
-    sizes, replaced = [], 0
+    sizes, replaced, held = [], 0, []
     while replaced < 1000:
         found = search._breeder().generate()
         if replaced % 5 == 0:
@@ -185,10 +193,13 @@ def test_7_a_thousand_replacements_leave_no_trace():
         sizes.append(len(search.registry))
         replaced += 1
         update_scores(found.blueprint, 1.0, search.population.scores)
+        if replaced % 500 == 0:
+            held.append(parameters_in_memory())
     living = {name for individual in search.population for name in individual.modules}
     kept = set(search.registry.modules) - living
     assert living <= set(search.registry.modules) and len(kept) <= 4
     assert max(sizes[500:]) <= 1.5 * max(sizes[:500])
+    assert held[1] <= 1.5 * held[0]
     assert set(search.population.scores) <= set(search.registry.modules)
     search.registry.collect(search.population.blueprints())
     assert set(search.registry.modules) == living
