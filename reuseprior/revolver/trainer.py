@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from reuseprior.data import Images
 from reuseprior.revolver.blocks.sessions import Session
 from reuseprior.revolver.settings import Settings, SettingsError
+from reuseprior.training import precision
 from reuseprior.training.batches import InMemory, Share, derive, steps
 from reuseprior.training.interruption import Stop
 from reuseprior.training.protocol import Protocol
@@ -70,11 +71,7 @@ class Trainer:
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # an individual's shapes stay the same
         self.share = Share(self.accelerator.process_index, self.accelerator.num_processes)
-        if settings.precision == "bfloat16" and not _has_bfloat16(self.device):
-            raise SettingsError(
-                f"precision is 'bfloat16', which {torch.cuda.get_device_name(self.device)} does "
-                "not have: set precision to float32"
-            )
+        precision.check(settings.precision, self.device, SettingsError)
         protocol = Protocol(
             batch_size=settings.batch_size,
             channels=trained.images.shape[1],
@@ -117,7 +114,7 @@ class Trainer:
             error = None
             try:
                 optimizer.zero_grad()
-                with self._autocast():
+                with precision.autocast(self.settings.precision, self.device):
                     outputs = session(images)
                 batch_loss = session.loss(outputs.float(), labels)
                 batch_loss.backward()
@@ -168,7 +165,7 @@ class Trainer:
         module.eval()
         totals = torch.zeros(2, device=self.device)
         for images, labels in batches.once():
-            with self._autocast():
+            with precision.autocast(self.settings.precision, self.device):
                 outputs = module(images)
             loss = F.cross_entropy(outputs.float(), labels, reduction="sum")
             totals += torch.stack([loss, (outputs.argmax(1) == labels).sum()])
@@ -229,11 +226,6 @@ class Trainer:
         if not isfinite(loss):
             raise TurnFailed(f"the loss is {loss}")
 
-    def _autocast(self):
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"
-        )
-
 
 def _momentum(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     held = {key: optimizer.state.get(tensor, {}) for key, tensor in tensors.items()}
@@ -246,10 +238,6 @@ def _momentum(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> d
 
 def _sentence(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

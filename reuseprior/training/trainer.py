@@ -27,13 +27,13 @@ from tqdm.auto import tqdm
 from reuseprior.data import DataSet, ImageFolderSet
 from reuseprior.errors import UserError
 from reuseprior.results import SUMMARY, Recording, Run, provenance, read_json
-from reuseprior.training import checkpoint, optimizers
-from reuseprior.training.augment import mix, to_input
+from reuseprior.training import checkpoint, checks, optimizers, precision
+from reuseprior.training.augment import mix
 from reuseprior.training.average import Average, tensors
 from reuseprior.training.batches import Share, derive, open_batches, steps
 from reuseprior.training.interruption import Interrupted, Stop, signals
 from reuseprior.training.protocol import Protocol, ProtocolError
-from reuseprior.training.schedules import average_decay, image_size, learning_rate
+from reuseprior.training.schedules import average_decay, learning_rate
 
 PULSE = 20  # batches between looks at the loss, for which a GPU must wait
 DATA_SEED = 0  # subsets and held-out images belong to the protocol: the same for every seed
@@ -110,9 +110,9 @@ class _Training:
         self.path = folder / checkpoint.NAME
         self.device = accelerator.device
         self.share = Share(accelerator.process_index, accelerator.num_processes)
-        _check_precision(protocol, self.device)
+        precision.check(protocol.precision, self.device, ProtocolError)
         trained, tested = _choose(data, protocol)
-        _check_channels(data, protocol)
+        checks.channels(data, protocol)
         self.sizes = {"train": len(trained)} | {name: len(part) for name, part in tested.items()}
         options = {"device": self.device, "seed": seed, "share": self.share}
         self.batches = open_batches(trained, protocol, **options)
@@ -125,7 +125,7 @@ class _Training:
         if protocol.channels_last:
             model.to(memory_format=torch.channels_last)
         self.model = model
-        self.outputs = self.try_out()
+        self.outputs = checks.logits(model, data, protocol, self.device)
         # Tests use the network itself: what wraps it for several processes is for training.
         self.network = torch.compile(model) if protocol.compile else model
         self.optimizer = optimizers.build(model, protocol)
@@ -149,38 +149,6 @@ class _Training:
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "protocol": asdict(self.protocol),
         }
-
-    @torch.no_grad()
-    def try_out(self) -> int:
-        """Give the model an image of its first, last and test size; returns the number of logits.
-
-        What does not fit is said here, before anything is recorded.
-        """
-        protocol, classes = self.protocol, self.data.classes
-        sizes = {image_size(protocol, epoch) for epoch in (0, protocol.epochs - 1)}
-        sizes.add(protocol.test_image_size or protocol.image_size)
-        channels, own_size = _shape(self.data)
-        black = torch.zeros(1, channels, own_size, own_size, dtype=torch.uint8, device=self.device)
-        self.model.eval()
-        for size in sorted(sizes):
-            shown = size or own_size
-            what = f"{max(channels, protocol.channels)}×{shown}×{shown}"
-            try:
-                with self.autocast():
-                    logits = self.model(to_input(black, size, protocol))
-            except Exception as error:  # whatever a model does with images that it is not made for
-                raise ProtocolError(
-                    f"the model cannot take images of {what} (channels, height, width): set "
-                    f"channels, image_size or test_image_size; it says: {_one_line(error)}"
-                ) from error
-            shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else ()
-            if len(shape) != 2 or shape[0] != 1 or shape[1] < classes:
-                found = f"a tensor of {shape}" if shape else f"a {type(logits).__name__}"
-                raise ProtocolError(
-                    f"the model gives {found} for one image of {what}, and {self.data.name} has "
-                    f"{classes} classes: its output must be (images, {classes}) or wider"
-                )
-        return shape[1]
 
     def finished(self) -> bool:
         return (
@@ -234,7 +202,7 @@ class _Training:
         if protocol.mixup_alpha or protocol.cutmix_alpha:
             random = np.random.default_rng(derive("mix", self.seed, self.epoch, self.batch))
             images, targets = mix(images, labels, self.outputs, protocol, random)
-        with self.autocast():
+        with precision.autocast(self.protocol.precision, self.device):
             logits = self.forward(images)
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=protocol.label_smoothing)
         self.accelerator.backward(loss)
@@ -288,17 +256,12 @@ class _Training:
         self.network.eval()
         totals = torch.zeros(2, device=self.device)
         for images, labels in batches.once():
-            with self.autocast():
+            with precision.autocast(self.protocol.precision, self.device):
                 logits = self.network(images)
             loss = F.cross_entropy(logits.float(), labels, reduction="sum")
             totals += torch.stack([loss, (logits.argmax(1) == labels).sum()])
         loss, hits = self.accelerator.reduce(totals, "sum").tolist()
         return loss / len(batches), hits / len(batches)
-
-    def autocast(self):
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.protocol.precision == "bfloat16"
-        )
 
     def check(self, loss: float) -> None:
         """Stop where a loss is no number, before anything of it is saved."""
@@ -407,35 +370,6 @@ def _choose(data: DataSet | ImageFolderSet, protocol: Protocol):
             "none: set it to 0, or to more"
         )
     return trained, {"validation": held_out, "test": data.test}
-
-
-def _shape(data: DataSet | ImageFolderSet) -> tuple[int, int]:
-    """Channels and pixels a side of the images as the data have them."""
-    if isinstance(data, ImageFolderSet):
-        return 3, 1  # of any size: the protocol must say one
-    return data.channels, data.image_size
-
-
-def _check_channels(data: DataSet | ImageFolderSet, protocol: Protocol) -> None:
-    channels, _ = _shape(data)
-    if channels not in (1, protocol.channels):
-        raise ProtocolError(
-            f"channels is {protocol.channels} and the images of {data.name} have {channels}, of "
-            f"which none can be left out or added: set channels to {channels}"
-        )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def _check_precision(protocol: Protocol, device: torch.device) -> None:
-    supported = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
-    if protocol.precision == "bfloat16" and not supported:
-        raise ProtocolError(
-            f"precision is 'bfloat16', which {torch.cuda.get_device_name(device)} does not have: "
-            "set precision to float32"
-        )
 
 
 def _peak_memory(device: torch.device) -> int:
