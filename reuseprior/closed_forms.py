@@ -203,11 +203,6 @@ printed_expected_energy_limit = ClosedForm(
 printed_entropy_limit = ClosedForm(
     "printed limit of the entropy", "Theorem 5", sp.log(g) + sp.log(ω) - sp.log(ω - 1), 2
 )
-printed_performance = ClosedForm(
-    "printed performance estimate",
-    "eq. 5.19",
-    sp.log((g * D * _energy + 1) * N_I / (N_I + N_O + g * D)),
-)
 
 # The hypothetical prior of §5.4.1, E_j = j and β = ln ω -------------------------------------------
 

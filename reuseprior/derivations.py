@@ -53,7 +53,7 @@ PLAIN_TEXT = {
     r"\pi": "π", r"\sqrt ": "√",
 }  # fmt: skip
 
-Point = tuple[int, int, bool]  # width, depth, with bias
+# Points to try equations at: width, depth, with bias
 GRID = tuple(product((2, 3, 5, 10), (1, 2, 5, 40, 300), (False, True)))
 SMALL = tuple(product((2, 3, 5), (1, 2, 5, 20), (False, True)))  # where each parameter is a term
 DEEP = tuple(product((2, 3, 5, 10), (60, 300), (False, True)))

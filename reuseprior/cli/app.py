@@ -6,6 +6,7 @@ import json
 import tomllib
 from collections.abc import Iterable
 from math import isfinite
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -56,6 +57,11 @@ def options(
     """The reusability prior: count contexts in any PyTorch model, compare models untrained."""
 
 
+Root = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the data sets (default: REUSEPRIOR_DATA, or the user's cache)."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")]
 Json = Annotated[bool, typer.Option("--json", help="Print strict JSON.")]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from reuseprior.cli.app import Json, UsageError, app, print_json
+from reuseprior.cli.app import Json, Root, UsageError, app, print_json
 
 data = typer.Typer(rich_markup_mode=None)
 app.add_typer(
@@ -23,10 +23,6 @@ app.add_typer(
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="digits, mnist, cifar10, cifar100 or imagenet.")
-]
-Root = Annotated[
-    Path | None,
-    typer.Option(help="Folder of the data sets (default: REUSEPRIOR_DATA, or the user's cache)."),
 ]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from reuseprior import paths
-from reuseprior.cli.app import Json, UsageError, app, note, print_json
+from reuseprior.cli.app import Json, Resume, Root, UsageError, app, note, print_json
 
 
 @app.command(epilog="Example: reuseprior evolve quick --seed 1 --until '20 generations'")
@@ -30,10 +30,7 @@ def evolve(
     data: Annotated[
         str | None, typer.Option(help="digits, mnist, cifar10 … (default: the preset's).")
     ] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option(help="Where the data lie (default: REUSEPRIOR_DATA, or the user's cache)."),
-    ] = None,
+    root: Root = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -42,9 +39,7 @@ def evolve(
             "checkpoint go (default: data/results/revolver/PRESET-seedN).",
         ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")
-    ] = False,
+    resume: Resume = False,
     until: Annotated[
         str | None,
         typer.Option(

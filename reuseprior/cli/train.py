@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from reuseprior import paths
-from reuseprior.cli.app import Json, UsageError, app, note, parse_settings, print_json
+from reuseprior.cli.app import (
+    Json,
+    Resume,
+    Root,
+    UsageError,
+    app,
+    note,
+    parse_settings,
+    print_json,
+)
 
 PREFIX = "efficientnetv2-"  # of the models that are built to the data and the protocol
 BUILT = ("width", "dropout", "survival", "bn_momentum")  # what they take of the protocol
@@ -39,12 +48,9 @@ def train(
     data: Annotated[str, typer.Option(help="digits, mnist, cifar10, cifar100, imagenet.")] = (
         "digits"
     ),
-    root: Annotated[
-        Path | None,
-        typer.Option(help="Where the data lie (default: REUSEPRIOR_DATA, or the user's cache)."),
-    ] = None,
+    root: Root = None,
     protocol: Annotated[
-        str, typer.Option(help="thesis, gpu, cpu, quick or a .toml file.")
+        str, typer.Option(help="thesis, gpu, cpu, quick … or a .toml file.")
     ] = "quick",
     settings: Annotated[
         list[str] | None,
@@ -60,9 +66,7 @@ def train(
             "train-PROTOCOL,KEY=VALUE for what --set changes).",
         ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")
-    ] = False,
+    resume: Resume = False,
     as_json: Json = False,
 ) -> None:
     """Train a model and record it; one process, or several under torchrun.

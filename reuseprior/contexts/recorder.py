@@ -256,9 +256,14 @@ class _Recorder(TorchDispatchMode):
         try:
             result = _RESULTS.get(function, function)(*twins, **kwtwins)
         except NotImplementedError as error:
-            if torch.Tag.dynamic_output_shape not in function.tags:
-                raise
-            message = self._data_dependent(f"uses {function}, whose result's shape")
+            if torch.Tag.dynamic_output_shape in function.tags:
+                message = self._data_dependent(f"uses {function}, whose result's shape")
+            else:
+                message = (
+                    f"The model uses {function} (in {self.where or 'its forward'}), which torch "
+                    "cannot run without data: register what shape it gives with "
+                    "torch.library.register_fake."
+                )
             raise CountingError(message) from error
         written, is_view = _effects(function)
         results = list(result) if isinstance(result, (tuple, list)) else [result]

@@ -6,6 +6,7 @@ side, and rescaling the pixels is left to whoever feeds the images.
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -208,7 +209,7 @@ class EfficientNetV2(nn.Module):
         return self.classifier(self.dropout(x.mean(dim=(2, 3))))
 
 
-class Block(nn.Module):
+class Block(nn.Module, ABC):
     """A branch and, where the shape stays, a skip around it."""
 
     def __init__(self, in_channels: int, stage: Stage):
@@ -225,8 +226,9 @@ class Block(nn.Module):
             y = y * kept / self.survival
         return x + y
 
+    @abstractmethod
     def branch(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        """What is computed beside the skip."""
 
 
 class ConvBlock(Block):

@@ -259,3 +259,16 @@ def test_an_example_gives_its_shape_only():
     forward, message = FORWARDS["if"]
     with pytest.raises(CountingError, match=message):
         count_contexts(Inside(forward), torch.ones(1, 4))
+
+
+def test_an_operator_that_needs_data():
+    library = torch.library.Library("reuseprior_tests", "FRAGMENT")
+    library.define("twice(Tensor x) -> Tensor")
+    library.impl("twice", lambda x: 2 * x, "CPU")
+
+    class Twice(nn.Module):
+        def forward(self, x):
+            return torch.ops.reuseprior_tests.twice(x)
+
+    with pytest.raises(CountingError, match=r"uses reuseprior_tests\.twice\.default \(in 1\), whi"):
+        count_contexts(nn.Sequential(nn.Linear(3, 3), Twice()), (1, 3))
