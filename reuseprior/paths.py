@@ -8,6 +8,9 @@ from reuseprior.errors import UserError
 # An editable installation lies in its checkout; any other names one with REUSEPRIOR_ROOT.
 ROOT = Path(os.environ.get("REUSEPRIOR_ROOT") or Path(__file__).parents[1]).resolve()
 
+# the package itself, whose files a chapter's record holds
+PACKAGE = Path(__file__).parent
+
 # one notebook a chapter, committed with its outputs
 NOTEBOOKS = ROOT / "notebooks"
 # what the notebooks draw, committed, the same bytes each run

@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from reuseprior import chapter4, closed_forms, paths
+from reuseprior import paths
+from reuseprior.measures import closed_forms
+from reuseprior.works.thesis import contexts as chapter4
 
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
 COLUMNS = ["image_size", "P_G", "P_G_spread", "expected_spread", "entropy", "params"]

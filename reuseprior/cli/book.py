@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from reuseprior import notebooks
 from reuseprior.cli.app import app, note
+from reuseprior.press import notebooks
 
 
 @app.command(epilog="Example: reuseprior book")
 def book() -> None:
     """Build notebooks, figures and ledger as a site that reads without a network: build/book."""
-    from reuseprior import book as making
+    from reuseprior.press import book as making
 
     committed = [path.stem for path in notebooks.found() if making.with_outputs(path) == path]
     if committed:

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from reuseprior import files, notebooks, paths
-from reuseprior import reproduce as reproducing
+from reuseprior import files, paths
 from reuseprior.cli.app import Json, UsageError, app, assignments, bar, note, print_json, strict
+from reuseprior.press import notebooks
+from reuseprior.press import reproduce as reproducing
 
 
 class Profile(StrEnum):
@@ -29,7 +30,7 @@ def audit(
     ] = False,
 ) -> None:
     """Recompute every printed number; exit code 1 if a verdict is worse than the committed one."""
-    from reuseprior import audit as ledger
+    from reuseprior.press import ledger as ledger
 
     entries = ledger.collect(bar)
     worsened = list(ledger.worsened(entries))
@@ -105,7 +106,7 @@ def reproduce(
 
 
 def _save(jobs) -> None:
-    from reuseprior import contents
+    from reuseprior.press import contents
 
     changed = [job.name for job in jobs if notebooks.save(job.notebook, job.output)]
     page = notebooks.gallery(metadata.version("matplotlib"))
@@ -119,7 +120,7 @@ def _save(jobs) -> None:
 
 def _conclude(failed) -> None:
     """The ledger, where things are, and what failed."""
-    from reuseprior import audit as ledger
+    from reuseprior.press import ledger as ledger
 
     if any(run.job.name == notebooks.LAST for run in failed):
         note("there is no ledger to sum up, as its notebook failed")
@@ -136,7 +137,7 @@ def _conclude(failed) -> None:
 
 
 def _verdicts(entries) -> str:
-    from reuseprior import audit as ledger
+    from reuseprior.press import ledger as ledger
 
     summary = ledger.summary(entries)
     total = ", ".join(f"{n} {verdict}" for verdict, n in summary.sum().items())

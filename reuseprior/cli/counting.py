@@ -13,7 +13,7 @@ from reuseprior.cli.app import Json, UsageError, app, note, one_line, print_json
 
 if TYPE_CHECKING:
     from reuseprior.contexts import ContextCounts
-    from reuseprior.measuring import Conventions
+    from reuseprior.measures.measuring import Conventions
 
 LEFT_OUT_LINES = 5
 
@@ -105,8 +105,8 @@ def count(
     as_json: Json = False,
 ) -> None:
     """Count the contexts of one model and print the thesis's quantities."""
-    from reuseprior import measuring
-    from reuseprior.ranking import Ranking
+    from reuseprior.measures import measuring
+    from reuseprior.measures.ranking import Ranking
 
     conventions = _conventions(image_size, shape, sharing, batch_norm, output)
     try:
@@ -150,9 +150,9 @@ def rank(
     """
     from tqdm.auto import tqdm
 
-    from reuseprior import measuring
+    from reuseprior.measures import measuring
+    from reuseprior.measures.ranking import Ranking
     from reuseprior.models import catalog
-    from reuseprior.ranking import Ranking
 
     conventions = _conventions(image_size, shape, sharing, batch_norm, output)
     if save is not None and not save.parent.is_dir():
@@ -199,7 +199,7 @@ def models() -> None:
 
 
 def _conventions(image_size, shape, sharing, batch_norm, output) -> Conventions:
-    from reuseprior.measuring import Conventions
+    from reuseprior.measures.measuring import Conventions
 
     if image_size is not None and shape is not None:
         raise UsageError("--image-size and --shape exclude each other: give one of them")

@@ -10,16 +10,7 @@ from typing import Annotated
 import typer
 
 from reuseprior import paths
-from reuseprior.cli.app import (
-    Json,
-    Resume,
-    Root,
-    UsageError,
-    app,
-    note,
-    parse_settings,
-    print_json,
-)
+from reuseprior.cli.app import Json, Resume, Root, UsageError, app, note, parse_settings, print_json
 
 PREFIX = "efficientnetv2-"  # of the models that are built to the data and the protocol
 BUILT = ("width", "dropout", "survival", "bn_momentum")  # what they take of the protocol

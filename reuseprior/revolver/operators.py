@@ -18,14 +18,7 @@ from reuseprior.revolver.errors import BlueprintError
 from reuseprior.revolver.kinds import Shape
 from reuseprior.revolver.shapes import infer
 from reuseprior.revolver.space import Space
-from reuseprior.revolver.uniqueness import (
-    Tags,
-    make_common,
-    make_unique,
-    refresh,
-    scatter,
-    settle,
-)
+from reuseprior.revolver.uniqueness import Tags, make_common, make_unique, refresh, scatter, settle
 
 
 @dataclass(frozen=True)

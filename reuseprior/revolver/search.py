@@ -22,22 +22,11 @@ from torch import nn
 from reuseprior import data as data_sets
 from reuseprior.data import DataSet
 from reuseprior.errors import UserError
-from reuseprior.results import (
-    CONFIG,
-    Run,
-    provenance,
-    read_json,
-)
+from reuseprior.results import CONFIG, Run, provenance, read_json
 from reuseprior.revolver import checkpoint
 from reuseprior.revolver.blueprint import Blueprint
 from reuseprior.revolver.fitness import phenotype_fitness
-from reuseprior.revolver.population import (
-    Individual,
-    budget,
-    pick,
-    slots_to_replace,
-    update_scores,
-)
+from reuseprior.revolver.population import Individual, budget, pick, slots_to_replace, update_scores
 from reuseprior.revolver.settings import Settings
 from reuseprior.revolver.state import State
 from reuseprior.revolver.strategies import (

@@ -1,11 +1,5 @@
 """Ways to let a model use fewer parameters than weights."""
 
-from reuseprior.sharing.checkpoints import CheckpointError as CheckpointError
-from reuseprior.sharing.checkpoints import load as load
-from reuseprior.sharing.checkpoints import save as save
-from reuseprior.sharing.compression import compression_claims as compression_claims
-from reuseprior.sharing.compression import compression_ratio as compression_ratio
-from reuseprior.sharing.compression import equal_depth as equal_depth
 from reuseprior.sharing.registry import ScopeRegistry as ScopeRegistry
 from reuseprior.sharing.registry import scope_registry as scope_registry
 from reuseprior.sharing.scopes import POLICIES as POLICIES

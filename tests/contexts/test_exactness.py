@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from naive import Add, Concatenate, Gate, Writer
 from torch import nn
 
 from reuseprior.contexts import CountingError, Graph, count_contexts, horizontal_unroll, uniform
+from tests.contexts.naive import Add, Concatenate, Gate, Writer
 
 UNROLLED_AT_MOST = 20_000
 

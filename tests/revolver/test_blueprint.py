@@ -4,11 +4,11 @@ import json
 import random
 
 import pytest
-from worlds import SMALL
 
 from reuseprior import paths
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
+from tests.revolver.worlds import SMALL
 
 X = (8, 4, 4)
 

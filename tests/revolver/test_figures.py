@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from worlds import SMALL
 
 from reuseprior import plotting
 from reuseprior import revolver as rv
 from reuseprior.revolver import figures
 from reuseprior.revolver.population import Individual, Population
 from reuseprior.revolver.tables import TableError, sharing_table
+from tests.revolver.worlds import SMALL
 
 
 @pytest.fixture(autouse=True)

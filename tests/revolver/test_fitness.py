@@ -2,12 +2,12 @@ import math
 import random
 
 import pytest
-from searches import SPACE
-from worlds import SMALL
 
 from reuseprior import revolver as rv
 from reuseprior.contexts import count_contexts
 from reuseprior.revolver import blocks
+from tests.revolver.searches import SPACE
+from tests.revolver.worlds import SMALL
 
 
 def model():

@@ -6,10 +6,10 @@ from collections import Counter
 
 import torch
 from hypothesis import given
-from worlds import nodes, places, property_test, worlds
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import kinds
+from tests.revolver.worlds import nodes, places, property_test, worlds
 
 
 def meta(population) -> rv.Registry:

@@ -4,10 +4,10 @@ import random
 from dataclasses import replace
 
 import pytest
-from worlds import SMALL
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
+from tests.revolver.worlds import SMALL
 
 PLAIN = replace(SMALL, unique=0.0)
 X = (8, 8, 8)

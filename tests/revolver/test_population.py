@@ -5,11 +5,11 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import SMALL, property_test, worlds
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
 from reuseprior.revolver.population import budget, pick, slots_to_replace, update_scores
+from tests.revolver.worlds import SMALL, property_test, worlds
 
 
 def population(scores, seed=0):

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from searches import DIGITS, SPACE, small, table, weights
 from torch import nn
 
 from reuseprior import revolver as rv
@@ -21,6 +20,7 @@ from reuseprior.revolver.blocks import sessions
 from reuseprior.revolver.population import update_scores
 from reuseprior.revolver.search import learning_rate
 from reuseprior.training import Interrupted
+from tests.revolver.searches import DIGITS, SPACE, small, table, weights
 
 MODES = ("random", "evolve", "random_warmup", "random_warmup_evolve")
 
@@ -386,7 +386,7 @@ PARALLEL = """
 import sys
 from itertools import pairwise
 sys.path.insert(0, {tests!r})
-import test_search as t
+from tests.revolver import test_search as t
 
 search = t.run(t.PARALLEL_SETTINGS, {folder!r})
 search.finish()
@@ -432,7 +432,7 @@ def test_two_processes_choose_as_one_and_stay_together(tmp_path):
     alone = run(PARALLEL_SETTINGS)
     script = tmp_path / "both.py"
     script.write_text(
-        PARALLEL.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "both"))
+        PARALLEL.format(tests=str(Path(__file__).parents[2]), folder=str(tmp_path / "both"))
     )
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

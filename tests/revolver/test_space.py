@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from worlds import SMALL
 
 from reuseprior import revolver as rv
+from tests.revolver.worlds import SMALL
 
 
 def test_the_generator_is_pure():

@@ -4,12 +4,12 @@ import random
 from html.parser import HTMLParser
 
 import pytest
-from worlds import SMALL
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
 from reuseprior.revolver.comparison import SAME, compare
 from reuseprior.revolver.views import mutations, tree
+from tests.revolver.worlds import SMALL
 
 
 def residual(kernel_size=3, inner="conv"):

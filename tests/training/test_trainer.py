@@ -318,7 +318,7 @@ LIMIT = 300  # seconds, after which processes end themselves by an alarm, as do 
 CHILD = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
-import test_trainer as t
+from tests.training import test_trainer as t
 
 class Dying(t.nn.Sequential):
     left = None
@@ -362,7 +362,7 @@ def test_killed_anywhere_it_ends_the_same_bit_for_bit(tmp_path):
     generator = torch.Generator().manual_seed(0)
     deaths = [(int(n), False) for n in torch.randint(1, 12, (4,), generator=generator)]
     deaths.insert(2, (None, True))
-    code = CHILD.format(tests=str(Path(__file__).parent), folder=str(tmp_path), deaths=deaths)
+    code = CHILD.format(tests=str(Path(__file__).parents[2]), folder=str(tmp_path), deaths=deaths)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=LIMIT)
     killed, whole = Run.read(tmp_path / "killed"), Run.read(tmp_path / "whole")
@@ -376,7 +376,7 @@ def test_killed_anywhere_it_ends_the_same_bit_for_bit(tmp_path):
 PARALLEL = """
 import signal, sys
 sys.path.insert(0, {tests!r})
-import test_trainer as t
+from tests.training import test_trainer as t
 
 signal.alarm(t.LIMIT)
 t.fit({folder!r}, t.small_net(norm=False), t.PARALLEL_PROTOCOL)
@@ -392,7 +392,7 @@ def test_two_processes_train_as_one(tmp_path):
     alone = fit(tmp_path / "alone", small_net(norm=False), PARALLEL_PROTOCOL)
     script = tmp_path / "both.py"
     both = tmp_path / "both"
-    script.write_text(PARALLEL.format(tests=str(Path(__file__).parent), folder=str(both)))
+    script.write_text(PARALLEL.format(tests=str(Path(__file__).parents[2]), folder=str(both)))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [*torchrun, "--standalone", str(script)]

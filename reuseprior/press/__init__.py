@@ -1,0 +1,1 @@
+"""What prints and judges, and knows no work: ledger, notebooks, batch, book."""

@@ -1,0 +1,193 @@
+"""The chapters at a glance: what each shows, how long it takes, how its printed numbers stand.
+
+The table is read from the notebooks, their presets and the committed ledger; `renew` puts it into
+the pages that show it, between the two comments that mark its place.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from reuseprior import files, paths
+from reuseprior.press import ledger, notebooks
+from reuseprior.press.notebooks import NotebookError
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A notebook, described from what is written in it and beside it."""
+
+    path: Path
+    title: str
+    shows: str  # its own words
+    minutes: Mapping[str, float]  # by profile, on two cores
+    figures: tuple[str, ...]
+    verdicts: Mapping[str, int]  # how many printed numbers have each
+
+
+def chapters() -> list[Chapter]:
+    """All chapters in the order in which they run.
+
+    Raises NotebookError for a chapter without a title, or without a preset in a profile.
+    """
+    presets = {profile: notebooks.presets(profile) for profile in notebooks.PROFILES}
+    where = notebooks.read_yaml(paths.NOTEBOOKS / "numbers.yaml")
+    rows = committed_rows()
+    return [_chapter(path, presets, where.get(path.stem, ()), rows) for path in notebooks.found()]
+
+
+def committed_rows() -> list[dict[str, str]]:
+    """The rows of `data/ledger.csv` as text."""
+    with ledger.ledger_path().open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _chapter(path: Path, presets: Mapping, patterns: Iterable[str], rows: Iterable[Mapping]):
+    if missing := [profile for profile, given in presets.items() if path.stem not in given]:
+        raise NotebookError(f"{path.stem} has no preset: name it in params/{missing[0]}.yaml")
+    first = notebooks.source(notebooks.read(path)["cells"][0])
+    title = re.match(r"# (.+)", first)
+    if not title:
+        raise NotebookError(f"{path.stem} has no title: open its first cell with a line '# …'")
+    shows = re.search(r"\*\*What this notebook shows\.\*\* *(.+)", first) or re.search(
+        r"\n\n(.+)", first
+    )
+    return Chapter(
+        path,
+        title[1].strip(),
+        _first_clause(shows[1]) if shows else "",
+        {profile: given[path.stem].minutes for profile, given in presets.items()},
+        tuple(notebooks.figures(path)),
+        _tally(row for row in rows if any(fnmatchcase(row["where"], p) for p in patterns)),
+    )
+
+
+def _first_clause(text: str) -> str:
+    return re.split(r"(?<=[^.])[.;:] ", f"{text.strip()} ")[0]
+
+
+def _tally(rows: Iterable[Mapping[str, str]]) -> dict[str, int]:
+    found = Counter(row["verdict"] for row in rows)
+    return {verdict: found[verdict] for verdict in ledger.VERDICTS if found[verdict]}
+
+
+# As Markdown -------------------------------------------------------------------------------------
+
+
+def with_figures() -> str:
+    """The table for a page in the repository's root: links to notebooks and to their figures."""
+    folder = paths.NOTEBOOKS.relative_to(paths.ROOT).as_posix()
+    drawn = paths.FIGURES.relative_to(paths.ROOT).as_posix()
+
+    def figures(chapter: Chapter) -> str:
+        labels = {name: _label(name) for name in chapter.figures}
+        links = [f"[{label}]({drawn}/{name}.svg)" for name, label in labels.items() if label]
+        others = list(labels.values()).count("")
+        gallery = [f"[{others} more]({drawn}/README.md)"] if others else []
+        return ", ".join(links + gallery) or "–"
+
+    return _table(f"{folder}/", "figures", figures)
+
+
+def with_summaries() -> str:
+    """The table for a page beside the notebooks: what each shows."""
+    return _table("", "shows", lambda chapter: chapter.shows)
+
+
+def _table(folder: str, column: str, text: Callable[[Chapter], str]) -> str:
+    heads = ["notebook", column, *notebooks.PROFILES, "printed numbers"]
+    lines = [heads, ["---"] * len(heads)]
+    for chapter in chapters():
+        times = [_time(chapter.minutes[profile]) for profile in notebooks.PROFILES]
+        link = f"[{chapter.title}]({folder}{chapter.path.name})"
+        lines.append([link, text(chapter), *times, marks(chapter.verdicts)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def tally() -> str:
+    """How all printed numbers stand, in a sentence.
+
+    >>> tally()
+    '583 printed numbers: 210 ✓ reproduced, 250 ≈ reproduced by a convention …'
+    """
+    words = {
+        "reproduced": "reproduced",
+        "convention": "reproduced by a convention that the text leaves unsaid",
+        "recorded": "from recorded training runs of ours",
+        "erratum": "wrong, with a correction",
+        "not yet": "still to come",
+    }
+    rows = committed_rows()
+    found = _tally(rows)
+    parts = [f"{n} {ledger.VERDICTS[verdict]} {words[verdict]}" for verdict, n in found.items()]
+    return f"{len(rows)} printed numbers: {', '.join(parts)}."
+
+
+def marks(verdicts: Mapping[str, int]) -> str:
+    """Counts of verdicts as marks: `210 ✓ 250 ≈ 16 ✗`."""
+    return " ".join(f"{n} {ledger.VERDICTS[verdict]}" for verdict, n in verdicts.items()) or "–"
+
+
+def _time(minutes: float) -> str:
+    for unit, length in (("days", 1440), ("h", 60), ("min", 1)):
+        if minutes >= 1.5 * length or (unit == "min" and minutes >= 1):
+            return f"{minutes / length:.0f} {unit}"
+    return f"{round(60 * minutes, -1):.0f} s"
+
+
+def _label(name: str) -> str:
+    """The thesis's number in a figure's name, or nothing where it has none.
+
+    >>> [_label(n) for n in ("fig-4-1-and-4-2-contexts", "table-4-4-scores", "v2-s-by-depth")]
+    ['4.1 and 4.2', 'table 4.4', '']
+    """
+    number = r"(?:\d+|[a-c])(?:-\d+)*"
+    found = re.match(rf"(?:fig-|(table|theorems?|appendix)-)({number}(?:-and-{number})*)\b", name)
+    if not found:
+        return ""
+    numbers = re.sub(r"-(?=\d)", ".", found[2].replace("-and-", " and "))
+    return f"{found[1] or ''} {numbers.upper() if found[1] == 'appendix' else numbers}".strip()
+
+
+# In the pages ------------------------------------------------------------------------------------
+
+
+def renew() -> list[Path]:
+    """Renew the tables in README.md and notebooks/index.ipynb; the pages that this changed.
+
+    Raises NotebookError where a page has not the two comments that mark a table's place.
+    """
+    readme, index = paths.ROOT / "README.md", paths.NOTEBOOKS / "index.ipynb"
+    text = readme.read_text(encoding="utf-8")
+    for name, block in (("chapters", with_figures()), ("tally", tally())):
+        text = _put(text, name, block, readme)
+    notebook = notebooks.read(index)
+    (cell,) = [c for c in notebook["cells"] if "<!-- chapters -->" in notebooks.source(c)]
+    filled = _put(notebooks.source(cell), "chapters", with_summaries(), index)
+    cell["source"] = filled.splitlines(keepends=True)
+    pages = {
+        readme: text,
+        index: json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n",
+    }
+    changed = [page for page, new in pages.items() if page.read_text(encoding="utf-8") != new]
+    for page in changed:
+        files.write(page, pages[page].encode())
+    return changed
+
+
+def _put(text: str, name: str, block: str, page: Path) -> str:
+    """The text with what stands between `<!-- name -->` and `<!-- /name -->` replaced."""
+    place = re.compile(rf"(<!-- {name} -->\n)(?:.*?\n)?(<!-- /{name} -->)", re.DOTALL)
+    if len(place.findall(text)) != 1:
+        raise NotebookError(
+            f"{page} has no place for the {name}: it needs one <!-- {name} --> and, below it, "
+            f"one <!-- /{name} -->"
+        )
+    return place.sub(lambda found: f"{found[1]}{block}\n{found[2]}", text)

@@ -1,0 +1,439 @@
+"""Notebooks as files: their parameters, what they draw, what they depend on, how they are saved.
+
+Everything here is read from the file; nothing is run.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from reuseprior import files, paths
+from reuseprior.errors import UserError
+
+LAST = "00-ledger"  # it judges what the others compute
+
+PROFILES = ("quick", "full")
+
+METADATA = {
+    "kernelspec": {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
+    },
+    "language_info": {"name": "python"},
+}
+"""What a saved notebook says of itself: nothing that differs between machines."""
+
+CELL_METADATA = {"tags", "jupyter", "scrolled"}
+"""What a saved cell may say of itself: its tags, and how JupyterLab folds it."""
+
+LONGEST_CELL = 15  # lines; longer work belongs in the package, where it gets a test
+
+# Where `inputs.yaml` names nothing, a chapter may read any of the data.
+_ANY_DATA = ("data/**/*",)
+_DATA_KINDS = {".csv", ".json", ".toml"}
+
+
+class NotebookError(UserError):
+    """A notebook, or a file about notebooks, that cannot be used as it is."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A line of the cell tagged `parameters`; without a plain value, `default` is `...`."""
+
+    type: str
+    default: Any = ...
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a profile gives a notebook, and about how long it then takes on two cores."""
+
+    minutes: float
+    parameters: Mapping[str, Any]
+
+
+def found() -> list[Path]:
+    """All chapters in the order in which they run: by name, the ledger last."""
+    paths.checkout()
+    chapters = sorted(paths.NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))
+    if not chapters:
+        raise NotebookError(f"there are no notebooks in {paths.NOTEBOOKS}")
+    return sorted(chapters, key=lambda path: path.stem == LAST)
+
+
+def read(path: Path) -> dict:
+    """A notebook's JSON; raises NotebookError where it is none."""
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(cell["metadata"], dict) for cell in notebook["cells"]):
+            raise TypeError("a cell without metadata")
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotebookError(f"{path} is not a notebook that can be read: {error!r}") from error
+    return notebook
+
+
+def source(cell: Mapping) -> str:
+    """A cell's text, which notebooks keep as a list of lines or as one string."""
+    return "".join(cell["source"])
+
+
+def tags(cell: Mapping) -> list[str]:
+    """A cell's tags."""
+    return cell["metadata"].get("tags", [])
+
+
+# Parameters --------------------------------------------------------------------------------------
+
+
+def parameters(path: Path) -> dict[str, Parameter]:
+    """Type and default by name, from the annotations and values of the parameters cell.
+
+    Python's parser instead of papermill's `inspect_notebook`, which misses any parameter whose
+    comment holds an equals sign. Raises NotebookError unless exactly one cell is tagged.
+    """
+    tagged = [c for c in read(path)["cells"] if "parameters" in tags(c)]
+    if len(tagged) != 1:
+        raise NotebookError(
+            f"{path.stem} has {len(tagged)} cells tagged `parameters`: tag exactly one"
+        )
+    given = {}
+    for statement in _parsed(path.stem, "the cell tagged `parameters`", source(tagged[0])).body:
+        match statement:
+            case ast.AnnAssign(ast.Name(name), ast.Name(type_name), ast.expr() as value):
+                given[name] = Parameter(type_name, _literal(value))
+            case ast.Assign([ast.Name(name)], value):
+                default = _literal(value)
+                kind = ast.unparse(value) if default is ... else type(default).__name__
+                given[name] = Parameter(kind, default)
+    return given
+
+
+def presets(profile: str) -> dict[str, Preset]:
+    """What `notebooks/params/<profile>.yaml` gives each chapter; nothing where it is missing."""
+    path = paths.NOTEBOOKS / "params" / f"{profile}.yaml"
+    given = {}
+    for chapter, entry in read_yaml(path).items():
+        match entry:
+            case {"minutes": int() | float() as minutes, "parameters": dict() as values, **rest}:
+                if not rest:
+                    given[chapter] = Preset(minutes, values)
+                    continue
+        raise NotebookError(
+            f"{path} says {entry!r} of {chapter}: write `minutes:` and `parameters:`, nothing else"
+        )
+    return given
+
+
+def _literal(value: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(value)
+    except ValueError:  # a call, a name
+        return ...
+
+
+def _parsed(chapter: str, place: str, text: str) -> ast.Module:
+    try:
+        return ast.parse(text)
+    except SyntaxError as error:
+        raise NotebookError(f"{place} of {chapter} is not plain Python: {error}") from error
+
+
+def read_yaml(path: Path) -> dict:
+    """What a file of YAML says of each chapter; nothing where it is missing."""
+    import yaml
+
+    if not path.exists():
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise NotebookError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise NotebookError(f"{path} must name chapters, and say something of each")
+    return content
+
+
+# What a notebook depends on ----------------------------------------------------------------------
+
+
+def digest(path: Path) -> str:
+    """A hash of what is written in a notebook; its outputs do not count."""
+    written = [(c["cell_type"], source(c), tags(c)) for c in read(path)["cells"]]
+    return sha256(json.dumps(written).encode()).hexdigest()
+
+
+def inputs(path: Path) -> list[Path]:
+    """Files that a notebook depends on besides itself, sorted.
+
+    These are the modules of this package that it imports, directly or through others, the other
+    files beside them (a style, protocols), and what `notebooks/inputs.yaml` says that it reads:
+    patterns from the repository's root, any data where nothing is said. A pattern that finds
+    modules stands for their imports as well.
+    """
+    patterns = read_yaml(paths.NOTEBOOKS / "inputs.yaml").get(path.stem, _ANY_DATA)
+    named = [p for pattern in patterns for p in _root(pattern).glob(pattern) if p.is_file()]
+    code = [p for p in named if p.suffix == ".py"]
+    data = [p for p in named if p.suffix in _DATA_KINDS and not p.name.startswith(".")]
+    for cell in read(path)["cells"]:
+        if cell["cell_type"] == "code":
+            code.extend(_imported(_python(path, cell)))
+    modules = _closure(code)
+    beside = [p for folder in {m.parent for m in modules} for p in _beside(folder)]
+    return sorted({*modules, *beside, *data})
+
+
+def _root(pattern: str) -> Path:
+    # the package that runs, which need not lie beside the notebooks
+    return paths.PACKAGE.parent if pattern.startswith(f"{paths.PACKAGE.name}/") else paths.ROOT
+
+
+def _python(path: Path, cell: Mapping) -> str:
+    # what a kernel reads as commands is left out: it runs them, or says that it cannot
+    text = re.sub(r"^\s*[%!].*$", "", source(cell), flags=re.MULTILINE)
+    _parsed(path.stem, f"the cell {text.strip().partition(chr(10))[0]!r}", text)
+    return text
+
+
+def _closure(waiting: Iterable[Path]) -> set[Path]:
+    waiting, reached = list(waiting), set()
+    while waiting:
+        module = waiting.pop()
+        if module not in reached:
+            reached.add(module)
+            waiting.extend(_imported(module.read_text(encoding="utf-8")))
+    return reached
+
+
+@cache
+def _imported(text: str) -> tuple[Path, ...]:
+    """Modules of this package that a text of Python imports, at its top or inside a function."""
+    names = []
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Import(aliases):
+                names += [alias.name for alias in aliases]
+            case ast.ImportFrom(str() as module, aliases, 0):
+                names += [f"{module}.{alias.name}" for alias in aliases]
+    return tuple(path for name in names for path in _module(name))
+
+
+def _module(name: str) -> Iterator[Path]:
+    """The file of a dotted name and those of the packages above it, which an import runs too."""
+    first, *rest = name.split(".")
+    if first != paths.PACKAGE.name:
+        return
+    place = paths.PACKAGE
+    yield place / "__init__.py"
+    for part in rest:
+        if (place / part / "__init__.py").is_file():
+            place = place / part
+            yield place / "__init__.py"
+        elif (place / f"{part}.py").is_file():
+            yield place / f"{part}.py"
+            return
+        else:  # a function or a class
+            return
+
+
+def _beside(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.name.startswith((".", "__")) or path.suffix == ".py":
+            continue
+        if path.is_file():
+            yield path
+        elif not (path / "__init__.py").exists():
+            yield from _beside(path)
+
+
+# Figures -----------------------------------------------------------------------------------------
+
+
+def figures(path: Path) -> dict[str, str]:
+    """Caption by name of the figures that a notebook saves.
+
+    The name is read from `plotting.save(fig, "fig-4-1-contexts")`, the caption is the paragraph in
+    italics that opens the next cell of text, or nothing. Raises NotebookError where a name is not
+    written out.
+    """
+    drawn, uncaptioned = {}, []
+    for cell in read(path)["cells"]:
+        if cell["cell_type"] == "code":
+            uncaptioned += _saved_figures(path, cell)
+        elif cell["cell_type"] == "markdown" and uncaptioned:
+            caption = re.match(r"\*(?!\*)(.+?)\*(?:\n\n|\Z)", source(cell).strip(), re.DOTALL)
+            drawn |= dict.fromkeys(uncaptioned, caption[1] if caption else "")
+            uncaptioned = []
+    return drawn | dict.fromkeys(uncaptioned, "")
+
+
+def _saved_figures(path: Path, cell: Mapping) -> Iterator[str]:
+    for node in ast.walk(ast.parse(_python(path, cell))):
+        match node:
+            case ast.Call(ast.Attribute(ast.Name("plotting"), "save"), arguments):
+                match arguments:
+                    case [_, ast.Constant(str() as name)]:
+                        yield name
+                    case _:
+                        raise NotebookError(
+                            f"{path.stem} saves a figure whose name is computed: write it out, as "
+                            'in plotting.save(fig, "fig-4-1-contexts")'
+                        )
+
+
+def gallery(matplotlib: str) -> str:
+    """The page `figures/README.md`: every figure with its caption and its notebook.
+
+    `matplotlib` is the version that drew the figures, as their bytes depend on it. Raises
+    NotebookError where two notebooks save a figure under one name, or one has no caption.
+    """
+    owners: dict[str, tuple[Path, str]] = {}
+    for path in found():
+        for name, caption in figures(path).items():
+            if not caption:
+                raise NotebookError(
+                    f"figure {name} of {path.stem} has no caption: open the text below it with "
+                    "a paragraph in italics"
+                )
+            if name in owners:
+                other = owners[name][0].stem
+                raise NotebookError(f"{other} and {path.stem} both save figure {name}")
+            owners[name] = path, caption
+    places = paths.NOTEBOOKS.relative_to(paths.ROOT)
+    parts = [_GALLERY.format(matplotlib=matplotlib)]
+    for name, (path, caption) in sorted(owners.items(), key=lambda item: _numbered(item[0])):
+        link = f"[{path.stem}](../{places}/{path.name})"
+        parts.append(
+            f"## {name}\n\n![{name}]({name}.svg)\n\n{caption} {link}, [PNG]({name}.png).\n"
+        )
+    return "\n".join(parts)
+
+
+_GALLERY = """\
+# Figures
+
+Made by `make notebooks`, and this page with them: change the notebooks, not this page. Each figure
+is here as SVG and PNG, drawn for one column (3.4 in) or a page (7 in), readable in grey and by the
+colour-blind. Drawn with matplotlib {matplotlib}: another version may write other bytes.
+"""
+
+
+def _numbered(name: str) -> tuple:
+    """Figures of the thesis first, then tables, theorems and what has no number; 4-10 after 4-2."""
+    kinds = ("fig", "table", "theorem", "theorems")
+    parts = name.split("-")
+    kind = kinds.index(parts[0]) if parts[0] in kinds else len(kinds)
+    return kind, [(int(p), "") if p.isdigit() else (0, p) for p in parts]
+
+
+# Saving ------------------------------------------------------------------------------------------
+
+
+def save(path: Path, executed: Path) -> bool:
+    """Put the outputs of an executed copy into a notebook; True if that changed it.
+
+    Only outputs and execution counts come from the copy, so that two runs give the same bytes.
+    Raises NotebookError if the copy was made of other cells.
+    """
+    notebook, copy = read(path), read(executed)
+    if [source(c) for c in notebook["cells"]] != [source(c) for c in copy["cells"]]:
+        raise NotebookError(
+            f"{executed} was not made from {path} as it is with its own parameters: reproduce it"
+        )
+    for cell, ran in zip(notebook["cells"], copy["cells"], strict=True):
+        if cell["cell_type"] == "code":
+            cell["execution_count"] = ran["execution_count"]
+            cell["outputs"] = list(_joined(ran["outputs"]))
+        cell["metadata"] = {k: v for k, v in cell["metadata"].items() if k in CELL_METADATA and v}
+        cell["source"] = source(cell).splitlines(keepends=True)
+    notebook["metadata"] = METADATA
+    text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    before = path.read_bytes()
+    if before == text.encode():
+        return False
+    files.write(path, text.encode())
+    return True
+
+
+def _joined(outputs: Iterable[Mapping]) -> Iterator[dict]:
+    """Outputs with what was printed in one piece: in how many it arrives differs between runs."""
+    printed = None
+    for output in outputs:
+        output = dict(output)
+        if output["output_type"] == "stream":
+            output["text"] = "".join(output["text"])
+            if printed is not None and printed["name"] == output["name"]:
+                printed["text"] += output["text"]
+                continue
+        if printed is not None:
+            yield _lines(printed)
+        printed = output if output["output_type"] == "stream" else None
+        if printed is None:
+            yield output
+    if printed is not None:
+        yield _lines(printed)
+
+
+def _lines(stream: dict) -> dict:
+    return stream | {"text": stream["text"].splitlines(keepends=True)}
+
+
+def slips(path: Path) -> list[str]:
+    """What a committed notebook must not have, a sentence each; an empty list where all is well."""
+    notebook = read(path)
+    found = (
+        [] if notebook["metadata"] == METADATA else ["its metadata is not that of all notebooks"]
+    )
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    if [cell["execution_count"] for cell in code] != list(range(1, len(code) + 1)):
+        found.append("it was not saved from one run of all cells in order")
+    for cell in notebook["cells"]:
+        if strange := sorted(cell["metadata"].keys() - CELL_METADATA):
+            found.append(f"{_told(cell)} has the metadata {', '.join(strange)}")
+        if cell["cell_type"] == "code":
+            found += [f"{_told(cell)} {slip}" for slip in _slips(cell)]
+    return found
+
+
+# on one machine only; base64 and links hold slashes too, but not after such a character
+_ABSOLUTE = re.compile(r"(?<![\w.:/-])(/(home|Users|root|tmp|var|mnt)/\w|[A-Z]:\\\\)")
+
+
+def _slips(cell: Mapping) -> Iterator[str]:
+    text, outputs = source(cell), cell["outputs"]
+    if text.count("\n") >= LONGEST_CELL:
+        yield f"has more than {LONGEST_CELL} lines"
+    if re.search(r"^\s*[%!]", text, re.MULTILINE):
+        yield "has a magic, at which a kernel may leave the rest of the cell out"
+    if text.rstrip().endswith(";"):
+        yield "ends in a semicolon, which silences a value in one tool and not in another"
+    if re.search(r"""["']\.{1,2}/""", text):
+        yield "has a relative path, which depends on who runs it: take it from reuseprior.paths"
+    shown = [text]
+    for output in outputs:
+        if output["output_type"] == "error" or output.get("name") == "stderr":
+            yield "was saved with an error or a warning"
+        data = output.get("data", {"text/plain": output.get("text", "")})
+        if "image/svg+xml" in data:
+            yield "shows an SVG, which differs each run: show PNG"
+        shown += ["".join(value) for kind, value in data.items() if kind.startswith("text/")]
+    shown = "\n".join(shown)
+    if str(paths.ROOT) in shown or _ABSOLUTE.search(shown):
+        yield "shows a path of one machine"
+
+
+def _told(cell: Mapping) -> str:
+    """A cell by its first line that is not a comment, as an error names it."""
+    lines = [line.strip() for line in source(cell).splitlines() if line.strip()]
+    if cell["cell_type"] == "code":
+        lines = [line for line in lines if not line.startswith("#")]
+    return f"cell ({lines[0] if lines else ''})"

@@ -1,0 +1,506 @@
+"""Run the chapters, and only those whose inputs changed: papermill runs one, Snakemake the batch.
+
+What a run was made of is hashed and goes into the name of a small record, `build/stamps/`, written
+last; `notebooks/Snakefile` names the record as the rule's output. So a chapter runs exactly if its
+record or one of its products is missing, whatever the files' times say, and a batch that was
+killed goes on with what has no record yet.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from reuseprior import files, paths
+from reuseprior.errors import UserError, did_you_mean
+from reuseprior.press import notebooks
+from reuseprior.press.notebooks import LAST, Parameter
+
+Value = int | float | bool | str
+
+# whose versions may change what a notebook shows
+LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "matplotlib", "sympy")
+
+
+class RunError(UserError):
+    """Notebooks cannot be run as asked; the message names the mend."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook and the values of its parameters, where they are not left as saved."""
+
+    notebook: Path
+    parameters: Mapping[str, Value]
+    minutes: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """The chapter's name, as one types it."""
+        return self.notebook.stem
+
+    @property
+    def order(self) -> str:
+        """The job as JSON, for another process; `Job.ordered` reads it."""
+        given = {"parameters": dict(self.parameters), "minutes": self.minutes}
+        return json.dumps({"chapter": self.name, **given})
+
+    @classmethod
+    def ordered(cls, text: str) -> Job:
+        """The job that `order` wrote down."""
+        given = json.loads(text)
+        notebook = paths.NOTEBOOKS / f"{given['chapter']}.ipynb"
+        return cls(notebook, given["parameters"], given["minutes"])
+
+    @property
+    def output(self) -> Path:
+        """Where the executed copy goes."""
+        return paths.BUILD / "notebooks" / self.notebook.name
+
+    @property
+    def broken(self) -> Path:
+        """Where the executed copy goes instead if a cell failed."""
+        return paths.BUILD / "failed" / self.notebook.name
+
+    @cached_property
+    def inputs(self) -> list[Path]:
+        """The files it is made of, the notebook first."""
+        return [self.notebook, *notebooks.inputs(self.notebook)]
+
+    @cached_property
+    def products(self) -> list[Path]:
+        """The executed copy, the figures, and for the last chapter the ledger."""
+        figures = notebooks.figures(self.notebook)
+        drawn = [paths.FIGURES / f"{name}.{kind}" for name in figures for kind in ("svg", "png")]
+        # `ledger.save` leaves it there
+        extra = [paths.BUILD / "ledger.json"] if self.name == LAST else []
+        return [self.output, *drawn, *extra]
+
+    @cached_property
+    def facts(self) -> dict[str, str]:
+        """All that its results depend on, by a name to be read: files' hashes, values, versions."""
+        _, *others = self.inputs
+        return {
+            _label(self.notebook): notebooks.digest(self.notebook),
+            **{_label(path): sha256(path.read_bytes()).hexdigest() for path in others},
+            **{f"parameter {name}": repr(value) for name, value in self.parameters.items()},
+            "Python": platform.python_version(),
+            **{name: metadata.version(name) for name in LIBRARIES},
+        }
+
+    @cached_property
+    def stamp(self) -> Path:
+        """The record of a run made of exactly these facts."""
+        digest = sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
+        return paths.BUILD / "stamps" / f"{self.name}.{digest[:16]}.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What became of a job: `failure` names cell and error, and is empty where all went well."""
+
+    job: Job
+    seconds: float
+    failure: str = ""
+
+
+# Before anything runs ----------------------------------------------------------------------------
+
+
+def plan(
+    chapters: Sequence[str] = (),
+    *,
+    profile: str = "quick",
+    parameters: Mapping[str, str] | None = None,
+) -> list[Job]:
+    """The jobs for some chapters, or for all, checked as far as can be without running them.
+
+    >>> plan(["04-counting-contexts"], profile="full", parameters={"seed": "1"})
+
+    The ledger is always among them, as the last. Parameters are text, read as the type of the
+    notebook's own value, and go before the profile's preset. Raises RunError for unknown chapters
+    and parameters, wrong types, and parameters for more than one chapter; NotebookError for a
+    notebook without exactly one cell tagged `parameters`.
+    """
+    _check_tools()
+    parameters = dict(parameters or {})
+    if parameters and len(set(chapters)) != 1:
+        raise RunError(
+            f"parameter {next(iter(parameters))!r} needs exactly one chapter, as notebooks differ "
+            "in their parameters: name it"
+        )
+    if "profile" in parameters:
+        raise RunError("the profile is not chosen with -p: write --profile quick or --profile full")
+    if profile not in notebooks.PROFILES:
+        raise RunError(f"there is no profile {profile!r}: {' and '.join(notebooks.PROFILES)} are")
+    chosen = _chosen(chapters)
+    presets = notebooks.presets(profile)
+    jobs = []
+    for notebook in chosen:
+        known = notebooks.parameters(notebook)
+        given = parameters if notebook.stem in chapters else {}
+        texts = {n: _read(notebook.stem, n, text, known) for n, text in given.items()}
+        preset = presets.get(notebook.stem, notebooks.Preset(1.0, {}))
+        for name, value in {"profile": profile, **preset.parameters}.items():
+            _check(notebook.stem, f"params/{profile}.yaml", name, value, known)
+        values = {"profile": profile, **preset.parameters, **texts}
+        jobs.append(Job(notebook, values, preset.minutes))
+    return jobs
+
+
+def why(job: Job) -> str:
+    """Why a job has to run, or nothing where its last run still stands."""
+    if not job.stamp.exists():
+        records = _stamps(job.name)
+        if not records:
+            return "failed last time" if job.broken.exists() else "not run yet"
+        before = json.loads(records[-1].read_text(encoding="utf-8"))["facts"]
+        return _difference(before, job.facts)
+    missing = [_label(path) for path in job.products if not path.exists()]
+    return f"missing: {_shortened(missing)}" if missing else ""
+
+
+def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    changed = [k for k in now if k in before and now[k] != before[k]]
+    sentences = [f"{k} was {before[k]}, is {now[k]}" for k in changed if _is_told(k)]
+    files_changed = [k for k in changed if not _is_told(k)]
+    for word, names in (
+        ("changed", files_changed),
+        ("new", [k for k in now if k not in before]),
+        ("gone", [k for k in before if k not in now]),
+    ):
+        if names:
+            sentences.append(f"{word}: {_shortened(names)}")
+    return "; ".join(sentences)
+
+
+def _is_told(fact: str) -> bool:
+    """Whether a fact is a value that one can read, not a hash."""
+    return fact in LIBRARIES or fact == "Python" or fact.startswith("parameter ")
+
+
+def _shortened(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + rest
+
+
+def _label(path: Path) -> str:
+    """A file's name from the repository's root, or from beside the package."""
+    for root in (paths.ROOT, paths.PACKAGE.parent):
+        if path.is_relative_to(root):
+            return path.relative_to(root).as_posix()
+    return str(path)
+
+
+def _stamps(name: str) -> list[Path]:
+    return sorted((paths.BUILD / "stamps").glob(f"{name}.*.json"))
+
+
+def _check_tools() -> None:
+    # found, not imported: papermill alone takes a second
+    for name in ("papermill", "snakemake"):
+        if find_spec(name) is None:
+            raise RunError(f"running notebooks needs {name}: pip install 'reuseprior[notebooks]'")
+
+
+def _chosen(chapters: Sequence[str]) -> list[Path]:
+    found = {path.stem: path for path in notebooks.found()}
+    for chapter in chapters:
+        if chapter not in found:
+            mend = did_you_mean(chapter, found) or f": there are {_list(found)}"
+            raise RunError(f"unknown chapter {chapter!r}{mend}")
+    return [path for n, path in found.items() if n in chapters or n == LAST or not chapters]
+
+
+def _known(chapter: str, name: str, known: Mapping[str, Parameter]) -> Parameter:
+    if name not in known:
+        mend = did_you_mean(name, known) or f": it has {_list(known) or 'none'}"
+        raise RunError(f"{chapter} has no parameter {name!r}{mend}")
+    return known[name]
+
+
+def _read_bool(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
+_READERS = {"int": int, "float": float, "bool": _read_bool, "str": str}
+
+
+def _read(chapter: str, name: str, text: str, known: Mapping[str, Parameter]) -> Value:
+    """A text as a value of the parameter's type."""
+    kind = _known(chapter, name, known).type
+    if kind not in _READERS:
+        raise RunError(
+            f"parameter {name!r} of {chapter} ({kind}) cannot be set from text: only int, float, "
+            "bool and str can"
+        )
+    try:
+        return _READERS[kind](text)
+    except (ValueError, KeyError) as error:
+        allowed = " (true or false)" if kind == "bool" else ""
+        raise RunError(
+            f"parameter {name!r} of {chapter} is {kind}{allowed}, not {text!r}"
+        ) from error
+
+
+def _check(chapter: str, file: str, name: str, value, known: Mapping[str, Parameter]) -> None:
+    """Refuse a preset's value of another type: YAML reads 1e-3 as text and 1 as no float."""
+    kind, given = _known(chapter, name, known).type, type(value).__name__
+    if given != kind:
+        hint = ": write it as 1.0e-3 or 1.0" if kind == "float" else ""
+        raise RunError(
+            f"parameter {name!r} of {chapter} is {kind}, but {file} gives {value!r} ({given}){hint}"
+        )
+
+
+def _list(names) -> str:
+    return ", ".join(names)
+
+
+# The batch ---------------------------------------------------------------------------------------
+
+
+def batch(jobs: Sequence[Job], *, parallel: int = 2) -> Iterator[Run]:
+    """Run the jobs that have to run, `parallel` at a time, and yield each run as it ends.
+
+    A failing job stops no other. Raises RunError where another batch is at work in this checkout,
+    or where Snakemake itself fails; then, or when the caller goes away, all that runs is ended.
+    """
+    waiting = {job.name: job for job in jobs if why(job)}
+    if not waiting:
+        return
+    failed = False
+    with _only_batch(), _snakemake(list(waiting.values()), parallel) as (process, log):
+        ended = False
+        while not ended:
+            time.sleep(0.05)
+            ended = process.poll() is not None  # before looking, or the last run could be missed
+            for name, job in list(waiting.items()):
+                if (run := _outcome(job)) is not None:
+                    del waiting[name]
+                    failed = failed or bool(run.failure)
+                    yield run
+    if waiting or (process.returncode and not failed):
+        told = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+        said = next((line for line in reversed(told) if line), "it says nothing")
+        raise RunError(f"Snakemake failed before {_list(waiting) or 'its end'}: {said}; see {log}")
+
+
+@contextmanager
+def _only_batch() -> Iterator[None]:
+    paths.BUILD.mkdir(parents=True, exist_ok=True)
+    with (paths.BUILD / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"another reproduce is at work in {paths.ROOT}: wait until it ends"
+            ) from error
+        yield
+
+
+@contextmanager
+def _snakemake(jobs: Sequence[Job], parallel: int) -> Iterator[tuple[subprocess.Popen, Path]]:
+    """Snakemake in a process group of its own, which ends with this process however it ends."""
+    for job in jobs:
+        _failure_path(job).unlink(missing_ok=True)
+    threads = max(1, (os.cpu_count() or 1) // parallel)
+    config = {"jobs": json.dumps([job.order for job in jobs]), "threads": threads}
+    command = [
+        *(sys.executable, "-m", "reuseprior.press.reproduce", "schedule"),
+        *("--snakefile", str(paths.NOTEBOOKS / "Snakefile")),
+        *("--cores", str(parallel * threads), "--nolock"),
+        *("--config", *(f"{key}={value}" for key, value in config.items())),
+    ]
+    log = paths.BUILD / "reproduce.log"
+    with _kernel_environment(), log.open("w") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=paths.ROOT,
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process, log
+    finally:
+        process.stdin.close()  # which ends it if it is still at work
+        process.wait()
+
+
+def _schedule(arguments: Sequence[str]) -> None:
+    from snakemake.cli import main
+
+    threading.Thread(target=_end_with_caller, daemon=True).start()
+    main(arguments)
+
+
+def _end_with_caller() -> None:
+    """Wait until the process that started this one closes its pipe, which kill -9 does as well."""
+    os.read(sys.stdin.fileno(), 1)
+    os.killpg(os.getpgrp(), signal.SIGKILL)  # nothing is lost: all files are put in place whole
+
+
+def _failure_path(job: Job) -> Path:
+    return job.broken.with_suffix(".json")
+
+
+def _outcome(job: Job) -> Run | None:
+    """How a job of the batch at work ended, or None where it did not yet."""
+    failed = _failure_path(job)
+    if not failed.exists() and why(job):
+        return None
+    told = json.loads((failed if failed.exists() else job.stamp).read_text(encoding="utf-8"))
+    return Run(job, told["seconds"], told["failure"])
+
+
+# One notebook ------------------------------------------------------------------------------------
+
+
+def run(job: Job) -> Run:
+    """Run a job in the notebook's folder and record how it ended.
+
+    Any error of the notebook or its kernel is returned, so that a batch goes on; the broken copy
+    is then kept apart from the last whole one.
+    """
+    import papermill
+
+    stamp = job.stamp  # hashed now, as a file may change while it runs
+    unfinished = job.output.with_name(f".{job.name}.{os.getpid()}.tmp.ipynb")
+    for folder in (job.output.parent, job.broken.parent, stamp.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    for left in (*_stamps(job.name), *job.output.parent.glob(f".{job.name}.*.tmp.ipynb")):
+        left.unlink()  # from here on nothing says that this chapter is done
+    for left in (job.broken, _failure_path(job)):
+        left.unlink(missing_ok=True)
+    start = time.perf_counter()
+    try:
+        with _kernel_environment():
+            executed = papermill.execute_notebook(
+                job.notebook,
+                unfinished,
+                _injected(job),
+                cwd=job.notebook.parent,
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                # ipykernel 7 warns each time that its sockets on this machine are not encrypted
+                extra_arguments=["--log-level=ERROR"],
+            )
+        failure = _early_end(executed.cells) or _slip(job)
+    except Exception as error:  # whatever stops one notebook must not stop the others
+        failure = _failure(error, unfinished)
+    except BaseException:  # interrupted: half a run must not replace a whole one
+        unfinished.unlink(missing_ok=True)
+        raise
+    if unfinished.exists():
+        os.replace(unfinished, job.broken if failure else job.output)
+    return _recorded(Run(job, time.perf_counter() - start, failure))
+
+
+def _recorded(ended: Run) -> Run:
+    job = ended.job
+    told = {"seconds": ended.seconds, "failure": ended.failure, "facts": job.facts}
+    record = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+    place = _failure_path(job) if ended.failure else job.stamp
+    place.parent.mkdir(parents=True, exist_ok=True)
+    files.write(place, record.encode())
+    return ended
+
+
+def _injected(job: Job) -> dict[str, Value]:
+    """What differs from the values as saved, so that a run with those is the notebook as saved."""
+    known = notebooks.parameters(job.notebook)
+    return {n: value for n, value in job.parameters.items() if value != known[n].default}
+
+
+def _slip(job: Job) -> str:
+    """What makes a run without errors no run of this job."""
+    changed = _difference(job.facts, Job(job.notebook, job.parameters).facts)
+    if changed:
+        return f"it was changed while it ran ({changed}): run it again"
+    missing = [_label(path) for path in job.products if path != job.output and not path.exists()]
+    return f"it did not write {_shortened(missing)}" if missing else ""
+
+
+def _run_ordered(order: str, stamp: str) -> int:
+    """A rule's work; 1 where it failed, which makes Snakemake leave the outputs as they were."""
+    job = Job.ordered(order)
+    if job.stamp.name == stamp:
+        ended = run(job)
+    else:
+        ended = _recorded(Run(job, 0.0, "it was changed since the batch began: run it again"))
+    print(f"{job.name}: {ended.failure or 'done'} after {ended.seconds:.1f} s")
+    return 1 if ended.failure else 0
+
+
+@contextmanager
+def _kernel_environment() -> Iterator[None]:
+    """Let kernels, which start in the notebook's folder, import this package and find its files."""
+    here = str(paths.PACKAGE.parent)
+    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "REUSEPRIOR_ROOT")}
+    search = [here, *filter(None, [before["PYTHONPATH"]])]
+    os.environ.update(PYTHONPATH=os.pathsep.join(search), REUSEPRIOR_ROOT=str(paths.ROOT))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _failure(error: Exception, executed: Path) -> str:
+    """Cell and error in one line, whether a cell raised or the kernel died in it."""
+    message = " ".join(str(getattr(error, "evalue", error)).split())
+    name = getattr(error, "ename", type(error).__name__)
+    raised = f"{name}: {message}" if message else name
+    if hasattr(error, "exec_count"):
+        return f"{_cell(error.exec_count, error.source)} raised {raised}"
+    if not executed.exists():
+        return raised
+    started, _ = _started(json.loads(executed.read_text(encoding="utf-8"))["cells"])
+    return f"{raised}, in {_cell(len(started), started[-1])}" if started else raised
+
+
+def _early_end(cells) -> str:
+    """What papermill lets pass: a cell that called sys.exit(), so that the rest never ran."""
+    started, rest = _started(cells)
+    return f"{_cell(len(started), started[-1])} ended the notebook early" if rest else ""
+
+
+def _started(cells) -> tuple[list[str], list[str]]:
+    """Source of the code cells that papermill began, and of those that it never reached.
+
+    Its start time tells, as a kernel that dies may not have reported an execution count.
+    """
+    code = [(c, "".join(c["source"])) for c in cells if c["cell_type"] == "code"]
+    code = [(bool(c["metadata"]["papermill"]["start_time"]), s) for c, s in code if s.strip()]
+    return [s for begun, s in code if begun], [s for begun, s in code if not begun]
+
+
+def _cell(count: int | None, source: str) -> str:
+    lines = [line.strip() for line in source.splitlines()]
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    return f"cell In [{count}] ({first})"
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "schedule":
+        _schedule(sys.argv[2:])
+    else:
+        sys.exit(_run_ordered(*sys.argv[2:]))

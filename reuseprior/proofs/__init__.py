@@ -1,0 +1,1 @@
+"""Derivations as steps that are checked when they are shown."""

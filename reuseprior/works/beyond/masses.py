@@ -1,0 +1,102 @@
+"""NN-Mass of a benchmark's models, where it is defined, beside our own measures.
+
+Links are followed channel by channel, which takes longer than counting; so NAS-Bench-201's is that
+of the cells for which training-free scores are published, and NAS-Bench-Macro is left out.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from reuseprior import paths, results
+from reuseprior.errors import UserError
+from reuseprior.measures import nn_mass
+from reuseprior.models import catalog
+from reuseprior.results import METRICS, Recording
+from reuseprior.works.beyond import benchmarks, survey
+from reuseprior.works.beyond.statistics import MEASURES, compare
+from reuseprior.works.beyond.survey import EXPERIMENT, sha256, short
+
+SURVEYED = ("torchvision", "timm", "nas-bench-201")
+COLUMNS = ("model", "nn_mass", "nn_density", "seconds", "reason")
+"""A row a model; `reason` says why NN-Mass is not defined for it."""
+OWN = {"NN-Mass": lambda t: t["nn_mass"], "NN-Density": lambda t: t["nn_density"]}
+
+KINDS = {
+    "layers on sequences": "is a layer on sequences",
+    "weights from the input": "computes its weight from the input",
+    "nothing to skip": "no link can skip",
+}
+"""Reasons by what their sentences say (`nn_mass.of`)."""
+
+
+def record(name: str, *, progress: bool = True, folder: Path | None = None) -> Path:
+    """NN-Mass of every model of a benchmark; goes on where it was stopped. Returns the folder.
+
+    Raises UserError for a benchmark that is not surveyed.
+    """
+    from tqdm.auto import tqdm
+
+    folder = folder or _folder(name)
+    recording = Recording.start(folder, {"benchmark": name, "columns": COLUMNS}, resume=True)
+    done = {row["model"] for row in recording.rows}
+    models = [(m, size) for m, size in _models(name) if m not in done]
+    for model, size in tqdm(models, disable=None if progress else True):
+        recording.append(_row(model, size))
+    recording.sort(key=lambda row: row["model"])
+    provenance = results.provenance(seed=0, device="cpu", data_checksum=None)
+    recording.finish({"sha256": sha256(folder / METRICS), **provenance})
+    return folder
+
+
+def joined(name: str) -> pd.DataFrame:
+    """`survey.joined`, the models that have an NN-Mass alone, with `nn_mass` and `nn_density`."""
+    rows = survey.checked_rows(_folder(name), COLUMNS)
+    rows = rows.astype({"nn_mass": float, "nn_density": float})
+    kept = rows.loc[rows["reason"].isna(), ["model", "nn_mass", "nn_density"]]
+    return _chosen(name, survey.joined(name)).merge(kept, on="model")
+
+
+def beside(table: pd.DataFrame, accuracy: str, measures: tuple[str, ...]) -> pd.DataFrame:
+    """τ and ρ of NN-Mass, NN-Density and some of our measures, on the models of `joined`."""
+    chosen = OWN | {name: MEASURES[name] for name in measures}
+    return compare(table, accuracy, chosen)
+
+
+def refused(name: str) -> dict[str, int]:
+    """How many of the benchmark's models NN-Mass is not defined for, by the kind of reason."""
+    rows = survey.checked_rows(_folder(name), COLUMNS)
+    reasons = _chosen(name, benchmarks.find(name).read()).merge(rows, on="model")["reason"].dropna()
+    return {kind: int(reasons.str.contains(words).sum()) for kind, words in KINDS.items()}
+
+
+def _folder(name: str) -> Path:
+    if name not in SURVEYED:
+        raise UserError(f"NN-Mass of {name!r} is not surveyed: there are {', '.join(SURVEYED)}")
+    return paths.RESULTS / EXPERIMENT / f"{name}-nn-mass"
+
+
+def _chosen(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    if name != "nas-bench-201":
+        return table
+    return table[table["cell"].isin(benchmarks.zero_cost_scores()["cell"])]
+
+
+def _models(name: str) -> list[tuple[str, int]]:
+    table = _chosen(name, benchmarks.find(name).read()).drop_duplicates("model")
+    return list(zip(table["model"], table["image_size"].astype(int), strict=True))
+
+
+def _row(model: str, size: int) -> dict:
+    start = time.perf_counter()
+    row = dict.fromkeys(COLUMNS) | {"model": model}
+    try:
+        found = nn_mass.of(catalog.build(model), (1, 3, size, size))
+    except UserError as error:
+        row["reason"] = str(error)
+    else:
+        row |= {"nn_mass": short(found.mass), "nn_density": short(found.density)}
+    return row | {"seconds": round(time.perf_counter() - start, 3)}

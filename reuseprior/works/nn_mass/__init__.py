@@ -1,0 +1,14 @@
+"""NN-Mass, the companion paper: its tables, and a grid of its networks trained."""
+
+from reuseprior.works.nn_mass.experiments import GRIDS as GRIDS
+from reuseprior.works.nn_mass.experiments import goodness_of_fit as goodness_of_fit
+from reuseprior.works.nn_mass.experiments import runs as runs
+from reuseprior.works.nn_mass.experiments import train_grid as train_grid
+from reuseprior.works.nn_mass.experiments import trained as trained
+from reuseprior.works.nn_mass.ledger import entries as entries
+from reuseprior.works.nn_mass.ledger import table_1 as table_1
+from reuseprior.works.nn_mass.tables import bounds_of_table_1 as bounds_of_table_1
+from reuseprior.works.nn_mass.tables import counted as counted
+from reuseprior.works.nn_mass.tables import of_models as of_models
+from reuseprior.works.nn_mass.tables import printed_beside_computed as printed_beside_computed
+from reuseprior.works.nn_mass.tables import table_2 as table_2

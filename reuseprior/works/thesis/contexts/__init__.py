@@ -1,0 +1,23 @@
+"""Chapter 4: counting contexts, and the tables that rank models without training."""
+
+from reuseprior.works.thesis.contexts.graphs import FIGURE_4_1 as FIGURE_4_1
+from reuseprior.works.thesis.contexts.graphs import FIGURE_4_2A as FIGURE_4_2A
+from reuseprior.works.thesis.contexts.graphs import FIGURE_4_2B as FIGURE_4_2B
+from reuseprior.works.thesis.contexts.graphs import FIGURE_4_3A as FIGURE_4_3A
+from reuseprior.works.thesis.contexts.ledger import appendix_a as appendix_a
+from reuseprior.works.thesis.contexts.ledger import entries as entries
+from reuseprior.works.thesis.contexts.ledger import figures as figures
+from reuseprior.works.thesis.contexts.ledger import ranked_models as ranked_models
+from reuseprior.works.thesis.contexts.readings import counts as counts
+from reuseprior.works.thesis.contexts.readings import model as model
+from reuseprior.works.thesis.contexts.readings import quantities as quantities
+from reuseprior.works.thesis.contexts.tables import by_depth as by_depth
+from reuseprior.works.thesis.contexts.tables import conventions as conventions
+from reuseprior.works.thesis.contexts.tables import estimates_and_scores as estimates_and_scores
+from reuseprior.works.thesis.contexts.tables import exact_rows as exact_rows
+from reuseprior.works.thesis.contexts.tables import (
+    printed_beside_computed as printed_beside_computed,
+)
+from reuseprior.works.thesis.contexts.tables import (
+    trained_beside_computed as trained_beside_computed,
+)

@@ -1,0 +1,108 @@
+"""Tables for the chapter's notebook."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from reuseprior.contexts import ContextCounts, ParameterCount
+from reuseprior.press import published
+from reuseprior.press.ledger import side_by_side
+from reuseprior.press.published import Printed
+from reuseprior.quantities import Quantities
+from reuseprior.works.thesis.contexts.ledger import ranked_models
+from reuseprior.works.thesis.contexts.readings import (
+    OTHER_SIZES,
+    QUANTITIES,
+    quantities,
+    readings,
+    row_reading,
+)
+
+FORMATS = {
+    "P_G": "{:.4f}".format,
+    "P_G_spread": "{:.4f}".format,
+    "expected_spread": "{:.4f}".format,
+    "entropy": "{:.4f}".format,
+    "params": "{:,}".format,
+    "image_size": "{}".format,
+}
+"""The computed columns of Tables 4.3 and 4.4, and how their values are shown."""
+
+
+def printed_beside_computed(name: str) -> pd.DataFrame:
+    """A table of the thesis, "printed | computed" and the verdict's mark in every cell."""
+    found = [e for e in ranked_models(name) if e.source == "thesis"]
+    table = side_by_side(found, FORMATS)
+    table.index = published.load(name).set_index("id").loc[table.index, "model"].rename("model")
+    return table
+
+
+def conventions(label: str, size: int) -> pd.DataFrame:
+    """The quantities of one row under every reading, the text's first."""
+    return _quantities_table({c or "as the text says": q for c, q in readings(label, size)})
+
+
+def exact_rows() -> pd.DataFrame:
+    """V2-M and V2-L counted at their full 480 px, beside what Table 4.4 prints for them."""
+    rows = {}
+    for label, other in OTHER_SIZES.items():
+        if other.counted != other.inputs:
+            rows[f"{label}, counted at {other.counted} px"] = quantities(
+                label, other.counted, inputs=other.inputs
+            )
+            rows[f"{label}, counted at {other.inputs} px"] = quantities(label, other.inputs)
+    return _quantities_table(rows)
+
+
+def estimates_and_scores(name: str = "table-4-4") -> pd.DataFrame:
+    """A table's models with the paper's scores, the table's own estimates and parameters.
+
+    The paper's scores, because the thesis copies another table's for V2-S. V2-M and V2-L are
+    counted at the size that their accuracy belongs to.
+    """
+    rows = {}
+    for _, row in published.load(name).query("source == 'paper'").iterrows():
+        sizes = OTHER_SIZES.get(row.model)
+        q = row_reading(row)[1] if sizes is None else quantities(row.model, sizes.inputs)
+        score = float(Printed.parse(row.score).value)
+        rows[row.model] = [score, q.P_G, q.P_G_spread, q.parameters]
+    columns = ["score", "P_G", "P_G_spread", "params"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def _quantities_table(rows: dict[str, Quantities]) -> pd.DataFrame:
+    shown = {
+        name: {column: FORMATS[column](value(q)) for column, value in QUANTITIES.items()}
+        for name, q in rows.items()
+    }
+    return pd.DataFrame.from_dict(shown, orient="index")
+
+
+def by_depth(found: ContextCounts) -> pd.DataFrame:
+    """Each parameter tensor in the order of the network, with where its contexts live.
+
+    Columns: name, kind (convolution, depthwise, batch norm, squeeze–excite, classifier), entries,
+    log2 of the mean count, and the tensor's shares of all contexts and of the total surprisal.
+    """
+    q = found.quantities()
+    top = q.log2_contexts
+    rows = []
+    for p in found.parameter_counts:
+        logs = p.log2_counts[np.isfinite(p.log2_counts)]
+        total = np.logaddexp2.reduce(logs) + np.log2(p.multiplicity)
+        mean = total - np.log2(p.parameters)
+        surprisal = (top - logs).sum() * p.multiplicity / q.total_surprisal
+        rows.append((p.name, _kind(p), p.parameters, mean, np.exp2(total - top), surprisal))
+    columns = ["name", "kind", "entries", "log2 mean count", "contexts", "surprisal"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _kind(count: ParameterCount) -> str:
+    if "gate" in count.name:
+        return "squeeze–excite"
+    if "classifier" in count.name:
+        return "classifier"
+    if len(count.shape) == 1:
+        return "batch norm"
+    return "depthwise" if count.shape[1] == 1 else "convolution"

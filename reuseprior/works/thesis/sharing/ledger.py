@@ -1,0 +1,138 @@
+"""Every printed number of chapter 4's shared and trained models, with the value computed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reuseprior import sharing
+from reuseprior.models import catalog
+from reuseprior.press import published
+from reuseprior.press.ledger import Entry, Reading, entry, judge, judged
+from reuseprior.works.thesis.contexts.readings import (
+    base_name,
+    multiply_adds,
+    quantities,
+    readings,
+)
+from reuseprior.works.thesis.sharing.compression import compression_claims
+from reuseprior.works.thesis.sharing.experiments import complete
+
+RECORDED = "cpu"  # the protocol of the recorded runs that are read
+
+
+def entries() -> Iterator[Entry]:
+    """Tables 4.1 and 4.2, what the text says of their models, and section C.1.1, judged."""
+    yield from data_sets()
+    yield from trained_models()
+    yield from claims()
+    yield from compression()
+
+
+def data_sets() -> Iterator[Entry]:
+    """Table 4.1, read from the data sets that our recorded runs were trained on."""
+    for _, row in published.load("table-4-1").iterrows():
+        name = row.dataset.lower().replace("-", "")
+        run = next(iter(complete(RECORDED, name)), None)
+        for column in ("train", "validation", "classes"):
+            if run is None:
+                yield entry(
+                    row, column, None, "not yet", "no full set of recorded runs has read it"
+                )
+                continue
+            images = run.config["images"]
+            value = {
+                "train": images["train"],
+                "validation": images["test"],
+                "classes": run.config["classes"],
+            }[column]
+            said = "the test images serve as validation" if column == "validation" else ""
+            yield judged(row, column, [Reading(value, said)])
+
+
+def trained_models() -> Iterator[Entry]:
+    """Table 4.2: parameters and FLOPs are counted, scores wait for runs of the full models."""
+    classes = {"CIFAR-10": 10, "CIFAR-100": 100, "ImageNet-1K": 1000}
+    score = "top-1 accuracy of a training run"
+    if any(run.config["protocol"]["width"] < 1 for run in complete(RECORDED, "cifar10")):
+        score += "; our recorded runs train narrower models"
+    for _, row in published.load("table-4-2").iterrows():
+        size = catalog.image_size(base_name(row.model))
+        found = readings(row.model, size, classes[row.dataset])
+        yield judged(row, "params", [Reading(q.parameters, c) for c, q in found])
+        yield entry(row, "score", None, "not yet", score)
+        yield _multiply_adds(row, size, classes[row.dataset])
+        yield _setting(row, "batch", 400 if row.dataset == "ImageNet-1K" else 512)
+        yield _setting(row, "epochs", 352 if row.dataset == "ImageNet-1K" else 300)
+
+
+def _multiply_adds(row, size: int, classes: int) -> Entry:
+    """The cost of a forward pass at the size of the test images."""
+    value = multiply_adds(row.model, size, classes)
+    verdict, _, note = judge(row.flops, [Reading(value, f"multiply-adds at {size} px")])
+    if verdict == "erratum":
+        note = f"multiply-adds at {size} px; 8.8 is probably a wider V2-S of Tan & Le's paper"
+    return entry(row, "flops", value, verdict, note)
+
+
+def _setting(row, column: str, in_text: int) -> Entry:
+    """A setting of a training run, which must be what section 4.5.4 says of the same runs."""
+    if int(row[column]) == in_text:
+        return entry(row, column, in_text, "reproduced", "a setting; §4.5.4 says the same")
+    return entry(row, column, in_text, "erratum", f"§4.5.4 says {in_text} for all these runs")
+
+
+def claims() -> Iterator[Entry]:
+    """What the text of chapter 4 claims in numbers: a bound."""
+    for _, row in published.load("chapter-4-text").iterrows():
+        least = round(_fewest_more_parameters(), 1)
+        verdict = "reproduced" if least >= float(row["value"]) else "erratum"
+        yield entry(row, "value", least, verdict, "the text says at least; ImageNet-1K is least")
+
+
+def _fewest_more_parameters() -> float:
+    """By how many per cent V2-B0 exceeds V2-S-shared, at least over the three data sets."""
+    ratios = []
+    for classes in (10, 100, 1000):
+        larger = quantities("V2-B0", 224, "learnable", classes=classes).parameters
+        smaller = quantities(
+            "V2-S-shared", 384, "learnable", sharing.all_but_bn, classes=classes
+        ).parameters
+        ratios.append(100 * (larger / smaller - 1))
+    return min(ratios)
+
+
+# What sympy cannot say and blocks can: section C.1.1 on the blocks of `models.blocks`, tied.
+_COMPRESSION = {
+    "FractalNet": (
+        "thesis-c-1-1-fractalnet",
+        "2^n - 1 for fractal depth n, on convolutions; separate batch norms hold it below "
+        "1 + 9/2 of the channels",
+    ),
+    "ResNet": ("thesis-c-1-1-resnet", "d exactly, on convolutions; batch norms hold it lower"),
+    "DenseNet with sums": (
+        "thesis-c-1-1-densenet",
+        "where each source's layer is reused by all its readers: equal bit for bit",
+    ),
+    "FractalNet, other rule": (
+        "thesis-c-1-1-fractalnet-densenet",
+        "the text does not state the rule; it holds for g(n+1) = concat(g(n), f(g(n)))",
+    ),
+}
+
+
+def compression() -> Iterator[Entry]:
+    """The four claims of section C.1.1, and what the first says of the longest path."""
+    found = compression_claims()
+    for block, rows in found.groupby("block", sort=False):
+        name, note = _COMPRESSION[block]
+        holds = (rows.expected == rows.measured).all()
+        verdict = "reproduced" if "text does not" not in note else "convention"
+        yield Entry(
+            name, "thesis", "thesis, section C.1.1", "as stated", None,
+            verdict if holds else "not yet", note,
+        )  # fmt: skip
+    note = "the deepest path has 2^(n-1) layers, so n is half of it at n = 4 alone"
+    yield Entry(
+        "thesis-c-1-1-deepest-path", "thesis", "thesis, section C.1.1",
+        "n is half the size of the deepest path", None, "erratum", note,
+    )  # fmt: skip

@@ -1,0 +1,466 @@
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+import torchvision
+from typer.testing import CliRunner
+
+from reuseprior import __version__, paths
+from reuseprior.cli import app
+from reuseprior.contexts import count_contexts
+from reuseprior.press import contents, ledger, reproduce
+from reuseprior.press.ledger import Entry
+
+COUNT_KEYS = [
+    "model", "image_size", "sharing", "batch_norm", "parameters", "weight_nodes", "input_nodes",
+    "output_nodes", "log2_contexts", "expected_spread", "entropy", "total_surprisal", "P_G",
+    "P_G_spread", "seconds",
+]  # fmt: skip
+AUDIT_KEYS = ["id", "source", "where", "printed", "computed", "verdict", "note"]
+COMMANDS = ["count", "rank", "models", "data", "train", "evolve", "audit", "reproduce", "book"]
+
+NETS = """
+import sys
+import torch
+from torch import nn
+
+
+def small():
+    "Two equal convolutions with batch norms, and a layer that no output depends on."
+    print("building")
+    layers = [nn.Conv2d(3, 3, 3, padding=1, bias=False), nn.BatchNorm2d(3)]
+    layers += [nn.Conv2d(3, 3, 3, padding=1, bias=False), nn.BatchNorm2d(3), nn.Flatten(2)]
+    net = nn.Sequential(*layers)
+    net.spare = nn.Identity()
+    net.spare.register_parameter("unused", nn.Parameter(torch.zeros(1200)))
+    return net
+
+
+def spare():
+    net = small()
+    for i in range(8):
+        net[0].register_parameter(f"spare{i}", nn.Parameter(torch.zeros(1000)))
+    return net
+
+
+def linear():
+    return nn.Linear(16, 4)
+
+
+def single():
+    return nn.Linear(1, 1, bias=False)
+
+
+class Parts(nn.Module):
+    def __init__(self, as_tuple):
+        super().__init__()
+        self.as_tuple, self.a, self.b = as_tuple, nn.Linear(16, 4), nn.Linear(16, 2)
+
+    def forward(self, x):
+        return (self.a(x), self.b(x)) if self.as_tuple else {"a": self.a(x), "b": self.b(x)}
+
+
+def mapping():
+    return Parts(as_tuple=False)
+
+
+def pair():
+    return Parts(as_tuple=True)
+
+
+def failing():
+    raise OSError("no checkpoint\\nat my/path")
+
+
+def leaving():
+    sys.exit(0)
+"""
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, arguments)
+
+
+def shell(*arguments):
+    """Python in a process of its own, which PYTHONPATH alone tells where the package is."""
+    environment = os.environ | {"PYTHONPATH": str(paths.ROOT), "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, env=environment, encoding="utf-8")
+
+
+def loads(text):
+    """Strict JSON: NaN and Infinity are errors."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def count(*arguments):
+    result = run("count", *arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    return loads(result.stdout)
+
+
+@pytest.fixture(autouse=True)
+def nets(tmp_path, monkeypatch):
+    """A module of models in the current directory."""
+    (tmp_path / "nets.py").write_text(NETS)
+    monkeypatch.chdir(tmp_path)
+    yield
+    sys.modules.pop("nets", None)
+
+
+# Help and bad use ------------------------------------------------------------------------------
+
+
+def test_version():
+    assert run("--version").stdout == f"reuseprior {__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_ends_in_an_example(command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    last = result.stdout.strip().splitlines()[-1].strip()
+    assert last.startswith(f"Example: reuseprior {command}")
+
+
+def test_python_m_from_a_checkout_starts_quickly():
+    result = shell("-X", "importtime", "-m", "reuseprior", "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith("Usage: reuseprior ")
+    assert all(f"\n  {command} " in result.stdout for command in COMMANDS)
+    imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines()}
+    assert "typer" in imported
+    assert not imported & {"torch", "numpy", "pandas", "papermill"}
+
+
+BAD_USE = [  # arguments, message
+    (["count"], "Missing argument 'MODEL'."),
+    (["cuont"], "No such command 'cuont'"),
+    (["count", "V2-B0", "--sharing", "some"], "'some' is not one of 'none', 'all_but_bn'"),
+    (["count", "V2-B0", "--batch-norm", "some"], "'some' is not one of 'learnable', 'all'"),
+    (["count", "V2-B0", "--image-size", "big"], "Invalid value for '--image-size'"),
+    (["count", "V2-B0", "--image-size", "0"], "Invalid value for '--image-size'"),
+    (["count", "V2-B0", "--shape", "1,3,x"], "--shape '1,3,x' is not a list of whole numbers"),
+    (["count", "V2-B0", "--shape", "1,3,0,0"], "(1, 3, 0, 0) is not a tuple of positive integers"),
+    (["count", "V2-B0", "--shape", "2,3,64,64"], "but the input's batch is 2"),
+    (
+        ["count", "V2-B0", "--shape", "1,3,64,64", "--image-size", "64"],
+        "--image-size and --shape exclude each other",
+    ),
+    (["count", "v2-b9"], "unknown model 'v2-b9', did you mean"),
+    (["count", "torchvision:resnet"], "torchvision has no classifier 'resnet', did you mean"),
+    (["count", "nets:nothing"], "module 'nets' has no 'nothing'"),
+    (["count", "nets:failing"], r"model 'nets:failing' cannot be built: OSError('no checkpoint"),
+    (["count", "nets:leaving"], "model 'nets:leaving' cannot be built: SystemExit(0)"),
+    (["count", "nets:linear"], "The model"),
+    (["count", "nets:mapping", "--shape", "1,16", "--output", "c"], "no part 'c'; it offers"),
+    (["rank"], "Missing argument 'MODEL"),
+    (["reproduce", "-p", "seed"], "-p 'seed' is not name=value: write it as -p seed=1"),
+    (["reproduce", "-p", "seed=1", "-p", "seed=2"], "-p seed is given twice"),
+    (["reproduce", "--profile", "slow"], "'slow' is not one of 'quick', 'full'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_USE)
+def test_bad_use_is_one_sentence(arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    (error,) = result.stderr.splitlines()
+    assert error.startswith("Error: ")
+    assert message in error
+
+
+def test_no_checkout(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "nowhere")
+    for command in ("audit", "reproduce"):
+        result = run(command)
+        assert result.exit_code == 2
+        assert "is not a checkout of reuseprior" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
+# Counting --------------------------------------------------------------------------------------
+
+
+def test_count_json():
+    found = count("efficientnetv2-b0", "--image-size", "64")
+    assert list(found) == COUNT_KEYS
+    assert found["model"] == "efficientnetv2-b0"
+    assert found["image_size"] == 64
+    assert (found["sharing"], found["batch_norm"]) == ("none", "learnable")
+    assert found["parameters"] == found["weight_nodes"] == 7_139_704
+    assert (found["input_nodes"], found["output_nodes"]) == (3 * 64 * 64, 1000)
+    assert found["entropy"] + found["expected_spread"] == pytest.approx(found["log2_contexts"])
+    assert found["seconds"] > 0
+
+
+def test_count_calls_the_counter():
+    found = count("torchvision:resnet18", "--batch-norm", "all")
+    model = torchvision.models.resnet18()
+    expected = count_contexts(model, (1, 3, 224, 224), batch_norm="all").quantities()
+    assert found["image_size"] == 224
+    assert {key: found[key] for key in expected.to_dict()} == expected.to_dict()
+
+
+def test_count_sharing():
+    none, tied, merged = (
+        count("nets:small", "--image-size", "8", "--sharing", sharing)
+        for sharing in ("none", "all_but_bn", "thesis_tables")
+    )
+    assert [c["parameters"] for c in (none, tied, merged)] == [174, 93, 93]
+    assert [c["weight_nodes"] for c in (none, tied, merged)] == [174, 174, 174]
+    assert tied["P_G"] == pytest.approx(merged["P_G"])  # the same here, where all kernels are 3×3
+    assert [c["sharing"] for c in (none, tied, merged)] == ["none", "all_but_bn", "thesis_tables"]
+
+
+def test_count_of_other_shapes_and_outputs():
+    whole = count("nets:mapping", "--shape", "1,16")
+    part = count("nets:mapping", "--shape", "1,16", "--output", "b")
+    second = count("nets:pair", "--shape", "1,16", "--output", "1")
+    assert whole["image_size"] is None
+    assert [c["output_nodes"] for c in (whole, part, second)] == [6, 2, 2]
+    assert [c["parameters"] for c in (whole, part, second)] == [102, 34, 34]
+
+
+def test_count_without_surprisal_is_still_json():
+    """One parameter is no surprise: P_G is minus infinity, which JSON lacks."""
+    assert count("nets:single", "--shape", "1,1")["P_G"] is None
+
+
+def test_what_a_factory_prints_goes_to_standard_error():
+    result = run("count", "nets:small", "--image-size", "8", "--json")
+    assert loads(result.stdout)["model"] == "nets:small"
+    assert "building" in result.stderr
+
+
+def test_count_text():
+    result = run("count", "nets:small", "--image-size", "8", "--sharing", "all_but_bn")
+    assert result.exit_code == 0
+    assert "E[log2 |C|]" in result.stdout
+    assert (
+        "\nnets:small, input 1×3×8×8, sharing all_but_bn, batch norm learnable, " in result.stdout
+    )
+    assert result.stdout.splitlines()[-2:] == [
+        "left out: 1,200 of spare.unused (no operator uses it)",
+        "left out in all: 1,200 entries",
+    ]
+
+
+def test_count_text_shortens_what_was_left_out():
+    lines = run("count", "nets:spare", "--image-size", "8").stdout.splitlines()
+    left_out = [line for line in lines if line.startswith("left out")]
+    assert len(left_out) == 7
+    assert left_out[-2:] == [
+        "left out: … and some of 4 more tensors",
+        "left out in all: 9,200 entries",
+    ]
+
+
+# Ranking ---------------------------------------------------------------------------------------
+
+RANKED = ["torchvision:resnet18", "V2-B0", "nets:small", "--image-size", "64"]
+
+
+def test_rank_json():
+    result = run("rank", *RANKED, "--json")
+    assert result.exit_code == 0
+    found = loads(result.stdout)
+    assert [c["model"] for c in found] == ["V2-B0", "torchvision:resnet18", "nets:small"]
+    assert all(list(c) == COUNT_KEYS for c in found)
+    scores = [c["P_G_spread"] for c in found]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_rank_shows_the_others_when_one_cannot_be_counted():
+    result = run("rank", "nets:failing", "nets:small", "v2-b9", "--image-size", "8")
+    assert result.exit_code == 1
+    assert "nets:small 1×3×8×8" in result.stdout
+    assert result.stdout.endswith("\nsharing none, batch norm learnable\n")
+    reasons = [line for line in result.stderr.splitlines() if line.startswith("not counted: ")]
+    assert len(reasons) == 2
+    assert reasons[0].startswith("not counted: nets:failing: model 'nets:failing' cannot be built")
+    assert reasons[1].startswith("not counted: v2-b9: unknown model 'v2-b9'")
+
+
+def test_rank_of_nothing_countable_is_an_empty_list():
+    result = run("rank", "v2-b9", "--json")
+    assert result.exit_code == 1
+    assert loads(result.stdout) == []
+
+
+def test_models():
+    result = run("models")
+    assert result.exit_code == 0
+    names = [line.split()[0] for line in result.stdout.splitlines()]
+    assert names[0] == "efficientnetv2-b0"
+    assert names[-5:] == [
+        "torchvision:NAME", "timm:NAME", "nas-bench-201:CELL", "nas-bench-macro:DIGITS",
+        "package.module:factory",
+    ]  # fmt: skip
+    assert "resnet50-v1              image size 384" in result.stdout
+
+
+# The ledger ------------------------------------------------------------------------------------
+
+ENTRIES = [
+    Entry("t-1/a", "thesis", "thesis, table 1, row 1", "1.0", 1.04, "reproduced"),
+    Entry("t-1/b", "thesis", "thesis, table 1, row 2", "2.0", 3.0, "erratum", "a slip"),
+    Entry("t-2/a", "thesis", "thesis, table 2", "3.0", None, "not yet"),
+    Entry("t-2/b", "thesis", "thesis, table 2", "4.0", float("inf"), "reproduced"),
+]
+
+
+@pytest.fixture
+def committed(tmp_path, monkeypatch):
+    """A ledger of four numbers, whose committed verdicts are in the returned file."""
+    monkeypatch.setattr(ledger, "collect", lambda *_: ENTRIES)
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "data" / "published")
+    paths.PUBLISHED.mkdir(parents=True)
+    return tmp_path / "data" / "ledger.csv"
+
+
+def commit(path, verdicts):
+    rows = "".join(f"{identity},{verdict}\n" for identity, verdict in verdicts.items())
+    path.write_text("id,verdict\n" + rows)
+
+
+def test_audit(committed):
+    commit(committed, {"t-1/a": "reproduced", "t-1/b": "erratum"})
+    result = run("audit")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert result.stdout.splitlines()[-2:] == [
+        "4 printed numbers: 2 reproduced, 1 erratum, 1 not yet",
+        str(ENTRIES[1]),
+    ]
+    assert "thesis, table 2" in result.stdout
+
+
+def test_audit_json(committed):
+    found = loads(run("audit", "--json").stdout)
+    assert all(list(entry) == AUDIT_KEYS for entry in found)
+    assert [entry["computed"] for entry in found] == [1.04, 3.0, None, None]
+    assert found[1]["note"] == "a slip"
+
+
+def test_audit_fails_where_a_verdict_got_worse(committed):
+    commit(committed, {"t-1/b": "convention", "t-9": "reproduced"})
+    for arguments in ([], ["--json"]):
+        result = run("audit", *arguments)
+        assert result.exit_code == 1
+        assert result.stderr.splitlines() == [
+            "worse: t-1/b was convention and is now erratum",
+            "worse: t-9 was reproduced and is no longer in the ledger",
+        ]
+
+
+def test_audit_update_accepts_the_verdicts(committed):
+    commit(committed, {"t-1/b": "convention"})
+    result = run("audit", "--update")
+    assert result.exit_code == 0
+    assert "worse: t-1/b was convention and is now erratum" in result.stderr
+    with committed.open(newline="") as file:
+        assert [row["verdict"] for row in csv.DictReader(file)] == [e.verdict for e in ENTRIES]
+    assert run("audit").exit_code == 0
+
+
+# Notebooks -------------------------------------------------------------------------------------
+
+
+REAL_NOTEBOOKS = paths.NOTEBOOKS
+
+
+@pytest.fixture
+def chapters(committed, tmp_path, monkeypatch):
+    """A repository of its own: a chapter that needs seed 1, one that is fine, and a ledger."""
+    for name, place in [("NOTEBOOKS", "notebooks"), ("BUILD", "build"), ("FIGURES", "figures")]:
+        monkeypatch.setattr(paths, name, tmp_path / place)
+    shutil.copytree(REAL_NOTEBOOKS / "profiles", paths.NOTEBOOKS / "profiles")
+    shutil.copy(REAL_NOTEBOOKS / "Snakefile", paths.NOTEBOOKS)
+    paths.FIGURES.mkdir()
+    ledger.save(ENTRIES)
+    for name, check in [("03-broken", "assert seed == 1"), ("04-fine", "seed"), ("00-ledger", "1")]:
+        parameters = "profile = 'quick'; seed = 0"
+        cells = [nbformat.v4.new_code_cell(source) for source in (parameters, check)]
+        cells[0].metadata["tags"] = ["parameters"]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), paths.NOTEBOOKS / f"{name}.ipynb")
+    return paths.NOTEBOOKS
+
+
+def without_times(stderr):
+    return sorted(re.sub(r" \d+\.\d s$", "", line) for line in stderr.splitlines())
+
+
+@pytest.mark.notebook
+def test_reproduce(chapters, monkeypatch):
+    renewed = []  # the pages that show tables; how is test_contents' subject
+    monkeypatch.setattr(contents, "renew", lambda: renewed.append(True) or [])
+    result = run("reproduce", "--dry-run")
+    expected = [f"{name}: not run yet" for name in ("03-broken", "04-fine", "00-ledger")]
+    assert result.stdout.splitlines() == expected
+
+    result = run("reproduce")
+    assert result.exit_code == 1
+    broken = paths.BUILD / "failed" / "03-broken.ipynb"
+    failure = "cell In [2] (assert seed == 1) raised AssertionError"
+    assert without_times(result.stderr) == [
+        f"03-broken failed: {failure}; see {broken}",
+        "running 03-broken, 04-fine, 00-ledger",
+        "✓ 00-ledger",
+        "✓ 04-fine",
+        "✗ 03-broken",
+    ]
+    assert broken.exists()
+    assert "4 printed numbers: 2 reproduced, 1 erratum, 1 not yet" in result.stdout
+    assert f"executed notebooks: {paths.BUILD / 'notebooks'}" in result.stdout
+
+    result = run("reproduce", "--only", "03-broken", "-p", "seed=1")
+    assert result.exit_code == 0
+    assert "up to date: 00-ledger" in result.stderr
+    result = run("reproduce", "04-fine", "--save")
+    assert result.exit_code == 0
+    told = ["saved: 04-fine, 00-ledger", "up to date: 04-fine, 00-ledger"]
+    assert without_times(result.stderr) == told
+    assert (paths.FIGURES / "README.md").exists() and renewed
+
+
+REFUSED = [  # arguments, message
+    (["03-broken", "-p", "seed=1.5"], "parameter 'seed' of 03-broken is int, not '1.5'"),
+    (["--only", "03-brocken"], "unknown chapter '03-brocken', did you mean '03-broken'?"),
+    (["--save", "--profile", "full"], "--save is for the quick profile without -p"),
+    (["04-fine", "--save", "-p", "seed=1"], "--save is for the quick profile without -p"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED)
+def test_reproduce_refuses_before_anything_runs(chapters, arguments, message):
+    result = run("reproduce", *arguments)
+    assert result.exit_code == 2
+    (error,) = result.stderr.splitlines()
+    assert error.startswith(f"Error: {message}")
+    assert not (paths.BUILD / "notebooks").exists()
+
+
+def test_a_verdict_that_got_worse_is_told(chapters, committed, monkeypatch):
+    commit(committed, {"t-1/b": "convention"})
+    monkeypatch.setattr(reproduce, "batch", lambda jobs, parallel: iter(()))
+    result = run("reproduce")
+    assert "worse: t-1/b was convention and is now erratum" in result.stderr
+
+
+def test_real_ledger_is_strict_json():
+    entries = loads(shell("-m", "reuseprior", "audit", "--json").stdout)
+    assert {entry["verdict"] for entry in entries} <= {*ledger.VERDICTS}
+    assert list(entries[0]) == AUDIT_KEYS

@@ -1,0 +1,164 @@
+"""NN-Mass read off operators: the paper's networks, graphs small enough for a hand, refusals."""
+
+import pytest
+import torch
+from torch import nn
+
+from reuseprior.contexts import record_model
+from reuseprior.measures import nn_mass
+from reuseprior.measures.nn_mass import Architecture, LongRangeCNN, NotApplicable
+
+SHAPE = (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        Architecture(4, (2, 3, 4), (3, 4, 5)),
+        Architecture(6, (5,), (7,)),
+        Architecture(9, (3, 2), (4, 14)),
+        Architecture(5, (4, 4), (0, 3)),
+    ],
+)
+def test_it_is_equations_1_to_3_on_the_papers_networks(one):
+    found = nn_mass.of(LongRangeCNN(one), SHAPE)
+    assert found.mass == pytest.approx(float(one.mass), rel=1e-12)
+    assert found.density == pytest.approx(float(one.density), rel=1e-12)
+    for cell, width in enumerate(one.widths):
+        assert found.cells[cell].links == width * sum(one.linked_channels(cell))
+        assert found.cells[cell].channels == width * one.depth
+    assert found.cells[-1].size == () and found.cells[-1].mass == 0, "the classifier"
+
+
+class Net(nn.Module):
+    """Convolutions a, b and c; `join` says what c reads."""
+
+    def __init__(self, join, reads, groups=1, width=4):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+        self.c, self.join = nn.Conv2d(reads, width, 1, groups=groups), join
+
+    def forward(self, x):
+        first = self.a(x).relu()
+        return self.c(self.join(first, self.b(first)))
+
+
+def shuffled(a, b):
+    x = torch.cat([a, b], 1)
+    return x.view(1, 2, 4, 8, 8).transpose(1, 2).reshape(1, 8, 8, 8)
+
+
+BY_HAND = [  # what c reads; its channels and groups; long-range links to c; possible; mass
+    ("a chain", lambda a, b: b, 4, 1, 0, 16, 0),
+    ("concatenation", lambda a, b: torch.cat([a, b], 1), 8, 1, 16, 16, 12),
+    ("one channel", lambda a, b: torch.cat([a[:, 2:3], b], 1), 5, 1, 4, 16, 3),
+    ("an index", lambda a, b: torch.cat([b, a[:, torch.tensor([3, 0])]], 1), 6, 1, 8, 16, 6),
+    ("twice the same", lambda a, b: torch.cat([a[:, :1], a[:, :1], b], 1), 6, 1, 4, 16, 3),
+    ("addition", lambda a, b: a + b, 4, 1, 16, 16, 12),
+    ("a gate", lambda a, b: b * a.mean((2, 3), keepdim=True).sigmoid(), 4, 1, 16, 16, 12),
+    ("addition in place", lambda a, b: b.add_(a), 4, 1, 16, 16, 12),
+    ("groups", lambda a, b: a + b, 4, 4, 4, 16, 3),
+    ("groups of one tensor", lambda a, b: torch.cat([a, b], 1), 8, 2, 8, 16, 6),
+    ("shuffled, then groups", shuffled, 8, 2, 8, 16, 6),
+    ("half", lambda a, b: torch.cat([a.chunk(2, 1)[1], b], 1), 6, 1, 8, 16, 6),
+    ("pooling", lambda a, b: torch.cat([nn.functional.avg_pool2d(a, 3, 1, 1), b], 1),
+     8, 1, 16, 16, 12),
+    ("mixed channels", lambda a, b: b + a.mean(1, keepdim=True), 4, 1, 16, 16, 12),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("join", "reads", "groups", "links", "possible", "mass"),
+    [row[1:] for row in BY_HAND],
+    ids=[row[0] for row in BY_HAND],
+)
+def test_by_hand(join, reads, groups, links, possible, mass):
+    found = nn_mass.of(Net(join, reads, groups), SHAPE)
+    (cell,) = found.cells
+    assert (cell.layers, cell.levels, cell.channels) == (3, 3, 12)
+    assert (cell.links, cell.possible) == (links, possible)
+    assert found.mass == mass
+
+
+def test_links_between_cells_do_not_count():
+    class Strided(Net):
+        def forward(self, x):
+            first = self.a(x)
+            second = nn.functional.max_pool2d(self.b(first), 2)
+            return self.c(torch.cat([nn.functional.max_pool2d(first, 2), second], 1))
+
+    with pytest.raises(NotApplicable, match="No cell of this model has three layers"):
+        nn_mass.of(Strided(None, 8), SHAPE)
+
+
+def test_parallel_branches_are_one_level():
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = (nn.Conv2d(3, 2, 1) for _ in range(3))
+            self.d, self.e = nn.Conv2d(4, 2, 1), nn.Conv2d(4, 2, 1)
+
+        def forward(self, x):
+            a, b, c = self.a(x), self.b(x), self.c(x)
+            d = self.d(torch.cat([a, b], 1))
+            return self.e(torch.cat([d, c], 1))
+
+    (cell,) = nn_mass.of(Branches(), SHAPE).cells
+    assert (cell.layers, cell.levels) == (5, 3)
+    assert (cell.links, cell.possible) == (2 * 2, 2 * 6), "e reads c of a, b and c, two levels back"
+
+
+def test_vectors_have_links_too():
+    class Skip(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Linear(3, 3) for _ in range(3))
+
+        def forward(self, x):
+            first = self.layers[0](x).relu()
+            return self.layers[2](first + self.layers[1](first).relu())
+
+    assert nn_mass.of(Skip(), (1, 3)).mass == 9
+
+
+def test_a_recorded_model_will_do():
+    model = Net(lambda a, b: a + b, 4)
+    assert nn_mass.of(record_model(model, SHAPE)) == nn_mass.of(model, SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "message"),
+    [
+        (nn.Linear(3, 2), (1, 3), "No cell of this model has three layers one after another"),
+        (nn.Sequential(nn.Linear(3, 3)), (1, 5, 3), "addmm in 0 is a layer on sequences"),
+        (nn.MultiheadAttention(4, 1), [(1, 1, 4)] * 3, "computes its weight from the input"),
+    ],
+)
+def test_where_it_says_nothing_the_reason_is_given(model, shape, message):
+    with pytest.raises(NotApplicable, match=message) as caught:
+        nn_mass.of(model, shape)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_result_can_be_read():
+    found = nn_mass.of(Net(lambda a, b: a + b, 4), SHAPE)
+    assert str(found) == "NN-Mass 12.0000, density 1.0000"
+    assert found.table().loc[0].to_dict() == {
+        "size": "8×8", "layers": 3, "levels": 3, "channels": 12, "links": 16, "possible": 16,
+        "density": 1.0, "mass": 12.0,
+    }  # fmt: skip
+    assert "8×8" in found._repr_html_()
+
+
+def test_a_densenets_first_block():
+    """Growth 32 on 64 channels, bottlenecks of 128: links by hand, from the block's structure."""
+    from reuseprior.models import build
+
+    found = nn_mass.of(build("torchvision:densenet121"), (1, 3, 64, 64))
+    stem, block = found.cells[:2]
+    assert stem.size == (32, 32) and block.size == (16, 16)
+    # six pairs (1×1 to 128, 3×3 to 32), then the transition to 128 channels, which reads all
+    assert (block.layers, block.channels) == (13, 6 * (128 + 32) + 128)
+    before = [32 * i for i in range(6)]
+    links = sum(128 * max(0, made - 32) for made in before) + 128 * (6 * 32 - 32)
+    assert block.links == links

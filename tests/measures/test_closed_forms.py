@@ -1,0 +1,222 @@
+"""The closed forms against counted graphs, against 50 digits, and against bad input."""
+
+from functools import cache
+from math import fsum, isclose, log
+
+import mpmath
+import numpy as np
+import pytest
+import sympy as sp
+
+from reuseprior.contexts import count_contexts
+from reuseprior.errors import UserError
+from reuseprior.measures import closed_forms as cf
+from reuseprior.models import MLP, without_weights
+
+WIDTHS, DEPTHS = (1, 2, 3, 5, 10, 40, 120), (1, 2, 5, 40, 1000)
+EACH_FORM = pytest.mark.parametrize("name", sorted(cf.every_form()))
+
+
+@cache
+def counted(width: int, depth: int, bias: bool):
+    with without_weights():
+        model = MLP(width, depth, bias=bias)
+    return count_contexts(model, (1, width))
+
+
+def agree(closed: float, found: float) -> bool:
+    return isclose(closed, found, rel_tol=1e-10, abs_tol=1e-12)
+
+
+def options(form: cf.ClosedForm, depth: int) -> dict:
+    return {"layer": depth // 2} if form.expression.has(cf.j) else {}
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_equal_counted_graphs(width, depth, bias):
+    q = counted(width, depth, bias).quantities()
+    nats = log(2)
+    assert agree(cf.log_contexts(width, depth, bias=bias), q.log2_contexts * nats)
+    assert agree(cf.expected_energy(width, depth, bias=bias), q.expected_spread * nats)
+    assert agree(cf.entropy(width, depth, bias=bias), q.entropy * nats)
+    assert agree(cf.performance_bits(width, depth, bias=bias), q.P_G_spread)
+    scale = q.input_nodes / q.graph_size
+    in_nats = log(q.parameters * (q.expected_spread * nats + 1) * scale)
+    assert agree(cf.performance(width, depth, bias=bias), in_nats)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_layers_equal_counted_graphs(width, depth, bias):
+    found = counted(width, depth, bias)
+    total = found.quantities().log2_contexts
+    for layer in {0, depth // 2, depth - 1}:
+        weight = found.parameter_counts[(depth - 1 - layer) * (1 + bias)]
+        bits = float(weight.log2_counts.ravel()[0])
+        assert agree(cf.energy(width, depth, layer=layer), bits * log(2))
+        closed = cf.probability(width, depth, layer=layer, bias=bias)
+        # p = 2^(bits − total) is only as good as the difference of two large logarithms
+        assert isclose(closed, 2.0 ** (bits - total), rel_tol=1e-10, abs_tol=1e-300)
+
+
+def test_output_nodes_are_an_argument():
+    q = counted(10, 40, False).quantities()
+    one = log(q.parameters * (q.expected_spread + 1) * 10 / (10 + 1 + q.weight_nodes), 2)
+    assert agree(cf.performance_bits(10, 40, output_nodes=1), one)
+    assert agree(cf.performance_bits(10, 40, input_nodes=10, output_nodes=10), q.P_G_spread)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("depth", [1, 2, 5, 40])
+@pytest.mark.parametrize("width", [1, 2, 3, 10])
+def test_the_hypothetical_prior_equals_its_sums(width, depth, bias):
+    g, beta = width * (width + bias), log(width)
+    z = fsum(g * width**-j for j in range(depth))
+    p = [width**-j / z for j in range(depth)]
+    energy = fsum(j * p[j] * g for j in range(depth))
+    H = log(z) + beta * energy
+    k = {"bias": bias}
+    assert agree(cf.hypothetical_log_partition(width, depth, **k), log(z))
+    assert agree(cf.hypothetical_expected_energy(width, depth, **k), energy)
+    assert agree(cf.hypothetical_entropy(width, depth, **k), H)
+    assert all(
+        agree(cf.hypothetical_probability(width, depth, layer=j, **k), p[j]) for j in range(depth)
+    )
+    estimate = log(g * depth * (energy + 1) * width / (2 * width + g * depth))
+    assert agree(cf.hypothetical_performance(width, depth, **k), estimate)
+
+
+def test_the_hypothetical_prior_mirrors_the_reusability_prior():
+    for layer in range(5):
+        mirrored = cf.hypothetical_probability(3, 5, layer=4 - layer)
+        assert agree(cf.probability(3, 5, layer=layer), mirrored)
+
+
+@EACH_FORM
+@pytest.mark.parametrize("depth", [1, 2, 30, 1000, 10**6])
+@pytest.mark.parametrize("width", [2, 120, 10**6])
+def test_full_digits(name, width, depth):
+    form = cf.every_form()[name]
+    known = options(form, depth)
+    values = form._values(width, depth, **known)
+    with mpmath.workdps(50):
+        exact = sp.lambdify(cf.SYMBOLS, form.expression, "mpmath")(
+            *(mpmath.mpf(values[s]) for s in cf.SYMBOLS)
+        )
+        exact = float(exact)
+    assert isclose(form(width, depth, **known), exact, rel_tol=1e-14, abs_tol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(n for n, f in cf.every_form().items() if f.least_width == 1)
+)
+@pytest.mark.parametrize("depth", [1, 2, 7, 10**6])
+def test_width_one_is_the_limit(name, depth):
+    form = cf.every_form()[name]
+    known = options(form, depth)
+    values = form._values(1, depth, **known)
+    with mpmath.workdps(120):
+        values[cf.ω] = 1 + mpmath.mpf(10) ** -40
+        near = sp.lambdify(cf.SYMBOLS, form.expression, "mpmath")(
+            *(mpmath.mpf(values[s]) for s in cf.SYMBOLS)
+        )
+    assert isclose(form(1, depth, **known), float(near), rel_tol=1e-12, abs_tol=1e-12)
+
+
+def test_width_one_by_hand():
+    assert cf.expected_energy(1, 9) == 0
+    assert agree(cf.entropy(1, 9), log(9))
+    assert agree(cf.entropy(1, 9, bias=True), log(18))
+    assert agree(cf.probability(1, 9, layer=4), 1 / 9)
+    assert cf.hypothetical_expected_energy(1, 9) == 4
+
+
+def test_symbolic_and_numeric_are_one_source():
+    assert cf.expected_energy.exact(2, 2) == sp.Rational(2, 3) * sp.log(2)
+    thesis = (cf.D * cf.ω ** (cf.D - 1) / (cf.ω**cf.D - 1) - 1 / (cf.ω - 1)) * cf.ω * sp.log(cf.ω)
+    assert sp.simplify(thesis - cf.expected_energy.expression) == 0
+    assert cf.expected_energy._repr_latex_().startswith("$")
+
+
+@EACH_FORM
+@pytest.mark.parametrize(("width", "depth"), [(2, 2), (2, 30), (3, 20), (2, 60), (10, 60)])
+def test_exact_is_exact(name, width, depth):
+    """Not a number near it: 1 - 30/(2^30 - 1) is no 1, though floats can hardly tell."""
+    form = cf.every_form()[name]
+    known = options(form, depth)
+    expected = form.expression.subs(form._values(width, depth, **known))
+    assert abs(sp.N(form.exact(width, depth, **known) - expected, 80)) < 1e-60
+    assert isclose(form.exact(width, depth, **known), form(width, depth, **known), rel_tol=1e-14)
+
+
+def test_exact_by_hand():
+    assert cf.hypothetical_expected_energy.exact(2, 30) == 1 - sp.Rational(30, 2**30 - 1)
+    assert cf.hypothetical_probability.exact(10, 60, layer=30) != 0
+    assert cf.expected_energy.exact(1, 9) == 0
+
+
+def test_exact_numbers_that_could_not_be_written():
+    assert len(str(cf.hypothetical_expected_energy.exact(10, 3999))) > 4000
+    with pytest.raises(UserError, match="has numbers of 301,030 digits: call the form"):
+        cf.entropy.exact(2, 10**6)
+    assert cf.entropy_limit.exact(2, 10**6) == 2 * sp.log(2) + sp.log(4)
+
+
+def test_the_corrections_at_two_widths():
+    for width, gap in [(2, 0.693), (100, 0.047)]:
+        printed = cf.printed_expected_energy_limit(width, 1000)
+        true = cf.expected_energy(width, 1000)
+        assert round(printed - true, 3) == gap
+        assert agree(cf.expected_energy_limit(width, 1000), true)
+        H = cf.entropy(width, 1000)
+        assert round(H - cf.printed_entropy_limit(width, 1000), 3) == gap
+        assert agree(cf.entropy_limit(width, 1000), H)
+
+
+def test_probabilities_sum_to_one():
+    layers = (cf.probability(3, 30, layer=k) for k in range(30))
+    assert isclose(9 * fsum(layers), 1, rel_tol=1e-13)
+
+
+def test_numpy_integers_are_whole_numbers():
+    assert cf.entropy(np.int64(3), np.int32(4)) == cf.entropy(3, 4)
+
+
+@pytest.mark.parametrize(
+    "arguments, options, sentence",
+    [
+        ((0, 3), {}, "width=0 must be from 1"),
+        ((-2, 3), {}, "width=-2 must be from 1"),
+        ((2, 0), {}, "depth=0 must be from 1"),
+        ((2.5, 3), {}, "width=2.5 must be a whole number"),
+        ((2, 3.0), {}, "depth=3.0 must be a whole number"),
+        ((True, 3), {}, "width=True must be a whole number"),
+        (("2", 3), {}, "width='2' must be a whole number"),
+        ((10**400, 3), {}, "2\\^53"),
+        ((2, 3), {"output_nodes": 0}, "output_nodes=0 must be from 1"),
+        ((2, 3), {"input_nodes": 1.5}, "input_nodes=1.5 must be a whole number"),
+        ((2, 3), {"layer": 1}, "has no layer"),
+        ((2, 3), {"biased": True}, "has no option biased=: there are bias="),
+        ((2, 3), {"bias": "no"}, "bias='no' must be True or False"),
+    ],
+)
+def test_bad_input_gets_one_sentence(arguments, options, sentence):
+    with pytest.raises(UserError, match=sentence) as caught:
+        cf.performance(*arguments, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_layers_out_of_range():
+    with pytest.raises(UserError, match="layer=3, but 3 layers are numbered 0 to 2"):
+        cf.probability(2, 3, layer=3)
+    with pytest.raises(UserError, match="needs layer="):
+        cf.probability(2, 3)
+
+
+def test_limits_need_width_two():
+    with pytest.raises(UserError, match="every count is one"):
+        cf.entropy_limit(1, 10)
+    assert cf.printed_expected_energy_limit(1, 10) == 0  # printed, it has this value

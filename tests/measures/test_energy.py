@@ -1,0 +1,343 @@
+"""Ensembles and priors, against chapter 4's numbers and sums written out."""
+
+from math import log
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from reuseprior.contexts import CountingError, record_model
+from reuseprior.contexts import discounts as d
+from reuseprior.contexts.discounts import linear_paths, longest_path, per_layer
+from reuseprior.contexts.rules import RULES
+from reuseprior.errors import UserError
+from reuseprior.measures import priors
+from reuseprior.measures.energy import LN2, Ensemble, NoEstimate
+from reuseprior.models import CNN, MLP, build
+from reuseprior.works.thesis import energy as work
+
+LEVELS = np.array([0.0, 1.0, 2.5]), np.array([3.0, 2.0, 1.0])
+
+
+@pytest.mark.parametrize("beta", [-1.0, -0.3, 0.0, 0.7, 5.0])
+def test_sums_written_out(beta):
+    energies, times = LEVELS
+    each = np.repeat(energies, times.astype(int))
+    z = np.exp(-beta * each).sum()
+    p = np.exp(-beta * each) / z
+    e = Ensemble(energies, times, beta)
+    assert e.partition_function == pytest.approx(z, rel=1e-14)
+    assert e.expected_energy == pytest.approx(p @ each, rel=1e-14)
+    assert e.entropy == pytest.approx(-(p @ np.log(p)), rel=1e-14)
+    assert e.entropy == pytest.approx(e.log_partition + beta * e.expected_energy, rel=1e-14)
+    assert e.heat_capacity == pytest.approx(beta**2 * (p @ each**2 - (p @ each) ** 2), abs=1e-14)
+    assert e.probabilities.sum() == pytest.approx(1, rel=1e-15)
+    if beta:
+        assert e.free_energy == pytest.approx(-np.log(z) / beta, rel=1e-14)
+
+
+def test_expected_energy_is_minus_the_slope_of_log_z():
+    step = 1e-6
+    e = Ensemble(*LEVELS, -1.0)
+    slope = (e.at(-1 + step).log_partition - e.at(-1 - step).log_partition) / (2 * step)
+    assert e.expected_energy == pytest.approx(-slope, rel=1e-8)
+
+
+def test_a_sweep_has_a_row_a_temperature():
+    sweep = Ensemble(*LEVELS, -1.0).sweep([-1, 0, 2])
+    assert sweep.beta.tolist() == [-1, 0, 2]
+    assert sweep.loc[1, "log z"] == pytest.approx(log(6))
+    assert sweep.loc[1, "heat capacity"] == 0
+    assert sweep.loc[1, "variance"] == pytest.approx(np.var([0, 0, 0, 1, 1, 2.5]))
+
+
+def test_energies_of_any_size():
+    e = Ensemble([1e6, 1e6 - 1], [1, 1], -1.0)
+    assert e.entropy == pytest.approx(Ensemble([1.0, 0.0], [1, 1], -1.0).entropy, rel=1e-9)
+    assert e.partition_function == np.inf and np.isfinite(e.log_partition)
+
+
+BAD = [
+    (([], [], -1.0), "0 energies and 0 multiplicities"),
+    (([1.0], [1, 2], -1.0), "1 energies and 2 multiplicities"),
+    (([1.0, np.inf], [1, 1], -1.0), "Energy 1 is inf"),
+    (([np.nan], [1], -1.0), "Energy 0 is nan"),
+    (([1.0], [0], -1.0), "Multiplicity 0 is not a positive whole number"),
+    (([1.0, 2.0], [2.5, 1.2], -1.0), "Multiplicity 2.5 is not a positive whole number"),
+    (([1.0], [np.inf], -1.0), "Multiplicity inf is not"),
+    (([1.0], [1], np.nan), "β = nan is not a finite number"),
+    (([1.0], [1], "x"), "β = 'x' is not a finite number"),
+    ((["a"], [1], -1.0), "The energies are not numbers: could not convert"),
+    (([1.0], ["a"], -1.0), "The multiplicities are not numbers"),
+    (([1e308, -1e308], [1, 1], -1.0), "The energies are further apart than a float can say"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_levels(arguments, message):
+    with pytest.raises(UserError, match=message) as caught:
+        Ensemble(*arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_has_no_value_says_so():
+    with pytest.raises(ValueError, match="no value at β = 0"):
+        _ = Ensemble(*LEVELS, 0.0).free_energy
+    with pytest.raises(ValueError, match="overflows a float"):
+        _ = Ensemble([1e300], [1], -1e300).log_partition
+    with pytest.raises(ValueError, match="no value at β = 1e-310"):
+        _ = Ensemble(*LEVELS, 1e-310).free_energy
+    with pytest.raises(UserError, match="exponents -βE are further apart"):
+        _ = Ensemble([8e307, -8e307], [1, 1], -1.5).log_partition
+    with pytest.raises(UserError, match="β = 'a' is not a finite number"):
+        Ensemble(*LEVELS, -1.0).at("a")
+    with pytest.raises(UserError, match="β = 'a' is not a finite number"):
+        Ensemble(*LEVELS, -1.0).sweep(["a"])
+    with pytest.raises(NoEstimate, match="such a prior has no P′"):
+        Ensemble([-5.0], [1], -1.0).performance(input_nodes=1, output_nodes=1, weight_nodes=1)
+
+
+@pytest.mark.parametrize("size", [0, -1, float("nan"), 1.5, "2", True])
+def test_sizes_are_whole_numbers(size):
+    sizes = {"input_nodes": 1, "output_nodes": 1, "weight_nodes": 1}
+    for name in sizes:
+        with pytest.raises(UserError, match=f"{name}="):
+            Ensemble(*LEVELS, -1.0).performance(**sizes | {name: size})
+
+
+def test_huge_energies_have_a_heat_capacity():
+    e = Ensemble([1e300, 0.0], [1, 1], -1e-300)
+    p = np.e / (1 + np.e)
+    assert e.heat_capacity == pytest.approx(p * (1 - p))
+    assert Ensemble([1e300, 0.0], [1, 1], -1.0).heat_capacity == 0
+
+
+def test_ensembles_compare_as_objects():
+    one, other = Ensemble(*LEVELS, -1.0), Ensemble(*LEVELS, -1.0)
+    assert one == one and one != other and len({one, other}) == 2
+
+
+# Priors -----------------------------------------------------------------------------------------
+
+MODELS = {
+    "mlp": (lambda: MLP(4, 6, skip=True), (1, 4)),
+    "cnn": (lambda: CNN(3, 4, batch_norm=True), (1, 3, 5, 5)),
+    "V2-B0": (lambda: build("V2-B0"), (1, 3, 64, 64)),
+}
+
+
+@pytest.fixture(params=MODELS)
+def recorded(request):
+    model, shape = MODELS[request.param]
+    return record_model(model(), shape)
+
+
+def test_the_reusability_prior_is_chapter_4(recorded):
+    q = recorded.count().quantities()
+    e = priors.reusability().ensemble(recorded)
+    sizes = {n: getattr(q, n) for n in ("input_nodes", "output_nodes", "weight_nodes")}
+    assert e.expected_energy / LN2 == pytest.approx(q.expected_spread, rel=1e-12)
+    assert e.entropy / LN2 == pytest.approx(q.entropy, rel=1e-12)
+    assert e.log_partition / LN2 == pytest.approx(q.log2_contexts, rel=1e-12)
+    assert e.performance(**sizes) == pytest.approx(q.P_G_spread, rel=1e-12)
+
+
+def test_no_discount_is_plain_counting_bit_for_bit(recorded):
+    plain, discounted = recorded.count(), recorded.count(discount=per_layer(1.0))
+    for a, b in zip(plain.parameter_counts, discounted.parameter_counts, strict=True):
+        assert a.log2_counts.tobytes() == b.log2_counts.tobytes()
+        assert a.names == b.names
+
+
+@pytest.mark.parametrize("gamma", [0.25, 2.0])
+def test_discounts_multiply_along_a_path(gamma):
+    """Layer t of D, width n: n^(D - t) paths that each pass D - t layers."""
+    width, depth = 3, 7
+    counts = record_model(MLP(width, depth), (1, width)).count(discount=per_layer(gamma))
+    for t, p in enumerate(counts.parameter_counts, start=1):
+        expected = (depth - t) * np.log2(gamma * width)
+        assert p.log2_counts.item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_length_normalised_paths_of_a_perceptron():
+    width, depth = 3, 40
+    recorded = record_model(MLP(width, depth), (1, width))
+    assert longest_path(recorded) == depth - 1
+    found = priors.length_normalised().ensemble(recorded).energies
+    steps = np.arange(depth - 1, -1, -1)
+    np.testing.assert_allclose(found, steps * log(width) - np.log(steps + 1), 1e-10, 1e-10)
+
+
+def test_length_normalising_weakens_the_growth_and_does_not_end_it():
+    """Counts of 2^k / (k + 1) still double with every layer, nearly."""
+    e = priors.length_normalised().ensemble(record_model(MLP(2, 300), (1, 2)))
+    steps = np.diff(np.sort(e.energies))
+    assert steps[-1] == pytest.approx(log(2) - log(300 / 299), rel=1e-6)
+    assert "by a logarithm only" in priors.length_normalised().reason
+
+
+def test_length_normalised_paths_of_different_lengths():
+    """One layer beside two: from the first, one path passes no layer and n pass one."""
+
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+
+        def forward(self, x):
+            x = self.first(x)
+            return x + self.second(x)
+
+    found = priors.length_normalised().ensemble(record_model(Two(), (1, 2))).energies
+    np.testing.assert_allclose(np.exp(found), [1 + 2 / 2, 1], 1e-12)
+
+
+def test_only_paths_through_non_linearities():
+    """Linear, ReLU, linear beside a skip: the skip's own path is linear and does not count."""
+    recorded = record_model(MLP(3, 2, skip=True), (1, 3))
+    e = priors.through_nonlinearities().ensemble(recorded)
+    # from layer 1: n paths through ReLU and layer 2, and one through ReLU and the skip
+    np.testing.assert_allclose(np.exp(e.energies), [3 + 1], 1e-12)
+    assert e.multiplicities.tolist() == [9]
+    linear = record_model(nn.Sequential(nn.Linear(2, 2, bias=False)), (1, 2))
+    with pytest.raises(CountingError, match="No path of this model passes a non-linearity"):
+        priors.through_nonlinearities().ensemble(linear)
+
+
+def test_every_operator_with_a_rule_is_classified():
+    classes = [d.LINEAR, set(d.PRODUCTS), set(d.GIVEN), d.BATCH_NORMS, d.NONLINEAR]
+    assert sum(map(len, classes)) == len(set().union(*classes)), "an operator in two classes"
+    named, counted = set().union(*classes), {d.name_of(operator) for operator in RULES}
+    assert not counted - named
+    assert not any(hasattr(torch.ops.aten, name) for name in named - counted)
+
+
+class Between(nn.Module):
+    """Two layers, and something between them."""
+
+    def __init__(self, between):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+        self.scale = nn.Parameter(torch.ones(4))
+        self.between = between
+
+    def forward(self, x):
+        return self.last(self.between(self.first(x), x, self.scale))
+
+
+NONLINEAR = {
+    "clamp": lambda y, x, w: y.clamp(0), "relu6": lambda y, x, w: torch.clamp(y, 0, 6),
+    "abs": lambda y, x, w: y.abs(), "exp": lambda y, x, w: y.exp(), "square": lambda y, x, w: y * y,
+    "pow": lambda y, x, w: y**3, "sqrt": lambda y, x, w: y.sqrt(), "sin": lambda y, x, w: y.sin(),
+    "erf": lambda y, x, w: torch.erf(y), "softsign": lambda y, x, w: F.softsign(y),
+    "logsigmoid": lambda y, x, w: F.logsigmoid(y), "max": lambda y, x, w: y.maximum(y.flip(-1)),
+    "amax": lambda y, x, w: y + y.amax(-1, keepdim=True), "gate": lambda y, x, w: y * x,
+    "where": lambda y, x, w: torch.where(y > 0, y, 0 * y), "1/x": lambda y, x, w: 1 / (1 + y),
+    "relu": lambda y, x, w: y.relu(), "in place": lambda y, x, w: y.relu_(),
+    "layer norm": lambda y, x, w: F.layer_norm(y, (4,)),
+    "normalize": lambda y, x, w: F.normalize(y), "pool": lambda y, x, w: F.max_pool1d(y, 1),
+    "instance norm": lambda y, x, w: F.instance_norm(y[:, None])[:, 0],
+    "attention": lambda y, x, w: (y[:, None] @ x[:, :, None] @ x[:, None])[:, 0],
+    "masked": lambda y, x, w: y.masked_fill(y < 0, 0.0), "division": lambda y, x, w: x / y,
+}  # fmt: skip
+LINEAR = {
+    "nothing": lambda y, x, w: y, "skip": lambda y, x, w: y + x, "scale": lambda y, x, w: y * w,
+    "made weight": lambda y, x, w: y * w.exp() / w.abs(), "mean": lambda y, x, w: y - y.mean(),
+    "dropout": lambda y, x, w: F.dropout(y, 0.5, False),
+    "reshape": lambda y, x, w: y.view(4, 1).t(),
+    "constant mask": lambda y, x, w: torch.where(torch.ones(4) > 0, y, 0 * y),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NONLINEAR)
+def test_what_is_a_non_linearity(name):
+    recorded = record_model(Between(NONLINEAR[name]), (1, 4))
+    whole = {p.name: p.log2_counts for p in recorded.count().parameter_counts}
+    linear = recorded.count(discount=linear_paths(recorded)).parameter_counts
+    assert "last.weight" in {p.name for p in linear}
+    if name not in {"amax"}:  # whose sum keeps a straight way
+        assert "first.weight" not in {p.name for p in linear}
+        e = priors.through_nonlinearities().ensemble(recorded)
+        np.testing.assert_allclose(e.energies.max(), whole["first.weight"].max() * LN2)
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_what_is_none(name):
+    recorded = record_model(Between(LINEAR[name]), (1, 4))
+    with pytest.raises(CountingError, match="No path of this model passes a non-linearity"):
+        priors.through_nonlinearities().ensemble(recorded)
+
+
+def test_an_operator_that_is_not_classified(monkeypatch):
+    monkeypatch.setattr(d, "NONLINEAR", d.NONLINEAR - {"tanh"})
+    recorded = record_model(nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2)), (1, 2))
+    with pytest.raises(CountingError, match=r"whether aten.tanh.default is linear: add 'tanh'"):
+        priors.through_nonlinearities().ensemble(recorded)
+
+
+def test_priors_that_do_not_count_again_take_counts():
+    recorded = record_model(MLP(3, 4), (1, 3))
+    for prior in (priors.reusability(), priors.hypothetical(3), priors.limited_precision()):
+        from_counts = prior.ensemble(recorded.count())
+        assert from_counts.expected_energy == prior.ensemble(recorded).expected_energy
+    with pytest.raises(CountingError, match="a ContextCounts cannot be: pass record_model"):
+        priors.discounted(0.5).ensemble(recorded.count())
+
+
+def test_tables_that_priors_can_be_put_to():
+    with pytest.raises(UserError, match="choose table-5-1 or table-5-3"):
+        work.under_priors("table-5-2", [priors.reusability()])
+
+
+def test_limited_precision_is_what_floats_do():
+    """In float32 adding ones stagnates at 2^24, and so does the energy."""
+    assert np.float32(2**24) + np.float32(1) == np.float32(2**24)
+    e = priors.limited_precision(24).ensemble(record_model(MLP(4, 30), (1, 4)))
+    assert e.energies.max() == pytest.approx(24 * LN2) and e.energies.min() == 0
+
+
+def test_the_hypothetical_prior_of_the_thesis():
+    """Section 5.4.1's bullets, summed term by term over j = 0 … D - 1 with g = ω²."""
+    width, depth = 5, 9
+    prior = priors.hypothetical(width)
+    e = prior.ensemble(record_model(MLP(width, depth), (1, width)))
+    j, g = np.arange(depth), width**2
+    z = (g * float(width) ** -j).sum()
+    energy = (j * g * float(width) ** -j).sum() / z
+    assert prior.beta == pytest.approx(log(width)) and 1 / prior.beta == pytest.approx(1 / log(5))
+    assert e.partition_function == pytest.approx(z, rel=1e-12)
+    assert e.expected_energy == pytest.approx(energy, rel=1e-12)
+    assert e.entropy == pytest.approx(log(z) + log(width) * energy, rel=1e-12)
+
+
+PRIORS_BAD = [
+    (lambda: priors.hypothetical(1), "width=1 must be from 2"),
+    (lambda: priors.hypothetical(2.5), "width=2.5 must be a whole number"),
+    (lambda: priors.hypothetical(float("nan")), "width=nan must be a whole number"),
+    (lambda: priors.hypothetical("3"), "width='3' must be a whole number"),
+    (lambda: priors.hypothetical(None), "width=None must be a whole number"),
+    (lambda: priors.discounted("3"), "A discount of '3' a layer is no factor"),
+    (lambda: priors.limited_precision("3"), "'3' significant bits hold nothing"),
+    (lambda: priors.discounted(0), "A discount of 0 a layer is no factor"),
+    (lambda: priors.discounted(float("inf")), "A discount of inf a layer is no factor"),
+    (lambda: priors.limited_precision(0), "0 significant bits hold nothing"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), PRIORS_BAD)
+def test_bad_priors(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+def test_too_long_for_length_normalising():
+    recorded = record_model(MLP(1, 500), (1, 1))
+    with pytest.raises(CountingError, match=r"passes 499 layers.*use discounted"):
+        priors.length_normalised().ensemble(recorded)
+
+
+def test_discounted_counts_are_not_exact():
+    with pytest.raises(CountingError, match="leave exact=True out"):
+        record_model(MLP(2, 2), (1, 2)).count(discount=per_layer(0.5), exact=True)

@@ -1,0 +1,240 @@
+"""Rankings of many models: patterns, processes, the cache and the file that is taken up again."""
+
+import csv
+import json
+import sys
+
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from reuseprior import models
+from reuseprior.cli import app
+from reuseprior.contexts import fingerprint, multiply_adds, record_model, rule, rules
+from reuseprior.measures import measuring
+from reuseprior.measures.measuring import Conventions, Measured, Refused
+from reuseprior.measures.ranking import COLUMNS, Ranking
+from reuseprior.models import ModelError, catalog
+from reuseprior.results import ResultError
+
+NETS = """
+from torch import nn
+
+
+def wide():
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 36, 4))
+
+
+def narrow():
+    return nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 36, 4))
+
+
+def failing():
+    raise OSError("no checkpoint")
+"""
+SMALL = Conventions(image_size=8)
+
+
+@pytest.fixture(autouse=True)
+def nets(tmp_path, monkeypatch):
+    """A module of models in the current directory, and a cache of the test's own."""
+    (tmp_path / "nets.py").write_text(NETS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    yield
+    sys.modules.pop("nets", None)
+
+
+def rank(*arguments):
+    return CliRunner().invoke(app, ["rank", *map(str, arguments), "--image-size", "8"])
+
+
+# Patterns ----------------------------------------------------------------------------------------
+
+
+def test_patterns():
+    found = catalog.matching("torchvision:resnet1*")
+    assert found == [f"torchvision:resnet{n}" for n in (101, 152, 18)]
+    assert catalog.matching("V2-b0") == ["V2-b0"]
+    assert catalog.matching("EfficientNetV2-B?") == [f"efficientnetv2-b{i}" for i in range(4)]
+    assert "timm:resnet18" in catalog.matching("timm:resnet1*")
+
+
+BAD_PATTERNS = [
+    ("torchvision:zzz*", r"no model matches 'torchvision:zzz\*': there are \d+ names to match"),
+    ("nets:*", "models of 'nets', which cannot be listed"),
+]
+
+
+@pytest.mark.parametrize(("pattern", "message"), BAD_PATTERNS)
+def test_a_bad_pattern_is_one_sentence(pattern, message):
+    with pytest.raises(ModelError, match=message):
+        catalog.matching(pattern)
+    result = rank(pattern)
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_unknown_zoo_names_the_known_one():
+    with pytest.raises(ModelError, match="did you mean 'torchvision'"):
+        catalog.find("torchvison:resnet18")
+
+
+def test_timm_that_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    for ask in (catalog.find, catalog.matching):
+        with pytest.raises(ModelError, match=r"'timm:resnet1\*?8?' needs timm: pip install timm"):
+            ask("timm:resnet18" if ask is catalog.find else "timm:resnet1*")
+
+
+# The cache ------------------------------------------------------------------------------------
+
+
+def test_equal_records_are_counted_once(monkeypatch):
+    cache = measuring.cache_folder()
+    first = measuring.measure("nets:wide", SMALL, cache)
+    assert len(list(cache.glob("*.json"))) == 1
+    monkeypatch.setattr(measuring, "_count", None)  # counting again would fail
+    assert measuring.measure("nets:wide", SMALL, cache).quantities == first.quantities
+    with pytest.raises(TypeError):
+        measuring.measure("nets:narrow", SMALL, cache)
+
+
+def test_a_spoilt_cache_is_counted_anew():
+    cache = measuring.cache_folder()
+    first = measuring.measure("nets:wide", SMALL, cache)
+    (file,) = cache.glob("*.json")
+    wrong = json.dumps(json.loads(file.read_text()) | {"P_G": "abc"})
+    for spoilt in ("{", "[]", '{"parameters": 1}', wrong):
+        file.write_text(spoilt)
+        assert measuring.measure("nets:wide", SMALL, cache).quantities == first.quantities
+        assert json.loads(file.read_text())["parameters"] == first.quantities.parameters
+
+
+def recorded(model, shape=(1, 3, 8, 8)):
+    return record_model(model, shape)
+
+
+def test_a_fingerprint_tells_records_apart():
+    def net(**options):
+        return nn.Sequential(nn.Conv2d(3, 4, 3, **options), nn.ReLU(), nn.Conv2d(4, 4, 1))
+
+    same = fingerprint(recorded(net()))
+    assert same == fingerprint(recorded(net()))
+    tied = net()
+    tied[2].bias = tied[0].bias
+    others = [recorded(net(padding=1)), recorded(net(), (1, 3, 9, 9)), recorded(tied)]
+    assert len({same, *map(fingerprint, others)}) == 4
+
+
+def test_a_fingerprint_holds_the_values_of_tables():
+    class Picks(nn.Module):
+        def __init__(self, *rows):
+            super().__init__()
+            self.register_buffer("rows", torch.tensor(rows))
+            self.table = nn.Parameter(torch.zeros(3, 2))
+
+        def forward(self, x):
+            return x + self.table[self.rows]
+
+    a, b = (fingerprint(record_model(Picks(*rows), (1, 2, 2))) for rows in ((0, 1), (1, 1)))
+    assert a != b
+
+
+def test_rules_from_outside_are_not_cached(monkeypatch):
+    operator = torch.ops.aten.relu.default
+    record = recorded(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
+    monkeypatch.delitem(rules.RULES, operator)
+    rule(operator)(lambda count, x: iter([(x, count)]))
+    assert fingerprint(record) is None
+
+
+@pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:swin_t", "V2-B0"])
+def test_multiply_adds_are_those_of_the_flop_counter(name):
+    model, shape = catalog.build(name), (1, 3, 64, 64)
+    assert multiply_adds(record_model(model, shape)) == models.flops(model, shape).multiply_adds
+
+
+# Many models ------------------------------------------------------------------------------------
+
+
+def test_two_processes_measure_what_one_does():
+    names = ["nets:wide", "nets:failing", "nets:narrow"]
+    one, two = (
+        {done.model: done for done in measuring.measure_all([(n, SMALL) for n in names], jobs=jobs)}
+        for jobs in (1, 2)
+    )
+    assert one.keys() == two.keys() == set(names)
+    for name in ("nets:wide", "nets:narrow"):
+        assert isinstance(one[name], Measured)
+        assert one[name].quantities == two[name].quantities
+    assert one["nets:failing"] == two["nets:failing"]
+    assert isinstance(one["nets:failing"], Refused)
+
+
+def test_a_ranking_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    file = tmp_path / "zoo.csv"
+    assert rank("nets:wide", "nets:failing", "--save", file).exit_code == 1
+    with file.open(newline="") as lines:
+        wide, failing = csv.DictReader(lines)
+    assert tuple(wide) == COLUMNS
+    assert (wide["model"], wide["held"], wide["parameters"]) == ("nets:wide", "1380", "1380")
+    assert wide["multiply_adds"] == str(36 * 27 * 8 + 288 * 4)
+    assert "no checkpoint" in failing["reason"]
+
+    measured = []
+    measure = measuring.measure
+    monkeypatch.setattr(
+        measuring, "measure", lambda name, *rest: measured.append(name) or measure(name, *rest)
+    )
+    result = rank("nets:wide", "nets:failing", "nets:narrow", "--save", file)
+    assert measured == ["nets:failing", "nets:narrow"]
+    assert "nets:wide" in result.stdout and "not counted: nets:failing" in result.stderr
+    other = Conventions(image_size=9)
+    assert Ranking(other, file).missing(["nets:wide"]) == [("nets:wide", other)]
+
+
+def test_a_file_of_other_columns_is_refused(tmp_path):
+    file = tmp_path / "zoo.csv"
+    file.write_text("model,score\nnets:wide,1\n")
+    with pytest.raises(ResultError, match="unknown columns 'score' and no column 'image_size'"):
+        Ranking(SMALL, file)
+    result = rank("nets:wide", "--save", file)
+    assert result.exit_code == 2
+    assert file.read_text() == "model,score\nnets:wide,1\n"
+    result = rank("nets:wide", "--save", tmp_path / "nowhere" / "zoo.csv")
+    assert result.exit_code == 2
+    assert "there is no folder" in result.stderr
+
+
+def test_a_file_keeps_what_was_refused_and_refuses_what_is_no_number(tmp_path):
+    file = tmp_path / "zoo.csv"
+    rank("nets:wide", "nets:failing", "--save", file)
+    rank("nets:narrow", "--save", file)
+    lines = file.read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines[1:]] == [
+        "nets:wide", "nets:narrow", "nets:failing",
+    ]  # fmt: skip
+    column = lines[0].split(",").index("P_G_spread")
+    for wrong in ("abc", ""):
+        cells = lines[2].split(",")
+        cells[column] = wrong
+        file.write_text("\n".join([*lines[:2], ",".join(cells), lines[3], ""]))
+        result = rank("nets:narrow", "--save", file)
+        assert result.exit_code == 2
+        assert f"P_G_spread in line 3 of {file} is " in result.stderr
+
+
+def test_a_model_without_a_path_ranks_lowest_and_is_told():
+    dead, least = "nas-bench-201:300000", "nas-bench-201:000100"
+    result = rank(least, dead)
+    names = [line.split()[0] for line in result.stdout.splitlines()[1:3]]
+    assert names == [least, dead]
+    assert f"{dead}: no input reaches the output: it ranks lowest" in result.stderr
+
+
+def test_the_table_names_cost_and_spread():
+    header = rank("nets:wide").stdout.splitlines()[0]
+    for column in ("N_G", "multiply-adds", "E[log2 |C|]", "H", "P_G", "P′_G", "input", "seconds"):
+        assert column in header

@@ -1,0 +1,284 @@
+"""The book as it is built, and as a reader without a network sees it in Chromium."""
+
+import re
+from html.parser import HTMLParser
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+
+from reuseprior import paths
+from reuseprior.press import book, contents, ledger, notebooks
+
+CHAPTERS = [f"notebooks/{path.stem}" for path in notebooks.found()]
+PAGES = ["index", "ledger", "figures/README", "notebooks/README", *CHAPTERS]
+SCREENSHOTS = paths.BUILD / "screenshots"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, made of the committed notebooks: nothing is reproduced in this build folder."""
+    for name in ("sphinx", "myst_nb", "furo"):
+        pytest.importorskip(name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "BUILD", tmp_path_factory.mktemp("build"))
+        return book.build().parent
+
+
+class Page(HTMLParser):
+    """The links, the embedded files and the anchors of a page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.embedded, self.anchors = [], [], set()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.anchors.add(given.get("id"))
+        if tag == "a" and "href" in given:
+            self.links.append(given["href"])
+        elif place := given.get("src") or given.get("href"):
+            self.embedded.append(place)
+
+
+# The files -----------------------------------------------------------------------------------
+
+
+def test_every_page_is_there(site):
+    for page in (*PAGES, "search"):
+        assert (site / f"{page}.html").is_file(), page
+
+
+def test_internal_links_resolve_and_nothing_is_embedded_from_elsewhere(site):
+    pages = {path: Page(path) for path in site.rglob("*.html")}
+    checked = 0
+    for path, page in pages.items():
+        for place in page.embedded:
+            assert not urlsplit(place).netloc, f"{path} embeds {place}"
+        for link in (*page.links, *page.embedded):
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            assert target.exists(), f"{path} links to {link}"
+            if parts.fragment and target in pages:
+                assert unquote(parts.fragment) in pages[target].anchors, f"{path}: {link}"
+            checked += 1
+    assert checked > 500
+
+
+def test_scripts_and_styles_fetch_nothing():
+    for path in (paths.ROOT / "book").rglob("*"):
+        if path.suffix in {".js", ".css"}:
+            text = path.read_text(encoding="utf-8")
+            assert "http" not in text and len(text.splitlines()) < 100, path.name
+
+
+# In a browser --------------------------------------------------------------------------------
+
+
+def show(browser, site, page, *, width=1280, theme="light"):
+    """Open a page and wait until its formulas are set."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get((site / f"{page}.html").as_uri())
+    browser.execute_script("document.body.dataset.theme = arguments[0]", theme)
+    browser.execute_async_script(
+        "const done = arguments[0]; window.MathJax ? MathJax.startup.promise.then(done) : done()"
+    )
+
+
+def screenshot(browser, name):
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    path = SCREENSHOTS / f"{name}.png"
+    assert browser.save_screenshot(str(path)) and path.stat().st_size > 10_000
+
+
+# What stands on the page in letters: not in code, not in what MathJax has drawn.
+VISIBLE_TEXT = """
+const walker = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT);
+const texts = [];
+while (walker.nextNode())
+  if (!walker.currentNode.parentElement.closest("pre, code, script, style, mjx-container"))
+    texts.push(walker.currentNode.data);
+return texts.join(" ");
+"""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_drawn(browser, site, page):
+    """Formulas are set, nothing is wrong on the console, and a telephone need not scroll aside."""
+    show(browser, site, page, width=390)
+    assert not browser.get_log("browser")
+    formulas = browser.execute_script(
+        "return [...document.querySelectorAll('.math')]"
+        ".map(e => [e.textContent, !!e.querySelector('mjx-container svg')])"
+    )
+    assert all(drawn for _, drawn in formulas), [text for text, drawn in formulas if not drawn]
+    text = browser.execute_script(VISIBLE_TEXT)
+    assert len(text) > 300
+    assert not re.search(r"\\[a-zA-Z(\[]|\$\S", text), "raw TeX"
+    assert not browser.execute_script("return document.querySelector('[data-mjx-error]')")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+
+
+def test_formulas_are_many(browser, site):
+    show(browser, site, "notebooks/05-derivations", theme="dark")
+    drawn = browser.execute_script("return document.querySelectorAll('mjx-container svg').length")
+    assert drawn > 150
+    beside = browser.execute_script(
+        "return [...document.querySelectorAll('.cell_output table.docutils tr')]"
+        ".filter(r => r.cells.length == 2 && r.cells[0].querySelector('svg')"
+        "        && r.cells[1].textContent.includes('✓')).length"
+    )
+    assert beside > 50, "derivations stand beside the numbers that check them"
+    browser.execute_script(
+        "document.querySelector('.cell_output table').scrollIntoView({behavior: 'instant'})"
+    )
+    screenshot(browser, "derivations-dark")
+
+
+# The contrast of an element's letters with what is painted behind them, as WCAG 2 defines it.
+LEAST_CONTRAST = """
+const colour = (text) => text.match(/[\\d.]+/g).map(Number);
+const light = (rgb) => rgb.slice(0, 3).map(c => c / 255)
+  .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+const behind = (element) => {
+  for (let e = element; e; e = e.parentElement) {
+    const painted = colour(getComputedStyle(e).backgroundColor);
+    if (painted.length === 3 || painted[3] === 1) return painted;
+  }
+  return [255, 255, 255];
+};
+const contrast = (element) => {
+  const pair = [colour(getComputedStyle(element).color), behind(element)].map(light).sort();
+  return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+};
+return [...document.querySelectorAll("article :is(p, li, a, td, th, pre, button, select)")]
+  .filter(e => e.textContent.trim() && e.checkVisibility())
+  .map(e => [contrast(e), e.outerHTML.slice(0, 80)]).reduce((a, b) => a[0] < b[0] ? a : b);
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("page", ["index", "ledger", "notebooks/04-counting-contexts"])
+def test_readable(browser, site, page, theme):
+    show(browser, site, page, theme=theme)
+    least, where = browser.execute_script(LEAST_CONTRAST)
+    assert least >= 4.5, where
+    if (page, theme) == ("index", "light"):
+        screenshot(browser, "index-light")
+
+
+def test_search(browser, site):
+    browser.get((site / "search.html").as_uri() + "?q=partition+function")
+    found = browser.execute_async_script(
+        "const done = arguments[0]; const look = setInterval(() => {"
+        "  const links = [...document.querySelectorAll('#search-results li a')];"
+        "  if (links.length) { clearInterval(look); done(links.map(a => a.href)); } }, 50)"
+    )
+    assert any("05-energy-priors" in link for link in found)
+    assert not browser.get_log("browser")
+
+
+# The ledger ----------------------------------------------------------------------------------
+
+
+def column(browser, name):
+    """The texts of a column as shown, and the values by which it is sorted."""
+    return browser.execute_script(
+        "const at = arguments[0];"
+        "const rows = [...document.querySelectorAll('table.ledger tbody tr')];"
+        "return rows.filter(row => row.checkVisibility()).map(row => row.cells[at])"
+        ".map(cell => [cell.textContent, cell.dataset.value])",
+        book.COLUMNS.index(name),
+    )
+
+
+def head(browser, name):
+    return browser.find_element("css selector", f"th:nth-child({book.COLUMNS.index(name) + 1})")
+
+
+def test_ledger_sorts(browser, site):
+    show(browser, site, "ledger")
+    rows = contents.committed_rows()
+    assert [text for text, _ in column(browser, "id")] == [row["id"] for row in rows]
+    for turn, order in enumerate(("ascending", "descending")):
+        head(browser, "computed").find_element("tag name", "button").click()
+        assert head(browser, "computed").get_attribute("aria-sort") == order
+        values = [value for _, value in column(browser, "computed")]
+        numbers = [float(value) for value in values if value]
+        assert numbers == sorted(numbers, reverse=bool(turn))
+        assert len(numbers) > 400 and not any(values[len(numbers) :]), "what is empty comes last"
+    head(browser, "verdict").find_element("tag name", "button").click()
+    ranks = [int(value) for _, value in column(browser, "verdict")]
+    assert ranks == sorted(ranks) and len(set(ranks)) > 2
+    assert not head(browser, "computed").get_attribute("aria-sort")
+
+
+def test_ledger_filters(browser, site):
+    show(browser, site, "ledger", width=390, theme="dark")
+    rows = contents.committed_rows()
+    form = browser.find_element("css selector", "form.ledger-controls")
+    shown = form.find_element("tag name", "output")
+    assert shown.text == f"{len(rows)} of {len(rows)}"
+    form.find_element("css selector", "option[value=erratum]").click()
+    errata = [row["id"] for row in rows if row["verdict"] == "erratum"]
+    assert [text for text, _ in column(browser, "id")] == errata
+    form.find_element("name", "words").send_keys("PAPER resnet")
+    fits = [i for i in errata if "paper" in i and "resnet" in i]
+    assert fits and [text for text, _ in column(browser, "id")] == fits
+    assert shown.text == f"{len(fits)} of {len(rows)}"
+    screenshot(browser, "ledger-telephone-dark")
+
+
+def test_ledger_shows_every_row_and_its_mark(site):
+    text = (site / "ledger.html").read_text(encoding="utf-8")
+    for row in contents.committed_rows():
+        assert f'<tr id="{row["id"]}" data-verdict="{row["verdict"]}">' in text
+        assert f"{ledger.VERDICTS[row['verdict']]}&nbsp;" in text
+
+
+# What it is made of --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    for name in ("NOTEBOOKS", "BUILD", "PUBLISHED"):
+        monkeypatch.setattr(paths, name, tmp_path / name.lower())
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    for place in (paths.NOTEBOOKS, paths.PUBLISHED, paths.BUILD / "notebooks"):
+        place.mkdir(parents=True)
+    return paths.NOTEBOOKS
+
+
+def write(path, *sources, injected=None):
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    if injected:
+        cell = nbformat.v4.new_code_cell(injected, metadata={"tags": ["injected-parameters"]})
+        cells.insert(1, cell)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+COPIES = [  # cells of the executed copy, what papermill put in, whether the book takes the copy
+    (["profile = 'quick'", "1"], None, True),
+    (["profile = 'quick'", "1"], "profile = 'full'", True),
+    (["profile = 'quick'", "2"], None, False),
+]
+
+
+@pytest.mark.parametrize(("cells", "injected", "taken"), COPIES)
+def test_an_executed_copy_of_the_notebook_as_it_is_goes_first(folder, cells, injected, taken):
+    notebook = write(folder / "03-a.ipynb", "profile = 'quick'", "1")
+    assert book.with_outputs(notebook) == notebook
+    copy = write(paths.BUILD / "notebooks" / "03-a.ipynb", *cells, injected=injected)
+    assert book.with_outputs(notebook) == (copy if taken else notebook)
+
+
+def test_what_is_missing_is_named(monkeypatch):
+    monkeypatch.setattr(book, "find_spec", lambda name: None if name == "furo" else name)
+    with pytest.raises(book.BookError, match=r"needs furo: pip install 'reuseprior\[book\]'"):
+        book.build()

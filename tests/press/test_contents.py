@@ -1,0 +1,168 @@
+"""The table of chapters, and the pages that show it."""
+
+import json
+from fnmatch import fnmatchcase
+
+import nbformat
+import pytest
+
+from reuseprior import paths
+from reuseprior.press import contents, notebooks
+from reuseprior.press.notebooks import NotebookError
+
+FIRST = """\
+# 3 · Revolver
+
+**What the chapter claims.** Modules get reused.
+
+**What this notebook shows.** A population of 4.5 networks; more.
+"""
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A repository of one chapter, whose ledger has three numbers."""
+    for name, place in (("ROOT", ""), ("NOTEBOOKS", "notebooks"), ("FIGURES", "figures")):
+        monkeypatch.setattr(paths, name, tmp_path / place)
+    monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "data" / "published")
+    for folder in ("notebooks/params", "data/published"):
+        (tmp_path / folder).mkdir(parents=True)
+    rows = [("thesis, table 3.1", "not yet"), ("thesis, table 3.2", "reproduced")]
+    rows += [("thesis, table 4.1", "erratum")]
+    lines = [f'{i},thesis,"{where}",1,1,{verdict},' for i, (where, verdict) in enumerate(rows)]
+    heading = "id,source,where,printed,computed,verdict,note"
+    (tmp_path / "data" / "ledger.csv").write_text("\n".join([heading, *lines, ""]))
+    for profile, minutes in (("quick", 0.5), ("full", 3000)):
+        preset = f"03-revolver: {{minutes: {minutes}, parameters: {{}}}}"
+        (tmp_path / "notebooks" / "params" / f"{profile}.yaml").write_text(preset)
+    (tmp_path / "notebooks" / "numbers.yaml").write_text("03-revolver: ['*, table 3*']")
+    draw = "plotting.save(fig, 'fig-3-2-tree')\nplotting.save(fig, 'v2-s')"
+    cells = [nbformat.v4.new_markdown_cell(FIRST), nbformat.v4.new_code_cell(draw)]
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=cells), tmp_path / "notebooks" / "03-revolver.ipynb"
+    )
+    return tmp_path
+
+
+def test_a_chapter(root):
+    (chapter,) = contents.chapters()
+    assert chapter.title == "3 · Revolver"
+    assert chapter.shows == "A population of 4.5 networks"
+    assert chapter.minutes == {"quick": 0.5, "full": 3000}
+    assert chapter.verdicts == {"reproduced": 1, "not yet": 1}
+
+
+def test_tables(root):
+    assert contents.with_figures().splitlines()[2] == (
+        "| [3 · Revolver](notebooks/03-revolver.ipynb) | [3.2](figures/fig-3-2-tree.svg), "
+        "[1 more](figures/README.md) | 30 s | 2 days | 1 ✓ 1 … |"
+    )
+    assert contents.with_summaries().splitlines()[2] == (
+        "| [3 · Revolver](03-revolver.ipynb) | A population of 4.5 networks | 30 s | 2 days | "
+        "1 ✓ 1 … |"
+    )
+    assert contents.tally() == (
+        "3 printed numbers: 1 ✓ reproduced, 1 ✗ wrong, with a correction, 1 … still to come."
+    )
+
+
+LABELS = [
+    ("fig-4-1-and-4-2-contexts", "4.1 and 4.2"),
+    ("fig-3-10-a-tree", "3.10"),
+    ("table-4-4-scores", "table 4.4"),
+    ("theorems-4-and-5-error", "theorems 4 and 5"),
+    ("appendix-b-cifar-100", "appendix B"),
+    ("v2-b0-temperatures", ""),
+    ("figures-of-merit", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "label"), LABELS)
+def test_labels(name, label):
+    assert contents._label(name) == label
+
+
+TIMES = [
+    (0.3, "20 s"),
+    (0.7, "40 s"),
+    (1.0, "1 min"),
+    (75, "75 min"),
+    (120, "2 h"),
+    (4000, "3 days"),
+]
+
+
+@pytest.mark.parametrize(("minutes", "time"), TIMES)
+def test_times(minutes, time):
+    assert contents._time(minutes) == time
+
+
+def test_renewing(root):
+    """Only what stands between the two comments changes, and a second time nothing does."""
+    places = "<!-- {0} -->\n{1}<!-- /{0} -->"
+    readme, index = root / "README.md", root / "notebooks" / "index.ipynb"
+    readme.write_text(f"a\n{places.format('chapters', 'old')}\nb\n{places.format('tally', '')}\n")
+    cells = [nbformat.v4.new_markdown_cell(places.format("chapters", "") + "\nafter")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), index)
+    with pytest.raises(NotebookError, match=r"README\.md has no place for the chapters"):
+        contents.renew()
+    readme.write_text(readme.read_text().replace("old", "old\n"))
+    assert contents.renew() == [readme, index]
+    assert contents.renew() == []
+    table = contents.with_figures()
+    assert readme.read_text().startswith(f"a\n<!-- chapters -->\n{table}\n<!-- /chapters -->\nb\n")
+    (cell,) = json.loads(index.read_text())["cells"]
+    assert notebooks.source(cell) == (
+        f"<!-- chapters -->\n{contents.with_summaries()}\n<!-- /chapters -->\nafter"
+    )
+
+
+SPOILT = [  # file, text, message
+    (
+        "notebooks/params/full.yaml",
+        "{}",
+        r"03-revolver has no preset: name it in params/full\.yaml",
+    ),
+    (
+        "notebooks/03-revolver.ipynb",
+        nbformat.writes(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("Hello")])),
+        "03-revolver has no title",
+    ),
+]
+
+
+@pytest.mark.parametrize(("file", "text", "message"), SPOILT)
+def test_refused(root, file, text, message):
+    (root / file).write_text(text)
+    with pytest.raises(NotebookError, match=message):
+        contents.chapters()
+
+
+# The committed pages -------------------------------------------------------------------------
+
+
+def test_pages_show_the_current_tables():
+    readme = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"<!-- chapters -->\n{contents.with_figures()}\n<!-- /" in readme, "run make notebooks"
+    assert f"<!-- tally -->\n{contents.tally()}\n<!-- /" in readme, "run make notebooks"
+    landing = notebooks.read(paths.NOTEBOOKS / "index.ipynb")
+    texts = [notebooks.source(cell) for cell in landing["cells"]]
+    assert any(contents.with_summaries() in text for text in texts), "run make notebooks"
+
+
+def test_landing_page_is_saved_as_chapters_are():
+    assert notebooks.slips(paths.NOTEBOOKS / "index.ipynb") == []
+
+
+def test_every_printed_number_has_its_chapter():
+    given = notebooks.read_yaml(paths.NOTEBOOKS / "numbers.yaml")
+    assert given.keys() <= {path.stem for path in notebooks.found()}
+    patterns = [p for name, some in given.items() if name != notebooks.LAST for p in some]
+    homeless = {
+        row["where"]
+        for row in contents.committed_rows()
+        if not any(fnmatchcase(row["where"], pattern) for pattern in patterns)
+    }
+    assert not homeless, "name their chapter in notebooks/numbers.yaml"
+    for pattern in patterns:
+        assert any(fnmatchcase(row["where"], pattern) for row in contents.committed_rows()), pattern

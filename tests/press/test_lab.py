@@ -1,0 +1,141 @@
+"""The landing page and a chapter in a real JupyterLab, driven as a reader drives it."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+import reuseprior
+from reuseprior import paths
+from reuseprior.press import contents, notebooks
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """The repository's notebooks and data, so that what is drawn and saved stays here."""
+    for name in ("notebooks", "data"):
+        shutil.copytree(paths.ROOT / name, tmp_path / name)
+    (tmp_path / "figures").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def lab(checkout, tmp_path_factory):
+    """Where a JupyterLab serves the checkout, with settings of its own."""
+    pytest.importorskip("jupyterlab")
+    home = tmp_path_factory.mktemp("home")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    places = {
+        **{f"JUPYTER_{kind}_DIR": str(home / kind) for kind in ("CONFIG", "DATA", "RUNTIME")},
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+        "IPYTHONDIR": str(home / "ipython"),
+        "REUSEPRIOR_ROOT": str(checkout),
+        "PYTHONPATH": str(Path(reuseprior.__file__).parents[1]),
+    }
+    command = [
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+        *(f"--ServerApp.root_dir={checkout}", "--ServerApp.ip=127.0.0.1"),
+        *(f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token="),
+    ]
+    log = home / "log"
+    with log.open("w") as file:
+        server = subprocess.Popen(
+            command, env=os.environ | places, stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait(lambda: answers(f"{address}/api/status"), 300, lambda: log.read_text())
+        yield address
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def answers(url):
+    try:
+        with urlopen(url) as response:
+            return json.load(response)
+    except (URLError, ConnectionError):
+        return None
+
+
+def wait(condition, seconds, told=lambda: ""):
+    """What the condition gives once it gives something."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.2)
+    pytest.fail(f"waited {seconds} s in vain; {told()}")
+
+
+def click(browser, selector, text=""):
+    """Click the first element that is shown and has the text, as soon as there is one."""
+
+    def shown():
+        for element in browser.find_elements("css selector", selector):
+            if element.is_displayed() and element.text.strip().startswith(text):
+                return element
+        return None
+
+    wait(shown, 300, lambda: f"no {selector} {text}").click()
+
+
+@pytest.mark.slow
+@pytest.mark.notebook
+def test_run_all(lab, browser):
+    """From the landing page to the last verdict of the shortest chapter, by clicks alone."""
+    chapter = min(contents.chapters(), key=lambda chapter: chapter.minutes["quick"])
+    code = [c for c in notebooks.read(chapter.path)["cells"] if c["cell_type"] == "code"]
+    browser.set_window_size(1400, 1000)
+    browser.get(f"{lab}/lab/tree/notebooks/index.ipynb")
+    click(browser, ".jp-MarkdownOutput a", chapter.title)
+    click(browser, ".jp-MarkdownOutput h1", chapter.title)
+    click(browser, ".lm-MenuBar-itemLabel", "Run")
+    click(browser, ".lm-Menu-item[data-command='runmenu:run-all']")
+
+    def states():
+        kernels = {s["path"]: s["kernel"] for s in answers(f"{lab}/api/sessions")}
+        return {k["execution_state"] for path, k in kernels.items() if chapter.path.stem in path}
+
+    wait(lambda: "busy" in states(), 300)
+    wait(lambda: states() == {"idle"}, 300 + 600 * chapter.minutes["quick"])
+    wait(lambda: browser.execute_script(SHOWN)[0] == [f"[{i + 1}]:" for i in range(len(code))], 60)
+    _, outputs, errors = browser.execute_script(SHOWN)
+    assert not errors
+    checked = [i for i, c in enumerate(code) if "nbval-check-output" in notebooks.tags(c)]
+    verdict = code[checked[-1]]["outputs"][0]
+    said = "".join(verdict.get("text") or verdict["data"]["text/plain"]).split()
+    assert set(said) <= set(outputs[checked[-1]].split())
+    folder = paths.BUILD / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    browser.execute_script(
+        "[...document.querySelectorAll('.jp-Notebook')].find(n => n.checkVisibility())"
+        ".querySelectorAll('.jp-CodeCell')[arguments[0]].scrollIntoView()",
+        checked[-1],
+    )
+    assert browser.save_screenshot(str(folder / "jupyterlab.png"))
+
+
+# Of the notebook in front: its prompts, the texts of its code cells' outputs, and its errors.
+SHOWN = """
+const front = [...document.querySelectorAll(".jp-Notebook")].find(n => n.checkVisibility());
+const cells = [...front.querySelectorAll(".jp-CodeCell")];
+const errors = "[data-mime-type='application/vnd.jupyter.error'], [data-mime-type*='stderr']";
+return [
+  cells.map(cell => cell.querySelector(".jp-InputPrompt").textContent),
+  cells.map(cell => cell.querySelector(".jp-OutputArea")?.textContent ?? ""),
+  [...front.querySelectorAll(errors)].map(error => error.textContent),
+];
+"""

@@ -1,0 +1,429 @@
+"""Notebooks as files, and the committed ones as a reader meets them.
+
+nbval compares the outputs of the committed ones cell by cell besides.
+"""
+
+import copy
+import json
+import os
+import re
+import shutil
+from importlib import metadata
+
+import nbformat
+import pytest
+
+from reuseprior import paths
+from reuseprior.press import notebooks, reproduce
+from reuseprior.press.notebooks import NotebookError
+
+NOTEBOOKS = notebooks.found()
+
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def cells_of(path, kind):
+    return [c for c in notebooks.read(path)["cells"] if c["cell_type"] == kind]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The empty notebooks folder of a repository of its own."""
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "data" / "published")
+    paths.PUBLISHED.mkdir(parents=True)
+    paths.NOTEBOOKS.mkdir()
+    return paths.NOTEBOOKS
+
+
+def write(folder, name, *cells):
+    """A notebook of code cells, and of Markdown where a text begins with `#` or `*`."""
+    new = {True: nbformat.v4.new_markdown_cell, False: nbformat.v4.new_code_cell}
+    made = [new[text.startswith(("#", "*"))](text) for text in cells]
+    path = folder / f"{name}.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=made), path)
+    return path
+
+
+# The committed ones ----------------------------------------------------------------------------
+
+
+def test_the_chapters_are_there():
+    assert {"00-ledger", "04-counting-contexts"} <= {path.stem for path in NOTEBOOKS}
+
+
+@each
+def test_as_it_must_be(path):
+    assert notebooks.slips(path) == []
+
+
+@each
+def test_opens_with_prose_that_says_how_long_it_takes(path):
+    first = notebooks.read(path)["cells"][0]
+    assert first["cell_type"] == "markdown"
+    assert re.search(r"\d+ (seconds|minutes)", notebooks.source(first))
+
+
+@each
+def test_one_cell_of_typed_and_commented_parameters(path):
+    (parameters,) = [c for c in cells_of(path, "code") if "parameters" in notebooks.tags(c)]
+    for line in notebooks.source(parameters).splitlines():
+        assert re.fullmatch(r"\w+: (int|float|bool|str) = .+  # .+", line), line
+
+
+@pytest.mark.parametrize("profile", notebooks.PROFILES)
+def test_presets_and_parameters_agree(profile):
+    """Every chapter has a preset, of its own parameters and their types; quick is as committed."""
+    presets = notebooks.presets(profile)
+    assert presets.keys() == {path.stem for path in NOTEBOOKS}
+    for path in NOTEBOOKS:
+        known = notebooks.parameters(path)
+        assert known.pop("profile").default == "quick"
+        given = presets[path.stem].parameters
+        assert given.keys() == known.keys(), path.stem
+        for name, value in given.items():
+            assert type(value).__name__ == known[name].type, (path.stem, name)
+        if profile == "quick":
+            assert given == {name: one.default for name, one in known.items()}, path.stem
+        assert presets[path.stem].minutes > 0
+
+
+def test_the_file_of_inputs_names_chapters_and_files():
+    for chapter, patterns in notebooks.read_yaml(paths.NOTEBOOKS / "inputs.yaml").items():
+        assert chapter in {path.stem for path in NOTEBOOKS}
+        for pattern in patterns:
+            assert next(paths.ROOT.glob(pattern), None), (chapter, pattern)
+
+
+TRACE = """
+import os, sys
+log = os.open(os.environ["TRACE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+def hook(event, arguments):
+    if event == "open" and isinstance(arguments[0], str) and arguments[1] in ("r", "rb"):
+        os.write(log, (os.path.abspath(arguments[0]) + "\\n").encode())
+sys.addaudithook(hook)
+"""
+
+
+@pytest.fixture
+def apart(tmp_path, monkeypatch):
+    """The repository under another root, with figures and build folder of its own."""
+    for name in ("data", "notebooks"):
+        (tmp_path / name).symlink_to(paths.ROOT / name)
+    for name in ("FIGURES", "BUILD", "NOTEBOOKS"):
+        monkeypatch.setattr(paths, name, tmp_path / name.lower())
+    monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "data" / "published")
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    return tmp_path
+
+
+def opened(log, root):
+    """Files of the repository that a kernel opened; of a compiled module, its source."""
+    names = set(log.read_text().splitlines())
+    sources = {re.sub(r"__pycache__/(\w+)\.[^/]*\.pyc$", r"\1.py", name) for name in names}
+    package, data = f"{paths.PACKAGE}/", f"{root / 'data'}/"
+    return {name for name in sources if name.startswith((package, data))}
+
+
+@pytest.mark.notebook
+@each
+def test_runs_through_papermill(path, apart, monkeypatch):
+    """It ends well, reads what it is said to depend on and draws the committed figures."""
+    figures, log = path.parents[1] / "figures", apart / "opened.log"
+    (apart / "sitecustomize.py").write_text(TRACE)
+    monkeypatch.setenv("PYTHONPATH", str(apart))
+    monkeypatch.setenv("TRACE", str(log))
+    job = next(job for job in reproduce.plan([path.stem]) if job.name == path.stem)
+    assert reproduce.run(job).failure == ""
+    executed = [c for c in cells_of(job.output, "code") if notebooks.source(c).strip()]
+    assert [c["execution_count"] for c in executed] == list(range(1, len(executed) + 1))
+
+    read = opened(log, apart)
+    assert str(paths.PACKAGE / "__init__.py") in read, "nothing was traced"
+    assert read <= {str(file) for file in job.inputs}
+    drawn = {file.name: file.read_bytes() for file in sorted(paths.FIGURES.glob("*"))}
+    assert drawn.keys() == {f"{n}.{k}" for n in notebooks.figures(path) for k in ("svg", "png")}
+    if _matplotlib_of(figures) == metadata.version("matplotlib"):
+        for name, content in drawn.items():
+            assert content == (figures / name).read_bytes(), f"{name}: run make notebooks"
+
+
+def _matplotlib_of(figures):
+    page = (figures / "README.md").read_text(encoding="utf-8")
+    return re.search(r"matplotlib (\d+(\.\d+)*)", page)[1]
+
+
+# Slips -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def good():
+    """A notebook without slips."""
+    cell = nbformat.v4.new_code_cell("1 + 1", execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "2"})]
+    text = nbformat.v4.new_markdown_cell("# Sum")
+    return nbformat.v4.new_notebook(cells=[text, cell], metadata=notebooks.METADATA)
+
+
+def test_no_slip(good, tmp_path):
+    nbformat.write(good, tmp_path / "03-good.ipynb")
+    assert notebooks.slips(tmp_path / "03-good.ipynb") == []
+
+
+def _output(kind, **fields):
+    return nbformat.v4.new_output(kind, **fields)
+
+
+def _metadata(notebook, _):
+    notebook.metadata["widgets"] = {}
+
+
+def _kernel(notebook, _):
+    notebook.metadata = copy.deepcopy(notebook.metadata)
+    notebook.metadata.kernelspec.name = "my-env"
+
+
+SLIPS = [  # what is done to a notebook and its code cell, what is said of it
+    (_metadata, "its metadata is not that of all notebooks"),
+    (_kernel, "its metadata is not that of all notebooks"),
+    (lambda n, c: c.update(execution_count=None), "it was not saved from one run of all cells"),
+    (lambda n, c: c.update(execution_count=2), "it was not saved from one run of all cells"),
+    (
+        lambda n, c: n.cells.append(nbformat.v4.new_code_cell("2", execution_count=1)),
+        "it was not saved from one run of all cells",
+    ),
+    (
+        lambda n, c: c.metadata.update(execution={"start": "noon"}),
+        r"cell \(1 \+ 1\) has the metadata execution",
+    ),
+    (lambda n, c: n.cells[0].metadata.update(collapsed=1), "# Sum.*has the metadata collapsed"),
+    (lambda n, c: c.update(source="1\n" * 15 + "2"), "has more than 15 lines"),
+    (lambda n, c: c.update(source="%time 1"), r"cell \(%time 1\) has a magic"),
+    (lambda n, c: c.update(source="# why\nplot();"), r"cell \(plot\(\);\) ends in a semicolon"),
+    (lambda n, c: c.update(source="open('../a.csv')"), "has a relative path"),
+    (lambda n, c: c.update(source="open('/home/me/a')"), "shows a path of one machine"),
+    (
+        lambda n, c: c.outputs.append(_output("error", ename="E", evalue="", traceback=[])),
+        "was saved with an error or a warning",
+    ),
+    (
+        lambda n, c: c.outputs.append(_output("stream", name="stderr", text="careful")),
+        "was saved with an error or a warning",
+    ),
+    (
+        lambda n, c: c.outputs.append(_output("display_data", data={"image/svg+xml": "<svg/>"})),
+        "shows an SVG, which differs each run",
+    ),
+    (
+        lambda n, c: c.outputs.append(_output("stream", name="stdout", text=str(paths.ROOT))),
+        "shows a path of one machine",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spoil", "message"), SLIPS)
+def test_slips(good, tmp_path, spoil, message):
+    good = copy.deepcopy(good)
+    spoil(good, good.cells[1])
+    nbformat.write(good, tmp_path / "03-bad.ipynb")
+    assert any(re.search(message, slip) for slip in notebooks.slips(tmp_path / "03-bad.ipynb"))
+
+
+# Inputs ----------------------------------------------------------------------------------------
+
+
+def labels(path):
+    found = [file for file in notebooks.inputs(path) if file.is_relative_to(paths.PACKAGE)]
+    return {file.relative_to(paths.PACKAGE).as_posix() for file in found}
+
+
+ELSEWHERE = {"measures/energy.py"}
+IMPORTS = [  # code, modules that are inputs, modules that are not
+    ("import math", set(), {"__init__.py"}),
+    ("import reuseprior.errors", {"__init__.py", "errors.py"}, {"paths.py"}),
+    (
+        "from reuseprior import paths",
+        {"__init__.py", "paths.py", "errors.py"},
+        {"measures/energy.py"},
+    ),
+    (
+        "def f():\n    from reuseprior.contexts import rule",
+        {"contexts/rules.py"},
+        {"measures/energy.py"},
+    ),
+    (
+        "import reuseprior.plotting as p",
+        {"plotting.py", "reuseprior.mplstyle"},
+        {"measures/energy.py"},
+    ),
+    (
+        "%time 1\nfrom reuseprior.press import ledger",
+        {"press/ledger.py", "press/published.py"},
+        {"press/book.py"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "inside", "outside"), IMPORTS)
+def test_inputs_are_the_modules_that_it_imports(folder, code, inside, outside):
+    found = labels(write(folder, "03-a", code))
+    assert inside <= found
+    assert not outside & found
+
+
+def test_inputs_are_the_files_that_it_is_said_to_read(folder):
+    path = write(folder, "03-a", "1")
+    for name in ("a.csv", "b.csv", ".b.csv.1.tmp", "weights.safetensors"):
+        (paths.PUBLISHED / name).write_text("")
+    data = {"a.csv", "b.csv"}
+    assert {file.name for file in notebooks.inputs(path)} == data, "any data where nothing is said"
+    (folder / "inputs.yaml").write_text("03-a: [data/published/a*]")
+    assert {file.name for file in notebooks.inputs(path)} == {"a.csv"}
+    (folder / "inputs.yaml").write_text("03-a: []")
+    assert notebooks.inputs(path) == []
+
+
+def test_the_ledger_depends_on_every_chapter():
+    found = labels(paths.NOTEBOOKS / "00-ledger.ipynb")
+    assert {
+        "works/thesis/contexts/ledger.py",
+        "works/thesis/energy/ledger.py",
+        "measures/energy.py",
+    } <= found
+
+
+def test_a_cell_that_is_not_python_is_named(folder):
+    with pytest.raises(NotebookError, match="the cell 'for x in' of 03-a is not plain Python"):
+        notebooks.inputs(write(folder, "03-a", "for x in"))
+
+
+# Figures ---------------------------------------------------------------------------------------
+
+
+def test_figures_and_captions(folder):
+    path = write(
+        folder, "03-a",
+        "plotting.save(fig, 'fig-3-1')", "other()", "*A caption\nof $x*y$.*\n\nText.",
+        "plotting.save(fig, 'fig-3-2')\nplotting.save(fig, 'fig-3-3')", "*Two.*", "*Not this.*",
+        "plotting.save(fig, 'fig-3-4')", "**Bold.** No caption.",
+        "plotting.save(fig, 'fig-3-5')",
+    )  # fmt: skip
+    assert notebooks.figures(path) == {
+        "fig-3-1": "A caption\nof $x*y$.",
+        "fig-3-2": "Two.",
+        "fig-3-3": "Two.",
+        "fig-3-4": "",
+        "fig-3-5": "",
+    }
+
+
+def test_a_computed_name_is_refused(folder):
+    path = write(folder, "03-a", "plotting.save(fig, names[0])")
+    with pytest.raises(NotebookError, match="03-a saves a figure whose name is computed"):
+        notebooks.figures(path)
+
+
+def test_gallery(folder):
+    write(folder, "03-a", "plotting.save(fig, 'v2-s')\nplotting.save(fig, 'fig-3-10')", "*Both.*")
+    write(folder, "04-b", "plotting.save(fig, 'fig-3-2')", "*One.*")
+    page = notebooks.gallery("3.11")
+    assert re.findall("^## (.*)$", page, re.MULTILINE) == ["fig-3-2", "fig-3-10", "v2-s"]
+    assert "![fig-3-2](fig-3-2.svg)\n\nOne. [04-b](../notebooks/04-b.ipynb)" in page
+    assert "matplotlib 3.11:" in page
+
+
+GALLERIES = [  # code and text of a second notebook, message
+    (["plotting.save(fig, 'fig-1')", "*Again.*"], "03-a and 04-b both save figure fig-1"),
+    (["plotting.save(fig, 'fig-2')", "# Title"], "figure fig-2 of 04-b has no caption"),
+]
+
+
+@pytest.mark.parametrize(("cells", "message"), GALLERIES)
+def test_gallery_refuses(folder, cells, message):
+    write(folder, "03-a", "plotting.save(fig, 'fig-1')", "*One.*")
+    write(folder, "04-b", *cells)
+    with pytest.raises(NotebookError, match=message):
+        notebooks.gallery("3.11")
+
+
+def test_the_gallery_is_current():
+    page = (paths.FIGURES / "README.md").read_text(encoding="utf-8")
+    assert page == notebooks.gallery(_matplotlib_of(paths.FIGURES)), "run make notebooks"
+
+
+def test_figures_are_those_that_notebooks_save():
+    """Each as SVG and as PNG, and none that no notebook saves any more."""
+    names = {name for path in NOTEBOOKS for name in notebooks.figures(path)}
+    expected = {f"{name}.{kind}" for name in names for kind in ("svg", "png")}
+    assert {file.name for file in paths.FIGURES.iterdir()} == expected | {"README.md"}
+
+
+# Saving ----------------------------------------------------------------------------------------
+
+
+def executed(path, *outputs):
+    """A copy as papermill leaves it: times, a strange kernel, a text in pieces."""
+    made = nbformat.read(path, as_version=4)
+    made.metadata["papermill"] = {"start_time": os.urandom(4).hex()}
+    for count, cell in enumerate((c for c in made.cells if c.cell_type == "code"), start=1):
+        cell.execution_count = count
+        cell.metadata["execution"] = {"iopub.status.busy": os.urandom(4).hex()}
+    made.cells[-1].outputs = list(outputs)
+    output = path.with_suffix(".executed")
+    nbformat.write(made, output)
+    return output
+
+
+def printed(*texts):
+    return [nbformat.v4.new_output("stream", name="stdout", text=text) for text in texts]
+
+
+def test_two_runs_are_saved_as_the_same_bytes(folder):
+    path = write(folder, "03-a", "# Title", "x = 1", "print(x)")
+    assert notebooks.save(path, executed(path, *printed("one\n", "two\n")))
+    saved = path.read_bytes()
+    assert not notebooks.save(path, executed(path, *printed("one\ntwo", "\n")))
+    assert path.read_bytes() == saved
+    assert notebooks.slips(path) == []
+    nbformat.validate(nbformat.read(path, as_version=4))
+    (output,) = json.loads(saved)["cells"][-1]["outputs"]
+    assert output["text"] == ["one\n", "two\n"]
+    nbformat.write(nbformat.read(path, as_version=4), path)
+    assert path.read_bytes() == saved, "as JupyterLab writes it"
+
+
+def test_a_copy_of_other_cells_is_not_saved(folder):
+    path = write(folder, "03-a", "x = 1", "print(x)")
+    copied = executed(path)
+    write(folder, "03-a", "x = 2", "print(x)")
+    before = path.read_bytes()
+    with pytest.raises(NotebookError, match=r"was not made from .*03-a\.ipynb as it is"):
+        notebooks.save(path, copied)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.notebook
+def test_two_runs_leave_git_clean(folder, tmp_path, monkeypatch):
+    """Executed twice from nothing, a notebook and its figures are saved as the same bytes."""
+    real = NOTEBOOKS[0].parent
+    shutil.copytree(real / "profiles", folder / "profiles")
+    shutil.copy(real / "Snakefile", folder)
+    draw = "fig = Figure()\n_ = fig.subplots().plot([1, 2])\n_ = plotting.save(fig, 'fig-1')\nfig"
+    imports = "from matplotlib.figure import Figure\nfrom reuseprior import plotting"
+    path = write(folder, "03-a", "profile: str = 'quick'", imports, draw, "*A line.*", "print(1)")
+    made = nbformat.read(path, as_version=4)
+    made.cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(made, path)
+    monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
+    seen = []
+    for _ in range(2):
+        shutil.rmtree(paths.BUILD, ignore_errors=True)
+        (job,) = reproduce.plan()
+        assert [run.failure for run in reproduce.batch([job])] == [""]
+        notebooks.save(path, job.output)
+        seen.append({f: f.read_bytes() for f in (path, *sorted(paths.FIGURES.iterdir()))})
+    assert len(seen[0]) == 3
+    assert seen[0] == seen[1]
+    assert notebooks.slips(path) == []

@@ -1,0 +1,279 @@
+"""Printed numbers: reading them, matching them, and each table against its own text."""
+
+import math
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+
+from reuseprior import paths
+from reuseprior.press.published import Printed, load, tables
+
+PARSED = [  # text, value, digits, unit, at_least
+    ("224", "224", 0, 1, False),
+    ("25.00", "25.00", 2, 1, False),
+    ("746.608+", "746.608", 3, 1, True),
+    ("30.4 +", "30.4", 1, 1, True),
+    ("620K", "620000", 0, 10**3, False),
+    ("7.1M", "7100000", 1, 10**6, False),
+    ("3.0 M", "3000000", 1, 10**6, False),
+    ("119.0 M", "119000000", 1, 10**6, False),
+    ("8.8B", "8800000000", 1, 10**9, False),
+    ("1,28M", "1280000", 2, 10**6, False),
+    ("50 000", "50000", 0, 1, False),
+    ("7.42e-4", "0.000742", 2, Decimal("1e-4"), False),
+    ("1.29e-04", "0.000129", 2, Decimal("1e-4"), False),
+    ("-1.25", "-1.25", 2, 1, False),
+    ("−1.25", "-1.25", 2, 1, False),
+]
+
+MATCHED = [  # text, computed, how
+    ("746.608", 746.608413463674, "rounded"),
+    ("746.608+", 746.608413463674, "cut"),
+    ("746.608+", 746.6089, "cut"),
+    ("746.608+", 746.609, None),  # more than the source says, though at least as much
+    ("746.608+", 746.6079, None),
+    ("27.20", 27.2049, "rounded"),
+    ("27.20", 27.2052, "cut"),
+    ("27.20", 27.1949, None),
+    ("27.20", 27.21, None),
+    ("1505.547", 1505.5478, "cut"),
+    ("5.9M", 5_986_804, "cut"),
+    ("5.9M", 6_047_412, None),
+    ("7.1M", 7_200_312, None),
+    ("7.1M", 7_139_704, "rounded"),
+    ("7.42e-4", 10.683 / 14400, "rounded"),
+    ("7.42e-4", 7.44e-4, None),
+    ("12", 12, "rounded"),
+    ("12", 13, None),
+    ("2.5", Decimal("2.45"), "rounded"),  # a tie, half up
+    ("2.4", Decimal("2.45"), "rounded"),  # the same tie, half to even
+    ("2.6", Decimal("2.55"), "rounded"),
+    ("2.5", Decimal("2.55"), "rounded"),
+    ("2.5", Decimal("2.5500001"), "cut"),
+    ("2.3", Decimal("2.45"), None),
+    ("0.67", Fraction(2, 3), "rounded"),
+    ("0.66", Fraction(2, 3), "cut"),
+    ("-1.25", -1.2549, "rounded"),
+    ("-1.25", -1.2599, "cut"),
+    ("-1.25", 1.25, None),
+    ("0.0", -0.09, "cut"),
+    ("12", math.nan, None),
+    ("12", math.inf, None),
+    ("12", 10**400, None),
+    # 1.15 as a float lies below the tie, so it rounds down; as a decimal it is the tie itself
+    ("1.2", 1.15, None),
+    ("1.2", Decimal("1.15"), "rounded"),
+]
+
+ROWS = {
+    "appendix-a": 68,
+    "figure-4-2": 2,
+    "figure-4-3": 3,
+    "appendix-c-text": 2,
+    "chapter-4-text": 1,
+    "chapter-5-text": 6,
+    "nn-mass-appendix-d": 12,
+    "nn-mass-table-1": 5,
+    "nn-mass-table-2": 20,
+    "nn-mass-table-2-contributions": 3,
+    "nn-mass-text": 19,
+    "npas-table-14": 27,
+    "table-3-1": 2,
+    "table-3-2": 8,
+    "table-c-1": 15,
+    "table-4-1": 6,
+    "table-4-2": 18,
+    "table-4-3": 8,
+    "table-4-4": 12,
+    "table-5-1": 14,
+    "table-5-2": 8,
+    "table-5-3": 15,
+    "table-5-4": 17,
+}
+
+
+@pytest.mark.parametrize(("text", "value", "digits", "unit", "at_least"), PARSED)
+def test_parse(text, value, digits, unit, at_least):
+    assert Printed.parse(text) == Printed(text, Decimal(value), digits, unit, at_least)
+    assert str(Printed.parse(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "about 3", "1,280", "1.2.3", "12 34", "7.1G", "2/12", "nan"])
+def test_parse_refuses_what_is_no_number(text):
+    with pytest.raises(ValueError, match=r"is not a printed number such as '746\.608\+'"):
+        Printed.parse(text)
+
+
+@pytest.mark.parametrize(("text", "computed", "how"), MATCHED)
+def test_matches(text, computed, how):
+    assert Printed.parse(text).matches(computed) == how
+
+
+def test_tables_are_all_known_here():
+    assert tables() == sorted(ROWS)
+
+
+def test_unknown_table_lists_the_known_ones():
+    with pytest.raises(ValueError, match="no published table 'table-9-9': there are appendix-a, "):
+        load("table-9-9")
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_table_is_whole(name):
+    table = load(name)
+    assert len(table) == ROWS[name]
+    assert table["id"].is_unique
+    assert set(table["source"]) <= {"thesis", "paper", "npas", "nnmass"}
+    assert all(row.id.startswith(row.source) for row in table.itertuples())
+    assert all(row.where.startswith(row.source) for row in table.itertuples())
+    if name == "appendix-a":  # a graph's own quantities belong to no parameter
+        table = table.drop(columns="parameter")
+    assert (table != "").all(axis=None)
+    assert all(cell == cell.strip() for cell in table.to_numpy().ravel())
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_table_is_described(name):
+    described = (paths.ROOT / "data" / "README.md").read_text(encoding="utf-8")
+    assert f"`{name}.csv`" in described
+
+
+NUMBERS = {
+    "appendix-a": ["value"],
+    "figure-4-2": ["value"],
+    "figure-4-3": ["value"],
+    "appendix-c-text": ["value"],
+    "chapter-4-text": ["value"],
+    "chapter-5-text": ["value"],
+    "nn-mass-appendix-d": ["value"],
+    "nn-mass-table-1": ["params", "flops_G", "layers", "cells", "t_1", "t_2", "t_3", "mass",
+                        "test_accuracy", "std"],
+    "nn-mass-table-2": ["layers", "cells", "t_1", "t_2", "t_3", "width_multiplier", "density"],
+    "nn-mass-table-2-contributions": ["layers", "cells", "candidates", "width_multiplier"],
+    "nn-mass-text": ["value"],
+    "npas-table-14": ["percent_of_parameters", "error"],
+    "table-3-1": ["train", "validation", "test", "classes", "image"],
+    "table-3-2": ["generation", "sample_size", "params", "test_accuracy", "mean_validation"],
+    "table-c-1": ["in_channels", "out_channels", "kernel_size", "score"],
+    "table-4-1": ["train", "validation", "classes"],
+    "table-4-2": ["params", "score", "batch", "epochs", "flops"],
+    "table-4-3": ["score", "P_G", "P_G_spread", "expected_spread", "entropy", "params"],
+    "table-4-4": ["score", "P_G", "P_G_spread", "expected_spread", "entropy", "params"],
+    "table-5-1": ["params", "P_G", "P_G_spread", "PE"],
+    "table-5-2": ["params", "P_G", "P_G_spread", "PE", "CE"],
+    "table-5-3": ["params", "P_G", "P_G_spread", "PE"],
+    "table-5-4": ["params", "P_G", "P_G_spread", "PE", "CE"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_number_parses(name):
+    for column in NUMBERS[name]:
+        for text in load(name)[column]:
+            assert Printed.parse(text).value > 0
+
+
+def values(table, column):
+    return [Printed.parse(text).value for text in table[column]]
+
+
+def rows_of(name, source):
+    table = load(name)
+    return table[table["source"] == source]
+
+
+SOURCES = pytest.mark.parametrize("source", ["thesis", "paper"])
+
+
+@SOURCES
+def test_appendix_a_adds_up(source):
+    table = rows_of("appendix-a", source)
+    by_quantity = {name: values(rows, "value") for name, rows in table.groupby("quantity")}
+    printed = {row.quantity: Printed.parse(row.value) for row in table.itertuples()}
+
+    counts = by_quantity["frequency"]
+    (total,) = set(by_quantity["probability denominator"])
+    assert by_quantity["probability numerator"] == counts
+    assert sum(counts) == total == 12
+    size = printed["N_I"].value + printed["N_O"].value + printed["weight nodes"].value
+    assert size == printed["|G|"].value
+    assert len(counts) == printed["N_G"].value
+
+    share = [float(count / total) for count in counts]
+    spread = sum(p * math.log2(count) for p, count in zip(share, counts, strict=True))
+    surprisal = -sum(map(math.log2, share))
+    per_node = float(printed["N_I"].value / size)
+    recomputed = {
+        "total surprisal": surprisal,
+        "entropy": -sum(p * math.log2(p) for p in share),
+        "expected spread": spread,
+        "P_G": math.log2(surprisal * per_node),
+        "P_G spread": math.log2((spread + 1) * len(counts) * per_node),
+    }
+    assert {name: printed[name].matches(x) for name, x in recomputed.items()} == dict.fromkeys(
+        recomputed, "rounded"
+    )
+
+
+@SOURCES
+def test_shared_small_models_win_with_fewer_parameters(source):
+    # table 4.2's caption: better scores than models "that have at least 60% more parameters"
+    table = rows_of("table-4-2", source)
+    for _, rows in table.groupby("dataset"):
+        by_model = rows.set_index("model")
+        shared, original = by_model.loc["V2-S-shared"], by_model.loc["V2-B0-original"]
+        assert Decimal(shared["score"]) > Decimal(original["score"])
+        ratio = Printed.parse(original["params"]).value / Printed.parse(shared["params"]).value
+        assert ratio >= Decimal("1.6")
+
+
+@SOURCES
+@pytest.mark.parametrize("name", ["table-4-3", "table-4-4"])
+@pytest.mark.parametrize("column", ["score", "P_G", "P_G_spread"])
+def test_both_estimates_rank_the_models_as_their_scores_do(name, source, column):
+    column_values = values(rows_of(name, source), column)
+    assert column_values == sorted(column_values)
+    assert len(set(column_values)) == len(column_values)
+
+
+@SOURCES
+def test_parameters_alone_would_rank_them_otherwise(source):
+    for name in ("table-4-3", "table-4-4"):
+        parameters = values(rows_of(name, source), "params")
+        assert parameters != sorted(parameters)
+    by_model = rows_of("table-4-4", source).set_index("model")
+    for column, pick in (("expected_spread", min), ("entropy", max)):  # section 4.5.8
+        numbers = by_model[column].map(lambda text: Printed.parse(text).value)
+        assert pick(numbers) == numbers["ResNet-50"]
+
+
+def test_scores_of_table_4_2_are_those_of_table_4_3():
+    trained = load("table-4-2").query("dataset == 'ImageNet-1K'")
+    trained = trained.assign(model=trained["model"].str.removesuffix("-original"))
+    both = trained.merge(load("table-4-3"), on=["source", "model"], suffixes=("_2", "_3"))
+    assert len(both) == 6
+    assert (both["score_2"] == both["score_3"]).all()
+    assert values(both, "params_2") == values(both, "params_3")
+
+
+def differing(name):
+    """Where thesis and paper print different values: (model, column, thesis, paper)."""
+    key = "dataset" if name == "table-4-1" else "model"
+    keys = [key, "dataset"] if name == "table-4-2" else [key]
+    thesis, paper = (rows_of(name, source).set_index(keys) for source in ("thesis", "paper"))
+    return [
+        (row, column, thesis.loc[row, column], paper.loc[row, column])
+        for row in thesis.index
+        for column in NUMBERS[name]
+        if Printed.parse(thesis.loc[row, column]).value
+        != Printed.parse(paper.loc[row, column]).value
+    ]
+
+
+def test_thesis_and_paper_differ_in_one_row_only():
+    found = [entry for name in NUMBERS if name.startswith("table-4") for entry in differing(name)]
+    assert found == [
+        ("V2-S", "score", "83.2", "83.6+"),
+        ("V2-S", "expected_spread", "1505.546", "1505.5"),
+    ]

@@ -1,0 +1,47 @@
+"""What the recorded searches say, and the ledger of chapter 3."""
+
+from collections import Counter
+
+import pandas as pd
+import pytest
+
+from reuseprior.revolver.tables import TableError
+from reuseprior.works.thesis import revolver as work
+
+
+def test_every_number_of_the_tables_has_its_verdict():
+    entries = list(work.entries())
+    assert len({entry.id for entry in entries}) == len(entries)
+    tables = Counter("-".join(entry.id.split("-")[1:3]) for entry in entries)
+    # two data sets of five numbers, eight searches of five, fifteen modules of four, two in text
+    assert tables == {"3-1": 10, "3-2": 40, "c-1": 60, "c-text": 2}
+    verdicts = {entry.id: entry.verdict for entry in entries}
+    for name in ("mnist", "cifar-10"):  # both were read by a recorded search
+        for column in ("train", "validation", "test", "classes", "image"):
+            assert verdicts[f"thesis-3-1-{name}/{column}"] == "reproduced"
+    # no accuracy of a scaled-down search stands for one of the thesis
+    assert all("sample_size" in i or v == "not yet" for i, v in verdicts.items() if "3-1" not in i)
+
+
+def test_the_table_of_results_is_read_from_the_searches():
+    runs = work.runs()
+    table = work.results_table(runs)
+    for run in runs:
+        assert table.test[run.name] == 100 * run.summary["test_accuracy"]
+        assert run.summary["commit"] and not run.summary["commit"].endswith("-dirty")
+    assert {"mnist", "cifar10"} <= set(table.data)
+
+
+def test_two_kinds_of_search_are_compared_by_seeds():
+    genetic = work.runs("cpu-mnist-evolve")
+    said = work.comparison(genetic, work.runs("cpu-mnist-random"))
+    assert said.startswith("evolve cannot be told apart from random by test accuracy: 97.35 %")
+    with pytest.raises(TableError, match="3 and 1 searches cannot be compared: give two seeds"):
+        work.comparison(genetic, genetic[:1])
+
+
+def test_the_share_of_a_kernel_size_counts_shared_convolutions():
+    rows = [("conv", 3, 2), ("conv", 1, 5), ("conv", 1, 2), ("conv", 3, 1), ("deconv", 3, 9)]
+    modules = pd.DataFrame(rows, columns=["kind", "kernel_size", "individuals"])
+    assert work.kernel_share(modules) == 1 / 3
+    assert work.kernel_share(modules, individuals=1) == 2 / 4

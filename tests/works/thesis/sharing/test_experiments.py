@@ -1,0 +1,145 @@
+"""Recorded trainings: what may be compared, what is said of it, and what the ledger needs."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from reuseprior import paths
+from reuseprior.results import ResultError
+from reuseprior.training import Protocol
+from reuseprior.works.thesis.contexts import ledger
+from reuseprior.works.thesis.sharing import experiments
+
+CPU = Protocol.load("cpu")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    return tmp_path / "train-cpu"
+
+
+def record(folder, model="b0", sharing="none", seed=0, *, state="finished", **changes):
+    """A run as the trainer writes it; `changes` go to the protocol or to the configuration."""
+    own = {key: changes.pop(key) for key in list(changes) if key in vars(CPU)}
+    config = {
+        "model": f"efficientnetv2-{model}", "sharing": sharing, "data": "cifar10", "classes": 10,
+        "images": {"train": 50_000, "test": 10_000}, "data_checksum": "c", "seed": seed,
+        "parameters": 1, "protocol": vars(CPU) | own,
+    } | changes  # fmt: skip
+    place = folder / f"{config['model']}-{sharing}-{len(list(folder.glob('*')))}"
+    place.mkdir(parents=True)
+    (place / "config.json").write_text(json.dumps(config))
+    summary = {"state": state, "test_accuracy": 0.5, "processes": 1, "images_per_second": 1.0}
+    (place / "summary.json").write_text(json.dumps(summary))
+    return place
+
+
+def full_set(folder):
+    for model, sharing in [("b0", "none"), ("b0", "all_but_bn"), ("s", "all_but_bn")]:
+        for seed in (0, 1):
+            record(folder, model, sharing, seed)
+
+
+def test_only_finished_runs_of_the_tables_models_on_the_data_are_read(folder):
+    kept = record(folder)
+    record(folder, seed=1, state="interrupted")
+    record(folder, model="b0", seed=1, data="digits", classes=3)
+    other = record(folder, seed=2)
+    config = json.loads((other / "config.json").read_text())
+    for name in ({"model": "resnet50-v1"}, {}):
+        nameless = {key: value for key, value in config.items() if key != "model"}
+        (other / "config.json").write_text(json.dumps(nameless | name))
+        assert [run.folder for run in experiments.runs("cpu", "cifar10")] == [kept]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"epochs": 3, "seed": 1}, r"protocol\.epochs = 3 and efficientnetv2-b0-none-0 beside it"),
+        ({"model": "s", "width": 1.0}, r"protocol\.width = 1\.0 and .* beside it has 0\.25: move"),
+        ({"seed": 1, "image_size": 32}, r"protocol\.image_size = 32 and"),
+        ({"seed": 1, "images": {"train": 9, "test": 10_000}}, r"images\.train = 9 and"),
+        ({"seed": 1, "data_checksum": "d"}, "data_checksum = d and"),
+        ({}, "are the same model and seed: keep one"),
+    ],
+)
+def test_runs_that_were_not_trained_alike_are_refused(folder, changes, sentence):
+    record(folder)
+    record(folder, **changes)
+    for read in (experiments.runs, experiments.complete):
+        with pytest.raises(ResultError, match=sentence) as caught:
+            read("cpu", "cifar10")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_model_may_have_image_sizes_of_its_own(folder):
+    record(folder)
+    record(folder, "s", image_size=300, test_image_size=384)
+    assert len(experiments.runs("cpu", "cifar10")) == 2
+
+
+def test_without_runs_one_sentence_says_how_to_make_them(folder):
+    message = r"train-cpu is finished: make one with `reuseprior train efficientnetv2-b0 --data ci"
+    for _ in range(2):
+        with pytest.raises(ResultError, match=message):
+            experiments.runs("cpu", "cifar10")
+        assert experiments.complete("cpu", "cifar10") == []
+        record(folder, state="interrupted")
+
+
+def verdicts():
+    return {e.id: e.verdict for e in ledger.data_sets() if e.id.startswith("thesis-4-1-cifar-10/")}
+
+
+def test_the_ledger_waits_for_every_model_and_seed(folder):
+    assert set(verdicts().values()) == {"not yet"}  # no folder
+    assert not any("narrower" in e.note for e in ledger.trained_models())
+    full_set(folder)
+    assert "not yet" not in verdicts().values()
+    assert any("narrower" in e.note for e in ledger.trained_models())
+    (one,) = folder.glob("efficientnetv2-s-all_but_bn-5")
+    summary = json.loads((one / "summary.json").read_text())
+    (one / "summary.json").write_text(json.dumps(summary | {"state": "interrupted"}))
+    assert set(verdicts().values()) == {"not yet"}
+
+
+def test_the_ledger_reads_no_parts_of_a_data_set(folder):
+    full_set(folder)
+    for path in folder.glob("*/config.json"):
+        config = json.loads(path.read_text())
+        config["protocol"]["train_images"] = 100
+        path.write_text(json.dumps(config))
+    assert set(verdicts().values()) == {"not yet"}
+
+
+def models(*rows):
+    table = pd.DataFrame(rows, columns=["model", "seeds", "accuracy", "sd"])
+    return table.assign(params=[50, 100])
+
+
+# seeds, accuracy and standard deviation of two models; what is said. The p of Welch's test are
+# scipy's on samples with these means and deviations.
+ORDERINGS = [
+    ((3, 96.0, 0.1), (3, 95.0, 0.1), r"scores above V2-B0 .* 3 and 3 seeds, p = 0\.00026\), as in"),
+    ((3, 95.0, 0.1), (3, 96.0, 0.1), r"scores below V2-B0 .* so this protocol does not show"),
+    # 2.8 standard errors apart, which over two seeds each is nothing
+    ((2, 96.0, 0.5), (2, 95.0, 0.05), r"cannot be told apart from V2-B0 .*, p = 0\.21\), so this"),
+    ((1, 96.0, float("nan")), (3, 90.0, 0.1), "one seed of V2-S-shared cannot tell"),
+    ((1, 96.0, float("nan")), (1, 90.0, float("nan")), "one seed of V2-S-shared and of V2-B0 can"),
+    ((2, 96.0, 0.0), (2, 90.0, 0.0), "cannot be told apart .* no spread over seeds to measure"),
+]
+
+
+@pytest.mark.parametrize(("high", "low", "said"), ORDERINGS)
+def test_what_seeds_can_tell_apart(high, low, said):
+    table = models(("V2-S-shared", *high), ("V2-B0", *low))
+    sentence = experiments.ordering(table, "V2-S-shared", "V2-B0")
+    assert re.search(said, sentence), sentence
+    assert sentence.startswith("V2-S-shared, with 50% fewer parameters, ")
+
+
+def test_the_committed_runs_are_a_full_set():
+    assert len(experiments.complete("cpu", "cifar10")) == 6
