@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce notebooks book test lab
+.PHONY: help reproduce notebooks book check test lint lab
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,10 +22,17 @@ book: $(STAMP)  ## build the chapters as a site, build/book/index.html
 	$(BIN)/reuseprior book
 
 # A process a core, so one thread each: threads of several processes wait for one another's cores.
-test: $(STAMP)  ## run the tests, notebooks included, and the linter
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+check: lint  ## run the linter and the quick tests, in under two minutes
+	$(PYTEST) tests -m "not slow and not notebook and not browser"
+
+test: lint  ## run the tests, notebooks included, and the linter
+	$(PYTEST)
+
+lint: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=. notebooks/index.ipynb
