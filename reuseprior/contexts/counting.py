@@ -16,8 +16,9 @@ from torch.nn.parameter import is_lazy
 
 from reuseprior.contexts.array import CountArray
 from reuseprior.contexts.errors import CountingError
-from reuseprior.contexts.recorder import Node, Operator, Recording, record, uncollected
-from reuseprior.contexts.rules import RULES, Rule
+from reuseprior.contexts.record import Node, Operator, Recording
+from reuseprior.contexts.recorder import record, uncollected
+from reuseprior.contexts.rules import RULES, Rule, overloads
 from reuseprior.contexts.scaling import ExactSum, ScaledSum
 from reuseprior.quantities import Quantities, derive
 
@@ -245,9 +246,9 @@ class RecordedModel:
         _check_convention(batch_norm)
         if exact and discount is not None:
             raise CountingError("Discounted counts are not whole numbers: leave exact=True out.")
-        table = {**RULES, **_per_overload(rules or {})}
+        own = {o: function for packet, function in (rules or {}).items() for o in overloads(packet)}
         with uncollected():
-            counts, uses = _walk(self, table, ExactSum if exact else ScaledSum, discount)
+            counts, uses = _walk(self, {**RULES, **own}, ExactSum if exact else ScaledSum, discount)
         found, dead = [], []
         for names, tensor in self.tensors:
             if batch_norm == "learnable" and not is_learnable(names[0]):
@@ -350,16 +351,15 @@ def _walk(recorded: RecordedModel, table, accumulator, discount: Discount | None
 
 def _rule_for(operator: Operator, index: int, table) -> Rule:
     function = table.get(operator.function)
-    place = operator.where or "the model's own forward"
     if function is None:
         raise CountingError(
-            f"Operator {operator.function} (in {place}) has no counting rule: register one with "
-            "@reuseprior.contexts.rule, or pass it as count_contexts(..., rules={...})."
+            f"Operator {operator.function} (in {operator.place}) has no counting rule: register "
+            "one with @reuseprior.contexts.rule, or pass it as count_contexts(..., rules={...})."
         )
     if index and not getattr(function, "every_result", False):
         raise CountingError(
-            f"Result {index} of operator {operator.function} (in {place}) leads to an output, "
-            "but its counting rule covers the first result only: register a rule with "
+            f"Result {index} of operator {operator.function} (in {operator.place}) leads to an "
+            "output, but its counting rule covers the first result only: register a rule with "
             "every_result=True."
         )
     return function
@@ -371,18 +371,9 @@ def _apply(function: Rule, operator: Operator, index: int, count: CountArray) ->
         for node, given in function(count, *which, *operator.args, **operator.kwargs):
             yield node, given if given.shape == node.shape else given.broadcast_to(node.shape)
     except (CountingError, ValueError, IndexError, TypeError) as error:
-        place = operator.where or "the model's own forward"
-        raise CountingError(f"{operator.function} in {place} cannot be counted: {error}") from error
-
-
-def _per_overload(rules: Mapping[Callable, Rule]) -> dict[Callable, Rule]:
-    table = {}
-    for operator, function in rules.items():
-        if isinstance(operator, torch._ops.OpOverloadPacket):
-            table |= {getattr(operator, name): function for name in operator.overloads()}
-        else:
-            table[operator] = function
-    return table
+        raise CountingError(
+            f"{operator.function} in {operator.place} cannot be counted: {error}"
+        ) from error
 
 
 # What the user hands in ------------------------------------------------------------------------
