@@ -56,9 +56,14 @@ class ParameterCount:
         return prod(self.shape) // max(1, self.log2_counts.size)
 
     @property
+    def finite(self) -> np.ndarray:
+        """The stored `log2_counts` of entries with a context, in a row."""
+        return self.log2_counts[np.isfinite(self.log2_counts)]
+
+    @property
     def parameters(self) -> int:
         """Entries with at least one context."""
-        return int(np.isfinite(self.log2_counts).sum()) * self.multiplicity
+        return self.finite.size * self.multiplicity
 
     @property
     def left_out(self) -> int:
@@ -98,18 +103,13 @@ class ContextCounts:
     @cached_property
     def log2_counts(self) -> np.ndarray:
         """Log2 of the counts, each stored once; `multiplicities` says for how many entries."""
-        return np.concatenate(
-            [p.log2_counts[np.isfinite(p.log2_counts)] for p in self.parameter_counts]
-        )
+        return np.concatenate([p.finite for p in self.parameter_counts])
 
     @cached_property
     def multiplicities(self) -> np.ndarray:
         """For each of `log2_counts`, the number of parameters with that count."""
         return np.concatenate(
-            [
-                np.full(int(np.isfinite(p.log2_counts).sum()), p.multiplicity)
-                for p in self.parameter_counts
-            ]
+            [np.full(p.finite.size, p.multiplicity) for p in self.parameter_counts]
         )
 
     def learnable(self) -> ContextCounts:
@@ -134,19 +134,17 @@ class ContextCounts:
         """A pandas DataFrame, one row a parameter tensor."""
         import pandas as pd
 
-        rows = []
-        for p in self.parameter_counts:
-            finite = p.log2_counts[np.isfinite(p.log2_counts)]
-            rows.append(
-                {
-                    "parameter": " = ".join(p.names),
-                    "shape": "×".join(map(str, p.shape)),
-                    "parameters": p.parameters,
-                    "weight nodes": p.weight_nodes,
-                    "least log2 count": float(finite.min()),
-                    "greatest log2 count": float(finite.max()),
-                }
-            )
+        rows = [
+            {
+                "parameter": " = ".join(p.names),
+                "shape": "×".join(map(str, p.shape)),
+                "parameters": p.parameters,
+                "weight nodes": p.weight_nodes,
+                "least log2 count": float(p.finite.min()),
+                "greatest log2 count": float(p.finite.max()),
+            }
+            for p in self.parameter_counts
+        ]
         return pd.DataFrame(rows)
 
     def _repr_html_(self) -> str:
@@ -302,17 +300,15 @@ def is_learnable(name: str) -> bool:
 
 def _named_tensors(model: nn.Module) -> list[tuple[tuple[str, ...], torch.Tensor]]:
     """Every parameter and running statistic once, with all its names."""
-    names: dict[int, list[str]] = {}
-    tensors: dict[int, torch.Tensor] = {}
+    tensors: dict[int, tuple[list[str], torch.Tensor]] = {}
     statistics = [
         (name, buffer)
         for name, buffer in model.named_buffers(remove_duplicate=False)
         if not is_learnable(name)
     ]
     for name, tensor in (*model.named_parameters(remove_duplicate=False), *statistics):
-        names.setdefault(id(tensor), []).append(name)
-        tensors[id(tensor)] = tensor
-    return [(tuple(names[key]), tensors[key]) for key in names]
+        tensors.setdefault(id(tensor), ([], tensor))[0].append(name)
+    return [(tuple(names), tensor) for names, tensor in tensors.values()]
 
 
 def _walk(recorded: RecordedModel, table, accumulator, discount: Discount | None):

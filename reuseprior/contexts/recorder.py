@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -159,30 +159,33 @@ class _Recorder(TorchDispatchMode):
     # Operators ---------------------------------------------------------------------------
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
         if function is aten._local_scalar_dense.default:
             return self._item(args[0])
-        masks = traits(function).masks
-        if masks is not None:
-            args = [self._without_masks(a) if i == masks else a for i, a in enumerate(args)]
+        known = traits(function)
+        if known.masks is not None:
+            args = [self._without_masks(a) if i == known.masks else a for i, a in enumerate(args)]
         twins, nodes = self._split(args)
-        kwtwins, kwnodes = self._split(kwargs.values())
-        kwtwins = dict(zip(kwargs, kwtwins, strict=True))
-        kwnodes = dict(zip(kwargs, kwnodes, strict=True))
-        if "device" in kwtwins:
-            kwtwins["device"] = torch.device("meta")
+        kwtwins, kwnodes = {}, {}
+        if kwargs:
+            values = self._split(kwargs.values())
+            kwtwins, kwnodes = (dict(zip(kwargs, own, strict=True)) for own in values)
+            if "device" in kwargs:
+                kwtwins["device"] = torch.device("meta")
         if function is aten.as_strided_.default and _keeps_positions(*twins):
             function(*twins)
             return args[0]
-        if torch.Tag.inplace_view in function.tags:
+        effects = _effects(function)
+        if effects.turns:
             return self._view_in_place(function, args[0], twins, nodes)
-        result = self._run(function, twins, kwtwins)
-        written, is_view = _effects(function)
+        if known.meta is not None and effects.written in ((), (0,)):
+            result = twins[0] if effects.written else known.meta(twins[0])
+        else:
+            result = self._run(function, twins, kwtwins)
         results = _as_list(result)
-        if is_view:
+        if effects.is_view:
             self._record_views(function, args[0], nodes, kwnodes, results)
-        elif written:
-            targets = [args[w] if isinstance(w, int) else kwargs[w] for w in written]
+        elif effects.written:
+            targets = [args[w] if isinstance(w, int) else kwargs[w] for w in effects.written]
             fresh = self._record_writes(function, targets, nodes, kwnodes, results)
             return targets[0] if len(results) == 1 and not fresh else result
         else:
@@ -192,14 +195,6 @@ class _Recorder(TorchDispatchMode):
         return result
 
     def _run(self, function, twins, kwtwins):
-        """What the operator returns on meta tensors, by its trait's short cut where it has one."""
-        meta = traits(function).meta
-        if meta is not None:
-            written, _ = _effects(function)
-            if not written:
-                return meta(twins[0])
-            if written == (0,):  # in place
-                return twins[0]
         try:
             return function(*twins, **kwtwins)
         except NotImplementedError as error:
@@ -366,9 +361,14 @@ def _out_of_place(function):
     return next(o for o in overloads if [a.name for a in o._schema.arguments] == names)
 
 
+class _Effects(NamedTuple):
+    written: tuple[int | str, ...]  # arguments that an operator writes to
+    is_view: bool  # whether it returns a view of its first
+    turns: bool  # whether it makes its first a view of what that was
+
+
 @cache
-def _effects(function) -> tuple[tuple[int | str, ...], bool]:
-    """Which arguments an operator writes to, and whether it returns a view of its first."""
+def _effects(function) -> _Effects:
     schema = function._schema
     written = tuple(
         a.name if a.kwarg_only else i
@@ -376,7 +376,7 @@ def _effects(function) -> tuple[tuple[int | str, ...], bool]:
         if a.alias_info is not None and a.alias_info.is_write
     )
     is_view = not written and any(r.alias_info is not None for r in schema.returns)
-    return written, is_view
+    return _Effects(written, is_view, torch.Tag.inplace_view in function.tags)
 
 
 def _keeps_positions(x: torch.Tensor, size, stride, offset=None) -> bool:

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from reuseprior.contexts.array import CountArray, Taps, with_axis
+from reuseprior.contexts.array import CountArray, taps, with_axis
 from reuseprior.contexts.rules.registry import Rule, aten, rule
 
 moving = partial(rule, linear=True, moves=True)
@@ -111,9 +111,9 @@ def unbind(count, result, x, dim=0):
 def unfold(count, x, dim, size, step):
     """Windows of `size` along `dim` become a last axis."""
     dim %= len(x.shape)
-    taps = Taps.of(x.shape[dim], count.shape[dim], size, step, 0, 1)
     total = None
-    for tap, (source, result) in enumerate(taps):
+    windows = taps(x.shape[dim], count.shape[dim], size, step, 0, 1)
+    for tap, (source, result) in enumerate(windows):
         at_tap = count.narrow(len(x.shape), tap, 1).reshape(count.shape[:-1])
         part = at_tap.narrow(dim, result.start, result.stop - result.start)
         part = part.embed(dim, x.shape[dim], source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from reuseprior.contexts.array import CountArray, Taps, with_axis
+from reuseprior.contexts.array import CountArray, taps, with_axis
 from reuseprior.contexts.record import Node
 from reuseprior.contexts.rules.elementwise import per_channel
 from reuseprior.contexts.rules.moves import constant_pad
@@ -22,7 +22,7 @@ def convolution(
     if bias is not None:
         yield bias, per_channel(count, channel)
     x, before = (x, [0] * ndim) if transposed else _without_zero_padding(x, ndim)
-    taps = []
+    windows = []
     for axis, kernel, s, p, d, extra in zip(
         range(channel + 1, len(count.shape)),
         weight.shape[2:],
@@ -33,10 +33,11 @@ def convolution(
         strict=True,
     ):
         if transposed:
-            made = Taps.of(count.shape[axis], x.shape[axis], kernel, s, p, d).swapped()
+            swapped = taps(count.shape[axis], x.shape[axis], kernel, s, p, d)
+            made = [(result, source) for source, result in swapped]
         else:
-            made = Taps.of(x.shape[axis], count.shape[axis], kernel, s, p + extra, d)
-        taps.append((axis, made))
+            made = taps(x.shape[axis], count.shape[axis], kernel, s, p + extra, d)
+        windows.append((axis, made))
 
     # (…, O, …) -> (…, groups, O / groups, …): channels meet within their group only
     outputs = count.shape[channel] // groups
@@ -47,12 +48,12 @@ def convolution(
         sources = grouped.sum(channel + 1)
         sources = sources.broadcast_to((*head, groups, inputs, *tail))
         sources = sources.reshape((*head, groups * inputs, *tail))
-        for axis, made in taps:
+        for axis, made in windows:
             sources = sources.windows_add(axis, x.shape[axis], made)
         yield x, sources
 
     uses = grouped.sum(*range(channel))
-    for axis, made in taps:
+    for axis, made in windows:
         uses = uses.windows_sum(axis + 1, made)
     kernel = uses.shape[channel + 2 :]
     uses = uses.reshape((groups, outputs, *kernel))
@@ -103,8 +104,8 @@ def _pool(ndim: int) -> Rule:
             _each(dilation, ndim),
             strict=True,
         ):
-            taps = Taps.of(x.shape[axis], count.shape[axis], k, s, p, d)
-            count = count.windows_add(axis, x.shape[axis], taps)
+            made = taps(x.shape[axis], count.shape[axis], k, s, p, d)
+            count = count.windows_add(axis, x.shape[axis], made)
         yield x, count
 
     return pool
