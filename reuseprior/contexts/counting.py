@@ -209,7 +209,8 @@ def record_model(model, inputs, *, output=None) -> RecordedModel:
     """
     _check_model(model)
     tensors = _named_tensors(model)
-    examples = _examples(inputs, _floating_type(model))
+    dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
+    examples = _examples(inputs, next(dtypes, torch.float32))
     recording = record(model, examples, [t for _, t in tensors], lambda made: _chosen(made, output))
     if not recording.outputs:
         raise CountingError(
@@ -397,22 +398,18 @@ def _check_model(model) -> None:
             )
 
 
-def _floating_type(model: nn.Module) -> torch.dtype:
-    types = (p.dtype for p in model.parameters() if p.is_floating_point())
-    return next(types, torch.float32)
-
-
 def _examples(inputs, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
     """Tensors to run the model on, from a shape, a tensor, or several of either."""
-    if isinstance(inputs, torch.Tensor) or _is_shape(inputs):
-        inputs = [inputs]
-    elif not isinstance(inputs, (tuple, list)) or not inputs or _is_number(inputs[0]):
-        raise _not_a_shape(inputs)
+    is_nest = isinstance(inputs, (tuple, list)) and len(inputs) > 0
+    several = is_nest and not isinstance(inputs[0], (Number, str))
     examples = []
-    for given in inputs:
+    for given in inputs if several else [inputs]:
         if not isinstance(given, torch.Tensor):
             if not _is_shape(given):
-                raise _not_a_shape(given)
+                raise CountingError(
+                    f"Input shape {given!r} is not a tuple of positive integers: pass one such as "
+                    "(1, 3, 224, 224)."
+                )
             given = torch.empty([int(n) for n in given], dtype=dtype, device="meta")
         if given.ndim == 0 or given.shape[0] != 1:
             first = given.shape[0] if given.ndim else "none"
@@ -424,22 +421,11 @@ def _examples(inputs, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
     return tuple(examples)
 
 
-def _is_number(value) -> bool:
-    return isinstance(value, (Number, str))
-
-
 def _is_shape(value) -> bool:
     return (
         isinstance(value, (tuple, list))
         and len(value) > 0
         and all(isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in value)
-    )
-
-
-def _not_a_shape(value) -> CountingError:
-    return CountingError(
-        f"Input shape {value!r} is not a tuple of positive integers: pass one such as "
-        "(1, 3, 224, 224)."
     )
 
 
@@ -461,10 +447,13 @@ def _chosen(result, output):
                 f"output= failed on the model's output ({type(error).__name__}: {error}): give "
                 "a function that returns tensors in it."
             ) from error
-        if isinstance(result, Mapping):
-            offered = f"it offers {list(result)}"
-        elif isinstance(result, (tuple, list)):
-            offered = f"it offers {len(result)} tensors"
-        else:
-            offered = "it is one tensor" if isinstance(result, torch.Tensor) else "it returns none"
+        offered = _offer(result)
         raise CountingError(f"The model's output has no part {output!r}; {offered}.") from error
+
+
+def _offer(result) -> str:
+    if isinstance(result, Mapping):
+        return f"it offers {list(result)}"
+    if isinstance(result, (tuple, list)):
+        return f"it offers {len(result)} tensors"
+    return "it is one tensor" if isinstance(result, torch.Tensor) else "it returns none"

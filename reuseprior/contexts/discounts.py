@@ -59,15 +59,11 @@ def linear_paths(recorded) -> Callable[[Operator], float]:
     linear map; one with a parameter is. What depends on no input (a reparametrised weight) is a
     constant, whatever made it. Raises CountingError for an operator that is not classified.
     """
-    from_input = set(recorded.recording.inputs)
-    nonlinear = set()
-    for operator in recorded.recording.operators:
-        if from_input.isdisjoint(operator.nodes()):
-            continue
-        from_input.update(operator.results)
-        if not _is_linear(operator, from_input):
-            nonlinear.add(id(operator))
-    return lambda operator: 0 if id(operator) in nonlinear else 1
+    recording = recorded.recording
+    operators = list(recording.from_input())
+    from_input = {*recording.inputs, *(result for o in operators for result in o.results)}
+    nonlinear = {operator for operator in operators if not _is_linear(operator, from_input)}
+    return lambda operator: 0 if operator in nonlinear else 1
 
 
 def _is_linear(operator: Operator, from_input: set[Node]) -> bool:

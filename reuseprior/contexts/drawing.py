@@ -72,7 +72,7 @@ def _contexts_of(graph: Graph, parameter: str) -> set[tuple[str, int]]:
 
 
 def _is_tree(graph: Graph) -> bool:
-    sources = [s for uses in graph.nodes.values() for s, _ in uses if s is not None]
+    sources = [source for name in graph.nodes for source in graph.sources(name)]
     return len(sources) == len(set(sources))
 
 
@@ -82,8 +82,7 @@ def _tree_layout(graph: Graph) -> dict[str, tuple[float, float]]:
     rows = count()
 
     def place(name: str, column: int) -> float:
-        sources = [s for s, _ in graph.nodes.get(name, ()) if s is not None]
-        ys = [place(source, column - 1) for source in sources] or [-float(next(rows))]
+        ys = [place(source, column - 1) for source in graph.sources(name)] or [-float(next(rows))]
         places[name] = (float(column), sum(ys) / len(ys))
         return places[name][1]
 
@@ -96,8 +95,7 @@ def _layered_layout(graph: Graph) -> dict[str, tuple[float, float]]:
     """A column for each distance from the inputs, nodes spread over it in order."""
     column: dict[str, int] = {}
     for name in graph.order:
-        sources = [s for s, _ in graph.nodes.get(name, ()) if s is not None]
-        column[name] = 1 + max((column[s] for s in sources), default=-1)
+        column[name] = 1 + max((column[s] for s in graph.sources(name)), default=-1)
     last = max(column.values())
     column |= {name: last for name in graph.outputs}
     columns: dict[int, list[str]] = {}

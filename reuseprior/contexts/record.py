@@ -114,6 +114,14 @@ class Recording:
         """The leaf of a parameter or buffer, None when no operator used it."""
         return self.leaves.get(id(tensor))
 
+    def from_input(self) -> Iterator[Operator]:
+        """The operators whose results depend on the model's input, in order."""
+        reached = set(self.inputs)
+        for operator in self.operators:
+            if not reached.isdisjoint(operator.nodes()):
+                reached.update(operator.results)
+                yield operator
+
 
 def map_nodes(value: Any, change: Callable[[Node], Any]) -> Any:
     """An operator's argument, or a nest of them, with something else for each node."""

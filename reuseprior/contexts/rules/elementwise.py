@@ -80,14 +80,14 @@ def _normalised(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     return torch.empty_like(x), x.new_empty(0), x.new_empty(0)
 
 
+OTHER_BATCH_NORMS = """
+    cudnn_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training
+    _native_batch_norm_legit_functional
+"""
+
+
 @rule(aten.native_batch_norm, statistics=3, meta=_normalised)
-@rule(
-    aten.cudnn_batch_norm,
-    aten._native_batch_norm_legit_no_training,
-    aten._native_batch_norm_legit,
-    aten._native_batch_norm_legit_functional,
-    statistics=3,
-)
+@rule(*named(OTHER_BATCH_NORMS), statistics=3)
 @rule(aten.native_group_norm, linear=False)
 def channel_norm(count, x, *vectors, **_):
     """Scale, shift and running statistics have an entry a channel, axis 1."""

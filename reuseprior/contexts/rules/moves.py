@@ -8,21 +8,12 @@ from math import prod
 import numpy as np
 
 from reuseprior.contexts.array import CountArray, taps, with_axis
-from reuseprior.contexts.rules.registry import Rule, aten, rule
+from reuseprior.contexts.rules.registry import Rule, aten, named, rule
 
 moving = partial(rule, linear=True, moves=True)
 
 
-@moving(
-    aten.view,
-    aten._unsafe_view,
-    aten.reshape,
-    aten._reshape_alias,
-    aten.unsqueeze,
-    aten.squeeze,
-    aten.view_copy,
-    aten.flatten,
-)
+@moving(*named("view _unsafe_view reshape _reshape_alias unsqueeze squeeze view_copy flatten"))
 def view(count, x, *_):
     yield x, count.reshape(x.shape)
 
@@ -89,13 +80,10 @@ def select(count, x, dim, index):
     yield x, kept.embed(dim, x.shape[dim], slice(index, index + 1))
 
 
-@moving(
-    aten.split,
-    aten.split_with_sizes,
-    aten.unsafe_split,
-    aten.unsafe_split_with_sizes,
-    every_result=True,
-)
+SPLITS = "split split_with_sizes unsafe_split unsafe_split_with_sizes"
+
+
+@moving(*named(SPLITS), every_result=True)
 def split(count, result, x, sizes, dim=0):
     dim %= len(x.shape)
     start = result * sizes if isinstance(sizes, int) else sum(sizes[:result])
@@ -147,12 +135,10 @@ def _pad(mode: str) -> Rule:
     return pad
 
 
-rule(aten.reflection_pad1d, aten.reflection_pad2d, aten.reflection_pad3d, linear=True)(
-    _pad("reflect")
-)
-rule(aten.replication_pad1d, aten.replication_pad2d, aten.replication_pad3d, linear=True)(
-    _pad("edge")
-)
+REFLECTED = "reflection_pad1d reflection_pad2d reflection_pad3d"
+REPLICATED = "replication_pad1d replication_pad2d replication_pad3d"
+rule(*named(REFLECTED), linear=True)(_pad("reflect"))
+rule(*named(REPLICATED), linear=True)(_pad("edge"))
 
 
 @moving(aten.pixel_shuffle)

@@ -171,7 +171,7 @@ def _layers(recorded: RecordedModel) -> Iterator[_Layer]:
     Each tensor carries which channels have reached it since their layers.
     """
     inputs = recorded.recording.inputs
-    following = list(_depending(inputs, recorded.recording.operators))
+    following = list(recorded.recording.from_input())
     total = sum(_channels(o.results[0]) for o in following if traits(o.function).layer)
     carried = {
         node: _Carried(csr_array((_channels(node), total), dtype=np.int8)) for node in inputs
@@ -189,15 +189,6 @@ def _layers(recorded: RecordedModel) -> Iterator[_Layer]:
         carried[operator.results[0]] = _Carried(rows)
         made += layer.channels
         yield layer
-
-
-def _depending(inputs: list[Node], operators: list[Operator]) -> Iterator[Operator]:
-    """The operators whose results depend on the model's input."""
-    reached = set(inputs)
-    for operator in operators:
-        if not reached.isdisjoint(operator.nodes()):
-            reached.update(operator.results)
-            yield operator
 
 
 def _layer(operator: Operator, carried, made: int) -> _Layer:
