@@ -149,8 +149,10 @@ class CountArray:
         """For each tap of a sliding window, the sum over the positions where it is in range."""
         shape = with_axis(self.shape, axis, len(taps))
         if self.values.shape[axis] == 1:
-            lengths = np.array([len(range(r.start, r.stop, r.step)) for _, r in taps], self.values.dtype)
-            column = lengths.reshape(with_axis((1,) * len(shape), axis, -1))
+            lengths = [len(range(r.start, r.stop, r.step)) for _, r in taps]
+            column = np.array(lengths, self.values.dtype).reshape(
+                with_axis((1,) * len(shape), axis, -1)
+            )
             return CountArray(self.values * column, shape)
         sums = [
             self.values[_along(len(shape), axis, result)].sum(axis=axis, keepdims=True)

@@ -148,11 +148,14 @@ def test_windows(count, data):
     back = [(b, a) for a, b in taps(results, size, kernel, stride, padding, dilation)]
     assume(any(a.stop > a.start for a, _ in back))
     sources = np.zeros((size, *moved.shape[1:]), moved.dtype)
+    uses = np.zeros((kernel, *moved.shape[1:]), moved.dtype)
     for made, tap in product(range(size), range(kernel)):
         met = made * stride + tap * dilation - padding
         if 0 <= met < results:
             sources[made] += moved[met]
+            uses[tap] += moved[met]
     check(count.windows_add(axis, size, back), np.moveaxis(sources, 0, axis), count)
+    check(count.windows_sum(axis, back), np.moveaxis(uses, 0, axis), count)
 
 
 def test_equal_counts_stay_stored_once():
