@@ -2,6 +2,7 @@
 
     python benchmarks/counting.py            # about four minutes on one core
     python benchmarks/counting.py --quick    # small images only
+    python benchmarks/counting.py --beside ../before    # this checkout against another one
 
 The dictionary counter is the straightforward way: one entry a scalar feature and weight, and one
 addition a connection. It counts V2-B0 at 32, 64 and 96 px; both counters must agree there to the
@@ -9,11 +10,16 @@ last count. What it would take at 224 px follows from its cost a connection.
 """
 
 import argparse
+import json
+import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -234,17 +240,71 @@ def growth() -> Iterator[str]:
         yield f"{depth:6d} layers {record * 1e3:8.1f} + {count * 1e3:.1f}  ({each:.0f})"
 
 
+# Models recorded and counted once a line that comes in, by the checkout that Python is told of.
+ONCE = """
+import json, sys, time
+import torch
+from reuseprior.contexts import record_model
+from reuseprior.models import catalog
+torch.set_num_threads(1)
+models = [(catalog.build(name), (1, 3, size, size)) for name, size in json.loads(sys.argv[1])]
+for _ in sys.stdin:
+    taken = []
+    for model, shape in models:
+        times = [time.process_time()]
+        recorded = record_model(model, shape)
+        times.append(time.process_time())
+        recorded.count(batch_norm="all")
+        taken.append((times[1] - times[0], time.process_time() - times[1]))
+    print(json.dumps(taken), flush=True)
+"""
+BESIDE = [("torchvision:resnet50", 224), ("V2-S", 384), ("torchvision:swin_t", 224)]
+
+
+def beside(other: Path, rounds: int = 15) -> Iterator[str]:
+    """This checkout and another in turn, in processes of their own: medians of processor time."""
+    roots = {"before": other.resolve(), "now": Path(__file__).resolve().parents[1]}
+    running = {
+        name: subprocess.Popen(
+            [sys.executable, "-c", ONCE, json.dumps(BESIDE)],
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name, root in roots.items()
+    }
+    times = {name: [] for name in running}
+    for turn in range(rounds + 1):
+        for name in sorted(running, reverse=turn % 2 == 1):
+            print(turn, file=running[name].stdin, flush=True)
+            times[name].append(json.loads(running[name].stdout.readline()))
+    for process in running.values():
+        process.communicate()
+    medians = {name: np.median(taken[1:], axis=0) * 1e3 for name, taken in times.items()}
+    yield "model                    px   step       before          now   now / before"
+    for row, (label, size) in enumerate(BESIDE):
+        for column, step in enumerate(("record", "count")):
+            old, new = medians["before"][row, column], medians["now"][row, column]
+            each = f"{old:7.1f} ms   {new:7.1f} ms   {new / old:12.2f}"
+            yield f"{label:22s} {size:4d}   {step:6s} {each}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small images only")
-    quick = parser.parse_args().quick
+    parser.add_argument("--beside", type=Path, help="another checkout to compare with")
+    arguments = parser.parse_args()
+    quick = arguments.quick
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, numpy {np.__version__}, {cpu_name()}, one thread\n")
-    for table in (
+    tables = (
         against_dictionary([32] if quick else [32, 64, 96]),
         against_forward(THESIS_ROWS[:1] if quick else THESIS_ROWS),
         growth(),
-    ):
+    )
+    for table in [beside(arguments.beside)] if arguments.beside else tables:
         for line in table:
             print(line, flush=True)
         print()

@@ -15,5 +15,7 @@ from reuseprior.contexts.graph import horizontal_unroll as horizontal_unroll
 from reuseprior.contexts.graph import uniform as uniform
 from reuseprior.contexts.operator_paths import OperatorPaths as OperatorPaths
 from reuseprior.contexts.operator_paths import operator_paths as operator_paths
+from reuseprior.contexts.rules import RULES as RULES
 from reuseprior.contexts.rules import full_softmax as full_softmax
 from reuseprior.contexts.rules import rule as rule
+from reuseprior.contexts.rules import traits as traits

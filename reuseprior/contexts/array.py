@@ -8,9 +8,10 @@ Counting a convolution then costs its spatial positions, not its multiply-adds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import prod
 
 import numpy as np
+
+Tap = tuple[slice, slice]  # the sources of one place in a window, and the results it makes
 
 
 class CountArray:
@@ -37,11 +38,6 @@ class CountArray:
 
     def __repr__(self) -> str:
         return f"CountArray(shape={self.shape}, stored={self.values.shape})"
-
-    @property
-    def multiplicity(self) -> int:
-        """How many positions each stored number stands for."""
-        return prod(self.shape) // max(1, self.values.size)
 
     def __add__(self, other: CountArray) -> CountArray:
         if self.shape != other.shape:
@@ -139,23 +135,24 @@ class CountArray:
         np.add.at(values, positions, full)
         return CountArray(np.moveaxis(values, 0, axis), with_axis(self.shape, axis, size))
 
-    def windows_add(self, axis: int, size: int, taps: Taps) -> CountArray:
+    def windows_add(self, axis: int, size: int, taps: list[Tap]) -> CountArray:
         """Adjoint of a sliding window over an axis of length `size`: every tap is a source."""
-        shape = with_axis(self.shape, axis, size)
-        if taps.is_identity:
-            return CountArray(self.values, shape)
+        if taps == [(slice(0, size, 1),) * 2] and self.shape[axis] == size:
+            return self
         full = self.expand(axis).values
         values = np.zeros(with_axis(full.shape, axis, size), full.dtype)
         for source, result in taps:
-            values[_along(len(shape), axis, source)] += full[_along(len(shape), axis, result)]
-        return CountArray(values, shape)
+            values[_along(full.ndim, axis, source)] += full[_along(full.ndim, axis, result)]
+        return CountArray(values, with_axis(self.shape, axis, size))
 
-    def windows_sum(self, axis: int, taps: Taps) -> CountArray:
+    def windows_sum(self, axis: int, taps: list[Tap]) -> CountArray:
         """For each tap of a sliding window, the sum over the positions where it is in range."""
         shape = with_axis(self.shape, axis, len(taps))
         if self.values.shape[axis] == 1:
-            lengths = np.array([_length(result) for _, result in taps], self.values.dtype)
-            column = lengths.reshape(with_axis((1,) * len(shape), axis, -1))
+            lengths = [len(range(r.start, r.stop, r.step)) for _, r in taps]
+            column = np.array(lengths, self.values.dtype).reshape(
+                with_axis((1,) * len(shape), axis, -1)
+            )
             return CountArray(self.values * column, shape)
         sums = [
             self.values[_along(len(shape), axis, result)].sum(axis=axis, keepdims=True)
@@ -164,50 +161,26 @@ class CountArray:
         return CountArray(np.concatenate(sums, axis=axis), shape)
 
 
-class Taps(tuple):
-    """The taps of a window along one axis: for each, (slice of sources, slice of results).
+def taps(
+    size: int, results: int, kernel: int, stride: int, padding: int, dilation: int
+) -> list[Tap]:
+    """The taps of a window over `size` source positions that makes `results` positions.
 
     A tap meets result position r at source position r·stride + tap·dilation - padding; both
     slices hold only positions in range, so a tap that always falls on padding has empty ones.
+
+    >>> taps(4, 4, 3, 1, 1, 1)[0]                   # the left tap misses the first result
+    (slice(0, 3, 1), slice(1, 4, 1))
     """
-
-    is_identity: bool
-
-    @classmethod
-    def of(
-        cls, size: int, results: int, kernel: int, stride: int, padding: int, dilation: int
-    ) -> Taps:
-        """Taps of a window over `size` source positions that makes `results` positions.
-
-        >>> Taps.of(4, 4, 3, 1, 1, 1)[0]                # the left tap misses the first result
-        (slice(0, 3, 1), slice(1, 4, None))
-        """
-        pairs = []
-        for tap in range(kernel):
-            offset = tap * dilation - padding
-            first = max(0, -(offset // stride))
-            last = min(results - 1, (size - 1 - offset) // stride)
-            start = first * stride + offset
-            stop = start + (last - first) * stride + 1
-            in_range = last >= first
-            pairs.append(
-                (slice(start, stop, stride), slice(first, last + 1))
-                if in_range
-                else (slice(0, 0, 1), slice(0, 0))
-            )
-        taps = cls(pairs)
-        taps.is_identity = kernel == 1 and stride == 1 and padding == 0 and size == results
-        return taps
-
-    def swapped(self) -> Taps:
-        """The same meetings seen from the other side, for transposed convolution."""
-        taps = Taps((result, source) for source, result in self)
-        taps.is_identity = self.is_identity
-        return taps
-
-
-def _length(s: slice) -> int:
-    return max(0, -(-(s.stop - s.start) // (s.step or 1)))
+    found = []
+    for tap in range(kernel):
+        offset = tap * dilation - padding
+        first = max(0, -(offset // stride))
+        last = min(results - 1, (size - 1 - offset) // stride)
+        start = first * stride + offset
+        pair = slice(start, start + (last - first) * stride + 1, stride), slice(first, last + 1, 1)
+        found.append(pair if last >= first else (slice(0, 0, 1),) * 2)
+    return found
 
 
 def _along(ndim: int, axis: int, where: slice) -> tuple[slice, ...]:

@@ -16,8 +16,9 @@ from torch.nn.parameter import is_lazy
 
 from reuseprior.contexts.array import CountArray
 from reuseprior.contexts.errors import CountingError
-from reuseprior.contexts.recorder import Node, Operator, Recording, record, uncollected
-from reuseprior.contexts.rules import RULES, Rule
+from reuseprior.contexts.record import Node, Operator, Recording
+from reuseprior.contexts.recorder import record, uncollected
+from reuseprior.contexts.rules import RULES, Rule, overloads
 from reuseprior.contexts.scaling import ExactSum, ScaledSum
 from reuseprior.quantities import Quantities, derive
 
@@ -55,9 +56,14 @@ class ParameterCount:
         return prod(self.shape) // max(1, self.log2_counts.size)
 
     @property
+    def finite(self) -> np.ndarray:
+        """The stored `log2_counts` of entries with a context, in a row."""
+        return self.log2_counts[np.isfinite(self.log2_counts)]
+
+    @property
     def parameters(self) -> int:
         """Entries with at least one context."""
-        return int(np.isfinite(self.log2_counts).sum()) * self.multiplicity
+        return self.finite.size * self.multiplicity
 
     @property
     def left_out(self) -> int:
@@ -97,18 +103,13 @@ class ContextCounts:
     @cached_property
     def log2_counts(self) -> np.ndarray:
         """Log2 of the counts, each stored once; `multiplicities` says for how many entries."""
-        return np.concatenate(
-            [p.log2_counts[np.isfinite(p.log2_counts)] for p in self.parameter_counts]
-        )
+        return np.concatenate([p.finite for p in self.parameter_counts])
 
     @cached_property
     def multiplicities(self) -> np.ndarray:
         """For each of `log2_counts`, the number of parameters with that count."""
         return np.concatenate(
-            [
-                np.full(int(np.isfinite(p.log2_counts).sum()), p.multiplicity)
-                for p in self.parameter_counts
-            ]
+            [np.full(p.finite.size, p.multiplicity) for p in self.parameter_counts]
         )
 
     def learnable(self) -> ContextCounts:
@@ -133,19 +134,17 @@ class ContextCounts:
         """A pandas DataFrame, one row a parameter tensor."""
         import pandas as pd
 
-        rows = []
-        for p in self.parameter_counts:
-            finite = p.log2_counts[np.isfinite(p.log2_counts)]
-            rows.append(
-                {
-                    "parameter": " = ".join(p.names),
-                    "shape": "×".join(map(str, p.shape)),
-                    "parameters": p.parameters,
-                    "weight nodes": p.weight_nodes,
-                    "least log2 count": float(finite.min()),
-                    "greatest log2 count": float(finite.max()),
-                }
-            )
+        rows = [
+            {
+                "parameter": " = ".join(p.names),
+                "shape": "×".join(map(str, p.shape)),
+                "parameters": p.parameters,
+                "weight nodes": p.weight_nodes,
+                "least log2 count": float(p.finite.min()),
+                "greatest log2 count": float(p.finite.max()),
+            }
+            for p in self.parameter_counts
+        ]
         return pd.DataFrame(rows)
 
     def _repr_html_(self) -> str:
@@ -210,7 +209,8 @@ def record_model(model, inputs, *, output=None) -> RecordedModel:
     """
     _check_model(model)
     tensors = _named_tensors(model)
-    examples = _examples(inputs, _floating_type(model))
+    dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
+    examples = _examples(inputs, next(dtypes, torch.float32))
     recording = record(model, examples, [t for _, t in tensors], lambda made: _chosen(made, output))
     if not recording.outputs:
         raise CountingError(
@@ -245,9 +245,9 @@ class RecordedModel:
         _check_convention(batch_norm)
         if exact and discount is not None:
             raise CountingError("Discounted counts are not whole numbers: leave exact=True out.")
-        table = {**RULES, **_per_overload(rules or {})}
+        own = {o: function for packet, function in (rules or {}).items() for o in overloads(packet)}
         with uncollected():
-            counts, uses = _walk(self, table, ExactSum if exact else ScaledSum, discount)
+            counts, uses = _walk(self, {**RULES, **own}, ExactSum if exact else ScaledSum, discount)
         found, dead = [], []
         for names, tensor in self.tensors:
             if batch_norm == "learnable" and not is_learnable(names[0]):
@@ -301,17 +301,15 @@ def is_learnable(name: str) -> bool:
 
 def _named_tensors(model: nn.Module) -> list[tuple[tuple[str, ...], torch.Tensor]]:
     """Every parameter and running statistic once, with all its names."""
-    names: dict[int, list[str]] = {}
-    tensors: dict[int, torch.Tensor] = {}
+    tensors: dict[int, tuple[list[str], torch.Tensor]] = {}
     statistics = [
         (name, buffer)
         for name, buffer in model.named_buffers(remove_duplicate=False)
         if not is_learnable(name)
     ]
     for name, tensor in (*model.named_parameters(remove_duplicate=False), *statistics):
-        names.setdefault(id(tensor), []).append(name)
-        tensors[id(tensor)] = tensor
-    return [(tuple(names[key]), tensors[key]) for key in names]
+        tensors.setdefault(id(tensor), ([], tensor))[0].append(name)
+    return [(tuple(names), tensor) for names, tensor in tensors.values()]
 
 
 def _walk(recorded: RecordedModel, table, accumulator, discount: Discount | None):
@@ -350,16 +348,15 @@ def _walk(recorded: RecordedModel, table, accumulator, discount: Discount | None
 
 def _rule_for(operator: Operator, index: int, table) -> Rule:
     function = table.get(operator.function)
-    place = operator.where or "the model's own forward"
     if function is None:
         raise CountingError(
-            f"Operator {operator.function} (in {place}) has no counting rule: register one with "
-            "@reuseprior.contexts.rule, or pass it as count_contexts(..., rules={...})."
+            f"Operator {operator.function} (in {operator.place}) has no counting rule: register "
+            "one with @reuseprior.contexts.rule, or pass it as count_contexts(..., rules={...})."
         )
     if index and not getattr(function, "every_result", False):
         raise CountingError(
-            f"Result {index} of operator {operator.function} (in {place}) leads to an output, "
-            "but its counting rule covers the first result only: register a rule with "
+            f"Result {index} of operator {operator.function} (in {operator.place}) leads to an "
+            "output, but its counting rule covers the first result only: register a rule with "
             "every_result=True."
         )
     return function
@@ -371,18 +368,9 @@ def _apply(function: Rule, operator: Operator, index: int, count: CountArray) ->
         for node, given in function(count, *which, *operator.args, **operator.kwargs):
             yield node, given if given.shape == node.shape else given.broadcast_to(node.shape)
     except (CountingError, ValueError, IndexError, TypeError) as error:
-        place = operator.where or "the model's own forward"
-        raise CountingError(f"{operator.function} in {place} cannot be counted: {error}") from error
-
-
-def _per_overload(rules: Mapping[Callable, Rule]) -> dict[Callable, Rule]:
-    table = {}
-    for operator, function in rules.items():
-        if isinstance(operator, torch._ops.OpOverloadPacket):
-            table |= {getattr(operator, name): function for name in operator.overloads()}
-        else:
-            table[operator] = function
-    return table
+        raise CountingError(
+            f"{operator.function} in {operator.place} cannot be counted: {error}"
+        ) from error
 
 
 # What the user hands in ------------------------------------------------------------------------
@@ -410,22 +398,18 @@ def _check_model(model) -> None:
             )
 
 
-def _floating_type(model: nn.Module) -> torch.dtype:
-    types = (p.dtype for p in model.parameters() if p.is_floating_point())
-    return next(types, torch.float32)
-
-
 def _examples(inputs, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
     """Tensors to run the model on, from a shape, a tensor, or several of either."""
-    if isinstance(inputs, torch.Tensor) or _is_shape(inputs):
-        inputs = [inputs]
-    elif not isinstance(inputs, (tuple, list)) or not inputs or _is_number(inputs[0]):
-        raise _not_a_shape(inputs)
+    is_nest = isinstance(inputs, (tuple, list)) and len(inputs) > 0
+    several = is_nest and not isinstance(inputs[0], (Number, str))
     examples = []
-    for given in inputs:
+    for given in inputs if several else [inputs]:
         if not isinstance(given, torch.Tensor):
             if not _is_shape(given):
-                raise _not_a_shape(given)
+                raise CountingError(
+                    f"Input shape {given!r} is not a tuple of positive integers: pass one such as "
+                    "(1, 3, 224, 224)."
+                )
             given = torch.empty([int(n) for n in given], dtype=dtype, device="meta")
         if given.ndim == 0 or given.shape[0] != 1:
             first = given.shape[0] if given.ndim else "none"
@@ -437,22 +421,11 @@ def _examples(inputs, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
     return tuple(examples)
 
 
-def _is_number(value) -> bool:
-    return isinstance(value, (Number, str))
-
-
 def _is_shape(value) -> bool:
     return (
         isinstance(value, (tuple, list))
         and len(value) > 0
         and all(isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in value)
-    )
-
-
-def _not_a_shape(value) -> CountingError:
-    return CountingError(
-        f"Input shape {value!r} is not a tuple of positive integers: pass one such as "
-        "(1, 3, 224, 224)."
     )
 
 
@@ -474,10 +447,13 @@ def _chosen(result, output):
                 f"output= failed on the model's output ({type(error).__name__}: {error}): give "
                 "a function that returns tensors in it."
             ) from error
-        if isinstance(result, Mapping):
-            offered = f"it offers {list(result)}"
-        elif isinstance(result, (tuple, list)):
-            offered = f"it offers {len(result)} tensors"
-        else:
-            offered = "it is one tensor" if isinstance(result, torch.Tensor) else "it returns none"
+        offered = _offer(result)
         raise CountingError(f"The model's output has no part {output!r}; {offered}.") from error
+
+
+def _offer(result) -> str:
+    if isinstance(result, Mapping):
+        return f"it offers {list(result)}"
+    if isinstance(result, (tuple, list)):
+        return f"it offers {len(result)} tensors"
+    return "it is one tensor" if isinstance(result, torch.Tensor) else "it returns none"

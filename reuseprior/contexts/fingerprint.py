@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import flop_registry
 
-from reuseprior.contexts import rules
 from reuseprior.contexts.counting import RecordedModel, is_learnable
-from reuseprior.contexts.recorder import Node
+from reuseprior.contexts.record import Node
+from reuseprior.contexts.rules import RULES
 
 
 def fingerprint(recorded: RecordedModel) -> str | None:
@@ -53,7 +53,7 @@ def multiply_adds(recorded: RecordedModel) -> int:
 def _code() -> bytes:
     """The counting code, and the version of torch, whose operators it counts."""
     folder = Path(__file__).parent
-    files = [*sorted(folder.glob("*.py")), folder.parent / "quantities.py"]
+    files = [*sorted(folder.rglob("*.py")), folder.parent / "quantities.py"]
     return b"".join([torch.__version__.encode(), *(file.read_bytes() for file in files)])
 
 
@@ -77,8 +77,8 @@ def _lines(recorded: RecordedModel) -> Iterator[str | None]:
         node = recorded.recording.node_of(tensor)
         yield f"{is_learnable(names[0])}{tuple(tensor.shape)}{node and text(node)}\n"
     for operator in recorded.recording.operators:
-        rule = rules.RULES.get(operator.function)
-        if rule is not None and rule.__module__ != rules.__name__:
+        rule = RULES.get(operator.function)
+        if rule is not None and not rule.__module__.startswith(f"{__package__}.rules."):
             yield None
         arguments = text([operator.args, operator.kwargs, operator.results])
         yield f"{_name(operator.function)}{arguments}\n"

@@ -63,20 +63,23 @@ class Graph:
     @cached_property
     def order(self) -> tuple[str, ...]:
         """Inputs and nodes, sources first."""
-        sources = {n: [s for s, _ in uses if s is not None] for n, uses in self.nodes.items()}
         try:
+            sources = {name: self.sources(name) for name in self.nodes}
             return tuple(TopologicalSorter(sources).static_order())
         except CycleError as error:
             cycle = " → ".join(error.args[1])
             raise CountingError(f"The graph has a cycle ({cycle}): unroll it in time.") from error
 
+    def sources(self, name: str) -> list[str]:
+        """What a node reads, once for each use; nothing for an input."""
+        return [source for source, _ in self.nodes.get(name, ()) if source is not None]
+
     def paths(self) -> Counter[str]:
         """Number of paths from each input and node to the outputs, by reverse accumulation."""
         counts = Counter(self.outputs)
         for name in reversed(self.order):
-            for source, _ in self.nodes.get(name, ()):
-                if source is not None and counts[name]:
-                    counts[source] += counts[name]
+            for source in self.sources(name) if counts[name] else ():
+                counts[source] += counts[name]
         return counts
 
     def contexts(self) -> dict[str, int]:

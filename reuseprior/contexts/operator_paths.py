@@ -6,14 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf, log2, prod
 
-import torch
-
 from reuseprior.contexts.counting import Discount, RecordedModel
-from reuseprior.contexts.discounts import LAYERS, averages
-from reuseprior.contexts.recorder import Node, Operator, overwrite_view
-from reuseprior.contexts.rules import RULES, no_source
-
-aten = torch.ops.aten
+from reuseprior.contexts.discounts import averages
+from reuseprior.contexts.record import Node, Operator, overwrite_view
+from reuseprior.contexts.rules import traits
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ def operator_paths(recorded: RecordedModel, discount: Discount | None = None) ->
     recording = recorded.recording
     reached = {node: _Reached(0.0, 0.0, 0.0) for node in recording.inputs}
     for operator in recording.operators:
-        if RULES.get(operator.function) is no_source:
+        if traits(operator.function).sourceless:
             continue
         arriving = [(reached[n], share) for n, share in _shares(operator) if n in reached]
         if arriving:
@@ -83,8 +79,7 @@ class _Reached:
     layers: float
 
     def after(self, operator: Operator, factor: float) -> _Reached:
-        learns = operator.function in LAYERS
-        learns = learns and any(node.is_view_of_parameter for node in operator.nodes())
+        learns = traits(operator.function).layer and operator.uses_parameter
         return _Reached(self.paths, self.kept + log2(factor), self.layers + learns)
 
 
@@ -100,7 +95,7 @@ def _joined(arriving: list[tuple[_Reached, float]]) -> _Reached:
 def _shares(operator: Operator) -> list[tuple[Node, float]]:
     """The tensors that go in, with the part of the result that comes from each."""
     nodes = [node for node in operator.nodes() if prod(node.shape)]
-    if operator.function in (aten.cat.default, aten.stack.default):
+    if traits(operator.function).joins:
         total = sum(prod(node.shape) for node in nodes)
         return [(node, prod(node.shape) / total) for node in nodes]
     if operator.function is overwrite_view:

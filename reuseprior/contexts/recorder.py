@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,87 +23,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from reuseprior.contexts.errors import CountingError
+from reuseprior.contexts.record import Node, Operator, Recording, map_nodes, overwrite_view
+from reuseprior.contexts.rules import traits
 
 aten = torch.ops.aten
-
-
-class Node:
-    """A tensor of the record: its shape, and the operator that made it (None for a leaf)."""
-
-    __slots__ = ("has_parameters", "index", "is_view_of_parameter", "made_by", "shape", "tensor")
-
-    def __init__(
-        self, shape: tuple[int, ...], made_by: Operator | None = None, index: int = 0
-    ) -> None:
-        self.shape = shape
-        self.made_by = made_by
-        self.index = index  # which result of the operator
-        self.tensor: torch.Tensor | None = None  # what a leaf stands for, if it has data
-        self.has_parameters = False  # whether it is or depends on a parameter
-        self.is_view_of_parameter = False  # a parameter, or reached from one by views alone
-
-    def __repr__(self) -> str:
-        maker = self.made_by.function if self.made_by else "leaf"
-        return f"Node({'×'.join(map(str, self.shape)) or 'scalar'}, {maker})"
-
-    def data(self) -> torch.Tensor:
-        """The tensor's values, where they follow from constants alone (index tables, masks).
-
-        Raises `CountingError` when they depend on the model's input or its parameters.
-        """
-        if self.has_parameters:
-            raise CountingError("its values depend on the model's parameters, not its structure")
-        if self.tensor is not None:
-            return self.tensor
-        if self.made_by is None:
-            raise CountingError("its values depend on the model's input, which has no data here")
-        result = self.made_by.replay()
-        return result[self.index] if isinstance(result, (tuple, list)) else result
-
-
-@dataclass(slots=True, eq=False)
-class Operator:
-    """One recorded call: `function(*args, **kwargs)` with a Node for every tensor."""
-
-    function: Callable
-    args: tuple
-    kwargs: dict[str, Any]
-    where: str  # path of the module that called it, "" for the model itself
-    results: list[Node] = field(default_factory=list)
-    _replayed: Any = None
-
-    def nodes(self) -> Iterator[Node]:
-        """The tensors that go in."""
-        for value in (*self.args, *self.kwargs.values()):
-            if isinstance(value, Node):
-                yield value
-            elif isinstance(value, (tuple, list)):
-                yield from (v for v in value if isinstance(v, Node))
-
-    def replay(self) -> Any:
-        """Compute its results on the CPU from constant inputs, once."""
-        if self._replayed is None:
-            args = [map_nodes(a, lambda n: n.data().clone()) for a in self.args]
-            kwargs = {k: map_nodes(v, lambda n: n.data().clone()) for k, v in self.kwargs.items()}
-            if "device" in kwargs:
-                kwargs["device"] = torch.device("cpu")
-            with torch.random.fork_rng(devices=[]):
-                self._replayed = self.function(*args, **kwargs)
-        return self._replayed
-
-
-@dataclass(frozen=True)
-class Recording:
-    """The operators of one forward pass in order, with the leaves and outputs they join."""
-
-    operators: list[Operator]
-    inputs: list[Node]
-    outputs: list[Node]
-    leaves: dict[int, Node]  # id of a tensor that the model holds → its node
-
-    def node_of(self, tensor: torch.Tensor) -> Node | None:
-        """The leaf of a parameter or buffer, None when no operator used it."""
-        return self.leaves.get(id(tensor))
 
 
 def record(
@@ -146,28 +69,27 @@ def _tensors_in(output: Any) -> Iterator[torch.Tensor]:
         yield from (t for f in fields(output) for t in _tensors_in(getattr(output, f.name)))
 
 
+@dataclass(slots=True, eq=False)
 class _Storage:
     """What aliases share: the newest node of the whole tensor, and how often it was written."""
 
-    __slots__ = ("base", "version")
-
-    def __init__(self, base: Node):
-        self.base = base
-        self.version = 0
+    base: Node
+    version: int = 0
 
 
+@dataclass(slots=True, eq=False)
 class _Alias:
     """One tensor object: its storage, and the views that lead to it from the storage's base."""
 
-    __slots__ = ("node", "path", "storage", "tensor", "twin", "version")
+    tensor: torch.Tensor  # kept alive, so that its id stays its own
+    twin: torch.Tensor
+    storage: _Storage
+    path: tuple
+    node: Node
+    version: int = field(init=False)
 
-    def __init__(self, tensor, twin, storage: _Storage, path: tuple, node: Node):
-        self.tensor = tensor  # kept alive, so that its id stays its own
-        self.twin = twin
-        self.storage = storage
-        self.path = path
-        self.node = node
-        self.version = storage.version
+    def __post_init__(self) -> None:
+        self.version = self.storage.version
 
 
 class _Recorder(TorchDispatchMode):
@@ -237,24 +159,44 @@ class _Recorder(TorchDispatchMode):
     # Operators ---------------------------------------------------------------------------
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
         if function is aten._local_scalar_dense.default:
             return self._item(args[0])
-        if function is aten.index.Tensor:
-            args = (args[0], self._without_masks(args[1]))
+        known = traits(function)
+        if known.masks is not None:
+            args = [self._without_masks(a) if i == known.masks else a for i, a in enumerate(args)]
         twins, nodes = self._split(args)
-        kwtwins, kwnodes = self._split(kwargs.values())
-        kwtwins = dict(zip(kwargs, kwtwins, strict=True))
-        kwnodes = dict(zip(kwargs, kwnodes, strict=True))
-        if "device" in kwtwins:
-            kwtwins["device"] = torch.device("meta")
+        kwtwins, kwnodes = {}, {}
+        if kwargs:
+            values = self._split(kwargs.values())
+            kwtwins, kwnodes = (dict(zip(kwargs, own, strict=True)) for own in values)
+            if "device" in kwargs:
+                kwtwins["device"] = torch.device("meta")
         if function is aten.as_strided_.default and _keeps_positions(*twins):
             function(*twins)
             return args[0]
-        if torch.Tag.inplace_view in function.tags:
+        effects = _effects(function)
+        if effects.turns:
             return self._view_in_place(function, args[0], twins, nodes)
+        if known.meta is not None and effects.written in ((), (0,)):
+            result = twins[0] if effects.written else known.meta(twins[0])
+        else:
+            result = self._run(function, twins, kwtwins)
+        results = _as_list(result)
+        if effects.is_view:
+            self._record_views(function, args[0], nodes, kwnodes, results)
+        elif effects.written:
+            targets = [args[w] if isinstance(w, int) else kwargs[w] for w in effects.written]
+            fresh = self._record_writes(function, targets, nodes, kwnodes, results)
+            return targets[0] if len(results) == 1 and not fresh else result
+        else:
+            tensors = [r for r in results if isinstance(r, torch.Tensor)]
+            shapes = [tuple(t.shape) for t in tensors]
+            self._adopt_results(tensors, self._note(function, nodes, kwnodes, shapes))
+        return result
+
+    def _run(self, function, twins, kwtwins):
         try:
-            result = _RESULTS.get(function, function)(*twins, **kwtwins)
+            return function(*twins, **kwtwins)
         except NotImplementedError as error:
             if torch.Tag.dynamic_output_shape in function.tags:
                 message = self._data_dependent(f"uses {function}, whose result's shape")
@@ -265,25 +207,17 @@ class _Recorder(TorchDispatchMode):
                     "torch.library.register_fake."
                 )
             raise CountingError(message) from error
-        written, is_view = _effects(function)
-        results = list(result) if isinstance(result, (tuple, list)) else [result]
-        if is_view:
-            self._record_views(function, args[0], nodes, kwnodes, results)
-        elif written:
-            targets = [args[w] if isinstance(w, int) else kwargs[w] for w in written]
-            known = {id(self.twin(t)) for t in targets}
-            fresh = [r for r in results if isinstance(r, torch.Tensor) and id(r) not in known]
-            shapes = [tuple(t.shape) for t in (*fresh, *targets)]
-            made = self._note(function, nodes, kwnodes, shapes)
-            self._adopt_results(fresh, made[: len(fresh)])
-            for target, node in zip(targets, made[len(fresh) :], strict=True):
-                self._write(target, node)
-            return targets[0] if len(results) == 1 and not fresh else result
-        else:
-            tensors = [r for r in results if isinstance(r, torch.Tensor)]
-            shapes = [tuple(t.shape) for t in tensors]
-            self._adopt_results(tensors, self._note(function, nodes, kwnodes, shapes))
-        return result
+
+    def _record_writes(self, function, targets, nodes, kwargs, results) -> list[torch.Tensor]:
+        """Arguments that an operator writes to get new nodes; returns the other results."""
+        own = {id(self.twin(t)) for t in targets}
+        fresh = [r for r in results if isinstance(r, torch.Tensor) and id(r) not in own]
+        shapes = [tuple(t.shape) for t in (*fresh, *targets)]
+        made = self._note(function, nodes, kwargs, shapes)
+        self._adopt_results(fresh, made[: len(fresh)])
+        for target, node in zip(targets, made[len(fresh) :], strict=True):
+            self._write(target, node)
+        return fresh
 
     def _adopt_results(self, tensors, nodes) -> None:
         for tensor, node in zip(tensors, nodes, strict=True):
@@ -308,15 +242,10 @@ class _Recorder(TorchDispatchMode):
         return twins, nodes
 
     def _note(self, function, args, kwargs, shapes=None) -> list[Node]:
-        operator = Operator(function, tuple(args), kwargs, self.where)
         if shapes is None:  # a view taken again: its shape follows from running it
-            result = function(*(map_nodes(a, _meta) for a in args), **kwargs)
-            results = result if isinstance(result, (tuple, list)) else [result]
-            shapes = [tuple(r.shape) for r in results]
-        operator.results = [Node(shape, operator, i) for i, shape in enumerate(shapes)]
-        if any(node.has_parameters for node in operator.nodes()):
-            for node in operator.results:
-                node.has_parameters = True
+            result = function(*map_nodes(args, _meta), **kwargs)
+            shapes = [tuple(r.shape) for r in _as_list(result)]
+        operator = Operator(function, tuple(args), kwargs, self.where, shapes)
         self.recording.operators.append(operator)
         return operator.results
 
@@ -423,17 +352,6 @@ def _with_constant_lists(index):
     return index
 
 
-def overwrite_view(base: torch.Tensor, value: torch.Tensor, path: tuple) -> torch.Tensor:
-    """A copy of `base` in which the part that the views of `path` lead to holds `value`."""
-    result = base.clone()
-    view = result
-    for function, args, kwargs, index in path:
-        view = function(view, *args, **kwargs)
-        view = view[index] if isinstance(view, (tuple, list)) else view
-    view.copy_(value)
-    return result
-
-
 @cache
 def _out_of_place(function):
     """`aten.transpose.int` for `aten.transpose_.default`: the overload with the same arguments."""
@@ -443,9 +361,14 @@ def _out_of_place(function):
     return next(o for o in overloads if [a.name for a in o._schema.arguments] == names)
 
 
+class _Effects(NamedTuple):
+    written: tuple[int | str, ...]  # arguments that an operator writes to
+    is_view: bool  # whether it returns a view of its first
+    turns: bool  # whether it makes its first a view of what that was
+
+
 @cache
-def _effects(function) -> tuple[tuple[int | str, ...], bool]:
-    """Which arguments an operator writes to, and whether it returns a view of its first."""
+def _effects(function) -> _Effects:
     schema = function._schema
     written = tuple(
         a.name if a.kwarg_only else i
@@ -453,30 +376,7 @@ def _effects(function) -> tuple[tuple[int | str, ...], bool]:
         if a.alias_info is not None and a.alias_info.is_write
     )
     is_view = not written and any(r.alias_info is not None for r in schema.returns)
-    return written, is_view
-
-
-def _like_the_input(x: torch.Tensor, *_, **__) -> torch.Tensor:
-    return torch.empty_like(x)
-
-
-def _the_input(x: torch.Tensor, *_, **__) -> torch.Tensor:
-    return x
-
-
-def _normalised(x: torch.Tensor, *_, **__) -> tuple[torch.Tensor, ...]:
-    return torch.empty_like(x), x.new_empty(0), x.new_empty(0)
-
-
-# Shapes that need no computing: torch's own meta versions of these take up to 1 ms each.
-_RESULTS: dict[Callable, Callable] = {
-    **dict.fromkeys([aten.native_batch_norm.default, aten.native_layer_norm.default], _normalised),
-    **dict.fromkeys(
-        [aten.relu.default, aten.gelu.default, aten.hardswish.default, aten.hardsigmoid.default],
-        _like_the_input,
-    ),
-    **dict.fromkeys([aten.hardswish_.default, aten.hardsigmoid_.default], _the_input),
-}
+    return _Effects(written, is_view, torch.Tag.inplace_view in function.tags)
 
 
 def _keeps_positions(x: torch.Tensor, size, stride, offset=None) -> bool:
@@ -488,16 +388,12 @@ def _keeps_positions(x: torch.Tensor, size, stride, offset=None) -> bool:
     )
 
 
+def _as_list(result) -> list:
+    return list(result) if isinstance(result, (tuple, list)) else [result]
+
+
 def _meta(node: Node) -> torch.Tensor:
     return torch.empty(node.shape, device="meta")
-
-
-def map_nodes(value: Any, change: Callable[[Node], Any]) -> Any:
-    if isinstance(value, Node):
-        return change(value)
-    if isinstance(value, (tuple, list)):
-        return type(value)(map_nodes(v, change) for v in value)
-    return value
 
 
 @contextmanager

@@ -207,7 +207,7 @@ class ScaleShift(nn.Module):
 SCALE_SHIFT = torch.ops.reuseprior_tests.scale_shift
 
 
-def documented(count, x, w, b):  # as in the docstring of reuseprior/contexts/rules.py
+def documented(count, x, w, b):  # as in the docstring of reuseprior/contexts/rules
     yield x, count
     yield w, count.sum(0, 2, 3).reshape(w.shape)
     yield b, count.sum(0, 2, 3).reshape(b.shape)

@@ -9,9 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from reuseprior.contexts import CountingError, record_model
-from reuseprior.contexts import discounts as d
 from reuseprior.contexts.discounts import linear_paths, longest_path, per_layer
-from reuseprior.contexts.rules import RULES
+from reuseprior.contexts.rules import RULES, Traits, registry, traits
 from reuseprior.errors import UserError
 from reuseprior.measures import priors
 from reuseprior.measures.energy import LN2, Ensemble, NoEstimate
@@ -207,11 +206,10 @@ def test_only_paths_through_non_linearities():
 
 
 def test_every_operator_with_a_rule_is_classified():
-    classes = [d.LINEAR, set(d.PRODUCTS), set(d.GIVEN), d.BATCH_NORMS, d.NONLINEAR]
-    assert sum(map(len, classes)) == len(set().union(*classes)), "an operator in two classes"
-    named, counted = set().union(*classes), {d.name_of(operator) for operator in RULES}
-    assert not counted - named
-    assert not any(hasattr(torch.ops.aten, name) for name in named - counted)
+    said = ("linear", "factors", "given", "statistics")
+    for operator in RULES:
+        known = [getattr(traits(operator), name) is not None for name in said]
+        assert sum(known) == 1, operator
 
 
 class Between(nn.Module):
@@ -271,9 +269,9 @@ def test_what_is_none(name):
 
 
 def test_an_operator_that_is_not_classified(monkeypatch):
-    monkeypatch.setattr(d, "NONLINEAR", d.NONLINEAR - {"tanh"})
+    monkeypatch.setitem(registry.TRAITS, torch.ops.aten.tanh.default, Traits())
     recorded = record_model(nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2)), (1, 2))
-    with pytest.raises(CountingError, match=r"whether aten.tanh.default is linear: add 'tanh'"):
+    with pytest.raises(CountingError, match=r"whether aten.tanh.default is linear: say so"):
         priors.through_nonlinearities().ensemble(recorded)
 
 

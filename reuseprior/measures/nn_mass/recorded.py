@@ -30,19 +30,10 @@ import torch
 from scipy.sparse import csr_array, vstack
 
 from reuseprior.contexts import RecordedModel, record_model
-from reuseprior.contexts.discounts import LAYERS, name_of
-from reuseprior.contexts.recorder import Node, Operator, uncollected
+from reuseprior.contexts.record import Node, Operator, map_nodes, one_of
+from reuseprior.contexts.recorder import uncollected
+from reuseprior.contexts.rules import traits
 from reuseprior.measures.nn_mass.errors import NotApplicable
-
-# Operators that move entries without computing: which channels move where is asked of the operator.
-MOVES = set(
-    """
-    _reshape_alias _unsafe_view channel_shuffle diagonal expand flatten flip index index_select
-    permute pixel_shuffle pixel_unshuffle repeat reshape roll rot90 select slice split
-    split_with_sizes squeeze t transpose unbind unsafe_split unsafe_split_with_sizes unsqueeze view
-    view_copy
-    """.split()
-)
 
 
 @dataclass(frozen=True)
@@ -180,14 +171,14 @@ def _layers(recorded: RecordedModel) -> Iterator[_Layer]:
     Each tensor carries which channels have reached it since their layers.
     """
     inputs = recorded.recording.inputs
-    following = list(_depending(inputs, recorded.recording.operators))
-    total = sum(_channels(o.results[0]) for o in following if o.function in LAYERS)
+    following = list(recorded.recording.from_input())
+    total = sum(_channels(o.results[0]) for o in following if traits(o.function).layer)
     carried = {
         node: _Carried(csr_array((_channels(node), total), dtype=np.int8)) for node in inputs
     }
     made = 0
     for operator in following:
-        if operator.function not in LAYERS:
+        if not traits(operator.function).layer:
             for index, result in enumerate(operator.results):
                 carried[result] = _passed_on(operator, index, carried)
             continue
@@ -200,23 +191,14 @@ def _layers(recorded: RecordedModel) -> Iterator[_Layer]:
         yield layer
 
 
-def _depending(inputs: list[Node], operators: list[Operator]) -> Iterator[Operator]:
-    """The operators whose results depend on the model's input."""
-    reached = set(inputs)
-    for operator in operators:
-        if not reached.isdisjoint(operator.nodes()):
-            reached.update(operator.results)
-            yield operator
-
-
 def _layer(operator: Operator, carried, made: int) -> _Layer:
-    name, result = name_of(operator.function), operator.results[0]
-    x, weight = operator.args[1:3] if name in ("addmm", "baddbmm") else operator.args[:2]
+    known, result = traits(operator.function), operator.results[0]
+    x, weight = (operator.args[position] for position in known.factors)
     if x not in carried or weight in carried:
         raise _refused(operator, "computes its weight from the input, as attention does")
-    if result.shape[0] != 1 or (name != "convolution" and len(result.shape) != 2):
+    if result.shape[0] != 1 or (known.groups is None and len(result.shape) != 2):
         raise _refused(operator, "is a layer on sequences of vectors")
-    groups = operator.args[8] if name == "convolution" else 1
+    groups = 1 if known.groups is None else operator.args[known.groups]
     rows, width = carried[x].by_channel(), _channels(x) // groups
     bounds = rows.indptr[:: max(1, width)]
     reads = [np.unique(rows.indices[a:b]) for a, b in pairwise(bounds)]
@@ -224,9 +206,8 @@ def _layer(operator: Operator, carried, made: int) -> _Layer:
 
 
 def _refused(operator: Operator, why: str) -> NotApplicable:
-    place = operator.where or "the model's own forward"
     return NotApplicable(
-        f"{name_of(operator.function)} in {place} {why}: NN-Mass is defined for layers that read "
+        f"{operator.name} in {operator.place} {why}: NN-Mass is defined for layers that read "
         "channels, so rank this model by P_G or P′_G."
     )
 
@@ -249,8 +230,8 @@ class _Carried:
         if places is None:
             numbers = torch.arange(_channels(x), dtype=torch.int32)
             places = numbers.reshape(-1, *(1,) * (len(x.shape) - 2)).expand(x.shape).contiguous()
-        moved = operator.function(places, *map(_constant, others), **operator.kwargs)
-        return _Carried(self.rows, moved[index] if isinstance(moved, (tuple, list)) else moved)
+        moved = operator.function(places, *map_nodes(others, Node.data), **operator.kwargs)
+        return _Carried(self.rows, one_of(moved, index))
 
     def by_channel(self) -> csr_array:
         """The matrix for the tensor as it lies."""
@@ -266,15 +247,24 @@ class _Carried:
 
 def _passed_on(operator: Operator, index: int, carried: dict[Node, _Carried]) -> _Carried:
     """What result `index` of an operator without a weight carries."""
-    name, result = name_of(operator.function), operator.results[index]
-    if name in MOVES and operator.args[0] in carried:
+    result = operator.results[index]
+    if traits(operator.function).moves and operator.args[0] in carried:
         return carried[operator.args[0]].moved(operator, index)
     rows = {x: carried[x].by_channel() for x in operator.nodes() if x in carried}
-    if name == "cat" and (operator.args[1:] or [0])[0] % len(result.shape) == 1:
+    if _joins_channels(operator):
         total = next(iter(rows.values())).shape[1]
         nothing = {x: csr_array((_channels(x), total), dtype=np.int8) for x in operator.args[0]}
         return _Carried(csr_array(vstack([(nothing | rows)[x] for x in operator.args[0]])))
     return _Carried(_any(_spread(of_one, _channels(result)) for of_one in rows.values()))
+
+
+def _joins_channels(operator: Operator) -> bool:
+    """Whether it is a concatenation along axis 1; stacking makes a new axis."""
+    if not traits(operator.function).joins:
+        return False
+    tensors, *dim = operator.args
+    axes = len(operator.results[0].shape)
+    return (dim or [0])[0] % axes == 1 and axes == max(len(x.shape) for x in tensors)
 
 
 def _spread(rows: csr_array, channels: int) -> csr_array:
@@ -290,13 +280,6 @@ def _any(matrices: Iterable[csr_array]) -> csr_array:
     found = reduce(add, matrices).astype(np.int8, copy=True)
     found.data[:] = 1
     return found
-
-
-def _constant(value):
-    """An operator's argument with the values of constant tensors for their nodes."""
-    if isinstance(value, Node):
-        return value.data()
-    return [_constant(v) for v in value] if isinstance(value, (tuple, list)) else value
 
 
 def _channels(node: Node) -> int:

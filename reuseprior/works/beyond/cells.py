@@ -18,7 +18,7 @@ import torch
 
 from reuseprior.contexts import RecordedModel, multiply_adds, operator_paths, record_model
 from reuseprior.contexts.discounts import averages
-from reuseprior.contexts.recorder import Node, Operator, Recording, map_nodes
+from reuseprior.contexts.record import Node, Operator, Recording
 from reuseprior.errors import UserError
 from reuseprior.measures.measuring import Conventions, Measured, measure
 from reuseprior.models import nas_bench_201, without_weights
@@ -66,10 +66,11 @@ def record_cell(architecture: str) -> RecordedModel:
     operators: list[Operator] = []
     for cell, group in _groups(base.recording.operators):
         if cell is None:
-            operators += [_copy(operator, new) for operator in group]
+            operators += [operator.on(new) for operator in group]
         else:
             source = new[group[0].args[0]]
-            made, output = _cell(cell, digits, source)
+            add = next(o for o in group if o.where == f"cells.{cell}")
+            made, output = _cell(cell, digits, source, add)
             operators += made
             new[group[-1].results[0]] = output
     outputs = [new[node] for node in base.recording.outputs]
@@ -132,8 +133,13 @@ def _groups(operators: list[Operator]) -> Iterator[tuple[int | None, list[Operat
     yield before, run
 
 
-def _cell(number: int, digits: dict[str, str], source: Node) -> tuple[list[Operator], Node]:
-    """The operators of a cell on `source`, as its `forward` calls them, and the last node."""
+def _cell(
+    number: int, digits: dict[str, str], source: Node, add: Operator
+) -> tuple[list[Operator], Node]:
+    """The operators of a cell on `source`, as its `forward` calls them, and the last node.
+
+    `add` is one of the cell's own sums, which all others are copies of.
+    """
     made: list[Operator] = []
     nodes = {0: source}
     for end in (1, 2, 3):
@@ -146,38 +152,15 @@ def _cell(number: int, digits: dict[str, str], source: Node) -> tuple[list[Opera
             if digit != "1":
                 piece = _template(digit).pieces[number, f"{start}-{end}"]
                 swap = {piece[0].args[0]: arriving}
-                made += [_copy(operator, swap) for operator in piece]
+                made += [operator.on(swap) for operator in piece]
                 arriving = swap[piece[-1].results[0]]
             incoming.append(arriving)
         for arriving in incoming[1:]:
-            made.append(_sum(incoming[0], arriving, f"cells.{number}"))
+            made.append(add.on(dict(zip(add.args, (incoming[0], arriving), strict=True))))
             incoming[0] = made[-1].results[0]
         if incoming:
             nodes[end] = incoming[0]
     return made, nodes[3]
-
-
-def _sum(a: Node, b: Node, where: str) -> Operator:
-    operator = Operator(torch.ops.aten.add.Tensor, (a, b), {}, where)
-    operator.results = [_result(a.shape, operator, 0)]
-    return operator
-
-
-def _copy(operator: Operator, new: dict[Node, Node]) -> Operator:
-    """The operator on other nodes; its results are entered in `new`."""
-    args = map_nodes(operator.args, lambda node: new.get(node, node))
-    copied = Operator(operator.function, args, operator.kwargs, operator.where)
-    copied.results = [
-        _result(node.shape, copied, index) for index, node in enumerate(operator.results)
-    ]
-    new.update(zip(operator.results, copied.results, strict=True))
-    return copied
-
-
-def _result(shape: tuple[int, ...], operator: Operator, index: int) -> Node:
-    node = Node(shape, operator, index)
-    node.has_parameters = any(given.has_parameters for given in operator.nodes())
-    return node
 
 
 def _tensors(digits: dict[str, str]) -> Iterator:

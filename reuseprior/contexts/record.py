@@ -1,0 +1,151 @@
+"""What a record consists of: nodes for tensors, and the operators that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import InitVar, dataclass, field
+from typing import Any
+
+import torch
+
+from reuseprior.contexts.errors import CountingError
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Node:
+    """A tensor of the record: its shape, and the operator that made it (None for a leaf)."""
+
+    shape: tuple[int, ...]
+    made_by: Operator | None = None
+    index: int = 0  # which result of the operator
+    tensor: torch.Tensor | None = None  # what a leaf stands for, if it has data
+    has_parameters: bool = False  # whether it is or depends on a parameter
+    is_view_of_parameter: bool = False  # a parameter, or reached from one by views alone
+
+    def __repr__(self) -> str:
+        maker = self.made_by.function if self.made_by else "leaf"
+        return f"Node({'×'.join(map(str, self.shape)) or 'scalar'}, {maker})"
+
+    def data(self) -> torch.Tensor:
+        """The tensor's values, where they follow from constants alone (index tables, masks).
+
+        Raises `CountingError` when they depend on the model's input or its parameters.
+        """
+        if self.has_parameters:
+            raise CountingError("its values depend on the model's parameters, not its structure")
+        if self.tensor is not None:
+            return self.tensor
+        if self.made_by is None:
+            raise CountingError("its values depend on the model's input, which has no data here")
+        return one_of(self.made_by.replay(), self.index)
+
+
+@dataclass(slots=True, eq=False)
+class Operator:
+    """One recorded call: `function(*args, **kwargs)` with a Node for every tensor."""
+
+    function: Callable
+    args: tuple
+    kwargs: dict[str, Any]
+    where: str  # path of the module that called it, "" for the model itself
+    shapes: InitVar[Sequence[tuple[int, ...]]]
+    results: list[Node] = field(init=False)
+    _replayed: Any = field(init=False, default=None)
+
+    def __post_init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        self.results = [Node(shape, self, index) for index, shape in enumerate(shapes)]
+        if any(node.has_parameters for node in self.nodes()):
+            for node in self.results:
+                node.has_parameters = True
+
+    @property
+    def name(self) -> str:
+        """Without its library and overload: convolution, relu_."""
+        return self.function.name().split("::")[1].split(".")[0]
+
+    @property
+    def place(self) -> str:
+        """Where in the model it stands, in words."""
+        return self.where or "the model's own forward"
+
+    @property
+    def uses_parameter(self) -> bool:
+        """Whether a parameter goes in, as it is or through views of it."""
+        return any(node.is_view_of_parameter for node in self.nodes())
+
+    def nodes(self) -> Iterator[Node]:
+        """The tensors that go in."""
+        for value in (*self.args, *self.kwargs.values()):
+            if isinstance(value, Node):
+                yield value
+            elif isinstance(value, (tuple, list)):
+                yield from (v for v in value if isinstance(v, Node))
+
+    def on(self, new: dict[Node, Node]) -> Operator:
+        """The same call on other nodes; its results are entered in `new`."""
+        args = map_nodes(self.args, lambda node: new.get(node, node))
+        shapes = [node.shape for node in self.results]
+        copied = Operator(self.function, args, self.kwargs, self.where, shapes)
+        new.update(zip(self.results, copied.results, strict=True))
+        return copied
+
+    def replay(self) -> Any:
+        """Compute its results on the CPU from constant inputs, once."""
+        if self._replayed is None:
+            args = map_nodes(self.args, lambda n: n.data().clone())
+            kwargs = {k: map_nodes(v, lambda n: n.data().clone()) for k, v in self.kwargs.items()}
+            if "device" in kwargs:
+                kwargs["device"] = torch.device("cpu")
+            with torch.random.fork_rng(devices=[]):
+                self._replayed = self.function(*args, **kwargs)
+        return self._replayed
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The operators of one forward pass in order, with the leaves and outputs they join."""
+
+    operators: list[Operator]
+    inputs: list[Node]
+    outputs: list[Node]
+    leaves: dict[int, Node]  # id of a tensor that the model holds → its node
+
+    def node_of(self, tensor: torch.Tensor) -> Node | None:
+        """The leaf of a parameter or buffer, None when no operator used it."""
+        return self.leaves.get(id(tensor))
+
+    def from_input(self) -> Iterator[Operator]:
+        """The operators whose results depend on the model's input, in order."""
+        reached = set(self.inputs)
+        for operator in self.operators:
+            if not reached.isdisjoint(operator.nodes()):
+                reached.update(operator.results)
+                yield operator
+
+
+def map_nodes(value: Any, change: Callable[[Node], Any]) -> Any:
+    """An operator's argument, or a nest of them, with something else for each node."""
+    if isinstance(value, Node):
+        return change(value)
+    if isinstance(value, (tuple, list)):
+        return type(value)(map_nodes(v, change) for v in value)
+    return value
+
+
+def one_of(results: Any, index: int) -> Any:
+    """Result `index` of an operator, whether it returns one or several."""
+    return results[index] if isinstance(results, (tuple, list)) else results
+
+
+def follow(path: tuple, tensor: torch.Tensor) -> torch.Tensor:
+    """The part of a tensor that a path of views (function, args, kwargs, result) leads to."""
+    for function, args, kwargs, index in path:
+        tensor = one_of(function(tensor, *args, **kwargs), index)
+    return tensor
+
+
+def overwrite_view(base: torch.Tensor, value: torch.Tensor, path: tuple) -> torch.Tensor:
+    """A copy of `base` in which the part that the views of `path` lead to holds `value`."""
+    result = base.clone()
+    follow(path, result).copy_(value)
+    return result

@@ -1,0 +1,79 @@
+"""Positions that tables say, which must follow from constants: the model's structure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from reuseprior.contexts.array import CountArray
+from reuseprior.contexts.errors import CountingError
+from reuseprior.contexts.record import Node, follow, map_nodes, overwrite_view
+from reuseprior.contexts.rules.registry import aten, rule
+
+
+@rule(aten.embedding, linear=True)
+def embedding(count, table, indices, *_):
+    positions = indices.data().reshape(-1).numpy()
+    rows = count.reshape((len(positions), *table.shape[1:]))
+    yield table, rows.scatter_add(0, positions, table.shape[0])
+
+
+@rule(aten.index_select, linear=True, moves=True)
+def index_select(count, x, dim, indices):
+    positions = indices.data().reshape(-1).numpy()
+    yield x, count.scatter_add(dim % len(x.shape), positions, x.shape[dim])
+
+
+def _picking(operator: Callable, **traits) -> None:
+    """Register a rule for an operator that only picks positions of its first argument."""
+
+    @rule(operator, linear=True, **traits)
+    def pick(count, x, *arguments, **keywords):
+        """Adjoint of the operator run on the positions' numbers."""
+        picked = operator(_numbered(x.shape), *map_nodes(arguments, Node.data), **keywords)
+        flat = count.reshape((prod(count.shape),))
+        met = flat.scatter_add(0, picked.reshape(-1).long().numpy(), prod(x.shape) + 1)
+        yield x, met.narrow(0, 1, prod(x.shape)).reshape(x.shape)
+
+
+_picking(aten.index, moves=True, masks=1)
+_picking(aten.gather)
+_picking(aten.diagonal, moves=True)
+_picking(aten.channel_shuffle, moves=True)
+_picking(aten.rot90, moves=True)
+_picking(aten.im2col)
+
+
+@rule(aten.col2im, linear=True)
+def col2im(count, x, _size, *windows):
+    """The adjoint of im2col: every entry of a column lands in one place, or on padding."""
+    flat = count.reshape((prod(count.shape),)).expand(0).values
+    landed = F.unfold(_numbered(count.shape), *windows)
+    values = np.concatenate([np.zeros(1, flat.dtype), flat])[landed.reshape(-1).long().numpy()]
+    yield x, CountArray(values, (len(values),)).reshape(x.shape)
+
+
+def _numbered(shape) -> torch.Tensor:
+    """Positions numbered from 1, so that 0 means padding; floats, as some operators ask for."""
+    return torch.arange(1, prod(shape) + 1, dtype=torch.float64).reshape(shape)
+
+
+@rule(overwrite_view, linear=True)
+def overwrite(count, base, value, path):
+    """A tensor written to through a view: the view's part comes from `value`, the rest stays."""
+    numbers = torch.arange(prod(base.shape)).reshape(base.shape)
+    written = follow(path, numbers).reshape(-1).numpy()
+    flat = count.reshape((prod(base.shape),)).expand(0).values
+    if len(np.unique(written)) != len(written):
+        raise CountingError(
+            "A tensor is written to through a view that holds some of its entries more than "
+            "once, so what they keep is undefined: write to a contiguous copy instead."
+        )
+    kept = flat.copy()
+    kept[written] = 0
+    yield value, CountArray(flat[written], (len(written),)).reshape(value.shape)
+    yield base, CountArray(kept, flat.shape).reshape(base.shape)

@@ -1,0 +1,169 @@
+"""Windows that slide over positions: convolutions, pools and interpolation."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from reuseprior.contexts.array import CountArray, taps, with_axis
+from reuseprior.contexts.record import Node
+from reuseprior.contexts.rules.elementwise import per_channel
+from reuseprior.contexts.rules.moves import constant_pad
+from reuseprior.contexts.rules.registry import RULES, Rule, aten, rule
+
+
+@rule(aten.convolution, factors=(0, 1), layer=True, groups=8)
+def convolution(
+    count, x, weight, bias, stride, padding, dilation, transposed, output_padding, groups
+):
+    """A tap that falls on padding is no use; a bias counts once a produced node."""
+    ndim = len(weight.shape) - 2
+    channel = len(count.shape) - ndim - 1
+    if bias is not None:
+        yield bias, per_channel(count, channel)
+    x, before = (x, [0] * ndim) if transposed else _without_zero_padding(x, ndim)
+    windows = []
+    for axis, kernel, s, p, d, extra in zip(
+        range(channel + 1, len(count.shape)),
+        weight.shape[2:],
+        _each(stride, ndim),
+        _each(padding, ndim),
+        _each(dilation, ndim),
+        before,
+        strict=True,
+    ):
+        if transposed:
+            swapped = taps(count.shape[axis], x.shape[axis], kernel, s, p, d)
+            made = [(result, source) for source, result in swapped]
+        else:
+            made = taps(x.shape[axis], count.shape[axis], kernel, s, p + extra, d)
+        windows.append((axis, made))
+
+    # (…, O, …) -> (…, groups, O / groups, …): channels meet within their group only
+    outputs = count.shape[channel] // groups
+    inputs = x.shape[channel] // groups
+    head, tail = count.shape[:channel], count.shape[channel + 1 :]
+    grouped = count.reshape((*head, groups, outputs, *tail))
+    if x.has_parameters:
+        sources = grouped.sum(channel + 1)
+        sources = sources.broadcast_to((*head, groups, inputs, *tail))
+        sources = sources.reshape((*head, groups * inputs, *tail))
+        for axis, made in windows:
+            sources = sources.windows_add(axis, x.shape[axis], made)
+        yield x, sources
+
+    uses = grouped.sum(*range(channel))
+    for axis, made in windows:
+        uses = uses.windows_sum(axis + 1, made)
+    kernel = uses.shape[channel + 2 :]
+    uses = uses.reshape((groups, outputs, *kernel))
+    if transposed:  # weight (groups · inputs, outputs, *kernel)
+        uses = uses.reshape((groups, 1, outputs, *kernel))
+        uses = uses.broadcast_to((groups, inputs, outputs, *kernel))
+    else:  # weight (groups · outputs, inputs, *kernel)
+        uses = uses.reshape((groups * outputs, 1, *kernel))
+        uses = uses.broadcast_to((groups * outputs, inputs, *kernel))
+    yield weight, uses.reshape(weight.shape)
+
+
+def _without_zero_padding(x: Node, ndim: int) -> tuple[Node, list[int]]:
+    """See through an operator that pads with zeros, as if the convolution padded itself.
+
+    Only where it pads nothing but the convolution's own axes; zeros that come in otherwise (new
+    channels, `torch.cat` with zeros) are features like any others.
+
+    Returns the unpadded node and the padding before each of its last `ndim` axes.
+    """
+    maker = x.made_by
+    if maker is None or RULES.get(maker.function) is not constant_pad:
+        return x, [0] * ndim
+    source, pads, *value = maker.args
+    if any(value) or any(pads[2 * ndim :]):
+        return x, [0] * ndim
+    before = [0] * ndim
+    for i in range(len(pads) // 2):  # pads are given from the last axis backwards
+        before[ndim - 1 - i] = pads[2 * i]
+    return source, before
+
+
+def _each(value, ndim: int) -> list[int]:
+    """A window's setting for each axis, as operators may be given one for all."""
+    value = [value] if isinstance(value, int) else list(value)
+    return value * ndim if len(value) == 1 else value
+
+
+def _pool(ndim: int) -> Rule:
+    """Every position in the window is a source, positions in the padding are none."""
+
+    def pool(count, x, kernel, stride=(), padding=0, dilation=1, *_, **__):
+        for axis, k, s, p, d in zip(
+            range(len(x.shape) - ndim, len(x.shape)),
+            _each(kernel, ndim),
+            _each(stride or kernel, ndim),
+            _each(padding, ndim),
+            _each(dilation, ndim),
+            strict=True,
+        ):
+            made = taps(x.shape[axis], count.shape[axis], k, s, p, d)
+            count = count.windows_add(axis, x.shape[axis], made)
+        yield x, count
+
+    return pool
+
+
+def _average_pool(ndim: int) -> Rule:
+    """As a pool without dilation, in whose place other settings stand."""
+
+    def average_pool(count, x, kernel, stride=(), padding=0, *_, **__):
+        yield from _pool(ndim)(count, x, kernel, stride, padding)
+
+    return average_pool
+
+
+rule(aten.max_pool2d_with_indices, linear=False)(_pool(2))
+rule(aten.max_pool3d_with_indices, linear=False)(_pool(3))
+rule(aten.avg_pool2d, linear=True, window_average=2)(_average_pool(2))
+rule(aten.avg_pool3d, linear=True, window_average=3)(_average_pool(3))
+
+
+@rule(aten._adaptive_avg_pool2d, aten._adaptive_avg_pool3d, linear=True, whole_average=True)
+@rule(aten.adaptive_max_pool2d, aten.adaptive_max_pool3d, linear=False)
+def adaptive_pool(count, x, output_size):
+    """Window r of R over n positions runs from floor(r·n/R) to ceil((r + 1)·n/R)."""
+    for axis in range(len(x.shape) - len(output_size), len(x.shape)):
+        size, results = x.shape[axis], count.shape[axis]
+        bounds = [(r * size // results, -(-(r + 1) * size // results)) for r in range(results)]
+        positions = np.concatenate([np.arange(a, b) for a, b in bounds])
+        results_of = np.repeat(np.arange(results), [b - a for a, b in bounds])
+        if results == 1:
+            count = count.broadcast_to(with_axis(count.shape, axis, size))
+        else:
+            count = count.gather(axis, results_of).scatter_add(axis, positions, size)
+    yield x, count
+
+
+NEAREST, LINEAR = aten.upsample_nearest1d, aten.upsample_linear1d
+
+
+@rule(NEAREST, aten.upsample_nearest2d, aten.upsample_nearest3d, linear=True)
+def upsample_nearest(count, x, _size, *scales):
+    yield x, _interpolated(count, x, scales, NEAREST)
+
+
+@rule(LINEAR, aten.upsample_bilinear2d, aten.upsample_trilinear3d, linear=True)
+def upsample_linear(count, x, _size, align_corners, *scales):
+    """The neighbours that a result lies between, none of weight zero."""
+    yield x, _interpolated(count, x, scales, LINEAR, align_corners)
+
+
+def _interpolated(count, x, scales, operator, *options) -> CountArray:
+    """Along each axis, interpolate unit vectors to see which sources a result depends on.
+
+    `scales` are factors an axis, none where the operator was given a size.
+    """
+    for axis, scale in enumerate(scales or (None,) * (len(x.shape) - 2), start=2):
+        size, results = x.shape[axis], count.shape[axis]
+        made = operator(torch.eye(size, dtype=torch.float64)[None], [results], *options, scale)
+        sources, results_of = (made[0].numpy() != 0).nonzero()
+        count = count.gather(axis, results_of).scatter_add(axis, sources, size)
+    return count
