@@ -28,8 +28,8 @@ COUNTS = (C[j], sp.rsolve(_recursion, _count(_at), {_count(0): 1}).subs(_at, j))
 def equation_5_5() -> Iterator[Step | Correction]:
     d = sp.Symbol("d", integer=True, positive=True)
     p, exponents = ω**d / (ω * z), (d, 1, D)
-    sums = (sp.Sum(g * term, exponents) for term in (ω**d, p * d * sp.log(ω), -p * sp.log(p)))
-    partition, energy, entropy = sums
+    sums = (sp.Sum(g * term, exponents) for term in (ω**d, p * d * sp.log(ω), p * sp.log(p)))
+    partition, energy, negative_entropy = sums
     yield Step(z, total(g * ω**j, j), "counted (Lemma 3)", given(Z))
     yield Correction(
         r"The text at eq. 5.5 has $\lvert \mathcal{C}_{w_d} \rvert = \omega^d$ for "
@@ -39,7 +39,7 @@ def equation_5_5() -> Iterator[Step | Correction]:
     yield Step(partition, ω * z, "exponents 1 to D", given(Z))
     yield Step(energy, E + sp.log(ω), "the same for the energy", given(*MLP))
     yield Step(ω ** (j + 1) / partition, C[j] / z, "probabilities stay", given(Z, COUNTS))
-    yield Step(entropy, H, "and with them the entropy", given(H_SUM, Z))
+    yield Step(-negative_entropy, H, "and with them the entropy", given(H_SUM, Z))
 
 
 @derived(
