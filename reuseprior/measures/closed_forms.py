@@ -43,7 +43,7 @@ class ClosedForm:
 
     name: str
     expression: sp.Expr
-    least_width: int = 1
+    least_width: int = 1  # 2 where a width of one has no value
 
     def __call__(self, width: int, depth: int, **options: Any) -> float:
         values = self._values(width, depth, **options)
@@ -125,9 +125,6 @@ class ClosedForm:
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle {sp.latex(self.expression, ln_notation=True)}$"
 
-    def __str__(self) -> str:
-        return f"{self.name}: {self.expression}"
-
 
 SYMBOLS = (ω, D, g, j, N_I, N_O)
 
@@ -165,14 +162,12 @@ performance_bits = ClosedForm(
 
 # For D → ∞ at constant width: Theorems 4 and 5, corrected, and eq. 5.20 in nats -------------------
 
-expected_energy_limit = ClosedForm(
-    "limit of the expected energy", (D - ω / (ω - 1)) * sp.log(ω), least_width=2
-)
+expected_energy_limit = ClosedForm("limit of the expected energy", (D - ω / (ω - 1)) * sp.log(ω), 2)
 entropy_limit = ClosedForm(
-    "limit of the entropy", sp.log(g) - sp.log(ω - 1) + ω / (ω - 1) * sp.log(ω), least_width=2
+    "limit of the entropy", sp.log(g) - sp.log(ω - 1) + ω / (ω - 1) * sp.log(ω), 2
 )
 performance_limit = ClosedForm(
-    "limit of the performance estimate", sp.log(D) + sp.log(ω) + sp.log(sp.log(ω)), least_width=2
+    "limit of the performance estimate", sp.log(D) + sp.log(ω) + sp.log(sp.log(ω)), 2
 )
 
 # Theorems 4 and 5 as the thesis prints them, to compare with --------------------------------------
@@ -181,7 +176,7 @@ printed_expected_energy_limit = ClosedForm(
     "printed limit of the expected energy", (D - 1) * sp.log(ω)
 )
 printed_entropy_limit = ClosedForm(
-    "printed limit of the entropy", sp.log(g) + sp.log(ω) - sp.log(ω - 1), least_width=2
+    "printed limit of the entropy", sp.log(g) + sp.log(ω) - sp.log(ω - 1), 2
 )
 
 # The hypothetical prior of §5.4.1, E_j = j and β = ln ω: ln z, p(w_j), ⟨E⟩ = ⟨j⟩, H, P′_G ---------

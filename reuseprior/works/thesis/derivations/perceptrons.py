@@ -11,6 +11,7 @@ from reuseprior.works.thesis.derivations.any_graph import BOLTZMANN, Z_BETA
 from reuseprior.works.thesis.derivations.symbols import C, E, H, k, s, z, z_β, β, γ
 from reuseprior.works.thesis.derivations.theory import CHAINS, DEEP, WIDE, given, total
 
+# Definitions that a proof may put in
 Z = (z, g * (ω**D - 1) / (ω - 1))
 EQUATION_5_12 = (D * ω ** (D - 1) / (ω**D - 1) - 1 / (ω - 1)) * ω * sp.log(ω)
 MLP = ((E, EQUATION_5_12), Z)
