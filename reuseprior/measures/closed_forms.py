@@ -7,7 +7,7 @@ no digits cancel: powers appear as ω^(−D), which underflows to a harmless zer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from math import log10
@@ -42,14 +42,12 @@ class ClosedForm:
     """
 
     name: str
-    meaning: str
     expression: sp.Expr
-    least_width: int = 1
+    least_width: int = 1  # 2 where a width of one has no value
 
     def __call__(self, width: int, depth: int, **options: Any) -> float:
         values = self._values(width, depth, **options)
-        function = _lambdified(getattr(self, self._case(values)))
-        return float(function(*(float(values[s]) for s in SYMBOLS)))
+        return float(_lambdified(self._at(values))(*(float(values[s]) for s in SYMBOLS)))
 
     def exact(self, width: int, depth: int, **options: Any) -> sp.Expr:
         """The value as a sympy number: rationals and logarithms of them.
@@ -60,7 +58,7 @@ class ClosedForm:
         Raises UserError where ω^D has more than 4000 digits, which could not be written.
         """
         values = self._values(width, depth, **options)
-        expression = getattr(self, self._case(values))
+        expression = self._at(values)
         if expression.has(ω**-D) and (digits := depth * log10(width)) > LONGEST:
             raise UserError(
                 f"The exact {self.name} at width {width} and depth {depth} has numbers of "
@@ -78,11 +76,10 @@ class ClosedForm:
         """One layer: terms that would cancel to the last digit are gone."""
         return self.expression.subs(_last, 1 / (ω - 1)).subs(D, 1)
 
-    @staticmethod
-    def _case(values: Mapping[sp.Symbol, int]) -> str:
+    def _at(self, values: dict[sp.Symbol, int]) -> sp.Expr:
         if values[ω] == 1:
-            return "at_width_one"
-        return "at_depth_one" if values[D] == 1 else "expression"
+            return self.at_width_one
+        return self.at_depth_one if values[D] == 1 else self.expression
 
     def _values(
         self,
@@ -128,9 +125,6 @@ class ClosedForm:
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle {sp.latex(self.expression, ln_notation=True)}$"
 
-    def __str__(self) -> str:
-        return f"{self.name}: {self.expression}"
-
 
 SYMBOLS = (ω, D, g, j, N_I, N_O)
 
@@ -153,72 +147,49 @@ _geometric = sp.log(_rest / (1 - 1 / ω))  # ln Σ ω^(−j)
 _energy = (D - 1 - 1 / (ω - 1) + _last) * sp.log(ω)
 _entropy = sp.log(g) + _geometric + (1 / (ω - 1) - _last) * sp.log(ω)
 
-energy = ClosedForm("energy of a layer", "E_j = ln |C|, nats", j * sp.log(ω))
-log_contexts = ClosedForm(
-    "log of all contexts",
-    "ln z = ln N_C (eq. 5.9)",
-    sp.log(g) + (D - 1) * sp.log(ω) + _geometric,
-)
-probability = ClosedForm(
-    "probability",
-    "p(w) of one parameter of a layer (eq. 5.10, 5.11)",
-    ω ** (j - D + 1) * (1 - 1 / ω) / (_rest * g),
-)
-expected_energy = ClosedForm("expected energy", "⟨E⟩ = ⟨ln |C|⟩, nats (eq. 5.12)", _energy)
-entropy = ClosedForm("entropy", "H(W), nats (eq. 5.17)", _entropy)
-performance = ClosedForm(
-    "performance estimate",
-    "P′_G in nats, with the parenthesis of eq. 4.8 (eq. 5.19)",
-    _estimate(_energy),
-)
+energy = ClosedForm("energy of a layer", j * sp.log(ω))  # E_j = ln |C|, nats
+# ln z = ln N_C (eq. 5.9)
+log_contexts = ClosedForm("log of all contexts", sp.log(g) + (D - 1) * sp.log(ω) + _geometric)
+# of one parameter of a layer (eq. 5.10, 5.11)
+probability = ClosedForm("probability", ω ** (j - D + 1) * (1 - 1 / ω) / (_rest * g))
+expected_energy = ClosedForm("expected energy", _energy)  # ⟨E⟩ = ⟨ln |C|⟩, nats (eq. 5.12)
+entropy = ClosedForm("entropy", _entropy)  # H(W), nats (eq. 5.17)
+# P′_G with the parenthesis of eq. 4.8: in nats (eq. 5.19), and with log2 throughout as eq. 4.8 is
+performance = ClosedForm("performance estimate", _estimate(_energy))
 performance_bits = ClosedForm(
-    "performance estimate in bits",
-    "P′_G with log2 throughout, as eq. 4.8 has it",
-    _estimate(_energy / sp.log(2)) / sp.log(2),
+    "performance estimate in bits", _estimate(_energy / sp.log(2)) / sp.log(2)
 )
 
-# For D → ∞ at constant width ----------------------------------------------------------------------
+# For D → ∞ at constant width: Theorems 4 and 5, corrected, and eq. 5.20 in nats -------------------
 
-expected_energy_limit = ClosedForm(
-    "limit of the expected energy", "Theorem 4, corrected", (D - ω / (ω - 1)) * sp.log(ω), 2
-)
+expected_energy_limit = ClosedForm("limit of the expected energy", (D - ω / (ω - 1)) * sp.log(ω), 2)
 entropy_limit = ClosedForm(
-    "limit of the entropy",
-    "Theorem 5, corrected",
-    sp.log(g) - sp.log(ω - 1) + ω / (ω - 1) * sp.log(ω),
-    2,
+    "limit of the entropy", sp.log(g) - sp.log(ω - 1) + ω / (ω - 1) * sp.log(ω), 2
 )
 performance_limit = ClosedForm(
-    "limit of the performance estimate",
-    "eq. 5.20, nats",
-    sp.log(D) + sp.log(ω) + sp.log(sp.log(ω)),
-    2,
+    "limit of the performance estimate", sp.log(D) + sp.log(ω) + sp.log(sp.log(ω)), 2
 )
 
-# As the thesis prints them, to compare with -------------------------------------------------------
+# Theorems 4 and 5 as the thesis prints them, to compare with --------------------------------------
 
 printed_expected_energy_limit = ClosedForm(
-    "printed limit of the expected energy", "Theorem 4", (D - 1) * sp.log(ω)
+    "printed limit of the expected energy", (D - 1) * sp.log(ω)
 )
 printed_entropy_limit = ClosedForm(
-    "printed limit of the entropy", "Theorem 5", sp.log(g) + sp.log(ω) - sp.log(ω - 1), 2
+    "printed limit of the entropy", sp.log(g) + sp.log(ω) - sp.log(ω - 1), 2
 )
 
-# The hypothetical prior of §5.4.1, E_j = j and β = ln ω -------------------------------------------
+# The hypothetical prior of §5.4.1, E_j = j and β = ln ω: ln z, p(w_j), ⟨E⟩ = ⟨j⟩, H, P′_G ---------
 
 _hypothetical_energy = 1 / (ω - 1) - _last
-hypothetical_log_partition = ClosedForm(
-    "log partition function of §5.4.1", "ln z, E_j = j and β = ln ω", sp.log(g) + _geometric
-)
+hypothetical_log_partition = ClosedForm("log partition function of §5.4.1", sp.log(g) + _geometric)
 hypothetical_probability = ClosedForm(
-    "probability of §5.4.1", "p(w_j) = ω^(−j)/z", ω ** (-j) * (1 - 1 / ω) / (_rest * g)
+    "probability of §5.4.1", ω ** (-j) * (1 - 1 / ω) / (_rest * g)
 )
-hypothetical_expected_energy = ClosedForm(
-    "expected energy of §5.4.1", "⟨E⟩ = ⟨j⟩", _hypothetical_energy
-)
-hypothetical_entropy = ClosedForm("entropy of §5.4.1", "H = ln z + β⟨E⟩, nats", _entropy)
+hypothetical_expected_energy = ClosedForm("expected energy of §5.4.1", _hypothetical_energy)
+hypothetical_entropy = ClosedForm("entropy of §5.4.1", _entropy)  # ln z + β⟨E⟩, nats
 hypothetical_performance = ClosedForm(
-    "performance estimate of §5.4.1", "P′_G", _estimate(_hypothetical_energy)
+    "performance estimate of §5.4.1", _estimate(_hypothetical_energy)
 )
 
 

@@ -37,6 +37,7 @@ CHAPTERS = (
     "reuseprior.works.thesis.contexts",
     "reuseprior.works.thesis.sharing",
     "reuseprior.works.thesis.energy",
+    "reuseprior.works.thesis.derivations",
     "reuseprior.works.nn_mass",
 )
 COLUMNS = ["id", "source", "where", "printed", "computed", "verdict", "note"]

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from reuseprior.measures.nn_mass.architecture import BASE_WIDTHS, KERNEL, Architecture
-from reuseprior.press import published
+from reuseprior.press import published, theorems
 from reuseprior.press.ledger import Entry, Reading, entry, judge, judged
-from reuseprior.proofs.derivations import plain
-from reuseprior.works.nn_mass.theory import all_derivations
+from reuseprior.works.nn_mass.theory import DERIVATIONS
 
 TRANSITIONS = (
     "a cell's first layer is its transition, so 3 d_c convolutions and a classifier; batch norm "
@@ -27,7 +26,7 @@ def entries() -> Iterator[Entry]:
     yield from contributions()
     yield from appendix_d()
     yield from text()
-    yield from theorems()
+    yield from theorems.entries(DERIVATIONS, "nnmass", "nnmass, theorems")
 
 
 def architecture(row) -> Architecture:
@@ -159,21 +158,3 @@ CLAIMS: dict[str, Callable[[], list[Reading]]] = {
     ),
     "most times fewer FLOPs than the large network": partial(_times_fewer, Architecture.flops),
 }
-
-
-def theorems() -> Iterator[Entry]:
-    """Equations, Theorem 2 and its corollary, as they were derived.
-
-    One that holds as printed is reproduced; one that needs a correction is an erratum.
-    """
-    for found in all_derivations():
-        name = found.name.removeprefix("NN-Mass, ")
-        counted = sum(step.outcome.counted for step in found.all_steps)
-        note = f"{len(found.all_steps)} steps proved by sympy, {counted} also on built networks"
-        verdict = "reproduced" if found.holds else "not yet"
-        if not found.holds:
-            note = "a step of the derivation fails its check"
-        elif found.correction is not None:
-            verdict, note = "erratum", f"{plain(found.correction.says)} ({note})"
-        identity, where = name.lower().replace(" ", "-"), f"nnmass, theorems, {name}"
-        yield Entry(f"nnmass-{identity}", "nnmass", where, "as stated", None, verdict, note)

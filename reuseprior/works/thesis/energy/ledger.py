@@ -1,4 +1,4 @@
-"""Every printed number of chapter 5's tables and every theorem, with what became of it."""
+"""Every printed number of chapter 5's tables, with what became of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from functools import partial
 
 from reuseprior.press import published
 from reuseprior.press.ledger import Entry, Reading, entry, judge_in_row
-from reuseprior.proofs.derivations import all_derivations, plain
 from reuseprior.quantities import Quantities
 from reuseprior.works.thesis.energy.readings import FAMILIES, as_the_text_says, quantities
 
@@ -22,11 +21,10 @@ QUANTITIES = {
 
 
 def entries() -> Iterator[Entry]:
-    """Every number of Tables 5.1 to 5.4, the claims about them, and the theorems, judged."""
+    """Every number of Tables 5.1 to 5.4 and the claims about them, judged."""
     for table in FAMILIES:
         yield from table_entries(table)
     yield from claims()
-    yield from theorems()
 
 
 def table_entries(table: str) -> Iterator[Entry]:
@@ -125,22 +123,3 @@ CLAIMS: dict[str, Callable[[], tuple[int, str]]] = {
     "rank of the deepest model of table 5.3 by P_G": partial(_deepest, "table-5-3"),
     "models of tables 5.1 and 5.3 whose parameter efficiency sharing lowers": _lowered_by_sharing,
 }
-
-
-def theorems() -> Iterator[Entry]:
-    """Lemmas, theorems, corollaries and equations of chapters 4 and 5, as they were derived.
-
-    One that holds as printed is reproduced; one that holds corrected is an erratum.
-    """
-    for found in all_derivations():
-        name = found.name.lower().replace(" ", "-").replace(".", "-").replace("§", "section-")
-        counted = sum(step.outcome.counted for step in found.all_steps)
-        note = f"{len(found.all_steps)} steps proved by sympy, {counted} also on counted graphs"
-        verdict = "reproduced"
-        if not found.holds:
-            verdict, note = "not yet", "a step of the derivation fails its check"
-        elif found.correction is not None:
-            verdict = "erratum"
-            note = f"{plain(found.statement)} {plain(found.correction.says)} ({note})"
-        where = f"thesis, theorems of chapters 4 and 5, {found.name}"
-        yield Entry(f"thesis-5-{name}", "thesis", where, "as stated", None, verdict, note)

@@ -1,0 +1,192 @@
+"""The engine, on a theory of squares: proof, numbers, and what is shown of both."""
+
+import ast
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import sympy as sp
+
+from reuseprior import paths
+from reuseprior.proofs import (
+    Correction,
+    Derivation,
+    Derivations,
+    Dial,
+    Step,
+    Theory,
+    derived,
+    plain,
+)
+from reuseprior.proofs.render import text
+
+side, area = sp.symbols("alpha area", positive=True)  # a square's
+last = sp.Symbol("last", integer=True, positive=True)
+row = sp.Symbol("row", integer=True, positive=True)
+cells = sp.IndexedBase("cells", positive=True)  # of a row
+scale, scaled = sp.symbols("scale scaled", positive=True)
+
+
+def measured(size: int) -> dict:
+    return {side: size, area: size**2, last: size, cells: [None, *[size] * size]}
+
+
+SQUARES = Theory(
+    things="drawn squares",
+    settings="sides",
+    read=measured,
+    counted=frozenset((area, cells, cells.label, scaled)),
+    grid=((2,), (3,), (10,)),
+    indices={row: (1, last)},
+    dials=(Dial(scale, (0.5, 2), {scaled: lambda value, read: read[area] * value}),),
+    latex={area: "A"},
+)
+given = SQUARES.check
+IS_AREA = (area, side**2)
+RIGHT = Step(sp.log(side**2), 2 * sp.log(side), "a power in a logarithm", given())
+WRONG = Step(sp.log(side**2), 3 * sp.log(side), "a slip", given())
+
+
+def test_a_step_says_what_was_checked():
+    assert str(RIGHT) == (
+        "✓ ln(α^2) = 2*ln(α)\n    a power in a logarithm\n    difference 0; 3 sides, within 1e-12"
+    )
+    assert str(WRONG).endswith("difference NOT 0; 3 sides, within 1e0") and WRONG.mark == "✗"
+    counted = Step(area, side**2, "measured", given(IS_AREA))
+    assert str(counted.outcome) == "difference 0; 3 drawn squares, within 1e-12"
+    assert counted.latex == r"A = \alpha^{2}"
+    assert str(Step(sp.S(2) + 2, sp.S(4), "sums", given())).endswith("both sides are numbers")
+
+
+def test_a_limit():
+    half = given(variable=side, grid=((1000,),), tolerance=0.01)
+    limit = Step(side / (2 * side + 1), sp.Rational(1, 2), "grows", half)
+    assert limit.mark == "✓" and "→ (α → ∞) 1/2" in str(limit)
+    assert limit.latex.endswith(r"\xrightarrow[\alpha \to \infty]{} \frac{1}{2}")
+    assert replace(limit, right=sp.Rational(1, 3)).mark == "✗"
+    assert not replace(limit, check=given()).outcome.symbolic
+
+
+def test_an_index_that_is_free_is_tried_at_both_ends():
+    tried = []
+    theory = replace(SQUARES, read=lambda size: {**measured(size), cells: Recorded(tried)})
+    assert Step(cells[row], sp.S(5), "five", theory.check((cells[row], sp.S(5)))).mark == "✓"
+    assert tried == [1, 2, 1, 3, 1, 10]
+
+
+class Recorded:
+    """A list of fives that notes where it was read."""
+
+    def __init__(self, tried: list[int]) -> None:
+        self.tried = tried
+
+    def __getitem__(self, index: int) -> int:
+        self.tried.append(index)
+        return 5
+
+
+def test_sums_over_an_index():
+    summed = sp.Sum(cells[row] * side, (row, 1, last))
+    rows = (sp.Sum(cells[row], (row, 1, last)), area)
+    assert Step(summed, area * side, "row by row", given(rows)).mark == "✓"
+    each = given((cells[row], area / last))
+    assert Step(sp.Sum(cells[row], (row, 1, last)), area, "equal rows", each).mark == "✓"
+
+
+def test_a_dial_is_tried_at_each_value():
+    step = Step(scaled, scale * area, "stretched", given((scaled, scale * area)))
+    assert step.mark == "✓" and str(step).endswith("drawn squares, 2 values of scale, within 1e-12")
+    assert replace(step, right=scale**2 * area).mark == "✗"
+
+
+def test_a_range_that_no_assumption_says():
+    inside = sp.Abs(side - 1)
+    assert not Step(inside, side - 1, "above one", given()).outcome.symbolic
+    above = replace(SQUARES, ranges={side: 1 + sp.Symbol("more", positive=True)})
+    assert Step(inside, side - 1, "above one", above.check()).mark == "✓"
+
+
+def test_a_wrong_correction_turns_the_derivation_red():
+    assert Derivation("a", "b", (RIGHT,)).mark == "✓"
+    assert Derivation("a", "b", (RIGHT,), Correction("c", (RIGHT,))).mark == "✓ corrected"
+    assert Derivation("a", "b", (RIGHT,), Correction("c", (WRONG,))).mark == "✗"
+
+
+def test_proof_and_numbers_are_both_needed():
+    only_proved = Step(area, sp.S(7), "defined so", given((area, sp.S(7))))
+    assert only_proved.outcome.symbolic and only_proved.mark == "✗"
+    only_counted = Step(area, side**2, "no definition", given())
+    assert only_counted.outcome.deviation < 1e-10 and only_counted.mark == "✗"
+
+
+def test_a_side_without_a_value_fails():
+    step = Step(1 / (side - 2), 1 / (side - 2), "no value at two", given())
+    assert step.outcome.symbolic and step.mark == "✗"
+    assert "within no bound" in str(step)
+
+
+def test_a_function_becomes_a_derivation():
+    @derived("Squares, Theorem 1", r"Of $\alpha$.")
+    def theorem_1():
+        yield RIGHT
+        yield Correction("It says three.")
+        yield RIGHT
+
+    assert (theorem_1.steps, theorem_1.correction) == (
+        (RIGHT,), Correction("It says three.", (RIGHT,)),
+    )  # fmt: skip
+    derivations = Derivations((theorem_1,), "Squares, ")
+    assert derivations.one("Theorem 1") is theorem_1
+    assert derivations.summary().iloc[0].tolist() == [
+        "Squares, Theorem 1",
+        "✓ corrected",
+        2,
+        "1e-12",
+    ]
+    with pytest.raises(KeyError, match="no derivation 'Theorem 9'; there are Theorem 1"):
+        derivations.one("Theorem 9")
+
+
+def test_text():
+    assert text(sp.Sum(sp.Symbol("x_beta") ** row, (row, 1, sp.oo))) == "Σ(x_β^row, (row, 1, ∞))"
+    assert text(sp.Subs(area**2, area, 1)) == "[area^2](area = 1)"
+    assert plain(r"$\ln\omega \to \infty$, $\langle E \rangle$") == "ln ω → ∞, ⟨E⟩"
+    assert plain(r"$\lvert \mathcal{C}_w \rvert \gg \sqrt b$") == "|C_w| ≫ √b"
+
+
+SOURCES = sorted((paths.PACKAGE / "proofs").glob("*.py"))
+MAKERS = {"symbols", "Symbol", "IndexedBase", "Idx", "Function", "Wild", "var", "abc"}
+OF_THEORIES = [
+    "omega",
+    "beta",
+    "lambda_",
+    "sigma",
+    "rho",
+    "perceptron",
+    "graph",
+    "layer",
+    *"ωβλσργδ",
+]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_the_engine_knows_no_theory(source):
+    """It imports no other room, makes no symbol, and names nothing that a theory speaks of."""
+    code = source.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            assert not any(name.name.startswith("reuseprior") for name in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("reuseprior"):
+            assert node.module.startswith("reuseprior.proofs")
+        elif isinstance(node, ast.ImportFrom) and node.module.startswith("sympy"):
+            assert not MAKERS & {name.name for name in node.names}
+        if isinstance(node, ast.Call):
+            assert getattr(node.func, "attr", None) not in MAKERS
+    assert not [name for name in OF_THEORIES if name in code]
+
+
+def test_imports_without_torch():
+    modules = "reuseprior.proofs, reuseprior.works.thesis.derivations"
+    code = f"import sys, {modules}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
