@@ -14,4 +14,5 @@ from reuseprior.models.flops import Flops as Flops
 from reuseprior.models.flops import flops as flops
 from reuseprior.models.lazy import without_weights as without_weights
 from reuseprior.models.mlp import MLP as MLP
+from reuseprior.models.recipe import Recipe as Recipe
 from reuseprior.models.resnet import resnet50_v1 as resnet50_v1

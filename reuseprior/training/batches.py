@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from reuseprior.data import Images
+from reuseprior.data import DataSet, ImageFolderSet, Images
 from reuseprior.training.augment import augment, draw, to_input
 from reuseprior.training.protocol import Protocol, ProtocolError
 from reuseprior.training.schedules import image_size
+
+DATA_SEED = 0  # subsets and held-out images belong to the protocol: the same for every seed
 
 Batch = tuple[Tensor, Tensor]  # what the model takes, and labels
 
@@ -58,6 +60,30 @@ def steps(images: int, protocol: Protocol, share: Share) -> int:
             "multiple"
         )
     return images // protocol.batch_size
+
+
+def parts(data: DataSet | ImageFolderSet, protocol: Protocol):
+    """The images to train on, and those to test on by name."""
+    if isinstance(data, ImageFolderSet):
+        if protocol.train_images or protocol.test_images or protocol.validation:
+            raise ProtocolError(
+                f"train_images, test_images and validation choose from sets in memory, and "
+                f"{data.name} is a folder of images: leave them at 0"
+            )
+        return data.train, {"test": data.test}
+    if protocol.train_images or protocol.test_images:
+        data = data.subset(
+            protocol.train_images or None, protocol.test_images or None, seed=DATA_SEED
+        )
+    if not protocol.validation:
+        return data.train, {"test": data.test}
+    trained, held_out = data.split(validation=protocol.validation, seed=DATA_SEED)
+    if not len(held_out):
+        raise ProtocolError(
+            f"validation is {protocol.validation} of {len(data.train)} training images, which is "
+            "none: set it to 0, or to more"
+        )
+    return trained, {"validation": held_out, "test": data.test}
 
 
 def open_batches(images, protocol: Protocol, *, device: torch.device, seed: int, share: Share):
