@@ -39,13 +39,13 @@ class Protocol:
     epochs: int = 10
     batch_size: int = 128  # images a step, over all processes
 
-    optimizer: Literal["rmsprop", "sgd"] = "rmsprop"
-    momentum: float = 0.9
+    optimizer: Literal["rmsprop", "sgd", "adamw"] = "rmsprop"
+    momentum: float = 0.9  # AdamW's β1
     decay: float = 0.9  # of RMSprop's mean square
     epsilon: float = 1e-3  # of RMSprop, inside the square root
     learning_rate: float = 0.016  # for 256 images; it grows in proportion to the batch
     warmup_epochs: float = 0.0  # from zero, in a straight line
-    schedule: Literal["exponential", "cosine", "constant"] = "constant"
+    schedule: Literal["exponential", "cosine", "one_cycle", "constant"] = "constant"
     weight_decay: float = 0.0  # of tensors with more than one dimension: no bias, no batch norm
     ema_decay: float = 0.0  # of the averaged weights that are evaluated; 0: no average
     label_smoothing: float = 0.0
@@ -64,6 +64,7 @@ class Protocol:
     channels_last: bool = False
     compile: bool = False
     checkpoint_every: int = 1  # epochs
+    test_every: int = 1  # epochs between looks at the test images; 0: after the last one alone
     workers: int = 4  # processes that read image folders
 
     # what the model is built with, where it takes it
@@ -141,6 +142,7 @@ RANGES = {
     "mixup_alpha": (0, inf),
     "cutmix_alpha": (0, inf),
     "checkpoint_every": (1, inf),
+    "test_every": (0, inf),
     "workers": (0, inf),
     "dropout": (0, 1),
     "survival": (0, 1),

@@ -165,7 +165,8 @@ class _Training:
             while self.epoch < self.protocol.epochs:
                 self.train_epoch(stop, bar)
                 row = self.row()
-                bar.set_postfix(epoch=row["epoch"], test_accuracy=f"{row['test_accuracy']:.3f}")
+                held = {k: v for k, v in row.items() if k.endswith("accuracy") and v is not None}
+                bar.set_postfix(epoch=row["epoch"], **{k: f"{v:.3f}" for k, v in held.items()})
                 self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
                 self.totals.zero_()
                 if self.recording:
@@ -241,11 +242,19 @@ class _Training:
         }
         with self.average.applied() if self.average else nullcontext():
             for name, batches in self.tests.items():
+                if name == "test" and not self.test_is_due():  # the cells stay empty
+                    row["test_loss"] = row["test_accuracy"] = None
+                    continue
                 row[f"{name}_loss"], row[f"{name}_accuracy"] = self.test(batches)
                 self.check(row[f"{name}_loss"])
         row["images_per_second"] = seen / self.seconds
         row["seconds"] = self.seconds + time.perf_counter() - start
         return row
+
+    def test_is_due(self) -> bool:
+        """Whether the test images are looked at after this epoch: after the last one, always."""
+        done, every = self.epoch + 1, self.protocol.test_every
+        return done == self.protocol.epochs or (every > 0 and done % every == 0)
 
     @torch.no_grad()
     def test(self, batches) -> tuple[float, float]:
@@ -344,8 +353,11 @@ class _Training:
         """Give the optimiser the tensors it makes at its first step, in the layout it would."""
         for name, parameter in self.model.named_parameters():
             for key in {text.split(".", 2)[1] for text in saved if text.startswith("optimizer.")}:
-                if f"optimizer.{key}.{name}" in saved:
-                    self.optimizer.state[parameter][key] = torch.empty_like(parameter)
+                held = saved.get(f"optimizer.{key}.{name}")
+                if held is not None:
+                    # a count of steps has no dimensions, all else the shape of the parameter
+                    like = parameter if held.ndim else held.to(self.device)
+                    self.optimizer.state[parameter][key] = torch.empty_like(like)
 
 
 def _choose(data: DataSet | ImageFolderSet, protocol: Protocol):
