@@ -21,8 +21,7 @@ from reuseprior.cli.app import (
     print_json,
 )
 
-PREFIX = "efficientnetv2-"  # of the models that are built to the data and the protocol
-BUILT = ("width", "dropout", "survival", "bn_momentum")  # what they take of the protocol
+BUILT = ("width", "dropout", "survival", "bn_momentum")  # of a protocol, what is for the model
 
 
 class Sharing(StrEnum):
@@ -39,7 +38,8 @@ def train(
         typer.Argument(
             metavar="MODEL",
             help="A name from `reuseprior models`, torchvision:NAME, timm:NAME or "
-            "package.module:factory; EfficientNetV2 is built to the data and the protocol.",
+            "package.module:factory; EfficientNetV2 and the CIFAR ResNets are built to the data "
+            "and the protocol.",
         ),
     ],
     sharing: Annotated[
@@ -79,10 +79,11 @@ def train(
     from reuseprior import training
     from reuseprior.models import catalog
 
-    name = catalog.find(model).name
+    entry = catalog.find(model)
+    name = entry.name
     as_written = training.Protocol.load(protocol, model=name)
     plan = as_written.changed(parse_settings(settings or ()))
-    _check_taken(name, plan)
+    _check_taken(entry, plan)
     images = data_sets.load(data, root)
     if output is None:
         run = f"{name.replace(':', '-')}-{sharing.value}-{data}-seed{seed}"
@@ -124,35 +125,38 @@ def experiment(plan, as_written) -> str:
     return ",".join([f"train-{as_written.name}", *(f"{key}={value}" for key, value in changed)])
 
 
-def _check_taken(name: str, plan) -> None:
-    """Only EfficientNetV2 is built to the protocol: elsewhere its settings would do nothing."""
+def _check_taken(entry, plan) -> None:
+    """Refuse what a protocol sets for the model and the model is built without."""
     from reuseprior.training import Protocol
 
-    ignored = {key: value for key, value in plan.differences(Protocol()).items() if key in BUILT}
-    if ignored and not name.startswith(PREFIX):
+    taken = entry.options or ()
+    ignored = {
+        key: value
+        for key, value in plan.differences(Protocol()).items()
+        if key in BUILT and key not in taken
+    }
+    if ignored:
         given = ", ".join(f"{key} = {value}" for key, value in ignored.items())
         mend = " ".join(f"--set {key}={getattr(Protocol(), key)}" for key in ignored)
         raise UsageError(
-            f"{given} in protocol {plan.name!r} would do nothing, as {name} is built without: "
-            f"train it with {mend}"
+            f"{given} in protocol {plan.name!r} would do nothing, as {entry.name} is built "
+            f"without: train it with {mend}"
         )
 
 
 def build(name: str, sharing: str, classes: int, plan, seed: int):
     import torch
 
-    from reuseprior.models import catalog, efficientnet_v2
+    from reuseprior.models import catalog
     from reuseprior.sharing import policy, tie
 
+    entry = catalog.find(name)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        if name.startswith(PREFIX):
-            model = efficientnet_v2(
-                name.removeprefix(PREFIX),
-                num_classes=classes,
-                **{key: getattr(plan, key) for key in BUILT},
-            )
-        else:
+        if entry.options is None:
             model = catalog.build(name, lazy=False)
+        else:
+            options = {key: getattr(plan, key) for key in entry.options}
+            model = entry.factory(num_classes=classes, **options)
     tie(model, policy(sharing))
     return model

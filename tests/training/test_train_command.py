@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 from reuseprior import paths, training
 from reuseprior.cli import app
 from reuseprior.cli.train import build, experiment
+from reuseprior.models import cifar_resnet
 from reuseprior.results import Run
+from reuseprior.sharing import all_but_bn, tie
 
 TINY = ["--set", "epochs=1", "--set", "train_images=128", "--set", "test_images=50"]
 
@@ -45,6 +47,11 @@ BAD_USE = [
         ["torchvision:resnet18"],
         "bn_momentum = 0.1, width = 0.25 in protocol 'quick' would do nothing, as "
         "torchvision:resnet18 is built without: train it with --set bn_momentum=0.01 --set width=1",
+    ),
+    (
+        ["resnet20-cifar", "--set", "dropout=0.2"],
+        "dropout = 0.2 in protocol 'quick' would do nothing, as resnet20-cifar is built without: "
+        "train it with --set dropout=0.0",
     ),
     (["os:getcwd", *PLAIN], "model 'os:getcwd' returned a str: it must return a torch.nn.Module"),
     (["torch.nn:Flatten", *PLAIN], "Flatten has no parameter that learns: train another model"),
@@ -81,6 +88,19 @@ def test_a_shared_model_is_trained_recorded_and_resumed(tmp_path, monkeypatch):
     assert json.loads(resumed.stdout)["test_accuracy"] == run.summary["test_accuracy"]
     other = invoke(*arguments, "--resume", "--set", "batch_size=32", "--output", folder)
     assert other.exit_code == 2 and "protocol.batch_size = 64 and this one has 32" in other.stderr
+
+
+def test_a_cifar_resnet_is_built_to_the_data_and_the_protocol(tmp_path):
+    done = invoke(
+        "resnet20-cifar", "--sharing", "all_but_bn", *TINY, "--set", "width=0.5",
+        "--set", "optimizer=adamw", "--set", "schedule=one_cycle", "--output", tmp_path,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    model = cifar_resnet(20, num_classes=10, width=0.5)
+    tie(model, all_but_bn)
+    run = Run.read(tmp_path)
+    assert run.summary["parameters"] == sum(p.numel() for p in model.parameters())
+    assert run.config["model"] == "resnet20-cifar"
 
 
 def test_a_model_of_ones_own_and_a_signal(tmp_path, monkeypatch):
