@@ -145,9 +145,7 @@ class Trainer:
     def test(self, module: nn.Module, images: Images) -> tuple[float, float]:
         """Loss and accuracy on other images."""
         batches = self._for_tests(images)
-        loss, accuracy = self.loop.means(
-            self.loop.totals(self.task, module, batches), len(batches)
-        )
+        loss, accuracy = self.loop.means(self.loop.totals(self.task, module, batches), len(batches))
         return loss, accuracy
 
     def _for_tests(self, images: Images) -> InMemory:

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from reuseprior.data import DataSet, ImageFolderSet
 from reuseprior.errors import UserError
-from reuseprior.results import SUMMARY, Recording, Run, provenance, read_json
+from reuseprior.results import CONFIG, SUMMARY, Recording, Run, provenance, read_json
 from reuseprior.training import checkpoint, optimizers
 from reuseprior.training.average import Average, tensors
 from reuseprior.training.batches import derive, parts, steps
@@ -99,6 +99,11 @@ def train(
     return Run.read(folder)
 
 
+def finished(folder: Path) -> bool:
+    """Whether a run stands in a folder and is finished."""
+    return (folder / SUMMARY).exists() and read_json(folder / SUMMARY)["state"] == "finished"
+
+
 class _Training:
     """A training in progress: what a checkpoint holds of it, and what moves it on."""
 
@@ -144,14 +149,19 @@ class _Training:
             "seed": self.seed,
             "processes": self.share.count,
             "parameters": self.parameters,
-            "protocol": asdict(self.protocol),
+            "protocol": self.fields(),
         }
 
+    def fields(self) -> dict:
+        """The protocol's, without those at rest that were not yet there when the run began."""
+        path = self.folder / CONFIG
+        begun = read_json(path) if path.exists() else None
+        known = begun.get("protocol", ()) if isinstance(begun, dict) else asdict(self.protocol)
+        new = self.protocol.differences(Protocol())
+        return {k: v for k, v in asdict(self.protocol).items() if k in known or k in new}
+
     def finished(self) -> bool:
-        return (
-            self.epoch == self.protocol.epochs
-            and read_json(self.folder / SUMMARY)["state"] == "finished"
-        )
+        return self.epoch == self.protocol.epochs and finished(self.folder)
 
     def run(self, stop: Stop, progress: bool) -> None:
         if self.recording:
@@ -162,7 +172,8 @@ class _Training:
             while self.epoch < self.protocol.epochs:
                 self.train_epoch(stop, bar)
                 row = self.row()
-                bar.set_postfix({k: row[k] for k in ("epoch", f"test_{self.task.measures[-1]}")})
+                shown = {k: v for k, v in row.items() if k.endswith(self.task.measures[-1])}
+                bar.set_postfix({k: v for k, v in shown.items() if v is not None})
                 self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
                 self.totals.zero_()
                 if self.recording:
@@ -230,13 +241,19 @@ class _Training:
         means = {"train": [total / seen for total in self.totals.tolist()]}
         with self.average.applied() if self.average else nullcontext():
             for part, batches in self.tests.items():
-                means[part] = self.test(batches)
+                due = part != "test" or self.test_is_due()
+                means[part] = self.test(batches) if due else [None] * len(self.task.measures)
         row = {"epoch": self.epoch + 1, "learning_rate": rate}
         for part, values in means.items():
             row |= {f"{part}_{m}": v for m, v in zip(self.task.measures, values, strict=True)}
         row["images_per_second"] = seen / self.seconds
         row["seconds"] = self.seconds + time.perf_counter() - start
         return row
+
+    def test_is_due(self) -> bool:
+        """Whether the test images are looked at after this epoch: after the last one, always."""
+        done, every = self.epoch + 1, self.protocol.test_every
+        return done == self.protocol.epochs or (every > 0 and done % every == 0)
 
     def test(self, batches) -> list[float]:
         """The task's measures on a part of the data."""
@@ -328,8 +345,11 @@ class _Training:
         """Give the optimiser the tensors it makes at its first step, in the layout it would."""
         for name, parameter in self.model.named_parameters():
             for key in {text.split(".", 2)[1] for text in saved if text.startswith("optimizer.")}:
-                if f"optimizer.{key}.{name}" in saved:
-                    self.optimizer.state[parameter][key] = torch.empty_like(parameter)
+                held = saved.get(f"optimizer.{key}.{name}")
+                if held is not None:
+                    # a count of steps has no dimensions, all else the shape of the parameter
+                    like = parameter if held.ndim else held.to(self.device)
+                    self.optimizer.state[parameter][key] = torch.empty_like(like)
 
 
 def _peak_memory(device: torch.device) -> int:
