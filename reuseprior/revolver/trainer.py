@@ -62,15 +62,11 @@ class Trainer:
         self.device, self.share = self.loop.device, self.loop.share
         self.accelerator = self.loop.accelerator
         self.task = Classification(settings.space.classes)
-        protocol = Protocol(
-            batch_size=settings.batch_size,
-            channels=trained.images.shape[1],
-            augmentation=settings.augmentation,
-            channels_last=settings.channels_last,
+        self._batches = self._open(
+            trained, settings.batch_size, seed, augmentation=settings.augmentation
         )
-        self._batches = InMemory(trained, protocol, device=self.device, seed=seed, share=self.share)
-        self.epoch = steps(len(trained), protocol, self.share)  # batches of one
-        self._held_out = self._for_tests(held_out)
+        self.epoch = steps(len(trained), self._batches.protocol, self.share)  # batches of one
+        self._held_out = self._open(held_out, settings.validation_batch_size)
 
     def train(self, turn: Turn, module: nn.Module, tensors: dict[str, Tensor], stop: Stop) -> None:
         """Train a model on the batches that are left of its turn, new SGD or going on.
@@ -144,17 +140,18 @@ class Trainer:
 
     def test(self, module: nn.Module, images: Images) -> tuple[float, float]:
         """Loss and accuracy on other images."""
-        batches = self._for_tests(images)
+        batches = self._open(images, self.settings.validation_batch_size)
         loss, accuracy = self.loop.means(self.loop.totals(self.task, module, batches), len(batches))
         return loss, accuracy
 
-    def _for_tests(self, images: Images) -> InMemory:
+    def _open(self, images: Images, batch_size: int, seed: int = 0, **options) -> InMemory:
         protocol = Protocol(
-            batch_size=self.settings.validation_batch_size,
+            batch_size=batch_size,
             channels=images.images.shape[1],
             channels_last=self.settings.channels_last,
+            **options,
         )
-        return InMemory(images, protocol, device=self.device, seed=0, share=self.share)
+        return InMemory(images, protocol, device=self.device, seed=seed, share=self.share)
 
     def _agree(self, error: Exception | None) -> None:
         """Raise `TurnFailed` in all processes where one has an error.

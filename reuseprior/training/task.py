@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,10 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reuseprior.training import checks
-from reuseprior.training.augment import mix
+from reuseprior.data import DataSet, ImageFolderSet
+from reuseprior.training.augment import mix, to_input
 from reuseprior.training.batches import Batch, open_batches
 from reuseprior.training.protocol import Protocol, ProtocolError
+from reuseprior.training.schedules import image_size
+
+Autocast = Callable[[], AbstractContextManager]  # makes the context in which a model computes
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Task:
         """What `config.json` says of the task."""
         return {"task": self.name}
 
-    def check(self, model: nn.Module, data, protocol: Protocol, autocast) -> None:
+    def check(self, model: nn.Module, data, protocol: Protocol, autocast: Autocast) -> None:
         """Raise `ProtocolError` for a model that cannot be trained so, before a run is recorded."""
         if protocol.mixup_alpha or protocol.cutmix_alpha:
             raise ProtocolError(
@@ -88,8 +93,8 @@ class Classification(Task):
     def about(self) -> dict[str, object]:
         return {"classes": self.classes}
 
-    def check(self, model: nn.Module, data, protocol: Protocol, autocast) -> None:
-        for what, found in checks.outputs(model, data, protocol, autocast):
+    def check(self, model: nn.Module, data, protocol: Protocol, autocast: Autocast) -> None:
+        for what, found in try_images(model, data, protocol, autocast):
             shape = tuple(found.shape) if isinstance(found, Tensor) else ()
             if len(shape) != 2 or shape[0] != 1 or shape[1] < self.classes:
                 kind = f"a tensor of {shape}" if shape else f"a {type(found).__name__}"
@@ -114,3 +119,38 @@ class Classification(Task):
         else:
             total = loss * len(targets)
         return torch.stack([total, (outputs.argmax(1) == targets).sum()])
+
+
+def try_images(
+    model: nn.Module, data: DataSet | ImageFolderSet, protocol: Protocol, autocast: Autocast
+) -> Iterator[tuple[str, object]]:
+    """Give the model a black image of its first, last and test size; each size and the output.
+
+    Raises `ProtocolError` for images whose channels cannot become those of the protocol, and for a
+    model that cannot take them.
+    """
+    folder = isinstance(data, ImageFolderSet)  # of any size: the protocol must say one
+    held, own_size = (3, 1) if folder else (data.channels, data.image_size)
+    if held not in (1, protocol.channels):
+        raise ProtocolError(
+            f"channels is {protocol.channels} and the images of {data.name} have {held}, of "
+            f"which none can be left out or added: set channels to {held}"
+        )
+    sizes = {image_size(protocol, epoch) for epoch in (0, protocol.epochs - 1)}
+    sizes.add(protocol.test_image_size or protocol.image_size)
+    device = next((p.device for p in model.parameters()), None)
+    black = torch.zeros(1, held, own_size, own_size, dtype=torch.uint8, device=device)
+    model.eval()
+    for size in sorted(sizes):
+        shown = size or own_size
+        what = f"{protocol.channels}×{shown}×{shown}"
+        try:
+            with torch.no_grad(), autocast():
+                found = model(to_input(black, size, protocol))
+        except Exception as error:  # whatever a model does with images that it is not made for
+            said = " ".join(str(error).split())
+            raise ProtocolError(
+                f"the model cannot take images of {what} (channels, height, width): set "
+                f"channels, image_size or test_image_size; it says: {said}"
+            ) from error
+        yield what, found

@@ -61,12 +61,11 @@ def train(
 
     `model` takes images (batch, channels, height, width) and gives logits (batch, classes), or
     wider; that is tried on an image before anything else. `data` is a set of `reuseprior.data`.
-    Another `task` than classification says itself what model and data must be like; of the data,
-    the trainer needs `name`, `checksum`, `train` and `test`.
-    Tied parameters stay tied. The model comes back with the weights that were tested: the averaged
-    ones where the protocol averages. `about` is added to `config.json`, for what a model does not
-    know of itself, such as its name. The seed decides everything but the initial weights, and
-    torch's generators are left as they were.
+    Another `task` says itself what they must be like; data then need `name`, `checksum`, `train`
+    and `test`. Tied parameters stay tied. The model comes back with the weights that were tested:
+    the averaged ones where the protocol averages. `about` is added to `config.json`, for what a
+    model does not know of itself, such as its name. The seed decides everything but the initial
+    weights, and torch's generators are left as they were.
 
     With `resume`, a training that stands in the folder goes on from its last checkpoint, on as many
     processes as it began with; on one processor it ends the same bit for bit. SIGTERM and Ctrl-C
@@ -89,7 +88,7 @@ def train(
         loop.accelerator.wait_for_everyone()
         if training.path.exists():
             training.restore()
-        if training.finished():
+        if training.epoch == protocol.epochs and finished(folder):
             if training.average:
                 training.average.apply()
         else:
@@ -153,15 +152,11 @@ class _Training:
         }
 
     def fields(self) -> dict:
-        """The protocol's, without those at rest that were not yet there when the run began."""
-        path = self.folder / CONFIG
-        begun = read_json(path) if path.exists() else None
-        known = begun.get("protocol", ()) if isinstance(begun, dict) else asdict(self.protocol)
-        new = self.protocol.differences(Protocol())
-        return {k: v for k, v in asdict(self.protocol).items() if k in known or k in new}
-
-    def finished(self) -> bool:
-        return self.epoch == self.protocol.epochs and finished(self.folder)
+        """The protocol's, without those at rest that an older package began this run without."""
+        path, every = self.folder / CONFIG, asdict(self.protocol)
+        begun = read_json(path) if path.exists() else {}
+        known = begun.get("protocol", every) if isinstance(begun, dict) else every
+        return {k: v for k, v in every.items() if k in known or v != getattr(Protocol(), k)}
 
     def run(self, stop: Stop, progress: bool) -> None:
         if self.recording:
