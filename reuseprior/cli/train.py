@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +11,7 @@ from typing import Annotated
 import typer
 
 from reuseprior import paths
-from reuseprior.cli.app import Json, Resume, Root, UsageError, app, note, parse_settings, print_json
-
-PREFIX = "efficientnetv2-"  # of the models that are built to the data and the protocol
-BUILT = ("width", "dropout", "survival", "bn_momentum")  # what they take of the protocol
+from reuseprior.cli.app import Json, Resume, Root, app, note, parse_settings, print_json
 
 
 class Sharing(StrEnum):
@@ -30,7 +28,8 @@ def train(
         typer.Argument(
             metavar="MODEL",
             help="A name from `reuseprior models`, torchvision:NAME, timm:NAME or "
-            "package.module:factory; EfficientNetV2 is built to the data and the protocol.",
+            "package.module:factory; EfficientNetV2 and the CIFAR ResNets are built to the data "
+            "and the protocol.",
         ),
     ],
     sharing: Annotated[
@@ -68,24 +67,24 @@ def train(
 
     from reuseprior import data as data_sets
     from reuseprior import training
-    from reuseprior.models import catalog
+    from reuseprior.models import Recipe, catalog
 
     name = catalog.find(model).name
     as_written = training.Protocol.load(protocol, model=name)
     plan = as_written.changed(parse_settings(settings or ()))
-    _check_taken(name, plan)
+    recipe = Recipe.of(name, vars(plan), sharing=sharing.value, seed=seed)
     images = data_sets.load(data, root)
     if output is None:
         run = f"{name.replace(':', '-')}-{sharing.value}-{data}-seed{seed}"
         output = paths.checkout() / "data" / "results" / experiment(plan, as_written) / run
     try:
         run = training.train(
-            build(name, sharing.value, images.classes, plan, seed),
+            replace(recipe, classes=images.classes).build(),
             images,
             plan,
             output,
             seed=seed,
-            about={"model": name, "sharing": sharing.value},
+            about=recipe.about(),
             resume=resume,
             progress=sys.stderr.isatty(),
         )
@@ -113,37 +112,3 @@ def experiment(plan, as_written) -> str:
     """
     changed = sorted(plan.differences(as_written).items())
     return ",".join([f"train-{as_written.name}", *(f"{key}={value}" for key, value in changed)])
-
-
-def _check_taken(name: str, plan) -> None:
-    """Only EfficientNetV2 is built to the protocol: elsewhere its settings would do nothing."""
-    from reuseprior.training import Protocol
-
-    ignored = {key: value for key, value in plan.differences(Protocol()).items() if key in BUILT}
-    if ignored and not name.startswith(PREFIX):
-        given = ", ".join(f"{key} = {value}" for key, value in ignored.items())
-        mend = " ".join(f"--set {key}={getattr(Protocol(), key)}" for key in ignored)
-        raise UsageError(
-            f"{given} in protocol {plan.name!r} would do nothing, as {name} is built without: "
-            f"train it with {mend}"
-        )
-
-
-def build(name: str, sharing: str, classes: int, plan, seed: int):
-    import torch
-
-    from reuseprior.models import catalog, efficientnet_v2
-    from reuseprior.sharing import policy, tie
-
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        if name.startswith(PREFIX):
-            model = efficientnet_v2(
-                name.removeprefix(PREFIX),
-                num_classes=classes,
-                **{key: getattr(plan, key) for key in BUILT},
-            )
-        else:
-            model = catalog.build(name, lazy=False)
-    tie(model, policy(sharing))
-    return model

@@ -6,6 +6,8 @@ from reuseprior.models.catalog import find as find
 from reuseprior.models.catalog import image_size as image_size
 from reuseprior.models.catalog import matching as matching
 from reuseprior.models.catalog import names as names
+from reuseprior.models.cifar_resnet import CifarResNet as CifarResNet
+from reuseprior.models.cifar_resnet import cifar_resnet as cifar_resnet
 from reuseprior.models.cnn import CNN as CNN
 from reuseprior.models.efficientnet_v2 import EfficientNetV2 as EfficientNetV2
 from reuseprior.models.efficientnet_v2 import efficientnet_v2 as efficientnet_v2
@@ -14,4 +16,5 @@ from reuseprior.models.flops import Flops as Flops
 from reuseprior.models.flops import flops as flops
 from reuseprior.models.lazy import without_weights as without_weights
 from reuseprior.models.mlp import MLP as MLP
+from reuseprior.models.recipe import Recipe as Recipe
 from reuseprior.models.resnet import resnet50_v1 as resnet50_v1

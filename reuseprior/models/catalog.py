@@ -16,6 +16,7 @@ from torch import nn
 
 from reuseprior.errors import did_you_mean
 from reuseprior.models import nas_bench_201, nas_bench_macro
+from reuseprior.models.cifar_resnet import cifar_resnet
 from reuseprior.models.efficientnet_v2 import efficientnet_v2
 from reuseprior.models.errors import ModelError
 from reuseprior.models.lazy import without_weights
@@ -32,18 +33,27 @@ class Entry:
     name: str
     factory: Callable[[], nn.Module]
     image_size: int = DEFAULT_IMAGE_SIZE  # pixels a side
+    # What the factory takes besides num_classes; None: it is called without arguments.
+    options: tuple[str, ...] | None = None
 
+
+_V2_OPTIONS = ("width", "dropout", "survival", "bn_momentum")
+_CIFAR_OPTIONS = ("width", "bn_momentum")
 
 # Image sizes are those the models were published at; the thesis counted ResNet-50 at 384.
 _ENTRIES = [
-    Entry("efficientnetv2-b0", partial(efficientnet_v2, "b0"), 224),
-    Entry("efficientnetv2-b1", partial(efficientnet_v2, "b1"), 240),
-    Entry("efficientnetv2-b2", partial(efficientnet_v2, "b2"), 260),
-    Entry("efficientnetv2-b3", partial(efficientnet_v2, "b3"), 300),
-    Entry("efficientnetv2-s", partial(efficientnet_v2, "s"), 384),
-    Entry("efficientnetv2-m", partial(efficientnet_v2, "m"), 480),
-    Entry("efficientnetv2-l", partial(efficientnet_v2, "l"), 480),
+    Entry("efficientnetv2-b0", partial(efficientnet_v2, "b0"), 224, _V2_OPTIONS),
+    Entry("efficientnetv2-b1", partial(efficientnet_v2, "b1"), 240, _V2_OPTIONS),
+    Entry("efficientnetv2-b2", partial(efficientnet_v2, "b2"), 260, _V2_OPTIONS),
+    Entry("efficientnetv2-b3", partial(efficientnet_v2, "b3"), 300, _V2_OPTIONS),
+    Entry("efficientnetv2-s", partial(efficientnet_v2, "s"), 384, _V2_OPTIONS),
+    Entry("efficientnetv2-m", partial(efficientnet_v2, "m"), 480, _V2_OPTIONS),
+    Entry("efficientnetv2-l", partial(efficientnet_v2, "l"), 480, _V2_OPTIONS),
     Entry("resnet50-v1", resnet50_v1, 384),
+    *(
+        Entry(f"resnet{depth}-cifar", partial(cifar_resnet, depth), CIFAR_SIZE, _CIFAR_OPTIONS)
+        for depth in (20, 32, 56, 110)
+    ),
 ]
 _CATALOG = {entry.name: entry for entry in _ENTRIES}
 # The thesis's tables say V2-B0 and ResNet-50.
@@ -53,7 +63,7 @@ _SHORT_NAMES = {name.replace("efficientnetv2", "v2"): name for name in _CATALOG}
 
 
 def names() -> list[str]:
-    """The names of the package's own models: `efficientnetv2-b0` … `resnet50-v1`."""
+    """The names of the package's own models: `efficientnetv2-b0` … `resnet110-cifar`."""
     return list(_CATALOG)
 
 

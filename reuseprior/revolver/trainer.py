@@ -13,19 +13,18 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from reuseprior.data import Images
 from reuseprior.revolver.blocks.sessions import Session
 from reuseprior.revolver.settings import Settings, SettingsError
-from reuseprior.training import precision
-from reuseprior.training.batches import InMemory, Share, derive, steps
+from reuseprior.training.average import copies as copies
+from reuseprior.training.average import put_back as put_back
+from reuseprior.training.batches import InMemory, derive, steps
 from reuseprior.training.interruption import Stop
+from reuseprior.training.loop import Loop
 from reuseprior.training.protocol import Protocol
-
-PULSE = 20  # batches between looks at the loss, for which a GPU must wait
+from reuseprior.training.task import Classification
 
 
 class TurnFailed(Exception):
@@ -51,14 +50,7 @@ class Turn:
 
     def to_data(self) -> dict[str, Any]:
         """The turn as JSON values, without its tensors."""
-        return {
-            "slot": self.slot,
-            "number": self.number,
-            "rate": self.rate,
-            "total": self.total,
-            "done": self.done,
-            "loss": self.loss,
-        }
+        return {key: value for key, value in vars(self).items() if not isinstance(value, dict)}
 
 
 class Trainer:
@@ -66,21 +58,15 @@ class Trainer:
 
     def __init__(self, settings: Settings, trained: Images, held_out: Images, *, seed: int):
         self.settings, self.seed = settings, seed
-        self.accelerator = Accelerator(cpu=not torch.accelerator.is_available())
-        self.device = self.accelerator.device
-        if self.device.type == "cuda":
-            torch.backends.cudnn.benchmark = True  # an individual's shapes stay the same
-        self.share = Share(self.accelerator.process_index, self.accelerator.num_processes)
-        precision.check(settings.precision, self.device, SettingsError)
-        protocol = Protocol(
-            batch_size=settings.batch_size,
-            channels=trained.images.shape[1],
-            augmentation=settings.augmentation,
-            channels_last=settings.channels_last,
+        self.loop = Loop(settings.precision, SettingsError)
+        self.device, self.share = self.loop.device, self.loop.share
+        self.accelerator = self.loop.accelerator
+        self.task = Classification(settings.space.classes)
+        self._batches = self._open(
+            trained, settings.batch_size, seed, augmentation=settings.augmentation
         )
-        self._batches = InMemory(trained, protocol, device=self.device, seed=seed, share=self.share)
-        self.epoch = steps(len(trained), protocol, self.share)  # batches of one
-        self._held_out = self._for_tests(held_out)
+        self.epoch = steps(len(trained), self._batches.protocol, self.share)  # batches of one
+        self._held_out = self._open(held_out, settings.validation_batch_size)
 
     def train(self, turn: Turn, module: nn.Module, tensors: dict[str, Tensor], stop: Stop) -> None:
         """Train a model on the batches that are left of its turn, new SGD or going on.
@@ -104,17 +90,13 @@ class Trainer:
             if tensors[key].requires_grad:
                 optimizer.state[tensors[key]]["momentum_buffer"] = buffer.clone()
         loss = torch.tensor(turn.loss, device=self.device)
-        batches = self._batches.epoch(turn.number, turn.done)
-        session.train()
-        while turn.done < turn.total:
-            # Dropout and stochastic depth draw from torch's own generators; every process draws
-            # alike, so that all leave out the same blocks.
-            torch.manual_seed(derive("batch", self.seed, turn.number, turn.done))
-            images, labels = next(batches)
+
+        def step(images: Tensor, labels: Tensor) -> Tensor:
+            nonlocal loss
             error = None
             try:
                 optimizer.zero_grad()
-                with precision.autocast(self.settings.precision, self.device):
+                with self.loop.autocast():
                     outputs = session(images)
                 batch_loss = session.loss(outputs.float(), labels)
                 batch_loss.backward()
@@ -125,55 +107,51 @@ class Trainer:
             self._average_gradients(parameters)
             optimizer.step()
             turn.done += 1
-            if self._is_told(turn, loss, stop):
-                turn.loss = loss.item()
-                turn.momentum = _momentum(optimizer, tensors)
-                raise Told
+            return loss
+
+        session.train()
+        told = self.loop.train(
+            self._batches.epoch(turn.number, turn.done),
+            range(turn.done, turn.total),
+            stop,
+            # Every process draws alike, so that all leave out the same blocks.
+            seed=lambda done: derive("batch", self.seed, turn.number, done),
+            step=step,
+            check=self._check,
+        )
         turn.loss = loss.item()
-        self._check(self._mean(loss))
         turn.momentum = _momentum(optimizer, tensors)
+        if told:
+            raise Told
+        self._check(self.accelerator.reduce(loss, "mean").item())
         self._average_statistics(tensors)
 
     def validate(self, module: nn.Module) -> tuple[float, float]:
         """Loss and accuracy on the held-out images; `TurnFailed` where there are none."""
         totals, error = torch.zeros(2), None
         try:
-            totals = self._totals(module, self._held_out)
+            totals = self.loop.totals(self.task, module, self._held_out)
         except RuntimeError as caught:
             error = caught
         self._agree(error)
-        loss, accuracy = self._means(totals, self._held_out)
+        loss, accuracy = self.loop.means(totals, len(self._held_out))
         self._check(loss)
         return loss, accuracy
 
     def test(self, module: nn.Module, images: Images) -> tuple[float, float]:
         """Loss and accuracy on other images."""
-        batches = self._for_tests(images)
-        return self._means(self._totals(module, batches), batches)
+        batches = self._open(images, self.settings.validation_batch_size)
+        loss, accuracy = self.loop.means(self.loop.totals(self.task, module, batches), len(batches))
+        return loss, accuracy
 
-    def _for_tests(self, images: Images) -> InMemory:
+    def _open(self, images: Images, batch_size: int, seed: int = 0, **options) -> InMemory:
         protocol = Protocol(
-            batch_size=self.settings.validation_batch_size,
+            batch_size=batch_size,
             channels=images.images.shape[1],
             channels_last=self.settings.channels_last,
+            **options,
         )
-        return InMemory(images, protocol, device=self.device, seed=0, share=self.share)
-
-    @torch.no_grad()
-    def _totals(self, module: nn.Module, batches: InMemory) -> Tensor:
-        """The summed loss and the number of right answers, of this process's part."""
-        module.eval()
-        totals = torch.zeros(2, device=self.device)
-        for images, labels in batches.once():
-            with precision.autocast(self.settings.precision, self.device):
-                outputs = module(images)
-            loss = F.cross_entropy(outputs.float(), labels, reduction="sum")
-            totals += torch.stack([loss, (outputs.argmax(1) == labels).sum()])
-        return totals
-
-    def _means(self, totals: Tensor, batches: InMemory) -> tuple[float, float]:
-        loss, hits = self.accelerator.reduce(totals, "sum").tolist()
-        return loss / len(batches), hits / len(batches)
+        return InMemory(images, protocol, device=self.device, seed=seed, share=self.share)
 
     def _agree(self, error: Exception | None) -> None:
         """Raise `TurnFailed` in all processes where one has an error.
@@ -206,22 +184,6 @@ class Trainer:
                 dist.all_reduce(tensor)
                 tensor /= self.share.count
 
-    def _is_told(self, turn: Turn, loss: Tensor, stop: Stop) -> bool:
-        """Whether a signal came, to any process; looks at the loss on the way.
-
-        Several processes ask one another at every PULSE-th batch, one alone knows at once.
-        """
-        if turn.done == turn.total:
-            return False
-        if turn.done % PULSE and not (stop.number and self.share.count == 1):
-            return False
-        self._check(self._mean(loss))
-        told = torch.tensor(float(stop.number), device=self.device)
-        return self.accelerator.reduce(told, "sum").item() > 0
-
-    def _mean(self, loss: Tensor) -> float:
-        return self.accelerator.reduce(loss, "mean").item()
-
     def _check(self, loss: float) -> None:
         if not isfinite(loss):
             raise TurnFailed(f"the loss is {loss}")
@@ -238,15 +200,3 @@ def _momentum(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> d
 
 def _sentence(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-
-def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of tensors, to go back to."""
-    return {key: tensor.detach().clone() for key, tensor in tensors.items()}
-
-
-@torch.no_grad()
-def put_back(saved: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
-    """Copy saved values into tensors of the same names, in place."""
-    for key in saved:
-        tensors[key].copy_(saved[key])

@@ -24,7 +24,7 @@ class Average:
 
     def __init__(self, model: nn.Module):
         self._live = tensors(model)
-        self.tensors = {name: tensor.detach().clone() for name, tensor in self._live.items()}
+        self.tensors = copies(self._live)
 
     @torch.no_grad()
     def update(self, decay: float) -> None:
@@ -39,16 +39,28 @@ class Average:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Let the model hold the average, and its own weights again afterwards."""
-        own = {name: tensor.detach().clone() for name, tensor in self._live.items()}
+        own = copies(self._live)
         self.apply()
         try:
             yield
         finally:
-            copy(own, self._live)
+            put_back(own, self._live)
 
     def apply(self) -> None:
         """Copy the average into the model."""
-        copy(self.tensors, self._live)
+        put_back(self.tensors, self._live)
+
+
+def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors, to go back to."""
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+@torch.no_grad()
+def put_back(saved: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
+    """Copy saved values into tensors of the same names, in place: whoever shares one sees them."""
+    for name, tensor in saved.items():
+        tensors[name].copy_(tensor)
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -58,10 +70,3 @@ def tensors(model: nn.Module) -> dict[str, Tensor]:
     return {
         name: tensor for name, tensor in saved.items() if first.setdefault(id(tensor), name) == name
     }
-
-
-@torch.no_grad()
-def copy(source: dict[str, Tensor], target: dict[str, Tensor]) -> None:
-    """Copy values in place, so that whoever shares a target sees them."""
-    for name, tensor in target.items():
-        tensor.copy_(source[name])

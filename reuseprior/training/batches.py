@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from reuseprior.data import Images
+from reuseprior.data import DataSet, ImageFolderSet, Images
 from reuseprior.training.augment import augment, draw, to_input
 from reuseprior.training.protocol import Protocol, ProtocolError
 from reuseprior.training.schedules import image_size
+
+DATA_SEED = 0  # subsets and held-out images belong to the protocol: the same for every seed
 
 Batch = tuple[Tensor, Tensor]  # what the model takes, and labels
 
@@ -60,6 +62,30 @@ def steps(images: int, protocol: Protocol, share: Share) -> int:
     return images // protocol.batch_size
 
 
+def parts(data: DataSet | ImageFolderSet, protocol: Protocol):
+    """The images to train on, and those to test on by name."""
+    if isinstance(data, ImageFolderSet):
+        if protocol.train_images or protocol.test_images or protocol.validation:
+            raise ProtocolError(
+                f"train_images, test_images and validation choose from sets in memory, and "
+                f"{data.name} is a folder of images: leave them at 0"
+            )
+        return data.train, {"test": data.test}
+    if protocol.train_images or protocol.test_images:
+        data = data.subset(
+            protocol.train_images or None, protocol.test_images or None, seed=DATA_SEED
+        )
+    if not protocol.validation:
+        return data.train, {"test": data.test}
+    trained, held_out = data.split(validation=protocol.validation, seed=DATA_SEED)
+    if not len(held_out):
+        raise ProtocolError(
+            f"validation is {protocol.validation} of {len(data.train)} training images, which is "
+            "none: set it to 0, or to more"
+        )
+    return trained, {"validation": held_out, "test": data.test}
+
+
 def open_batches(images, protocol: Protocol, *, device: torch.device, seed: int, share: Share):
     """The batches of images in memory, or of a data set that reads them one by one."""
     kind = InMemory if isinstance(images, Images) else Folder
@@ -71,14 +97,14 @@ class InMemory:
 
     def __init__(self, images, protocol, *, device, seed, share):
         self._images, self._labels = images.images.to(device), images.labels.to(device)
-        self._protocol, self._device, self._seed, self._share = protocol, device, seed, share
+        self.protocol, self._device, self._seed, self._share = protocol, device, seed, share
 
     def __len__(self) -> int:
         return len(self._labels)
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """This process's part of every batch of an epoch, from batch `first` on."""
-        protocol, device = self._protocol, self._device
+        protocol, device = self.protocol, self._device
         generator = torch.Generator().manual_seed(derive("order", self._seed, epoch))
         # Drawn for the whole epoch, so that several processes see what one would.
         order = torch.randperm(len(self), generator=generator).to(device)
@@ -92,7 +118,7 @@ class InMemory:
 
     def once(self) -> Iterator[Batch]:
         """This process's part of all images, each of them once, as they are tested."""
-        protocol = self._protocol
+        protocol = self.protocol
         own = slice(self._share.index, None, self._share.count)
         for images, labels in zip(
             self._images[own].split(protocol.batch_size),
@@ -110,14 +136,14 @@ class Folder:
             raise ProtocolError(
                 "image_size is 0 and the images of a folder have no common size: set image_size"
             )
-        self._dataset, self._protocol, self._device = dataset, protocol, device
+        self._dataset, self.protocol, self._device = dataset, protocol, device
         self._seed, self._share = seed, share
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        protocol = self._protocol
+        protocol = self.protocol
         generator = torch.Generator().manual_seed(derive("order", self._seed, epoch))
         order = torch.randperm(len(self), generator=generator).tolist()
         own = [
@@ -130,19 +156,19 @@ class Folder:
 
     def once(self) -> Iterator[Batch]:
         own = range(self._share.index, len(self), self._share.count)
-        size = self._protocol.batch_size
+        size = self.protocol.batch_size
         batches = [own[i : i + size] for i in range(0, len(own), size)]
-        seeded = _Seeded(self._dataset, _test_transform(_test_size(self._protocol)), 0, 0)
+        seeded = _Seeded(self._dataset, _test_transform(_test_size(self.protocol)), 0, 0)
         return self._load(seeded, batches)
 
     def _load(self, dataset, batches) -> Iterator[Batch]:
         cuda = self._device.type == "cuda"
         loader = DataLoader(
-            dataset, batch_sampler=batches, num_workers=self._protocol.workers, pin_memory=cuda
+            dataset, batch_sampler=batches, num_workers=self.protocol.workers, pin_memory=cuda
         )
         for images, labels in loader:
             images = images.to(self._device, non_blocking=cuda)
-            yield to_input(images, 0, self._protocol), labels.to(self._device, non_blocking=cuda)
+            yield to_input(images, 0, self.protocol), labels.to(self._device, non_blocking=cuda)
 
 
 class _Seeded(Dataset):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from reuseprior import files
 from reuseprior.errors import UserError
+from reuseprior.training.average import put_back
 
 NAME = "checkpoint.safetensors"
 
@@ -54,6 +54,4 @@ def copy_in(path: Path, saved: dict[str, Tensor], target: dict[str, Tensor]) -> 
                 f"{path} holds {name} as {shapes[0]} and this training has {shapes[1]}: resume "
                 "with the same model and sharing, or choose another folder"
             )
-    with torch.no_grad():
-        for name, tensor in target.items():
-            tensor.copy_(saved[name])
+    put_back(saved, target)

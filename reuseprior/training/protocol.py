@@ -9,13 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from math import inf
 from pathlib import Path
-from typing import Literal, get_type_hints
+from typing import Annotated, Literal, get_type_hints
 
 from reuseprior.errors import UserError
 from reuseprior.models import catalog
+from reuseprior.models.recipe import OPTIONS
 from reuseprior.presets import Presets, shown
+
+# Numbers from a lowest to a highest value.
+Count = Annotated[int, 1]
+Whole = Annotated[int, 0]
+Amount = Annotated[float, 0]
+Part = Annotated[float, 0, 1]
 
 
 class ProtocolError(UserError):
@@ -36,49 +42,52 @@ class Protocol:
 
     name: str = "custom"
 
-    epochs: int = 10
-    batch_size: int = 128  # images a step, over all processes
+    epochs: Count = 10
+    batch_size: Count = 128  # images a step, over all processes
 
-    optimizer: Literal["rmsprop", "sgd"] = "rmsprop"
-    momentum: float = 0.9
-    decay: float = 0.9  # of RMSprop's mean square
-    epsilon: float = 1e-3  # of RMSprop, inside the square root
-    learning_rate: float = 0.016  # for 256 images; it grows in proportion to the batch
-    warmup_epochs: float = 0.0  # from zero, in a straight line
-    schedule: Literal["exponential", "cosine", "constant"] = "constant"
-    weight_decay: float = 0.0  # of tensors with more than one dimension: no bias, no batch norm
-    ema_decay: float = 0.0  # of the averaged weights that are evaluated; 0: no average
-    label_smoothing: float = 0.0
-    gradient_clip: float = 0.0  # largest norm of all gradients together; 0: no clipping
+    optimizer: Literal["rmsprop", "sgd", "adamw"] = "rmsprop"
+    momentum: Part = 0.9  # AdamW's β1
+    decay: Part = 0.9  # of RMSprop's mean square
+    epsilon: Amount = 1e-3  # of RMSprop, inside the square root
+    learning_rate: Amount = 0.016  # for 256 images; it grows in proportion to the batch
+    warmup_epochs: Amount = 0.0  # from zero, in a straight line
+    schedule: Literal["exponential", "cosine", "one_cycle", "constant"] = "constant"
+    weight_decay: Amount = 0.0  # of tensors with more than one dimension: no bias, no batch norm
+    ema_decay: Part = 0.0  # of the averaged weights that are evaluated; 0: no average
+    label_smoothing: Part = 0.0
+    gradient_clip: Amount = 0.0  # largest norm of all gradients together; 0: no clipping
 
-    image_size: int = 0  # pixels a side in training; 0: as the data have them
-    test_image_size: int = 0  # 0: as in training
-    start_image_size: int = 0  # of the first stage, for progressive training
-    stages: int = 1  # stages of equal length, up to image_size
-    channels: int = 3  # images of one channel are repeated to as many
+    image_size: Whole = 0  # pixels a side in training; 0: as the data have them
+    test_image_size: Whole = 0  # 0: as in training
+    start_image_size: Whole = 0  # of the first stage, for progressive training
+    stages: Count = 1  # stages of equal length, up to image_size
+    channels: Count = 3  # images of one channel are repeated to as many
     augmentation: Literal["none", "flip", "flip_crop", "randaugment", "autoaugment"] = "none"
-    mixup_alpha: float = 0.0  # of Beta(α, α), the proportion of two blended images; 0: no mixup
-    cutmix_alpha: float = 0.0  # the same for pasted rectangles; with both a coin decides
+    mixup_alpha: Amount = 0.0  # of Beta(α, α), the proportion of two blended images; 0: no mixup
+    cutmix_alpha: Amount = 0.0  # the same for pasted rectangles; with both a coin decides
 
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = False
     compile: bool = False
-    checkpoint_every: int = 1  # epochs
-    workers: int = 4  # processes that read image folders
+    checkpoint_every: Count = 1  # epochs
+    test_every: Whole = 1  # epochs between looks at the test images; 0: after the last one alone
+    workers: Whole = 4  # processes that read image folders
 
     # what the model is built with, where it takes it
-    dropout: float = 0.0
-    survival: float = 1.0  # probability that a residual branch is kept, of the last block
-    bn_momentum: float = 0.01  # torch's: 0.01 is TensorFlow's 0.99
-    width: float = 1.0
+    dropout: Part = OPTIONS["dropout"]
+    survival: Part = OPTIONS["survival"]  # chance that the last block's residual branch is kept
+    bn_momentum: Part = OPTIONS["bn_momentum"]  # torch's: 0.01 is TensorFlow's 0.99
+    width: Annotated[float, 0, 100] = OPTIONS["width"]
 
-    train_images: int = 0  # a subset of equal classes; 0: all
-    test_images: int = 0
-    validation: float = 0.0  # part of the training images that is held out
+    train_images: Whole = 0  # a subset of equal classes; 0: all
+    test_images: Whole = 0
+    validation: Part = 0.0  # part of the training images that is held out
 
     def __post_init__(self):
+        limits = get_type_hints(type(self), include_extras=True)
         for field, hint in get_type_hints(type(self)).items():
-            value = PRESETS.checked(field, hint, getattr(self, field), *RANGES.get(field, ()))
+            limit = getattr(limits[field], "__metadata__", ())
+            value = PRESETS.checked(field, hint, getattr(self, field), *limit)
             object.__setattr__(self, field, value)
         _check_together(self)
 
@@ -119,38 +128,6 @@ class Protocol:
 
 
 NAME = re.compile(r"\w[\w .+-]*")
-
-# Lowest and highest value.
-RANGES = {
-    "epochs": (1, inf),
-    "batch_size": (1, inf),
-    "momentum": (0, 1),
-    "decay": (0, 1),
-    "epsilon": (0, inf),
-    "learning_rate": (0, inf),
-    "warmup_epochs": (0, inf),
-    "weight_decay": (0, inf),
-    "ema_decay": (0, 1),
-    "label_smoothing": (0, 1),
-    "gradient_clip": (0, inf),
-    "image_size": (0, inf),
-    "test_image_size": (0, inf),
-    "start_image_size": (0, inf),
-    "stages": (1, inf),
-    "channels": (1, inf),
-    "mixup_alpha": (0, inf),
-    "cutmix_alpha": (0, inf),
-    "checkpoint_every": (1, inf),
-    "workers": (0, inf),
-    "dropout": (0, 1),
-    "survival": (0, 1),
-    "bn_momentum": (0, 1),
-    "width": (0, 100),
-    "train_images": (0, inf),
-    "test_images": (0, inf),
-    "validation": (0, 1),
-}
-
 
 PRESETS = Presets("protocol", "reuseprior.training", "protocols", ProtocolError)
 

@@ -6,6 +6,11 @@ from math import cos, floor, pi
 
 from reuseprior.training.protocol import Protocol
 
+# The shape of one cycle, as torch's OneCycleLR has it.
+RISE = 0.3  # part of all epochs in which the rate rises
+FIRST = 1 / 25  # of the peak
+LAST = FIRST / 1e4
+
 DECAY_FACTOR = 0.97  # of the exponential schedule, every DECAY_EPOCHS (Tan & Le 2021)
 DECAY_EPOCHS = 2.4
 
@@ -18,8 +23,8 @@ def learning_rate(protocol: Protocol, epoch: float) -> float:
     [0.0, 0.016, 0.030109, 0.000711]
 
     As in the official implementation of EfficientNetV2: the rate is in proportion to the batch,
-    the exponential schedule falls in steps, and both schedules run from epoch 0, so that a
-    warm-up covers their beginning.
+    the exponential schedule falls in steps, and all schedules run from epoch 0, so that a
+    warm-up covers their beginning. One cycle (Smith & Topin 2018) needs none: it rises itself.
     """
     peak = protocol.learning_rate * protocol.batch_size / 256
     if epoch < protocol.warmup_epochs:
@@ -28,7 +33,16 @@ def learning_rate(protocol: Protocol, epoch: float) -> float:
         return peak * DECAY_FACTOR ** floor(epoch / DECAY_EPOCHS)
     if protocol.schedule == "cosine":
         return peak * (1 + cos(pi * epoch / protocol.epochs)) / 2
+    if protocol.schedule == "one_cycle":
+        return peak * _one_cycle(epoch / protocol.epochs)
     return peak
+
+
+def _one_cycle(done: float) -> float:
+    """The part of the peak rate when so much of a training is done: half a cosine up, one down."""
+    if done < RISE:
+        return 1 + (FIRST - 1) * (1 + cos(pi * done / RISE)) / 2
+    return LAST + (1 - LAST) * (1 + cos(pi * (done - RISE) / (1 - RISE))) / 2
 
 
 def image_size(protocol: Protocol, epoch: int) -> int:

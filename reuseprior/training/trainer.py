@@ -19,24 +19,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from accelerate import Accelerator
 from torch import nn
 from tqdm.auto import tqdm
 
 from reuseprior.data import DataSet, ImageFolderSet
 from reuseprior.errors import UserError
-from reuseprior.results import SUMMARY, Recording, Run, provenance, read_json
-from reuseprior.training import checkpoint, checks, optimizers, precision
-from reuseprior.training.augment import mix
+from reuseprior.results import CONFIG, SUMMARY, Recording, Run, provenance, read_json
+from reuseprior.training import checkpoint, optimizers
 from reuseprior.training.average import Average, tensors
-from reuseprior.training.batches import Share, derive, open_batches, steps
+from reuseprior.training.batches import derive, parts, steps
 from reuseprior.training.interruption import Interrupted, Stop, signals
+from reuseprior.training.loop import Loop
 from reuseprior.training.protocol import Protocol, ProtocolError
 from reuseprior.training.schedules import average_decay, learning_rate
-
-PULSE = 20  # batches between looks at the loss, for which a GPU must wait
-DATA_SEED = 0  # subsets and held-out images belong to the protocol: the same for every seed
+from reuseprior.training.task import Classification, Task
 
 
 class Diverged(UserError):
@@ -50,6 +46,7 @@ def train(
     folder: str | Path,
     *,
     seed: int,
+    task: Task | None = None,
     about: Mapping[str, object] | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -64,10 +61,11 @@ def train(
 
     `model` takes images (batch, channels, height, width) and gives logits (batch, classes), or
     wider; that is tried on an image before anything else. `data` is a set of `reuseprior.data`.
-    Tied parameters stay tied. The model comes back with the weights that were tested: the averaged
-    ones where the protocol averages. `about` is added to `config.json`, for what a model does not
-    know of itself, such as its name. The seed decides everything but the initial weights, and
-    torch's generators are left as they were.
+    Another `task` says itself what they must be like; data then need `name`, `checksum`, `train`
+    and `test`. Tied parameters stay tied. The model comes back with the weights that were tested:
+    the averaged ones where the protocol averages. `about` is added to `config.json`, for what a
+    model does not know of itself, such as its name. The seed decides everything but the initial
+    weights, and torch's generators are left as they were.
 
     With `resume`, a training that stands in the folder goes on from its last checkpoint, on as many
     processes as it began with; on one processor it ends the same bit for bit. SIGTERM and Ctrl-C
@@ -76,47 +74,49 @@ def train(
     are `ProtocolError`, `CheckpointError` and `results.ResultError`.
     """
     folder = Path(folder)
-    accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no")
-    device = accelerator.device
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True  # shapes stay the same
-        torch.cuda.reset_peak_memory_stats(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        training = _Training(model, data, protocol, folder, accelerator, seed)
+    loop = Loop(protocol.precision, ProtocolError)
+    task = task or Classification(data.classes, protocol.label_smoothing)
+    if cuda := loop.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(loop.device)
+    with torch.random.fork_rng(devices=[loop.device] if cuda else []):
+        training = _Training(model, data, protocol, folder, loop, task, seed)
         config = {**(about or {}), **training.config()}
-        if accelerator.is_main_process:  # the only one that writes
+        if training.is_main:  # the only one that writes
             training.recording = Recording.start(
                 folder, config, resume=resume, checkpoint=checkpoint.NAME
             )
-        accelerator.wait_for_everyone()
+        loop.accelerator.wait_for_everyone()
         if training.path.exists():
             training.restore()
-        if training.finished():
+        if training.epoch == protocol.epochs and finished(folder):
             if training.average:
                 training.average.apply()
         else:
             with signals() as stop:
                 training.run(stop, progress)
-        accelerator.wait_for_everyone()
+        loop.accelerator.wait_for_everyone()
     return Run.read(folder)
+
+
+def finished(folder: Path) -> bool:
+    """Whether a run stands in a folder and is finished."""
+    return (folder / SUMMARY).exists() and read_json(folder / SUMMARY)["state"] == "finished"
 
 
 class _Training:
     """A training in progress: what a checkpoint holds of it, and what moves it on."""
 
-    def __init__(self, model, data, protocol, folder, accelerator, seed):
-        self.protocol, self.accelerator, self.seed = protocol, accelerator, seed
+    def __init__(self, model, data, protocol, folder, loop, task, seed):
+        self.protocol, self.loop, self.task, self.seed = protocol, loop, task, seed
         self.data, self.folder = data, folder
         self.path = folder / checkpoint.NAME
-        self.device = accelerator.device
-        self.share = Share(accelerator.process_index, accelerator.num_processes)
-        precision.check(protocol.precision, self.device, ProtocolError)
-        trained, tested = _choose(data, protocol)
-        checks.channels(data, protocol)
+        self.device, self.accelerator, self.share = loop.device, loop.accelerator, loop.share
+        self.is_main = self.accelerator.is_main_process
+        trained, tested = parts(data, protocol)
         self.sizes = {"train": len(trained)} | {name: len(part) for name, part in tested.items()}
         options = {"device": self.device, "seed": seed, "share": self.share}
-        self.batches = open_batches(trained, protocol, **options)
-        self.tests = {name: open_batches(s, protocol, **options) for name, s in tested.items()}
+        self.batches = task.batches(trained, protocol, **options)
+        self.tests = {name: task.batches(s, protocol, **options) for name, s in tested.items()}
         self.steps = steps(len(self.batches), protocol, self.share)
 
         if self.share.count > 1 and self.device.type == "cuda":
@@ -125,47 +125,50 @@ class _Training:
         if protocol.channels_last:
             model.to(memory_format=torch.channels_last)
         self.model = model
-        self.outputs = checks.logits(model, data, protocol, self.device)
+        task.check(model, data, protocol, loop.autocast)
+        self.parameters = sum(p.numel() for p in model.parameters())
         # Tests use the network itself: what wraps it for several processes is for training.
         self.network = torch.compile(model) if protocol.compile else model
         self.optimizer = optimizers.build(model, protocol)
-        self.forward, self.stepper = accelerator.prepare(self.network, self.optimizer)
+        self.forward, self.stepper = self.accelerator.prepare(self.network, self.optimizer)
         self.average = Average(model) if protocol.ema_decay else None
 
         self.recording: Recording | None = None
         self.epoch = 0  # epochs done
         self.batch = 0  # batches done of this epoch
-        self.totals = torch.zeros(2, device=self.device)  # loss and hits, summed over its images
+        self.totals = torch.zeros(len(task.measures), device=self.device)  # over its examples
         self.seconds = 0.0  # spent on its batches
 
     def config(self) -> dict:
         return {
             "data": self.data.name,
-            "classes": self.data.classes,
+            **self.task.about(),
             "images": self.sizes,
             "data_checksum": self.data.checksum,
             "seed": self.seed,
             "processes": self.share.count,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-            "protocol": asdict(self.protocol),
+            "parameters": self.parameters,
+            "protocol": self.fields(),
         }
 
-    def finished(self) -> bool:
-        return (
-            self.epoch == self.protocol.epochs
-            and read_json(self.folder / SUMMARY)["state"] == "finished"
-        )
+    def fields(self) -> dict:
+        """The protocol's, without those at rest that an older package began this run without."""
+        path, every = self.folder / CONFIG, asdict(self.protocol)
+        begun = read_json(path) if path.exists() else {}
+        known = begun.get("protocol", every) if isinstance(begun, dict) else every
+        return {k: v for k, v in every.items() if k in known or v != getattr(Protocol(), k)}
 
     def run(self, stop: Stop, progress: bool) -> None:
         if self.recording:
             self.recording.truncate(self.epoch)  # a row may have come after the checkpoint
-        shown = progress and self.accelerator.is_main_process
-        total, done = self.protocol.epochs * self.steps, self.epoch * self.steps + self.batch
-        with tqdm(total=total, initial=done, disable=not shown, unit="batch") as bar:
+        shown = progress and self.is_main
+        total = self.protocol.epochs * self.steps
+        with tqdm(total=total, initial=self.done, disable=not shown, unit="batch") as bar:
             while self.epoch < self.protocol.epochs:
                 self.train_epoch(stop, bar)
                 row = self.row()
-                bar.set_postfix(epoch=row["epoch"], test_accuracy=f"{row['test_accuracy']:.3f}")
+                shown = {k: v for k, v in row.items() if k.endswith(self.task.measures[-1])}
+                bar.set_postfix({k: v for k, v in shown.items() if v is not None})
                 self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
                 self.totals.zero_()
                 if self.recording:
@@ -177,91 +180,85 @@ class _Training:
             self.average.apply()
         self.finish("finished")
 
+    @property
+    def done(self) -> int:
+        """Batches since the beginning."""
+        return self.epoch * self.steps + self.batch
+
     def train_epoch(self, stop: Stop, bar) -> None:
         self.forward.train()
-        batches = self.batches.epoch(self.epoch, self.batch)
         start = time.perf_counter() - self.seconds
-        while self.batch < self.steps:
-            # Dropout and stochastic depth draw from torch's own generators.
-            torch.manual_seed(derive("batch", self.seed, self.epoch, self.batch, self.share.index))
-            self.train_batch(*next(batches))
-            self.batch += 1
-            bar.update()
-            if self.told_to_stop(stop):
-                self.seconds = time.perf_counter() - start
-                self.interrupt(stop.number or signal.SIGTERM)  # another process may have been told
+        interrupted = self.loop.train(
+            self.batches.epoch(self.epoch, self.batch),
+            range(self.done, (self.epoch + 1) * self.steps),
+            stop,
+            seed=lambda _: derive("batch", self.seed, self.epoch, self.batch, self.share.index),
+            step=lambda *batch: self.train_batch(bar, *batch),
+            check=self.check,
+        )
+        if interrupted:
+            self.seconds = time.perf_counter() - start
+            self.interrupt(stop.number or signal.SIGTERM)  # another process may have been told
         self.totals = self.accelerator.reduce(self.totals, "sum")
         self.check(self.totals[0].item())  # waits for the device
         self.seconds = time.perf_counter() - start
 
-    def train_batch(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+    def train_batch(self, bar, *batch: torch.Tensor) -> torch.Tensor:
+        """Learn from a batch; returns the loss, summed over this epoch's examples so far."""
         protocol = self.protocol
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(protocol, self.epoch + self.batch / self.steps)
-        targets = labels
+        inputs, targets = learnt = self.task.batch(*batch)
         if protocol.mixup_alpha or protocol.cutmix_alpha:
             random = np.random.default_rng(derive("mix", self.seed, self.epoch, self.batch))
-            images, targets = mix(images, labels, self.outputs, protocol, random)
-        with precision.autocast(self.protocol.precision, self.device):
-            logits = self.forward(images)
-        loss = F.cross_entropy(logits.float(), targets, label_smoothing=protocol.label_smoothing)
+            learnt = self.task.mixed(inputs, targets, protocol, random)
+        with self.loop.autocast():
+            outputs = self.forward(learnt[0])
+        loss = self.task.loss(outputs, learnt[1])
         self.accelerator.backward(loss)
         if protocol.gradient_clip:
             self.accelerator.clip_grad_norm_(self.model.parameters(), protocol.gradient_clip)
         self.stepper.step()
         self.stepper.zero_grad()
         if self.average:
-            self.average.update(average_decay(protocol, self.epoch * self.steps + self.batch))
-        hits = (logits.detach().argmax(1) == labels).sum()
-        self.totals += torch.stack([loss.detach() * len(labels), hits])
-
-    def told_to_stop(self, stop: Stop) -> bool:
-        """Whether a signal came, to any process; looks at the loss on the way.
-
-        Several processes ask one another at every PULSE-th batch, one alone knows at once.
-        """
-        done = self.epoch * self.steps + self.batch
-        if done % PULSE and not (stop.number and self.share.count == 1):
-            return False
-        signs = torch.stack([self.totals[0], self.totals.new_tensor(stop.number)])
-        loss, told = self.accelerator.reduce(signs, "sum").tolist()
-        self.check(loss)
-        return told > 0
+            self.average.update(average_decay(protocol, self.done))
+        with torch.no_grad():
+            self.totals += self.task.sums(outputs, targets, loss)
+        self.batch += 1
+        bar.update()
+        return self.totals[0]
 
     def row(self) -> dict:
         """The metrics of the epoch that was just trained."""
         start = time.perf_counter()
         seen = self.steps * self.protocol.batch_size
-        loss, hits = self.totals.tolist()
-        row = {
-            "epoch": self.epoch + 1,
-            "learning_rate": learning_rate(self.protocol, self.epoch + 1 - 1 / self.steps),
-            "train_loss": loss / seen,
-            "train_accuracy": hits / seen,
-        }
+        rate = learning_rate(self.protocol, self.epoch + 1 - 1 / self.steps)
+        means = {"train": [total / seen for total in self.totals.tolist()]}
         with self.average.applied() if self.average else nullcontext():
-            for name, batches in self.tests.items():
-                row[f"{name}_loss"], row[f"{name}_accuracy"] = self.test(batches)
-                self.check(row[f"{name}_loss"])
+            for part, batches in self.tests.items():
+                due = part != "test" or self.test_is_due()
+                means[part] = self.test(batches) if due else [None] * len(self.task.measures)
+        row = {"epoch": self.epoch + 1, "learning_rate": rate}
+        for part, values in means.items():
+            row |= {f"{part}_{m}": v for m, v in zip(self.task.measures, values, strict=True)}
         row["images_per_second"] = seen / self.seconds
         row["seconds"] = self.seconds + time.perf_counter() - start
         return row
 
-    @torch.no_grad()
-    def test(self, batches) -> tuple[float, float]:
-        """Loss, without label smoothing, and accuracy."""
+    def test_is_due(self) -> bool:
+        """Whether the test images are looked at after this epoch: after the last one, always."""
+        done, every = self.epoch + 1, self.protocol.test_every
+        return done == self.protocol.epochs or (every > 0 and done % every == 0)
+
+    def test(self, batches) -> list[float]:
+        """The task's measures on a part of the data."""
         if self.share.count > 1:
             for buffer in self.model.buffers():  # without SyncBatchNorm each has its own
                 torch.distributed.broadcast(buffer, 0)
-        self.network.eval()
-        totals = torch.zeros(2, device=self.device)
-        for images, labels in batches.once():
-            with precision.autocast(self.protocol.precision, self.device):
-                logits = self.network(images)
-            loss = F.cross_entropy(logits.float(), labels, reduction="sum")
-            totals += torch.stack([loss, (logits.argmax(1) == labels).sum()])
-        loss, hits = self.accelerator.reduce(totals, "sum").tolist()
-        return loss / len(batches), hits / len(batches)
+        totals = self.loop.totals(self.task, self.network, batches)
+        means = self.loop.means(totals, len(batches))
+        self.check(means[0])
+        return means
 
     def check(self, loss: float) -> None:
         """Stop where a loss is no number, before anything of it is saved."""
@@ -290,19 +287,18 @@ class _Training:
         rows = self.recording.rows
         last = rows[-1] if rows else {}
         speeds = [row["images_per_second"] for row in rows]
-        checksum = self.data.checksum
+        made = {"device": str(self.device), "data_checksum": self.data.checksum}
         return {
             "protocol": self.protocol.name,
             "epochs": len(rows),
             # of the last epoch, not of the best one, which the test set would have chosen
-            "test_accuracy": last.get("test_accuracy"),
-            "test_loss": last.get("test_loss"),
-            "parameters": sum(p.numel() for p in self.model.parameters()),
+            **{f"test_{m}": last.get(f"test_{m}") for m in reversed(self.task.measures)},
+            "parameters": self.parameters,
             "images_per_second": statistics.median(speeds) if speeds else None,
             "peak_memory_bytes": _peak_memory(self.device),
             "processes": self.share.count,
             "reason": reason,
-            **provenance(seed=self.seed, device=str(self.device), data_checksum=checksum),
+            **provenance(seed=self.seed, **made),
         }
 
     def save(self) -> None:
@@ -311,7 +307,7 @@ class _Training:
         totals = self.accelerator.reduce(self.totals, "sum")
         finite = torch.stack([t.isfinite().all() for t in held.values()]).all()
         self.check(0.0 if finite else float("nan"))
-        if self.accelerator.is_main_process:
+        if self.is_main:
             place = {"epoch": self.epoch, "batch": self.batch, "seconds": self.seconds}
             checkpoint.save(self.path, {**held, "totals": totals}, place)
 
@@ -321,7 +317,7 @@ class _Training:
         totals = saved.pop("totals")
         self.start_optimizer(saved)
         checkpoint.copy_in(self.path, saved, self.state())
-        if self.accelerator.is_main_process:  # the sum over processes
+        if self.is_main:  # the sum over processes
             self.totals.copy_(totals)
         self.epoch, self.batch, self.seconds = place["epoch"], place["batch"], place["seconds"]
 
@@ -344,32 +340,11 @@ class _Training:
         """Give the optimiser the tensors it makes at its first step, in the layout it would."""
         for name, parameter in self.model.named_parameters():
             for key in {text.split(".", 2)[1] for text in saved if text.startswith("optimizer.")}:
-                if f"optimizer.{key}.{name}" in saved:
-                    self.optimizer.state[parameter][key] = torch.empty_like(parameter)
-
-
-def _choose(data: DataSet | ImageFolderSet, protocol: Protocol):
-    """The images to train on, and those to test on by name."""
-    if isinstance(data, ImageFolderSet):
-        if protocol.train_images or protocol.test_images or protocol.validation:
-            raise ProtocolError(
-                f"train_images, test_images and validation choose from sets in memory, and "
-                f"{data.name} is a folder of images: leave them at 0"
-            )
-        return data.train, {"test": data.test}
-    if protocol.train_images or protocol.test_images:
-        data = data.subset(
-            protocol.train_images or None, protocol.test_images or None, seed=DATA_SEED
-        )
-    if not protocol.validation:
-        return data.train, {"test": data.test}
-    trained, held_out = data.split(validation=protocol.validation, seed=DATA_SEED)
-    if not len(held_out):
-        raise ProtocolError(
-            f"validation is {protocol.validation} of {len(data.train)} training images, which is "
-            "none: set it to 0, or to more"
-        )
-    return trained, {"validation": held_out, "test": data.test}
+                held = saved.get(f"optimizer.{key}.{name}")
+                if held is not None:
+                    # a count of steps has no dimensions, all else the shape of the parameter
+                    like = parameter if held.ndim else held.to(self.device)
+                    self.optimizer.state[parameter][key] = torch.empty_like(like)
 
 
 def _peak_memory(device: torch.device) -> int:

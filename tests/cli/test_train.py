@@ -3,14 +3,15 @@ import os
 import signal
 
 import pytest
-import torch
 from torch import nn
 from typer.testing import CliRunner
 
 from reuseprior import paths, training
 from reuseprior.cli import app
-from reuseprior.cli.train import build, experiment
+from reuseprior.cli.train import experiment
+from reuseprior.models import cifar_resnet
 from reuseprior.results import Run
+from reuseprior.sharing import all_but_bn, tie
 
 TINY = ["--set", "epochs=1", "--set", "train_images=128", "--set", "test_images=50"]
 
@@ -20,11 +21,11 @@ PLAIN = ["--set", "width=1", "--set", "bn_momentum=0.01"]
 # (arguments, what the one sentence says)
 BAD_USE = [
     (["nonet"], "unknown model 'nonet'"),
-    (["V2-B0", "--protocol", "slow"], "unknown protocol 'slow': choose from cpu, gpu, "),
+    (["V2-B0", "--protocol", "slow"], "unknown protocol 'slow': choose from cifar-resnet, cpu, "),
     (["V2-B0", "--set", "epoch=1"], "unknown key 'epoch', did you mean 'epochs'"),
     (["V2-B0", "--set", "epochs"], "--set 'epochs' is not name=value: write it as --set epochs=2"),
     (["V2-B0", "--set", "epochs=1", "--set", "epochs=2"], "--set epochs is given twice"),
-    (["V2-B0", "--set", "optimizer=adam"], "optimizer is 'adam': choose from rmsprop, sgd"),
+    (["V2-B0", "--set", "optimizer=adam"], "optimizer is 'adam', did you mean 'adamw'"),
     (["V2-B0", "--sharing", "all"], "'all' is not one of"),
     (["V2-B0", "--set", "model=V2-S"], "what was set has an unknown key 'model'"),
     (["V2-B0", "--set", "cls=1", "--set", "name_or_path=1"], "has an unknown key 'cls'"),
@@ -45,6 +46,11 @@ BAD_USE = [
         ["torchvision:resnet18"],
         "bn_momentum = 0.1, width = 0.25 in protocol 'quick' would do nothing, as "
         "torchvision:resnet18 is built without: train it with --set bn_momentum=0.01 --set width=1",
+    ),
+    (
+        ["resnet20-cifar", "--set", "dropout=0.2"],
+        "dropout = 0.2 in protocol 'quick' would do nothing, as resnet20-cifar is built without: "
+        "train it with --set dropout=0.0",
     ),
     (["os:getcwd", *PLAIN], "model 'os:getcwd' returned a str: it must return a torch.nn.Module"),
     (["torch.nn:Flatten", *PLAIN], "Flatten has no parameter that learns: train another model"),
@@ -83,6 +89,19 @@ def test_a_shared_model_is_trained_recorded_and_resumed(tmp_path, monkeypatch):
     assert other.exit_code == 2 and "protocol.batch_size = 64 and this one has 32" in other.stderr
 
 
+def test_a_cifar_resnet_is_built_to_the_data_and_the_protocol(tmp_path):
+    done = invoke(
+        "resnet20-cifar", "--sharing", "all_but_bn", *TINY, "--set", "width=0.5",
+        "--set", "optimizer=adamw", "--set", "schedule=one_cycle", "--output", tmp_path,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    model = cifar_resnet(20, num_classes=10, width=0.5)
+    tie(model, all_but_bn)
+    run = Run.read(tmp_path)
+    assert run.summary["parameters"] == sum(p.numel() for p in model.parameters())
+    assert run.config["model"] == "resnet20-cifar"
+
+
 def test_a_model_of_ones_own_and_a_signal(tmp_path, monkeypatch):
     class Told(nn.Sequential):
         def forward(self, x):
@@ -112,10 +131,3 @@ def test_runs_of_one_folder_are_trained_alike():
         for changes in ({}, {"epochs": 6}, {"epochs": 2}, {"name": "cpu"}, {"name": "quick"})
     }
     assert folders == {"train-quick", "train-quick,epochs=2", "train-quick,name=cpu"}
-
-
-def test_the_seed_decides_the_initial_weights(tmp_path):
-    protocol = training.Protocol.load("quick")
-    one, same, other = (build("efficientnetv2-b0", "none", 10, protocol, s) for s in (1, 1, 2))
-    assert torch.equal(one.stem.weight, same.stem.weight)
-    assert not torch.equal(one.stem.weight, other.stem.weight)

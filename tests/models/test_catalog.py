@@ -15,6 +15,10 @@ IMAGE_SIZES = [
     ("efficientnetv2-m", 480),
     ("efficientnetv2-l", 480),
     ("resnet50-v1", 384),
+    ("resnet20-cifar", 32),
+    ("resnet32-cifar", 32),
+    ("resnet56-cifar", 32),
+    ("resnet110-cifar", 32),
 ]
 MY_NETS = """
 import torch

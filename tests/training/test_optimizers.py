@@ -23,7 +23,7 @@ def test_rmsprop_is_tensorflows():
         np.testing.assert_allclose(weight.detach().numpy(), by_hand, rtol=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["rmsprop", "sgd"])
+@pytest.mark.parametrize("kind", ["rmsprop", "sgd", "adamw"])
 def test_only_matrices_decay_and_a_tied_weight_is_one(kind):
     first, second = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3)
     second.weight = first.weight
@@ -36,6 +36,34 @@ def test_only_matrices_decay_and_a_tied_weight_is_one(kind):
     model(torch.ones(2, 4, 5, 5)).sum().backward()
     optimizer.step()
     assert len(optimizer.state) == 5
+
+
+def test_adamw_is_torchs_plain_one_in_channels_last_too():
+    def net():
+        torch.manual_seed(0)
+        first, second = (nn.Conv2d(3, 3, 3, bias=False) for _ in range(2))
+        second.weight = first.weight
+        return nn.Sequential(first, nn.BatchNorm2d(3), second).to(memory_format=torch.channels_last)
+
+    with torch.random.fork_rng():
+        ours, plain = net(), net()
+        images = torch.randn(4, 3, 9, 9)
+    optimizer = build(ours, Protocol(optimizer="adamw", momentum=0.8, weight_decay=0.1))
+    optimizers = [optimizer]
+    for decay, vectors in ((0.1, False), (0.0, True)):
+        chosen = [p for p in plain.parameters() if (p.ndim == 1) is vectors]
+        options = {"betas": (0.8, 0.999), "weight_decay": decay, "lr": 0.01}
+        optimizers.append(torch.optim.AdamW(chosen, foreach=False, **options))
+    for group in optimizer.param_groups:
+        group["lr"] = 0.01
+    for _ in range(5):
+        for model in (ours, plain):
+            model.zero_grad()
+            model(images.contiguous(memory_format=torch.channels_last)).square().sum().backward()
+        for one in optimizers:
+            one.step()
+    for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_a_weight_without_gradient_stays():

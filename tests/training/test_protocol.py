@@ -56,7 +56,9 @@ def test_a_bad_override_and_a_missing_protocol_are_refused():
 
 
 def test_the_protocols_of_the_package_load():
-    assert names() == ["cpu", "gpu", "nn-mass", "nn-mass-paper", "quick", "thesis"]
+    assert names() == [
+        "cifar-resnet", "cpu", "cpu-hours", "gpu", "nn-mass", "nn-mass-paper", "quick", "thesis",
+    ]  # fmt: skip
     assert [Protocol.load(name).name for name in names()] == names()
 
 

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from reuseprior.training import Protocol
 from reuseprior.training.schedules import average_decay, image_size, learning_rate
@@ -25,6 +26,20 @@ RATES = [
 @pytest.mark.parametrize(("options", "epoch", "rate"), RATES)
 def test_learning_rates(options, epoch, rate):
     assert learning_rate(Protocol(**options), epoch) == pytest.approx(rate, abs=1e-15)
+
+
+def test_one_cycle_is_torchs():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    # theirs rises until step pct_start · total_steps - 1, which is to be the 30th of 100
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=0.2, total_steps=101, pct_start=31 / 101
+    )
+    protocol = Protocol(schedule="one_cycle", learning_rate=0.4, batch_size=128, epochs=10)
+    for step in range(101):
+        assert learning_rate(protocol, step / 10) == pytest.approx(theirs.get_last_lr()[0])
+        optimizer.step()
+        theirs.step()
 
 
 def test_images_grow_from_stage_to_stage():

@@ -137,6 +137,16 @@ def test_averaged_weights_are_tested_and_returned(tmp_path):
     assert "model.4.weight" not in saved  # the tied weight is there once
 
 
+@pytest.mark.parametrize(("every", "epochs"), [(0, [4]), (2, [2, 4]), (3, [3, 4])])
+def test_the_test_images_are_looked_at_when_the_protocol_says(tmp_path, every, epochs):
+    protocol = change(SMALL, epochs=4, validation=0.2, test_every=every)
+    run = fit(tmp_path, protocol=protocol)
+    tested = run.metrics.dropna(subset=["test_loss", "test_accuracy"])
+    assert tested.epoch.tolist() == epochs
+    assert run.metrics.validation_accuracy.notna().all()
+    assert run.summary["test_accuracy"] == tested.test_accuracy.iloc[-1]
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -171,9 +181,17 @@ def test_a_loss_that_is_no_number_stops_early_and_keeps_the_last_checkpoint(tmp_
     assert progress["epoch"] == 1 and all(t.isfinite().all() for t in saved.values())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_at_the_next_batch_and_the_rest_is_the_same(tmp_path, number):
-    protocol = change(SMALL, ema_decay=0.9, augmentation="flip_crop")
+ADAMW = {
+    "optimizer": "adamw", "schedule": "one_cycle", "channels_last": True, "test_every": 0,
+    "learning_rate": 0.01,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("number", "options"), [(signal.SIGTERM, {}), (signal.SIGINT, {}), (signal.SIGTERM, ADAMW)]
+)
+def test_a_signal_saves_at_the_next_batch_and_the_rest_is_the_same(tmp_path, number, options):
+    protocol = change(SMALL, ema_decay=0.9, augmentation="flip_crop", **options)
     whole = fit(tmp_path / "whole", small_net(dropout=0.3), protocol)
 
     class Told(nn.Sequential):

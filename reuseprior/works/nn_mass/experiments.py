@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.stats import linregress
 
 from reuseprior import data, paths, results
 from reuseprior.contexts import count_contexts
 from reuseprior.measures.nn_mass import Architecture, LongRangeCNN
-from reuseprior.models import without_weights
+from reuseprior.models import Recipe
 from reuseprior.results import Run
-from reuseprior.training import Protocol, train
+from reuseprior.training import Protocol, finished, train
 
 DATA = "cifar10"
+SHAPE = ("depth", "widths", "candidates")  # of an architecture, in this order
 
 
 @dataclass(frozen=True)
@@ -64,19 +65,23 @@ def train_grid(grid: Grid, *, seed: int = 0, root: Path | None = None, progress:
     images, protocol = data.load(DATA), Protocol.load(grid.protocol)
     for layers, density, architecture in grid.architectures():
         run = folder / f"layers{layers}-density{round(100 * density)}-seed{seed}"
-        if (run / results.SUMMARY).exists() and Run.read(run).summary["state"] == "finished":
+        if finished(run):
             continue
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            model = LongRangeCNN(architecture, classes=images.classes, seed=seed)
-        shape = {
-            "depth": architecture.depth,
-            "widths": architecture.widths,
-            "candidates": architecture.candidates,
-        }
+        shape = {key: getattr(architecture, key) for key in SHAPE}
         about = {"layers": layers, "density": density, "architecture": shape}
+        model = recipe(shape, classes=images.classes, seed=seed).build()
         train(model, images, protocol, run, seed=seed, about=about, resume=True, progress=progress)
     return runs(grid, root)
+
+
+def recipe(shape: Mapping[str, Any], *, classes: int, seed: int) -> Recipe:
+    """The network of an architecture as `config.json` says it, by SHAPE."""
+
+    def network(num_classes: int, depth, widths, candidates) -> LongRangeCNN:
+        one = Architecture(depth, tuple(widths), tuple(candidates))
+        return LongRangeCNN(one, classes=num_classes, seed=seed)
+
+    return Recipe("nn-mass", classes=classes, options=shape, seed=seed, factory=network)
 
 
 def runs(grid: Grid, root: Path | None = None) -> list[Run]:
@@ -94,20 +99,20 @@ def trained(found: Sequence[Run]) -> pd.DataFrame:
     """
     rows = []
     for run in found:
-        shape, protocol = run.config["architecture"], run.config["protocol"]
-        one = Architecture(shape["depth"], tuple(shape["widths"]), tuple(shape["candidates"]))
+        config, protocol = run.config, run.config["protocol"]
         size = protocol["test_image_size"] or protocol["image_size"] or 32
-        with without_weights():
-            model = LongRangeCNN(one, classes=run.config["classes"], seed=run.config["seed"])
+        built = recipe(config["architecture"], classes=config["classes"], seed=config["seed"])
+        model = built.build(lazy=True)
+        one = model.architecture
         q = count_contexts(model, (1, protocol["channels"], size, size)).quantities()
         accuracy = run.summary["test_accuracy"]
-        error = (accuracy * (1 - accuracy) / run.config["images"]["test"]) ** 0.5
+        error = (accuracy * (1 - accuracy) / config["images"]["test"]) ** 0.5
         rows.append(
             {
-                "layers": run.config["layers"],
+                "layers": config["layers"],
                 "density": float(one.density),
                 "mass": float(one.mass),
-                "parameters": run.config["parameters"],
+                "parameters": config["parameters"],
                 "P_G": q.P_G,
                 "P_G_spread": q.P_G_spread,
                 "accuracy": 100 * accuracy,

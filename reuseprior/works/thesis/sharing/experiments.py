@@ -6,18 +6,23 @@ A protocol's runs lie in `data/results/train-<protocol>`, one folder a model, sh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 from scipy.stats import ttest_ind_from_stats
 
-from reuseprior import paths, results, sharing
+from reuseprior import data as data_sets
+from reuseprior import paths, results
 from reuseprior.contexts import count_contexts
-from reuseprior.models import efficientnet_v2, without_weights
+from reuseprior.models import Recipe
 from reuseprior.press import published
 from reuseprior.press.published import Printed
 from reuseprior.quantities import Quantities
 from reuseprior.results import ResultError, Run
+from reuseprior.training import Protocol, finished, train
 
 FAMILY = "efficientnetv2-"  # of the models in table 4.2
 LABELS = {"none": "", "all_but_bn": "-shared"}
@@ -30,6 +35,27 @@ MODELS = ("V2-B0", "V2-B0-shared", "V2-S-shared")
 SEEDS = (0, 1)
 
 LEVEL = 0.05  # of the test that tells two models apart
+
+
+def live(protocol: str, data: str, *, seed: int, root: Path | None, progress: bool) -> pd.DataFrame:
+    """Train V2-B0 with and without sharing; parameters and test accuracy of each.
+
+    With a `root`, such as `paths.RESULTS`, the runs are recorded there, where `runs` finds them:
+    those that are finished are read, one that was interrupted goes on. Without, they leave nothing.
+    """
+    images, plan = data_sets.load(data), Protocol.load(protocol, model="V2-B0")
+    rows = {}
+    for policy, shared in LABELS.items():
+        recipe = Recipe.of("V2-B0", vars(plan), sharing=policy, classes=images.classes, seed=seed)
+        with TemporaryDirectory() as nowhere:
+            folder = (root or Path(nowhere)) / _folder(protocol)
+            folder /= f"{recipe.name}-{policy}-{data}-seed{seed}"
+            if not finished(folder):
+                options = {"about": recipe.about(), "resume": True, "progress": progress}
+                train(recipe.build(), images, plan, folder, seed=seed, **options)
+            run = Run.read(folder)
+        rows[f"V2-b0{shared}"] = [run.config["parameters"], run.summary["test_accuracy"]]
+    return pd.DataFrame.from_dict(rows, "index", columns=["parameters", "test accuracy"])
 
 
 def runs(protocol: str, data: str) -> list[Run]:
@@ -108,7 +134,8 @@ def _conditions(run: Run) -> dict[str, object]:
         "data_checksum": config["data_checksum"],
         "processes": run.summary["processes"],  # each normalises its own part of a batch
         **{f"images.{part}": size for part, size in config["images"].items()},
-        **{f"protocol.{key}": value for key, value in config["protocol"].items()},
+        # what an older package did not know is at rest
+        **{f"protocol.{k}": v for k, v in (asdict(Protocol()) | config["protocol"]).items()},
     }
 
 
@@ -150,11 +177,7 @@ def trained(found: Sequence[Run]) -> pd.DataFrame:
 def counted(run: Run) -> Quantities:
     """The quantities of a run's model as it was trained: its width, sharing and image size."""
     protocol = run.config["protocol"]
-    variant = run.config["model"].removeprefix(FAMILY)
-    classes, width = run.config["classes"], protocol["width"]
-    with without_weights():
-        model = efficientnet_v2(variant, num_classes=classes, width=width)
-    sharing.tie(model, sharing.policy(run.config["sharing"]))
+    model = Recipe.recorded(run.config).build(lazy=True)
     size = protocol["test_image_size"] or protocol["image_size"] or OWN_SIZES[run.config["data"]]
     return count_contexts(model, (1, protocol["channels"], size, size)).quantities()
 
@@ -236,6 +259,5 @@ def _printed_size(printed: pd.DataFrame, model: str) -> float:
 
 
 def _size_of_v2_s() -> float:
-    with without_weights():
-        model = efficientnet_v2("s", num_classes=100)
+    model = Recipe("V2-S", classes=100).build(lazy=True)
     return float(sum(p.numel() for p in model.parameters()))

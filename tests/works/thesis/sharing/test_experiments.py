@@ -6,11 +6,10 @@ import re
 import pandas as pd
 import pytest
 
-from reuseprior import paths
+from reuseprior import data, paths
 from reuseprior.results import ResultError
 from reuseprior.training import Protocol
-from reuseprior.works.thesis.contexts import ledger
-from reuseprior.works.thesis.sharing import experiments
+from reuseprior.works.thesis.sharing import experiments, ledger
 
 CPU = Protocol.load("cpu")
 
@@ -113,6 +112,37 @@ def test_the_ledger_reads_no_parts_of_a_data_set(folder):
         config["protocol"]["train_images"] = 100
         path.write_text(json.dumps(config))
     assert set(verdicts().values()) == {"not yet"}
+
+
+def test_what_an_older_package_did_not_know_is_at_rest(folder):
+    for seed in (0, 1):
+        record(folder, seed=seed)
+    config = folder / "efficientnetv2-b0-none-0" / "config.json"
+    old = json.loads(config.read_text())
+    del old["protocol"]["test_every"]
+    config.write_text(json.dumps(old))
+    assert len(experiments.runs("cpu", "cifar10")) == 2
+
+
+def test_live_runs_are_recorded_where_they_are_read_and_go_on(tmp_path, monkeypatch):
+    digits = data.load("digits")
+    short = CPU.changed(
+        {"epochs": 1, "train_images": 64, "test_images": 50, "image_size": 8, "test_image_size": 8}
+    )
+    monkeypatch.setattr(Protocol, "load", lambda *_, **__: short)
+    options = {"seed": 0, "progress": False}
+    alone = experiments.live("cpu", "digits", root=None, **options)
+    assert list(alone.index) == ["V2-b0", "V2-b0-shared"] and not list(tmp_path.iterdir())
+    table = experiments.live("cpu", "digits", root=tmp_path, **options)
+    assert table.equals(alone)
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    found = experiments.runs("cpu", "digits")
+    assert [experiments.label(run) for run in found] == ["V2-B0-shared", "V2-B0"]
+    assert [run.config["classes"] for run in found] == [digits.classes] * 2
+    for run in found:
+        next(run.folder.glob("*.safetensors")).unlink()  # as a finished run is committed
+    monkeypatch.setattr(experiments, "train", None)  # another training would fail
+    assert experiments.live("cpu", "digits", root=tmp_path, **options).equals(table)
 
 
 def models(*rows):

@@ -1,0 +1,62 @@
+"""One place builds the model of a run, from what its configuration says."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+from torch import nn
+
+from reuseprior import paths
+from reuseprior.models import ModelError, Recipe
+from reuseprior.sharing import SharingError
+from reuseprior.training import Protocol
+
+QUICK = vars(Protocol.load("quick"))
+
+
+def test_the_seed_decides_the_initial_weights_and_the_callers_generator_does_not():
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    one, same, other = (Recipe.of("V2-B0", QUICK, classes=10, seed=s).build() for s in (1, 1, 2))
+    assert torch.equal(one.stem.weight, same.stem.weight)
+    assert not torch.equal(one.stem.weight, other.stem.weight)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_layers_are_shared_and_lazy_ones_hold_nothing():
+    recipe = Recipe("resnet20-cifar", sharing="all_but_bn", classes=7, options={"width": 0.5})
+    model, lazy = recipe.build(), recipe.build(lazy=True)
+    shapes = [[p.shape for p in built.parameters()] for built in (model, lazy)]
+    assert shapes[0] == shapes[1] and shapes[0][-1] == (7,)
+    assert all(p.is_meta for p in lazy.parameters())
+    assert model.blocks[0].conv1.weight is model.blocks[1].conv2.weight
+
+
+def test_a_model_of_ones_own_takes_its_options_and_no_classes_it_did_not_ask_for():
+    recipe = Recipe("linear", options={"in_features": 3, "out_features": 2}, factory=nn.Linear)
+    assert recipe.build().weight.shape == (2, 3)
+    plain = Recipe.of("torch.nn:Flatten", vars(Protocol()), classes=10)
+    assert plain.options == {} and isinstance(plain.build(), nn.Flatten)
+
+
+def test_what_would_do_nothing_is_refused():
+    with pytest.raises(
+        ModelError, match=r"^bn_momentum = 0\.1, width = 0\.25 in protocol 'quick' w"
+    ):
+        Recipe.of("torchvision:resnet18", QUICK)
+    with pytest.raises(SharingError, match="unknown sharing policy 'all'"):
+        Recipe.of("V2-B0", QUICK, sharing="all").build()
+
+
+@pytest.mark.parametrize("config", sorted(paths.RESULTS.glob("train-*/*/config.json")), ids=str)
+def test_recorded_runs_say_their_models(config):
+    config = json.loads(config.read_text())
+    recipe = Recipe.recorded(config)
+    known = asdict(Protocol()) | config["protocol"]
+    again = Recipe.of(
+        config["model"], known, sharing=config["sharing"], classes=config["classes"],
+        seed=config["seed"],
+    )  # fmt: skip
+    assert recipe == again and recipe.about() == {k: config[k] for k in ("model", "sharing")}
+    assert sum(p.numel() for p in recipe.build(lazy=True).parameters()) == config["parameters"]
