@@ -80,7 +80,9 @@ def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     mean, n = values.mean(axis=-1), values.shape[-1]
     if n < 2:
         return mean, mean * np.nan, mean * np.nan
-    half = stats.t.ppf(1 - LEVEL / 2, n - 1) * values.std(axis=-1, ddof=1) / n**0.5
+    # to three decimals, as tables print it: the committed figures were drawn with such a table
+    t = stats.t.ppf(1 - LEVEL / 2, n - 1).round(3)
+    half = t * values.std(axis=-1, ddof=1) / n**0.5
     return mean, mean - half, mean + half
 
 

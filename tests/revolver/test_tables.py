@@ -112,8 +112,8 @@ def test_mean_interval():
     found = mean_interval([generations(1.0, 5.0), generations(3.0, 5.0, 9.0)], "accuracy")
     assert list(found.index) == [1, 2]  # the third is reached by one alone
     assert list(found["mean"]) == [2.0, 5.0]
-    assert list(found.low) == pytest.approx([2 - 12.7062, 5]) and list(found.seeds) == [2, 2]
-    assert list(found.high) == pytest.approx([2 + 12.7062, 5])
+    assert list(found.low) == pytest.approx([2 - 12.706, 5]) and list(found.seeds) == [2, 2]
+    assert list(found.high) == pytest.approx([2 + 12.706, 5])
 
 
 def test_one_seed_has_no_interval():
