@@ -20,8 +20,8 @@ from reuseprior.contexts.recorder import Node
 def fingerprint(recorded: RecordedModel) -> str | None:
     """A digest of everything that decides the model's counts, equal for equal records.
 
-    >>> fingerprint(record_model(torchvision.models.resnet18(), (1, 3, 224, 224)))
-    '5e1c…'
+    >>> len(fingerprint(record_model(torchvision.models.resnet18(), (1, 3, 224, 224))))
+    64
 
     It holds the operators with their arguments, constants' values, which tensors are parameters,
     and the counting code itself, so that counts kept under it are void once a rule changes.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from reuseprior.errors import UserError
@@ -158,7 +159,7 @@ def tau_difference(
     """
     x, y = _checked(first, accuracies)
     z, _ = _checked(second, accuracies)
-    group = np.arange(len(x)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    group = np.arange(len(x)) if groups is None else pd.factorize(np.asarray(groups))[0]
     order = np.argsort(group, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
 

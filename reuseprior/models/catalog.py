@@ -26,7 +26,7 @@ CIFAR_SIZE = 32
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogEntry:
     """What a name stands for."""
 
     name: str
@@ -36,14 +36,14 @@ class Entry:
 
 # Image sizes are those the models were published at; the thesis counted ResNet-50 at 384.
 _ENTRIES = [
-    Entry("efficientnetv2-b0", partial(efficientnet_v2, "b0"), 224),
-    Entry("efficientnetv2-b1", partial(efficientnet_v2, "b1"), 240),
-    Entry("efficientnetv2-b2", partial(efficientnet_v2, "b2"), 260),
-    Entry("efficientnetv2-b3", partial(efficientnet_v2, "b3"), 300),
-    Entry("efficientnetv2-s", partial(efficientnet_v2, "s"), 384),
-    Entry("efficientnetv2-m", partial(efficientnet_v2, "m"), 480),
-    Entry("efficientnetv2-l", partial(efficientnet_v2, "l"), 480),
-    Entry("resnet50-v1", resnet50_v1, 384),
+    CatalogEntry("efficientnetv2-b0", partial(efficientnet_v2, "b0"), 224),
+    CatalogEntry("efficientnetv2-b1", partial(efficientnet_v2, "b1"), 240),
+    CatalogEntry("efficientnetv2-b2", partial(efficientnet_v2, "b2"), 260),
+    CatalogEntry("efficientnetv2-b3", partial(efficientnet_v2, "b3"), 300),
+    CatalogEntry("efficientnetv2-s", partial(efficientnet_v2, "s"), 384),
+    CatalogEntry("efficientnetv2-m", partial(efficientnet_v2, "m"), 480),
+    CatalogEntry("efficientnetv2-l", partial(efficientnet_v2, "l"), 480),
+    CatalogEntry("resnet50-v1", resnet50_v1, 384),
 ]
 _CATALOG = {entry.name: entry for entry in _ENTRIES}
 # The thesis's tables say V2-B0 and ResNet-50.
@@ -87,7 +87,7 @@ def build(name: str, *, lazy: bool = True) -> nn.Module:
     return model
 
 
-def find(name: str) -> Entry:
+def find(name: str) -> CatalogEntry:
     """Look a name up, without building anything.
 
     A name is one of `names()` or a short name of the thesis (`V2-B0`), in any case;
@@ -102,7 +102,7 @@ def find(name: str) -> Entry:
     source, _, rest = name.partition(":")
     if source in _SOURCES:
         return _SOURCES[source](name, rest)
-    return Entry(name, _imported(name, source, rest))
+    return CatalogEntry(name, _imported(name, source, rest))
 
 
 def matching(pattern: str) -> list[str]:
@@ -134,7 +134,7 @@ def matching(pattern: str) -> list[str]:
     return found
 
 
-def _build_without_weights(entry: Entry):
+def _build_without_weights(entry: CatalogEntry):
     # Whatever goes wrong without weights either goes well with them or says what it is.
     with suppress(Exception), without_weights():
         return entry.factory()
@@ -142,7 +142,7 @@ def _build_without_weights(entry: Entry):
         return entry.factory()
 
 
-def _own(name: str) -> Entry:
+def _own(name: str) -> CatalogEntry:
     known = name.lower()
     known = _SHORT_NAMES.get(known, known)
     if known not in _CATALOG:
@@ -154,7 +154,7 @@ def _own(name: str) -> Entry:
     return _CATALOG[known]
 
 
-def _torchvision(name: str, known: str) -> Entry:
+def _torchvision(name: str, known: str) -> CatalogEntry:
     from torchvision import models
 
     classifiers = _torchvision_names(name)
@@ -168,7 +168,7 @@ def _torchvision(name: str, known: str) -> Entry:
         options["init_weights"] = False  # theirs takes minutes, and warns when left to choose
     # Some weights were tuned at other sizes than the constructor's own, all of them larger.
     crops = [weights.transforms().crop_size[0] for weights in models.get_model_weights(known)]
-    return Entry(name, partial(models.get_model, known, weights=None, **options), min(crops))
+    return CatalogEntry(name, partial(models.get_model, known, weights=None, **options), min(crops))
 
 
 def _torchvision_names(_model: str) -> list[str]:
@@ -189,7 +189,7 @@ def _import_timm(model: str):
     return timm
 
 
-def _timm(name: str, known: str) -> Entry:
+def _timm(name: str, known: str) -> CatalogEntry:
     timm = _import_timm(name)
     if not timm.is_model(known):
         raise ModelError(
@@ -198,17 +198,17 @@ def _timm(name: str, known: str) -> Entry:
         )
     config = timm.get_pretrained_cfg(known)
     size = config.input_size[-1] if config else DEFAULT_IMAGE_SIZE
-    return Entry(name, partial(timm.create_model, known, pretrained=False), size)
+    return CatalogEntry(name, partial(timm.create_model, known, pretrained=False), size)
 
 
-def _nas_bench_201(name: str, cell: str) -> Entry:
+def _nas_bench_201(name: str, cell: str) -> CatalogEntry:
     nas_bench_201.parse(cell)
-    return Entry(name, partial(nas_bench_201.nas_bench_201, cell), CIFAR_SIZE)
+    return CatalogEntry(name, partial(nas_bench_201.nas_bench_201, cell), CIFAR_SIZE)
 
 
-def _nas_bench_macro(name: str, digits: str) -> Entry:
+def _nas_bench_macro(name: str, digits: str) -> CatalogEntry:
     nas_bench_macro.check(digits)
-    return Entry(name, partial(nas_bench_macro.nas_bench_macro, digits), CIFAR_SIZE)
+    return CatalogEntry(name, partial(nas_bench_macro.nas_bench_macro, digits), CIFAR_SIZE)
 
 
 _SOURCES = {

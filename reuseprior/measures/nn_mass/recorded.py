@@ -32,7 +32,7 @@ from scipy.sparse import csr_array, vstack
 from reuseprior.contexts import RecordedModel, record_model
 from reuseprior.contexts.discounts import LAYERS, name_of
 from reuseprior.contexts.recorder import Node, Operator, uncollected
-from reuseprior.measures.nn_mass.errors import NotApplicable
+from reuseprior.measures.nn_mass.errors import KINDS, NotApplicable
 
 # Operators that move entries without computing: which channels move where is asked of the operator.
 MOVES = set(
@@ -46,7 +46,7 @@ MOVES = set(
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellMass:
     """The layers of one spatial size, and the links between their channels."""
 
     size: tuple[int, ...]  # of their results; () for vectors
@@ -71,7 +71,7 @@ class Cell:
 class Mass:
     """NN-Mass of a recorded model, and the cells that it is the sum over."""
 
-    cells: tuple[Cell, ...]
+    cells: tuple[CellMass, ...]
 
     @property
     def mass(self) -> float:
@@ -113,10 +113,11 @@ class Mass:
         return f"NN-Mass {self.mass:.4f}, density {self.density:.4f}"
 
 
-def of(model, inputs=None) -> Mass:
+def measure(model, inputs=None) -> Mass:
     """NN-Mass of a model on inputs of a shape, read off its operators.
 
-    >>> of(torchvision.models.densenet121(), (1, 3, 224, 224)).mass
+    >>> measure(torchvision.models.densenet121(), (1, 3, 64, 64)).mass
+    1516.2...
 
     `model` is a module, with `inputs` as `contexts.count_contexts` takes them, or a
     `RecordedModel`. Nothing is trained or computed. Raises `NotApplicable` with the reason where
@@ -133,8 +134,9 @@ def of(model, inputs=None) -> Mass:
     cells = tuple(_cell(size, members) for size, members in sizes.items())
     if not any(cell.possible for cell in cells):
         raise NotApplicable(
-            "No cell of this model has three layers one after another, so no link can skip one and "
-            "NN-Density is 0/0: NN-Mass needs a deeper model."
+            "nothing to skip",
+            "No cell of this model has three layers one after another, so "
+            f"{KINDS['nothing to skip']} and NN-Density is 0/0: NN-Mass needs a deeper model.",
         )
     return Mass(cells)
 
@@ -149,7 +151,7 @@ class _Layer:
     reads: tuple[np.ndarray, ...]  # the channels that each group reads, ascending
 
 
-def _cell(size: tuple[int, ...], members: list[_Layer]) -> Cell:
+def _cell(size: tuple[int, ...], members: list[_Layer]) -> CellMass:
     starts = np.array([layer.first for layer in members])
     channels = np.array([layer.channels for layer in members])
     levels = np.zeros(len(members), int)
@@ -162,7 +164,7 @@ def _cell(size: tuple[int, ...], members: list[_Layer]) -> Cell:
         width = layer.channels // len(sources)
         links += width * sum(int(skipping[found].sum()) for found in sources)
         possible += layer.channels * int(channels[:i][skipping].sum())
-    return Cell(size, len(members), int(levels.max()) + 1, int(channels.sum()), links, possible)
+    return CellMass(size, len(members), int(levels.max()) + 1, int(channels.sum()), links, possible)
 
 
 def _made_in(read: np.ndarray, starts: np.ndarray, channels: np.ndarray) -> np.ndarray:
@@ -213,9 +215,9 @@ def _layer(operator: Operator, carried, made: int) -> _Layer:
     name, result = name_of(operator.function), operator.results[0]
     x, weight = operator.args[1:3] if name in ("addmm", "baddbmm") else operator.args[:2]
     if x not in carried or weight in carried:
-        raise _refused(operator, "computes its weight from the input, as attention does")
+        raise _refused(operator, "weights from the input")
     if result.shape[0] != 1 or (name != "convolution" and len(result.shape) != 2):
-        raise _refused(operator, "is a layer on sequences of vectors")
+        raise _refused(operator, "layers on sequences")
     groups = operator.args[8] if name == "convolution" else 1
     rows, width = carried[x].by_channel(), _channels(x) // groups
     bounds = rows.indptr[:: max(1, width)]
@@ -223,11 +225,12 @@ def _layer(operator: Operator, carried, made: int) -> _Layer:
     return _Layer(tuple(result.shape[2:]), made, _channels(result), tuple(reads))
 
 
-def _refused(operator: Operator, why: str) -> NotApplicable:
+def _refused(operator: Operator, kind: str) -> NotApplicable:
     place = operator.where or "the model's own forward"
     return NotApplicable(
-        f"{name_of(operator.function)} in {place} {why}: NN-Mass is defined for layers that read "
-        "channels, so rank this model by P_G or P′_G."
+        kind,
+        f"{name_of(operator.function)} in {place} {KINDS[kind]}: NN-Mass is defined "
+        "for layers that read channels, so rank this model by P_G or P′_G.",
     )
 
 

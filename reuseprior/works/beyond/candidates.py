@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from functools import partial
 from math import log2
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from reuseprior import paths, results
-from reuseprior.contexts import operator_paths
+from reuseprior import paths
+from reuseprior.contexts import operator_paths, record_model
 from reuseprior.contexts.discounts import averages
 from reuseprior.measures import priors
 from reuseprior.measures.energy import EnergyPrior, Ensemble, NoEstimate
-from reuseprior.models import nas_bench_201
-from reuseprior.results import METRICS, Recording
-from reuseprior.works.beyond.cells import record_cell
-from reuseprior.works.beyond.survey import EXPERIMENT, checked_rows, sha256, short
+from reuseprior.models import catalog, nas_bench_201
+from reuseprior.works.beyond.survey import EXPERIMENT, checked_rows, keep, short
 
 CELLS = 400  # of the choice
+SHAPE = (1, 3, 32, 32)  # of an image
 PRIORS: tuple[tuple[EnergyPrior, float], ...] = (
     (priors.reusability(), -1.0),
     (priors.reusability(), -0.5),
@@ -62,14 +62,8 @@ def columns() -> tuple[str, ...]:
 def record(folder: Path | None = None) -> Path:
     """Score the cells of the choice under every candidate; returns the run's folder."""
     folder = folder or paths.RESULTS / EXPERIMENT / "candidates"
-    recording = Recording.start(folder, {"cells": CELLS, "columns": columns()}, resume=True)
-    done = {row["cell"] for row in recording.rows}
-    for cell in cells():
-        if cell not in done:
-            recording.append(score(cell))
-    provenance = results.provenance(seed=0, device="cpu", data_checksum=None)
-    recording.finish({"sha256": sha256(folder / METRICS), **provenance})
-    return folder
+    config = {"cells": CELLS, "columns": columns()}
+    return keep(folder, config, {cell: cell for cell in cells()}, partial(map, score))
 
 
 def read(folder: Path | None = None) -> pd.DataFrame:
@@ -101,7 +95,7 @@ def scores(table: pd.DataFrame) -> dict[str, pd.Series]:
 
 def score(cell: str) -> dict:
     """A row of the table: one cell under every candidate."""
-    recorded = record_cell(cell)
+    recorded = record_model(catalog.build(f"nas-bench-201:{nas_bench_201.live(cell)}"), SHAPE)
     counted = recorded.count()
     sizes = {
         "input_nodes": counted.input_nodes,

@@ -94,20 +94,20 @@ EXAMPLES, DOUBT = 50_000, mpmath.mpf("0.05")
 def _networks(width: int, depth: int, candidates: int) -> dict[sp.Basic, object]:
     """What a built cell and its record say, and one of the same width that is a layer shallower."""
     from reuseprior.measures.nn_mass.network import LongRangeCNN
-    from reuseprior.measures.nn_mass.recorded import of
+    from reuseprior.measures.nn_mass.recorded import measure
 
     def build(depth: int) -> LongRangeCNN:
         return LongRangeCNN(Architecture(depth, (width,), (candidates,)))
 
     deep, shallow = build(depth), build(max(3, depth - 1))
-    recorded = of(deep, (1, 3, 8, 8))
+    recorded = measure(deep, (1, 3, 8, 8))
     cell = recorded.cells[0]
     convs, links = deep.cells[0].convs, deep.cells[0].links
     most = max(conv.in_channels for conv in convs)
     mean = mpmath.mpf(sum(map(len, links))) / len(convs)
     p = [mpmath.exp(-mean) * mean**c / mpmath.factorial(c) for c in range(2 * most)]
     p = [x / mpmath.fsum(p) for x in p]  # cut to the 2σ values of equation 11
-    masses = mpmath.mpf(recorded.mass), mpmath.mpf(of(shallow, (1, 3, 8, 8)).mass)
+    masses = mpmath.mpf(recorded.mass), mpmath.mpf(measure(shallow, (1, 3, 8, 8)).mass)
     eq_14 = [-(mpmath.log(mpmath.pi * mpmath.e * x) / 2 - 1 / (6 * x)) / (2 * most) for x in masses]
     return {
         w: width, d: depth, t: candidates,
