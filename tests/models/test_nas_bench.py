@@ -1,4 +1,4 @@
-"""NAS-Bench's networks: as published, and counted from pieces as from the whole."""
+"""NAS-Bench's networks: their sizes and costs as published, and the live edges of cells."""
 
 import random
 from itertools import pairwise
@@ -24,7 +24,7 @@ def recorded(code):
 
 
 def test_both_ways_to_write_a_cell():
-    assert nas_bench_201.code(OFFICIAL) == nas_bench_201.code("301004") == "301004"
+    assert nas_bench_201.parse(OFFICIAL) == nas_bench_201.parse("301004")
     names = catalog.matching("nas-bench-201:33333?")
     assert names == [f"nas-bench-201:33333{digit}" for digit in "01234"]
     assert catalog.image_size(f"nas-bench-201:{OFFICIAL}") == 32

@@ -71,7 +71,7 @@ def keep(
     """
     recording = Recording.start(folder, config, resume=True)
     key = config["columns"][0]
-    done = {row[key] for row in recording.rows}
+    done = {str(row[key]) for row in recording.rows}  # six digits are read as a number
     fresh, written = [], time.monotonic()
     for row in rows([task for name, task in tasks.items() if name not in done]):
         fresh.append(row)
@@ -79,7 +79,7 @@ def keep(
             recording.extend(fresh)
             fresh, written = [], time.monotonic()
     recording.extend(fresh)
-    recording.sort(key=lambda row: row[key])
+    recording.sort(key=lambda row: str(row[key]))
     provenance = results.provenance(seed=0, device="cpu", data_checksum=None)
     recording.finish({**about(recording.rows), "sha256": _sha256(folder / METRICS), **provenance})
     return folder

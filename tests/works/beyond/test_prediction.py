@@ -246,3 +246,17 @@ def test_nn_mass_is_surveyed_where_it_is_defined(tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(UserError, match="NN-Mass of 'nas-bench-macro' is not surveyed: there are"):
         masses.record("nas-bench-macro")
+
+
+def test_rows_named_by_digits_are_kept_once(tmp_path):
+    asked = []
+
+    def rows(todo):
+        asked.append(todo)
+        return ({"cell": cell, "score": 1.0} for cell in todo)
+
+    cells = {cell: cell for cell in ("303003", "000001")}
+    for _ in range(2):
+        survey.keep(tmp_path / "run", {"columns": ("cell", "score")}, cells, rows)
+    assert asked == [["303003", "000001"], []]
+    assert survey.checked_rows(tmp_path / "run", ("cell", "score"))["cell"].tolist()[0] == "000001"
