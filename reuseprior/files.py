@@ -7,7 +7,9 @@ from pathlib import Path
 def write(path: Path, content: bytes) -> None:
     """Write a file that is either the old one or the new one, never a part of it.
 
-    >>> write(Path("build/ledger.json"), b"[]")
+    ```python
+    write(Path("build/ledger.json"), b"[]")
+    ```
 
     The folder must exist. Raises OSError where the disk is full or the folder read-only.
     """

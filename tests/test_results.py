@@ -260,3 +260,9 @@ def test_a_checkpoint_and_its_run_belong_together(tmp_path):
     (tmp_path / results.CONFIG).unlink()
     with pytest.raises(ResultError, match=r"c\.safetensors of a run whose config\.json is gone"):
         Recording.start(tmp_path, {"seed": 0}, resume=False, checkpoint="c.safetensors")
+
+
+def test_importing_loads_neither_torch_nor_pandas():
+    code = "import sys, reuseprior.results; print({'torch', 'pandas'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True)
+    assert done.stdout.decode().strip() == "set()"

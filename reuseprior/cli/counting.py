@@ -110,23 +110,23 @@ def count(
 
     conventions = _conventions(image_size, shape, sharing, batch_norm, output)
     try:
-        counted = measuring.count(model, conventions)
+        measured, counts = measuring.count(model, conventions)
     except ValueError as error:
         raise UsageError(one_line(error)) from error
     if as_json:
         ranking = Ranking(conventions)
-        ranking.add(counted.measured)
+        ranking.add(measured)
         print_json(_record(ranking.best([model])[0]))
         return
-    typer.echo(str(counted.measured.quantities))
-    size = "×".join(map(str, counted.measured.shape))
+    typer.echo(str(measured.quantities))
+    size = "×".join(map(str, measured.shape))
     typer.echo(
-        f"\n{model}, input {size}, {conventions}, {counted.measured.multiply_adds:,} "
-        f"multiply-adds, {counted.measured.seconds:.2f} s"
+        f"\n{model}, input {size}, {conventions}, {measured.multiply_adds:,} multiply-adds, "
+        f"{measured.seconds:.2f} s"
     )
-    if counted.measured.blur == inf:
+    if measured.blur == inf:
         typer.echo(NO_PATH)
-    for line in _left_out(counted.counts):
+    for line in _left_out(counts):
         typer.echo(line)
 
 

@@ -197,6 +197,6 @@ def every_form() -> dict[str, ClosedForm]:
     """All closed forms by the name that they have in this module.
 
     >>> len(every_form())
-    18
+    17
     """
     return {name: form for name, form in globals().items() if isinstance(form, ClosedForm)}

@@ -109,15 +109,6 @@ class Ensemble:
         return float(-self.probabilities @ np.log(np.where(each > 0, each, 1)))
 
     @property
-    def free_energy(self) -> float:
-        """F = -ln z / β, nats. Raises UserError at β = 0, where it has no value."""
-        if self.beta == 0 or not isfinite(self.log_partition / self.beta):
-            raise UserError(
-                f"The free energy -ln z / β has no value at β = {self.beta:g}: choose another β."
-            )
-        return -self.log_partition / self.beta
-
-    @property
     def heat_capacity(self) -> float:
         """β² times the variance of the energy."""
         met = self.probabilities > 0  # what is never met may be too far away to be squared

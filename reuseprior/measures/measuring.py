@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stdout, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from math import isfinite
 from multiprocessing import get_context
@@ -79,6 +79,12 @@ class Measured:
     quantities: Quantities
     seconds: float
 
+    def row(self) -> dict:
+        """A row of a table: every field by its name, the quantities by theirs."""
+        names = {field.name for field in fields(self)} - {"quantities"}
+        row = {name: getattr(self, name) for name in names}
+        return row | self.quantities.to_dict() | {"seconds": round(self.seconds, 3)}
+
 
 Measure = Callable[[str, Conventions, Path | None], Measured]
 
@@ -90,48 +96,41 @@ class Refused:
     model: str
     reason: str
 
-
-@dataclass(frozen=True)
-class Counted:
-    """A model's counts with what was measured of it."""
-
-    measured: Measured
-    counts: ContextCounts
+    def row(self) -> dict:
+        """A row of a table."""
+        return {"model": self.model, "reason": self.reason}
 
 
-def count(model: str, conventions: Conventions) -> Counted:
+def count(model: str, conventions: Conventions) -> tuple[Measured, ContextCounts]:
     """Build and count a model; what it prints meanwhile goes to standard error.
-
-    >>> count("V2-B0", Conventions()).counts
 
     Raises `ModelError` and `CountingError`.
     """
     start = time.perf_counter()
     with redirect_stdout(sys.stderr):
-        recorded, network, held = _record(model, conventions)
+        recorded, network = _record(model, conventions)
         counts = _count(recorded, network, conventions)
-    return Counted(
-        _measured(model, conventions, recorded, held, counts.quantities(), start), counts
-    )
+    return _measured(model, conventions, recorded, network, counts.quantities(), start), counts
 
 
 def measure(model: str, conventions: Conventions, cache: Path | None = None) -> Measured:
     """The quantities of a model, from the folder `cache` where its record was counted before.
 
-    >>> measure("V2-B0", Conventions(), cache_folder()).quantities.P_G
+    >>> round(measure("V2-B0", Conventions(image_size=64)).quantities.P_G, 2)
+    22.56
 
     Raises `ModelError` and `CountingError`.
     """
     start = time.perf_counter()
     with redirect_stdout(sys.stderr):
-        recorded, network, held = _record(model, conventions)
+        recorded, network = _record(model, conventions)
         place = cache and _place(cache, recorded, conventions)
         quantities = place and _kept(place)
         if quantities is None:
             quantities = _count(recorded, network, conventions).quantities()
             if place:
                 _keep(place, quantities)
-    return _measured(model, conventions, recorded, held, quantities, start)
+    return _measured(model, conventions, recorded, network, quantities, start)
 
 
 def measure_all(
@@ -143,7 +142,9 @@ def measure_all(
 ) -> Iterator[Measured | Refused]:
     """Measure models, `jobs` at a time, and yield each as it is done, in no certain order.
 
-    >>> for done in measure_all([("V2-B0", Conventions()), ("V2-S", Conventions(256))]): ...
+    ```python
+    for done in measure_all([("V2-B0", Conventions()), ("V2-S", Conventions(256))], jobs=2): ...
+    ```
 
     `how` is another way to do what `measure` does. Raises `UserError` if a process is killed from
     outside, as when memory runs out.
@@ -188,12 +189,12 @@ def _one_thread() -> None:
 
 
 def _record(model: str, conventions: Conventions):
-    """The model's record, the model, and how many parameters it holds."""
+    """The model's record, and the model."""
     network = _build(model)
     if conventions.sharing == "all_but_bn":
         sharing.tie(network)
-    recorded = record_model(network, conventions.input_shape(model), output=conventions.output)
-    return recorded, network, sum(p.numel() for p in network.parameters())
+    shape = conventions.input_shape(model)
+    return record_model(network, shape, output=conventions.output), network
 
 
 def _build(model: str):
@@ -215,12 +216,12 @@ def _count(recorded: RecordedModel, network, conventions: Conventions) -> Contex
     return counts
 
 
-def _measured(model, conventions, recorded, held, quantities, start) -> Measured:
+def _measured(model, conventions, recorded, network, quantities, start) -> Measured:
     return Measured(
         model,
         conventions.size(model),
         conventions.input_shape(model),
-        held,
+        sum(p.numel() for p in network.parameters()),
         multiply_adds(recorded),
         operator_paths(recorded).blur,
         operator_paths(recorded, averages()).blur,

@@ -14,20 +14,9 @@ from reuseprior.quantities import Quantities
 from reuseprior.results import ResultError
 
 COLUMNS = (
-    "model",
-    "image_size",
-    "shape",
-    "sharing",
-    "batch_norm",
-    "output",
-    "held",
-    "multiply_adds",
-    "blur",
-    "blur_all",
-    *(field.name for field in fields(Quantities)),
-    "seconds",
-    "reason",
-)
+    "model", "image_size", "shape", "sharing", "batch_norm", "output", "held", "multiply_adds",
+    "blur", "blur_all", *(field.name for field in fields(Quantities)), "seconds", "reason",
+)  # fmt: skip
 """Of the file: a row a model. `held` counts all its parameters and `parameters` is N_G, those with
 a context; `reason` says why a model could not be counted, and then the numbers are missing."""
 
@@ -37,9 +26,12 @@ NUMBERS = COLUMNS[COLUMNS.index("held") : COLUMNS.index("reason")]
 class Ranking:
     """Rows of models, with those of `file` if there is one; each addition is written to it.
 
-    >>> ranking = Ranking(Conventions(), Path("zoo.csv"))
-    >>> for done in measure_all(ranking.missing(names)): ranking.add(done)
-    >>> ranking.best(names)
+    ```python
+    ranking = Ranking(Conventions(), Path("zoo.csv"))
+    for done in measure_all(ranking.missing(names)):
+        ranking.add(done)
+    ranking.best(names)
+    ```
 
     Raises `ResultError` for a file of other columns, and for a number that is none.
     """
@@ -63,24 +55,12 @@ class Ranking:
     def add(self, done: Measured | Refused) -> None:
         """Take up a measured model, or one that could not be."""
         taken = {"sharing": self.conventions.sharing, "batch_norm": self.conventions.batch_norm}
-        row = dict.fromkeys(COLUMNS) | taken | {"output": self.conventions.output}
-        row["model"] = done.model
-        self._refused.pop(self._key(row), None)
-        if isinstance(done, Refused):
-            row["reason"] = done.reason
-            self._refused[self._key(row)] = row
-        else:
-            row |= {
-                "image_size": done.image_size,
-                "shape": _text(done.shape),
-                "held": done.held,
-                "multiply_adds": done.multiply_adds,
-                "blur": done.blur,
-                "blur_all": done.blur_all,
-                **done.quantities.to_dict(),
-                "seconds": round(done.seconds, 3),
-            }
-            self._rows[self._key(row)] = row
+        taken["output"] = self.conventions.output
+        row = dict.fromkeys(COLUMNS) | taken | done.row()
+        row["shape"] = row["shape"] and _text(row["shape"])
+        self._refused.pop(self._key(row | {"shape": None}), None)
+        rows = self._rows if row["reason"] is None else self._refused
+        rows[self._key(row)] = row
         if self.file is not None:
             results.write_csv(self.file, [*self._rows.values(), *self._refused.values()])
 

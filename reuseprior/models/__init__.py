@@ -1,6 +1,6 @@
 """Networks to count, share and train: plain modules, and a catalogue of them by name."""
 
-from reuseprior.models.catalog import Entry as Entry
+from reuseprior.models.catalog import CatalogEntry as CatalogEntry
 from reuseprior.models.catalog import build as build
 from reuseprior.models.catalog import find as find
 from reuseprior.models.catalog import image_size as image_size
@@ -12,8 +12,6 @@ from reuseprior.models.cnn import CNN as CNN
 from reuseprior.models.efficientnet_v2 import EfficientNetV2 as EfficientNetV2
 from reuseprior.models.efficientnet_v2 import efficientnet_v2 as efficientnet_v2
 from reuseprior.models.errors import ModelError as ModelError
-from reuseprior.models.flops import Flops as Flops
-from reuseprior.models.flops import flops as flops
 from reuseprior.models.lazy import without_weights as without_weights
 from reuseprior.models.mlp import MLP as MLP
 from reuseprior.models.recipe import Recipe as Recipe

@@ -27,7 +27,7 @@ CIFAR_SIZE = 32
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogEntry:
     """What a name stands for."""
 
     name: str
@@ -42,16 +42,18 @@ _CIFAR_OPTIONS = ("width", "bn_momentum")
 
 # Image sizes are those the models were published at; the thesis counted ResNet-50 at 384.
 _ENTRIES = [
-    Entry("efficientnetv2-b0", partial(efficientnet_v2, "b0"), 224, _V2_OPTIONS),
-    Entry("efficientnetv2-b1", partial(efficientnet_v2, "b1"), 240, _V2_OPTIONS),
-    Entry("efficientnetv2-b2", partial(efficientnet_v2, "b2"), 260, _V2_OPTIONS),
-    Entry("efficientnetv2-b3", partial(efficientnet_v2, "b3"), 300, _V2_OPTIONS),
-    Entry("efficientnetv2-s", partial(efficientnet_v2, "s"), 384, _V2_OPTIONS),
-    Entry("efficientnetv2-m", partial(efficientnet_v2, "m"), 480, _V2_OPTIONS),
-    Entry("efficientnetv2-l", partial(efficientnet_v2, "l"), 480, _V2_OPTIONS),
-    Entry("resnet50-v1", resnet50_v1, 384),
+    CatalogEntry("efficientnetv2-b0", partial(efficientnet_v2, "b0"), 224, _V2_OPTIONS),
+    CatalogEntry("efficientnetv2-b1", partial(efficientnet_v2, "b1"), 240, _V2_OPTIONS),
+    CatalogEntry("efficientnetv2-b2", partial(efficientnet_v2, "b2"), 260, _V2_OPTIONS),
+    CatalogEntry("efficientnetv2-b3", partial(efficientnet_v2, "b3"), 300, _V2_OPTIONS),
+    CatalogEntry("efficientnetv2-s", partial(efficientnet_v2, "s"), 384, _V2_OPTIONS),
+    CatalogEntry("efficientnetv2-m", partial(efficientnet_v2, "m"), 480, _V2_OPTIONS),
+    CatalogEntry("efficientnetv2-l", partial(efficientnet_v2, "l"), 480, _V2_OPTIONS),
+    CatalogEntry("resnet50-v1", resnet50_v1, 384),
     *(
-        Entry(f"resnet{depth}-cifar", partial(cifar_resnet, depth), CIFAR_SIZE, _CIFAR_OPTIONS)
+        CatalogEntry(
+            f"resnet{depth}-cifar", partial(cifar_resnet, depth), CIFAR_SIZE, _CIFAR_OPTIONS
+        )
         for depth in (20, 32, 56, 110)
     ),
 ]
@@ -97,7 +99,7 @@ def build(name: str, *, lazy: bool = True) -> nn.Module:
     return model
 
 
-def find(name: str) -> Entry:
+def find(name: str) -> CatalogEntry:
     """Look a name up, without building anything.
 
     A name is one of `names()` or a short name of the thesis (`V2-B0`), in any case;
@@ -112,7 +114,7 @@ def find(name: str) -> Entry:
     source, _, rest = name.partition(":")
     if source in _SOURCES:
         return _SOURCES[source](name, rest)
-    return Entry(name, _imported(name, source, rest))
+    return CatalogEntry(name, _imported(name, source, rest))
 
 
 def matching(pattern: str) -> list[str]:
@@ -144,7 +146,7 @@ def matching(pattern: str) -> list[str]:
     return found
 
 
-def _build_without_weights(entry: Entry):
+def _build_without_weights(entry: CatalogEntry):
     # Whatever goes wrong without weights either goes well with them or says what it is.
     with suppress(Exception), without_weights():
         return entry.factory()
@@ -152,7 +154,7 @@ def _build_without_weights(entry: Entry):
         return entry.factory()
 
 
-def _own(name: str) -> Entry:
+def _own(name: str) -> CatalogEntry:
     known = name.lower()
     known = _SHORT_NAMES.get(known, known)
     if known not in _CATALOG:
@@ -164,7 +166,7 @@ def _own(name: str) -> Entry:
     return _CATALOG[known]
 
 
-def _torchvision(name: str, known: str) -> Entry:
+def _torchvision(name: str, known: str) -> CatalogEntry:
     from torchvision import models
 
     classifiers = _torchvision_names(name)
@@ -178,7 +180,7 @@ def _torchvision(name: str, known: str) -> Entry:
         options["init_weights"] = False  # theirs takes minutes, and warns when left to choose
     # Some weights were tuned at other sizes than the constructor's own, all of them larger.
     crops = [weights.transforms().crop_size[0] for weights in models.get_model_weights(known)]
-    return Entry(name, partial(models.get_model, known, weights=None, **options), min(crops))
+    return CatalogEntry(name, partial(models.get_model, known, weights=None, **options), min(crops))
 
 
 def _torchvision_names(_model: str) -> list[str]:
@@ -199,7 +201,7 @@ def _import_timm(model: str):
     return timm
 
 
-def _timm(name: str, known: str) -> Entry:
+def _timm(name: str, known: str) -> CatalogEntry:
     timm = _import_timm(name)
     if not timm.is_model(known):
         raise ModelError(
@@ -208,17 +210,17 @@ def _timm(name: str, known: str) -> Entry:
         )
     config = timm.get_pretrained_cfg(known)
     size = config.input_size[-1] if config else DEFAULT_IMAGE_SIZE
-    return Entry(name, partial(timm.create_model, known, pretrained=False), size)
+    return CatalogEntry(name, partial(timm.create_model, known, pretrained=False), size)
 
 
-def _nas_bench_201(name: str, cell: str) -> Entry:
+def _nas_bench_201(name: str, cell: str) -> CatalogEntry:
     nas_bench_201.parse(cell)
-    return Entry(name, partial(nas_bench_201.nas_bench_201, cell), CIFAR_SIZE)
+    return CatalogEntry(name, partial(nas_bench_201.nas_bench_201, cell), CIFAR_SIZE)
 
 
-def _nas_bench_macro(name: str, digits: str) -> Entry:
+def _nas_bench_macro(name: str, digits: str) -> CatalogEntry:
     nas_bench_macro.check(digits)
-    return Entry(name, partial(nas_bench_macro.nas_bench_macro, digits), CIFAR_SIZE)
+    return CatalogEntry(name, partial(nas_bench_macro.nas_bench_macro, digits), CIFAR_SIZE)
 
 
 _SOURCES = {

@@ -115,7 +115,7 @@ def tally() -> str:
     """How all printed numbers stand, in a sentence.
 
     >>> tally()
-    '583 printed numbers: 210 ✓ reproduced, 250 ≈ reproduced by a convention …'
+    '... printed numbers: ... ✓ reproduced, ... ≈ reproduced by a convention ...'
     """
     words = {
         "reproduced": "reproduced",

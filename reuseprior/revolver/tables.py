@@ -12,14 +12,8 @@ import numpy as np
 import pandas as pd
 
 from reuseprior.errors import UserError
+from reuseprior.measures import statistics
 from reuseprior.revolver.population import ModuleScore, Population
-
-# Two-sided 95 % points of Student's t for 1, 2, … degrees of freedom.
-T_95 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
-    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
-    2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
 
 
 class TableError(UserError):
@@ -139,16 +133,8 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation:
             f"a rank correlation of {len(pairs)} pairs of {pairs.x.nunique()} and "
             f"{pairs.y.nunique()} different values says nothing: give 3 pairs or more that differ"
         )
-    ranks = pairs.rank()
-    signs = [np.sign(np.subtract.outer(*[values.to_numpy()] * 2)) for _, values in pairs.items()]
-    together, first, second = (
-        float((a * b).sum()) for a, b in [signs, [signs[0]] * 2, [signs[1]] * 2]
-    )
-    return RankCorrelation(
-        pairs=len(pairs),
-        spearman=float(ranks.x.corr(ranks.y)),
-        kendall=together / (first * second) ** 0.5,
-    )
+    values = pairs.x.to_numpy(), pairs.y.to_numpy()
+    return RankCorrelation(len(pairs), statistics.spearman(*values), statistics.kendall(*values))
 
 
 def mean_interval(tables: Sequence[pd.DataFrame], column: str) -> pd.DataFrame:
@@ -167,7 +153,6 @@ def mean_interval(tables: Sequence[pd.DataFrame], column: str) -> pd.DataFrame:
             )
     values = pd.concat([table.set_index("generation")[column] for table in tables], axis=1)
     values = values.astype(float).dropna()
-    n = values.shape[1]
-    mean = values.mean(axis=1)
-    half = T_95[min(n - 1, len(T_95)) - 1] * values.std(axis=1) / n**0.5 if n > 1 else mean * np.nan
-    return pd.DataFrame({"mean": mean, "low": mean - half, "high": mean + half, "seeds": n})
+    mean, low, high = statistics.mean_interval(values.to_numpy())
+    interval = {"mean": mean, "low": low, "high": high, "seeds": values.shape[1]}
+    return pd.DataFrame(interval, index=values.index)

@@ -5,7 +5,7 @@ a result and the operator's own arguments, with a `Node` (it has a `.shape`) for
 and yields `(node, counts)` for each tensor that the result depends on. Its counts may be
 smaller than the node's shape; they are then broadcast.
 
-    >>> @rule(torch.ops.mylib.scale_shift.default)         # y = x * w[channel] + b[channel]
+    >>> @rule(torch.ops.mylib.scale_shift.default)  # doctest: +SKIP
     ... def scale_shift(count, x, w, b):
     ...     yield x, count
     ...     yield w, count.sum(0, 2, 3).reshape(w.shape)

@@ -4,6 +4,6 @@ from reuseprior.measures.nn_mass.architecture import Architecture as Architectur
 from reuseprior.measures.nn_mass.errors import NNMassError as NNMassError
 from reuseprior.measures.nn_mass.errors import NotApplicable as NotApplicable
 from reuseprior.measures.nn_mass.network import LongRangeCNN as LongRangeCNN
-from reuseprior.measures.nn_mass.recorded import Cell as Cell
+from reuseprior.measures.nn_mass.recorded import CellMass as CellMass
 from reuseprior.measures.nn_mass.recorded import Mass as Mass
-from reuseprior.measures.nn_mass.recorded import of as of
+from reuseprior.measures.nn_mass.recorded import measure as measure

@@ -34,7 +34,7 @@ class WeightedConv(nn.Conv2d):
         return F.conv2d(x, kernel, stride=self.stride, padding=self.padding)
 
 
-class Cell(nn.Module):
+class LongRangeCell(nn.Module):
     """Layers of one width, each reading the one before it and random channels of earlier ones.
 
     `links[i]` are the channels that layer i + 2 takes, numbered through layers 0, 1, … in order.
@@ -111,7 +111,7 @@ class LongRangeCNN(nn.Module):
                     links.append(torch.from_numpy(np.sort(chosen)))
                 alpha = _contributions(contributions, width, inputs, random)
                 convs.append(WeightedConv(inputs, width, stride, alpha))
-            cells.append(Cell(convs, links))
+            cells.append(LongRangeCell(convs, links))
             before = width
         self.cells = nn.Sequential(*cells)
         self.classifier = nn.Linear(before, classes)

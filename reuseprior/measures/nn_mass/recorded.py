@@ -33,11 +33,11 @@ from reuseprior.contexts import RecordedModel, record_model
 from reuseprior.contexts.record import Node, Operator, map_nodes, one_of
 from reuseprior.contexts.recorder import uncollected
 from reuseprior.contexts.rules import traits
-from reuseprior.measures.nn_mass.errors import NotApplicable
+from reuseprior.measures.nn_mass.errors import KINDS, NotApplicable
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellMass:
     """The layers of one spatial size, and the links between their channels."""
 
     size: tuple[int, ...]  # of their results; () for vectors
@@ -62,7 +62,7 @@ class Cell:
 class Mass:
     """NN-Mass of a recorded model, and the cells that it is the sum over."""
 
-    cells: tuple[Cell, ...]
+    cells: tuple[CellMass, ...]
 
     @property
     def mass(self) -> float:
@@ -104,10 +104,11 @@ class Mass:
         return f"NN-Mass {self.mass:.4f}, density {self.density:.4f}"
 
 
-def of(model, inputs=None) -> Mass:
+def measure(model, inputs=None) -> Mass:
     """NN-Mass of a model on inputs of a shape, read off its operators.
 
-    >>> of(torchvision.models.densenet121(), (1, 3, 224, 224)).mass
+    >>> measure(torchvision.models.densenet121(), (1, 3, 64, 64)).mass
+    1516.2...
 
     `model` is a module, with `inputs` as `contexts.count_contexts` takes them, or a
     `RecordedModel`. Nothing is trained or computed. Raises `NotApplicable` with the reason where
@@ -124,8 +125,9 @@ def of(model, inputs=None) -> Mass:
     cells = tuple(_cell(size, members) for size, members in sizes.items())
     if not any(cell.possible for cell in cells):
         raise NotApplicable(
-            "No cell of this model has three layers one after another, so no link can skip one and "
-            "NN-Density is 0/0: NN-Mass needs a deeper model."
+            "nothing to skip",
+            "No cell of this model has three layers one after another, so "
+            f"{KINDS['nothing to skip']} and NN-Density is 0/0: NN-Mass needs a deeper model.",
         )
     return Mass(cells)
 
@@ -140,7 +142,7 @@ class _Layer:
     reads: tuple[np.ndarray, ...]  # the channels that each group reads, ascending
 
 
-def _cell(size: tuple[int, ...], members: list[_Layer]) -> Cell:
+def _cell(size: tuple[int, ...], members: list[_Layer]) -> CellMass:
     starts = np.array([layer.first for layer in members])
     channels = np.array([layer.channels for layer in members])
     levels = np.zeros(len(members), int)
@@ -153,7 +155,7 @@ def _cell(size: tuple[int, ...], members: list[_Layer]) -> Cell:
         width = layer.channels // len(sources)
         links += width * sum(int(skipping[found].sum()) for found in sources)
         possible += layer.channels * int(channels[:i][skipping].sum())
-    return Cell(size, len(members), int(levels.max()) + 1, int(channels.sum()), links, possible)
+    return CellMass(size, len(members), int(levels.max()) + 1, int(channels.sum()), links, possible)
 
 
 def _made_in(read: np.ndarray, starts: np.ndarray, channels: np.ndarray) -> np.ndarray:
@@ -195,9 +197,9 @@ def _layer(operator: Operator, carried, made: int) -> _Layer:
     known, result = traits(operator.function), operator.results[0]
     x, weight = (operator.args[position] for position in known.factors)
     if x not in carried or weight in carried:
-        raise _refused(operator, "computes its weight from the input, as attention does")
+        raise _refused(operator, "weights from the input")
     if result.shape[0] != 1 or (known.groups is None and len(result.shape) != 2):
-        raise _refused(operator, "is a layer on sequences of vectors")
+        raise _refused(operator, "layers on sequences")
     groups = 1 if known.groups is None else operator.args[known.groups]
     rows, width = carried[x].by_channel(), _channels(x) // groups
     bounds = rows.indptr[:: max(1, width)]
@@ -205,10 +207,11 @@ def _layer(operator: Operator, carried, made: int) -> _Layer:
     return _Layer(tuple(result.shape[2:]), made, _channels(result), tuple(reads))
 
 
-def _refused(operator: Operator, why: str) -> NotApplicable:
+def _refused(operator: Operator, kind: str) -> NotApplicable:
     return NotApplicable(
-        f"{operator.name} in {operator.place} {why}: NN-Mass is defined for layers that read "
-        "channels, so rank this model by P_G or P′_G."
+        kind,
+        f"{operator.name} in {operator.place} {KINDS[kind]}: NN-Mass is defined for layers that "
+        "read channels, so rank this model by P_G or P′_G.",
     )
 
 

@@ -23,7 +23,7 @@ def unit(conv, order=("bn", "act", "conv"), *, norm=batch_norm, pooling=pool, p=
     `norm` makes the batch norm of a shape and `pooling` the pooling, `p` is dropout's; `convs` are
     the kinds that the convolution may mutate to.
 
-    >>> unit(conv((8, 4, 4), 16), ("conv", "bn")).parameters()
+    >>> unit(blocks.conv((8, 4, 4), 16), ("conv", "bn")).parameters()
     1184
     """
     x = shape = conv.input_shape

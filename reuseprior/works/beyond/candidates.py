@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from functools import partial
 from math import log2
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from reuseprior import paths, results
+from reuseprior import paths
 from reuseprior.contexts import operator_paths
 from reuseprior.contexts.discounts import averages
 from reuseprior.measures import priors
 from reuseprior.measures.energy import EnergyPrior, Ensemble, NoEstimate
 from reuseprior.models import nas_bench_201
-from reuseprior.results import METRICS, Recording
 from reuseprior.works.beyond.cells import record_cell
-from reuseprior.works.beyond.survey import EXPERIMENT, checked_rows, sha256, short
+from reuseprior.works.beyond.survey import EXPERIMENT, checked_rows, keep, short
 
 CELLS = 400  # of the choice
 PRIORS: tuple[tuple[EnergyPrior, float], ...] = (
@@ -62,14 +62,8 @@ def columns() -> tuple[str, ...]:
 def record(folder: Path | None = None) -> Path:
     """Score the cells of the choice under every candidate; returns the run's folder."""
     folder = folder or paths.RESULTS / EXPERIMENT / "candidates"
-    recording = Recording.start(folder, {"cells": CELLS, "columns": columns()}, resume=True)
-    done = {row["cell"] for row in recording.rows}
-    for cell in cells():
-        if cell not in done:
-            recording.append(score(cell))
-    provenance = results.provenance(seed=0, device="cpu", data_checksum=None)
-    recording.finish({"sha256": sha256(folder / METRICS), **provenance})
-    return folder
+    config = {"cells": CELLS, "columns": columns()}
+    return keep(folder, config, {cell: cell for cell in cells()}, partial(map, score))
 
 
 def read(folder: Path | None = None) -> pd.DataFrame:

@@ -7,30 +7,25 @@ of the cells for which training-free scores are published, and NAS-Bench-Macro i
 from __future__ import annotations
 
 import time
+from functools import partial
+from itertools import starmap
 from pathlib import Path
 
 import pandas as pd
 
-from reuseprior import paths, results
+from reuseprior import paths
 from reuseprior.errors import UserError
 from reuseprior.measures import nn_mass
+from reuseprior.measures.nn_mass.errors import KINDS, NotApplicable
 from reuseprior.models import catalog
-from reuseprior.results import METRICS, Recording
 from reuseprior.works.beyond import benchmarks, survey
 from reuseprior.works.beyond.statistics import MEASURES, compare
-from reuseprior.works.beyond.survey import EXPERIMENT, sha256, short
+from reuseprior.works.beyond.survey import EXPERIMENT, short
 
 SURVEYED = ("torchvision", "timm", "nas-bench-201")
 COLUMNS = ("model", "nn_mass", "nn_density", "seconds", "reason")
 """A row a model; `reason` says why NN-Mass is not defined for it."""
 OWN = {"NN-Mass": lambda t: t["nn_mass"], "NN-Density": lambda t: t["nn_density"]}
-
-KINDS = {
-    "layers on sequences": "is a layer on sequences",
-    "weights from the input": "computes its weight from the input",
-    "nothing to skip": "no link can skip",
-}
-"""Reasons by what their sentences say (`nn_mass.of`)."""
 
 
 def record(name: str, *, progress: bool = True, folder: Path | None = None) -> Path:
@@ -41,15 +36,13 @@ def record(name: str, *, progress: bool = True, folder: Path | None = None) -> P
     from tqdm.auto import tqdm
 
     folder = folder or _folder(name)
-    recording = Recording.start(folder, {"benchmark": name, "columns": COLUMNS}, resume=True)
-    done = {row["model"] for row in recording.rows}
-    models = [(m, size) for m, size in _models(name) if m not in done]
-    for model, size in tqdm(models, disable=None if progress else True):
-        recording.append(_row(model, size))
-    recording.sort(key=lambda row: row["model"])
-    provenance = results.provenance(seed=0, device="cpu", data_checksum=None)
-    recording.finish({"sha256": sha256(folder / METRICS), **provenance})
-    return folder
+    config = {"benchmark": name, "columns": COLUMNS}
+    table = _chosen(name, benchmarks.find(name).read()).drop_duplicates("model")
+    sizes = zip(table["model"], table["image_size"].astype(int), strict=True)
+    bar = partial(tqdm, disable=None if progress else True)
+    return survey.keep(
+        folder, config, {task[0]: task for task in sizes}, lambda todo: starmap(_row, bar(todo))
+    )
 
 
 def joined(name: str) -> pd.DataFrame:
@@ -70,7 +63,8 @@ def refused(name: str) -> dict[str, int]:
     """How many of the benchmark's models NN-Mass is not defined for, by the kind of reason."""
     rows = survey.checked_rows(_folder(name), COLUMNS)
     reasons = _chosen(name, benchmarks.find(name).read()).merge(rows, on="model")["reason"].dropna()
-    return {kind: int(reasons.str.contains(words).sum()) for kind, words in KINDS.items()}
+    kinds = reasons.map(NotApplicable.kind_of).value_counts()
+    return {kind: int(kinds.get(kind, 0)) for kind in KINDS}
 
 
 def _folder(name: str) -> Path:
@@ -85,16 +79,11 @@ def _chosen(name: str, table: pd.DataFrame) -> pd.DataFrame:
     return table[table["cell"].isin(benchmarks.zero_cost_scores()["cell"])]
 
 
-def _models(name: str) -> list[tuple[str, int]]:
-    table = _chosen(name, benchmarks.find(name).read()).drop_duplicates("model")
-    return list(zip(table["model"], table["image_size"].astype(int), strict=True))
-
-
 def _row(model: str, size: int) -> dict:
     start = time.perf_counter()
     row = dict.fromkeys(COLUMNS) | {"model": model}
     try:
-        found = nn_mass.of(catalog.build(model), (1, 3, size, size))
+        found = nn_mass.measure(catalog.build(model), (1, 3, size, size))
     except UserError as error:
         row["reason"] = str(error)
     else:

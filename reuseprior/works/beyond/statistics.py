@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau, spearmanr
 
 from reuseprior.errors import UserError, did_you_mean
+from reuseprior.measures.statistics import (
+    LEAST,
+    TauDifference,
+    agreement,
+    bootstrap,
+    margin,
+    tau_difference,
+)
 
-RESAMPLED = 2000  # models of a bootstrap sample at most
-LEAST = 3  # models of a group whose order says anything
-LEVEL = 0.95  # of intervals
 SIZE = 224  # pixels a side, where image sizes are made equal
 
 Measure = Callable[[pd.DataFrame], pd.Series]
@@ -48,52 +51,6 @@ MEASURES: dict[str, Measure] = {
 }
 """Measures by name, as functions of a survey's table (`survey.joined`). Greater should be better;
 a model without a path from input to output ranks lowest. A further one is one more entry."""
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """A rank correlation of models, with half the width of its 95 % interval."""
-
-    tau: float
-    tau_margin: float
-    rho: float
-    rho_margin: float
-
-
-@dataclass(frozen=True)
-class Difference:
-    """τ of one measure less τ of another on the same models, and its 95 % interval."""
-
-    tau: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        verdict = "better" if self.low > 0 else "worse" if self.high < 0 else "not distinguishable"
-        return f"{self.tau:+.3f} ({self.low:+.3f} to {self.high:+.3f}) {verdict}"
-
-
-def agreement(
-    scores: Sequence[float], accuracies: Sequence[float], *, seed: int = 0, resamples: int = 200
-) -> Agreement:
-    """τ-b and ρ of scores and accuracies, with 1.96 bootstrap deviations as margins.
-
-    >>> agreement([1, 2, 3, 4], [10, 20, 30, 40], resamples=0).tau
-    1.0
-
-    Scores may be infinite; among equal ones there is no order, and τ and ρ are NaN. Without
-    resamples the margins are. Beyond 2,000 models a sample holds 2,000, and its deviation is scaled
-    by √(2000/n). Raises UserError for unequal lengths, fewer than three models, and NaN.
-    """
-    x, y = _checked(scores, accuracies)
-    size = min(len(x), RESAMPLED)
-    random = np.random.default_rng(seed)
-    draws = [random.integers(len(x), size=size) for _ in range(resamples)]
-    draws = [i for i in draws if np.ptp(x[i]) and np.ptp(y[i])]  # others have no order
-    found = np.array([[_tau(x[i], y[i]), _rho(x[i], y[i])] for i in draws]).reshape(-1, 2)
-    deviations = found.std(axis=0) if len(found) else np.full(2, np.nan)
-    margins = 1.96 * np.sqrt(size / len(x)) * deviations
-    return Agreement(_tau(x, y), float(margins[0]), _rho(x, y), float(margins[1]))
 
 
 def compare(
@@ -131,29 +88,21 @@ def paired(
     by: str | None = None,
     seed: int = 0,
     resamples: int = 1000,
-) -> Difference:
+) -> TauDifference:
     """τ of measure `a` less that of `b`, with percentiles over bootstrap samples of the models.
 
     Both measures, names or functions of one's own, see the same sample. With `by`, whole groups of
     equal `by` are drawn, for models of one family say much the same.
 
-    >>> str(paired(survey.joined("timm"), "top1", "P_G", "multiply-adds", by="family"))
+    >>> from reuseprior.works.beyond import survey
+    >>> timm = survey.joined("timm")
+    >>> str(paired(timm, "top1", "P_G", "multiply-adds", by="family", resamples=100))
+    '+0.039 ... not distinguishable'
     """
-    first, second = (_find(m) if isinstance(m, str) else m for m in (a, b))
-    x, accuracies = _checked(first(table), _column(table, accuracy))
-    y, _ = _checked(second(table), accuracies)
-    groups = pd.factorize(_column(table, by))[0] if by else np.arange(len(table))
-    order = np.argsort(groups, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
-    random = np.random.default_rng(seed)
-
-    def difference(rows: np.ndarray) -> float:
-        return _tau(x[rows], accuracies[rows]) - _tau(y[rows], accuracies[rows])
-
-    draws = (random.integers(len(members), size=len(members)) for _ in range(resamples))
-    found = [difference(np.concatenate([members[i] for i in drawn])) for drawn in draws]
-    low, high = np.nanquantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Difference(difference(order), float(low), float(high))
+    first, second = (_find(m)(table) if isinstance(m, str) else m(table) for m in (a, b))
+    groups = _column(table, by) if by else None
+    accuracies = _column(table, accuracy)
+    return tau_difference(first, second, accuracies, groups, seed=seed, resamples=resamples)
 
 
 def within(table: pd.DataFrame, accuracy: str, by: str, measure: str) -> pd.DataFrame:
@@ -192,26 +141,11 @@ def mean_within(
             continue
         pairs = (groups["models"] * (groups["models"] - 1) / 2).to_numpy()
         values = groups[["τ", "ρ"]].to_numpy()
-        random = np.random.default_rng(seed)
-        draws = random.integers(len(groups), size=(resamples, len(groups)))
-        means = [np.average(values[i], axis=0, weights=pairs[i]) for i in draws]
+        draws = bootstrap(len(groups), resamples, seed)
+        margins = margin([np.average(values[i], axis=0, weights=pairs[i]) for i in draws])
         tau, rho = np.average(values, axis=0, weights=pairs)
-        margins = 1.96 * np.std(means, axis=0)
         rows[measure] = [tau, margins[0], rho, margins[1]]
     return pd.DataFrame.from_dict(rows, orient="index", columns=["τ", "τ ±", "ρ", "ρ ±"])
-
-
-def _checked(scores: Sequence[float], accuracies: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """The scores' ranks and the accuracies, one of each a model."""
-    x, y = np.asarray(scores, float), np.asarray(accuracies, float)
-    if len(x) != len(y) or len(x) < LEAST:
-        raise UserError(
-            f"{len(x)} scores and {len(y)} accuracies: pass one of each a model, for at least "
-            f"{LEAST} models."
-        )
-    if np.isnan(x).any() or np.isnan(y).any():
-        raise UserError("A score or an accuracy is NaN: leave such models out, and say so.")
-    return pd.Series(x).rank().to_numpy(), y  # so that -inf is the lowest rank and nothing else
 
 
 def _column(table: pd.DataFrame, name: str) -> pd.Series:
@@ -229,11 +163,3 @@ def _find(name: str) -> Measure:
             f"no measure {name!r}{did_you_mean(name, MEASURES)}: there are {', '.join(MEASURES)}"
         )
     return MEASURES[name]
-
-
-def _tau(x: np.ndarray, y: np.ndarray) -> float:
-    return float(kendalltau(x, y).statistic) if np.ptp(x) and np.ptp(y) else float("nan")
-
-
-def _rho(x: np.ndarray, y: np.ndarray) -> float:
-    return float(spearmanr(x, y).statistic) if np.ptp(x) and np.ptp(y) else float("nan")

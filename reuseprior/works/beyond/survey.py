@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from reuseprior import paths, results
-from reuseprior.measures.measuring import Conventions, Measure, Measured, Refused, measure_all
+from reuseprior.measures.measuring import Conventions, Measure, measure_all
 from reuseprior.results import METRICS, SUMMARY, Recording, ResultError
 from reuseprior.works.beyond import benchmarks
 from reuseprior.works.beyond.cells import measure_cell
@@ -29,37 +31,59 @@ WHOLE = ("image_size", "held", "parameters", "multiply_adds")
 EXPERIMENT = "beyond"
 DIGITS = 12  # of the numbers that are kept
 FLUSH = 60  # seconds between two writes of the rows
+WAYS = {"nas-bench-201": measure_cell}  # quicker than a model at a time
 
 
 def record(name: str, *, jobs: int = 1, folder: Path | None = None, progress: bool = True) -> Path:
     """Measure every model of a benchmark and keep the rows; goes on where it was stopped.
 
-    >>> record("torchvision", jobs=2)
+    ```python
+    record("torchvision", jobs=2)
+    ```
 
     Returns the run's folder. Models that cannot be counted are rows with a reason.
     """
-    folder = folder or paths.RESULTS / EXPERIMENT / name
-    recording = Recording.start(folder, {"benchmark": name, "columns": COLUMNS}, resume=True)
-    done = {row["model"] for row in recording.rows}
-    tasks = [task for task in _tasks(name) if task[0] not in done]
+    table = benchmarks.find(name).read().drop_duplicates("model")
+    sizes = zip(table["model"], table["image_size"], strict=True)
+    tasks = {model: (model, Conventions(size)) for model, size in sizes}
+    return keep(
+        folder or paths.RESULTS / EXPERIMENT / name,
+        {"benchmark": name, "columns": COLUMNS},
+        tasks,
+        partial(measured, jobs=jobs, progress=progress, how=WAYS.get(name)),
+        lambda rows: {
+            "models": len(rows),
+            "refused": sum(row["reason"] is not None for row in rows),
+            "model_seconds": round(sum(row["seconds"] or 0 for row in rows), 1),
+        },
+    )
+
+
+def keep(
+    folder: Path,
+    config: dict,
+    tasks: dict[str, Any],
+    rows: Callable[[list], Iterable[dict]],
+    about: Callable[[list[dict]], dict] = lambda rows: {},
+) -> Path:
+    """Record a row a task, `rows` of those not done yet; returns the run's folder.
+
+    The first column holds the tasks' names, by which the rows are sorted in the end. The summary
+    has what is said `about` the rows, their checksum and the provenance.
+    """
+    recording = Recording.start(folder, config, resume=True)
+    key = config["columns"][0]
+    done = {str(row[key]) for row in recording.rows}  # six digits are read as a number
     fresh, written = [], time.monotonic()
-    how = measure_cell if name == "nas-bench-201" else None
-    for row in measured(tasks, jobs=jobs, progress=progress, how=how):
+    for row in rows([task for name, task in tasks.items() if name not in done]):
         fresh.append(row)
         if time.monotonic() - written > FLUSH:
             recording.extend(fresh)
             fresh, written = [], time.monotonic()
     recording.extend(fresh)
-    recording.sort(key=lambda row: row["model"])
-    rows = recording.rows
-    summary = {
-        "models": len(rows),
-        "refused": sum(row["reason"] is not None for row in rows),
-        "model_seconds": round(sum(row["seconds"] or 0 for row in rows), 1),
-        "sha256": sha256(folder / METRICS),
-        **results.provenance(seed=0, device="cpu", data_checksum=None),
-    }
-    recording.finish(summary)
+    recording.sort(key=lambda row: str(row[key]))
+    provenance = results.provenance(seed=0, device="cpu", data_checksum=None)
+    recording.finish({**about(recording.rows), "sha256": _sha256(folder / METRICS), **provenance})
     return folder
 
 
@@ -78,7 +102,7 @@ def read(name: str, folder: Path | None = None) -> pd.DataFrame:
 def checked_rows(folder: Path, columns: Sequence[str]) -> pd.DataFrame:
     """The rows of a run, which must have these columns and its summary's checksum (ResultError)."""
     rows = pd.DataFrame(results.read_csv(folder / METRICS, columns), columns=list(columns))
-    if results.read_json(folder / SUMMARY).get("sha256") != sha256(folder / METRICS):
+    if results.read_json(folder / SUMMARY).get("sha256") != _sha256(folder / METRICS):
         raise ResultError(
             f"{folder / METRICS} has not the checksum of its {SUMMARY}: restore both, or record "
             "the run anew"
@@ -117,13 +141,14 @@ def measured(
     tasks = list(tasks)
     disable = None if progress else True
     for done in tqdm(measure_all(tasks, jobs=jobs, how=how), total=len(tasks), disable=disable):
-        yield _row(done)
+        row = dict.fromkeys(COLUMNS) | done.row()
+        yield {name: short(row[name]) for name in COLUMNS}
 
 
 def recounted(rows: pd.DataFrame, *, jobs: int = 1, progress: bool = False) -> pd.DataFrame:
     """Rows of a survey counted again, each from its own network, in the same order.
 
-    >>> kept = read("nas-bench-201").sample(50, random_state=0)
+    >>> kept = read("nas-bench-201").sample(2, random_state=0)
     >>> agree(kept, recounted(kept))
     True
     """
@@ -150,33 +175,10 @@ def agree(kept: pd.DataFrame, again: pd.DataFrame) -> bool:
     )
 
 
-def _tasks(name: str) -> list[tuple[str, Conventions]]:
-    table = benchmarks.find(name).read().drop_duplicates("model")
-    return [(row.model, Conventions(row.image_size)) for row in table.itertuples()]
-
-
-def _row(done: Measured | Refused) -> dict:
-    if isinstance(done, Refused):
-        return dict.fromkeys(COLUMNS) | {"model": done.model, "reason": done.reason}
-    values = {
-        "model": done.model,
-        "image_size": done.image_size,
-        "held": done.held,
-        "multiply_adds": done.multiply_adds,
-        "blur": done.blur,
-        "blur_all": done.blur_all,
-        "seconds": round(done.seconds, 3),
-        "reason": None,
-        **done.quantities.to_dict(),
-    }
-    return {name: short(values[name]) for name in COLUMNS}
-
-
 def short(value):
     """A float to the digits that are kept, anything else as it is."""
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
-def sha256(path: Path) -> str:
-    """The checksum of a file, as the summaries hold it."""
+def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()

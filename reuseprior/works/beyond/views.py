@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from reuseprior.measures.statistics import agreement
 from reuseprior.works.beyond import benchmarks, candidates, search
-from reuseprior.works.beyond.statistics import MEASURES, agreement, compare
+from reuseprior.works.beyond.statistics import MEASURES, compare
 
 LEAST_MEMBERS = 4  # of a family whose mean is shown
 LABELLED = 4  # models that a scatter plot names, on either side

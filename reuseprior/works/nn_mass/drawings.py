@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import mpmath
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from scipy.special import gammaincc
 
-from reuseprior.measures.nn_mass.network import Cell
+from reuseprior.measures.nn_mass.network import LongRangeCell
 
 
-def draw_cell(ax: Axes, cell: Cell) -> None:
+def draw_cell(ax: Axes, cell: LongRangeCell) -> None:
     """The layers of a cell as boxes, their channels as dots, and the links between them.
 
     An arrow stands for the short-range links, all channels to all. A curve leads from a channel
@@ -42,7 +42,7 @@ def draw_cell(ax: Axes, cell: Cell) -> None:
     ax.spines["left"].set_visible(False)
 
 
-def degrees(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
+def degrees(cell: LongRangeCell) -> tuple[np.ndarray, np.ndarray]:
     """Long-range links that come into each channel of a cell, and that leave it."""
     width, layers = cell.convs[0].out_channels, len(cell.convs)
     into = np.repeat([0, 0, *map(len, cell.links)], width)
@@ -50,7 +50,7 @@ def degrees(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
     return into, width * np.bincount(chosen, minlength=width * layers)
 
 
-def draw_degrees(ax: Axes, cell: Cell) -> None:
+def draw_degrees(ax: Axes, cell: LongRangeCell) -> None:
     """How the long-range links of a built cell are spread over its channels, beside Poisson's."""
     into, out = degrees(cell)
     mean, top = into.mean(), int(max(into.max(), out.max()))
@@ -58,7 +58,7 @@ def draw_degrees(ax: Axes, cell: Cell) -> None:
     weights = np.full(len(into), 100 / len(into))
     ax.hist(into, bins, weights=weights, color="C0", alpha=0.7, label="incoming")
     ax.hist(out, bins, weights=weights, histtype="step", color="C1", lw=1.4, label="outgoing")
-    cumulative = np.array([float(mpmath.gammainc(b + 1, mean, regularized=True)) for b in bins])
+    cumulative = gammaincc(bins + 1, mean)  # Poisson's, between whole numbers too
     middle = (bins[1:] + bins[:-1]) / 2
     ax.plot(middle, 100 * np.diff(cumulative), "k--", lw=1.2, label="Poisson")
     ax.set(xlabel="long-range links of a channel", ylabel="channels, %")

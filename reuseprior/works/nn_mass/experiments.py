@@ -15,6 +15,7 @@ from scipy.stats import linregress
 from reuseprior import data, paths, results
 from reuseprior.contexts import count_contexts
 from reuseprior.measures.nn_mass import Architecture, LongRangeCNN
+from reuseprior.measures.statistics import bootstrap, percentiles
 from reuseprior.models import Recipe
 from reuseprior.results import Run
 from reuseprior.training import Protocol, finished, train
@@ -142,14 +143,12 @@ def goodness_of_fit(models: pd.DataFrame, *, draws: int = 10_000, seed: int = 0)
     training is in it as far as it moves the points. Draws in which the predictor does not vary are
     left out.
     """
-    random = np.random.default_rng(seed)
-    chosen = random.integers(len(models), size=(draws, len(models)))
+    chosen = np.stack(list(bootstrap(len(models), draws, seed)))
     accuracy = models.accuracy.to_numpy()
     rows = {}
     for name, predictor in PREDICTORS.items():
         x = np.asarray(predictor(models), float)
-        drawn = _r_squared(x[chosen], accuracy[chosen])
-        low, high = np.quantile(drawn[np.isfinite(drawn)], [0.025, 0.975])
+        low, high = percentiles(_r_squared(x[chosen], accuracy[chosen]))
         line = linregress(x, accuracy)
         rows[name] = {"R2": line.rvalue**2, "low": low, "high": high}
         rows[name] |= {"slope": line.slope, "p": line.pvalue}

@@ -93,7 +93,7 @@ def of_models(names: Iterable[str]) -> pd.DataFrame:
         size = image_size(name)
         recorded = record_model(build(name), (1, 3, size, size))
         try:
-            found, reason = nn_mass.of(recorded), ""
+            found, reason = nn_mass.measure(recorded), ""
         except (NotApplicable, CountingError) as error:
             found, reason = None, str(error)
         q = recorded.count().quantities()

@@ -82,13 +82,13 @@ q = sp.IndexedBase("q", positive=True)  # probabilities of a channel's numbers o
 def _networks(width: int, depth: int, candidates: int) -> Numbers:
     """What a built cell and its record say, and one of the same width that is a layer shallower."""
     from reuseprior.measures.nn_mass.network import LongRangeCNN
-    from reuseprior.measures.nn_mass.recorded import of
+    from reuseprior.measures.nn_mass.recorded import measure
 
     def build(depth: int) -> LongRangeCNN:
         return LongRangeCNN(Architecture(depth, (width,), (candidates,)))
 
     deep, shallow = build(depth), build(max(3, depth - 1))
-    recorded, fewer = (of(network, (1, 3, 8, 8)) for network in (deep, shallow))
+    recorded, fewer = (measure(network, (1, 3, 8, 8)) for network in (deep, shallow))
     cell, convs, links = recorded.cells[0], deep.cells[0].convs, deep.cells[0].links
     most, mean = max(conv.in_channels for conv in convs), sum(map(len, links)) / len(convs)
     p = poisson(mean).pmf(range(2 * most))

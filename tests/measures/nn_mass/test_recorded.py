@@ -21,7 +21,7 @@ SHAPE = (1, 3, 8, 8)
     ],
 )
 def test_it_is_equations_1_to_3_on_the_papers_networks(one):
-    found = nn_mass.of(LongRangeCNN(one), SHAPE)
+    found = nn_mass.measure(LongRangeCNN(one), SHAPE)
     assert found.mass == pytest.approx(float(one.mass), rel=1e-12)
     assert found.density == pytest.approx(float(one.density), rel=1e-12)
     for cell, width in enumerate(one.widths):
@@ -73,7 +73,7 @@ BY_HAND = [  # what c reads; its channels and groups; long-range links to c; pos
     ids=[row[0] for row in BY_HAND],
 )
 def test_by_hand(join, reads, groups, links, possible, mass):
-    found = nn_mass.of(Net(join, reads, groups), SHAPE)
+    found = nn_mass.measure(Net(join, reads, groups), SHAPE)
     (cell,) = found.cells
     assert (cell.layers, cell.levels, cell.channels) == (3, 3, 12)
     assert (cell.links, cell.possible) == (links, possible)
@@ -88,7 +88,7 @@ def test_links_between_cells_do_not_count():
             return self.c(torch.cat([nn.functional.max_pool2d(first, 2), second], 1))
 
     with pytest.raises(NotApplicable, match="No cell of this model has three layers"):
-        nn_mass.of(Strided(None, 8), SHAPE)
+        nn_mass.measure(Strided(None, 8), SHAPE)
 
 
 def test_parallel_branches_are_one_level():
@@ -103,7 +103,7 @@ def test_parallel_branches_are_one_level():
             d = self.d(torch.cat([a, b], 1))
             return self.e(torch.cat([d, c], 1))
 
-    (cell,) = nn_mass.of(Branches(), SHAPE).cells
+    (cell,) = nn_mass.measure(Branches(), SHAPE).cells
     assert (cell.layers, cell.levels) == (5, 3)
     assert (cell.links, cell.possible) == (2 * 2, 2 * 6), "e reads c of a, b and c, two levels back"
 
@@ -118,30 +118,32 @@ def test_vectors_have_links_too():
             first = self.layers[0](x).relu()
             return self.layers[2](first + self.layers[1](first).relu())
 
-    assert nn_mass.of(Skip(), (1, 3)).mass == 9
+    assert nn_mass.measure(Skip(), (1, 3)).mass == 9
 
 
 def test_a_recorded_model_will_do():
     model = Net(lambda a, b: a + b, 4)
-    assert nn_mass.of(record_model(model, SHAPE)) == nn_mass.of(model, SHAPE)
+    assert nn_mass.measure(record_model(model, SHAPE)) == nn_mass.measure(model, SHAPE)
 
 
 @pytest.mark.parametrize(
-    ("model", "shape", "message"),
+    ("model", "shape", "kind", "message"),
     [
-        (nn.Linear(3, 2), (1, 3), "No cell of this model has three layers one after another"),
-        (nn.Sequential(nn.Linear(3, 3)), (1, 5, 3), "addmm in 0 is a layer on sequences"),
-        (nn.MultiheadAttention(4, 1), [(1, 1, 4)] * 3, "computes its weight from the input"),
+        (nn.Linear(3, 2), (1, 3), "nothing to skip", "No cell of this model has three layers one"),
+        (nn.Sequential(nn.Linear(3, 3)), (1, 5, 3), "layers on sequences", "addmm in 0 is a la"),
+        (nn.MultiheadAttention(4, 1), [(1, 1, 4)] * 3, "weights from the input", "its weight from"),
     ],
 )
-def test_where_it_says_nothing_the_reason_is_given(model, shape, message):
+def test_where_it_says_nothing_the_reason_is_given(model, shape, kind, message):
     with pytest.raises(NotApplicable, match=message) as caught:
-        nn_mass.of(model, shape)
+        nn_mass.measure(model, shape)
     assert "\n" not in str(caught.value)
+    assert caught.value.kind == NotApplicable.kind_of(str(caught.value)) == kind
+    assert NotApplicable.kind_of("a message of another error") is None
 
 
 def test_the_result_can_be_read():
-    found = nn_mass.of(Net(lambda a, b: a + b, 4), SHAPE)
+    found = nn_mass.measure(Net(lambda a, b: a + b, 4), SHAPE)
     assert str(found) == "NN-Mass 12.0000, density 1.0000"
     assert found.table().loc[0].to_dict() == {
         "size": "8×8", "layers": 3, "levels": 3, "channels": 12, "links": 16, "possible": 16,
@@ -154,7 +156,7 @@ def test_a_densenets_first_block():
     """Growth 32 on 64 channels, bottlenecks of 128: links by hand, from the block's structure."""
     from reuseprior.models import build
 
-    found = nn_mass.of(build("torchvision:densenet121"), (1, 3, 64, 64))
+    found = nn_mass.measure(build("torchvision:densenet121"), (1, 3, 64, 64))
     stem, block = found.cells[:2]
     assert stem.size == (32, 32) and block.size == (16, 16)
     # six pairs (1×1 to 128, 3×3 to 32), then the transition to 128 channels, which reads all

@@ -7,22 +7,14 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import kendalltau
 
 from reuseprior import paths
 from reuseprior.errors import UserError
 from reuseprior.measures.measuring import Conventions, measure_all
+from reuseprior.measures.statistics import TauDifference
 from reuseprior.results import ResultError, read_json
 from reuseprior.works.beyond import benchmarks, masses, search, survey
-from reuseprior.works.beyond.statistics import (
-    MEASURES,
-    Difference,
-    agreement,
-    compare,
-    mean_within,
-    paired,
-    within,
-)
+from reuseprior.works.beyond.statistics import MEASURES, compare, mean_within, paired, within
 
 TABLE = pd.DataFrame(
     {
@@ -39,36 +31,7 @@ TABLE = pd.DataFrame(
 # Statistics --------------------------------------------------------------------------------------
 
 
-def test_agreement():
-    scores, accuracies = [1, 2, 3, 4, 5], [1, 3, 2, 4, 5]
-    found = agreement(scores, accuracies, resamples=0)
-    assert (found.tau, found.rho) == pytest.approx((0.8, 0.9))
-    assert agreement([-np.inf, *scores], [0, *accuracies]).tau == pytest.approx(13 / 15)
-    constant = agreement([1, 1, 1], [1, 2, 3])
-    assert np.isnan([constant.tau, constant.tau_margin, constant.rho, constant.rho_margin]).all()
-
-
-def test_margins_are_the_spread_of_samples():
-    """Against the deviation of τ over independent samples, below and above 2,000 models."""
-    random = np.random.default_rng(0)
-
-    def draw(n):
-        x = random.normal(size=n)
-        return x, x + random.normal(size=n)
-
-    for n in (200, 4000):
-        taus = [kendalltau(*draw(n)).statistic for _ in range(60)]
-        margins = [agreement(*draw(n), resamples=60).tau_margin for _ in range(3)]
-        assert np.mean(margins) == pytest.approx(1.96 * np.std(taus), rel=0.35)
-    a, b = (agreement(*draw(100), seed=3) for _ in range(2))
-    assert a != b
-    x, y = draw(100)
-    assert agreement(x, y, seed=3) == agreement(x, y, seed=3)
-
-
 BAD = [
-    (lambda: agreement([1, 2], [1, 2]), "2 scores and 2 accuracies"),
-    (lambda: agreement([1, 2, np.nan], [1, 2, 3]), "is NaN"),
     (lambda: compare(TABLE, "top2", ["P_G"]), "no column 'top2', did you mean 'top1'"),
     (lambda: paired(TABLE, "top1", "P_G", "parameters", by="famly"), "did you mean 'family'"),
     (lambda: paired(TABLE.assign(P_G=np.nan), "top1", "P_G", "parameters"), "is NaN"),
@@ -126,8 +89,8 @@ def test_measures_compared_on_the_same_models():
     back = paired(table, "top1", "parameters", "P_G")
     assert (back.low, back.high) == pytest.approx((-found.high, -found.low), abs=0.05)
     assert str(back).endswith(") worse")
-    assert paired(table, "top1", "P_G", lambda t: t["P_G"]) == Difference(0, 0, 0)
-    assert str(Difference(0.1, -0.1, 0.3)) == "+0.100 (-0.100 to +0.300) not distinguishable"
+    assert paired(table, "top1", "P_G", lambda t: t["P_G"]) == TauDifference(0, 0, 0)
+    assert str(TauDifference(0.1, -0.1, 0.3)) == "+0.100 (-0.100 to +0.300) not distinguishable"
 
 
 def test_copies_say_no_more_than_one_of_them():
@@ -283,3 +246,17 @@ def test_nn_mass_is_surveyed_where_it_is_defined(tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(UserError, match="NN-Mass of 'nas-bench-macro' is not surveyed: there are"):
         masses.record("nas-bench-macro")
+
+
+def test_rows_named_by_digits_are_kept_once(tmp_path):
+    asked = []
+
+    def rows(todo):
+        asked.append(todo)
+        return ({"cell": cell, "score": 1.0} for cell in todo)
+
+    cells = {cell: cell for cell in ("303003", "000001")}
+    for _ in range(2):
+        survey.keep(tmp_path / "run", {"columns": ("cell", "score")}, cells, rows)
+    assert asked == [["303003", "000001"], []]
+    assert survey.checked_rows(tmp_path / "run", ("cell", "score"))["cell"].tolist()[0] == "000001"

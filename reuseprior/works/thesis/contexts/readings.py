@@ -7,9 +7,9 @@ from functools import lru_cache, partial
 
 from torch import nn
 
-from reuseprior import sharing
-from reuseprior.contexts import BatchNorm, ContextCounts, count_contexts
-from reuseprior.models import catalog, efficientnet_v2, flops, resnet50_v1, without_weights
+from reuseprior import contexts, sharing
+from reuseprior.contexts import BatchNorm, ContextCounts, count_contexts, record_model
+from reuseprior.models import catalog, efficientnet_v2, resnet50_v1, without_weights
 from reuseprior.press.published import Printed
 from reuseprior.quantities import Quantities, derive
 
@@ -107,7 +107,7 @@ def multiply_adds(label: str, size: int, classes: int = 1000) -> int:
 
 @lru_cache(maxsize=32)
 def _multiply_adds(base: str, size: int, classes: int) -> int:
-    return flops(_model(base, classes), (1, 3, size, size)).multiply_adds
+    return contexts.multiply_adds(record_model(_model(base, classes), (1, 3, size, size)))
 
 
 def readings(label: str, size: int, classes: int = 1000) -> list[tuple[str, Quantities]]:

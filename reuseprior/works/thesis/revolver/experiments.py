@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import pandas as pd
 
 from reuseprior import results
+from reuseprior.measures.statistics import Sample, told_apart
 from reuseprior.results import Run
 from reuseprior.revolver import Population, genotype_fitness
 from reuseprior.revolver.tables import TableError
@@ -61,26 +61,19 @@ def kernel_share(modules: pd.DataFrame, kernel_size: int = 3, *, individuals: in
 def comparison(first: Sequence[Run], second: Sequence[Run], key: str = "test_accuracy") -> str:
     """What two kinds of search say of each other, as one sentence.
 
-    They are told apart where their means differ by more than twice the standard error of the
-    difference. Raises `TableError` for fewer than two seeds of a kind, which have no such error.
+    They are told apart by Welch's t-test over seeds (`measures.statistics.told_apart`). Raises
+    `TableError` for fewer than two seeds of a kind, which tell nothing apart.
     """
     if min(len(first), len(second)) < 2:
         raise TableError(
             f"{len(first)} and {len(second)} searches cannot be compared: give two seeds or more "
             "of each kind"
         )
-    a, b = ([100 * run.summary[key] for run in found] for found in (first, second))
-    gap = np.mean(a) - np.mean(b)
-    error = np.hypot(*(np.std(x, ddof=1) / np.sqrt(len(x)) for x in (a, b)))
-    if abs(gap) <= 2 * error:
-        said = "cannot be told apart from"
-    else:
-        said = "scores above" if gap > 0 else "scores below"
-    name = key.replace("_", " ")
+    a, b = (Sample.of([100 * run.summary[key] for run in found]) for found in (first, second))
+    verdict = told_apart(a, b)
     return (
-        f"{first[0].summary['mode']} {said} {second[0].summary['mode']} by {name}: "
-        f"{np.mean(a):.2f} % against {np.mean(b):.2f} %, {len(a)} and {len(b)} seeds, standard "
-        f"error of the difference {error:.2f}."
+        f"{first[0].summary['mode']} {verdict.word} {second[0].summary['mode']} by "
+        f"{key.replace('_', ' ')}: {a.mean:.2f} % against {b.mean:.2f} %; {verdict.how}."
     )
 
 

@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
-from scipy.stats import ttest_ind_from_stats
 
 from reuseprior import data as data_sets
 from reuseprior import paths, results
 from reuseprior.contexts import count_contexts
+from reuseprior.measures.statistics import ABOVE, ALIKE, BELOW, Sample, told_apart
 from reuseprior.models import Recipe
 from reuseprior.press import published
 from reuseprior.press.published import Printed
@@ -33,8 +33,6 @@ OF_A_MODEL = {f"protocol.{key}" for key in ("image_size", "test_image_size", "st
 # What the ledger reads: these models with these seeds, or nothing.
 MODELS = ("V2-B0", "V2-B0-shared", "V2-S-shared")
 SEEDS = (0, 1)
-
-LEVEL = 0.05  # of the test that tells two models apart
 
 
 def live(protocol: str, data: str, *, seed: int, root: Path | None, progress: bool) -> pd.DataFrame:
@@ -185,37 +183,22 @@ def counted(run: Run) -> Quantities:
 def ordering(models: pd.DataFrame, better: str, worse: str) -> str:
     """What our runs say of a printed ordering, as one sentence; `models` is a table of `trained`.
 
-    Two models are told apart by Welch's t-test over their seeds, two-sided at LEVEL, which takes
-    into account how uncertain a spread over few seeds is. One seed tells nothing apart.
+    Two models are told apart by Welch's t-test over their seeds (`measures.statistics.told_apart`).
     """
     rows = models.set_index("model")
     high, low = rows.loc[better], rows.loc[worse]
-    means = f"{high.accuracy:.1f} % against {low.accuracy:.1f} %"
+    verdict = told_apart(*(Sample(row.accuracy, row.sd, row.seeds) for row in (high, low)))
     alone = [name for name, row in ((better, high), (worse, low)) if row.seeds < 2]
-    if alone:
-        p, why = 1.0, f"{means}; one seed of {' and of '.join(alone)} cannot tell"
-    elif high.sd == low.sd == 0:
-        p, why = 1.0, f"{means}; no spread over seeds to measure the difference by"
-    else:
-        test = ttest_ind_from_stats(
-            *(high.accuracy, high.sd, high.seeds),
-            *(low.accuracy, low.sd, low.seeds),
-            equal_var=False,
-        )
-        p = float(test.pvalue)
-        why = f"{means}; Welch's t over {high.seeds:.0f} and {low.seeds:.0f} seeds, p = {p:.2g}"
-    if p >= LEVEL:
-        said = "cannot be told apart from"
-        held = "so this protocol neither shows nor refutes Table 4.2's ordering"
-    elif high.accuracy > low.accuracy:
-        said = "scores above"
-        held = "as in Table 4.2"
-    else:
-        said = "scores below"
-        held = "so this protocol does not show Table 4.2's ordering"
+    how = f"one seed of {' and of '.join(alone)} cannot tell" if alone else verdict.how
+    held = {
+        ABOVE: "as in Table 4.2",
+        BELOW: "so this protocol does not show Table 4.2's ordering",
+        ALIKE: "so this protocol neither shows nor refutes Table 4.2's ordering",
+    }[verdict.word]
     fewer = 1 - high.params / low.params
     size = f"{abs(fewer):.0%} {'fewer' if fewer > 0 else 'more'} parameters"
-    return f"{better}, with {size}, {said} {worse} ({why}), {held}."
+    means = f"{high.accuracy:.1f} % against {low.accuracy:.1f} %"
+    return f"{better}, with {size}, {verdict.word} {worse} ({means}; {how}), {held}."
 
 
 def curves(found: Sequence[Run]) -> pd.DataFrame:

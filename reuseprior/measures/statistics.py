@@ -1,0 +1,203 @@
+"""The statistics of every chapter, on scipy: rank correlations, bootstraps, and means over seeds.
+
+Two kinds of trainings are told apart by one standard of proof, `told_apart`: Welch's t-test over
+their seeds, two-sided at `LEVEL`. Intervals hold 95 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from reuseprior.errors import UserError
+
+LEVEL = 0.05  # of tests; intervals hold the rest
+RESAMPLED = 2000  # models of a bootstrap sample of `agreement` at most
+LEAST = 3  # models whose order says anything
+
+ABOVE, BELOW, ALIKE = "scores above", "scores below", "cannot be told apart from"
+
+
+# Means over seeds --------------------------------------------------------------------------------
+
+
+class Sample(NamedTuple):
+    """The mean of some trainings' values, their standard deviation (n − 1), and their number."""
+
+    mean: float
+    deviation: float  # NaN for one value
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Sample:
+        """The sample of values.
+
+        >>> Sample.of([1.0, 3.0])
+        Sample(mean=2.0, deviation=1.414..., n=2)
+        """
+        deviation = np.std(values, ddof=1) if len(values) > 1 else np.nan
+        return cls(float(np.mean(values)), float(deviation), len(values))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether two samples can be told apart, in words and as the p of the test that says so."""
+
+    p: float  # NaN where there is nothing to test
+    word: str  # ABOVE, BELOW or ALIKE, which stand between two names
+    how: str  # "Welch's t over 3 and 3 seeds, p = 0.032", or why there is no test
+
+
+def told_apart(a: Sample, b: Sample, level: float = LEVEL) -> Verdict:
+    """Welch's t-test over seeds, two-sided: it allows for how little few seeds say of a spread.
+
+    >>> told_apart(Sample(96, 0.5, 2), Sample(95, 0.05, 2)).how
+    "Welch's t over 2 and 2 seeds, p = 0.21"
+
+    One seed on either side, or seeds without any spread, tell nothing apart.
+    """
+    if min(a.n, b.n) < 2:
+        return Verdict(np.nan, ALIKE, "one seed cannot tell")
+    if a.deviation == b.deviation == 0:
+        return Verdict(np.nan, ALIKE, "no spread over seeds to measure the difference by")
+    p = float(stats.ttest_ind_from_stats(*a, *b, equal_var=False).pvalue)
+    word = ALIKE if p >= level else ABOVE if a.mean > b.mean else BELOW
+    return Verdict(p, word, f"Welch's t over {a.n:.0f} and {b.n:.0f} seeds, p = {p:.2g}")
+
+
+def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means along the last axis, n seeds, and Student's interval about them, mean ± t·s/√n.
+
+    >>> [round(float(x), 1) for x in mean_interval(np.array([1.0, 3.0]))]
+    [2.0, -10.7, 14.7]
+
+    One seed has no interval (NaN).
+    """
+    mean, n = values.mean(axis=-1), values.shape[-1]
+    if n < 2:
+        return mean, mean * np.nan, mean * np.nan
+    # to three decimals, as tables print it: the committed figures were drawn with such a table
+    t = stats.t.ppf(1 - LEVEL / 2, n - 1).round(3)
+    half = t * values.std(axis=-1, ddof=1) / n**0.5
+    return mean, mean - half, mean + half
+
+
+# Rank correlations -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A rank correlation of models, with half the width of its 95 % interval."""
+
+    tau: float
+    tau_margin: float
+    rho: float
+    rho_margin: float
+
+
+@dataclass(frozen=True)
+class TauDifference:
+    """τ of one measure less τ of another on the same models, and its 95 % interval."""
+
+    tau: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        verdict = "better" if self.low > 0 else "worse" if self.high < 0 else "not distinguishable"
+        return f"{self.tau:+.3f} ({self.low:+.3f} to {self.high:+.3f}) {verdict}"
+
+
+def kendall(x: np.ndarray, y: np.ndarray) -> float:
+    """Kendall's τ-b, which corrects for ties; NaN where a side does not vary."""
+    return float(stats.kendalltau(x, y).statistic) if np.ptp(x) and np.ptp(y) else float("nan")
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's ρ; NaN where a side does not vary."""
+    return float(stats.spearmanr(x, y).statistic) if np.ptp(x) and np.ptp(y) else float("nan")
+
+
+def agreement(
+    scores: Sequence[float], accuracies: Sequence[float], *, seed: int = 0, resamples: int = 200
+) -> Agreement:
+    """τ-b and ρ of scores and accuracies, with 1.96 bootstrap deviations as margins.
+
+    >>> agreement([1, 2, 3, 4], [10, 20, 30, 40], resamples=0).tau
+    1.0
+
+    Scores may be infinite; among equal ones there is no order, and τ and ρ are NaN. Without
+    resamples the margins are. Beyond 2,000 models a sample holds 2,000, and its deviation is scaled
+    by √(2000/n). Raises UserError for unequal lengths, fewer than three models, and NaN.
+    """
+    x, y = _checked(scores, accuracies)
+    size = min(len(x), RESAMPLED)
+    draws = (i for i in bootstrap(len(x), resamples, seed, size) if np.ptp(x[i]) and np.ptp(y[i]))
+    found = [[kendall(x[i], y[i]), spearman(x[i], y[i])] for i in draws]  # others have no order
+    tau, rho = margin(found) * np.sqrt(size / len(x)) if found else np.full(2, np.nan)
+    return Agreement(kendall(x, y), float(tau), spearman(x, y), float(rho))
+
+
+def tau_difference(
+    first: Sequence[float],
+    second: Sequence[float],
+    accuracies: Sequence[float],
+    groups: Sequence | None = None,
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> TauDifference:
+    """τ of the first scores less that of the second, with percentiles over bootstrap samples.
+
+    Both see the same sample of models; whole groups are drawn where each model's group is given.
+    Raises UserError as `agreement` does.
+    """
+    x, y = _checked(first, accuracies)
+    z, _ = _checked(second, accuracies)
+    group = np.arange(len(x)) if groups is None else pd.factorize(np.asarray(groups))[0]
+    order = np.argsort(group, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+
+    def difference(rows: np.ndarray) -> float:
+        return kendall(x[rows], y[rows]) - kendall(z[rows], y[rows])
+
+    draws = bootstrap(len(members), resamples, seed)
+    found = [difference(np.concatenate([members[i] for i in drawn])) for drawn in draws]
+    return TauDifference(difference(order), *map(float, percentiles(found)))
+
+
+def _checked(scores: Sequence[float], accuracies: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The scores' ranks and the accuracies, one of each a model."""
+    x, y = np.asarray(scores, float), np.asarray(accuracies, float)
+    if len(x) != len(y) or len(x) < LEAST:
+        raise UserError(
+            f"{len(x)} scores and {len(y)} accuracies: pass one of each a model, for at least "
+            f"{LEAST} models."
+        )
+    if np.isnan(x).any() or np.isnan(y).any():
+        raise UserError("A score or an accuracy is NaN: leave such models out, and say so.")
+    return stats.rankdata(x), y  # so that -inf is the lowest rank and nothing else
+
+
+# The bootstrap -----------------------------------------------------------------------------------
+
+
+def bootstrap(n: int, resamples: int, seed: int, size: int | None = None) -> Iterator[np.ndarray]:
+    """Positions of samples with replacement, `size` of n each, n of them if not given."""
+    random = np.random.default_rng(seed)
+    return (random.integers(n, size=size or n) for _ in range(resamples))
+
+
+def margin(draws: Sequence) -> np.ndarray:
+    """Half a 95 % interval: 1.96 deviations over the draws, the first axis."""
+    return 1.96 * np.std(draws, axis=0)
+
+
+def percentiles(draws: Sequence[float]) -> np.ndarray:
+    """The ends of a 95 % interval, leaving out draws without a value (NaN)."""
+    return np.nanquantile(draws, [LEVEL / 2, 1 - LEVEL / 2])
