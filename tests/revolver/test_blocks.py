@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from reuseprior import revolver as rv
-from reuseprior.revolver import blocks, kinds
+from reuseprior.revolver import blocks
+from reuseprior.revolver.blueprints import kinds
 from tests.revolver.worlds import SMALL
 
 X, Y = (8, 6, 6), (16, 3, 3)

@@ -10,7 +10,7 @@ import torch
 
 from reuseprior import revolver as rv
 from reuseprior.results import ResultError, Run
-from reuseprior.revolver import checkpoint
+from reuseprior.revolver.evolution import checkpoint
 from reuseprior.training import CheckpointError
 from reuseprior.training import checkpoint as files
 from tests.revolver.searches import DIGITS, small, table, weights

@@ -15,10 +15,10 @@ from torch import nn
 
 from reuseprior import revolver as rv
 from reuseprior.results import Run
-from reuseprior.revolver import checkpoint, strategies, trainer
 from reuseprior.revolver.blocks import sessions
-from reuseprior.revolver.population import update_scores
-from reuseprior.revolver.search import learning_rate
+from reuseprior.revolver.evolution import checkpoint, strategies, trainer
+from reuseprior.revolver.evolution.population import update_scores
+from reuseprior.revolver.evolution.search import learning_rate
 from reuseprior.training import Interrupted
 from tests.revolver.searches import DIGITS, SPACE, small, table, weights
 

@@ -7,8 +7,8 @@ import pytest
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
-from reuseprior.revolver.comparison import SAME, compare
-from reuseprior.revolver.views import mutations, tree
+from reuseprior.revolver.views.comparison import SAME, compare
+from reuseprior.revolver.views.trees import mutations, tree
 from tests.revolver.worlds import SMALL
 
 

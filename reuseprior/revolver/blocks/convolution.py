@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from reuseprior.revolver.kinds import Block, Chain, Shape, block, require
-from reuseprior.revolver.shapes import assemble
+from reuseprior.revolver.blueprints.kinds import Block, Chain, Shape, block, require
+from reuseprior.revolver.blueprints.shapes import assemble
 
 
 @block("conv")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 from torch.nn import functional as F
 
-from reuseprior.revolver.kinds import Block, Shape, block, require
-from reuseprior.revolver.shapes import assemble
+from reuseprior.revolver.blueprints.kinds import Block, Shape, block, require
+from reuseprior.revolver.blueprints.shapes import assemble
 
 FUNCTIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu, "tanh": F.tanh}
 

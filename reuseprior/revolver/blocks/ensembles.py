@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from reuseprior.revolver.blueprint import numbered
-from reuseprior.revolver.kinds import Composite, block, require
-from reuseprior.revolver.shapes import assemble
+from reuseprior.revolver.blueprints.blueprint import numbered
+from reuseprior.revolver.blueprints.kinds import Composite, block, require
+from reuseprior.revolver.blueprints.shapes import assemble
 
 MEMBERS = (3, 2)  # how many, the first that divides the channels where they are divided
 

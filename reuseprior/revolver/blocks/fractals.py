@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reuseprior.revolver.kinds import Composite, block, require
-from reuseprior.revolver.shapes import assemble
+from reuseprior.revolver.blueprints.kinds import Composite, block, require
+from reuseprior.revolver.blueprints.shapes import assemble
 
 
 @block("fractal")

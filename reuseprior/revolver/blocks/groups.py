@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from reuseprior.revolver.blueprint import numbered
-from reuseprior.revolver.kinds import Chain, Composite, Shape, block, require
-from reuseprior.revolver.shapes import assemble
+from reuseprior.revolver.blueprints.blueprint import numbered
+from reuseprior.revolver.blueprints.kinds import Chain, Composite, Shape, block, require
+from reuseprior.revolver.blueprints.shapes import assemble
 
 
 @block("residual_group")

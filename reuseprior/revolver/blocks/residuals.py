@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from reuseprior.revolver.blueprint import numbered
-from reuseprior.revolver.kinds import Composite, block, require
-from reuseprior.revolver.shapes import assemble
+from reuseprior.revolver.blueprints.blueprint import numbered
+from reuseprior.revolver.blueprints.kinds import Composite, block, require
+from reuseprior.revolver.blueprints.shapes import assemble
 
 
 @block("residual")

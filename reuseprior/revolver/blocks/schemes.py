@@ -5,8 +5,8 @@ from __future__ import annotations
 from reuseprior.revolver.blocks.elementwise import activation, batch_norm
 from reuseprior.revolver.blocks.fully_connected import linear
 from reuseprior.revolver.blocks.pooling import global_pool
-from reuseprior.revolver.kinds import Chain, block
-from reuseprior.revolver.shapes import assemble
+from reuseprior.revolver.blueprints.kinds import Chain, block
+from reuseprior.revolver.blueprints.shapes import assemble
 
 
 @block("resnet")

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from reuseprior.revolver.kinds import Composite, block, require
-from reuseprior.revolver.shapes import assemble
+from reuseprior.revolver.blueprints.kinds import Composite, block, require
+from reuseprior.revolver.blueprints.shapes import assemble
 
 
 @block("session")

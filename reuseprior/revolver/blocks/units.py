@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from reuseprior.revolver.blocks.elementwise import activation, batch_norm, dropout
 from reuseprior.revolver.blocks.pooling import pool
-from reuseprior.revolver.kinds import Chain, block
-from reuseprior.revolver.shapes import assemble
+from reuseprior.revolver.blueprints.kinds import Chain, block
+from reuseprior.revolver.blueprints.shapes import assemble
 
 
 @block("unit")

@@ -10,7 +10,7 @@ import pandas as pd
 from reuseprior import results
 from reuseprior.results import Run
 from reuseprior.revolver import Population, genotype_fitness
-from reuseprior.revolver.tables import TableError
+from reuseprior.revolver.views.tables import TableError
 
 
 def runs(*presets: str) -> list[Run]:

@@ -11,11 +11,12 @@ from functools import partial
 from typing import Any
 
 from reuseprior.errors import UserError
-from reuseprior.revolver import blocks, kinds
+from reuseprior.revolver import blocks
 from reuseprior.revolver.blocks.convolution import stride
-from reuseprior.revolver.blueprint import Blueprint
-from reuseprior.revolver.kinds import Shape
-from reuseprior.revolver.uniqueness import Tags, scatter, settle
+from reuseprior.revolver.blueprints import kinds
+from reuseprior.revolver.blueprints.blueprint import Blueprint
+from reuseprior.revolver.blueprints.kinds import Shape
+from reuseprior.revolver.blueprints.uniqueness import Tags, scatter, settle
 
 
 class SpaceError(UserError):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from reuseprior.data import Images
 from reuseprior.revolver.blocks.sessions import Session
-from reuseprior.revolver.settings import Settings, SettingsError
+from reuseprior.revolver.evolution.settings import Settings, SettingsError
 from reuseprior.training import precision
 from reuseprior.training.batches import InMemory, Share, derive, steps
 from reuseprior.training.interruption import Stop

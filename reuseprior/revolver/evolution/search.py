@@ -23,20 +23,26 @@ from reuseprior import data as data_sets
 from reuseprior.data import DataSet
 from reuseprior.errors import UserError
 from reuseprior.results import CONFIG, Run, provenance, read_json
-from reuseprior.revolver import checkpoint
-from reuseprior.revolver.blueprint import Blueprint
-from reuseprior.revolver.fitness import phenotype_fitness
-from reuseprior.revolver.population import Individual, budget, pick, slots_to_replace, update_scores
-from reuseprior.revolver.settings import Settings
-from reuseprior.revolver.state import State
-from reuseprior.revolver.strategies import (
+from reuseprior.revolver.blueprints.blueprint import Blueprint
+from reuseprior.revolver.evolution import checkpoint
+from reuseprior.revolver.evolution.fitness import phenotype_fitness
+from reuseprior.revolver.evolution.population import (
+    Individual,
+    budget,
+    pick,
+    slots_to_replace,
+    update_scores,
+)
+from reuseprior.revolver.evolution.settings import Settings
+from reuseprior.revolver.evolution.state import State
+from reuseprior.revolver.evolution.strategies import (
     Breeder,
     Found,
     genetic_search,
     immigration_chance,
     random_search,
 )
-from reuseprior.revolver.trainer import Told, Turn, TurnFailed, copies, put_back
+from reuseprior.revolver.evolution.trainer import Told, Turn, TurnFailed, copies, put_back
 from reuseprior.training.interruption import Interrupted, Stop, signals
 
 WINDOW = 700  # validations in the moving average of figure 3.1

@@ -12,13 +12,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from reuseprior.revolver import domains, kinds
-from reuseprior.revolver.blueprint import Blueprint, Path, stem
-from reuseprior.revolver.errors import BlueprintError
-from reuseprior.revolver.kinds import Shape
-from reuseprior.revolver.shapes import infer
-from reuseprior.revolver.space import Space
-from reuseprior.revolver.uniqueness import Tags, make_common, make_unique, refresh, scatter, settle
+from reuseprior.revolver.blueprints import domains, kinds
+from reuseprior.revolver.blueprints.blueprint import Blueprint, Path, stem
+from reuseprior.revolver.blueprints.errors import BlueprintError
+from reuseprior.revolver.blueprints.kinds import Shape
+from reuseprior.revolver.blueprints.shapes import infer
+from reuseprior.revolver.blueprints.uniqueness import (
+    Tags,
+    make_common,
+    make_unique,
+    refresh,
+    scatter,
+    settle,
+)
+from reuseprior.revolver.evolution.space import Space
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any, Literal, get_type_hints
 
 from reuseprior.errors import UserError
 from reuseprior.presets import Presets
-from reuseprior.revolver.operators import Rates
-from reuseprior.revolver.space import Space
+from reuseprior.revolver.evolution.operators import Rates
+from reuseprior.revolver.evolution.space import Space
 
 Mode = Literal["random", "evolve", "random_warmup", "random_warmup_evolve"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from reuseprior.revolver import domains, kinds
-from reuseprior.revolver.blueprint import Blueprint, Path, stem, where
-from reuseprior.revolver.errors import BlueprintError, Misfit
-from reuseprior.revolver.kinds import Shape
+from reuseprior.revolver.blueprints import domains, kinds
+from reuseprior.revolver.blueprints.blueprint import Blueprint, Path, stem, where
+from reuseprior.revolver.blueprints.errors import BlueprintError, Misfit
+from reuseprior.revolver.blueprints.kinds import Shape
 
 
 def assemble(

@@ -35,13 +35,13 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from reuseprior.errors import did_you_mean
-from reuseprior.revolver.errors import BlueprintError, Misfit
+from reuseprior.revolver.blueprints.errors import BlueprintError, Misfit
 
 if TYPE_CHECKING:
     import random
 
-    from reuseprior.revolver.blueprint import Blueprint
-    from reuseprior.revolver.space import Space
+    from reuseprior.revolver.blueprints.blueprint import Blueprint
+    from reuseprior.revolver.evolution.space import Space
 
 Shape = tuple[int, ...]  # without the batch: (channels, height, width) or (features,)
 Flow = Callable[[str, Shape], Shape]  # a child's role and input shape → its output shape

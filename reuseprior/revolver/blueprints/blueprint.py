@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from reuseprior.revolver import kinds
-from reuseprior.revolver.domains import Domain
-from reuseprior.revolver.errors import BlueprintError
-from reuseprior.revolver.kinds import Shape
+from reuseprior.revolver.blueprints import kinds
+from reuseprior.revolver.blueprints.domains import Domain
+from reuseprior.revolver.blueprints.errors import BlueprintError
+from reuseprior.revolver.blueprints.kinds import Shape
 
 Path = tuple[str, ...]  # roles from the root down; () is the root itself
 
@@ -57,7 +57,7 @@ class Blueprint:
     meta: dict[str, Any] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
-        from reuseprior.revolver.views import tree
+        from reuseprior.revolver.views.trees import tree
 
         return tree(self)._repr_html_()
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from reuseprior.revolver import kinds
-from reuseprior.revolver.blueprint import Blueprint, Path, Scope
+from reuseprior.revolver.blueprints import kinds
+from reuseprior.revolver.blueprints.blueprint import Blueprint, Path, Scope
 
 ORIGINS = 8  # names kept: several operators may rename an offspring before it is built
 

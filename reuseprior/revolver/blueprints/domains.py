@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from reuseprior.revolver.errors import BlueprintError
+from reuseprior.revolver.blueprints.errors import BlueprintError
 
 Domain = list | dict[str, float]  # choices, or {"low": …, "high": …}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from reuseprior.revolver import kinds
-from reuseprior.revolver.blueprint import Blueprint, Path, numbered, where
-from reuseprior.revolver.errors import BlueprintError
-from reuseprior.revolver.shapes import infer
+from reuseprior.revolver.blueprints import kinds
+from reuseprior.revolver.blueprints.blueprint import Blueprint, Path, numbered, where
+from reuseprior.revolver.blueprints.errors import BlueprintError
+from reuseprior.revolver.blueprints.shapes import infer
 
 _KINDS = {
     "ScopedResNet": "resnet",

@@ -10,8 +10,8 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from reuseprior.revolver.blueprint import Blueprint
-from reuseprior.revolver.kinds import find
+from reuseprior.revolver.blueprints.blueprint import Blueprint
+from reuseprior.revolver.blueprints.kinds import find
 
 # Parts of a module's new score: the individual's, its children's mean, that of all its uses.
 NEW, CHILDREN, EVERYWHERE = 0.7, 0.2, 0.1
@@ -134,7 +134,7 @@ class Population:
     scores: dict[str, float] = field(default_factory=dict)  # registered name → score
 
     def _repr_png_(self) -> bytes:
-        from reuseprior.revolver import figures
+        from reuseprior.revolver.views import figures
 
         return figures.png(figures.sharing_map(self))
 

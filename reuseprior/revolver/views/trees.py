@@ -13,8 +13,8 @@ from html import escape
 
 import pandas as pd
 
-from reuseprior.revolver.blueprint import Blueprint, Path, where
-from reuseprior.revolver.text_trees import Branch, counted, inside, lines, shapes, sizes
+from reuseprior.revolver.blueprints.blueprint import Blueprint, Path, where
+from reuseprior.revolver.views.text_trees import Branch, counted, inside, lines, shapes, sizes
 
 MARKS = {
     "S": "shared",

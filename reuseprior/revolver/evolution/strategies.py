@@ -6,13 +6,13 @@ import random
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from reuseprior.revolver.blueprint import Blueprint
-from reuseprior.revolver.fitness import genotype_fitness
-from reuseprior.revolver.operators import copyover, crossover, mutate
-from reuseprior.revolver.population import Individual, Population, pick
-from reuseprior.revolver.settings import Settings
-from reuseprior.revolver.space import generate
-from reuseprior.revolver.uniqueness import Tags, clone
+from reuseprior.revolver.blueprints.blueprint import Blueprint
+from reuseprior.revolver.blueprints.uniqueness import Tags, clone
+from reuseprior.revolver.evolution.fitness import genotype_fitness
+from reuseprior.revolver.evolution.operators import copyover, crossover, mutate
+from reuseprior.revolver.evolution.population import Individual, Population, pick
+from reuseprior.revolver.evolution.settings import Settings
+from reuseprior.revolver.evolution.space import generate
 
 
 class Found(NamedTuple):

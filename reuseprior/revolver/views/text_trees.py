@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from reuseprior.revolver.blueprint import Blueprint
-from reuseprior.revolver.kinds import Shape
+from reuseprior.revolver.blueprints.blueprint import Blueprint
+from reuseprior.revolver.blueprints.kinds import Shape
 
 
 class Branch(NamedTuple):

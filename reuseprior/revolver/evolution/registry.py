@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reuseprior.revolver import kinds
-from reuseprior.revolver.blueprint import Blueprint, Path
-from reuseprior.revolver.errors import BlueprintError
-from reuseprior.revolver.kinds import Composite
-from reuseprior.revolver.shapes import check
-from reuseprior.revolver.uniqueness import Tags
+from reuseprior.revolver.blueprints import kinds
+from reuseprior.revolver.blueprints.blueprint import Blueprint, Path
+from reuseprior.revolver.blueprints.errors import BlueprintError
+from reuseprior.revolver.blueprints.kinds import Composite
+from reuseprior.revolver.blueprints.shapes import check
+from reuseprior.revolver.blueprints.uniqueness import Tags
 
 
 class Registry:

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reuseprior.revolver.blueprint import Blueprint
-from reuseprior.revolver.registry import Registry
+from reuseprior.revolver.blueprints.blueprint import Blueprint
+from reuseprior.revolver.evolution.registry import Registry
 from reuseprior.training import checkpoint
 from reuseprior.training.checkpoint import NAME as NAME
 from reuseprior.training.checkpoint import CheckpointError as CheckpointError

@@ -14,9 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from reuseprior.revolver.blueprint import Blueprint, Path, stem, where
-from reuseprior.revolver.difference import diff
-from reuseprior.revolver.text_trees import Branch, counted, in_columns, inside, lines, shapes
+from reuseprior.revolver.blueprints.blueprint import Blueprint, Path, stem, where
+from reuseprior.revolver.blueprints.difference import diff
+from reuseprior.revolver.views.text_trees import Branch, counted, in_columns, inside, lines, shapes
 
 HIDDEN = ("tag", "mutables")  # differ between any two clones, and say nothing of the model
 MARKS = {"added": "+", "removed": "−", "replaced": "≠"}  # a block with all that is in it

@@ -16,8 +16,8 @@ from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from reuseprior.plotting import PAGE_WIDTH, PLAIN, STRONG
-from reuseprior.revolver.population import Population
-from reuseprior.revolver.tables import (
+from reuseprior.revolver.evolution.population import Population
+from reuseprior.revolver.views.tables import (
     RankCorrelation,
     TableError,
     mean_interval,
@@ -25,7 +25,7 @@ from reuseprior.revolver.tables import (
     shared_parts,
     sharing_table,
 )
-from reuseprior.revolver.text_trees import counted
+from reuseprior.revolver.views.text_trees import counted
 
 # By the first of an individual's operators: "crossover+mutation" is drawn as a crossover.
 MARKERS = {

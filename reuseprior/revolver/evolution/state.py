@@ -13,11 +13,11 @@ import torch
 from reuseprior import files
 from reuseprior.data import DataSet
 from reuseprior.results import SUMMARY, Recording, read_json, write_csv, write_json
-from reuseprior.revolver import checkpoint
-from reuseprior.revolver.population import Individual, Population
-from reuseprior.revolver.registry import Registry
-from reuseprior.revolver.settings import Settings
-from reuseprior.revolver.trainer import Trainer, Turn
+from reuseprior.revolver.evolution import checkpoint
+from reuseprior.revolver.evolution.population import Individual, Population
+from reuseprior.revolver.evolution.registry import Registry
+from reuseprior.revolver.evolution.settings import Settings
+from reuseprior.revolver.evolution.trainer import Trainer, Turn
 
 DATA_SEED = 0  # the held-out images belong to the settings: the same for every seed
 SHOWN = 3  # blueprints of the best individuals that are recorded

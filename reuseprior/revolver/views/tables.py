@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from reuseprior.errors import UserError
-from reuseprior.revolver.population import ModuleScore, Population
+from reuseprior.revolver.evolution.population import ModuleScore, Population
 
 # Two-sided 95 % points of Student's t for 1, 2, … degrees of freedom.
 T_95 = (

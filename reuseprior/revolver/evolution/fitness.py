@@ -9,9 +9,9 @@ from collections.abc import Callable
 from math import log, log2, prod
 
 from reuseprior.contexts import count_contexts
-from reuseprior.revolver.blueprint import Blueprint
-from reuseprior.revolver.kinds import find
-from reuseprior.revolver.registry import Registry
+from reuseprior.revolver.blueprints.blueprint import Blueprint
+from reuseprior.revolver.blueprints.kinds import find
+from reuseprior.revolver.evolution.registry import Registry
 
 CONVOLUTIONS = ("conv", "deconv", "conv3d")  # kinds that are one; others are made of these
 PENALTY = 0.0075  # of a hundredfold number of parameters

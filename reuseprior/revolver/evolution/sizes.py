@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reuseprior.revolver import kinds
-from reuseprior.revolver.blueprint import Blueprint
+from reuseprior.revolver.blueprints import kinds
+from reuseprior.revolver.blueprints.blueprint import Blueprint
 
 
 def distinct_parameters(blueprints: Iterable[Blueprint]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from reuseprior.revolver.blueprint import Blueprint, Path
+from reuseprior.revolver.blueprints.blueprint import Blueprint, Path
 
 
 @dataclass(frozen=True)
