@@ -3,8 +3,8 @@
 from reuseprior.revolver import blocks as blocks
 from reuseprior.revolver.blueprints.blueprint import Blueprint as Blueprint
 from reuseprior.revolver.blueprints.blueprint import Scope as Scope
-from reuseprior.revolver.blueprints.difference import Difference as Difference
-from reuseprior.revolver.blueprints.difference import diff as diff
+from reuseprior.revolver.blueprints.differences import Change as Change
+from reuseprior.revolver.blueprints.differences import diff as diff
 from reuseprior.revolver.blueprints.errors import BlueprintError as BlueprintError
 from reuseprior.revolver.blueprints.kinds import Block as Block
 from reuseprior.revolver.blueprints.kinds import Chain as Chain
@@ -27,6 +27,7 @@ from reuseprior.revolver.evolution.fitness import context_utility as context_uti
 from reuseprior.revolver.evolution.fitness import genotype_fitness as genotype_fitness
 from reuseprior.revolver.evolution.fitness import phenotype_fitness as phenotype_fitness
 from reuseprior.revolver.evolution.fitness import utility as utility
+from reuseprior.revolver.evolution.generator import generate as generate
 from reuseprior.revolver.evolution.operators import Rates as Rates
 from reuseprior.revolver.evolution.operators import Site as Site
 from reuseprior.revolver.evolution.operators import compatible as compatible
@@ -50,7 +51,7 @@ from reuseprior.revolver.evolution.sizes import distinct_parameters as distinct_
 from reuseprior.revolver.evolution.sizes import sharing_factor as sharing_factor
 from reuseprior.revolver.evolution.space import Space as Space
 from reuseprior.revolver.evolution.space import SpaceError as SpaceError
-from reuseprior.revolver.evolution.space import generate as generate
+from reuseprior.revolver.views import displays as displays
 from reuseprior.revolver.views.comparison import Comparison as Comparison
 from reuseprior.revolver.views.comparison import compare as compare
 from reuseprior.revolver.views.trees import mutations as mutations

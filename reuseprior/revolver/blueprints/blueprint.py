@@ -41,7 +41,8 @@ class Blueprint:
 
     `children` maps roles to blueprints, in the order of use; repeated roles are numbered
     (`block0`, `block1`). `mutables` maps an argument, or a role without its number, to the domain
-    of its values or of its block's kind. A unique block has a tag, which sets its name apart.
+    of its values or of its block's kind. A unique block has a tag, which sets its name apart. In
+    Jupyter it displays as a tree (`views.displays`).
     """
 
     kind: str
@@ -55,11 +56,6 @@ class Blueprint:
     output_shape: Shape | None = None
     mutables: dict[str, Domain] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
-
-    def _repr_html_(self) -> str:
-        from reuseprior.revolver.views.trees import tree
-
-        return tree(self)._repr_html_()
 
     def __repr__(self) -> str:
         return f"<Blueprint {self.name} {self.input_shape} → {self.output_shape}>"

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from reuseprior.revolver.blueprints.errors import BlueprintError
 
 Domain = list | dict[str, float]  # choices, or {"low": …, "high": …}
+
+
+def between(ends: Sequence[float] | None) -> Domain:
+    """The interval from a pair's first to its second value; without a pair, no choice at all."""
+    return dict(zip(("low", "high"), ends, strict=True)) if ends else []
 
 
 def contains(domain: Domain, value: Any) -> bool:

@@ -28,23 +28,41 @@ node.output_shape, node.parameters()  # (16, 4, 4), 16·8·9 + 16·8 = 1280
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from torch import nn
 
 from reuseprior.errors import did_you_mean
 from reuseprior.revolver.blueprints.errors import BlueprintError, Misfit
 
-if TYPE_CHECKING:
-    import random
-
-    from reuseprior.revolver.blueprints.blueprint import Blueprint
-    from reuseprior.revolver.evolution.space import Space
-
 Shape = tuple[int, ...]  # without the batch: (channels, height, width) or (features,)
 Flow = Callable[[str, Shape], Shape]  # a child's role and input shape → its output shape
+
+
+class Node(Protocol):
+    """What a block sees of the blueprint that it is asked about."""
+
+    kind: str
+    arguments: dict[str, Any]
+    children: Mapping[str, Node]
+    input_shape: Shape | None
+    output_shape: Shape | None
+
+
+class Maker(Protocol):
+    """What a block may ask while one of it is drawn: options, chance, and blocks to hold."""
+
+    space: Any  # options by name, such as `kernels` (evolution.space.Space)
+    rng: random.Random
+
+    def fill(self, kind: str, x: Shape, y: Shape) -> Node | None:
+        """A new block of a kind from shape `x` to shape `y`, or None where there is none."""
+
+    def filled(self, kind: str, x: Shape, y: Shape) -> Node:
+        """What `fill` gives; an error that names the kind where there is none."""
 
 
 class Block:
@@ -56,7 +74,7 @@ class Block:
     chain: str | None = None  # stem of the roles that run one after another, of any number
 
     @staticmethod
-    def infer(node: Blueprint, x: Shape, flow: Flow) -> Shape:
+    def infer(node: Node, x: Shape, flow: Flow) -> Shape:
         """The output's shape for an input of shape `x`; `Misfit` where the block cannot take it.
 
         A block with parts calls `flow(role, shape)` once for every child.
@@ -64,17 +82,17 @@ class Block:
         return x
 
     @staticmethod
-    def size(node: Blueprint) -> int:
+    def size(node: Node) -> int:
         """Learnable parameters that the block itself holds, without those of its children."""
         return 0
 
     @staticmethod
-    def shareable(node: Blueprint) -> bool:
+    def shareable(node: Node) -> bool:
         """Whether the block may stand in several places, as far as it decides itself."""
         return True
 
     @staticmethod
-    def by_use(node: Blueprint) -> bool:
+    def by_use(node: Node) -> bool:
         """Whether each use of the block has an object of its own (batch norm with that scope)."""
         return False
 
@@ -84,7 +102,7 @@ class Block:
         arguments[key] = value
 
     @staticmethod
-    def fit(x: Shape, y: Shape, space: Space, rng: random.Random) -> Blueprint | None:
+    def fit(x: Shape, y: Shape, make: Maker) -> Node | None:
         """A new block of this kind from shape `x` to shape `y`, or None where there is none."""
         return None
 
@@ -114,7 +132,7 @@ class Chain(Composite):
         return x
 
     @staticmethod
-    def infer(node: Blueprint, x: Shape, flow: Flow) -> Shape:
+    def infer(node: Node, x: Shape, flow: Flow) -> Shape:
         for role in node.children:
             x = flow(role, x)
         return x
@@ -186,6 +204,12 @@ def require(condition: bool, sentence: str) -> None:
     """Raise `Misfit` with the sentence unless the condition holds; for a block's `infer`."""
     if not condition:
         raise Misfit(sentence)
+
+
+def require_image(x: Shape, channels: int | str = "channels") -> None:
+    """Raise `Misfit` unless `x` is (channels, height, width), of so many channels if given."""
+    fits = len(x) == 3 and channels in ("channels", x[0])
+    require(fits, f"needs ({channels}, height, width)")
 
 
 @cache

@@ -23,13 +23,18 @@ def assemble(
     >>> assemble("linear", (64,), in_features=64, out_features=10).output_shape
     (10,)
 
-    Uniqueness follows rule 4; `uniqueness.settle` gives the tags. Raises `BlueprintError`.
+    A mutable without any choice is left out. Uniqueness follows rule 4; `uniqueness.settle` gives
+    the tags. Raises `BlueprintError`.
     """
     node = Blueprint(
         kind,
         arguments=kinds.complete(kind, arguments),
         children=children or {},
-        mutables=mutables or {},
+        mutables={
+            key: domain if isinstance(domain, dict) else list(domain)
+            for key, domain in (mutables or {}).items()
+            if domain
+        },
     )
     node.unique = not kinds.find(kind).shareable(node) or any(
         child.unique for child in node.children.values()

@@ -25,6 +25,7 @@ from reuseprior.revolver.blueprints.uniqueness import (
     scatter,
     settle,
 )
+from reuseprior.revolver.evolution.generator import Maker
 from reuseprior.revolver.evolution.space import Space
 
 
@@ -186,7 +187,7 @@ def _replace(node: Blueprint, role: str, space: Space, rng: random.Random) -> bo
     kind = domains.draw(node.domain(role), rng, old.kind)
     if kind is None:
         return False
-    new = space.fill(kind, old.input_shape, old.output_shape, rng)
+    new = Maker(space, rng).fill(kind, old.input_shape, old.output_shape)
     if new is None:
         return False
     if old.prefix:

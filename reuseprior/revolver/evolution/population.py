@@ -128,15 +128,13 @@ class Sharing(NamedTuple):
 
 @dataclass(eq=False)
 class Population:
-    """Individuals in slots, and the scores of shared modules over all their uses."""
+    """Individuals in slots, and the scores of shared modules over all their uses.
+
+    In Jupyter it displays as a map of who shares what (`views.displays`).
+    """
 
     individuals: list[Individual] = field(default_factory=list)
     scores: dict[str, float] = field(default_factory=dict)  # registered name → score
-
-    def _repr_png_(self) -> bytes:
-        from reuseprior.revolver.views import figures
-
-        return figures.png(figures.sharing_map(self))
 
     def __len__(self) -> int:
         return len(self.individuals)

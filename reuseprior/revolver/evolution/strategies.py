@@ -9,10 +9,10 @@ from typing import NamedTuple
 from reuseprior.revolver.blueprints.blueprint import Blueprint
 from reuseprior.revolver.blueprints.uniqueness import Tags, clone
 from reuseprior.revolver.evolution.fitness import genotype_fitness
+from reuseprior.revolver.evolution.generator import generate
 from reuseprior.revolver.evolution.operators import copyover, crossover, mutate
 from reuseprior.revolver.evolution.population import Individual, Population, pick
 from reuseprior.revolver.evolution.settings import Settings
-from reuseprior.revolver.evolution.space import generate
 
 
 class Found(NamedTuple):

@@ -1,24 +1,18 @@
-"""Two blueprints side by side, such as a parent and its offspring, cut down to what differs.
-
-`difference.diff` compares place by place. Here rows of blocks are aligned first, so that a block
-which comes into a row is one that came, and not a change of all that follow it.
-"""
+"""Two blueprints side by side, such as a parent and its offspring, cut down to what differs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
+from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import pandas as pd
 
-from reuseprior.revolver.blueprints.blueprint import Blueprint, Path, stem, where
-from reuseprior.revolver.blueprints.difference import diff
+from reuseprior.revolver.blueprints.blueprint import Blueprint, Path, where
+from reuseprior.revolver.blueprints.differences import Change, changes
 from reuseprior.revolver.views.text_trees import Branch, counted, in_columns, inside, lines, shapes
 
-HIDDEN = ("tag", "mutables")  # differ between any two clones, and say nothing of the model
 MARKS = {"added": "+", "removed": "−", "replaced": "≠"}  # a block with all that is in it
 LEGEND = "+ added   − removed   ≠ replaced   ~ changed"
 SAME = "no difference but for tags: the two blueprints describe the same model"
@@ -37,22 +31,6 @@ _STYLE = """<style scoped>
 </style>"""
 
 
-@dataclass(frozen=True)
-class Change:
-    """One change: its place on either side (None where there is none), what it is, the values."""
-
-    left: Path | None
-    right: Path | None
-    what: str  # added, removed, replaced, moved, or the name of an argument or a field
-    before: Any
-    after: Any
-
-    @property
-    def mark(self) -> str:
-        """The sign before a changed block: +, −, ≠, or ~ for an argument or a flag."""
-        return MARKS.get(self.what, "~")
-
-
 @dataclass(frozen=True, repr=False)
 class Comparison:
     """Two blueprints and their changes: in Jupyter and printed, two trees and a table."""
@@ -65,7 +43,7 @@ class Comparison:
         """A row for each change: place, what, before and after."""
         rows = [
             {
-                "place": where(change.left if change.right is None else change.right),
+                "place": where(change.path),
                 "what": change.what,
                 "before": _value(change.before),
                 "after": _value(change.after),
@@ -102,8 +80,8 @@ class Comparison:
     __repr__ = __str__
 
     def _sides(self) -> tuple[Branch, Branch]:
-        left = {c.left: c.mark for c in self.changes if c.left is not None}
-        right = {c.right: c.mark for c in self.changes if c.right is not None}
+        left = {c.left: _mark(c) for c in self.changes if c.left is not None}
+        right = {c.right: _mark(c) for c in self.changes if c.right is not None}
         return _sketch(self.before, left), _sketch(self.after, right)
 
 
@@ -120,60 +98,12 @@ def compare(before: Blueprint, after: Blueprint) -> Comparison:
     Tags and mutables are not compared, and neither are scores. For a crossover, compare each of
     the pair with its own parent.
     """
-    return Comparison(before, after, tuple(_changes(before, after, (), ())))
+    return Comparison(before, after, tuple(changes(before, after)))
 
 
-def _changes(a: Blueprint, b: Blueprint, left: Path, right: Path) -> Iterator[Change]:
-    if (a.kind, a.input_shape, a.output_shape) != (b.kind, b.input_shape, b.output_shape):
-        yield Change(left, right, "replaced", a.name, b.name)
-        return
-    for found in diff(replace(a, children={}), replace(b, children={})):
-        if found.what not in HIDDEN:
-            yield Change(left, right, found.what, found.before, found.after)
-    both = [role for role in a.children if role in b.children]
-    if both != [role for role in b.children if role in a.children]:
-        yield Change(left, right, "moved", list(a.children), list(b.children))
-    rows, others = _rows(a), _rows(b)
-    for row in dict.fromkeys([*rows, *others]):
-        yield from _aligned(a, b, rows.get(row, []), others.get(row, []), left, right)
-
-
-def _rows(node: Blueprint) -> dict[str, list[str]]:
-    """The children's roles by their stem: rows of blocks, and single ones."""
-    rows: dict[str, list[str]] = {}
-    for role in node.children:
-        rows.setdefault(stem(role), []).append(role)
-    return rows
-
-
-def _aligned(
-    a: Blueprint, b: Blueprint, mine: list[str], theirs: list[str], left: Path, right: Path
-) -> Iterator[Change]:
-    if len(mine) == len(theirs):  # nothing came or went, and equal neighbours must not slide
-        runs = [("replace", 0, len(mine), 0, len(theirs))]
-    else:
-        first = [_content(a.children[role]) for role in mine]
-        second = [_content(b.children[role]) for role in theirs]
-        runs = SequenceMatcher(None, first, second, autojunk=False).get_opcodes()
-    for what, i, j, k, m in runs:
-        if what == "equal":
-            continue
-        if j - i == m - k:
-            for old, new in zip(mine[i:j], theirs[k:m], strict=True):
-                yield from _changes(a.children[old], b.children[new], (*left, old), (*right, new))
-            continue
-        for role in mine[i:j]:
-            yield Change((*left, role), None, "removed", a.children[role].name, None)
-        for role in theirs[k:m]:
-            yield Change(None, (*right, role), "added", None, b.children[role].name)
-
-
-def _content(node: Blueprint) -> tuple:
-    """What a block is, without tags: equal for a block and its clone."""
-    arguments = tuple(map(str, node.arguments.values()))
-    below = tuple((role, _content(child)) for role, child in node.children.items())
-    shape = (node.input_shape, node.output_shape)
-    return node.kind, arguments, node.prefix, node.unique, node.freeze, shape, below
+def _mark(change: Change) -> str:
+    """The sign before a changed block: +, −, ≠, or ~ for an argument or a flag."""
+    return MARKS.get(change.what, "~")
 
 
 def _sketch(
