@@ -11,6 +11,7 @@ import torch
 from reuseprior import revolver as rv
 from reuseprior.results import ResultError, Run
 from reuseprior.revolver.evolution import checkpoint
+from reuseprior.revolver.evolution.state import generator_of, state_of
 from reuseprior.training import CheckpointError
 from reuseprior.training import checkpoint as files
 from tests.revolver.searches import DIGITS, small, table, weights
@@ -111,7 +112,7 @@ def test_15_taken_up_after_any_generation_it_goes_on_the_same(tmp_path, generati
         nets = [s.registry.build(i.blueprint).eval() for s, i in ((whole, one), (parts, other))]
         with torch.no_grad():
             assert torch.equal(nets[0](images), nets[1](images))
-    assert parts.rng.getstate() == whole.rng.getstate()
+    assert parts.state.rng.getstate() == whole.state.rng.getstate()
     for _ in range(2):
         whole.step()
         parts.step()
@@ -188,6 +189,6 @@ def test_another_run_in_the_folder_is_refused(tmp_path):
 def test_the_state_of_chance_is_read_back():
     rng = random.Random(7)
     rng.gauss(0, 1)
-    again = checkpoint.generator_of(json.loads(json.dumps(checkpoint.state_of(rng))))
+    again = generator_of(json.loads(json.dumps(state_of(rng))))
     assert [again.random() for _ in range(5)] == [rng.random() for _ in range(5)]
     assert again.gauss(0, 1) == rng.gauss(0, 1)

@@ -1,12 +1,10 @@
 """Checkpoints of a search: one safetensors file that is whole or not there, without pickle.
 
-It holds the tensors of the registry, of the best model so far and of a turn that was interrupted;
-everything else, blueprints and the state of chance included, stands in its metadata as JSON.
+It holds the tensors of a search's state; everything else of it stands in its metadata as JSON.
 """
 
 from __future__ import annotations
 
-import random
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reuseprior.revolver.blueprints.blueprint import Blueprint
-from reuseprior.revolver.evolution.registry import Registry
 from reuseprior.training import checkpoint
 from reuseprior.training.checkpoint import NAME as NAME
 from reuseprior.training.checkpoint import CheckpointError as CheckpointError
@@ -32,11 +28,11 @@ def save(path: Path, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any
 def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """What `save` wrote; `CheckpointError` for a file cut short or of another version."""
     packed, state = checkpoint.load(path)
-    if state.get("version") != VERSION:
+    version = state.pop("version", None)
+    if version != VERSION:
         raise CheckpointError(
-            f"{path} is a checkpoint of version {state.get('version')} and this package reads "
-            f"version {VERSION}: resume with the package that wrote it, or begin anew in another "
-            "folder"
+            f"{path} is a checkpoint of version {version} and this package reads version {VERSION}"
+            ": resume with the package that wrote it, or begin anew in another folder"
         )
     try:
         return _unpack(packed, state.pop("index")), state
@@ -67,27 +63,3 @@ def _unpack(packed: dict[str, Tensor], index: list[list]) -> dict[str, dict[str,
         found.setdefault(group, {})[key] = packed[dtype][start[dtype] : end].view(shape)
         start[dtype] = end
     return found
-
-
-def named_tensors(registry: Registry, blueprint: Blueprint) -> dict[str, Tensor]:
-    """All parameters and buffers of a built blueprint, each once, by scope name and key."""
-    found = {}
-    for _, _, name in blueprint.scopes():
-        module = registry[name]
-        own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
-        found |= {f"{name}:{key}": tensor for key, tensor in own}
-    return found
-
-
-def state_of(rng: random.Random) -> list:
-    """The state of a generator as JSON values."""
-    version, numbers, gauss = rng.getstate()
-    return [version, list(numbers), gauss]
-
-
-def generator_of(state: list) -> random.Random:
-    """The generator whose state this is."""
-    rng = random.Random()
-    version, numbers, gauss = state
-    rng.setstate((version, tuple(numbers), gauss))
-    return rng

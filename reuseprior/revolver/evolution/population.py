@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from reuseprior.revolver.blueprints.blueprint import Blueprint
+from reuseprior.revolver.blueprints.blueprint import Blueprint, Scope
 from reuseprior.revolver.blueprints.kinds import find
 
 # Parts of a module's new score: the individual's, its children's mean, that of all its uses.
@@ -52,13 +52,14 @@ class Individual:
         return self.blueprint.meta["score"]
 
     @cached_property
+    def scopes(self) -> list[Scope]:
+        """Its blueprint's scopes, which stay as they are."""
+        return self.blueprint.scopes()
+
+    @cached_property
     def modules(self) -> dict[str, Use]:
         """All its modules by registered name."""
-        found: dict[str, Use] = {}
-        for _, node, name in self.blueprint.scopes():
-            times = found[name].times if name in found else 0
-            found[name] = Use(node, find(node.kind).size(node), times + 1)
-        return found
+        return _uses(self.scopes)
 
     @property
     def parameters(self) -> int:
@@ -108,12 +109,26 @@ class ModuleScore(NamedTuple):
     uses: int  # in all of them
 
 
-class Sharing(NamedTuple):
+class SharedParameters(NamedTuple):
     """How far a population shares its parameters."""
 
     distinct: int  # parameters, each once
     alone: int  # parameters of all individuals, each for itself
     shared: int  # distinct parameters that are used in two places or more
+
+    @classmethod
+    def of(cls, individuals: Iterable[Mapping[str, Use]]) -> SharedParameters:
+        """Counted from every individual's modules by name."""
+        sizes: dict[str, int] = {}
+        times: dict[str, int] = {}
+        alone = 0
+        for modules in individuals:
+            for name, use in modules.items():
+                sizes[name] = use.parameters
+                times[name] = times.get(name, 0) + use.times
+                alone += use.parameters
+        shared = sum(size for name, size in sizes.items() if times[name] > 1)
+        return cls(sum(sizes.values()), alone, shared)
 
     @property
     def factor(self) -> float:
@@ -168,22 +183,12 @@ class Population:
         else:
             self.individuals[index] = individual
 
-    def sharing(self) -> Sharing:
+    def sharing(self) -> SharedParameters:
         """Distinct and shared parameters of the whole population.
 
         The smallest case: two individuals of one and the same shared module have a factor of 2.
         """
-        sizes: dict[str, int] = {}
-        times: dict[str, int] = {}
-        for individual in self:
-            for name, use in individual.modules.items():
-                sizes[name] = use.parameters
-                times[name] = times.get(name, 0) + use.times
-        return Sharing(
-            distinct=sum(sizes.values()),
-            alone=sum(individual.parameters for individual in self),
-            shared=sum(size for name, size in sizes.items() if times[name] > 1),
-        )
+        return SharedParameters.of(individual.modules for individual in self)
 
     def ranking(self) -> list[ModuleScore]:
         """The scored shared modules with parameters that somebody holds, the best first."""
@@ -224,8 +229,23 @@ class Population:
         return cls(individuals, dict(data["scores"]))
 
 
+def distinct_parameters(blueprints: Iterable[Blueprint]) -> int:
+    """Learnable parameters of a population, each name once.
+
+    >>> conv = blocks.conv((8, 4, 4), 8)
+    >>> distinct_parameters([conv, conv.copy()])
+    576
+    """
+    return SharedParameters.of(_uses(b.scopes()) for b in blueprints).distinct
+
+
+def sharing_factor(blueprints: Iterable[Blueprint]) -> float:
+    """The sum of the individuals' parameters over the population's: 1.0 where nothing is shared."""
+    return SharedParameters.of(_uses(b.scopes()) for b in blueprints).factor
+
+
 def update_scores(
-    blueprint: Blueprint,
+    scopes: Iterable[Scope],
     fitness: float,
     scores: MutableMapping[str, float],
     *,
@@ -233,10 +253,10 @@ def update_scores(
 ) -> None:
     """Carry an individual's new fitness into the scores of all its modules (thesis, §3.4).
 
-    From the leaves up, s ← w·(0.7·fitness + 0.2·mean of the children + 0.1·everywhere) + (1−w)·s.
-    What a shared module scores everywhere, in `scores` by name, moves by a twentieth of the way.
+    `scopes` are the individual's. From the leaves up,
+    s ← w·(0.7·fitness + 0.2·mean of the children + 0.1·everywhere) + (1−w)·s. What a shared module scores everywhere, in `scores` by name, moves by a twentieth of the way.
     """
-    for _, node, name in blueprint.scopes():
+    for _, node, name in scopes:
         below = [child.meta["score"] for child in node.children.values()]
         shared = not node.unique and "@" not in name  # a batch norm of one use belongs to it alone
         everywhere = scores.get(name, fitness) if shared else fitness
@@ -320,3 +340,11 @@ def budget(
     else:
         batches = minimum * max(ratio, 1.0)
     return max(int(min(batches, most)), 1)
+
+
+def _uses(scopes: Iterable[Scope]) -> dict[str, Use]:
+    found: dict[str, Use] = {}
+    for _, node, name in scopes:
+        times = found[name].times if name in found else 0
+        found[name] = Use(node, find(node.kind).size(node), times + 1)
+    return found

@@ -6,7 +6,7 @@ content, and so its name, changes; its parts stay the objects they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from hashlib import sha256
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from reuseprior.revolver.blueprints import kinds
-from reuseprior.revolver.blueprints.blueprint import Blueprint, Path
+from reuseprior.revolver.blueprints.blueprint import Blueprint, Path, Scope
 from reuseprior.revolver.blueprints.errors import BlueprintError
 from reuseprior.revolver.blueprints.kinds import Composite
 from reuseprior.revolver.blueprints.shapes import check
@@ -66,12 +66,13 @@ class Registry:
     def __getitem__(self, name: str) -> nn.Module:
         return self.modules[name]
 
-    def build(self, blueprint: Blueprint) -> nn.Module:
+    def build(self, blueprint: Blueprint, scopes: list[Scope] | None = None) -> nn.Module:
         """The module of a blueprint; what is registered under a name already is used as it is.
 
-        Raises `BlueprintError` as `shapes.check` does, before anything is registered.
+        `scopes` are the blueprint's, where they are known already. Raises `BlueprintError` as
+        `shapes.check` does, before anything is registered.
         """
-        scopes = blueprint.scopes()
+        scopes = scopes or blueprint.scopes()
         root = scopes[-1].name
         if root not in self.modules:
             check(blueprint)
@@ -86,13 +87,25 @@ class Registry:
                 _set_frozen(self.modules[name], True)
         return self.modules[root]
 
+    def tensors(self, scopes: Iterable[Scope]) -> dict[str, Tensor]:
+        """All parameters and buffers of what is built there, each once, by `NAME:KEY`."""
+        found = {}
+        for name in (scope.name for scope in scopes):
+            module = self.modules[name]
+            own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+            found |= {f"{name}:{key}": tensor for key, tensor in own}
+        return found
+
     def collect(self, living: Iterable[Blueprint], *, keep: int = 0) -> list[str]:
         """Drop what no living individual reaches (rule 7); returns the dropped names.
 
         Of the shared modules with weights, the last `keep` that died stay, to be found again by
         later individuals; `keep=0` purges them.
         """
-        alive = {scope.name for blueprint in living for scope in blueprint.scopes()}
+        return self.retain({scope.name for b in living for scope in b.scopes()}, keep=keep)
+
+    def retain(self, alive: Collection[str], *, keep: int = 0) -> list[str]:
+        """`collect`, given the names that are in use."""
         for name in [name for name in self.modules if name not in alive]:
             if name in self._leaves and not self._leaves[name][2]:
                 self._kept.setdefault(name)

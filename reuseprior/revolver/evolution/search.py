@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import torch
@@ -23,9 +26,9 @@ from reuseprior import data as data_sets
 from reuseprior.data import DataSet
 from reuseprior.errors import UserError
 from reuseprior.results import CONFIG, Run, provenance, read_json
-from reuseprior.revolver.blueprints.blueprint import Blueprint
-from reuseprior.revolver.evolution import checkpoint
+from reuseprior.revolver.evolution import journal
 from reuseprior.revolver.evolution.fitness import phenotype_fitness
+from reuseprior.revolver.evolution.journal import Journal
 from reuseprior.revolver.evolution.population import (
     Individual,
     budget,
@@ -33,8 +36,9 @@ from reuseprior.revolver.evolution.population import (
     slots_to_replace,
     update_scores,
 )
-from reuseprior.revolver.evolution.settings import Settings
-from reuseprior.revolver.evolution.state import State
+from reuseprior.revolver.evolution.registry import Registry
+from reuseprior.revolver.evolution.settings import Settings, learning_rate
+from reuseprior.revolver.evolution.state import Best, Plan, State
 from reuseprior.revolver.evolution.strategies import (
     Breeder,
     Found,
@@ -42,11 +46,10 @@ from reuseprior.revolver.evolution.strategies import (
     immigration_chance,
     random_search,
 )
-from reuseprior.revolver.evolution.trainer import Told, Turn, TurnFailed, copies, put_back
+from reuseprior.revolver.evolution.trainer import Told, Trainer, Turn, TurnFailed, copies, put_back
 from reuseprior.training.interruption import Interrupted, Stop, signals
 
-WINDOW = 700  # validations in the moving average of figure 3.1
-LAST = 200  # validations in the mean of table 3.2
+DATA_SEED = 0  # the held-out images belong to the settings: the same for every seed
 PATIENCE = 20  # individuals that cannot be trained, one after another
 
 log = logging.getLogger(__name__)
@@ -56,17 +59,7 @@ class SearchError(UserError):
     """A search that cannot go on; the message says why and the mend."""
 
 
-class Best(NamedTuple):
-    """The trained individual with the highest validation accuracy, as it was then."""
-
-    number: int
-    generation: int
-    accuracy: float  # validation
-    loss: float  # validation
-    blueprint: Blueprint
-
-
-class Search(State):
+class Search:
     """A population in training; iterate it for the generations, one row each.
 
     ```python
@@ -82,6 +75,33 @@ class Search(State):
     processor it ends the same bit for bit. SIGTERM and Ctrl-C write a checkpoint after the batch
     in hand and raise `Interrupted`, a KeyboardInterrupt.
     """
+
+    population = property(attrgetter("state.population"))
+    registry = property(attrgetter("state.registry"))
+    generation = property(attrgetter("state.generation"), doc="The last one that is complete.")
+    trainings = property(attrgetter("state.trainings"), doc="A row a turn.")
+    lineage = property(attrgetter("state.lineage"), doc="A row an individual.")
+    rows = property(attrgetter("journal.rows"), doc="A row a generation.")
+
+    def __init__(self, settings: Settings, data: DataSet, *, seed: int = 0):
+        image = (data.channels, data.image_size, data.image_size)
+        space = replace(settings.space, image=image, classes=data.classes)
+        self.settings = s = replace(settings, data=data.name, space=space)
+        whole = len(data.train)  # images for training and validation, before a subset is taken
+        if s.train_images or s.test_images:
+            data = data.subset(s.train_images or None, s.test_images or None, seed=DATA_SEED)
+        self.data, self.seed = data, seed
+        trained, held_out = data.split(validation=s.validation, seed=DATA_SEED)
+        parts = {"train": trained, "validation": held_out, "test": data.test}
+        self.sizes = {"whole": whole, **{name: len(part) for name, part in parts.items()}}
+        self.trainer = Trainer(s, trained, held_out, seed=seed)
+        self.journal = Journal()
+        self.state = State(
+            registry=self._registry(),
+            rng=random.Random(seed),
+            coefficient=s.genotype_coefficient,
+            generation=-s.warmup,
+        )
 
     @classmethod
     def start(
@@ -131,6 +151,16 @@ class Search(State):
             data = data_sets.load(settings.data, root)
         return cls.start(settings, data, folder, seed=config["seed"], resume=True)
 
+    def config(self) -> dict[str, Any]:
+        """What `config.json` says: the data, the seed and all settings."""
+        return {
+            "data": self.data.name,
+            "images": self.sizes,
+            "data_checksum": self.data.checksum,
+            "seed": self.seed,
+            "settings": self.settings.to_data(),
+        }
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
         while not self.complete:
             yield self.step()
@@ -150,18 +180,21 @@ class Search(State):
 
         Low performers are replaced (Algorithm 1), some individuals trained and scores updated.
         """
+        state = self.state
         device = [self.trainer.device] if self.trainer.device.type == "cuda" else []
         with signals() as stop, torch.random.fork_rng(devices=device):
             start = time.perf_counter()
-            if self._plan is None:
-                self._plan = self._begin()
+            if state.plan is None:
+                state.plan = self._begin()
             try:
-                while self._turn is not None or self._plan["left"]:
+                while state.turn is not None or state.plan.left:
                     self._take_turn(stop)
             except Told:
-                self._plan["seconds"] += time.perf_counter() - start
+                state.plan.seconds += time.perf_counter() - start
                 self._interrupt(stop.number)
-            row = self._end(time.perf_counter() - start)
+            row = journal.row(state, self.settings, time.perf_counter() - start)
+            state.generation, state.plan = state.plan.generation, None
+            self.journal.add(row, state)
             if stop.number:
                 self._interrupt(stop.number)
         return row
@@ -170,19 +203,18 @@ class Search(State):
         """The trained individual of the highest validation accuracy so far, and of these the
         lowest loss, with its blueprint as it was; `SearchError` before the first training.
         """
-        if self._best is None:
+        if self.state.best is None:
             raise SearchError(
                 f"no individual was trained yet, after generation {self.generation}: go on with "
                 "the search"
             )
-        return Best(**{**self._best, "blueprint": Blueprint.from_data(self._best["blueprint"])})
+        return self.state.best
 
     def best_model(self) -> nn.Module:
         """The best individual's model with the weights it had then, apart from the population."""
-        registry = self._registry()
-        best = self.best()
-        module = registry.build(best.blueprint)
-        put_back(self._best_tensors, checkpoint.named_tensors(registry, best.blueprint))
+        registry, blueprint = self._registry(), self.best().blueprint
+        module = registry.build(blueprint)
+        put_back(self.state.best_tensors, registry.tensors(blueprint.scopes()))
         return module
 
     def finish(self) -> Run | None:
@@ -191,20 +223,14 @@ class Search(State):
         It is chosen by validation alone. A search that is not complete is recorded as interrupted
         and can be taken up again. Returns the recorded run, if there is a folder.
         """
-        if self.folder is not None and self._is_finished():
-            return Run.read(self.folder)
-        summary = self.summary()
-        if self._recording is None:
-            return None
-        self._write_tables()
-        self._write_best()
-        state = "finished" if self.complete else "interrupted"
-        return self._recording.finish(summary, state=state)
+        if self.journal.is_finished(self.state, self.settings):
+            return Run.read(self.journal.folder)
+        return self.journal.finish(self.state, self.summary(), complete=self.complete)
 
     def summary(self) -> dict[str, Any]:
         """What `summary.json` says of the search; evaluates the best individual on the test set."""
         found: dict[str, Any] = {}
-        if self._best is not None:
+        if self.state.best is not None:
             best = self.best()
             loss, accuracy = self.trainer.test(self.best_model(), self.data.test)
             found = {
@@ -216,7 +242,7 @@ class Search(State):
                 "test_accuracy": accuracy,
                 "test_loss": loss,
             }
-        last = [entry["accuracy"] for entry in self.trainings[-LAST:]]
+        last = [entry["accuracy"] for entry in self.trainings[-journal.LAST :]]
         sharing = self.population.sharing()
         return {
             "preset": self.settings.name,
@@ -238,7 +264,47 @@ class Search(State):
             ),
         }
 
-    # What a generation does
+    def _registry(self) -> Registry:
+        return Registry(
+            seed=self.seed,
+            device=self.trainer.device,
+            memory_format=self._memory_format,
+            inherit=self.settings.inherit,
+        )
+
+    @property
+    def _memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.settings.channels_last else torch.contiguous_format
+
+    def _open(self, folder: Path, resume: bool) -> None:
+        self.journal = Journal(folder)
+        if self.trainer.accelerator.is_main_process:
+            self.journal.open(self.config(), resume=resume)
+        self.trainer.accelerator.wait_for_everyone()
+        restored = self.journal.restore(self.trainer.device, self._memory_format)
+        self.state = restored or self.state
+        self.journal.follow(self.state, self.settings)
+
+    def _interrupt(self, number: int) -> None:
+        state, folder = self.state, self.journal.folder
+        self.journal.keep(state)
+        where = f"after generation {state.generation}"
+        if state.turn is not None:
+            where = (
+                f"in generation {state.plan.generation} after {state.turn.done} of "
+                f"{state.turn.total} batches of an individual"
+            )
+        raise Interrupted(
+            f"the search{f' in {folder}' if folder else ''} stopped {where}"
+            + ("; continue it with --resume" if folder else ""),
+            number,
+        )
+
+    # Replacing individuals
+
+    def _breeder(self) -> Breeder:
+        state = self.state
+        return Breeder(self.settings, state.registry.tags, state.rng, state.coefficient)
 
     def _populate(self) -> None:
         """The first population: the fittest genotypes of a larger number of random ones."""
@@ -252,87 +318,64 @@ class Search(State):
         if len(candidates) < s.population:
             raise SearchError(
                 f"only {len(candidates)} of {10 * wanted} random models have at most "
-                f"max_parameters {s.max_parameters:,}: raise it, or narrow the space's depths, "
-                "widths or channels"
+                f"max_parameters {s.max_parameters:,}: {_NARROW}"
             )
         candidates.sort(key=lambda found: found.fitness)
         for slot, found in enumerate(candidates[: s.population]):
             self._place(slot, found, self.generation)
         self._collect()
 
-    def _begin(self) -> dict[str, Any]:
+    def _begin(self) -> Plan:
         """Replace low performers and choose who is trained."""
-        s = self.settings
-        generation = self.generation + 1
-        training = generation > 0
-        replaced = []
+        s, state = self.settings, self.state
+        generation = state.generation + 1
+        replaced, left = 0, []
         for _ in range(s.passes):
-            replaced = self._replace_some(generation, adjust=training)
-            if replaced:
-                break
+            replaced = replaced or self._replace_some(generation)
         self._collect()
-        left = []
-        if training:
+        if generation > 0:
             last = generation > (1 - s.exploit) * s.generations
             explore = 0.0 if last else s.explore
             left = pick(
-                self.population, s.sample, self.rng, explore=explore, tournament=s.tournament
+                state.population, s.sample, state.rng, explore=explore, tournament=s.tournament
             )
-        return {
-            "generation": generation,
-            "replaced": len(replaced),
-            "left": left,
-            "turns": len(self.trainings),
-            "failures": 0,
-            "batches": 0,
-            "seconds": 0.0,
-        }
+        return Plan(generation, replaced, left, turns=len(state.trainings))
 
-    def _replace_some(self, generation: int, *, adjust: bool) -> list[int]:
-        """Algorithm 1; `adjust` moves the genotype coefficient."""
-        s = self.settings
+    def _replace_some(self, generation: int) -> int:
+        """Algorithm 1: how many were replaced; in training the coefficient moves with it."""
+        s, state = self.settings, self.state
         discarded = slots_to_replace(
-            self.population, s.replacements, self.rng, low=s.low, low_chance=s.low_chance, top=s.top
-        )
-        replaced = []
+            state.population, s.replacements, state.rng,
+            low=s.low, low_chance=s.low_chance, top=s.top,
+        )  # fmt: skip
+        replaced = 0
         for slot in discarded:
-            found = self._search(self.population[slot].score, discarded, generation)
-            if found is None:
-                if adjust:
-                    self.coefficient *= s.coefficient_down
-                    self.coefficient = max(self.coefficient, s.coefficient_floor)
-            else:
+            found = self._found(state.population[slot].score, discarded, generation)
+            if found is not None:
                 self._place(slot, found, generation)
-                replaced.append(slot)
-                if adjust:
-                    self.coefficient *= s.coefficient_up
+                replaced += 1
+            if generation > 0:
+                factor = s.coefficient_down if found is None else s.coefficient_up
+                floor = s.coefficient_floor if found is None else 0.0
+                state.coefficient = max(state.coefficient * factor, floor)
         return replaced
 
-    def _search(self, target: float, exclude: list[int], generation: int) -> Found | None:
+    def _found(self, target: float, exclude: list[int], generation: int) -> Found | None:
         s = self.settings
-        if s.evolves and generation > 0:
-            return genetic_search(
-                self._breeder(),
-                self.population,
-                target,
-                exclude=exclude,
-                immigration=immigration_chance(s, generation),
-            )
-        return random_search(self._breeder(), target, s.random_tries)
+        if not (s.evolves and generation > 0):
+            return random_search(self._breeder(), target, s.random_tries)
+        chance = immigration_chance(s, generation)
+        return genetic_search(
+            self._breeder(), self.population, target, exclude=exclude, immigration=chance
+        )
 
     def _place(self, slot: int, found: Found, generation: int) -> None:
-        individual = Individual(
-            number=self._born,
-            blueprint=found.blueprint,
-            fitness=found.fitness,
-            operator=found.operator,
-            parents=found.parents,
-            generation=generation,
-        )
-        self._born += 1
-        self.population.place(slot, individual)
-        self.registry.build(individual.blueprint)
-        self.lineage.append(
+        state = self.state
+        individual = Individual(state.born, **found._asdict(), generation=generation)
+        state.born += 1
+        state.population.place(slot, individual)
+        state.registry.build(individual.blueprint, individual.scopes)
+        state.lineage.append(
             {
                 "child": individual.number,
                 "parents": " ".join(map(str, found.parents)),
@@ -346,21 +389,24 @@ class Search(State):
 
     def _collect(self) -> None:
         """Drop the modules that nobody has any more (rule 7), with their scores and momentum."""
-        dropped = self.registry.collect(
-            self.population.blueprints(), keep=self.settings.keep_modules
-        )
-        self.population.forget(dropped)
-        for key in [key for key in self._momentum if key.rpartition(":")[0] not in self.registry]:
-            del self._momentum[key]
+        state = self.state
+        alive = {name for individual in state.population for name in individual.modules}
+        dropped = state.registry.retain(alive, keep=self.settings.keep_modules)
+        state.population.forget(dropped)
+        held = state.momentum.items()
+        state.momentum = {key: value for key, value in held if _owner(key) in state.registry}
+
+    # Training individuals
 
     def _take_turn(self, stop: Stop) -> None:
         """Train and validate one individual and update the scores; replace it if that fails."""
-        if self._turn is None:
-            self._turn = self._next_turn()
-        turn = self._turn
-        individual = self.population[turn.slot]
-        module = self.registry.build(individual.blueprint)
-        tensors = checkpoint.named_tensors(self.registry, individual.blueprint)
+        state = self.state
+        if state.turn is None:
+            state.turn = self._next_turn()
+        turn = state.turn
+        individual = state.population[turn.slot]
+        module = state.registry.build(individual.blueprint, individual.scopes)
+        tensors = state.registry.tensors(individual.scopes)
         if not turn.before:
             turn.before = copies(tensors)
         start = time.perf_counter()
@@ -370,28 +416,27 @@ class Search(State):
             loss, accuracy = self.trainer.validate(module)
         except TurnFailed as failed:
             failure = str(failed)  # alone: the exception's frames hold on to the GPU's memory
-        self._turn = None
+        state.turn = None
         if failure is not None:
             put_back(turn.before, tensors)
             self._replace_failed(turn, failure)
             return
-        self._failures = 0
+        state.failures = 0
         if self.settings.optimizer_state == "scope":
-            self._momentum |= turn.momentum
+            state.momentum |= turn.momentum
         self._score(individual, turn, loss, accuracy, time.perf_counter() - start)
 
     def _next_turn(self) -> Turn:
-        s = self.settings
-        slot = self._plan["left"].pop(0)
-        generation = self._plan["generation"]
-        self._turns += 1
+        s, state = self.settings, self.state
+        slot, generation = state.plan.left.pop(0), state.plan.generation
+        state.turns += 1
         turn = Turn(
             slot=slot,
-            number=self._turns,
+            number=state.turns,
             rate=learning_rate(s, generation),
             total=budget(
-                self.population[slot].score,
-                fmean(individual.score for individual in self.population),
+                state.population[slot].score,
+                fmean(individual.score for individual in state.population),
                 min(s.maximum_batches or self.trainer.epoch, self.trainer.epoch),
                 minimum=s.minimum_batches,
                 rule=s.budget,
@@ -400,29 +445,26 @@ class Search(State):
             ),
         )
         if s.optimizer_state == "scope":
-            held = self.population[slot].modules
-            turn.momentum = {
-                key: value
-                for key, value in self._momentum.items()
-                if key.rpartition(":")[0] in held
-            }
+            own = state.population[slot].modules
+            held = state.momentum.items()
+            turn.momentum = {key: value for key, value in held if _owner(key) in own}
         return turn
 
     def _score(
         self, individual: Individual, turn: Turn, loss: float, accuracy: float, seconds: float
     ) -> None:
-        s = self.settings
-        parameters = individual.parameters
+        s, state = self.settings, self.state
+        parameters, before = individual.parameters, individual.score
         fitness = phenotype_fitness(loss, parameters, s.size_penalty)
-        before = individual.score
-        update_scores(individual.blueprint, fitness, self.population.scores, weight=s.score_weight)
+        update_scores(individual.scopes, fitness, state.population.scores, weight=s.score_weight)
         individual.rounds += 1
         individual.batches += turn.total
         individual.loss, individual.accuracy = loss, accuracy
-        self._plan["batches"] += turn.total
-        self.trainings.append(
+        generation = state.plan.generation
+        state.plan.batches += turn.total
+        state.trainings.append(
             {
-                "generation": self._plan["generation"],
+                "generation": generation,
                 "individual": individual.number,
                 "parameters": parameters,
                 "batches": turn.total,
@@ -435,28 +477,21 @@ class Search(State):
                 "seconds": seconds,
             }
         )
-        best = self._best
-        if best is None or (accuracy, -loss) > (best["accuracy"], -best["loss"]):
-            self._best = {
-                "number": individual.number,
-                "generation": self._plan["generation"],
-                "accuracy": accuracy,
-                "loss": loss,
-                "blueprint": individual.blueprint.to_data(),
-            }
-            self._best_tensors = copies(
-                checkpoint.named_tensors(self.registry, individual.blueprint)
-            )
+        best = state.best
+        if best is None or (accuracy, -loss) > (best.accuracy, -best.loss):
+            then = individual.blueprint.copy()
+            state.best = Best(individual.number, generation, accuracy, loss, then)
+            state.best_tensors = copies(state.registry.tensors(individual.scopes))
 
     def _replace_failed(self, turn: Turn, reason: str) -> None:
         """Put a random individual in the place of one that cannot be trained, and note why."""
-        individual = self.population[turn.slot]
-        generation = self._plan["generation"]
+        state = self.state
+        individual, generation = state.population[turn.slot], state.plan.generation
         log.warning("individual %d of generation %d: %s", individual.number, generation, reason)
-        self._plan["failures"] += 1
-        self._failures += 1
-        self._write_failure(individual, reason, turn.done)
-        if self._failures == PATIENCE:
+        state.plan.failures += 1
+        state.failures += 1
+        self.journal.note_failure(individual, state, reason, turn.done)
+        if state.failures == PATIENCE:
             raise SearchError(
                 f"{PATIENCE} individuals one after another could not be trained, up to generation "
                 f"{generation} (the last: {reason}): lower learning_rate, batch_size or the size "
@@ -468,76 +503,15 @@ class Search(State):
         if found is None:
             raise SearchError(
                 f"no random model has at most max_parameters {self.settings.max_parameters:,}: "
-                "raise it, or narrow the space's depths, widths or channels"
+                f"{_NARROW}"
             )
         self._place(turn.slot, found, generation)
         self._collect()
 
-    def _end(self, seconds: float) -> dict[str, Any]:
-        """The row of the generation that is done; recorded, with a checkpoint."""
-        plan, s = self._plan, self.settings
-        turns = self.trainings[plan["turns"] :]
-        accuracies = [entry["accuracy"] for entry in self.trainings]
-        sharing = self.population.sharing()
-        generation = plan["generation"]
-        training = generation > 0
-        row = {
-            "generation": generation,
-            "phase": "training" if training else "warmup",
-            "best_loss": min((t["loss"] for t in turns), default=None),
-            "mean_loss": fmean(t["loss"] for t in turns) if turns else None,
-            "best_accuracy": max((t["accuracy"] for t in turns), default=None),
-            "mean_accuracy": fmean(t["accuracy"] for t in turns) if turns else None,
-            "moving_average": fmean(accuracies[-WINDOW:]) if accuracies else None,
-            "mean_last_200": fmean(accuracies[-LAST:]) if accuracies else None,
-            "best_score": self.population[self.population.ranked()[0]].score,
-            "coefficient": self.coefficient,
-            "learning_rate": learning_rate(s, generation) if training else None,
-            "sharing_factor": sharing.factor,
-            "distinct_parameters": sharing.distinct,
-            "shared_share": sharing.share,
-            "modules": len(self.registry),
-            "replaced": plan["replaced"],
-            "failures": plan["failures"],
-            "batches": plan["batches"],
-            "seconds": plan["seconds"] + seconds,
-        }
-        self.generation, self._plan = generation, None
-        self.rows.append(row)
-        if self._recording:
-            self._recording.append(row)
-            self._write_tables()
-        self._save()
-        return row
 
-    def _breeder(self) -> Breeder:
-        return Breeder(self.settings, self.registry.tags, self.rng, self.coefficient)
-
-    def _interrupt(self, number: int) -> None:
-        self._save()
-        where = f"after generation {self.generation}"
-        if self._turn is not None:
-            where = (
-                f"in generation {self._plan['generation']} after {self._turn.done} of "
-                f"{self._turn.total} batches of an individual"
-            )
-        raise Interrupted(
-            f"the search{f' in {self.folder}' if self.folder else ''} stopped {where}"
-            + ("; continue it with --resume" if self.folder else ""),
-            number,
-        )
+_NARROW = "raise it, or narrow the space's depths, widths or channels"
 
 
-def learning_rate(settings: Settings, generation: int) -> float:
-    """The rate of a generation: constant at first, then falling exponentially to the minimum.
-
-    >>> s = Settings(generations=160)
-    >>> [round(learning_rate(s, g), 5) for g in (1, 100, 130, 160)]
-    [0.35, 0.35, 0.01725, 0.00085]
-    """
-    first, last = settings.learning_rate, settings.minimum_learning_rate
-    constant = settings.constant_generations
-    if generation <= constant:
-        return first
-    past = (generation - constant) / (settings.generations - constant)
-    return first * (last / first) ** past
+def _owner(key: str) -> str:
+    """The registered name of the module that a tensor belongs to."""
+    return key.rpartition(":")[0]

@@ -167,6 +167,21 @@ def presets() -> list[str]:
     return PRESETS.names()
 
 
+def learning_rate(settings: Settings, generation: int) -> float:
+    """The rate of a generation: constant at first, then falling exponentially to the minimum.
+
+    >>> s = Settings(generations=160)
+    >>> [round(learning_rate(s, g), 5) for g in (1, 100, 130, 160)]
+    [0.35, 0.35, 0.01725, 0.00085]
+    """
+    first, last = settings.learning_rate, settings.minimum_learning_rate
+    constant = settings.constant_generations
+    if generation <= constant:
+        return first
+    past = (generation - constant) / (settings.generations - constant)
+    return first * (last / first) ** past
+
+
 def _check_together(s: Settings) -> None:
     if s.sample > s.population:
         raise SettingsError(
