@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import random
@@ -5,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -117,6 +119,21 @@ def test_15_taken_up_after_any_generation_it_goes_on_the_same(tmp_path, generati
         whole.step()
         parts.step()
     assert table(parts) == table(whole) and weights(parts) == weights(whole)
+
+
+def test_a_checkpoint_of_the_first_version_goes_on(tmp_path):
+    """Written by the package of commit d88a3d9, in the middle of a turn of generation 4."""
+    for path in (Path(__file__).parent / "data" / "interrupted").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    packed = tmp_path / "checkpoint.safetensors.gz"
+    packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+    search = rv.Search.resume(tmp_path, DIGITS)
+    assert (search.state.plan.generation, search.state.turn.done) == (4, 1)
+    for _ in search:
+        pass
+    whole = pd.read_csv(tmp_path / "whole.csv").drop(columns="seconds")  # it was not interrupted
+    found = search.table[whole.columns]
+    pd.testing.assert_frame_equal(found, whole, check_dtype=False, rtol=1e-4)
 
 
 def test_a_checkpoint_holds_no_pickle_and_is_one_file(tmp_path):

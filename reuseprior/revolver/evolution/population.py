@@ -254,7 +254,8 @@ def update_scores(
     """Carry an individual's new fitness into the scores of all its modules (thesis, §3.4).
 
     `scopes` are the individual's. From the leaves up,
-    s ← w·(0.7·fitness + 0.2·mean of the children + 0.1·everywhere) + (1−w)·s. What a shared module scores everywhere, in `scores` by name, moves by a twentieth of the way.
+    s ← w·(0.7·fitness + 0.2·mean of the children + 0.1·everywhere) + (1−w)·s. What a shared
+    module scores everywhere, in `scores` by name, moves by a twentieth of the way.
     """
     for _, node, name in scopes:
         below = [child.meta["score"] for child in node.children.values()]
