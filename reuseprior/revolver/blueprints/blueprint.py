@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -123,16 +123,10 @@ class Blueprint:
 
     def copy(self) -> Blueprint:
         """The same tree anew, with the same names: for keeping, not for offspring (`clone`)."""
-        return Blueprint(
-            kind=self.kind,
+        return replace(
+            self,
             arguments=dict(self.arguments),
             children={role: child.copy() for role, child in self.children.items()},
-            prefix=self.prefix,
-            tag=self.tag,
-            unique=self.unique,
-            freeze=self.freeze,
-            input_shape=self.input_shape,
-            output_shape=self.output_shape,
             mutables=dict(self.mutables),
             meta=dict(self.meta),
         )

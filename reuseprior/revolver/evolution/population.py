@@ -68,18 +68,9 @@ class Individual:
 
     def to_data(self) -> dict[str, Any]:
         """The individual as JSON values."""
-        return {
-            "number": self.number,
-            "fitness": self.fitness,
-            "operator": self.operator,
-            "parents": list(self.parents),
-            "generation": self.generation,
-            "rounds": self.rounds,
-            "batches": self.batches,
-            "loss": self.loss,
-            "accuracy": self.accuracy,
-            "blueprint": self.blueprint.to_data(),
-        }
+        names = ("number", "fitness", "operator", "parents", "generation", "rounds", "batches")
+        plain = {name: getattr(self, name) for name in (*names, "loss", "accuracy")}
+        return plain | {"parents": list(self.parents), "blueprint": self.blueprint.to_data()}
 
     def to_json(self) -> str:
         """The individual as JSON text, which is kept: between its trainings it does not change."""
