@@ -76,8 +76,8 @@ class Search:
     in hand and raise `Interrupted`, a KeyboardInterrupt.
     """
 
-    population = property(attrgetter("state.population"))
-    registry = property(attrgetter("state.registry"))
+    population = property(attrgetter("state.population"), doc="The individuals and scores.")
+    registry = property(attrgetter("state.registry"), doc="The modules that they share.")
     generation = property(attrgetter("state.generation"), doc="The last one that is complete.")
     trainings = property(attrgetter("state.trainings"), doc="A row a turn.")
     lineage = property(attrgetter("state.lineage"), doc="A row an individual.")
