@@ -90,6 +90,7 @@ def ensemble_mean(members, *, tied: bool = False, kinds=()):
     With `tied=True` they keep their scopes: members of equal name are then one module run several
     times, whose mean is that module. `kinds` are the kinds that members may mutate to.
 
+    >>> from reuseprior.revolver import blocks
     >>> conv = blocks.conv((8, 4, 4), 8)
     >>> ensemble_mean([conv] * 3).parameters(), ensemble_mean([conv] * 3, tied=True).parameters()
     (1728, 576)
@@ -114,6 +115,7 @@ def _ensemble(kind, members, tied, kinds):
 def fractal(entry, inner, depth: int):
     """A fractal group: `entry` is the base from the input on, `inner` the base of equal shapes.
 
+    >>> from reuseprior.revolver import blocks
     >>> unit = blocks.conv((8, 4, 4), 8)
     >>> node = fractal(unit, unit, 4)
     >>> node.weights() // node.parameters()

@@ -223,6 +223,7 @@ class Population:
 def distinct_parameters(blueprints: Iterable[Blueprint]) -> int:
     """Learnable parameters of a population, each name once.
 
+    >>> from reuseprior.revolver import blocks
     >>> conv = blocks.conv((8, 4, 4), 8)
     >>> distinct_parameters([conv, conv.copy()])
     576
