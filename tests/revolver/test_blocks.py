@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from reuseprior import revolver as rv
-from reuseprior.revolver import blocks, kinds
+from reuseprior.revolver import blocks
+from reuseprior.revolver.blueprints import kinds
+from reuseprior.revolver.evolution.generator import Maker
 from tests.revolver.worlds import SMALL
 
 X, Y = (8, 6, 6), (16, 3, 3)
@@ -72,7 +74,7 @@ def test_every_kind_of_a_slot_fits_or_says_none():
     for kind in kinds.names():
         for x, y in ends:
             for _ in range(3):
-                node = SMALL.fill(kind, x, y, rng)
+                node = Maker(SMALL, rng).fill(kind, x, y)
                 if node is not None:
                     rv.settle(node, rv.Tags())
                     rv.check(node)

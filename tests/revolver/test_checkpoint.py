@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import random
@@ -5,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
 from reuseprior import revolver as rv
 from reuseprior.results import ResultError, Run
-from reuseprior.revolver import checkpoint
+from reuseprior.revolver.evolution import checkpoint
+from reuseprior.revolver.evolution.state import generator_of, state_of
 from reuseprior.training import CheckpointError
 from reuseprior.training import checkpoint as files
 from tests.revolver.searches import DIGITS, small, table, weights
@@ -111,11 +114,26 @@ def test_15_taken_up_after_any_generation_it_goes_on_the_same(tmp_path, generati
         nets = [s.registry.build(i.blueprint).eval() for s, i in ((whole, one), (parts, other))]
         with torch.no_grad():
             assert torch.equal(nets[0](images), nets[1](images))
-    assert parts.rng.getstate() == whole.rng.getstate()
+    assert parts.state.rng.getstate() == whole.state.rng.getstate()
     for _ in range(2):
         whole.step()
         parts.step()
     assert table(parts) == table(whole) and weights(parts) == weights(whole)
+
+
+def test_a_checkpoint_of_the_first_version_goes_on(tmp_path):
+    """Written by the package of commit d88a3d9, in the middle of a turn of generation 4."""
+    for path in (Path(__file__).parent / "data" / "interrupted").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    packed = tmp_path / "checkpoint.safetensors.gz"
+    packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+    search = rv.Search.resume(tmp_path, DIGITS)
+    assert (search.state.plan.generation, search.state.turn.done) == (4, 1)
+    for _ in search:
+        pass
+    whole = pd.read_csv(tmp_path / "whole.csv").drop(columns="seconds")  # it was not interrupted
+    found = search.table[whole.columns]
+    pd.testing.assert_frame_equal(found, whole, check_dtype=False, rtol=1e-4)
 
 
 def test_a_checkpoint_holds_no_pickle_and_is_one_file(tmp_path):
@@ -188,6 +206,6 @@ def test_another_run_in_the_folder_is_refused(tmp_path):
 def test_the_state_of_chance_is_read_back():
     rng = random.Random(7)
     rng.gauss(0, 1)
-    again = checkpoint.generator_of(json.loads(json.dumps(checkpoint.state_of(rng))))
+    again = generator_of(json.loads(json.dumps(state_of(rng))))
     assert [again.random() for _ in range(5)] == [rng.random() for _ in range(5)]
     assert again.gauss(0, 1) == rng.gauss(0, 1)

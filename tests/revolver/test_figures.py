@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from reuseprior import plotting
 from reuseprior import revolver as rv
-from reuseprior.revolver import figures
-from reuseprior.revolver.population import Individual, Population
-from reuseprior.revolver.tables import TableError, sharing_table
+from reuseprior.revolver.evolution.population import Individual, Population
+from reuseprior.revolver.views import figures
+from reuseprior.revolver.views.tables import TableError, sharing_table
 from tests.revolver.worlds import SMALL
 
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 
 from reuseprior import revolver as rv
-from reuseprior.revolver import kinds
+from reuseprior.revolver.blueprints import kinds
 from tests.revolver.worlds import nodes, places, property_test, worlds
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
-from reuseprior.revolver.population import budget, pick, slots_to_replace, update_scores
+from reuseprior.revolver.evolution.population import budget, pick, slots_to_replace, update_scores
 from tests.revolver.worlds import SMALL, property_test, worlds
 
 
@@ -44,7 +44,7 @@ def test_scores_go_up_the_tree_by_hand():
     for part in (node, conv, norm):
         part.meta["score"] = 3.0
     scores = {conv.name: 2.0}
-    update_scores(node, 1.0, scores)
+    update_scores(node.scopes(), 1.0, scores)
     new = {"conv": 0.7 + 0.2 + 0.1 * 2.0, "bn": 0.7 + 0.2 + 0.1}
     expected = {role: 0.5 * value + 0.5 * 3.0 for role, value in new.items()}
     assert conv.meta["score"] == pytest.approx(expected["conv"])
@@ -59,7 +59,7 @@ def test_scores_follow_a_constant_fitness():
     for part in dict(node.walk()).values():
         part.meta["score"] = 3.0
     for _ in range(200):
-        update_scores(node, 0.5, scores)
+        update_scores(node.scopes(), 0.5, scores)
     assert node.meta["score"] == pytest.approx(0.5, abs=1e-3)
     assert scores[node.at("conv").name] == pytest.approx(0.5, abs=1e-3)
 
@@ -71,7 +71,7 @@ def test_ranking_is_of_shared_modules_with_parameters():
         net = blocks.resnet(blocks.conv((3, 4, 4), 4), [blocks.residual_group([shared])], 3)
         rv.settle(net, rv.Tags(count=number))
         found.place(number, rv.Individual(number, net, fitness=2.0))
-        update_scores(net, 1.0 + number, found.scores)
+        update_scores(net.scopes(), 1.0 + number, found.scores)
     ranking = found.ranking()
     names = [module.name for module in ranking]
     assert "conv4_8_1_1_0_1_1_F" in names and not any("batch_norm" in name for name in names)
@@ -119,7 +119,7 @@ def test_15_a_population_is_read_back(world):
     found = rv.Population()
     for number, blueprint in enumerate(world.population):
         found.place(number, rv.Individual(number, blueprint, fitness=1.5, parents=(number,)))
-        update_scores(blueprint, 0.5, found.scores)
+        update_scores(blueprint.scopes(), 0.5, found.scores)
         found[number].rounds += 1
     data = found.to_data()
     again = rv.Population.from_data(json.loads(json.dumps(data)))
@@ -135,7 +135,7 @@ def test_the_text_of_an_individual_follows_its_training_and_its_freezing():
     assert individual.to_json() is first
     individual.blueprint.freeze = True
     assert json.loads(individual.to_json())["blueprint"]["freeze"]
-    update_scores(individual.blueprint, 0.5, {})
+    update_scores(individual.blueprint.scopes(), 0.5, {})
     individual.rounds += 1
     assert json.loads(individual.to_json())["blueprint"]["meta"]["score"] == individual.score
 

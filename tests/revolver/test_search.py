@@ -15,10 +15,10 @@ from torch import nn
 
 from reuseprior import revolver as rv
 from reuseprior.results import Run
-from reuseprior.revolver import checkpoint, strategies, trainer
 from reuseprior.revolver.blocks import sessions
-from reuseprior.revolver.population import update_scores
-from reuseprior.revolver.search import learning_rate
+from reuseprior.revolver.evolution import strategies, trainer
+from reuseprior.revolver.evolution.population import update_scores
+from reuseprior.revolver.evolution.settings import learning_rate
 from reuseprior.training import Interrupted
 from tests.revolver.searches import DIGITS, SPACE, small, table, weights
 
@@ -77,18 +77,18 @@ def test_the_rows_say_what_happened():
 
 def test_the_coefficient_moves_by_success_and_failure():
     search = rv.Search.start(small(generations=3, mode="random"), DIGITS, seed=0)
-    before = search.coefficient
+    before = search.state.coefficient
     search.step()
-    assert search.coefficient == pytest.approx(before * 1.005 ** search.rows[0]["replaced"])
+    assert search.state.coefficient == pytest.approx(before * 1.005 ** search.rows[0]["replaced"])
     for individual in search.population:  # nobody can be fitter than this
         individual.blueprint.meta["score"] = 1e-9
-    before = search.coefficient
-    search._plan = search._begin()
-    assert search._plan["replaced"] == 0
-    assert search.coefficient == pytest.approx(before * 0.985**6)  # two slots, three passes
-    search.coefficient = 0.001
+    before = search.state.coefficient
+    search.state.plan = search._begin()
+    assert search.state.plan.replaced == 0
+    assert search.state.coefficient == pytest.approx(before * 0.985**6)  # two slots, three passes
+    search.state.coefficient = 0.001
     search._begin()
-    assert search.coefficient == 0.001
+    assert search.state.coefficient == 0.001
 
 
 def test_the_best_is_a_trained_one_and_keeps_its_weights(tmp_path):
@@ -151,9 +151,9 @@ def test_9_training_changes_what_is_shared_and_nothing_else():
     search = rv.Search.start(small(population=8, generations=5), DIGITS)
     search.step()
     for _ in range(3):
-        search._plan = search._begin()
-        slot = search._plan["left"][0]
-        search._plan["left"] = [slot]
+        search.state.plan = search._begin()
+        slot = search.state.plan.left[0]
+        search.state.plan.left = [slot]
         before = weights(search)
         with torch.random.fork_rng():
             search._take_turn(trainer.Stop())
@@ -168,7 +168,7 @@ def test_searching_and_building_change_no_weight():
     search = rv.Search.start(small(population=8), DIGITS)
     search.step()
     before = weights(search)
-    search._plan = search._begin()
+    search.state.plan = search._begin()
     after = weights(search)
     assert all(after[name] == value for name, value in before.items() if name in after)
 
@@ -192,7 +192,7 @@ def test_7_a_thousand_replacements_leave_no_trace():
         search._collect()
         sizes.append(len(search.registry))
         replaced += 1
-        update_scores(found.blueprint, 1.0, search.population.scores)
+        update_scores(found.blueprint.scopes(), 1.0, search.population.scores)
         if replaced % 500 == 0:
             held.append(parameters_in_memory())
     living = {name for individual in search.population for name in individual.modules}
@@ -415,7 +415,7 @@ def fail_alone():
         sessions.Session.forward = fails
     individual = search.population[0]
     module = search.registry.build(individual.blueprint)
-    tensors = checkpoint.named_tensors(search.registry, individual.blueprint)
+    tensors = search.registry.tensors(individual.scopes)
     turn = trainer.Turn(slot=0, number=1, rate=0.1, total=2)
     message = "out of memory|another process could not"
     with pytest.raises(trainer.TurnFailed, match=message):

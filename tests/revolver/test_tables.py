@@ -6,8 +6,8 @@ import pytest
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
-from reuseprior.revolver.population import Individual, ModuleScore, Population
-from reuseprior.revolver.tables import (
+from reuseprior.revolver.evolution.population import Individual, ModuleScore, Population
+from reuseprior.revolver.views.tables import (
     TableError,
     mean_interval,
     module_table,

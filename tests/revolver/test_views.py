@@ -7,8 +7,8 @@ import pytest
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
-from reuseprior.revolver.comparison import SAME, compare
-from reuseprior.revolver.views import mutations, tree
+from reuseprior.revolver.views.comparison import SAME, compare
+from reuseprior.revolver.views.trees import mutations, tree
 from tests.revolver.worlds import SMALL
 
 
@@ -207,3 +207,11 @@ def test_history_of_a_mutated_convolution():
     assert list(table.kind) == ["conv", "ensemble_mean"]
     assert list(table.blocks) == [1, 4]
     assert list(table.output) == ["8×4×4", "8×4×4"]
+
+
+def test_blueprints_and_populations_display_by_their_views():
+    node = settled(residual())
+    assert node._repr_html_() == tree(node)._repr_html_()
+    found = rv.Population()
+    found.place(0, rv.Individual(0, node, fitness=1.0))
+    assert found._repr_png_().startswith(b"\x89PNG")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from reuseprior.revolver.kinds import Block, Chain, Shape, block, require
-from reuseprior.revolver.shapes import assemble
+from reuseprior.revolver.blueprints.kinds import Block, Chain, Shape, block, require, require_image
+from reuseprior.revolver.blueprints.shapes import assemble
 
 
 @block("conv")
@@ -30,7 +30,7 @@ class Conv(Block, nn.Conv2d):
     @staticmethod
     def infer(node, x, flow):
         channels, out, kernel_size, stride, padding, dilation, groups, _ = node.arguments.values()
-        require(len(x) == 3 and x[0] == channels, f"needs ({channels}, height, width)")
+        require_image(x, channels)
         require(min(out, kernel_size, stride, dilation, groups) > 0, "has a size below 1")
         require(padding >= 0, "has a negative padding")
         require(channels % groups == out % groups == 0, f"cannot split into {groups} groups")
@@ -50,9 +50,8 @@ class Conv(Block, nn.Conv2d):
             arguments["padding"] = arguments["dilation"] * (value - 1) // 2
 
     @staticmethod
-    def fit(x, y, space, rng):
-        kernel_size = rng.choice(space.kernels)
-        return conv(x, y[0], kernel_size, stride=stride(x, y), kernels=space.kernels)
+    def fit(x, y, make):
+        return conv(x, y[0], **_drawn(x, y, make))
 
 
 @block("deconv")
@@ -76,7 +75,7 @@ class Deconv(Block, nn.ConvTranspose2d):
     @staticmethod
     def infer(node, x, flow):
         channels, out, kernel_size, stride, padding, extra, _ = node.arguments.values()
-        require(len(x) == 3 and x[0] == channels, f"needs ({channels}, height, width)")
+        require_image(x, channels)
         require(min(out, kernel_size, stride) > 0, "has a size below 1")
         require(0 <= extra < stride, f"needs an output padding below its stride {stride}")
         sides = [(side - 1) * stride - 2 * padding + kernel_size + extra for side in x[1:]]
@@ -94,9 +93,8 @@ class Separable(Chain):
     """A depthwise convolution, one filter a channel, then a 1×1 convolution over the channels."""
 
     @staticmethod
-    def fit(x, y, space, rng):
-        kernel_size = rng.choice(space.kernels)
-        return separable(x, y[0], kernel_size, stride=stride(x, y), kernels=space.kernels)
+    def fit(x, y, make):
+        return separable(x, y[0], **_drawn(x, y, make))
 
 
 @block("conv_deconv")
@@ -104,10 +102,11 @@ class ConvDeconv(Chain):
     """A convolution that halves the image, then a transposed one that doubles it again."""
 
     @staticmethod
-    def fit(x, y, space, rng):
+    def fit(x, y, make):
         if y[1:] != x[1:] or x[1] != x[2] or x[1] < 2:
             return None
-        return conv_deconv(x, y[0], rng.choice(space.kernels), kernels=space.kernels)
+        kernels = make.space.kernels
+        return conv_deconv(x, y[0], make.rng.choice(kernels), kernels=kernels)
 
 
 @block("conv3d")
@@ -147,15 +146,11 @@ class Conv3d(Block, nn.Conv3d):
         return expansion * max(3, reduction) * kernel_size**2
 
     @staticmethod
-    def fit(x, y, space, rng):
+    def fit(x, y, make):
         (c, *_), (d, *_) = x, y
         if c % d and d % c:
             return None
-        arguments = {"expansion": max(d // c, 1), "reduction": max(c // d, 1)}
-        kernel_size = rng.choice(space.kernels)
-        return conv3d(
-            x, **arguments, kernel_size=kernel_size, stride=stride(x, y), kernels=space.kernels
-        )
+        return conv3d(x, max(d // c, 1), max(c // d, 1), **_drawn(x, y, make))
 
 
 def conv(
@@ -176,7 +171,7 @@ def conv(
     return assemble(
         "conv",
         x,
-        mutables=_mutable(kernels),
+        mutables={"kernel_size": kernels},
         in_channels=x[0],
         out_channels=channels,
         kernel_size=kernel_size,
@@ -222,7 +217,7 @@ def conv3d(x: Shape, expansion=1, reduction=1, kernel_size=3, *, stride=1, kerne
     return assemble(
         "conv3d",
         x,
-        mutables=_mutable(kernels),
+        mutables={"kernel_size": kernels},
         expansion=expansion,
         reduction=reduction,
         kernel_size=kernel_size,
@@ -235,5 +230,7 @@ def stride(x: Shape, y: Shape) -> int:
     return -(-x[1] // y[1])
 
 
-def _mutable(kernels) -> dict[str, list[int]]:
-    return {"kernel_size": list(kernels)} if kernels else {}
+def _drawn(x: Shape, y: Shape, make) -> dict:
+    """A kernel size, the sizes it may mutate to, and the stride from `x` to `y`."""
+    kernels = make.space.kernels
+    return {"kernel_size": make.rng.choice(kernels), "stride": stride(x, y), "kernels": kernels}

@@ -1,12 +1,13 @@
-"""Ensembles of blocks with the same input: their mean, or their outputs concatenated."""
+"""Several ways through one block: ensembles, whose members see the same input, and fractals."""
 
 from __future__ import annotations
 
 import torch
 
-from reuseprior.revolver.blueprint import numbered
-from reuseprior.revolver.kinds import Composite, block, require
-from reuseprior.revolver.shapes import assemble
+from reuseprior.revolver.blocks.units import drawn_unit
+from reuseprior.revolver.blueprints.blueprint import numbered
+from reuseprior.revolver.blueprints.kinds import Composite, block, require
+from reuseprior.revolver.blueprints.shapes import assemble
 
 MEMBERS = (3, 2)  # how many, the first that divides the channels where they are divided
 
@@ -29,9 +30,9 @@ class EnsembleMean(Composite):
         return outputs[0]
 
     @staticmethod
-    def fit(x, y, space, rng):
-        member = space.fill("conv", x, y, rng)
-        return ensemble_mean([member] * MEMBERS[0], tied=space.tied, kinds=space.convs)
+    def fit(x, y, make):
+        members = [make.fill("conv", x, y)] * MEMBERS[0]
+        return ensemble_mean(members, tied=make.space.tied, kinds=make.space.conv_kinds)
 
 
 @block("ensemble_concat")
@@ -48,12 +49,39 @@ class EnsembleConcat(Composite):
         return (sum(y[0] for y in outputs), *outputs[0][1:])
 
     @staticmethod
-    def fit(x, y, space, rng):
+    def fit(x, y, make):
         count = next((n for n in MEMBERS if y[0] % n == 0), None)
         if count is None:
             return None
-        member = space.fill("conv", x, (y[0] // count, *y[1:]), rng)
-        return ensemble_concat([member] * count, tied=space.tied, kinds=space.convs)
+        members = [make.fill("conv", x, (y[0] // count, *y[1:]))] * count
+        return ensemble_concat(members, tied=make.space.tied, kinds=make.space.conv_kinds)
+
+
+@block("fractal")
+class Fractal(Composite):
+    """FractalNet (thesis, C.1.1): f₁ = base; fₙ(x) = mean of base(x) and fₙ₋₁(fₙ₋₁(x)).
+
+    A fractal of depth n holds 2ⁿ − 1 bases; those of equal shape, shared, are one.
+    """
+
+    def forward(self, x):
+        short = self.base(x)
+        if "first" not in self._modules:
+            return short
+        return (short + self.second(self.first(x))) / 2
+
+    @staticmethod
+    def infer(node, x, flow):
+        short = flow("base", x)
+        if "first" not in node.children:
+            return short
+        long = flow("second", flow("first", x))
+        require(short == long, f"cannot take the mean of {short} and {long}")
+        return short
+
+    @staticmethod
+    def fit(x, y, make):
+        return fractal(drawn_unit(x, y, make), drawn_unit(y, y, make), make.rng.choice((2, 3)))
 
 
 def ensemble_mean(members, *, tied: bool = False, kinds=()):
@@ -62,6 +90,7 @@ def ensemble_mean(members, *, tied: bool = False, kinds=()):
     With `tied=True` they keep their scopes: members of equal name are then one module run several
     times, whose mean is that module. `kinds` are the kinds that members may mutate to.
 
+    >>> from reuseprior.revolver import blocks
     >>> conv = blocks.conv((8, 4, 4), 8)
     >>> ensemble_mean([conv] * 3).parameters(), ensemble_mean([conv] * 3, tied=True).parameters()
     (1728, 576)
@@ -79,5 +108,23 @@ def _ensemble(kind, members, tied, kinds):
     if not tied:
         for index, member in enumerate(members):
             member.rescope(f"member{index}/")
-    mutables = {"member": list(kinds)} if kinds else {}
-    return assemble(kind, members[0].input_shape, numbered("member", members), mutables=mutables)
+    x, children = members[0].input_shape, numbered("member", members)
+    return assemble(kind, x, children, mutables={"member": kinds})
+
+
+def fractal(entry, inner, depth: int):
+    """A fractal group: `entry` is the base from the input on, `inner` the base of equal shapes.
+
+    >>> from reuseprior.revolver import blocks
+    >>> unit = blocks.conv((8, 4, 4), 8)
+    >>> node = fractal(unit, unit, 4)
+    >>> node.weights() // node.parameters()
+    15
+    """
+    if depth < 1:
+        raise ValueError(f"a fractal of depth {depth} has no base: give at least 1")
+    children = {"base": entry.copy()}
+    if depth > 1:
+        children["first"] = fractal(entry, inner, depth - 1)
+        children["second"] = fractal(inner, inner, depth - 1)
+    return assemble("fractal", entry.input_shape, children)

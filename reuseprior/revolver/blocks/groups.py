@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from reuseprior.revolver.blueprint import numbered
-from reuseprior.revolver.kinds import Chain, Composite, Shape, block, require
-from reuseprior.revolver.shapes import assemble
+from reuseprior.revolver.blueprints.blueprint import numbered
+from reuseprior.revolver.blueprints.kinds import Chain, Composite, Shape, block, require
+from reuseprior.revolver.blueprints.shapes import assemble
 
 
 @block("residual_group")
@@ -40,9 +40,10 @@ class ResidualGroup(Chain):
         return Chain.infer(node, x, flow)
 
     @staticmethod
-    def fit(x, y, space, rng):
+    def fit(x, y, make):
+        space, rng = make.space, make.rng
         first, *rest = [rng.choice(space.blocks) for _ in range(rng.randint(1, 3))]
-        blocks = [space.fill(first, x, y, rng), *(space.fill(kind, y, y, rng) for kind in rest)]
+        blocks = [make.fill(first, x, y), *(make.fill(kind, y, y) for kind in rest)]
         if None in blocks:
             return None
         return residual_group(blocks, drops=space.drops, kinds=space.blocks)
@@ -50,13 +51,13 @@ class ResidualGroup(Chain):
 
 class _Dense(Composite):
     @classmethod
-    def fit(cls, x, y, space, rng):
+    def fit(cls, x, y, make):
         added = y[0] - x[0]
         depths = [n for n in range(2, 7) if added > 0 and added % n == 0]
         if not depths or y[1:] != x[1:]:
             return None
-        n = rng.choice(depths)
-        return cls.grow(x, added // n, n, rng.choice(space.dense_blocks), space, rng)
+        n = make.rng.choice(depths)
+        return cls.grow(x, added // n, n, make.rng.choice(make.space.dense_blocks), make)
 
 
 @block("dense_concat")
@@ -77,11 +78,11 @@ class DenseConcat(_Dense):
         return x
 
     @staticmethod
-    def grow(x, growth, n, kind, space, rng):
+    def grow(x, growth, n, kind, make):
         blocks = []
         for index in range(n):
             shape = (x[0] + index * growth, *x[1:])
-            blocks.append(space.filled(kind, shape, (growth, *x[1:]), rng))
+            blocks.append(make.filled(kind, shape, (growth, *x[1:])))
         return dense_concat(blocks, x)
 
 
@@ -114,10 +115,10 @@ class DenseSum(_Dense):
         return (x[0] + (1 + len(rest)) * total[0], *x[1:])
 
     @staticmethod
-    def grow(x, growth, n, kind, space, rng):
+    def grow(x, growth, n, kind, make):
         y = (growth, *x[1:])
-        later = space.filled(kind, y, y, rng)
-        blocks = [space.filled(kind, x, y, rng), *(later.copy() for _ in range(n - 1))]
+        later = make.filled(kind, y, y)
+        blocks = [make.filled(kind, x, y), *(later.copy() for _ in range(n - 1))]
         return dense_sum(blocks)
 
 
@@ -126,12 +127,11 @@ def residual_group(blocks, *, drop=0.0, drops=(), kinds=(), x: Shape | None = No
 
     A group without blocks needs its input shape `x`.
     """
-    mutables = ({"block": list(kinds)} if kinds else {}) | ({"drop": list(drops)} if drops else {})
     return assemble(
         "residual_group",
         x or blocks[0].input_shape,
         numbered("block", list(blocks)),
-        mutables=mutables,
+        mutables={"block": kinds, "drop": drops},
         drop=drop,
     )
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from reuseprior.revolver.blocks.elementwise import activation, batch_norm
-from reuseprior.revolver.blocks.fully_connected import linear
-from reuseprior.revolver.blocks.pooling import global_pool
-from reuseprior.revolver.kinds import Chain, block
-from reuseprior.revolver.shapes import assemble
+from reuseprior.revolver.blocks.layers import activation, batch_norm, global_pool, linear
+from reuseprior.revolver.blueprints.kinds import Chain, block
+from reuseprior.revolver.blueprints.shapes import assemble
 
 
 @block("resnet")
@@ -49,7 +47,5 @@ def _net(kind, stem, body, classes, norm, convs, kinds):
         "pool": global_pool(x),
         "linear": linear(x[:1], classes),
     }
-    mutables = {"conv": list(convs)} if convs else {}
-    if kinds:
-        mutables["group"] = list(kinds)
+    mutables = {"conv": convs, "group": kinds}
     return assemble(kind, stem.input_shape, {"conv": stem, **body, **head}, mutables=mutables)

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from reuseprior.revolver.kinds import Composite, block, require
-from reuseprior.revolver.shapes import assemble
+from reuseprior.revolver.blueprints.domains import between
+from reuseprior.revolver.blueprints.kinds import Composite, block, require
+from reuseprior.revolver.blueprints.shapes import assemble
 
 
 @block("session")
@@ -52,5 +53,5 @@ def session(net, *, rates=(), **settings):
 
     `settings` are lr, momentum, weight_decay and label_smoothing.
     """
-    mutables = {"lr": dict(zip(("low", "high"), rates, strict=True))} if rates else {}
+    mutables = {"lr": between(rates)}
     return assemble("session", net.input_shape, {"net": net}, mutables=mutables, **settings)

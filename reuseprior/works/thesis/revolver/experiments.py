@@ -10,7 +10,7 @@ from reuseprior import results
 from reuseprior.measures.statistics import Sample, told_apart
 from reuseprior.results import Run
 from reuseprior.revolver import Population, genotype_fitness
-from reuseprior.revolver.tables import TableError
+from reuseprior.revolver.views.tables import TableError
 
 
 def runs(*presets: str) -> list[Run]:

@@ -5,7 +5,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from reuseprior.revolver.tables import TableError
+from reuseprior.revolver.views.tables import TableError
 from reuseprior.works.thesis import revolver as work
 
 

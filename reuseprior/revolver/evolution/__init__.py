@@ -1,0 +1,1 @@
+"""A population of blueprints on shared modules: drawn, changed, trained, scored, replaced."""

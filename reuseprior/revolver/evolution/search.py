@@ -1,0 +1,517 @@
+"""A search: a population that is trained on shared modules, generation by generation (§3.4).
+
+Everything follows from the settings, the data and the seed. What chance decides outside training
+comes from one `random.Random`; what it decides within a turn follows from the turn's number. So a
+checkpoint holds no generator of torch's, and a search can be taken up at any batch.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from operator import attrgetter
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from reuseprior import data as data_sets
+from reuseprior.data import DataSet
+from reuseprior.errors import UserError
+from reuseprior.results import CONFIG, Run, provenance, read_json
+from reuseprior.revolver.evolution import journal
+from reuseprior.revolver.evolution.fitness import phenotype_fitness
+from reuseprior.revolver.evolution.journal import Journal
+from reuseprior.revolver.evolution.population import (
+    Individual,
+    budget,
+    pick,
+    slots_to_replace,
+    update_scores,
+)
+from reuseprior.revolver.evolution.registry import Registry
+from reuseprior.revolver.evolution.settings import Settings, learning_rate
+from reuseprior.revolver.evolution.state import Best, Plan, State
+from reuseprior.revolver.evolution.strategies import (
+    Breeder,
+    Found,
+    genetic_search,
+    immigration_chance,
+    random_search,
+)
+from reuseprior.revolver.evolution.trainer import Told, Trainer, Turn, TurnFailed, copies, put_back
+from reuseprior.training.interruption import Interrupted, Stop, signals
+
+DATA_SEED = 0  # the held-out images belong to the settings: the same for every seed
+PATIENCE = 20  # individuals that cannot be trained, one after another
+
+log = logging.getLogger(__name__)
+
+
+class SearchError(UserError):
+    """A search that cannot go on; the message says why and the mend."""
+
+
+class Search:
+    """A population in training; iterate it for the generations, one row each.
+
+    ```python
+    search = Search.start("quick", data.load("digits"), seed=0)
+    for row in search:
+        row["best_accuracy"]     # of the individuals validated in this generation
+    search.population.ranking()  # shared modules, as in table C.1
+    search.best().accuracy       # validation accuracy of the best trained individual
+    ```
+
+    Generations with training count from 1; those of a warm-up, without, end with 0. With a folder
+    every generation is recorded and a checkpoint written, from which `resume` goes on; on one
+    processor it ends the same bit for bit. SIGTERM and Ctrl-C write a checkpoint after the batch
+    in hand and raise `Interrupted`, a KeyboardInterrupt.
+    """
+
+    population = property(attrgetter("state.population"), doc="The individuals and scores.")
+    registry = property(attrgetter("state.registry"), doc="The modules that they share.")
+    generation = property(attrgetter("state.generation"), doc="The last one that is complete.")
+    trainings = property(attrgetter("state.trainings"), doc="A row a turn.")
+    lineage = property(attrgetter("state.lineage"), doc="A row an individual.")
+    rows = property(attrgetter("journal.rows"), doc="A row a generation.")
+
+    def __init__(self, settings: Settings, data: DataSet, *, seed: int = 0):
+        image = (data.channels, data.image_size, data.image_size)
+        space = replace(settings.space, image=image, classes=data.classes)
+        self.settings = s = replace(settings, data=data.name, space=space)
+        whole = len(data.train)  # images for training and validation, before a subset is taken
+        if s.train_images or s.test_images:
+            data = data.subset(s.train_images or None, s.test_images or None, seed=DATA_SEED)
+        self.data, self.seed = data, seed
+        trained, held_out = data.split(validation=s.validation, seed=DATA_SEED)
+        parts = {"train": trained, "validation": held_out, "test": data.test}
+        self.sizes = {"whole": whole, **{name: len(part) for name, part in parts.items()}}
+        self.trainer = Trainer(s, trained, held_out, seed=seed)
+        self.journal = Journal()
+        self.state = State(
+            registry=self._registry(),
+            rng=random.Random(seed),
+            coefficient=s.genotype_coefficient,
+            generation=-s.warmup,
+        )
+
+    @classmethod
+    def start(
+        cls,
+        settings: Settings | str | os.PathLike,
+        data: DataSet,
+        folder: str | os.PathLike | None = None,
+        *,
+        seed: int = 0,
+        resume: bool = False,
+    ) -> Search:
+        """A new search with settings or a preset, recorded in `folder` if one is given.
+
+        With `resume`, one that stands in the folder goes on. Raises `SettingsError`,
+        `results.ResultError` for a folder that holds another run, and `CheckpointError`.
+        """
+        if not isinstance(settings, Settings):
+            settings = Settings.load(settings)
+        search = cls(settings, data, seed=seed)
+        if folder is not None:
+            search._open(Path(folder), resume)
+        if not search.population:
+            search._populate()
+        return search
+
+    @classmethod
+    def resume(
+        cls,
+        folder: str | os.PathLike,
+        data: DataSet | None = None,
+        *,
+        root: str | os.PathLike | None = None,
+    ) -> Search:
+        """The search that is recorded in a folder, where its last checkpoint left it.
+
+        The data are loaded from `root`, as `data.load` does, unless they are given.
+        """
+        path = Path(folder) / CONFIG
+        config = read_json(path)
+        if not (isinstance(config, dict) and {"settings", "seed"} <= config.keys()):
+            raise SearchError(
+                f"{path} has no settings and seed of a search: give the folder of a run of "
+                "`reuseprior evolve`"
+            )
+        settings = Settings.from_data(config["settings"], str(path))
+        if data is None:
+            data = data_sets.load(settings.data, root)
+        return cls.start(settings, data, folder, seed=config["seed"], resume=True)
+
+    def config(self) -> dict[str, Any]:
+        """What `config.json` says: the data, the seed and all settings."""
+        return {
+            "data": self.data.name,
+            "images": self.sizes,
+            "data_checksum": self.data.checksum,
+            "seed": self.seed,
+            "settings": self.settings.to_data(),
+        }
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        while not self.complete:
+            yield self.step()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last generation is done."""
+        return self.generation >= self.settings.generations
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The generations table: a row each."""
+        return pd.DataFrame(self.rows)
+
+    def step(self) -> dict[str, Any]:
+        """Go through one generation, or through the rest of one that was interrupted.
+
+        Low performers are replaced (Algorithm 1), some individuals trained and scores updated.
+        """
+        state = self.state
+        device = [self.trainer.device] if self.trainer.device.type == "cuda" else []
+        with signals() as stop, torch.random.fork_rng(devices=device):
+            start = time.perf_counter()
+            if state.plan is None:
+                state.plan = self._begin()
+            try:
+                while state.turn is not None or state.plan.left:
+                    self._take_turn(stop)
+            except Told:
+                state.plan.seconds += time.perf_counter() - start
+                self._interrupt(stop.number)
+            row = journal.row(state, self.settings, time.perf_counter() - start)
+            state.generation, state.plan = state.plan.generation, None
+            self.journal.add(row, state)
+            if stop.number:
+                self._interrupt(stop.number)
+        return row
+
+    def best(self) -> Best:
+        """The trained individual of the highest validation accuracy so far, and of these the
+        lowest loss, with its blueprint as it was; `SearchError` before the first training.
+        """
+        if self.state.best is None:
+            raise SearchError(
+                f"no individual was trained yet, after generation {self.generation}: go on with "
+                "the search"
+            )
+        return self.state.best
+
+    def best_model(self) -> nn.Module:
+        """The best individual's model with the weights it had then, apart from the population."""
+        registry, blueprint = self._registry(), self.best().blueprint
+        module = registry.build(blueprint)
+        put_back(self.state.best_tensors, registry.tensors(blueprint.scopes()))
+        return module
+
+    def finish(self) -> Run | None:
+        """Evaluate the best individual on the test images and write the summary.
+
+        It is chosen by validation alone. A search that is not complete is recorded as interrupted
+        and can be taken up again. Returns the recorded run, if there is a folder.
+        """
+        if self.journal.is_finished(self.state, self.settings):
+            return Run.read(self.journal.folder)
+        return self.journal.finish(self.state, self.summary(), complete=self.complete)
+
+    def summary(self) -> dict[str, Any]:
+        """What `summary.json` says of the search; evaluates the best individual on the test set."""
+        found: dict[str, Any] = {}
+        if self.state.best is not None:
+            best = self.best()
+            loss, accuracy = self.trainer.test(self.best_model(), self.data.test)
+            found = {
+                "best_generation": best.generation,
+                "best_individual": best.number,
+                "parameters": best.blueprint.parameters(),
+                "validation_accuracy": best.accuracy,
+                "validation_loss": best.loss,
+                "test_accuracy": accuracy,
+                "test_loss": loss,
+            }
+        last = [entry["accuracy"] for entry in self.trainings[-journal.LAST :]]
+        sharing = self.population.sharing()
+        return {
+            "preset": self.settings.name,
+            "mode": self.settings.mode,
+            "generations": self.generation,
+            **found,
+            "mean_validation_accuracy": fmean(last) if last else None,  # of the last 200
+            "trainings": len(self.trainings),
+            "batches": sum(entry["batches"] for entry in self.trainings),
+            "individuals": len(self.lineage),
+            "sharing_factor": sharing.factor,
+            "shared_share": sharing.share,
+            "distinct_parameters": sharing.distinct,
+            "processes": self.trainer.share.count,
+            **provenance(
+                seed=self.seed,
+                device=str(self.trainer.device),
+                data_checksum=self.data.checksum,
+            ),
+        }
+
+    def _registry(self) -> Registry:
+        return Registry(
+            seed=self.seed,
+            device=self.trainer.device,
+            memory_format=self._memory_format,
+            inherit=self.settings.inherit,
+        )
+
+    @property
+    def _memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.settings.channels_last else torch.contiguous_format
+
+    def _open(self, folder: Path, resume: bool) -> None:
+        self.journal = Journal(folder)
+        if self.trainer.accelerator.is_main_process:
+            self.journal.open(self.config(), resume=resume)
+        self.trainer.accelerator.wait_for_everyone()
+        restored = self.journal.restore(self.trainer.device, self._memory_format)
+        self.state = restored or self.state
+        self.journal.follow(self.state, self.settings)
+
+    def _interrupt(self, number: int) -> None:
+        state, folder = self.state, self.journal.folder
+        self.journal.keep(state)
+        where = f"after generation {state.generation}"
+        if state.turn is not None:
+            where = (
+                f"in generation {state.plan.generation} after {state.turn.done} of "
+                f"{state.turn.total} batches of an individual"
+            )
+        raise Interrupted(
+            f"the search{f' in {folder}' if folder else ''} stopped {where}"
+            + ("; continue it with --resume" if folder else ""),
+            number,
+        )
+
+    # Replacing individuals
+
+    def _breeder(self) -> Breeder:
+        state = self.state
+        return Breeder(self.settings, state.registry.tags, state.rng, state.coefficient)
+
+    def _populate(self) -> None:
+        """The first population: the fittest genotypes of a larger number of random ones."""
+        s = self.settings
+        breeder, candidates = self._breeder(), []
+        wanted = round(s.warmup_x * s.population)
+        for _ in range(10 * wanted):
+            candidates += [found for found in [breeder.generate("initial")] if found]
+            if len(candidates) == wanted:
+                break
+        if len(candidates) < s.population:
+            raise SearchError(
+                f"only {len(candidates)} of {10 * wanted} random models have at most "
+                f"max_parameters {s.max_parameters:,}: {_NARROW}"
+            )
+        candidates.sort(key=lambda found: found.fitness)
+        for slot, found in enumerate(candidates[: s.population]):
+            self._place(slot, found, self.generation)
+        self._collect()
+
+    def _begin(self) -> Plan:
+        """Replace low performers and choose who is trained."""
+        s, state = self.settings, self.state
+        generation = state.generation + 1
+        replaced, left = 0, []
+        for _ in range(s.passes):
+            replaced = replaced or self._replace_some(generation)
+        self._collect()
+        if generation > 0:
+            last = generation > (1 - s.exploit) * s.generations
+            explore = 0.0 if last else s.explore
+            left = pick(
+                state.population, s.sample, state.rng, explore=explore, tournament=s.tournament
+            )
+        return Plan(generation, replaced, left, turns=len(state.trainings))
+
+    def _replace_some(self, generation: int) -> int:
+        """Algorithm 1: how many were replaced; in training the coefficient moves with it."""
+        s, state = self.settings, self.state
+        discarded = slots_to_replace(
+            state.population, s.replacements, state.rng,
+            low=s.low, low_chance=s.low_chance, top=s.top,
+        )  # fmt: skip
+        replaced = 0
+        for slot in discarded:
+            found = self._found(state.population[slot].score, discarded, generation)
+            if found is not None:
+                self._place(slot, found, generation)
+                replaced += 1
+            if generation > 0:
+                factor = s.coefficient_down if found is None else s.coefficient_up
+                floor = s.coefficient_floor if found is None else 0.0
+                state.coefficient = max(state.coefficient * factor, floor)
+        return replaced
+
+    def _found(self, target: float, exclude: list[int], generation: int) -> Found | None:
+        s = self.settings
+        if not (s.evolves and generation > 0):
+            return random_search(self._breeder(), target, s.random_tries)
+        chance = immigration_chance(s, generation)
+        return genetic_search(
+            self._breeder(), self.population, target, exclude=exclude, immigration=chance
+        )
+
+    def _place(self, slot: int, found: Found, generation: int) -> None:
+        state = self.state
+        individual = Individual(state.born, **found._asdict(), generation=generation)
+        state.born += 1
+        state.population.place(slot, individual)
+        state.registry.build(individual.blueprint, individual.scopes)
+        state.lineage.append(
+            {
+                "child": individual.number,
+                "parents": " ".join(map(str, found.parents)),
+                "operator": found.operator,
+                "generation": generation,
+                "slot": slot,
+                "fitness": found.fitness,
+                "parameters": individual.parameters,
+            }
+        )
+
+    def _collect(self) -> None:
+        """Drop the modules that nobody has any more (rule 7), with their scores and momentum."""
+        state = self.state
+        alive = {name for individual in state.population for name in individual.modules}
+        dropped = state.registry.retain(alive, keep=self.settings.keep_modules)
+        state.population.forget(dropped)
+        held = state.momentum.items()
+        state.momentum = {key: value for key, value in held if _owner(key) in state.registry}
+
+    # Training individuals
+
+    def _take_turn(self, stop: Stop) -> None:
+        """Train and validate one individual and update the scores; replace it if that fails."""
+        state = self.state
+        if state.turn is None:
+            state.turn = self._next_turn()
+        turn = state.turn
+        individual = state.population[turn.slot]
+        module = state.registry.build(individual.blueprint, individual.scopes)
+        tensors = state.registry.tensors(individual.scopes)
+        if not turn.before:
+            turn.before = copies(tensors)
+        start = time.perf_counter()
+        failure = None
+        try:
+            self.trainer.train(turn, module, tensors, stop)
+            loss, accuracy = self.trainer.validate(module)
+        except TurnFailed as failed:
+            failure = str(failed)  # alone: the exception's frames hold on to the GPU's memory
+        state.turn = None
+        if failure is not None:
+            put_back(turn.before, tensors)
+            self._replace_failed(turn, failure)
+            return
+        state.failures = 0
+        if self.settings.optimizer_state == "scope":
+            state.momentum |= turn.momentum
+        self._score(individual, turn, loss, accuracy, time.perf_counter() - start)
+
+    def _next_turn(self) -> Turn:
+        s, state = self.settings, self.state
+        slot, generation = state.plan.left.pop(0), state.plan.generation
+        state.turns += 1
+        turn = Turn(
+            slot=slot,
+            number=state.turns,
+            rate=learning_rate(s, generation),
+            total=budget(
+                state.population[slot].score,
+                fmean(individual.score for individual in state.population),
+                min(s.maximum_batches or self.trainer.epoch, self.trainer.epoch),
+                minimum=s.minimum_batches,
+                rule=s.budget,
+                generation=generation,
+                generations=s.generations,
+            ),
+        )
+        if s.optimizer_state == "scope":
+            own = state.population[slot].modules
+            held = state.momentum.items()
+            turn.momentum = {key: value for key, value in held if _owner(key) in own}
+        return turn
+
+    def _score(
+        self, individual: Individual, turn: Turn, loss: float, accuracy: float, seconds: float
+    ) -> None:
+        s, state = self.settings, self.state
+        parameters, before = individual.parameters, individual.score
+        fitness = phenotype_fitness(loss, parameters, s.size_penalty)
+        update_scores(individual.scopes, fitness, state.population.scores, weight=s.score_weight)
+        individual.rounds += 1
+        individual.batches += turn.total
+        individual.loss, individual.accuracy = loss, accuracy
+        generation = state.plan.generation
+        state.plan.batches += turn.total
+        state.trainings.append(
+            {
+                "generation": generation,
+                "individual": individual.number,
+                "parameters": parameters,
+                "batches": turn.total,
+                "train_loss": turn.loss / turn.total,
+                "loss": loss,
+                "accuracy": accuracy,
+                "fitness": fitness,
+                "score_before": before,
+                "score": individual.score,
+                "seconds": seconds,
+            }
+        )
+        best = state.best
+        if best is None or (accuracy, -loss) > (best.accuracy, -best.loss):
+            then = individual.blueprint.copy()
+            state.best = Best(individual.number, generation, accuracy, loss, then)
+            state.best_tensors = copies(state.registry.tensors(individual.scopes))
+
+    def _replace_failed(self, turn: Turn, reason: str) -> None:
+        """Put a random individual in the place of one that cannot be trained, and note why."""
+        state = self.state
+        individual, generation = state.population[turn.slot], state.plan.generation
+        log.warning("individual %d of generation %d: %s", individual.number, generation, reason)
+        state.plan.failures += 1
+        state.failures += 1
+        self.journal.note_failure(individual, state, reason, turn.done)
+        if state.failures == PATIENCE:
+            raise SearchError(
+                f"{PATIENCE} individuals one after another could not be trained, up to generation "
+                f"{generation} (the last: {reason}): lower learning_rate, batch_size or the size "
+                "of the space's models"
+            )
+        if self.trainer.device.type == "cuda":
+            torch.cuda.empty_cache()
+        found = random_search(self._breeder(), float("inf"), self.settings.random_tries)
+        if found is None:
+            raise SearchError(
+                f"no random model has at most max_parameters {self.settings.max_parameters:,}: "
+                f"{_NARROW}"
+            )
+        self._place(turn.slot, found, generation)
+        self._collect()
+
+
+_NARROW = "raise it, or narrow the space's depths, widths or channels"
+
+
+def _owner(key: str) -> str:
+    """The registered name of the module that a tensor belongs to."""
+    return key.rpartition(":")[0]

@@ -1,0 +1,1 @@
+"""Blueprints and populations to look at: trees, comparisons, tables, figures."""

@@ -1,0 +1,340 @@
+"""Figures of populations and searches: the sharing map, the family tree, and curves."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
+from matplotlib.figure import Figure
+
+from reuseprior.plotting import PAGE_WIDTH, PLAIN, STRONG
+from reuseprior.revolver.evolution.population import Population
+from reuseprior.revolver.views.tables import (
+    RankCorrelation,
+    TableError,
+    mean_interval,
+    rank_correlation,
+    shared_parts,
+    sharing_table,
+)
+from reuseprior.revolver.views.text_trees import counted
+
+# By the first of an individual's operators: "crossover+mutation" is drawn as a crossover.
+MARKERS = {
+    "initial": "o",
+    "mutation": "v",
+    "crossover": "X",
+    "copyover": "s",
+    "immigration": "*",
+    "random": "D",
+}
+USES = {1: "1", 2: "2", 3: "3–4", 5: "5–8", 9: "9 or more"}  # from so many uses on: a colour
+MANY = 1e9  # uses that nothing has
+BLUES = ("#C6D8EA", "#7FAFD6", "#3B7FBF", "#0B4A8A", "#062B52")
+NUMBERED = 24  # individuals up to which uses stand in the map as numbers too
+
+
+class Displayed(Figure):
+    """A figure that displays at the end of a cell, also before pyplot has drawn any."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def sharing_map(population: Population, *, top: int = 30) -> Figure:
+    """Who shares what: shared modules × individuals, darker where a module is used more often.
+
+    The bars above are the part of each individual's parameters that others hold as well. Shown
+    are the `top` modules that most individuals hold; `tables.sharing_table` has all of them.
+    """
+    table, parts = sharing_table(population), shared_parts(population)
+    shown, columns = table.head(top), len(population)
+    height = 0.14 * max(len(shown), 3)  # inches
+    fig = Displayed(figsize=(PAGE_WIDTH, 1.4 + height), layout="constrained")
+    bars, cells = fig.subplots(2, 1, sharex=True, height_ratios=[0.5, height])
+    numbers = list(shown.columns)
+    bars.bar(range(columns), parts[numbers], width=0.8, color="#0072B2")
+    bars.set(ylim=(0, 1), yticks=[0, 0.5, 1], ylabel="shared\npart")
+    bars.grid(axis="x", visible=False)
+    bars.tick_params(axis="x", length=0)
+    bars.set_title(
+        f"{len(shown)} of {len(table)} shared modules in {columns} individuals, "
+        f"sharing factor {population.sharing().factor:.2f}"
+    )
+    cells.set(xlabel="individual", xlim=(-0.5, columns - 0.5))
+    cells.grid(visible=False)
+    cells.tick_params(length=0)
+    cells.tick_params(axis="x", rotation=90 if columns > 12 else 0)
+    labels = numbers if columns <= 60 else []  # more would run into each other
+    cells.set_xticks(range(len(labels)), labels, fontsize=6)
+    cells.set_yticks(range(len(shown)), shown.index, fontsize=6)
+    if shown.empty:
+        cells.text(0.5, 0.5, "nothing is shared", transform=cells.transAxes, ha="center")
+        return fig
+    image = _draw_uses(cells, shown)
+    # Equal lengths for the colours, whose ranges of uses differ.
+    bar = fig.colorbar(image, ax=cells, spacing="uniform", aspect=12, shrink=min(1, 1.2 / height))
+    middles = [(a + b) / 2 for a, b in zip(USES, [*list(USES)[1:], MANY], strict=True)]
+    bar.set_ticks(middles, labels=list(USES.values()))
+    bar.minorticks_off()
+    bar.set_label("uses in an individual")
+    return fig
+
+
+def _draw_uses(ax: Axes, uses: pd.DataFrame) -> QuadMesh:
+    rows, columns = uses.shape
+    image = ax.pcolormesh(
+        np.arange(columns + 1) - 0.5,
+        np.arange(rows + 1) - 0.5,
+        np.ma.masked_equal(uses.to_numpy(), 0),
+        cmap=ListedColormap(BLUES),
+        norm=BoundaryNorm([*USES, MANY], len(BLUES)),
+        edgecolor="white",
+        linewidth=0.4,
+    )
+    ax.set_yticks(np.arange(rows) + 0.5, minor=True)
+    ax.grid(axis="y", which="minor", linewidth=0.3)
+    ax.tick_params(which="minor", length=0)
+    ax.invert_yaxis()
+    if columns <= NUMBERED:
+        for (y, x), times in np.ndenumerate(uses.to_numpy()):
+            if times:
+                colour = "white" if times > 2 else "black"
+                ax.text(x, y, times, ha="center", va="center", fontsize=5, color=colour)
+    return image
+
+
+def family_tree(
+    lineage: pd.DataFrame, scores: Mapping[int, float] | pd.Series | None = None
+) -> Figure:
+    """Who comes from whom: a line of one's own for each individual, generations to the right.
+
+    ```python
+    family_tree(lineage, trainings.groupby("individual").score.last())
+    ```
+
+    `lineage` is `lineage.csv` of a recorded search: child, parents, operator, generation. A full
+    line leads from the first parent, a dotted one from the second. The colour is the score, lower
+    is better, and grey for an individual without one; strong lines lead to the best. Individuals
+    of the beginning without offspring or score are left out.
+    """
+    people, parents = _people(lineage)
+    given = {} if scores is None else dict(scores)
+    scores = {child: score for child, score in given.items() if child in people}
+    order = _family_order(people, parents, set(scores))
+    places = {child: (people[child].generation, lane) for lane, child in enumerate(order)}
+    best = min(scores, key=scores.get, default=None)
+    height = min(9.0, 1.6 + 0.055 * len(order))
+    fig = Displayed(figsize=(PAGE_WIDTH, height), layout="constrained")
+    ax = fig.subplots()
+    _draw_descent(ax, places, parents, strong=_ancestors(best, parents))
+    colours = _draw_people(ax, places, people, scores)
+    if best is not None:
+        ax.annotate(
+            f"{best}: {scores[best]:.3f}", places[best], (4, 3),
+            textcoords="offset points", fontsize="small", color=STRONG,
+        )  # fmt: skip
+        fig.colorbar(
+            colours, ax=ax, label="score, lower is better", extend="max",
+            shrink=min(1.0, 3 / height), aspect=25, extendfrac=0.05,
+        )  # fmt: skip
+    left_out = len(people) - len(order)
+    note = f", {left_out} without offspring or score left out" if left_out else ""
+    ax.set(xlabel="generation", yticks=[], title=f"{len(order)} individuals{note}")
+    ax.set_ylim(len(order) - 0.3, -0.7)
+    ax.grid(visible=False)
+    fig.legend(loc="outside lower center", ncols=len(MARKERS), handletextpad=0.2, markerscale=1.2)
+    return fig
+
+
+def _people(lineage: pd.DataFrame) -> tuple[dict[int, Any], dict[int, tuple[int, ...]]]:
+    """The lineage's rows and the parents, by number."""
+    people = {int(row.child): row for row in lineage.itertuples()}
+    parents = {child: _numbers(row.parents) for child, row in people.items()}
+    for child, row in people.items():
+        if _first(row.operator) not in MARKERS:
+            raise TableError(
+                f"individual {child} comes from an unknown operator {row.operator!r}: known are "
+                f"{', '.join(MARKERS)}"
+            )
+        for missing in set(parents[child]) - set(people):
+            raise TableError(
+                f"the lineage has no parent {missing} of individual {child}: give all its rows"
+            )
+    return people, parents
+
+
+def _first(operator: str) -> str:
+    return operator.split("+")[0]
+
+
+def _draw_descent(ax: Axes, places: Mapping, parents: Mapping, strong: set[int]) -> None:
+    for child, (x, y) in places.items():
+        for rank, parent in enumerate(parents[child]):
+            start, lane = places[parent]
+            is_strong = child in strong
+            ax.plot(
+                [start, x, x],
+                [lane, lane, y],
+                color=STRONG if is_strong else PLAIN,
+                linestyle=":" if rank else "-",
+                linewidth=1.3 if is_strong else 0.6,
+                zorder=2 if is_strong else 1,
+            )
+
+
+def _draw_people(ax: Axes, places: Mapping, people: Mapping, scores: Mapping) -> ScalarMappable:
+    values = pd.Series(scores, dtype=float)
+    limits = (values.min(), values.quantile(0.95)) if scores else (0, 1)  # a bad one dims all
+    colours = ScalarMappable(Normalize(*limits), colormaps["cividis"].with_extremes(bad="0.85"))
+    for operator, marker in MARKERS.items():
+        these = [child for child in places if _first(people[child].operator) == operator]
+        if not these:
+            continue
+        ax.scatter(
+            *zip(*(places[child] for child in these), strict=True),
+            c=colours.to_rgba(np.ma.masked_invalid([scores.get(c, np.nan) for c in these])),
+            marker=marker, s=40 if marker == "*" else 16, edgecolor="0.2", linewidth=0.3, zorder=3,
+        )  # fmt: skip
+        ax.plot([], [], marker, color="0.6", markersize=5, label=f"{operator} ({len(these)})")
+    return colours
+
+
+def _numbers(parents) -> tuple[int, ...]:
+    """Parents as a search holds them (a tuple) or writes them: "3 7", 3, 3.0, nothing."""
+    if isinstance(parents, str):
+        return tuple(map(int, parents.split()))
+    if isinstance(parents, tuple | list):
+        return tuple(parents)
+    return () if pd.isna(parents) else (int(parents),)
+
+
+def _family_order(people: Mapping, parents: Mapping, kept: set[int]) -> list[int]:
+    """Families one below the other, so that no line of descent crosses another.
+
+    After each individual come its offspring with theirs, the youngest first: the line to an elder
+    one then passes only individuals that were not born yet.
+    """
+    offspring: dict[int, list[int]] = {}
+    for child, line in parents.items():
+        if line:
+            offspring.setdefault(line[0], []).append(child)
+    needed = {parent for line in parents.values() for parent in line} | kept
+    order: list[int] = []
+    founders = [child for child in reversed(people) if not parents[child]]
+    left = [c for c in founders if c in needed or people[c].operator != "initial"]
+    while left:
+        child = left.pop()
+        order.append(child)
+        left += sorted(offspring.get(child, []), key=lambda c: (people[c].generation, c))
+    return order
+
+
+def _ancestors(child: int | None, parents: Mapping[int, tuple[int, ...]]) -> set[int]:
+    found: set[int] = set()
+    left = [] if child is None else [child]
+    while left:
+        if (one := left.pop()) not in found:
+            found.add(one)
+            left += parents[one]
+    return found
+
+
+def draw_accuracy(
+    trainings: pd.DataFrame, ax: Axes, *, window: int = 700, column: str = "accuracy", label=None
+) -> None:
+    """Figure 3.1: the moving average of the validation accuracy over the last trainings.
+
+    `trainings` is `trainings.csv` of a recorded search, a row for each training of an individual;
+    the thesis's window is 700 of them. At the beginning, the average is over those there are.
+    """
+    average = trainings[column].rolling(window, min_periods=1).mean()
+    (line,) = ax.plot(
+        trainings.generation, trainings[column], ".", markersize=3, alpha=0.35, markeredgewidth=0
+    )
+    by_generation = average.groupby(trainings.generation).last()
+    ax.plot(
+        by_generation.index, by_generation, "-", color=line.get_color(),
+        label=label or f"moving average of {window}",
+    )  # fmt: skip
+    ax.set(xlabel="generation", ylabel="validation accuracy")
+    ax.legend()
+
+
+def draw_sharing(metrics: pd.DataFrame, ax: Axes) -> None:
+    """Sharing over time: the shared part of the population's parameters, and the sharing factor.
+
+    `metrics` is the generations table. The factor, on the right, is the parameters of all
+    individuals by those of the population: 1 where nothing is shared between individuals.
+    """
+    right = ax.twinx()
+    lines = [
+        *ax.plot(metrics.generation, metrics.shared_share, label="shared part"),
+        *right.plot(metrics.generation, metrics.sharing_factor, "C1--", label="sharing factor"),
+    ]
+    ax.set(xlabel="generation", ylabel="shared part of the parameters", ylim=(0, 1))
+    right.set(ylabel="sharing factor", ylim=(1, None))
+    right.spines["right"].set_visible(True)
+    right.grid(visible=False)
+    ax.legend(handles=lines, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+
+
+def draw_searches(
+    searches: Mapping[str, Sequence[pd.DataFrame]],
+    ax: Axes,
+    *,
+    column: str = "mean_last_200",
+    label: str | None = None,
+) -> None:
+    """Searches of several seeds each: mean by generation with a 95 % confidence band.
+
+    `searches` maps a name, such as "genetic", to the generations tables of its seeds, and `label`
+    is the axis's where the column's name will not do. The band is
+    Student's t interval over the seeds (`tables.mean_interval`), cut at 0 and 1 for accuracies.
+    """
+    for name, tables in searches.items():
+        found = mean_interval(tables, column)
+        low, high = found.low, found.high
+        if column.endswith("accuracy") or column in ("moving_average", "mean_last_200"):
+            low, high = low.clip(0, 1), high.clip(0, 1)
+        (line,) = ax.plot(
+            found.index, found["mean"], label=f"{name} ({counted(len(tables), 'seed')})"
+        )
+        ax.fill_between(found.index, low, high, alpha=0.2, linewidth=0, color=line.get_color())
+    ax.set(xlabel="generation", ylabel=label or column.replace("_", " "))
+    ax.legend()
+
+
+def draw_ranks(
+    fitness: Sequence[float],
+    trained: Sequence[float],
+    ax: Axes,
+    *,
+    name: str = "genotype fitness",
+    trained_name: str = "score after training",
+) -> RankCorrelation:
+    """What was guessed without training against what training gave; returns the correlation.
+
+    Axes are values, both lower is better; Spearman's ρ and Kendall's τ in the title are of ranks.
+    """
+    found = rank_correlation(fitness, trained)
+    ax.plot(fitness, trained, "o", markersize=4, alpha=0.7, markeredgewidth=0)
+    ax.set(xlabel=name, ylabel=trained_name)
+    ax.locator_params(axis="x", nbins=5)
+    ax.set_title(f"ρ {found.spearman:.2f}, τ {found.kendall:.2f}")
+    return found
+
+
+def png(fig: Figure) -> bytes:
+    """A figure as a PNG image, for an object that displays as one."""
+    image = io.BytesIO()
+    fig.savefig(image, format="png")
+    return image.getvalue()
