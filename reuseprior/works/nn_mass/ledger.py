@@ -38,7 +38,7 @@ def architecture(row) -> Architecture:
 
 def table_1() -> Iterator[Entry]:
     """Table 1: the networks that NN-Mass was used to compress, and their accuracies."""
-    for _, row in published.load("nn-mass-table-1").iterrows():
+    for _, row in published.load("nn-mass/table-1").iterrows():
         one = architecture(row)
         printed = Reading(with_transitions(one)), Reading(one.parameters(), TRANSITIONS)
         yield judged(row, "params", printed)
@@ -60,7 +60,7 @@ def with_transitions(one: Architecture) -> int:
 
 def table_2() -> Iterator[Entry]:
     """Table 2: the networks of every depth and density; densities are appendix G's."""
-    for _, row in published.load("nn-mass-table-2").iterrows():
+    for _, row in published.load("nn-mass/table-2").iterrows():
         one = architecture(row)
         yield from _settings(row, one)
         yield _setting(row, "width_multiplier", one.widths[0] // BASE_WIDTHS[0])
@@ -84,7 +84,7 @@ def _setting(row, column: str, value: int, note: str = "") -> Entry:
 def contributions() -> Iterator[Entry]:
     """Table 2's first rows: one cell of 46 layers, with three kinds of contributions."""
     depth = (46 - 4) // 3
-    for _, row in published.load("nn-mass-table-2-contributions").iterrows():
+    for _, row in published.load("nn-mass/table-2-contributions").iterrows():
         widths = single_cell_widths(depth)
         yield _setting(row, "layers", len(widths) + 4, f"three groups of {depth}")
         yield _setting(row, "cells", 1)
@@ -123,13 +123,13 @@ def appendix_d() -> Iterator[Entry]:
         made[f"candidates of cell {cell + 1}"] = max(example.linked_channels(cell))
     for layer in (2, 3):
         made[f"channels linked to layer {layer} in figure 8"] = example.linked_channels(2)[layer]
-    for _, row in published.load("nn-mass-appendix-d").iterrows():
+    for _, row in published.load("nn-mass/appendix-d").iterrows():
         yield judged(row, "value", [Reading(made[row.quantity])])
 
 
 def text() -> Iterator[Entry]:
     """What the text and table 1's quotations say."""
-    for _, row in published.load("nn-mass-text").iterrows():
+    for _, row in published.load("nn-mass/text").iterrows():
         if row.claim in CLAIMS:
             yield judged(row, "value", CLAIMS[row.claim]())
         else:
@@ -146,7 +146,7 @@ def _of_one_cell() -> list[Reading]:
 
 
 def _times_fewer(size: Callable[[Architecture], int]) -> list[Reading]:
-    networks = [architecture(row) for _, row in published.load("nn-mass-table-1").iterrows()]
+    networks = [architecture(row) for _, row in published.load("nn-mass/table-1").iterrows()]
     sizes = [size(one) for one in networks]
     return [Reading(max(sizes) / min(sizes))]
 

@@ -22,7 +22,7 @@ def entries() -> Iterator[Entry]:
 
 def data_sets() -> Iterator[Entry]:
     """Table 3.1, from the data sets that our recorded searches read."""
-    for _, row in published.load("table-3-1").iterrows():
+    for _, row in published.load("thesis/table-3-1").iterrows():
         name = row.dataset.lower().replace("-", "")
         run = next((r for r in runs() if r.config["data"] == name), None)
         for column in ("train", "validation", "test", "classes", "image"):
@@ -46,7 +46,7 @@ def data_sets() -> Iterator[Entry]:
 
 def searches() -> Iterator[Entry]:
     """Table 3.2: settings are compared with appendix C.2's, results wait for full runs."""
-    for _, row in published.load("table-3-2").iterrows():
+    for _, row in published.load("thesis/table-3-2").iterrows():
         settings = Settings.load(row.preset)
         verdict, value, _ = judge(row.sample_size, [Reading(settings.sample)])
         yield entry(row, "sample_size", value, verdict, "a setting; appendix C.2 says the same")
@@ -59,12 +59,12 @@ _WAITING = "waits for a full run of preset {preset}; our recorded searches are s
 
 def ranked_modules() -> Iterator[Entry]:
     """Table C.1: the scores of one population of the authors."""
-    for _, row in published.load("table-c-1").iterrows():
+    for _, row in published.load("thesis/table-c-1").iterrows():
         for column in ("in_channels", "out_channels", "kernel_size", "score"):
             yield entry(row, column, None, "not yet", _WAITING.format(preset="cifar10-evolve-16"))
 
 
 def kernel_sizes() -> Iterator[Entry]:
     """What appendix C says of all of the authors' populations: how many kernels are 3x3."""
-    for _, row in published.load("appendix-c-text").iterrows():
+    for _, row in published.load("thesis/appendix-c-text").iterrows():
         yield entry(row, "value", None, "not yet", _WAITING.format(preset="cifar10-evolve-16"))

@@ -30,7 +30,7 @@ def entries() -> Iterator[Entry]:
 
 def data_sets() -> Iterator[Entry]:
     """Table 4.1, read from the data sets that our recorded runs were trained on."""
-    for _, row in published.load("table-4-1").iterrows():
+    for _, row in published.load("thesis/table-4-1", "paper/table-1").iterrows():
         name = row.dataset.lower().replace("-", "")
         run = next(iter(complete(RECORDED, name)), None)
         for column in ("train", "validation", "classes"):
@@ -55,7 +55,7 @@ def trained_models() -> Iterator[Entry]:
     score = "top-1 accuracy of a training run"
     if any(run.config["protocol"]["width"] < 1 for run in complete(RECORDED, "cifar10")):
         score += "; our recorded runs train narrower models"
-    for _, row in published.load("table-4-2").iterrows():
+    for _, row in published.load("thesis/table-4-2", "paper/table-2").iterrows():
         size = catalog.image_size(base_name(row.model))
         found = readings(row.model, size, classes[row.dataset])
         yield judged(row, "params", [Reading(q.parameters, c) for c, q in found])
@@ -83,7 +83,7 @@ def _setting(row, column: str, in_text: int) -> Entry:
 
 def claims() -> Iterator[Entry]:
     """What the text of chapter 4 claims in numbers: a bound."""
-    for _, row in published.load("chapter-4-text").iterrows():
+    for _, row in published.load("thesis/chapter-4-text").iterrows():
         least = round(_fewest_more_parameters(), 1)
         verdict = "reproduced" if least >= float(row["value"]) else "erratum"
         yield entry(row, "value", least, verdict, "the text says at least; ImageNet-1K is least")
