@@ -17,7 +17,7 @@ from pathlib import Path
 
 from reuseprior import paths
 from reuseprior.errors import UserError
-from reuseprior.press import contents, ledger, notebooks
+from reuseprior.press import chapters, contents, ledger, notebooks
 from reuseprior.press.published import Printed
 
 COLUMNS = ["id", "where", "printed", "computed", "verdict", "note"]
@@ -50,14 +50,15 @@ def build() -> Path:
 
 def stage(folder: Path) -> None:
     """Put the pages of the book into a folder."""
-    chapters = {f"notebooks/{p.name}": with_outputs(p).read_bytes() for p in notebooks.found()}
+    shown = [chapter.notebook for chapter in chapters.found()]
     beside = [paths.NOTEBOOKS / "README.md", *paths.FIGURES.glob("[!.]*")]
     texts = [paths.ROOT / "README.md", *(paths.ROOT / "book").glob("*.md")]
     pages = {
-        **chapters,
+        **{f"notebooks/{path.name}": with_outputs(path).read_bytes() for path in shown},
         **{f"{path.parent.name}/{path.name}": path.read_bytes() for path in beside},
         **{path.name: path.read_bytes() for path in texts},
         "ledger-table.html": ledger_table().encode(),
+        "data/ledger.csv": ledger.ledger_path().read_bytes(),
     }
     for name, content in pages.items():
         path = folder / name

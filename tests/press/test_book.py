@@ -8,9 +8,9 @@ import nbformat
 import pytest
 
 from reuseprior import paths
-from reuseprior.press import book, contents, ledger, notebooks
+from reuseprior.press import book, chapters, contents, ledger
 
-CHAPTERS = [f"notebooks/{path.stem}" for path in notebooks.found()]
+CHAPTERS = [f"notebooks/{chapter.name}" for chapter in chapters.found()]
 PAGES = ["index", "ledger", "figures/README", "notebooks/README", *CHAPTERS]
 SCREENSHOTS = paths.BUILD / "screenshots"
 

@@ -132,7 +132,9 @@ def test_table_is_whole(name):
     assert set(table["source"]) == {name.partition("/")[0].replace("-", "")}
     assert all(row.id.startswith(row.source) for row in table.itertuples())
     assert all(row.where.startswith(row.source) for row in table.itertuples())
-    if "/appendix-" in name and "parameter" in table:  # a graph's own quantities belong to no parameter
+    if (
+        "/appendix-" in name and "parameter" in table
+    ):  # a graph's own quantities belong to no parameter
         table = table.drop(columns="parameter")
     assert (table != "").all(axis=None)
     assert all(cell == cell.strip() for cell in table.to_numpy().ravel())

@@ -18,6 +18,3 @@ from reuseprior.works.thesis.contexts.tables import exact_rows as exact_rows
 from reuseprior.works.thesis.contexts.tables import (
     printed_beside_computed as printed_beside_computed,
 )
-from reuseprior.works.thesis.contexts.tables import (
-    trained_beside_computed as trained_beside_computed,
-)

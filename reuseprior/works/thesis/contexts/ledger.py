@@ -8,15 +8,17 @@ from reuseprior.contexts import horizontal_unroll, uniform
 from reuseprior.press import published
 from reuseprior.press.ledger import Entry, Reading, entry, judge_in_row, judged
 from reuseprior.press.published import Printed
+from reuseprior.press.runs import Evidence, recorded
 from reuseprior.quantities import Quantities
 from reuseprior.works.thesis.contexts.graphs import FIGURE_4_2A, FIGURE_4_2B, FIGURE_4_3A
 from reuseprior.works.thesis.contexts.readings import (
     OTHER_SIZES,
     QUANTITIES,
+    base_name,
     readings,
     row_reading,
 )
-
+from reuseprior.works.thesis.scores import IMAGENET, score
 
 TABLES = {
     "table-4-3": ("thesis/table-4-3", "paper/table-3"),
@@ -88,7 +90,13 @@ def ranked_models(name: str) -> Iterator[Entry]:
         if row.id == "thesis-4-4-v2-s":
             yield entry(row, "score", 83.6, "erratum", _COPIED_SCORE)
         else:
-            yield entry(row, "score", None, "not yet", "top-1 accuracy of a training run")
+            yield recorded(row, "score", _training(row), "top-1 accuracy of a training run")
+
+
+def _training(row) -> Evidence:
+    """The trainings on ImageNet-1K at a row's image size."""
+    printed = {**IMAGENET, "test_image_size": int(row.image_size)}
+    return score(base_name(row.model), row.model.endswith("-shared"), "imagenet", printed)
 
 
 def _image_size(row, q: Quantities) -> Entry:

@@ -34,7 +34,9 @@ def printed_beside_computed(name: str) -> pd.DataFrame:
     """A table of the thesis, "printed | computed" and the verdict's mark in every cell."""
     found = [e for e in ranked_models(name) if e.source == "thesis"]
     table = side_by_side(found, FORMATS)
-    table.index = published.load(f"thesis/{name}").set_index("id").loc[table.index, "model"].rename("model")
+    table.index = (
+        published.load(f"thesis/{name}").set_index("id").loc[table.index, "model"].rename("model")
+    )
     return table
 
 
