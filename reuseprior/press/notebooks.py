@@ -65,6 +65,12 @@ def source(cell: Mapping) -> str:
     return "".join(cell["source"])
 
 
+def first_line(code: str) -> str:
+    """The first line that is not a comment, by which an error names a cell."""
+    lines = [line.strip() for line in code.splitlines()]
+    return next((line for line in lines if line and not line.startswith("#")), "")
+
+
 def tags(cell: Mapping) -> list[str]:
     """A cell's tags."""
     return cell["metadata"].get("tags", [])
@@ -360,8 +366,6 @@ def _slips(cell: Mapping) -> Iterator[str]:
 
 
 def _told(cell: Mapping) -> str:
-    """A cell by its first line that is not a comment, as an error names it."""
-    lines = [line.strip() for line in source(cell).splitlines() if line.strip()]
-    if cell["cell_type"] == "code":
-        lines = [line for line in lines if not line.startswith("#")]
-    return f"cell ({lines[0] if lines else ''})"
+    text = source(cell)
+    line = first_line(text) if cell["cell_type"] == "code" else text.strip().partition("\n")[0]
+    return f"cell ({line})"

@@ -3,7 +3,9 @@
 What a run was made of is hashed and goes into the name of a small record, `build/stamps/`, written
 last; `notebooks/Snakefile` names the record as the rule's output. So a chapter runs exactly if its
 record or one of its products is missing, whatever the files' times say, and a batch that was
-killed goes on with what has no record yet.
+killed goes on with what has no record yet. Snakemake's own triggers would not do: they look at
+contents only where a file is newer, take a notebook's saved outputs for a change, and cannot say
+which value or version was another.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from hashlib import sha256
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import patch
 
 from reuseprior import files, paths
 from reuseprior.errors import UserError, did_you_mean
@@ -183,14 +186,12 @@ def why(job: Job) -> str:
 def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     changed = [k for k in now if k in before and now[k] != before[k]]
     sentences = [f"{k} was {before[k]}, is {now[k]}" for k in changed if _is_told(k)]
-    files_changed = [k for k in changed if not _is_told(k)]
-    for word, names in (
-        ("changed", files_changed),
-        ("new", [k for k in now if k not in before]),
-        ("gone", [k for k in before if k not in now]),
-    ):
-        if names:
-            sentences.append(f"{word}: {_shortened(names)}")
+    kinds = {
+        "changed": [k for k in changed if not _is_told(k)],
+        "new": now.keys() - before.keys(),
+        "gone": before.keys() - now.keys(),
+    }
+    sentences += [f"{word}: {_shortened(sorted(names))}" for word, names in kinds.items() if names]
     return "; ".join(sentences)
 
 
@@ -227,14 +228,14 @@ def _chosen(names: Sequence[str]) -> list[Chapter]:
     found = {chapter.name: chapter for chapter in chapters.found()}
     for name in names:
         if name not in found:
-            mend = did_you_mean(name, found) or f": there are {_list(found)}"
+            mend = did_you_mean(name, found) or f": there are {', '.join(found)}"
             raise RunError(f"unknown chapter {name!r}{mend}")
     return [c for c in found.values() if c.name in names or c.last or not names]
 
 
 def _known(chapter: str, name: str, known: Mapping[str, Parameter]) -> Parameter:
     if name not in known:
-        mend = did_you_mean(name, known) or f": it has {_list(known) or 'none'}"
+        mend = did_you_mean(name, known) or f": it has {', '.join(known) or 'none'}"
         raise RunError(f"{chapter} has no parameter {name!r}{mend}")
     return known[name]
 
@@ -274,10 +275,6 @@ def _check(chapter: Chapter, name: str, value, known: Mapping[str, Parameter]) -
         )
 
 
-def _list(names) -> str:
-    return ", ".join(names)
-
-
 # The batch ---------------------------------------------------------------------------------------
 
 
@@ -304,7 +301,9 @@ def batch(jobs: Sequence[Job], *, parallel: int = 2) -> Iterator[Run]:
     if waiting or (process.returncode and not failed):
         told = [line.strip() for line in log.read_text(errors="replace").splitlines()]
         said = next((line for line in reversed(told) if line), "it says nothing")
-        raise RunError(f"Snakemake failed before {_list(waiting) or 'its end'}: {said}; see {log}")
+        raise RunError(
+            f"Snakemake failed before {', '.join(waiting) or 'its end'}: {said}; see {log}"
+        )
 
 
 @contextmanager
@@ -458,18 +457,11 @@ def _run_ordered(order: str, stamp: str) -> int:
     return 1 if ended.failure else 0
 
 
-@contextmanager
-def _kernel_environment() -> Iterator[None]:
+def _kernel_environment():
     """Let kernels, which start in the notebook's folder, import this package and find its files."""
-    here = str(paths.PACKAGE.parent)
-    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "REUSEPRIOR_ROOT")}
-    search = [here, *filter(None, [before["PYTHONPATH"]])]
-    os.environ.update(PYTHONPATH=os.pathsep.join(search), REUSEPRIOR_ROOT=str(paths.ROOT))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    search = [str(paths.PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    places = {"PYTHONPATH": os.pathsep.join(search), "REUSEPRIOR_ROOT": str(paths.ROOT)}
+    return patch.dict(os.environ, places)  # put back when the block ends
 
 
 def _failure(error: Exception, executed: Path) -> str:
@@ -502,9 +494,7 @@ def _started(cells) -> tuple[list[str], list[str]]:
 
 
 def _cell(count: int | None, source: str) -> str:
-    lines = [line.strip() for line in source.splitlines()]
-    first = next((line for line in lines if line and not line.startswith("#")), "")
-    return f"cell In [{count}] ({first})"
+    return f"cell In [{count}] ({notebooks.first_line(source)})"
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ def test_a_chapter_is_one_folder_and_one_notebook(root):
     environment = {**os.environ, "REUSEPRIOR_ROOT": str(root), "PYTHONPATH": str(root)}
     done = subprocess.run(
         [sys.executable, "-m", "reuseprior", "reproduce"],
+        cwd=root,  # Python looks for the package here first
         env=environment,
         capture_output=True,
         text=True,
@@ -106,7 +107,7 @@ WRONG = [  # what a file says, the sentence after its name
     ("notebook = '03-a'\nentries = 'x'\n" + PROFILES, r"entries is 'x': write it, as .*x\.py"),
     (
         "notebook = '03-a'\n" + PROFILES.replace("1", "-1"),
-        "quick: minutes is -1: it must be 0.0 or",
+        "quick: minutes is -1: it must be 0.0",
     ),
     ("notebook = '03-a'\n" + PROFILES.replace("{}", "[]"), "parameters is .*: it must be a table"),
     ("notebook = '03-a'\n" + PROFILES + "jobs = 1", "full has an unknown key 'jobs'"),

@@ -448,7 +448,9 @@ def test_kill_9_in_the_middle(folder):
     write(folder, "03-quick", PROFILE, quick=SLOWER)  # so it goes first
     write(folder, "04-slow", PROFILE, wait)
     command = [sys.executable, "-m", "reuseprior", "reproduce", "--jobs", "1"]
-    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=paths.ROOT, env=environment(), stderr=subprocess.PIPE, text=True
+    )
     with process:
         assert process.stderr.readline() == "running 03-quick, 04-slow\n"
         assert process.stderr.readline().startswith("✓ 03-quick ")
