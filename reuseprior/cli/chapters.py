@@ -13,13 +13,9 @@ from reuseprior import files, paths
 from reuseprior.cli.app import Json, UsageError, app, assignments, bar, note, print_json, strict
 from reuseprior.press import notebooks
 from reuseprior.press import reproduce as reproducing
+from reuseprior.press.chapters import PROFILES
 
-
-class Profile(StrEnum):
-    """How much of a chapter to run."""
-
-    quick = "quick"
-    full = "full"
+Profile = StrEnum("Profile", PROFILES)  # how much of a chapter to run
 
 
 @app.command(epilog="Example: reuseprior audit --json > ledger.json")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from reuseprior import paths
 from reuseprior.errors import UserError
-from reuseprior.press import chapters, contents, ledger, notebooks
+from reuseprior.press import chapters, ledger, notebooks
 from reuseprior.press.published import Printed
 
 COLUMNS = ["id", "where", "printed", "computed", "verdict", "note"]
@@ -89,7 +89,7 @@ def _written(notebook: Path) -> list[tuple[str, str]]:
 def ledger_table() -> str:
     """The committed ledger as a table in HTML, with a value in each cell by which to sort it."""
     heads = "".join(f'<th scope="col">{column}</th>' for column in COLUMNS)
-    rows = "\n".join(_row(row) for row in contents.committed_rows())
+    rows = "\n".join(_row(row) for row in ledger.committed_rows())
     return (  # MathJax reads formulas in dollars where the class says so
         '<div class="ledger-scroll mathjax_process">\n<table class="ledger">\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n"

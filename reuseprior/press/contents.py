@@ -6,7 +6,6 @@ puts it into the pages that show it, between the two comments that mark its plac
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections import Counter
@@ -34,14 +33,8 @@ class Summary:
 
 def summaries() -> list[Summary]:
     """All chapters in the order in which they run; NotebookError for one without a title."""
-    rows = committed_rows()
+    rows = ledger.committed_rows()
     return [_summary(chapter, rows) for chapter in chapters.found()]
-
-
-def committed_rows() -> list[dict[str, str]]:
-    """The rows of `data/ledger.csv` as text."""
-    with ledger.ledger_path().open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def _summary(chapter: Chapter, rows: Iterable[Mapping[str, str]]) -> Summary:
@@ -117,7 +110,7 @@ def tally() -> str:
         "erratum": "wrong, with a correction",
         "not yet": "still to come",
     }
-    rows = committed_rows()
+    rows = ledger.committed_rows()
     found = _tally(rows)
     parts = [f"{n} {ledger.VERDICTS[verdict]} {words[verdict]}" for verdict, n in found.items()]
     return f"{len(rows)} printed numbers: {', '.join(parts)}."

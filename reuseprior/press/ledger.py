@@ -168,11 +168,15 @@ def worsened(entries: Iterable[Entry]) -> Iterator[str]:
 
 def committed() -> dict[str, Verdict]:
     """Verdicts by id as `data/ledger.csv` holds them; empty before the first `update`."""
-    path = ledger_path()
-    if not path.exists():
+    if not ledger_path().exists():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["id"]: row["verdict"] for row in csv.DictReader(file)}
+    return {row["id"]: row["verdict"] for row in committed_rows()}
+
+
+def committed_rows() -> list[dict[str, str]]:
+    """The rows of `data/ledger.csv` as text."""
+    with ledger_path().open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def update(entries: Iterable[Entry]) -> None:

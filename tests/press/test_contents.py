@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from reuseprior import paths
-from reuseprior.press import chapters, contents, notebooks
+from reuseprior.press import chapters, contents, ledger, notebooks
 from reuseprior.press.notebooks import NotebookError
 from tests.press import house
 
@@ -141,9 +141,9 @@ def test_every_printed_number_has_its_chapter():
     patterns = [p for c in chapters.found() if not c.last for p in c.numbers]
     homeless = {
         row["where"]
-        for row in contents.committed_rows()
+        for row in ledger.committed_rows()
         if not any(fnmatchcase(row["where"], pattern) for pattern in patterns)
     }
     assert not homeless, "name them in a chapter.toml"
     for pattern in patterns:
-        assert any(fnmatchcase(row["where"], pattern) for row in contents.committed_rows()), pattern
+        assert any(fnmatchcase(row["where"], pattern) for row in ledger.committed_rows()), pattern

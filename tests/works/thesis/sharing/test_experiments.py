@@ -9,8 +9,7 @@ import pytest
 from reuseprior import paths
 from reuseprior.results import ResultError
 from reuseprior.training import Protocol
-from reuseprior.works.thesis.contexts import ledger
-from reuseprior.works.thesis.sharing import experiments
+from reuseprior.works.thesis.sharing import experiments, ledger
 
 CPU = Protocol.load("cpu")
 
