@@ -13,13 +13,9 @@ from reuseprior import files, paths
 from reuseprior.cli.app import Json, UsageError, app, assignments, bar, note, print_json, strict
 from reuseprior.press import notebooks
 from reuseprior.press import reproduce as reproducing
+from reuseprior.press.chapters import PROFILES
 
-
-class Profile(StrEnum):
-    """How much of a chapter to run."""
-
-    quick = "quick"
-    full = "full"
+Profile = StrEnum("Profile", PROFILES)  # how much of a chapter to run
 
 
 @app.command(epilog="Example: reuseprior audit --json > ledger.json")
@@ -30,7 +26,7 @@ def audit(
     ] = False,
 ) -> None:
     """Recompute every printed number; exit code 1 if a verdict is worse than the committed one."""
-    from reuseprior.press import ledger as ledger
+    from reuseprior.press import ledger
 
     entries = ledger.collect(bar)
     worsened = list(ledger.worsened(entries))
@@ -120,9 +116,9 @@ def _save(jobs) -> None:
 
 def _conclude(failed) -> None:
     """The ledger, where things are, and what failed."""
-    from reuseprior.press import ledger as ledger
+    from reuseprior.press import ledger
 
-    if any(run.job.name == notebooks.LAST for run in failed):
+    if any(run.job.chapter.last for run in failed):
         note("there is no ledger to sum up, as its notebook failed")
     else:
         entries = ledger.saved()
@@ -137,7 +133,7 @@ def _conclude(failed) -> None:
 
 
 def _verdicts(entries) -> str:
-    from reuseprior.press import ledger as ledger
+    from reuseprior.press import ledger
 
     summary = ledger.summary(entries)
     total = ", ".join(f"{n} {verdict}" for verdict, n in summary.sum().items())

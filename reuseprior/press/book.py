@@ -17,7 +17,7 @@ from pathlib import Path
 
 from reuseprior import paths
 from reuseprior.errors import UserError
-from reuseprior.press import contents, ledger, notebooks
+from reuseprior.press import chapters, ledger, notebooks
 from reuseprior.press.published import Printed
 
 COLUMNS = ["id", "where", "printed", "computed", "verdict", "note"]
@@ -50,14 +50,15 @@ def build() -> Path:
 
 def stage(folder: Path) -> None:
     """Put the pages of the book into a folder."""
-    chapters = {f"notebooks/{p.name}": with_outputs(p).read_bytes() for p in notebooks.found()}
+    shown = [chapter.notebook for chapter in chapters.found()]
     beside = [paths.NOTEBOOKS / "README.md", *paths.FIGURES.glob("[!.]*")]
     texts = [paths.ROOT / "README.md", *(paths.ROOT / "book").glob("*.md")]
     pages = {
-        **chapters,
+        **{f"notebooks/{path.name}": with_outputs(path).read_bytes() for path in shown},
         **{f"{path.parent.name}/{path.name}": path.read_bytes() for path in beside},
         **{path.name: path.read_bytes() for path in texts},
         "ledger-table.html": ledger_table().encode(),
+        "data/ledger.csv": ledger.ledger_path().read_bytes(),
     }
     for name, content in pages.items():
         path = folder / name
@@ -88,7 +89,7 @@ def _written(notebook: Path) -> list[tuple[str, str]]:
 def ledger_table() -> str:
     """The committed ledger as a table in HTML, with a value in each cell by which to sort it."""
     heads = "".join(f'<th scope="col">{column}</th>' for column in COLUMNS)
-    rows = "\n".join(_row(row) for row in contents.committed_rows())
+    rows = "\n".join(_row(row) for row in ledger.committed_rows())
     return (  # MathJax reads formulas in dollars where the class says so
         '<div class="ledger-scroll mathjax_process">\n<table class="ledger">\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n"

@@ -1,12 +1,11 @@
 """The chapters at a glance: what each shows, how long it takes, how its printed numbers stand.
 
-The table is read from the notebooks, their presets and the committed ledger; `renew` puts it into
-the pages that show it, between the two comments that mark its place.
+The table is read from the notebooks, what their works say of them and the committed ledger; `renew`
+puts it into the pages that show it, between the two comments that mark its place.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections import Counter
@@ -16,56 +15,43 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from reuseprior import files, paths
-from reuseprior.press import ledger, notebooks
+from reuseprior.press import chapters, ledger, notebooks
+from reuseprior.press.chapters import PROFILES, Chapter
 from reuseprior.press.notebooks import NotebookError
 
 
 @dataclass(frozen=True)
-class Chapter:
-    """A notebook, described from what is written in it and beside it."""
+class Summary:
+    """A chapter, described from what is written in its notebook and beside it."""
 
-    path: Path
+    chapter: Chapter
     title: str
     shows: str  # its own words
-    minutes: Mapping[str, float]  # by profile, on two cores
     figures: tuple[str, ...]
     verdicts: Mapping[str, int]  # how many printed numbers have each
 
 
-def chapters() -> list[Chapter]:
-    """All chapters in the order in which they run.
-
-    Raises NotebookError for a chapter without a title, or without a preset in a profile.
-    """
-    presets = {profile: notebooks.presets(profile) for profile in notebooks.PROFILES}
-    where = notebooks.read_yaml(paths.NOTEBOOKS / "numbers.yaml")
-    rows = committed_rows()
-    return [_chapter(path, presets, where.get(path.stem, ()), rows) for path in notebooks.found()]
+def summaries() -> list[Summary]:
+    """All chapters in the order in which they run; NotebookError for one without a title."""
+    rows = ledger.committed_rows()
+    return [_summary(chapter, rows) for chapter in chapters.found()]
 
 
-def committed_rows() -> list[dict[str, str]]:
-    """The rows of `data/ledger.csv` as text."""
-    with ledger.ledger_path().open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _chapter(path: Path, presets: Mapping, patterns: Iterable[str], rows: Iterable[Mapping]):
-    if missing := [profile for profile, given in presets.items() if path.stem not in given]:
-        raise NotebookError(f"{path.stem} has no preset: name it in params/{missing[0]}.yaml")
-    first = notebooks.source(notebooks.read(path)["cells"][0])
+def _summary(chapter: Chapter, rows: Iterable[Mapping[str, str]]) -> Summary:
+    first = notebooks.source(notebooks.read(chapter.notebook)["cells"][0])
     title = re.match(r"# (.+)", first)
     if not title:
-        raise NotebookError(f"{path.stem} has no title: open its first cell with a line '# …'")
+        raise NotebookError(f"{chapter.name} has no title: open its first cell with a line '# …'")
     shows = re.search(r"\*\*What this notebook shows\.\*\* *(.+)", first) or re.search(
         r"\n\n(.+)", first
     )
-    return Chapter(
-        path,
+    about = (row for row in rows if any(fnmatchcase(row["where"], p) for p in chapter.numbers))
+    return Summary(
+        chapter,
         title[1].strip(),
         _first_clause(shows[1]) if shows else "",
-        {profile: given[path.stem].minutes for profile, given in presets.items()},
-        tuple(notebooks.figures(path)),
-        _tally(row for row in rows if any(fnmatchcase(row["where"], p) for p in patterns)),
+        tuple(notebooks.figures(chapter.notebook)),
+        _tally(about),
     )
 
 
@@ -86,8 +72,8 @@ def with_figures() -> str:
     folder = paths.NOTEBOOKS.relative_to(paths.ROOT).as_posix()
     drawn = paths.FIGURES.relative_to(paths.ROOT).as_posix()
 
-    def figures(chapter: Chapter) -> str:
-        labels = {name: _label(name) for name in chapter.figures}
+    def figures(summary: Summary) -> str:
+        labels = {name: _label(name) for name in summary.figures}
         links = [f"[{label}]({drawn}/{name}.svg)" for name, label in labels.items() if label]
         others = list(labels.values()).count("")
         gallery = [f"[{others} more]({drawn}/README.md)"] if others else []
@@ -98,16 +84,16 @@ def with_figures() -> str:
 
 def with_summaries() -> str:
     """The table for a page beside the notebooks: what each shows."""
-    return _table("", "shows", lambda chapter: chapter.shows)
+    return _table("", "shows", lambda summary: summary.shows)
 
 
-def _table(folder: str, column: str, text: Callable[[Chapter], str]) -> str:
-    heads = ["notebook", column, *notebooks.PROFILES, "printed numbers"]
+def _table(folder: str, column: str, text: Callable[[Summary], str]) -> str:
+    heads = ["notebook", column, *PROFILES, "printed numbers"]
     lines = [heads, ["---"] * len(heads)]
-    for chapter in chapters():
-        times = [_time(chapter.minutes[profile]) for profile in notebooks.PROFILES]
-        link = f"[{chapter.title}]({folder}{chapter.path.name})"
-        lines.append([link, text(chapter), *times, marks(chapter.verdicts)])
+    for summary in summaries():
+        times = [_time(summary.chapter.presets[profile].minutes) for profile in PROFILES]
+        link = f"[{summary.title}]({folder}{summary.chapter.notebook.name})"
+        lines.append([link, text(summary), *times, marks(summary.verdicts)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -124,7 +110,7 @@ def tally() -> str:
         "erratum": "wrong, with a correction",
         "not yet": "still to come",
     }
-    rows = committed_rows()
+    rows = ledger.committed_rows()
     found = _tally(rows)
     parts = [f"{n} {ledger.VERDICTS[verdict]} {words[verdict]}" for verdict, n in found.items()]
     return f"{len(rows)} printed numbers: {', '.join(parts)}."

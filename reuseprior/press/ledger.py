@@ -1,8 +1,8 @@
 """The ledger: every printed number, the number computed for it, and the verdict.
 
-A work (a package in `reuseprior.works`) says how each printed cell can be read, and the verdict
-follows by comparing. `data/ledger.csv` holds the committed verdicts, and a run
-that makes one of them worse fails.
+A work (a package in `reuseprior.works`) says how each printed cell can be read, and which recorded
+runs bear on it; the verdict follows by comparing. `data/ledger.csv` holds the committed verdicts,
+and a run that makes one of them worse fails.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Literal
 import pandas as pd
 
 from reuseprior import files, paths
+from reuseprior.press import chapters
 from reuseprior.press.published import Printed
 
 Verdict = Literal["reproduced", "convention", "recorded", "erratum", "not yet"]
@@ -32,14 +33,6 @@ VERDICTS: dict[str, str] = {
 }
 """From best to worst, with the mark that tables show."""
 
-CHAPTERS = (
-    "reuseprior.works.thesis.revolver",
-    "reuseprior.works.thesis.contexts",
-    "reuseprior.works.thesis.sharing",
-    "reuseprior.works.thesis.energy",
-    "reuseprior.works.thesis.derivations",
-    "reuseprior.works.nn_mass",
-)
 COLUMNS = ["id", "source", "where", "printed", "computed", "verdict", "note"]
 
 
@@ -48,7 +41,7 @@ class Entry:
     """One printed number and what became of it."""
 
     id: str
-    source: str  # thesis or paper
+    source: str  # thesis, paper, …
     where: str
     printed: str
     computed: float | int | None
@@ -76,15 +69,22 @@ class Reading:
     convention: str = ""
 
 
-def judge(printed: str, readings: Sequence[Reading]) -> tuple[Verdict, float | int, str]:
+Judgement = tuple[Verdict, float | int | None, str]
+"""Verdict, computed value and note."""
+
+
+def judge(printed: str, readings: Sequence[Reading], waiting: str = "") -> Judgement:
     """Verdict, value and note for a printed number, from its readings in order of preference.
 
     The first reading is what the text says; the last is the corrected value if none matches. A
-    reading that gives the number by rounding goes before one that gives it by cutting.
+    reading that gives the number by rounding goes before one that gives it by cutting. Without any
+    reading the number is still to come, and `waiting` says what it waits for.
 
     >>> judge("13.3", [Reading(13.2276), Reading(13.2469, "running statistics counted")])
     ('erratum', 13.2469, 'no reading gives it: 13.2276; running statistics counted: 13.2469')
     """
+    if not readings:
+        return "not yet", None, waiting
     number = Printed.parse(printed)
     for how in ("rounded", "cut"):
         for reading in readings:
@@ -96,7 +96,7 @@ def judge(printed: str, readings: Sequence[Reading]) -> tuple[Verdict, float | i
     return "erratum", readings[-1].value, f"no reading gives it: {tried}"
 
 
-def judge_in_row(printed: str, text: Reading, row: Reading) -> tuple[Verdict, float | int, str]:
+def judge_in_row(printed: str, text: Reading, row: Reading) -> Judgement:
     """Verdict, value and note for a cell of a row whose other cells follow the reading `row`.
 
     The value is the row's. A cell is reproduced if the text's own reading gives it as well, and
@@ -129,9 +129,9 @@ def _note(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def judged(row, column: str, readings: Sequence[Reading]) -> Entry:
+def judged(row, column: str, readings: Sequence[Reading], waiting: str = "") -> Entry:
     """The entry of one cell of a published table."""
-    verdict, value, note = judge(row[column], readings)
+    verdict, value, note = judge(row[column], readings, waiting)
     return entry(row, column, value, verdict, note)
 
 
@@ -147,7 +147,8 @@ def collect(progress: Callable[[Iterable[Entry]], Iterable[Entry]] = iter) -> li
     `progress` may wrap the entries as they come, as tqdm does. Raises ValueError if two share an
     id.
     """
-    entries = list(progress(e for name in CHAPTERS for e in import_module(name).entries()))
+    modules = [chapter.module for chapter in chapters.found() if chapter.entries]
+    entries = list(progress(e for name in modules for e in import_module(name).entries()))
     repeated = [i for i, n in Counter(e.id for e in entries).items() if n > 1]
     if repeated:
         raise ValueError(f"ledger id {repeated[0]!r} occurs twice: ids must be unique")
@@ -167,11 +168,15 @@ def worsened(entries: Iterable[Entry]) -> Iterator[str]:
 
 def committed() -> dict[str, Verdict]:
     """Verdicts by id as `data/ledger.csv` holds them; empty before the first `update`."""
-    path = ledger_path()
-    if not path.exists():
+    if not ledger_path().exists():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["id"]: row["verdict"] for row in csv.DictReader(file)}
+    return {row["id"]: row["verdict"] for row in committed_rows()}
+
+
+def committed_rows() -> list[dict[str, str]]:
+    """The rows of `data/ledger.csv` as text."""
+    with ledger_path().open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def update(entries: Iterable[Entry]) -> None:

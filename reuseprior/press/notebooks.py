@@ -17,10 +17,7 @@ from typing import Any
 
 from reuseprior import files, paths
 from reuseprior.errors import UserError
-
-LAST = "00-ledger"  # it judges what the others compute
-
-PROFILES = ("quick", "full")
+from reuseprior.press import chapters
 
 METADATA = {
     "kernelspec": {
@@ -37,13 +34,11 @@ CELL_METADATA = {"tags", "jupyter", "scrolled"}
 
 LONGEST_CELL = 15  # lines; longer work belongs in the package, where it gets a test
 
-# Where `inputs.yaml` names nothing, a chapter may read any of the data.
-_ANY_DATA = ("data/**/*",)
 _DATA_KINDS = {".csv", ".json", ".toml"}
 
 
 class NotebookError(UserError):
-    """A notebook, or a file about notebooks, that cannot be used as it is."""
+    """A notebook that cannot be used as it is."""
 
 
 @dataclass(frozen=True)
@@ -52,23 +47,6 @@ class Parameter:
 
     type: str
     default: Any = ...
-
-
-@dataclass(frozen=True)
-class Preset:
-    """What a profile gives a notebook, and about how long it then takes on two cores."""
-
-    minutes: float
-    parameters: Mapping[str, Any]
-
-
-def found() -> list[Path]:
-    """All chapters in the order in which they run: by name, the ledger last."""
-    paths.checkout()
-    chapters = sorted(paths.NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))
-    if not chapters:
-        raise NotebookError(f"there are no notebooks in {paths.NOTEBOOKS}")
-    return sorted(chapters, key=lambda path: path.stem == LAST)
 
 
 def read(path: Path) -> dict:
@@ -85,6 +63,12 @@ def read(path: Path) -> dict:
 def source(cell: Mapping) -> str:
     """A cell's text, which notebooks keep as a list of lines or as one string."""
     return "".join(cell["source"])
+
+
+def first_line(code: str) -> str:
+    """The first line that is not a comment, by which an error names a cell."""
+    lines = [line.strip() for line in code.splitlines()]
+    return next((line for line in lines if line and not line.startswith("#")), "")
 
 
 def tags(cell: Mapping) -> list[str]:
@@ -118,22 +102,6 @@ def parameters(path: Path) -> dict[str, Parameter]:
     return given
 
 
-def presets(profile: str) -> dict[str, Preset]:
-    """What `notebooks/params/<profile>.yaml` gives each chapter; nothing where it is missing."""
-    path = paths.NOTEBOOKS / "params" / f"{profile}.yaml"
-    given = {}
-    for chapter, entry in read_yaml(path).items():
-        match entry:
-            case {"minutes": int() | float() as minutes, "parameters": dict() as values, **rest}:
-                if not rest:
-                    given[chapter] = Preset(minutes, values)
-                    continue
-        raise NotebookError(
-            f"{path} says {entry!r} of {chapter}: write `minutes:` and `parameters:`, nothing else"
-        )
-    return given
-
-
 def _literal(value: ast.expr) -> Any:
     try:
         return ast.literal_eval(value)
@@ -148,21 +116,6 @@ def _parsed(chapter: str, place: str, text: str) -> ast.Module:
         raise NotebookError(f"{place} of {chapter} is not plain Python: {error}") from error
 
 
-def read_yaml(path: Path) -> dict:
-    """What a file of YAML says of each chapter; nothing where it is missing."""
-    import yaml
-
-    if not path.exists():
-        return {}
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise NotebookError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise NotebookError(f"{path} must name chapters, and say something of each")
-    return content
-
-
 # What a notebook depends on ----------------------------------------------------------------------
 
 
@@ -172,15 +125,13 @@ def digest(path: Path) -> str:
     return sha256(json.dumps(written).encode()).hexdigest()
 
 
-def inputs(path: Path) -> list[Path]:
+def inputs(path: Path, patterns: Iterable[str]) -> list[Path]:
     """Files that a notebook depends on besides itself, sorted.
 
     These are the modules of this package that it imports, directly or through others, the other
-    files beside them (a style, protocols), and what `notebooks/inputs.yaml` says that it reads:
-    patterns from the repository's root, any data where nothing is said. A pattern that finds
-    modules stands for their imports as well.
+    files beside them (a style, protocols), and those that the patterns find from the repository's
+    root. A pattern that finds modules stands for their imports as well.
     """
-    patterns = read_yaml(paths.NOTEBOOKS / "inputs.yaml").get(path.stem, _ANY_DATA)
     named = [p for pattern in patterns for p in _root(pattern).glob(pattern) if p.is_file()]
     code = [p for p in named if p.suffix == ".py"]
     data = [p for p in named if p.suffix in _DATA_KINDS and not p.name.startswith(".")]
@@ -214,9 +165,14 @@ def _closure(waiting: Iterable[Path]) -> set[Path]:
     return reached
 
 
-@cache
-def _imported(text: str) -> tuple[Path, ...]:
+def _imported(text: str) -> Iterator[Path]:
     """Modules of this package that a text of Python imports, at its top or inside a function."""
+    return (path for name in imported_names(text) for path in _module(name))
+
+
+@cache
+def imported_names(text: str) -> tuple[str, ...]:
+    """All dotted names that a text of Python imports, of modules and of what is in them."""
     names = []
     for node in ast.walk(ast.parse(text)):
         match node:
@@ -224,7 +180,7 @@ def _imported(text: str) -> tuple[Path, ...]:
                 names += [alias.name for alias in aliases]
             case ast.ImportFrom(str() as module, aliases, 0):
                 names += [f"{module}.{alias.name}" for alias in aliases]
-    return tuple(path for name in names for path in _module(name))
+    return tuple(names)
 
 
 def _module(name: str) -> Iterator[Path]:
@@ -247,7 +203,8 @@ def _module(name: str) -> Iterator[Path]:
 
 def _beside(folder: Path) -> Iterator[Path]:
     for path in folder.iterdir():
-        if path.name.startswith((".", "__")) or path.suffix == ".py":
+        # a run's parameters and files are told by themselves: what else says a chapter.toml
+        if path.name.startswith((".", "__")) or path.suffix == ".py" or path.name == chapters.FILE:
             continue
         if path.is_file():
             yield path
@@ -297,7 +254,7 @@ def gallery(matplotlib: str) -> str:
     NotebookError where two notebooks save a figure under one name, or one has no caption.
     """
     owners: dict[str, tuple[Path, str]] = {}
-    for path in found():
+    for path in (chapter.notebook for chapter in chapters.found()):
         for name, caption in figures(path).items():
             if not caption:
                 raise NotebookError(
@@ -352,7 +309,7 @@ def save(path: Path, executed: Path) -> bool:
     for cell, ran in zip(notebook["cells"], copy["cells"], strict=True):
         if cell["cell_type"] == "code":
             cell["execution_count"] = ran["execution_count"]
-            cell["outputs"] = list(_joined(ran["outputs"]))
+            cell["outputs"] = ran["outputs"]
         cell["metadata"] = {k: v for k, v in cell["metadata"].items() if k in CELL_METADATA and v}
         cell["source"] = source(cell).splitlines(keepends=True)
     notebook["metadata"] = METADATA
@@ -362,29 +319,6 @@ def save(path: Path, executed: Path) -> bool:
         return False
     files.write(path, text.encode())
     return True
-
-
-def _joined(outputs: Iterable[Mapping]) -> Iterator[dict]:
-    """Outputs with what was printed in one piece: in how many it arrives differs between runs."""
-    printed = None
-    for output in outputs:
-        output = dict(output)
-        if output["output_type"] == "stream":
-            output["text"] = "".join(output["text"])
-            if printed is not None and printed["name"] == output["name"]:
-                printed["text"] += output["text"]
-                continue
-        if printed is not None:
-            yield _lines(printed)
-        printed = output if output["output_type"] == "stream" else None
-        if printed is None:
-            yield output
-    if printed is not None:
-        yield _lines(printed)
-
-
-def _lines(stream: dict) -> dict:
-    return stream | {"text": stream["text"].splitlines(keepends=True)}
 
 
 def slips(path: Path) -> list[str]:
@@ -432,8 +366,6 @@ def _slips(cell: Mapping) -> Iterator[str]:
 
 
 def _told(cell: Mapping) -> str:
-    """A cell by its first line that is not a comment, as an error names it."""
-    lines = [line.strip() for line in source(cell).splitlines() if line.strip()]
-    if cell["cell_type"] == "code":
-        lines = [line for line in lines if not line.startswith("#")]
-    return f"cell ({lines[0] if lines else ''})"
+    text = source(cell)
+    line = first_line(text) if cell["cell_type"] == "code" else text.strip().partition("\n")[0]
+    return f"cell ({line})"

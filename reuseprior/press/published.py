@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from typing import Literal
 
 import pandas as pd
@@ -77,20 +78,24 @@ class Printed:
 
 
 def tables() -> list[str]:
-    """The names that `load` knows, such as `table-4-3`."""
+    """The names that `load` knows, such as `thesis/table-4-3`: source and table."""
     paths.checkout()
-    return sorted(path.stem for path in paths.PUBLISHED.glob("*.csv"))
+    found = paths.PUBLISHED.glob("*/*.csv")
+    return sorted(path.relative_to(paths.PUBLISHED).with_suffix("").as_posix() for path in found)
 
 
-def load(name: str) -> pd.DataFrame:
-    """One printed table or figure, every cell the printed text.
+def load(*names: str) -> pd.DataFrame:
+    """A printed table or figure, every cell the printed text; or several of the same columns.
 
-    >>> load("table-4-3").query("source == 'thesis'").P_G.tolist()
+    >>> load("thesis/table-4-3").P_G.tolist()
     ['25.00', '26.28', '26.33', '28.72']
 
     An empty cell is the empty string. Raises ValueError for a name that `tables` does not list.
     """
-    if name not in tables():
-        raise ValueError(f"no published table {name!r}: there are {', '.join(tables())}")
+    known = tables()
+    for name in names:
+        if name not in known:
+            raise ValueError(f"no published table {name!r}: there are {', '.join(known)}")
     # keep_default_na: "None" is a printed augmentation, not a missing value
-    return pd.read_csv(paths.PUBLISHED / f"{name}.csv", dtype=str, keep_default_na=False)
+    read = partial(pd.read_csv, dtype=str, keep_default_na=False)
+    return pd.concat([read(paths.PUBLISHED / f"{n}.csv") for n in names], ignore_index=True)

@@ -3,7 +3,9 @@
 What a run was made of is hashed and goes into the name of a small record, `build/stamps/`, written
 last; `notebooks/Snakefile` names the record as the rule's output. So a chapter runs exactly if its
 record or one of its products is missing, whatever the files' times say, and a batch that was
-killed goes on with what has no record yet.
+killed goes on with what has no record yet. Snakemake's own triggers would not do: they look at
+contents only where a file is newer, take a notebook's saved outputs for a change, and cannot say
+which value or version was another.
 """
 
 from __future__ import annotations
@@ -25,11 +27,13 @@ from hashlib import sha256
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import patch
 
 from reuseprior import files, paths
 from reuseprior.errors import UserError, did_you_mean
-from reuseprior.press import notebooks
-from reuseprior.press.notebooks import LAST, Parameter
+from reuseprior.press import chapters, notebooks
+from reuseprior.press.chapters import PROFILES, Chapter
+from reuseprior.press.notebooks import Parameter
 
 Value = int | float | bool | str
 
@@ -43,29 +47,37 @@ class RunError(UserError):
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook and the values of its parameters, where they are not left as saved."""
+    """One chapter and the values of its parameters, where they are not left as saved."""
 
-    notebook: Path
+    chapter: Chapter
     parameters: Mapping[str, Value]
-    minutes: float = 1.0
 
     @property
     def name(self) -> str:
         """The chapter's name, as one types it."""
-        return self.notebook.stem
+        return self.chapter.name
+
+    @property
+    def notebook(self) -> Path:
+        """What is run."""
+        return self.chapter.notebook
+
+    @property
+    def minutes(self) -> float:
+        """About how long it takes on two cores."""
+        return self.chapter.presets[self.parameters["profile"]].minutes
 
     @property
     def order(self) -> str:
         """The job as JSON, for another process; `Job.ordered` reads it."""
-        given = {"parameters": dict(self.parameters), "minutes": self.minutes}
-        return json.dumps({"chapter": self.name, **given})
+        return json.dumps([self.name, dict(self.parameters)])
 
     @classmethod
     def ordered(cls, text: str) -> Job:
         """The job that `order` wrote down."""
-        given = json.loads(text)
-        notebook = paths.NOTEBOOKS / f"{given['chapter']}.ipynb"
-        return cls(notebook, given["parameters"], given["minutes"])
+        name, parameters = json.loads(text)
+        (chapter,) = [chapter for chapter in chapters.found() if chapter.name == name]
+        return cls(chapter, parameters)
 
     @property
     def output(self) -> Path:
@@ -80,16 +92,14 @@ class Job:
     @cached_property
     def inputs(self) -> list[Path]:
         """The files it is made of, the notebook first."""
-        return [self.notebook, *notebooks.inputs(self.notebook)]
+        return [self.notebook, *notebooks.inputs(self.notebook, self.chapter.inputs)]
 
     @cached_property
     def products(self) -> list[Path]:
-        """The executed copy, the figures, and for the last chapter the ledger."""
+        """The executed copy, the figures, and what its chapter leaves besides."""
         figures = notebooks.figures(self.notebook)
         drawn = [paths.FIGURES / f"{name}.{kind}" for name in figures for kind in ("svg", "png")]
-        # `ledger.save` leaves it there
-        extra = [paths.BUILD / "ledger.json"] if self.name == LAST else []
-        return [self.output, *drawn, *extra]
+        return [self.output, *drawn, *(paths.ROOT / name for name in self.chapter.products)]
 
     @cached_property
     def facts(self) -> dict[str, str]:
@@ -123,7 +133,7 @@ class Run:
 
 
 def plan(
-    chapters: Sequence[str] = (),
+    names: Sequence[str] = (),
     *,
     profile: str = "quick",
     parameters: Mapping[str, str] | None = None,
@@ -132,35 +142,33 @@ def plan(
 
     >>> plan(["04-counting-contexts"], profile="full", parameters={"seed": "1"})
 
-    The ledger is always among them, as the last. Parameters are text, read as the type of the
+    Chapters that say `last` are always among them. Parameters are text, read as the type of the
     notebook's own value, and go before the profile's preset. Raises RunError for unknown chapters
     and parameters, wrong types, and parameters for more than one chapter; NotebookError for a
-    notebook without exactly one cell tagged `parameters`.
+    notebook without exactly one cell tagged `parameters`; ChapterError for a wrong `chapter.toml`.
     """
     _check_tools()
     parameters = dict(parameters or {})
-    if parameters and len(set(chapters)) != 1:
+    if parameters and len(set(names)) != 1:
         raise RunError(
             f"parameter {next(iter(parameters))!r} needs exactly one chapter, as notebooks differ "
             "in their parameters: name it"
         )
     if "profile" in parameters:
         raise RunError("the profile is not chosen with -p: write --profile quick or --profile full")
-    if profile not in notebooks.PROFILES:
-        raise RunError(f"there is no profile {profile!r}: {' and '.join(notebooks.PROFILES)} are")
-    chosen = _chosen(chapters)
-    presets = notebooks.presets(profile)
-    jobs = []
-    for notebook in chosen:
-        known = notebooks.parameters(notebook)
-        given = parameters if notebook.stem in chapters else {}
-        texts = {n: _read(notebook.stem, n, text, known) for n, text in given.items()}
-        preset = presets.get(notebook.stem, notebooks.Preset(1.0, {}))
-        for name, value in {"profile": profile, **preset.parameters}.items():
-            _check(notebook.stem, f"params/{profile}.yaml", name, value, known)
-        values = {"profile": profile, **preset.parameters, **texts}
-        jobs.append(Job(notebook, values, preset.minutes))
-    return jobs
+    if profile not in PROFILES:
+        raise RunError(f"there is no profile {profile!r}: {' and '.join(PROFILES)} are")
+    chosen = _chosen(names)
+    return [_job(c, profile, parameters if c.name in names else {}) for c in chosen]
+
+
+def _job(chapter: Chapter, profile: str, texts: Mapping[str, str]) -> Job:
+    known = notebooks.parameters(chapter.notebook)
+    given = {name: _read(chapter.name, name, text, known) for name, text in texts.items()}
+    preset = {"profile": profile, **chapter.presets[profile].parameters}
+    for name, value in preset.items():
+        _check(chapter, name, value, known)
+    return Job(chapter, preset | given)
 
 
 def why(job: Job) -> str:
@@ -178,14 +186,12 @@ def why(job: Job) -> str:
 def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     changed = [k for k in now if k in before and now[k] != before[k]]
     sentences = [f"{k} was {before[k]}, is {now[k]}" for k in changed if _is_told(k)]
-    files_changed = [k for k in changed if not _is_told(k)]
-    for word, names in (
-        ("changed", files_changed),
-        ("new", [k for k in now if k not in before]),
-        ("gone", [k for k in before if k not in now]),
-    ):
-        if names:
-            sentences.append(f"{word}: {_shortened(names)}")
+    kinds = {
+        "changed": [k for k in changed if not _is_told(k)],
+        "new": now.keys() - before.keys(),
+        "gone": before.keys() - now.keys(),
+    }
+    sentences += [f"{word}: {_shortened(sorted(names))}" for word, names in kinds.items() if names]
     return "; ".join(sentences)
 
 
@@ -218,18 +224,18 @@ def _check_tools() -> None:
             raise RunError(f"running notebooks needs {name}: pip install 'reuseprior[notebooks]'")
 
 
-def _chosen(chapters: Sequence[str]) -> list[Path]:
-    found = {path.stem: path for path in notebooks.found()}
-    for chapter in chapters:
-        if chapter not in found:
-            mend = did_you_mean(chapter, found) or f": there are {_list(found)}"
-            raise RunError(f"unknown chapter {chapter!r}{mend}")
-    return [path for n, path in found.items() if n in chapters or n == LAST or not chapters]
+def _chosen(names: Sequence[str]) -> list[Chapter]:
+    found = {chapter.name: chapter for chapter in chapters.found()}
+    for name in names:
+        if name not in found:
+            mend = did_you_mean(name, found) or f": there are {', '.join(found)}"
+            raise RunError(f"unknown chapter {name!r}{mend}")
+    return [c for c in found.values() if c.name in names or c.last or not names]
 
 
 def _known(chapter: str, name: str, known: Mapping[str, Parameter]) -> Parameter:
     if name not in known:
-        mend = did_you_mean(name, known) or f": it has {_list(known) or 'none'}"
+        mend = did_you_mean(name, known) or f": it has {', '.join(known) or 'none'}"
         raise RunError(f"{chapter} has no parameter {name!r}{mend}")
     return known[name]
 
@@ -258,18 +264,15 @@ def _read(chapter: str, name: str, text: str, known: Mapping[str, Parameter]) ->
         ) from error
 
 
-def _check(chapter: str, file: str, name: str, value, known: Mapping[str, Parameter]) -> None:
-    """Refuse a preset's value of another type: YAML reads 1e-3 as text and 1 as no float."""
-    kind, given = _known(chapter, name, known).type, type(value).__name__
+def _check(chapter: Chapter, name: str, value, known: Mapping[str, Parameter]) -> None:
+    """Refuse a preset's value of another type: TOML reads 1 as no float."""
+    kind, given = _known(chapter.name, name, known).type, type(value).__name__
     if given != kind:
         hint = ": write it as 1.0e-3 or 1.0" if kind == "float" else ""
         raise RunError(
-            f"parameter {name!r} of {chapter} is {kind}, but {file} gives {value!r} ({given}){hint}"
+            f"parameter {name!r} of {chapter.name} is {kind}, but {_label(chapter.file)} gives "
+            f"{value!r} ({given}){hint}"
         )
-
-
-def _list(names) -> str:
-    return ", ".join(names)
 
 
 # The batch ---------------------------------------------------------------------------------------
@@ -298,7 +301,9 @@ def batch(jobs: Sequence[Job], *, parallel: int = 2) -> Iterator[Run]:
     if waiting or (process.returncode and not failed):
         told = [line.strip() for line in log.read_text(errors="replace").splitlines()]
         said = next((line for line in reversed(told) if line), "it says nothing")
-        raise RunError(f"Snakemake failed before {_list(waiting) or 'its end'}: {said}; see {log}")
+        raise RunError(
+            f"Snakemake failed before {', '.join(waiting) or 'its end'}: {said}; see {log}"
+        )
 
 
 @contextmanager
@@ -400,6 +405,8 @@ def run(job: Job) -> Run:
                 kernel_name="python3",
                 language="python",
                 progress_bar=False,
+                # in how many pieces a printed text arrives differs between runs
+                coalesce_streams=True,
                 # ipykernel 7 warns each time that its sockets on this machine are not encrypted
                 extra_arguments=["--log-level=ERROR"],
             )
@@ -432,7 +439,7 @@ def _injected(job: Job) -> dict[str, Value]:
 
 def _slip(job: Job) -> str:
     """What makes a run without errors no run of this job."""
-    changed = _difference(job.facts, Job(job.notebook, job.parameters).facts)
+    changed = _difference(job.facts, Job(job.chapter, job.parameters).facts)
     if changed:
         return f"it was changed while it ran ({changed}): run it again"
     missing = [_label(path) for path in job.products if path != job.output and not path.exists()]
@@ -450,18 +457,11 @@ def _run_ordered(order: str, stamp: str) -> int:
     return 1 if ended.failure else 0
 
 
-@contextmanager
-def _kernel_environment() -> Iterator[None]:
+def _kernel_environment():
     """Let kernels, which start in the notebook's folder, import this package and find its files."""
-    here = str(paths.PACKAGE.parent)
-    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "REUSEPRIOR_ROOT")}
-    search = [here, *filter(None, [before["PYTHONPATH"]])]
-    os.environ.update(PYTHONPATH=os.pathsep.join(search), REUSEPRIOR_ROOT=str(paths.ROOT))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    search = [str(paths.PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    places = {"PYTHONPATH": os.pathsep.join(search), "REUSEPRIOR_ROOT": str(paths.ROOT)}
+    return patch.dict(os.environ, places)  # put back when the block ends
 
 
 def _failure(error: Exception, executed: Path) -> str:
@@ -494,9 +494,7 @@ def _started(cells) -> tuple[list[str], list[str]]:
 
 
 def _cell(count: int | None, source: str) -> str:
-    lines = [line.strip() for line in source.splitlines()]
-    first = next((line for line in lines if line and not line.startswith("#")), "")
-    return f"cell In [{count}] ({first})"
+    return f"cell In [{count}] ({notebooks.first_line(source)})"
 
 
 if __name__ == "__main__":

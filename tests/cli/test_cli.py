@@ -2,7 +2,6 @@ import csv
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 
@@ -16,6 +15,7 @@ from reuseprior.cli import app
 from reuseprior.contexts import count_contexts
 from reuseprior.press import contents, ledger, reproduce
 from reuseprior.press.ledger import Entry
+from tests.press import house
 
 COUNT_KEYS = [
     "model", "image_size", "sharing", "batch_norm", "parameters", "weight_nodes", "input_nodes",
@@ -379,16 +379,10 @@ def test_audit_update_accepts_the_verdicts(committed):
 # Notebooks -------------------------------------------------------------------------------------
 
 
-REAL_NOTEBOOKS = paths.NOTEBOOKS
-
-
 @pytest.fixture
 def chapters(committed, tmp_path, monkeypatch):
     """A repository of its own: a chapter that needs seed 1, one that is fine, and a ledger."""
-    for name, place in [("NOTEBOOKS", "notebooks"), ("BUILD", "build"), ("FIGURES", "figures")]:
-        monkeypatch.setattr(paths, name, tmp_path / place)
-    shutil.copytree(REAL_NOTEBOOKS / "profiles", paths.NOTEBOOKS / "profiles")
-    shutil.copy(REAL_NOTEBOOKS / "Snakefile", paths.NOTEBOOKS)
+    house.build(tmp_path, monkeypatch)
     paths.FIGURES.mkdir()
     ledger.save(ENTRIES)
     for name, check in [("03-broken", "assert seed == 1"), ("04-fine", "seed"), ("00-ledger", "1")]:
@@ -396,6 +390,7 @@ def chapters(committed, tmp_path, monkeypatch):
         cells = [nbformat.v4.new_code_cell(source) for source in (parameters, check)]
         cells[0].metadata["tags"] = ["parameters"]
         nbformat.write(nbformat.v4.new_notebook(cells=cells), paths.NOTEBOOKS / f"{name}.ipynb")
+        house.chapter(name, last=name == "00-ledger")
     return paths.NOTEBOOKS
 
 

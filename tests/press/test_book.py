@@ -8,9 +8,9 @@ import nbformat
 import pytest
 
 from reuseprior import paths
-from reuseprior.press import book, contents, ledger, notebooks
+from reuseprior.press import book, chapters, ledger
 
-CHAPTERS = [f"notebooks/{path.stem}" for path in notebooks.found()]
+CHAPTERS = [f"notebooks/{chapter.name}" for chapter in chapters.found()]
 PAGES = ["index", "ledger", "figures/README", "notebooks/README", *CHAPTERS]
 SCREENSHOTS = paths.BUILD / "screenshots"
 
@@ -203,7 +203,7 @@ def head(browser, name):
 
 def test_ledger_sorts(browser, site):
     show(browser, site, "ledger")
-    rows = contents.committed_rows()
+    rows = ledger.committed_rows()
     assert [text for text, _ in column(browser, "id")] == [row["id"] for row in rows]
     for turn, order in enumerate(("ascending", "descending")):
         head(browser, "computed").find_element("tag name", "button").click()
@@ -220,7 +220,7 @@ def test_ledger_sorts(browser, site):
 
 def test_ledger_filters(browser, site):
     show(browser, site, "ledger", width=390, theme="dark")
-    rows = contents.committed_rows()
+    rows = ledger.committed_rows()
     form = browser.find_element("css selector", "form.ledger-controls")
     shown = form.find_element("tag name", "output")
     assert shown.text == f"{len(rows)} of {len(rows)}"
@@ -236,7 +236,7 @@ def test_ledger_filters(browser, site):
 
 def test_ledger_shows_every_row_and_its_mark(site):
     text = (site / "ledger.html").read_text(encoding="utf-8")
-    for row in contents.committed_rows():
+    for row in ledger.committed_rows():
         assert f'<tr id="{row["id"]}" data-verdict="{row["verdict"]}">' in text
         assert f"{ledger.VERDICTS[row['verdict']]}&nbsp;" in text
 

@@ -7,8 +7,9 @@ import nbformat
 import pytest
 
 from reuseprior import paths
-from reuseprior.press import contents, notebooks
+from reuseprior.press import chapters, contents, ledger, notebooks
 from reuseprior.press.notebooks import NotebookError
+from tests.press import house
 
 FIRST = """\
 # 3 · Revolver
@@ -22,20 +23,14 @@ FIRST = """\
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A repository of one chapter, whose ledger has three numbers."""
-    for name, place in (("ROOT", ""), ("NOTEBOOKS", "notebooks"), ("FIGURES", "figures")):
-        monkeypatch.setattr(paths, name, tmp_path / place)
-    monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "data" / "published")
-    for folder in ("notebooks/params", "data/published"):
-        (tmp_path / folder).mkdir(parents=True)
+    house.build(tmp_path, monkeypatch)
     rows = [("thesis, table 3.1", "not yet"), ("thesis, table 3.2", "reproduced")]
     rows += [("thesis, table 4.1", "erratum")]
     lines = [f'{i},thesis,"{where}",1,1,{verdict},' for i, (where, verdict) in enumerate(rows)]
     heading = "id,source,where,printed,computed,verdict,note"
     (tmp_path / "data" / "ledger.csv").write_text("\n".join([heading, *lines, ""]))
-    for profile, minutes in (("quick", 0.5), ("full", 3000)):
-        preset = f"03-revolver: {{minutes: {minutes}, parameters: {{}}}}"
-        (tmp_path / "notebooks" / "params" / f"{profile}.yaml").write_text(preset)
-    (tmp_path / "notebooks" / "numbers.yaml").write_text("03-revolver: ['*, table 3*']")
+    presets = {"quick": "minutes = 0.5\nparameters = {}", "full": "minutes = 3000\nparameters = {}"}
+    house.chapter("03-revolver", numbers=["*, table 3*"], **presets)
     draw = "plotting.save(fig, 'fig-3-2-tree')\nplotting.save(fig, 'v2-s')"
     cells = [nbformat.v4.new_markdown_cell(FIRST), nbformat.v4.new_code_cell(draw)]
     nbformat.write(
@@ -45,11 +40,12 @@ def root(tmp_path, monkeypatch):
 
 
 def test_a_chapter(root):
-    (chapter,) = contents.chapters()
-    assert chapter.title == "3 · Revolver"
-    assert chapter.shows == "A population of 4.5 networks"
-    assert chapter.minutes == {"quick": 0.5, "full": 3000}
-    assert chapter.verdicts == {"reproduced": 1, "not yet": 1}
+    (summary,) = contents.summaries()
+    assert summary.title == "3 · Revolver"
+    assert summary.shows == "A population of 4.5 networks"
+    minutes = {profile: preset.minutes for profile, preset in summary.chapter.presets.items()}
+    assert minutes == {"quick": 0.5, "full": 3000}
+    assert summary.verdicts == {"reproduced": 1, "not yet": 1}
 
 
 def test_tables(root):
@@ -117,25 +113,12 @@ def test_renewing(root):
     )
 
 
-SPOILT = [  # file, text, message
-    (
-        "notebooks/params/full.yaml",
-        "{}",
-        r"03-revolver has no preset: name it in params/full\.yaml",
-    ),
-    (
-        "notebooks/03-revolver.ipynb",
-        nbformat.writes(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("Hello")])),
-        "03-revolver has no title",
-    ),
-]
-
-
-@pytest.mark.parametrize(("file", "text", "message"), SPOILT)
-def test_refused(root, file, text, message):
-    (root / file).write_text(text)
-    with pytest.raises(NotebookError, match=message):
-        contents.chapters()
+def test_a_chapter_without_a_title_is_refused(root):
+    cells = [nbformat.v4.new_markdown_cell("Hello")]
+    path = paths.NOTEBOOKS / "03-revolver.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    with pytest.raises(NotebookError, match="03-revolver has no title"):
+        contents.summaries()
 
 
 # The committed pages -------------------------------------------------------------------------
@@ -155,14 +138,12 @@ def test_landing_page_is_saved_as_chapters_are():
 
 
 def test_every_printed_number_has_its_chapter():
-    given = notebooks.read_yaml(paths.NOTEBOOKS / "numbers.yaml")
-    assert given.keys() <= {path.stem for path in notebooks.found()}
-    patterns = [p for name, some in given.items() if name != notebooks.LAST for p in some]
+    patterns = [p for c in chapters.found() if not c.last for p in c.numbers]
     homeless = {
         row["where"]
-        for row in contents.committed_rows()
+        for row in ledger.committed_rows()
         if not any(fnmatchcase(row["where"], pattern) for pattern in patterns)
     }
-    assert not homeless, "name their chapter in notebooks/numbers.yaml"
+    assert not homeless, "name them in a chapter.toml"
     for pattern in patterns:
-        assert any(fnmatchcase(row["where"], pattern) for row in contents.committed_rows()), pattern
+        assert any(fnmatchcase(row["where"], pattern) for row in ledger.committed_rows()), pattern

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reuseprior.press import ledger, published
+from reuseprior.press import chapters, ledger, published
 from reuseprior.press.ledger import Reading, judge, judge_in_row
 from tests.press.test_published import NUMBERS
 
@@ -24,6 +24,11 @@ JUDGED = [  # printed, readings, verdict, value, part of the note
     ),
     ("13.3", [Reading(13.2276), Reading(13.2469, "x")], "erratum", 13.2469, "no reading gives it"),
 ]
+
+
+def test_without_a_reading_a_number_is_still_to_come():
+    assert judge("13.3", [], "waits") == ("not yet", None, "waits")
+
 
 IN_ROW = [  # printed, text, row, verdict, value, part of the note
     ("7.1M", TEXT, ROW, "erratum", 7_200_312, "the text's reading (7,139,704)"),
@@ -77,7 +82,7 @@ def test_a_worse_or_missing_verdict_is_named(entries):
 
 def test_every_printed_number_has_an_entry(entries):
     ids = {e.id for e in entries}
-    shown_beside_ours = {"npas-table-14"}  # by a figure; nothing in it is recomputed
+    shown_beside_ours = {"npas/table-14"}  # by a figure; nothing in it is recomputed
     for name in set(published.tables()) - shown_beside_ours:
         for identity in published.load(name).id:
             for column in NUMBERS[name]:
@@ -103,8 +108,8 @@ def test_a_changed_digit_changes_the_verdict(monkeypatch):
 
     load = published.load
 
-    def misprinted(name):
-        table = load(name)
+    def misprinted(*names):
+        table = load(*names)
         return table.replace({"746.608": "746.609"})
 
     monkeypatch.setattr(published, "load", misprinted)
@@ -117,6 +122,8 @@ def test_repeated_ids_are_refused(monkeypatch):
     from reuseprior.works.thesis import contexts as chapter4
 
     one = next(chapter4.figures())
-    monkeypatch.setattr(chapter4, "entries", lambda: [one, one])
+    monkeypatch.setattr(chapter4.ledger, "entries", lambda: [one, one])
+    its_own = [c for c in chapters.found() if c.module == chapter4.ledger.__name__]
+    monkeypatch.setattr(chapters, "found", lambda: its_own)
     with pytest.raises(ValueError, match=r"thesis-4-2a-contexts-w1' occurs twice"):
         ledger.collect()

@@ -14,10 +14,12 @@ import nbformat
 import pytest
 
 from reuseprior import paths
-from reuseprior.press import notebooks, reproduce
+from reuseprior.press import chapters, notebooks, reproduce
 from reuseprior.press.notebooks import NotebookError
+from tests.press import house
 
-NOTEBOOKS = notebooks.found()
+CHAPTERS = {chapter.notebook: chapter for chapter in chapters.found()}
+NOTEBOOKS = list(CHAPTERS)
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -29,11 +31,7 @@ def cells_of(path, kind):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The empty notebooks folder of a repository of its own."""
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
-    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "data" / "published")
-    paths.PUBLISHED.mkdir(parents=True)
-    paths.NOTEBOOKS.mkdir()
+    house.build(tmp_path, monkeypatch)
     return paths.NOTEBOOKS
 
 
@@ -43,6 +41,7 @@ def write(folder, name, *cells):
     made = [new[text.startswith(("#", "*"))](text) for text in cells]
     path = folder / f"{name}.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=made), path)
+    house.chapter(name)
     return path
 
 
@@ -72,28 +71,25 @@ def test_one_cell_of_typed_and_commented_parameters(path):
         assert re.fullmatch(r"\w+: (int|float|bool|str) = .+  # .+", line), line
 
 
-@pytest.mark.parametrize("profile", notebooks.PROFILES)
+@pytest.mark.parametrize("profile", chapters.PROFILES)
 def test_presets_and_parameters_agree(profile):
     """Every chapter has a preset, of its own parameters and their types; quick is as committed."""
-    presets = notebooks.presets(profile)
-    assert presets.keys() == {path.stem for path in NOTEBOOKS}
-    for path in NOTEBOOKS:
+    for path, chapter in CHAPTERS.items():
         known = notebooks.parameters(path)
         assert known.pop("profile").default == "quick"
-        given = presets[path.stem].parameters
+        given = chapter.presets[profile].parameters
         assert given.keys() == known.keys(), path.stem
         for name, value in given.items():
             assert type(value).__name__ == known[name].type, (path.stem, name)
         if profile == "quick":
             assert given == {name: one.default for name, one in known.items()}, path.stem
-        assert presets[path.stem].minutes > 0
+        assert chapter.presets[profile].minutes > 0
 
 
-def test_the_file_of_inputs_names_chapters_and_files():
-    for chapter, patterns in notebooks.read_yaml(paths.NOTEBOOKS / "inputs.yaml").items():
-        assert chapter in {path.stem for path in NOTEBOOKS}
-        for pattern in patterns:
-            assert next(paths.ROOT.glob(pattern), None), (chapter, pattern)
+def test_inputs_name_files():
+    for chapter in CHAPTERS.values():
+        for pattern in chapter.inputs:
+            assert next(paths.ROOT.glob(pattern), None), (chapter.name, pattern)
 
 
 TRACE = """
@@ -233,8 +229,10 @@ def test_slips(good, tmp_path, spoil, message):
 # Inputs ----------------------------------------------------------------------------------------
 
 
-def labels(path):
-    found = [file for file in notebooks.inputs(path) if file.is_relative_to(paths.PACKAGE)]
+def labels(path, patterns=()):
+    found = [
+        file for file in notebooks.inputs(path, patterns) if file.is_relative_to(paths.PACKAGE)
+    ]
     return {file.relative_to(paths.PACKAGE).as_posix() for file in found}
 
 
@@ -276,17 +274,23 @@ def test_inputs_are_the_files_that_it_is_said_to_read(folder):
     path = write(folder, "03-a", "1")
     for name in ("a.csv", "b.csv", ".b.csv.1.tmp", "weights.safetensors"):
         (paths.PUBLISHED / name).write_text("")
-    data = {"a.csv", "b.csv"}
-    assert {file.name for file in notebooks.inputs(path)} == data, "any data where nothing is said"
-    (folder / "inputs.yaml").write_text("03-a: [data/published/a*]")
-    assert {file.name for file in notebooks.inputs(path)} == {"a.csv"}
-    (folder / "inputs.yaml").write_text("03-a: []")
-    assert notebooks.inputs(path) == []
+
+    def names():
+        (chapter,) = chapters.found()
+        return {file.name for file in notebooks.inputs(path, chapter.inputs)}
+
+    assert names() == {"a.csv", "b.csv"}, "any data where nothing is said"
+    house.chapter("03-a", inputs=["data/published/a*"])
+    assert names() == {"a.csv"}
+    house.chapter("03-a", inputs=[])
+    assert names() == set()
 
 
 def test_the_ledger_depends_on_every_chapter():
-    found = labels(paths.NOTEBOOKS / "00-ledger.ipynb")
+    ledger = paths.NOTEBOOKS / "00-ledger.ipynb"
+    found = labels(ledger, CHAPTERS[ledger].inputs)
     assert {
+        "works/nn_mass/chapter.toml",
         "works/thesis/contexts/ledger.py",
         "works/thesis/energy/ledger.py",
         "measures/energy.py",
@@ -295,7 +299,7 @@ def test_the_ledger_depends_on_every_chapter():
 
 def test_a_cell_that_is_not_python_is_named(folder):
     with pytest.raises(NotebookError, match="the cell 'for x in' of 03-a is not plain Python"):
-        notebooks.inputs(write(folder, "03-a", "for x in"))
+        notebooks.inputs(write(folder, "03-a", "for x in"), [])
 
 
 # Figures ---------------------------------------------------------------------------------------
@@ -363,7 +367,7 @@ def test_figures_are_those_that_notebooks_save():
 
 
 def executed(path, *outputs):
-    """A copy as papermill leaves it: times, a strange kernel, a text in pieces."""
+    """A copy as papermill leaves it: times, a strange kernel."""
     made = nbformat.read(path, as_version=4)
     made.metadata["papermill"] = {"start_time": os.urandom(4).hex()}
     for count, cell in enumerate((c for c in made.cells if c.cell_type == "code"), start=1):
@@ -379,11 +383,11 @@ def printed(*texts):
     return [nbformat.v4.new_output("stream", name="stdout", text=text) for text in texts]
 
 
-def test_two_runs_are_saved_as_the_same_bytes(folder):
+def test_two_copies_are_saved_as_the_same_bytes(folder):
     path = write(folder, "03-a", "# Title", "x = 1", "print(x)")
-    assert notebooks.save(path, executed(path, *printed("one\n", "two\n")))
+    assert notebooks.save(path, executed(path, *printed("one\ntwo\n")))
     saved = path.read_bytes()
-    assert not notebooks.save(path, executed(path, *printed("one\ntwo", "\n")))
+    assert not notebooks.save(path, executed(path, *printed("one\ntwo\n")))
     assert path.read_bytes() == saved
     assert notebooks.slips(path) == []
     nbformat.validate(nbformat.read(path, as_version=4))
@@ -403,27 +407,33 @@ def test_a_copy_of_other_cells_is_not_saved(folder):
     assert path.read_bytes() == before
 
 
+PIECES = """
+import time
+print("one", end="", flush=True)
+time.sleep(0.5 * (open("pieces").read() == "2"))
+print("two")
+"""  # in how many pieces a printed text arrives differs between runs
+
+
 @pytest.mark.notebook
-def test_two_runs_leave_git_clean(folder, tmp_path, monkeypatch):
+def test_two_runs_leave_git_clean(folder):
     """Executed twice from nothing, a notebook and its figures are saved as the same bytes."""
-    real = NOTEBOOKS[0].parent
-    shutil.copytree(real / "profiles", folder / "profiles")
-    shutil.copy(real / "Snakefile", folder)
     draw = "fig = Figure()\n_ = fig.subplots().plot([1, 2])\n_ = plotting.save(fig, 'fig-1')\nfig"
     imports = "from matplotlib.figure import Figure\nfrom reuseprior import plotting"
-    path = write(folder, "03-a", "profile: str = 'quick'", imports, draw, "*A line.*", "print(1)")
+    path = write(folder, "03-a", "profile: str = 'quick'", imports, draw, "*A line.*", PIECES)
     made = nbformat.read(path, as_version=4)
     made.cells[0].metadata["tags"] = ["parameters"]
     nbformat.write(made, path)
-    monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
-    monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
     seen = []
-    for _ in range(2):
+    for pieces in (1, 2):
+        (folder / "pieces").write_text(str(pieces))
         shutil.rmtree(paths.BUILD, ignore_errors=True)
         (job,) = reproduce.plan()
         assert [run.failure for run in reproduce.batch([job])] == [""]
         notebooks.save(path, job.output)
         seen.append({f: f.read_bytes() for f in (path, *sorted(paths.FIGURES.iterdir()))})
     assert len(seen[0]) == 3
+    (output,) = notebooks.read(path)["cells"][-1]["outputs"]
+    assert output["text"] == ["onetwo\n"]
     assert seen[0] == seen[1]
     assert notebooks.slips(path) == []

@@ -9,27 +9,26 @@ import pytest
 
 from reuseprior import paths, plotting
 from reuseprior.errors import UserError
-from reuseprior.press import notebooks, reproduce
+from reuseprior.press import chapters, notebooks, reproduce
+from tests.press import house
 
-CHAPTERS = notebooks.found()
+CHAPTERS = [chapter.notebook for chapter in chapters.found()]
 PARAMETERS = "profile: str = 'quick'\nrate: float = 1.0"
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    for name, place in [("NOTEBOOKS", "notebooks"), ("BUILD", "build"), ("PUBLISHED", "data")]:
-        monkeypatch.setattr(paths, name, tmp_path / place)
-        (tmp_path / place).mkdir()
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    house.build(tmp_path, monkeypatch)
     return paths.NOTEBOOKS
 
 
-def chapter(folder, *cells, tag="parameters", kernel="python3"):
+def chapter(folder, *cells, tag="parameters", kernel="python3", **given):
     """A chapter of these code cells, planned."""
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
     made.cells[0].metadata["tags"] = [tag]
     made.metadata["kernelspec"] = {"name": kernel, "display_name": kernel, "language": "python"}
     nbformat.write(made, folder / "03-a.ipynb")
+    house.chapter("03-a", **given)
     return reproduce.plan()[0]
 
 
@@ -69,14 +68,14 @@ def test_3_parameters_that_do_not_arrive(folder):
 
 
 def test_4_types_that_change_on_the_way(folder):
-    """YAML reads 1e-3 as text, and Snakemake reads its configuration as YAML."""
+    """TOML reads 1e-3 as a float and 1 as none, and Snakemake reads its configuration as YAML."""
     cli = pytest.importorskip("snakemake.cli")
-    (folder / "params").mkdir()
-    (folder / "params" / "quick.yaml").write_text("03-a: {minutes: 1, parameters: {rate: 1e-3}}")
-    with pytest.raises(UserError, match=r"'1e-3' \(str\): write it as 1.0e-3"):
-        chapter(folder, PARAMETERS)
+    given = chapter(folder, PARAMETERS, quick="minutes = 1\nparameters = {rate = 1e-3}")
+    assert given.parameters["rate"] == 0.001
+    with pytest.raises(UserError, match=r"gives 1 \(int\): write it as 1.0e-3 or 1.0"):
+        chapter(folder, PARAMETERS, quick="minutes = 1\nparameters = {rate = 1}")
     values = {"a": 1e-5, "b": "010", "c": "no", "d": True, "e": 'a "b" \\n ü, [x]: {y}', "f": -0.0}
-    job = reproduce.Job(folder / "03-a.ipynb", values)
+    job = reproduce.Job(given.chapter, values)
     (order,) = cli.parse_config([f"jobs={json.dumps([job.order])}"])["jobs"]
     assert repr(reproduce.Job.ordered(order).parameters) == repr(values)
 
@@ -128,6 +127,5 @@ def test_9_a_kernel_that_is_not_on_this_machine(folder):
 
 
 def test_10_nobody_knows_how_long_it_takes():
-    for profile in notebooks.PROFILES:
-        minutes = {name: preset.minutes for name, preset in notebooks.presets(profile).items()}
-        assert {path.stem for path in CHAPTERS} == {name for name in minutes if minutes[name] > 0}
+    for chapter in chapters.found():
+        assert all(chapter.presets[profile].minutes > 0 for profile in chapters.PROFILES)

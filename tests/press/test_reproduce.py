@@ -4,7 +4,6 @@ import ast
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from reuseprior import paths
 from reuseprior.errors import UserError
 from reuseprior.press import reproduce
 from reuseprior.press.reproduce import RunError
+from tests.press import house
 
 PARAMETERS = """
 profile: str = "quick"  # quick or full
@@ -40,28 +40,21 @@ PROFILE = "profile = 'quick'"
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The empty notebooks folder of a repository of its own, with the real Snakefile."""
-    places = {"NOTEBOOKS": "notebooks", "FIGURES": "figures", "BUILD": "build"}
-    places |= {"PUBLISHED": "data/published", "RESULTS": "data/results", "ROOT": ""}
-    real = paths.NOTEBOOKS
-    for name, place in places.items():
-        monkeypatch.setattr(paths, name, tmp_path / place)
-    paths.PUBLISHED.mkdir(parents=True)
-    shutil.copytree(real / "profiles", paths.NOTEBOOKS / "profiles")
-    shutil.copy(real / "Snakefile", paths.NOTEBOOKS)
+    house.build(tmp_path, monkeypatch)
     return paths.NOTEBOOKS
 
 
-def write(folder, name, *cells, tagged=1):
-    """A notebook of code cells, the first `tagged` of them tagged `parameters`."""
+def write(folder, name, *cells, tagged=1, **given):
+    """A chapter of code cells, the first `tagged` of them tagged `parameters`."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
     for cell in notebook.cells[:tagged]:
         cell.metadata["tags"] = ["parameters"]
     nbformat.write(notebook, folder / f"{name}.ipynb")
+    if name != "index":  # the landing page is no chapter
+        house.chapter(name, last=name == LAST, **given)
 
 
-def preset(folder, profile, text):
-    (folder / "params").mkdir(exist_ok=True)
-    (folder / "params" / f"{profile}.yaml").write_text(text)
+LAST = "00-ledger"
 
 
 def cells(path):
@@ -99,13 +92,13 @@ def test_values_have_the_parameter_s_type(folder):
 def test_a_preset_goes_before_the_notebook_and_after_the_command(folder):
     write(folder, "00-ledger", PROFILE)
     write(folder, "04-counting", PARAMETERS)
-    preset(folder, "full", "04-counting: {minutes: 30, parameters: {seed: 7, rate: 1.0e-3}}")
+    house.chapter("04-counting", full="minutes = 30\nparameters = {seed = 7, rate = 1e-3}")
     job, ledger = reproduce.plan(["04-counting"], profile="full", parameters={"seed": "8"})
     assert job.parameters == {"profile": "full", "seed": 8, "rate": 0.001}
     assert job.minutes == 30
     assert ledger.parameters == {"profile": "full"}
     assert reproduce.Job.ordered(job.order) == job
-    (quick, _) = reproduce.plan()
+    quick, _ = reproduce.plan()
     assert quick.parameters == {"profile": "quick"}
 
 
@@ -143,20 +136,16 @@ def test_refused(folder, chapters, profile, parameters, message):
 
 
 REFUSED_PRESETS = [  # what a preset says, message
-    ("{parameters: {rate: 1e-3}, minutes: 1}", r"is float, but .*yaml gives '1e-3' \(str\): write"),
-    ("{parameters: {rate: 1}, minutes: 1}", r"is float, but .*quick.yaml gives 1 \(int\): write"),
-    ("{parameters: {seed: no}, minutes: 1}", r"'seed' of 04-counting is int, .* False \(bool\)$"),
-    ("{parameters: {sed: 1}, minutes: 1}", "has no parameter 'sed', did you mean 'seed'?"),
-    ("{parameters: {seed: 1}}", "says .* of 04-counting: write `minutes:` and `parameters:`"),
-    ("{parameters: {}, minutes: 1, reads: x}", "write `minutes:` and `parameters:`, nothing else"),
-    ("[", "quick.yaml is not YAML"),
+    ("{rate = '1e-3'}", r"is float, but .*chapter.toml gives '1e-3' \(str\): write it as 1.0e-3"),
+    ("{rate = 1}", r"is float, but .*chapter.toml gives 1 \(int\): write"),
+    ("{seed = false}", r"'seed' of 04-counting is int, .* False \(bool\)$"),
+    ("{sed = 1}", "has no parameter 'sed', did you mean 'seed'?"),
 ]
 
 
-@pytest.mark.parametrize(("text", "message"), REFUSED_PRESETS)
-def test_refused_presets(folder, text, message):
-    write(folder, "04-counting", PARAMETERS)
-    preset(folder, "quick", f"04-counting: {text}")
+@pytest.mark.parametrize(("parameters", "message"), REFUSED_PRESETS)
+def test_refused_presets(folder, parameters, message):
+    write(folder, "04-counting", PARAMETERS, quick=f"minutes = 1\nparameters = {parameters}")
     with pytest.raises(UserError, match=message):
         reproduce.plan()
 
@@ -311,12 +300,14 @@ def test_a_figure_that_was_not_written(folder, monkeypatch):
 # Why a chapter runs ----------------------------------------------------------------------------
 
 
+INPUTS = ["data/published/a*.csv"]
+
+
 @pytest.fixture
 def ran(folder, monkeypatch):
     """A chapter that ran, reads a table and draws a figure; returns it planned anew."""
     source = "import reuseprior.files\nplotting.save(fig, 'fig-1')"
-    write(folder, "04-counting", PROFILE + "; seed = 0", source)
-    (folder / "inputs.yaml").write_text("04-counting: [data/published/a*.csv]\n")
+    write(folder, "04-counting", PROFILE + "; seed = 0", source, inputs=INPUTS)
     (paths.PUBLISHED / "a.csv").write_text("1")
     (paths.PUBLISHED / "b.csv").write_text("1")
     paths.FIGURES.mkdir()
@@ -343,9 +334,11 @@ def outputs_only(path):
     nbformat.write(notebook, path)
 
 
+SLOWER = "minutes = 9\nparameters = {}"
 CHANGES = [  # what is done, why it then runs
     (lambda: None, ""),
     (lambda: touch(paths.NOTEBOOKS / "04-counting.ipynb"), ""),
+    (lambda: house.chapter("04-counting", inputs=INPUTS, numbers=["*"], quick=SLOWER), ""),
     (lambda: outputs_only(paths.NOTEBOOKS / "04-counting.ipynb"), ""),
     (lambda: (paths.PUBLISHED / "b.csv").write_text("2"), ""),
     (lambda: (paths.PUBLISHED / "a.csv").write_text("2"), "changed: data/published/a.csv"),
@@ -358,7 +351,11 @@ CHANGES = [  # what is done, why it then runs
     ),
     (
         lambda: write(
-            paths.NOTEBOOKS, "04-counting", PROFILE + "; seed = 0", "import reuseprior.errors"
+            paths.NOTEBOOKS,
+            "04-counting",
+            PROFILE + "; seed = 0",
+            "import reuseprior.errors",
+            inputs=INPUTS,
         ),
         "changed: notebooks/04-counting.ipynb; new: reuseprior/errors.py; "
         "gone: reuseprior/files.py",
@@ -382,12 +379,17 @@ def test_why_names_values_and_versions(ran, monkeypatch):
 # The batch -------------------------------------------------------------------------------------
 
 
+def environment():
+    """Of another process that is to find this repository and its package."""
+    return {**os.environ, "REUSEPRIOR_ROOT": str(paths.ROOT), "PYTHONPATH": str(paths.ROOT)}
+
+
 def snakemake(*arguments):
     """Snakemake by hand, on the repository's own Snakefile."""
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--snakefile", "notebooks/Snakefile", *arguments],
         cwd=paths.ROOT,
-        env={**os.environ, "REUSEPRIOR_ROOT": str(paths.ROOT)},
+        env=environment(),
         capture_output=True,
         text=True,
         check=True,
@@ -443,12 +445,12 @@ def test_snakemake_s_own_failure_is_told(folder):
 def test_kill_9_in_the_middle(folder):
     """Nothing half-done is left under a final name, nothing goes on, and what was done stays."""
     wait = "import pathlib, time\ntime.sleep(0 if pathlib.Path('../go').exists() else 600)"
-    write(folder, "03-quick", PROFILE)
+    write(folder, "03-quick", PROFILE, quick=SLOWER)  # so it goes first
     write(folder, "04-slow", PROFILE, wait)
-    preset(folder, "quick", "03-quick: {minutes: 9, parameters: {}}")  # so it goes first
     command = [sys.executable, "-m", "reuseprior", "reproduce", "--jobs", "1"]
-    environment = {**os.environ, "REUSEPRIOR_ROOT": str(paths.ROOT)}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=paths.ROOT, env=environment(), stderr=subprocess.PIPE, text=True
+    )
     with process:
         assert process.stderr.readline() == "running 03-quick, 04-slow\n"
         assert process.stderr.readline().startswith("✓ 03-quick ")
@@ -494,8 +496,7 @@ CLUSTERS = [  # profile, what it needs, what else is said on the command line
 def test_profiles_for_clusters(folder, name, plugins, options):
     for plugin in plugins:
         pytest.importorskip(f"snakemake_{plugin}")
-    write(folder, "03-quick", PROFILE)
-    preset(folder, "full", "03-quick: {minutes: 4, parameters: {}}")
+    write(folder, "03-quick", PROFILE, full="minutes = 4\nparameters = {}")
     profile = f"notebooks/profiles/{name}"
     shown = snakemake("--dry-run", "--profile", profile, *options, "--config", "profile=full")
     assert "rule 03-quick:" in shown

@@ -89,7 +89,7 @@ def test_diff():
 
 
 def test_appendix_c4_loads_and_builds():
-    text = (paths.PUBLISHED / "appendix-c4-blueprint.json").read_text(encoding="utf-8")
+    text = (paths.PUBLISHED / "thesis/appendix-c4-blueprint.json").read_text(encoding="utf-8")
     tree = rv.from_thesis(json.loads(text))
     assert tree.name.endswith("+c3f") and tree.unique and tree.at("conv/bn").tag == "e89"
     assert tree.at("conv/conv").name == "ResNetd4w1c2/cnv/conv3_16_7_2_3_1_1_F"

@@ -8,7 +8,7 @@ import pytest
 from reuseprior import paths
 from reuseprior import revolver as rv
 
-PUBLISHED = pd.read_csv(paths.PUBLISHED / "table-3-2.csv")
+PUBLISHED = pd.read_csv(paths.PUBLISHED / "thesis/table-3-2.csv")
 FROM_DATA = {"name", "image", "classes"}  # said by the file's name and by the data
 
 

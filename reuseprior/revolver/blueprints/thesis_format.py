@@ -38,7 +38,7 @@ def from_thesis(data: dict[str, Any]) -> Blueprint:
     """The blueprint that a dictionary in the format of appendix C.4 describes.
 
     ```python
-    printed = json.loads((paths.PUBLISHED / "appendix-c4-blueprint.json").read_text())
+    printed = json.loads((paths.PUBLISHED / "thesis/appendix-c4-blueprint.json").read_text())
     net = from_thesis(printed)
     net.at("conv/conv").name  # 'ResNetd4w1c2/cnv/conv3_16_7_2_3_1_1_F', as printed
     net.output_shape          # (2,)
@@ -56,7 +56,7 @@ def from_thesis(data: dict[str, Any]) -> Blueprint:
     except (KeyError, IndexError, TypeError, ValueError, SyntaxError, AttributeError) as error:
         raise BlueprintError(
             f"the dictionary does not have the format of appendix C.4 ({error!r}): give one like "
-            "data/published/appendix-c4-blueprint.json"
+            "data/published/thesis/appendix-c4-blueprint.json"
         ) from error
     infer(root, tuple(shape))
     for path, node in root.walk():

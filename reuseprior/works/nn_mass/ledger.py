@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from statistics import stdev
 
 from reuseprior.measures.nn_mass.architecture import BASE_WIDTHS, KERNEL, Architecture
 from reuseprior.press import published, theorems
 from reuseprior.press.ledger import Entry, Reading, entry, judge, judged
+from reuseprior.press.runs import Evidence, recorded
+from reuseprior.results import Run
+from reuseprior.works.nn_mass.experiments import GRIDS, goodness_of_fit, trained
 from reuseprior.works.nn_mass.theory import DERIVATIONS
 
 TRANSITIONS = (
@@ -16,6 +22,7 @@ TRANSITIONS = (
 )
 FLOPS = f"{TRANSITIONS}; a multiply-add is two operations, and so is batch norm's of a value"
 UNTRAINED = "waits for full trainings of {epochs} epochs; our recorded grid is a reduced one"
+PAPER = f"{GRIDS['full'].protocol}*"  # the folder of runs at the paper's protocol
 QUOTED = "quoted from Liu et al. (2018), whose networks are not built here"
 
 
@@ -37,15 +44,29 @@ def architecture(row) -> Architecture:
 
 def table_1() -> Iterator[Entry]:
     """Table 1: the networks that NN-Mass was used to compress, and their accuracies."""
-    for _, row in published.load("nn-mass-table-1").iterrows():
+    for _, row in published.load("nn-mass/table-1").iterrows():
         one = architecture(row)
         printed = Reading(with_transitions(one)), Reading(one.parameters(), TRANSITIONS)
         yield judged(row, "params", printed)
         yield judged(row, "flops_G", [Reading(one.flops() / 1e9, FLOPS)])
         yield from _settings(row, one)
         yield judged(row, "mass", [Reading(float(one.mass))])
-        for column in ("test_accuracy", "std"):
-            yield entry(row, column, None, "not yet", UNTRAINED.format(epochs=600))
+        shape = {"depth": one.depth, "widths": one.widths, "candidates": one.candidates}
+        mean = Evidence(PAPER, _trained(600, shape), _accuracy)
+        spread = replace(mean, over=stdev, seeds=2)
+        yield recorded(row, "test_accuracy", mean, UNTRAINED.format(epochs=600))
+        yield recorded(row, "std", spread, UNTRAINED.format(epochs=600))
+
+
+def _trained(epochs: int, shape: Mapping[str, object], data: str = "cifar10") -> dict:
+    """What `config.json` says of a training on all images; `shape` is part of the architecture."""
+    protocol = {"epochs": epochs, "train_images": 0, "test_images": 0}
+    return {"data": data, "architecture": shape, "protocol": protocol}
+
+
+def _accuracy(found: Sequence[Run]) -> float:
+    """Per cent."""
+    return 100 * found[0].summary["test_accuracy"]
 
 
 def with_transitions(one: Architecture) -> int:
@@ -59,7 +80,7 @@ def with_transitions(one: Architecture) -> int:
 
 def table_2() -> Iterator[Entry]:
     """Table 2: the networks of every depth and density; densities are appendix G's."""
-    for _, row in published.load("nn-mass-table-2").iterrows():
+    for _, row in published.load("nn-mass/table-2").iterrows():
         one = architecture(row)
         yield from _settings(row, one)
         yield _setting(row, "width_multiplier", one.widths[0] // BASE_WIDTHS[0])
@@ -83,7 +104,7 @@ def _setting(row, column: str, value: int, note: str = "") -> Entry:
 def contributions() -> Iterator[Entry]:
     """Table 2's first rows: one cell of 46 layers, with three kinds of contributions."""
     depth = (46 - 4) // 3
-    for _, row in published.load("nn-mass-table-2-contributions").iterrows():
+    for _, row in published.load("nn-mass/table-2-contributions").iterrows():
         widths = single_cell_widths(depth)
         yield _setting(row, "layers", len(widths) + 4, f"three groups of {depth}")
         yield _setting(row, "cells", 1)
@@ -122,18 +143,39 @@ def appendix_d() -> Iterator[Entry]:
         made[f"candidates of cell {cell + 1}"] = max(example.linked_channels(cell))
     for layer in (2, 3):
         made[f"channels linked to layer {layer} in figure 8"] = example.linked_channels(2)[layer]
-    for _, row in published.load("nn-mass-appendix-d").iterrows():
+    for _, row in published.load("nn-mass/appendix-d").iterrows():
         yield judged(row, "value", [Reading(made[row.quantity])])
 
 
 def text() -> Iterator[Entry]:
     """What the text and table 1's quotations say."""
-    for _, row in published.load("nn-mass-text").iterrows():
+    for _, row in published.load("nn-mass/text").iterrows():
         if row.claim in CLAIMS:
             yield judged(row, "value", CLAIMS[row.claim]())
+        elif fit := FIT.fullmatch(row.claim):
+            data = "cifar100" if fit["cifar100"] else "cifar10"
+            evidence = _fit(data, fit["against"], int(fit["width"]))
+            yield recorded(row, "value", evidence, UNTRAINED.format(epochs=200))
         else:
             note = QUOTED if row.claim.startswith("DARTS") else UNTRAINED.format(epochs=200)
-            yield entry(row, "value", None, "not yet", note)
+            yield judged(row, "value", [], note)
+
+
+FIT = re.compile(
+    r"R² of accuracy(?P<cifar100> on CIFAR-100)? against (?P<against>ln \w+), "
+    r"width multiplier (?P<width>\d)"
+)
+
+
+def _fit(data: str, against: str, width: int) -> Evidence:
+    """R² over the paper's grid of networks at one width multiplier, a value a seed."""
+    shape = {"widths": [width * base for base in BASE_WIDTHS]}
+    networks = len(GRIDS["full"].architectures())
+
+    def r_squared(found: Sequence[Run]) -> float:
+        return float(goodness_of_fit(trained(found)).R2[against])
+
+    return Evidence(PAPER, _trained(200, shape, data), r_squared, runs=networks)
 
 
 def _of_37_layers() -> list[Reading]:
@@ -145,7 +187,7 @@ def _of_one_cell() -> list[Reading]:
 
 
 def _times_fewer(size: Callable[[Architecture], int]) -> list[Reading]:
-    networks = [architecture(row) for _, row in published.load("nn-mass-table-1").iterrows()]
+    networks = [architecture(row) for _, row in published.load("nn-mass/table-1").iterrows()]
     sizes = [size(one) for one in networks]
     return [Reading(max(sizes) / min(sizes))]
 

@@ -43,7 +43,7 @@ def table_2() -> pd.DataFrame:
     on CIFAR's 32 × 32 pixels.
     """
     rows = []
-    for _, row in published.load("nn-mass-table-2").iterrows():
+    for _, row in published.load("nn-mass/table-2").iterrows():
         one, q = architecture(row), counted(architecture(row))
         rows.append(
             {
@@ -66,7 +66,7 @@ def bounds_of_table_1(examples: int = 50_000) -> pd.DataFrame:
     Columns: eq. 14's divergence (nats; and times 2σ, where σ drops out), the mended one, and what
     either adds to the training error, in per cent, with a confidence of 95 %.
     """
-    networks = [architecture(row) for _, row in published.load("nn-mass-table-1").iterrows()]
+    networks = [architecture(row) for _, row in published.load("nn-mass/table-1").iterrows()]
     most_links = max(one.widths[-1] + one.candidates[-1] for one in networks)
     rows = {}
     for mass in sorted(float(one.mass) for one in networks):

@@ -39,7 +39,7 @@ def test_only_numbers_of_trainings_wait(entries):
 
 def test_a_changed_digit_is_an_erratum(monkeypatch):
     load = published.load
-    monkeypatch.setattr(published, "load", lambda name: load(name).replace({"755": "756"}))
+    monkeypatch.setattr(published, "load", lambda *names: load(*names).replace({"755": "756"}))
     verdicts = {e.id: e.verdict for e in work.table_1()}
     assert verdicts["nnmass-1-40-60-130-170/mass"] == "erratum"
     assert verdicts["nnmass-1-31-70-140-200/mass"] == "reproduced"

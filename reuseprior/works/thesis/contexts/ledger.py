@@ -8,21 +8,30 @@ from reuseprior.contexts import horizontal_unroll, uniform
 from reuseprior.press import published
 from reuseprior.press.ledger import Entry, Reading, entry, judge_in_row, judged
 from reuseprior.press.published import Printed
+from reuseprior.press.runs import Evidence, recorded
 from reuseprior.quantities import Quantities
 from reuseprior.works.thesis.contexts.graphs import FIGURE_4_2A, FIGURE_4_2B, FIGURE_4_3A
 from reuseprior.works.thesis.contexts.readings import (
     OTHER_SIZES,
     QUANTITIES,
+    base_name,
     readings,
     row_reading,
 )
+from reuseprior.works.thesis.scores import IMAGENET, score
+
+TABLES = {
+    "table-4-3": ("thesis/table-4-3", "paper/table-3"),
+    "table-4-4": ("thesis/table-4-4", "paper/table-4"),
+}
+"""The thesis's tables that rank models, with the paper's of the same models."""
 
 
 def entries() -> Iterator[Entry]:
     """The captions of figures 4.2 and 4.3, appendix A, and tables 4.3 and 4.4, judged."""
     yield from figures()
     yield from appendix_a()
-    for name in ("table-4-3", "table-4-4"):
+    for name in TABLES:
         yield from ranked_models(name)
 
 
@@ -36,7 +45,7 @@ def figures() -> Iterator[Entry]:
         "4.3c": max(uniform(FIGURE_4_3A).contexts().values()),
     }
     for name in ("figure-4-2", "figure-4-3"):
-        for _, row in published.load(name).iterrows():
+        for _, row in published.load(f"thesis/{name}").iterrows():
             yield judged(row, "value", [Reading(values[row.graph])])
 
 
@@ -57,7 +66,7 @@ def appendix_a() -> Iterator[Entry]:
         "N_G": q.parameters,
         "P_G spread": q.P_G_spread,
     }
-    for _, row in published.load("appendix-a").iterrows():
+    for _, row in published.load("thesis/appendix-a", "paper/appendix-b").iterrows():
         of_parameter = row.quantity in ("frequency", "probability numerator")
         value = frequencies[row.parameter] if of_parameter else values[row.quantity]
         yield judged(row, "value", [Reading(value)])
@@ -69,7 +78,7 @@ _COPIED_SCORE = "Table 4.3's score; footnote 6 says 83.6-83.9, the paper's Table
 
 def ranked_models(name: str) -> Iterator[Entry]:
     """Tables 4.3 and 4.4: every quantity of every row, under one reading a row."""
-    for _, row in published.load(name).iterrows():
+    for _, row in published.load(*TABLES[name]).iterrows():
         convention, q = row_reading(row)
         _, as_text = readings(row.model, int(row.image_size))[0]
         for column, value in QUANTITIES.items():
@@ -81,7 +90,13 @@ def ranked_models(name: str) -> Iterator[Entry]:
         if row.id == "thesis-4-4-v2-s":
             yield entry(row, "score", 83.6, "erratum", _COPIED_SCORE)
         else:
-            yield entry(row, "score", None, "not yet", "top-1 accuracy of a training run")
+            yield recorded(row, "score", _training(row), "top-1 accuracy of a training run")
+
+
+def _training(row) -> Evidence:
+    """The trainings on ImageNet-1K at a row's image size."""
+    printed = {**IMAGENET, "test_image_size": int(row.image_size)}
+    return score(base_name(row.model), row.model.endswith("-shared"), "imagenet", printed)
 
 
 def _image_size(row, q: Quantities) -> Entry:

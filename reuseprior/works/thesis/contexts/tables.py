@@ -10,7 +10,7 @@ from reuseprior.press import published
 from reuseprior.press.ledger import side_by_side
 from reuseprior.press.published import Printed
 from reuseprior.quantities import Quantities
-from reuseprior.works.thesis.contexts.ledger import ranked_models
+from reuseprior.works.thesis.contexts.ledger import TABLES, ranked_models
 from reuseprior.works.thesis.contexts.readings import (
     OTHER_SIZES,
     QUANTITIES,
@@ -34,7 +34,9 @@ def printed_beside_computed(name: str) -> pd.DataFrame:
     """A table of the thesis, "printed | computed" and the verdict's mark in every cell."""
     found = [e for e in ranked_models(name) if e.source == "thesis"]
     table = side_by_side(found, FORMATS)
-    table.index = published.load(name).set_index("id").loc[table.index, "model"].rename("model")
+    table.index = (
+        published.load(f"thesis/{name}").set_index("id").loc[table.index, "model"].rename("model")
+    )
     return table
 
 
@@ -62,7 +64,8 @@ def estimates_and_scores(name: str = "table-4-4") -> pd.DataFrame:
     counted at the size that their accuracy belongs to.
     """
     rows = {}
-    for _, row in published.load(name).query("source == 'paper'").iterrows():
+    _, paper = TABLES[name]
+    for _, row in published.load(paper).iterrows():
         sizes = OTHER_SIZES.get(row.model)
         q = row_reading(row)[1] if sizes is None else quantities(row.model, sizes.inputs)
         score = float(Printed.parse(row.score).value)

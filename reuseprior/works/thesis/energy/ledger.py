@@ -29,7 +29,7 @@ def entries() -> Iterator[Entry]:
 
 def table_entries(table: str) -> Iterator[Entry]:
     """The cells of one table, each under the text's reading and the table's convention."""
-    for _, row in published.load(table).iterrows():
+    for _, row in published.load(f"thesis/{table}").iterrows():
         width = int(row["channels" if FAMILIES[table].is_cnn else "width"])
         which = (table, width, int(row.depth), row.get("shared") == "True")
         text, own = as_the_text_says(*which), quantities(*which)
@@ -42,7 +42,7 @@ def table_entries(table: str) -> Iterator[Entry]:
 
 def claims() -> Iterator[Entry]:
     """What text and captions say about the tables."""
-    for _, row in published.load("chapter-5-text").iterrows():
+    for _, row in published.load("thesis/chapter-5-text").iterrows():
         value, note = CLAIMS[row.claim]()
         yield entry(
             row, "value", value, "reproduced" if value == int(row["value"]) else "erratum", note
@@ -50,7 +50,7 @@ def claims() -> Iterator[Entry]:
 
 
 def _models(table: str) -> list[tuple[int, int, bool]]:
-    rows = published.load(table)
+    rows = published.load(f"thesis/{table}")
     width = "channels" if FAMILIES[table].is_cnn else "width"
     return [(int(r[width]), int(r.depth), r.get("shared") == "True") for _, r in rows.iterrows()]
 

@@ -31,7 +31,7 @@ FORMATS = {
 def printed_beside_computed(table: str) -> pd.DataFrame:
     """A table of chapter 5, "printed | computed" and the verdict's mark in every cell."""
     shown = side_by_side(table_entries(table), FORMATS)
-    rows = published.load(table).set_index("id").loc[shown.index]
+    rows = published.load(f"thesis/{table}").set_index("id").loc[shown.index]
     width = rows["channels" if FAMILIES[table].is_cnn else "width"]
     label = width + " × " + rows.depth
     if "shared" in rows:
@@ -77,7 +77,7 @@ def under_priors(table: str, priors: Sequence[EnergyPrior]) -> pd.DataFrame:
             "table-5-1 or table-5-3."
         )
     rows = {}
-    for _, row in published.load(table).iterrows():
+    for _, row in published.load(f"thesis/{table}").iterrows():
         width, depth = int(row["channels" if family.is_cnn else "width"]), int(row.depth)
         recorded = record_model(model(family, width, depth), input_shape(family, width))
         sizes = quantities(table, width, depth)

@@ -54,8 +54,13 @@ def kernel_share(modules: pd.DataFrame, kernel_size: int = 3, *, individuals: in
     `modules` is the table of a search; convolutions count that at least so many individuals hold.
     The thesis says 20 to 35 % for 3x3 (appendix C.1).
     """
-    convolutions = modules[(modules.kind == "conv") & (modules.individuals >= individuals)]
+    convolutions = shared_convolutions(modules, individuals)
     return float((convolutions.kernel_size == kernel_size).mean())
+
+
+def shared_convolutions(modules: pd.DataFrame, individuals: int = 2) -> pd.DataFrame:
+    """The convolutions of a search that at least so many individuals hold, best first."""
+    return modules[(modules.kind == "conv") & (modules.individuals >= individuals)]
 
 
 def comparison(first: Sequence[Run], second: Sequence[Run], key: str = "test_accuracy") -> str:

@@ -213,7 +213,7 @@ def beside_other_sharing() -> pd.DataFrame:
     As figure B.1 does, from numbers that are printed: table 4.2 and table 14 of NPAS. Columns:
     model, shared, percent_of_parameters (of the same architecture unshared), accuracy.
     """
-    npas = published.load("npas-table-14")
+    npas = published.load("npas/table-14")
     others = pd.DataFrame(
         {
             "model": npas.model,
@@ -223,7 +223,7 @@ def beside_other_sharing() -> pd.DataFrame:
             "source": "NPAS, table 14",
         }
     )
-    printed = published.load("table-4-2").query("source == 'thesis' and dataset == 'CIFAR-100'")
+    printed = published.load("thesis/table-4-2").query("dataset == 'CIFAR-100'")
     unshared = {"V2-B0": _printed_size(printed, "V2-B0-original"), "V2-S": _size_of_v2_s()}
     rows = []
     for row in printed.itertuples():

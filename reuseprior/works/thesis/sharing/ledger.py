@@ -8,16 +8,20 @@ from reuseprior import sharing
 from reuseprior.models import catalog
 from reuseprior.press import published
 from reuseprior.press.ledger import Entry, Reading, entry, judge, judged
+from reuseprior.press.runs import Evidence, recorded
 from reuseprior.works.thesis.contexts.readings import (
     base_name,
     multiply_adds,
     quantities,
     readings,
 )
+from reuseprior.works.thesis.scores import score
 from reuseprior.works.thesis.sharing.compression import compression_claims
 from reuseprior.works.thesis.sharing.experiments import complete
 
 RECORDED = "cpu"  # the protocol of the recorded runs that are read
+DATA = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100", "ImageNet-1K": "imagenet"}
+AUGMENTATIONS = {"None": "none", "AutoAug": "autoaugment", "RandAug": "randaugment"}
 
 
 def entries() -> Iterator[Entry]:
@@ -30,39 +34,44 @@ def entries() -> Iterator[Entry]:
 
 def data_sets() -> Iterator[Entry]:
     """Table 4.1, read from the data sets that our recorded runs were trained on."""
-    for _, row in published.load("table-4-1").iterrows():
+    for _, row in published.load("thesis/table-4-1", "paper/table-1").iterrows():
         name = row.dataset.lower().replace("-", "")
-        run = next(iter(complete(RECORDED, name)), None)
+        found: dict[str, Reading] = {}
+        for run in complete(RECORDED, name)[:1]:
+            images, said = run.config["images"], "the test images serve as validation"
+            found["train"] = Reading(images["train"])
+            found["validation"] = Reading(images["test"], said)
+            found["classes"] = Reading(run.config["classes"])
         for column in ("train", "validation", "classes"):
-            if run is None:
-                yield entry(
-                    row, column, None, "not yet", "no full set of recorded runs has read it"
-                )
-                continue
-            images = run.config["images"]
-            value = {
-                "train": images["train"],
-                "validation": images["test"],
-                "classes": run.config["classes"],
-            }[column]
-            said = "the test images serve as validation" if column == "validation" else ""
-            yield judged(row, column, [Reading(value, said)])
+            readings = [found[column]] if found else []
+            yield judged(row, column, readings, "no full set of recorded runs has read it")
 
 
 def trained_models() -> Iterator[Entry]:
     """Table 4.2: parameters and FLOPs are counted, scores wait for runs of the full models."""
     classes = {"CIFAR-10": 10, "CIFAR-100": 100, "ImageNet-1K": 1000}
-    score = "top-1 accuracy of a training run"
+    waiting = "top-1 accuracy of a training run"
     if any(run.config["protocol"]["width"] < 1 for run in complete(RECORDED, "cifar10")):
-        score += "; our recorded runs train narrower models"
-    for _, row in published.load("table-4-2").iterrows():
+        waiting += "; our recorded runs train narrower models"
+    for _, row in published.load("thesis/table-4-2", "paper/table-2").iterrows():
         size = catalog.image_size(base_name(row.model))
         found = readings(row.model, size, classes[row.dataset])
         yield judged(row, "params", [Reading(q.parameters, c) for c, q in found])
-        yield entry(row, "score", None, "not yet", score)
+        yield recorded(row, "score", _training(row), waiting)
         yield _multiply_adds(row, size, classes[row.dataset])
         yield _setting(row, "batch", 400 if row.dataset == "ImageNet-1K" else 512)
         yield _setting(row, "epochs", 352 if row.dataset == "ImageNet-1K" else 300)
+
+
+def _training(row) -> Evidence:
+    """The trainings of a row's model with the row's settings."""
+    printed = {
+        "epochs": int(row.epochs),
+        "batch_size": int(row.batch),
+        "augmentation": AUGMENTATIONS[row.augmentation],
+    }
+    shared = row.model.endswith("-shared")
+    return score(base_name(row.model), shared, DATA[row.dataset], printed)
 
 
 def _multiply_adds(row, size: int, classes: int) -> Entry:
@@ -83,7 +92,7 @@ def _setting(row, column: str, in_text: int) -> Entry:
 
 def claims() -> Iterator[Entry]:
     """What the text of chapter 4 claims in numbers: a bound."""
-    for _, row in published.load("chapter-4-text").iterrows():
+    for _, row in published.load("thesis/chapter-4-text").iterrows():
         least = round(_fewest_more_parameters(), 1)
         verdict = "reproduced" if least >= float(row["value"]) else "erratum"
         yield entry(row, "value", least, verdict, "the text says at least; ImageNet-1K is least")

@@ -20,6 +20,6 @@ def trained_beside_computed(entries: Iterable[Entry]) -> pd.DataFrame:
         "epochs": "{}".format,
     }
     table = side_by_side([e for e in entries if e.source == "thesis"], formats)
-    rows = published.load("table-4-2").set_index("id").loc[table.index]
+    rows = published.load("thesis/table-4-2").set_index("id").loc[table.index]
     table.index = pd.MultiIndex.from_frame(rows[["dataset", "model"]])
     return table

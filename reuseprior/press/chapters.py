@@ -1,0 +1,151 @@
+"""The chapters: a `chapter.toml` in a work's folder says all that is not in the notebook itself.
+
+```toml
+notebook = "04-counting-contexts"         # in notebooks/
+entries = "ledger"                        # the module beside this file whose `entries` are judged
+numbers = ["thesis, table 4.[34]*"]       # what it is about: patterns of `where` in the ledger
+inputs = ["data/published/thesis/*.csv"]  # what it reads besides the modules that it imports
+
+[quick]                                   # a profile: minutes on two cores, and the parameters
+minutes = 0.5
+parameters = {seed = 0}
+```
+
+Only the notebook and the profiles must be there. `last = true` lets a chapter run after all others
+and with any of them; `products` names files that it leaves besides its copy and its figures. All
+files are patterns from the repository's root. A chapter without `inputs` may read any data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reuseprior import paths
+from reuseprior.errors import UserError, did_you_mean
+from reuseprior.presets import Presets, shown
+
+FILE = "chapter.toml"
+
+PROFILES = ("quick", "full")
+
+
+class ChapterError(UserError):
+    """A `chapter.toml` that cannot be used as it is, or a chapter that has none."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a profile gives a notebook, and about how long it then takes on two cores."""
+
+    minutes: float
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A notebook and what its work says of it."""
+
+    file: Path  # its chapter.toml
+    notebook: Path
+    presets: Mapping[str, Preset]  # by profile
+    entries: str = ""
+    numbers: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ("data/**/*",)
+    products: tuple[str, ...] = ()
+    last: bool = False
+
+    @property
+    def name(self) -> str:
+        """The chapter's name, as one types it."""
+        return self.notebook.stem
+
+    @property
+    def module(self) -> str:
+        """The dotted name of the module with its `entries`, or nothing where it has none."""
+        folder = self.file.parent.relative_to(paths.PACKAGE.parent)
+        return ".".join((*folder.parts, self.entries)) if self.entries else ""
+
+
+def found() -> list[Chapter]:
+    """All chapters in the order in which they run: by the notebook's name, then the last ones.
+
+    Raises ChapterError for a file that says something wrong, for a notebook that two files name,
+    and for one in `notebooks/` whose name begins with two digits and that no file names.
+    """
+    paths.checkout()
+    works = paths.PACKAGE / "works"
+    owners: dict[str, Chapter] = {}
+    for chapter in map(read, sorted(works.rglob(FILE))):
+        other = owners.setdefault(chapter.name, chapter)
+        if other is not chapter:
+            raise ChapterError(
+                f"{chapter.file} and {other.file} both name the notebook {chapter.name!r}: give "
+                "one of them another"
+            )
+    for notebook in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]-*.ipynb")):
+        if notebook.stem not in owners:
+            raise ChapterError(
+                f"{notebook} belongs to no work: name it in a {FILE} in a folder of {works}"
+            )
+    if not owners:
+        raise ChapterError(f"there are no notebooks in {paths.NOTEBOOKS}")
+    return sorted(owners.values(), key=lambda chapter: (chapter.last, chapter.name))
+
+
+def read(file: Path) -> Chapter:
+    """The chapter that a `chapter.toml` describes; ChapterError says what is wrong with it."""
+    given, where = _TOML.read(file)
+    _TOML.check_keys(given, (*_KINDS, *PROFILES), where)
+    for key in ("notebook", *PROFILES):
+        if key not in given:
+            raise ChapterError(f"{where} has no {key!r}: {_MENDS.get(key, _MEND)}")
+    own = {key: _checked(f"{where}: {key}", kind, given[key]) for key, kind in _KINDS.items()
+           if key in given}  # fmt: skip
+    own["notebook"] = _notebook(where, own["notebook"])
+    own["presets"] = {name: _preset(f"{where}: {name}", given[name]) for name in PROFILES}
+    module = file.parent / f"{own.get('entries', file.stem)}.py"
+    if "entries" in own and not module.is_file():
+        raise ChapterError(f"{where}: entries is {own['entries']!r}: write it, as {module}")
+    return Chapter(file, **own)
+
+
+_TOML = Presets("chapter", "reuseprior.works", "", ChapterError)
+
+# `list` stands for texts
+_KINDS = {
+    "notebook": str, "entries": str, "numbers": list, "inputs": list, "products": list,
+    "last": bool,
+}  # fmt: skip
+_MEND = "add it with minutes = 1.0 and parameters = {}"
+_MENDS = {"notebook": "add the name of a file in notebooks/, without .ipynb"}
+
+
+def _checked(key: str, kind: type, value):
+    if kind is not list:
+        return _TOML.checked(key, kind, value)
+    if type(value) is not list or not all(type(text) is str for text in value):
+        raise ChapterError(f'{key} is {shown(value)}: it must be a list of texts, as ["data/*"]')
+    if absolute := [text for text in value if text.startswith("/")]:
+        raise ChapterError(f"{key} has {absolute[0]!r}: begin it at the repository's root")
+    return tuple(value)
+
+
+def _notebook(where: str, name: str) -> Path:
+    path = paths.NOTEBOOKS / f"{name}.ipynb"
+    if not path.is_file():
+        mend = did_you_mean(name, [p.stem for p in paths.NOTEBOOKS.glob("*.ipynb")])
+        raise ChapterError(f"{where}: notebook is {name!r}, which {path.parent} lacks{mend}")
+    return path
+
+
+def _preset(where: str, given) -> Preset:
+    _TOML.checked(where, dict, given)
+    _TOML.check_keys(given, ("minutes", "parameters"), where)
+    for key in ("minutes", "parameters"):
+        if key not in given:
+            raise ChapterError(f"{where} has no {key!r}: {_MEND}")
+    minutes = _TOML.checked(f"{where}: minutes", float, given["minutes"], 0.0)
+    return Preset(minutes, _TOML.checked(f"{where}: parameters", dict, given["parameters"]))

@@ -1,0 +1,50 @@
+"""A repository of a test's own: the package's modules, and no works, notebooks or data."""
+
+import json
+import shutil
+
+from reuseprior import paths
+
+REAL = {name: getattr(paths, name) for name in ("PACKAGE", "NOTEBOOKS")}
+PLACES = {
+    "NOTEBOOKS": "notebooks",
+    "FIGURES": "figures",
+    "BUILD": "build",
+    "PUBLISHED": "data/published",
+    "RESULTS": "data/results",
+    "PACKAGE": "reuseprior",
+    "ROOT": "",
+}
+
+
+def build(root, monkeypatch):
+    """Let `paths` lead to a repository in `root`; its package is linked, so that kernels find it.
+
+    Snakefile and profiles are the real ones.
+    """
+    for name, place in PLACES.items():
+        monkeypatch.setattr(paths, name, root / place)
+    for place in (paths.PUBLISHED, paths.NOTEBOOKS, paths.PACKAGE / "works"):
+        place.mkdir(parents=True, exist_ok=True)
+    for path in REAL["PACKAGE"].iterdir():
+        if path.name not in ("works", "__pycache__"):
+            (paths.PACKAGE / path.name).symlink_to(path)
+    (paths.PACKAGE / "works" / "__init__.py").touch()
+    shutil.copytree(REAL["NOTEBOOKS"] / "profiles", paths.NOTEBOOKS / "profiles")
+    shutil.copy(REAL["NOTEBOOKS"] / "Snakefile", paths.NOTEBOOKS)
+
+
+def chapter(name, *, last=False, **given):
+    """Write the `chapter.toml` of a notebook; returns the file.
+
+    `given` are keys with their values, or a profile's text instead of one minute and no parameters.
+    """
+    folder = paths.PACKAGE / "works" / name.replace("-", "_")
+    folder.mkdir(exist_ok=True)
+    profiles = {p: given.pop(p, "minutes = 1\nparameters = {}") for p in ("quick", "full")}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in (("notebook", name), *given.items())]
+    lines += ["last = true"] * last
+    lines += [f"\n[{profile}]\n{text}" for profile, text in profiles.items()]
+    file = folder / "chapter.toml"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    return file

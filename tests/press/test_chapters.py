@@ -1,0 +1,144 @@
+"""What a `chapter.toml` may say, and a chapter that is added with one folder and one notebook."""
+
+import os
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from reuseprior import paths
+from reuseprior.press import book, chapters, contents, ledger
+from reuseprior.press.chapters import ChapterError
+from tests.press import house
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A repository without chapters."""
+    house.build(tmp_path, monkeypatch)
+    return tmp_path
+
+
+def notebook(name, *cells):
+    """A notebook of a title and code cells, the first of them tagged `parameters`."""
+    made = [nbformat.v4.new_markdown_cell("# A title\n\nWhat it shows.")]
+    made += [nbformat.v4.new_code_cell(text) for text in ("profile: str = 'quick'", *cells)]
+    made[1].metadata["tags"] = ["parameters"]
+    nbformat.write(nbformat.v4.new_notebook(cells=made), paths.NOTEBOOKS / f"{name}.ipynb")
+
+
+# Adding a chapter ------------------------------------------------------------------------------
+
+ENTRIES = """
+from reuseprior.press import published
+from reuseprior.press.ledger import Reading, judged
+
+def entries():
+    for _, row in published.load("new/table-1").iterrows():
+        yield judged(row, "value", [Reading(6 * 7)])
+"""
+TABLE = 'id,source,value,where\nnew-1,new,42,"new, table 1"\n'
+
+
+@pytest.mark.notebook
+def test_a_chapter_is_one_folder_and_one_notebook(root):
+    """It runs, is judged, listed and in the book, and no file that was there before is changed."""
+    judge = "from reuseprior.press import ledger\n_ = ledger.save(ledger.collect())"
+    notebook("00-all", judge)
+    house.chapter("00-all", last=True, products=["build/ledger.json"])
+    (root / "data" / "ledger.csv").write_text("id,source,where,printed,computed,verdict,note\n")
+    for page in (root / "README.md", paths.NOTEBOOKS / "README.md"):
+        page.write_text("# A page\n")
+    assert [chapter.name for chapter in chapters.found()] == ["00-all"]
+
+    (paths.PUBLISHED / "new").mkdir()
+    (paths.PUBLISHED / "new" / "table-1.csv").write_text(TABLE)
+    notebook("07-new", "6 * 7")
+    file = house.chapter("07-new", entries="ledger", numbers=["new, *"], inputs=[])
+    (file.parent / "ledger.py").write_text(ENTRIES)
+
+    environment = {**os.environ, "REUSEPRIOR_ROOT": str(root), "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-m", "reuseprior", "reproduce"],
+        cwd=root,  # Python looks for the package here first
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "running 07-new, 00-all\n" in done.stderr and "✓ 07-new" in done.stderr
+    assert "1 printed numbers: 1 reproduced" in done.stdout
+    (entry,) = ledger.saved()
+    assert (entry.id, entry.computed, entry.verdict) == ("new-1", 42, "reproduced")
+    ledger.update([entry])
+    row = "| [A title](07-new.ipynb) | What it shows | 1 min | 1 min | 1 ✓ |"
+    assert row in contents.with_summaries().splitlines()
+    book.stage(root / "pages")
+    assert '"text/plain"' in (root / "pages" / "notebooks" / "07-new.ipynb").read_text()
+    assert "new-1" in (root / "pages" / "ledger-table.html").read_text()
+
+
+# What it says ----------------------------------------------------------------------------------
+
+
+def test_what_a_chapter_says(root):
+    notebook("03-a")
+    file = house.chapter("03-a", entries="judging", full="minutes = 30\nparameters = {x = 1e-3}")
+    (file.parent / "judging.py").touch()
+    (chapter,) = chapters.found()
+    assert (chapter.name, chapter.module) == ("03-a", "reuseprior.works.03_a.judging")
+    assert chapter.presets["full"] == chapters.Preset(30.0, {"x": 0.001})
+    assert (chapter.numbers, chapter.inputs, chapter.last) == ((), ("data/**/*",), False)
+
+
+PROFILES = "[quick]\nminutes = 1\nparameters = {}\n[full]\nminutes = 1\nparameters = {}\n"
+WRONG = [  # what a file says, the sentence after its name
+    ("[", r"cannot read .*chapter\.toml \(.*\): mend the file"),
+    (PROFILES, r"has no 'notebook': add the name of a file in notebooks/"),
+    ("notebook = 3\n" + PROFILES, "notebook is 3: it must be a text"),
+    ("notebook = '03-b'\n" + PROFILES, r"notebook is '03-b', which .* lacks, did you mean '03-a'"),
+    ("notebok = '03-a'\n" + PROFILES, r"unknown key 'notebok', did you mean 'notebook'\?"),
+    ("notebook = '03-a'\n[quick]\n", "has no 'full': add it with minutes"),
+    ("notebook = '03-a'\nfull = 1\n[quick]", "quick has no 'minutes': add it"),
+    ("notebook = '03-a'\nlast = 1\n" + PROFILES, "last is 1: it must be true or false"),
+    ("notebook = '03-a'\ninputs = 'data'\n" + PROFILES, "inputs is 'data': it must be a list of"),
+    ("notebook = '03-a'\ninputs = ['/a']\n" + PROFILES, "inputs has '/a': begin it at the rep"),
+    ("notebook = '03-a'\nentries = 'x'\n" + PROFILES, r"entries is 'x': write it, as .*x\.py"),
+    (
+        "notebook = '03-a'\n" + PROFILES.replace("1", "-1"),
+        "quick: minutes is -1: it must be 0.0",
+    ),
+    ("notebook = '03-a'\n" + PROFILES.replace("{}", "[]"), "parameters is .*: it must be a table"),
+    ("notebook = '03-a'\n" + PROFILES + "jobs = 1", "full has an unknown key 'jobs'"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG)
+def test_one_sentence_says_what_is_wrong(root, text, message):
+    notebook("03-a")
+    file = house.chapter("03-a")
+    file.write_text(text)
+    with pytest.raises(ChapterError, match=message) as caught:
+        chapters.found()
+    assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_notebook_has_exactly_one_chapter(root):
+    notebook("03-a")
+    with pytest.raises(ChapterError, match=r"03-a\.ipynb belongs to no work: name it in a chap"):
+        chapters.found()
+    first = house.chapter("03-a")
+    (first.parents[1] / "other").mkdir()
+    (first.parents[1] / "other" / "chapter.toml").write_bytes(first.read_bytes())
+    with pytest.raises(ChapterError, match="both name the notebook '03-a': give one of them"):
+        chapters.found()
+
+
+def test_the_press_names_no_work():
+    folders = (paths.PACKAGE / "works").rglob(chapters.FILE)
+    names = {chapters.read(file).name for file in folders}
+    assert len(names) >= 8
+    for path in (paths.PACKAGE / "press").glob("*.py"):
+        code = path.read_text(encoding="utf-8")
+        assert "reuseprior.works." not in code, path.name

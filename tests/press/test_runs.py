@@ -1,0 +1,151 @@
+"""Recorded runs become verdicts, and only those at the printed protocol."""
+
+import json
+from statistics import stdev
+
+import pandas as pd
+import pytest
+
+from reuseprior import paths, results
+from reuseprior.press import published
+from reuseprior.press.runs import Evidence, judge_runs, runs_for
+from reuseprior.revolver import Settings
+from reuseprior.works import nn_mass
+from reuseprior.works.thesis import contexts, revolver, sharing
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty place for results."""
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    return tmp_path
+
+
+def record(folder, config, *, seed=0, state="finished", **summary):
+    """A synthetic run."""
+    run = folder / f"seed{seed}"
+    recording = results.Recording.start(run, {**config, "seed": seed}, resume=False)
+    recording.finish(summary, state=state)
+    return run
+
+
+EVIDENCE = Evidence(
+    "train-x*", {"data": "a", "protocol": {"epochs": 9, "sizes": (1, 2)}},
+    lambda runs: 100 * runs[0].summary["test_accuracy"],
+)  # fmt: skip
+AS_PRINTED = {"data": "a", "protocol": {"epochs": 9, "sizes": [1, 2], "workers": 4}}
+
+
+def test_recorded_is_the_mean_over_seeds(folder):
+    assert judge_runs(EVIDENCE, "waits") == ("not yet", None, "waits")
+    for seed, accuracy in ((1, 0.90), (0, 0.92)):
+        record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=accuracy)
+    verdict, value, note = judge_runs(EVIDENCE, "waits")
+    assert (verdict, note) == ("recorded", "seeds 0, 1 in data/results/train-x")
+    assert value == pytest.approx(91)
+
+
+OTHERS = [  # what a run is instead of one at the printed protocol
+    {"config": {**AS_PRINTED, "data": "b"}},
+    {"config": {**AS_PRINTED, "protocol": {"epochs": 2, "sizes": [1, 2]}}},
+    {"config": {"data": "a"}},
+    {"config": AS_PRINTED, "state": "interrupted"},
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_other_runs_bear_on_nothing(folder, other):
+    record(folder / "train-x", **other, test_accuracy=0.9)
+    assert runs_for(EVIDENCE) == {}
+
+
+def test_runs_and_seeds_that_are_needed(folder):
+    spread = Evidence("x", {}, EVIDENCE.value, stdev, seeds=2)
+    grid = Evidence("x", {}, EVIDENCE.value, runs=2)
+    record(folder / "x", {}, seed=3, test_accuracy=0.5)
+    assert judge_runs(spread, "") == judge_runs(grid, "") == ("not yet", None, "")
+    record(folder / "x", {}, seed=4, test_accuracy=0.6)
+    assert judge_runs(spread, "")[1] == pytest.approx(100 * stdev([0.5, 0.6]))
+    assert judge_runs(EVIDENCE, "")[0] == "not yet"
+
+
+# What the works say ----------------------------------------------------------------------------
+
+
+def rows(entries):
+    """Verdict, rounded value and note by id."""
+    return {e.id: (e.verdict, e.computed and round(e.computed, 4), e.note) for e in entries}
+
+
+def test_a_full_search_fills_its_row(folder):
+    assert revolver.runs is not None
+    search = {"data": "cifar10", "settings": Settings.load("cifar10-evolve-16").to_data()}
+    summary = {"best_generation": 120, "parameters": 2_100_000, "test_accuracy": 0.915}
+    run = record(folder / "revolver", search, **summary, mean_validation_accuracy=0.9)
+    kernels = [1, 3, 1, 1] * 4
+    modules = {"kind": "conv", "in_channels": 8, "out_channels": 16, "kernel_size": kernels}
+    pd.DataFrame({**modules, "score": 0.5, "individuals": 2}).to_csv(run / "modules.csv")
+    found = rows(revolver.ledger.searches())
+    note = "seed 0 in data/results/revolver"
+    assert found["thesis-3-2-cifar10-evolve-16/test_accuracy"] == ("recorded", 91.5, note)
+    assert found["thesis-3-2-cifar10-evolve-16/generation"] == ("recorded", 120, note)
+    assert found["thesis-3-2-cifar10-random-16/test_accuracy"][:2] == ("not yet", None)
+    assert rows(revolver.ledger.ranked_modules())["thesis-c-1-2/kernel_size"][1] == 3
+    assert rows(revolver.ledger.kernel_sizes())["thesis-c-text-3x3-least"][1] == 25.0
+
+
+def config_of(evidence, **changed):
+    """What a run that bears on the evidence says of itself."""
+    return json.loads(json.dumps({**evidence.config, **changed}))
+
+
+def first_row(name, model):
+    table = published.load(name)
+    return next(row for _, row in table.iterrows() if row.model == model)
+
+
+def test_a_full_training_fills_its_score(folder):
+    row = first_row("thesis/table-4-2", "V2-S-shared")
+    config = config_of(sharing.ledger._training(row))
+    assert config["model"] == "efficientnetv2-s" and config["sharing"] == "all_but_bn"
+    assert config["protocol"]["epochs"] == 300 and config["protocol"]["batch_size"] == 512
+    record(folder / "train-thesis", config, test_accuracy=0.96)
+    narrow = config_of(sharing.ledger._training(row), data="cifar100")
+    record(folder / "train-thesis", narrow, seed=1, test_accuracy=0.5)
+    evidence = sharing.ledger._training(row)
+    expected = ("recorded", 96.0, "seed 0 in data/results/train-thesis")
+    assert judge_runs(evidence, "") == expected
+
+
+def test_table_4_4_asks_for_imagenet_at_the_row_s_size(folder):
+    row = first_row("thesis/table-4-4", "V2-B1")
+    evidence = contexts.ledger._training(row)
+    config = config_of(evidence)
+    assert config["data"] == "imagenet" and config["protocol"]["test_image_size"] == 240
+    record(folder / "train-thesis,image_size=240", config, test_accuracy=0.798)
+    assert judge_runs(evidence, "")[:2] == ("recorded", pytest.approx(79.8))
+
+
+def test_two_seeds_fill_nn_mass_s_row(folder):
+    first = next(row for _, row in published.load("nn-mass/table-1").iterrows())
+    one = nn_mass.ledger.architecture(first)
+    shape = {"depth": one.depth, "widths": one.widths, "candidates": one.candidates}
+    config = nn_mass.ledger._trained(600, shape)
+    record(folder / "nn-mass-paper", config, seed=0, test_accuracy=0.970)
+    assert rows(nn_mass.ledger.table_1())[f"{first.id}/std"][0] == "not yet"
+    record(folder / "nn-mass-paper", config, seed=1, test_accuracy=0.972)
+    found = rows(nn_mass.ledger.table_1())
+    assert found[f"{first.id}/test_accuracy"][:2] == ("recorded", 97.1)
+    assert found[f"{first.id}/std"][:2] == ("recorded", 0.1414)
+
+
+def test_a_fit_asks_for_the_whole_grid(folder, monkeypatch):
+    evidence = nn_mass.ledger._fit("cifar10", "ln mass", 2)
+    assert evidence.runs == 20
+    shapes = [one for _, _, one in nn_mass.GRIDS["full"].architectures()]
+    assert {tuple(one.widths) for one in shapes} == {
+        tuple(evidence.config["architecture"]["widths"])
+    }
+    for claim in published.load("nn-mass/text").claim:
+        if claim.startswith("R² of accuracy"):
+            assert nn_mass.ledger.FIT.fullmatch(claim), claim

@@ -1,0 +1,116 @@
+"""The house: ground ← methods ← press ← works ← command line, and no circle among modules."""
+
+import ast
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
+
+import pytest
+
+from reuseprior import paths
+from reuseprior.press.notebooks import imported_names
+
+NAME = paths.PACKAGE.name
+
+
+def dotted(path):
+    """The name of a module, `reuseprior.press.ledger`, or of a package, `reuseprior.press`."""
+    parts = path.relative_to(paths.PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {dotted(path): path for path in paths.PACKAGE.rglob("*.py")}
+ROOMS = ("press", "works", "cli")
+
+
+def imports(path):
+    """The modules of this package that a module names in its imports, type-only ones included.
+
+    `from package import name` is the module of that name where there is one, and else the package.
+    """
+    for name in imported_names(path.read_text(encoding="utf-8")):
+        while name not in MODULES and "." in name:
+            name = name.rpartition(".")[0]
+        if name in MODULES and name != dotted(path):
+            yield name
+
+
+GRAPH = {name: set(imports(path)) for name, path in MODULES.items()}
+
+
+def room(module):
+    """The room of a module if it is one of ROOMS, or else "methods", the ground included."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in ROOMS else "methods"
+
+
+def test_imports_are_absolute():
+    """Relative ones would escape the reading of imports, here and in the batch."""
+    for path in MODULES.values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            assert not (isinstance(node, ast.ImportFrom) and node.level), path
+
+
+def circle(graph):
+    """Modules that import one another in turn, the first named again at the end, or none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_no_circle():
+    assert circle({"a": {"b"}, "b": {"a"}}), "this would find none"
+    assert circle(GRAPH) == []
+
+
+ARROWS = {  # what a room may import besides itself; the command line is imported by nobody
+    "methods": set(),
+    "press": {"methods"},
+    "works": {"methods", "press"},
+    "cli": {"methods", "press", "works"},
+}
+
+
+@pytest.mark.parametrize("of", ARROWS)
+def test_arrows(of):
+    allowed = ARROWS[of] | {of}
+    wrong = {
+        f"{module} → {other}"
+        for module, others in GRAPH.items()
+        if room(module) == of and module != f"{NAME}.__main__"
+        for other in others
+        if room(other) not in allowed
+    }
+    assert not wrong
+
+
+def test_works_know_works_of_their_source_only():
+    """A work may use another of the same source; `beyond` compares sources."""
+    source = {m: m.split(".")[2] for m in MODULES if m.startswith(f"{NAME}.works.")}
+    wrong = {
+        f"{module} → {other}"
+        for module in source
+        for other in GRAPH[module]
+        if other in source and source[other] != source[module] and source[module] != "beyond"
+    }
+    assert not wrong
+
+
+HEAVY = ("torch", "pandas", "numpy", "matplotlib", "sympy", "scipy", "papermill", "snakemake")
+LIGHT = [  # what is run, and how many of HEAVY it may load
+    "import reuseprior",
+    "import sys; sys.argv = ['reuseprior', '--help']; from reuseprior.cli import main; main()",
+]
+
+
+@pytest.mark.parametrize("code", LIGHT)
+def test_nothing_heavy_is_loaded(code):
+    watch = f"import atexit, sys; heavy = {HEAVY}\n"
+    watch += (
+        "atexit.register(lambda: print(*(n for n in heavy if n in sys.modules), file=sys.stderr))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", watch + code], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr.split() == []
