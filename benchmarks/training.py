@@ -26,9 +26,8 @@ from torch import nn
 
 from reuseprior import data as data_sets
 from reuseprior.data import DataSet, Images
-from reuseprior.models import efficientnet_v2
+from reuseprior.models import Recipe
 from reuseprior.results import provenance
-from reuseprior.sharing import all_but_bn, tie
 from reuseprior.training import Protocol, checkpoint, train
 
 
@@ -73,13 +72,11 @@ def noise(setting: Setting) -> DataSet:
 
 
 def new_model(setting: Setting, shared: bool = False) -> nn.Module:
-    torch.manual_seed(0)
     if not setting.width:
+        torch.manual_seed(0)
         return nn.Sequential(nn.Flatten(), nn.Linear(3 * setting.image_size**2, 10))
-    model = efficientnet_v2("b0", num_classes=10, width=setting.width)
-    if shared:
-        tie(model, all_but_bn)
-    return model
+    sharing = "all_but_bn" if shared else "none"
+    return Recipe("V2-B0", sharing, classes=10, options={"width": setting.width}).build()
 
 
 def by_hand(setting: Setting, data: DataSet) -> float:
