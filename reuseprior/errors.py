@@ -19,7 +19,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("all_but_bm", ["none", "all_but_bn"])
     ", did you mean 'all_but_bn'?"
     """
-    known = list(known)
+    known = list(dict.fromkeys(known))
     holding = [n for n in known if name in n] if len(name) > 2 else []
     holding.sort(key=lambda n: (not n.startswith(name), len(n)))
     close = holding[:3] or get_close_matches(name, known)

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from reuseprior import data
 from reuseprior.cli import app
-from reuseprior.data import Check, DataError, DataMissing, DataSet, Images, cifar, mnist
+from reuseprior.data import Checksum, DataError, DataMissing, DataSet, Images, cifar, mnist
 
 CIFAR_TESTS = pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 COUNTS = {
@@ -180,7 +180,7 @@ def test_a_missing_file_is_one_sentence(tiny_mnist, tiny_cifar, no_network, name
     for act in (data.load, data.prepare):
         with pytest.raises(DataMissing, match=rf"{start}\({reason}\){end}"):
             act(name, tiny_mnist)
-    assert Check(file, False, "No such file or directory") in data.verify(name, tiny_mnist)
+    assert Checksum(file, False, "No such file or directory") in data.verify(name, tiny_mnist)
 
 
 def test_a_folder_in_a_files_place_is_one_sentence(tiny_mnist):

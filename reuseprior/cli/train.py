@@ -14,7 +14,7 @@ from reuseprior import paths
 from reuseprior.cli.app import Json, Resume, Root, app, note, parse_settings, print_json
 
 
-class Sharing(StrEnum):
+class Tied(StrEnum):
     """Which layers share their weights."""
 
     none = "none"
@@ -33,8 +33,8 @@ def train(
         ),
     ],
     sharing: Annotated[
-        Sharing, typer.Option(help="all_but_bn: equal convolutions are one (section 4.5.3).")
-    ] = Sharing.none,
+        Tied, typer.Option(help="all_but_bn: equal convolutions are one (section 4.5.3).")
+    ] = Tied.none,
     data: Annotated[str, typer.Option(help="digits, mnist, cifar10, cifar100, imagenet.")] = (
         "digits"
     ),

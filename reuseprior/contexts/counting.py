@@ -16,7 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from reuseprior.contexts.array import CountArray
 from reuseprior.contexts.errors import CountingError
-from reuseprior.contexts.record import Node, Operator, Recording
+from reuseprior.contexts.record import Node, Operator, Record
 from reuseprior.contexts.recorder import record, uncollected
 from reuseprior.contexts.rules import RULES, Rule, overloads
 from reuseprior.contexts.scaling import ExactSum, ScaledSum
@@ -224,7 +224,7 @@ def record_model(model, inputs, *, output=None) -> RecordedModel:
 class RecordedModel:
     """A model's operators and named tensors: all that counting needs."""
 
-    recording: Recording
+    recording: Record
     tensors: tuple[tuple[tuple[str, ...], torch.Tensor], ...]
     """(names, tensor) for parameters and running statistics."""
 

@@ -102,7 +102,7 @@ class Operator:
 
 
 @dataclass(frozen=True)
-class Recording:
+class Record:
     """The operators of one forward pass in order, with the leaves and outputs they join."""
 
     operators: list[Operator]

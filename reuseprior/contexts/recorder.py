@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from reuseprior.contexts.errors import CountingError
-from reuseprior.contexts.record import Node, Operator, Recording, map_nodes, overwrite_view
+from reuseprior.contexts.record import Node, Operator, Record, map_nodes, overwrite_view
 from reuseprior.contexts.rules import traits
 
 aten = torch.ops.aten
@@ -34,7 +34,7 @@ def record(
     inputs: tuple[torch.Tensor, ...],
     tracked: list[torch.Tensor],
     choose: Callable[[Any], Any] = lambda output: output,
-) -> Recording:
+) -> Record:
     """Run `model(*inputs)` once on meta tensors in evaluation mode; return the record.
 
     `tracked` are the tensors whose contexts matter (parameters, perhaps running statistics), and
@@ -99,7 +99,7 @@ class _Recorder(TorchDispatchMode):
         super().__init__()
         self.aliases: dict[int, _Alias] = {}
         self.modules: list[str] = [""]
-        self.recording = Recording([], [], [], {})
+        self.recording = Record([], [], [], {})
         self.tracked = {id(t) for t in tracked}
 
     @property

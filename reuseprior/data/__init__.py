@@ -1,6 +1,6 @@
 """Image data sets: found, checked against published checksums, and held in memory."""
 
-from reuseprior.data.files import Check as Check
+from reuseprior.data.files import Checksum as Checksum
 from reuseprior.data.files import DataError as DataError
 from reuseprior.data.files import DataMissing as DataMissing
 from reuseprior.data.imagenet import ImageFolderSet as ImageFolderSet

@@ -15,7 +15,7 @@ from torchvision import datasets
 from torchvision.datasets.utils import download_and_extract_archive
 
 from reuseprior.data import files
-from reuseprior.data.files import Check, DataError, Source
+from reuseprior.data.files import Checksum, DataError, Source
 from reuseprior.data.sets import DataSet, Images
 
 
@@ -28,7 +28,7 @@ def _md5s(published, lists=("train_list", "test_list")) -> dict[str, str]:
     }
 
 
-def _verify(published, root: Path) -> list[Check]:
+def _verify(published, root: Path) -> list[Checksum]:
     return [files.check(root, file, md5) for file, md5 in _md5s(published).items()]
 
 

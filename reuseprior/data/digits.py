@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from reuseprior.data.files import Check, Source
+from reuseprior.data.files import Checksum, Source
 from reuseprior.data.sets import DataSet, Images, choose_by_class
 
 CHECKSUM = "28ad7a45f2a3692fb8cfec095ff1dca38719effb8aa52a19796d9db6c24dab93"
@@ -32,11 +32,11 @@ def _read(root: Path) -> DataSet:
     return DataSet.of("digits", 10, digits.take(~in_test), digits.take(in_test))
 
 
-def _verify(root: Path) -> list[Check]:
+def _verify(root: Path) -> list[Checksum]:
     found = _read(root).checksum
     wrong = f"scikit-learn's digits have checksum {found}, not {CHECKSUM}: install it anew"
     why = "pixels, labels and parts are the recorded ones" if found == CHECKSUM else wrong
-    return [Check("sklearn.datasets.load_digits", found == CHECKSUM, why)]
+    return [Checksum("sklearn.datasets.load_digits", found == CHECKSUM, why)]
 
 
 def _fetch(root: Path) -> None:

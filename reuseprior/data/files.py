@@ -21,7 +21,7 @@ class DataMissing(DataError):
 
 
 @dataclass(frozen=True)
-class Check:
+class Checksum:
     """Whether one file of a data set is as published, and why one thinks so."""
 
     file: str  # relative to the root
@@ -34,19 +34,19 @@ class Source:
     """A data set's name and the three things one does with its files, each given the root."""
 
     name: str
-    verify: Callable[[Path], list[Check]]
+    verify: Callable[[Path], list[Checksum]]
     fetch: Callable[[Path], None]  # brings what is missing or not whole, or raises DataMissing
     read: Callable[[Path], Any]
 
 
-def check(root: Path, file: str, md5: str) -> Check:
+def check(root: Path, file: str, md5: str) -> Checksum:
     """Compare a file's MD5 with the published one."""
     try:
         content = (root / file).read_bytes()
     except OSError as error:
-        return Check(file, False, error.strerror)  # No such file or directory, most often
+        return Checksum(file, False, error.strerror)  # No such file or directory, most often
     wrong = _wrong(content, md5)
-    return Check(file, wrong is None, wrong or "its MD5 is the published one")
+    return Checksum(file, wrong is None, wrong or "its MD5 is the published one")
 
 
 def read(root: Path, file: str, md5: str, *, name: str) -> bytes:

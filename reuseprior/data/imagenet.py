@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 from torchvision.datasets import ImageFolder
 
-from reuseprior.data.files import Check, DataError, DataMissing, Source
+from reuseprior.data.files import Checksum, DataError, DataMissing, Source
 
 PARTS = ("train", "val")
 
@@ -45,23 +45,23 @@ def _read(root: Path) -> ImageFolderSet:
     return ImageFolderSet("imagenet", len(train.classes), train, test, _checksum(root, train, test))
 
 
-def _verify(root: Path) -> list[Check]:
+def _verify(root: Path) -> list[Checksum]:
     """One check a part, and one for each file that is no image; images are not decoded."""
     checks = []
     for part in PARTS:
         try:
             images = _part(root, part)
         except DataMissing as error:
-            checks.append(Check(f"imagenet/{part}", False, str(error)))
+            checks.append(Checksum(f"imagenet/{part}", False, str(error)))
             continue
         wrong = [check for path, _ in images.samples if (check := _broken(root, Path(path)))]
         why = f"{len(images):,} images of {len(images.classes):,} classes, {len(wrong)} unreadable"
-        checks += [Check(f"imagenet/{part}", not wrong, why), *wrong]
+        checks += [Checksum(f"imagenet/{part}", not wrong, why), *wrong]
     if all(check.ok for check in checks):
         try:
             _read(root)
         except DataError as error:
-            checks.append(Check("imagenet", False, str(error)))
+            checks.append(Checksum("imagenet", False, str(error)))
     return checks
 
 
@@ -81,12 +81,12 @@ def _part(root: Path, part: str) -> ImageFolder:
         ) from error
 
 
-def _broken(root: Path, path: Path) -> Check | None:
+def _broken(root: Path, path: Path) -> Checksum | None:
     try:
         with Image.open(path):  # reads the header alone
             return None
     except OSError as error:
-        return Check(path.relative_to(root).as_posix(), False, " ".join(str(error).split()))
+        return Checksum(path.relative_to(root).as_posix(), False, " ".join(str(error).split()))
 
 
 def _checksum(root: Path, *parts: ImageFolder) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reuseprior.data.cifar import CIFAR10, CIFAR100
 from reuseprior.data.digits import DIGITS
-from reuseprior.data.files import Check, DataError, DataMissing, Source
+from reuseprior.data.files import Checksum, DataError, DataMissing, Source
 from reuseprior.data.imagenet import IMAGENET, ImageFolderSet
 from reuseprior.data.mnist import MNIST
 from reuseprior.data.sets import DataSet
@@ -53,7 +53,7 @@ def load(
     return source.read(folder)
 
 
-def verify(name: str, root: str | os.PathLike | None = None) -> list[Check]:
+def verify(name: str, root: str | os.PathLike | None = None) -> list[Checksum]:
     """Check every file of a data set; nothing is downloaded and nothing raised for what is wrong.
 
     >>> [check.ok for check in verify("digits")]
@@ -62,7 +62,7 @@ def verify(name: str, root: str | os.PathLike | None = None) -> list[Check]:
     return _source(name).verify(root_folder(root))
 
 
-def prepare(name: str, root: str | os.PathLike | None = None) -> list[Check]:
+def prepare(name: str, root: str | os.PathLike | None = None) -> list[Checksum]:
     """Download what is missing or not whole, and verify. Raises `DataMissing` if that fails."""
     source, folder = _source(name), root_folder(root)
     source.fetch(folder)

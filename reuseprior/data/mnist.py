@@ -10,7 +10,7 @@ from torchvision.datasets import MNIST as TorchvisionMNIST
 from torchvision.datasets.utils import download_url
 
 from reuseprior.data import files
-from reuseprior.data.files import Check, Source
+from reuseprior.data.files import Checksum, Source
 from reuseprior.data.sets import DataSet, Images
 
 _FOLDER = "MNIST/raw"
@@ -21,7 +21,7 @@ def _md5s() -> dict[str, str]:
     return {f"{_FOLDER}/{file}": md5 for file, md5 in TorchvisionMNIST.resources}
 
 
-def _verify(root: Path) -> list[Check]:
+def _verify(root: Path) -> list[Checksum]:
     return [files.check(root, file, md5) for file, md5 in _md5s().items()]
 
 

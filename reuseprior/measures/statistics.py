@@ -41,6 +41,8 @@ class Sample(NamedTuple):
         Sample(mean=2.0, deviation=1.414..., n=2)
         """
         deviation = np.std(values, ddof=1) if len(values) > 1 else np.nan
+        if len(set(values)) == 1 < len(values):
+            deviation = 0.0  # which rounding would hide: np.std([90.03] * 3) is 1.7e-14
         return cls(float(np.mean(values)), float(deviation), len(values))
 
 

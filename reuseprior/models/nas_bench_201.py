@@ -31,6 +31,15 @@ def codes() -> list[str]:
     return ["".join(digits) for digits in product("01234", repeat=len(EDGES))]
 
 
+def code(architecture: str) -> str:
+    """A cell's six digits, whichever way it is written.
+
+    >>> code("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|")
+    '301004'
+    """
+    return "".join(str(OPERATIONS.index(name)) for name in parse(architecture))
+
+
 def live(architecture: str) -> str:
     """The cell as digits, with `none` for every edge that no path through the cell takes.
 

@@ -35,7 +35,7 @@ class Recipe:
 
     name: str  # as `catalog.find` takes it
     sharing: str = "none"  # as `sharing.policy` takes it
-    classes: int | None = None  # None: as the model has them
+    classes: int | None = None  # None, and of a model from elsewhere: as the model has them
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0  # of the initial weights
     factory: Callable[..., nn.Module] | None = None  # of a model that the catalogue lacks
@@ -61,8 +61,9 @@ class Recipe:
     @classmethod
     def recorded(cls, config: Mapping[str, Any]) -> Recipe:
         """The recipe of the run whose `config.json` this is."""
-        rest = {key: config[key] for key in ("sharing", "classes", "seed")}
-        return cls.of(config["model"], config["protocol"], **rest)
+        rest = {"sharing": config["sharing"], "seed": config["seed"]}
+        settings = OPTIONS | config["protocol"]  # what an older package did not know was at rest
+        return cls.of(config["model"], settings, classes=config.get("classes"), **rest)
 
     def about(self) -> dict[str, str]:
         """What `config.json` says of it beside the data, the seed and the protocol."""
@@ -82,6 +83,11 @@ class Recipe:
     def _build(self, lazy: bool) -> nn.Module:
         entry = None if self.factory else catalog.find(self.name)
         if entry and entry.options is None:
+            if self.options:
+                raise ModelError(
+                    f"options {dict(self.options)} are given and {self.name} is built without any: "
+                    "leave them out"
+                )
             return catalog.build(self.name, lazy=lazy)
         classes = {} if self.classes is None else {"num_classes": self.classes}
         return (self.factory or entry.factory)(**classes, **self.options)

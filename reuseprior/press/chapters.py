@@ -12,15 +12,16 @@ parameters = {seed = 0}
 ```
 
 Only the notebook and the profiles must be there. `last = true` lets a chapter run after all others
-and with any of them; `products` names files that it leaves besides its copy and its figures. All
-files are patterns from the repository's root. A chapter without `inputs` may read any data.
+and with any of them; `products` names files that it leaves besides its copy and its figures, and
+`records` those of runs that it makes, where they may be inputs as well. All files are patterns from
+the repository's root. A chapter without `inputs` may read any data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from reuseprior import paths
@@ -55,6 +56,7 @@ class Chapter:
     numbers: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("data/**/*",)
     products: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
     last: bool = False
 
     @property
@@ -106,9 +108,11 @@ def read(file: Path) -> Chapter:
            if key in given}  # fmt: skip
     own["notebook"] = _notebook(where, own["notebook"])
     own["presets"] = {name: _preset(f"{where}: {name}", given[name]) for name in PROFILES}
-    module = file.parent / f"{own.get('entries', file.stem)}.py"
-    if "entries" in own and not module.is_file():
-        raise ChapterError(f"{where}: entries is {own['entries']!r}: write it, as {module}")
+    module = file.parent / f"{own.get('entries') or 'ledger'}.py"
+    if "entries" in own and (not own["entries"] or not module.is_file()):
+        raise ChapterError(
+            f"{where}: entries is {own['entries']!r}: name a module beside it, such as {module}"
+        )
     return Chapter(file, **own)
 
 
@@ -117,10 +121,13 @@ _TOML = Presets("chapter", "reuseprior.works", "", ChapterError)
 # `list` stands for texts
 _KINDS = {
     "notebook": str, "entries": str, "numbers": list, "inputs": list, "products": list,
-    "last": bool,
+    "records": list, "last": bool,
 }  # fmt: skip
 _MEND = "add it with minutes = 1.0 and parameters = {}"
-_MENDS = {"notebook": "add the name of a file in notebooks/, without .ipynb"}
+_MENDS = {"notebook": "add the name of a file in notebooks/, without .ipynb"} | {
+    profile: f"add a table [{profile}] with minutes = 1.0 and parameters = {{}}"
+    for profile in PROFILES
+}
 
 
 def _checked(key: str, kind: type, value):
@@ -128,8 +135,12 @@ def _checked(key: str, kind: type, value):
         return _TOML.checked(key, kind, value)
     if type(value) is not list or not all(type(text) is str for text in value):
         raise ChapterError(f'{key} is {shown(value)}: it must be a list of texts, as ["data/*"]')
-    if absolute := [text for text in value if text.startswith("/")]:
-        raise ChapterError(f"{key} has {absolute[0]!r}: begin it at the repository's root")
+    for text in value:
+        parts = PurePosixPath(text).parts
+        if not parts or parts[0] == "/" or ".." in parts:
+            raise ChapterError(f"{key} has {text!r}: begin it at the repository's root")
+        if any("**" in part and part != "**" for part in parts):
+            raise ChapterError(f"{key} has {text!r}: ** stands for folders and so by itself")
     return tuple(value)
 
 
@@ -148,4 +159,7 @@ def _preset(where: str, given) -> Preset:
         if key not in given:
             raise ChapterError(f"{where} has no {key!r}: {_MEND}")
     minutes = _TOML.checked(f"{where}: minutes", float, given["minutes"], 0.0)
-    return Preset(minutes, _TOML.checked(f"{where}: parameters", dict, given["parameters"]))
+    parameters = _TOML.checked(f"{where}: parameters", dict, given["parameters"])
+    if "profile" in parameters:
+        raise ChapterError(f"{where}: parameters has 'profile': leave it to the table's name")
+    return Preset(minutes, parameters)

@@ -141,6 +141,16 @@ def entry(row, column: str, computed, verdict: Verdict, note: str = "") -> Entry
     return Entry(identity, row["source"], row["where"], row[column], computed, verdict, note)
 
 
+def _entries(module: str) -> Iterable[Entry]:
+    judged = getattr(import_module(module), "entries", None)
+    if not callable(judged):
+        raise chapters.ChapterError(
+            f"{module} has no function 'entries': write one that yields the chapter's entries, or "
+            f"leave entries out of its {chapters.FILE}"
+        )
+    return judged()
+
+
 def collect(progress: Callable[[Iterable[Entry]], Iterable[Entry]] = iter) -> list[Entry]:
     """Compute every entry of the ledger, about a minute's work.
 
@@ -148,7 +158,7 @@ def collect(progress: Callable[[Iterable[Entry]], Iterable[Entry]] = iter) -> li
     id.
     """
     modules = [chapter.module for chapter in chapters.found() if chapter.entries]
-    entries = list(progress(e for name in modules for e in import_module(name).entries()))
+    entries = list(progress(e for name in modules for e in _entries(name)))
     repeated = [i for i, n in Counter(e.id for e in entries).items() if n > 1]
     if repeated:
         raise ValueError(f"ledger id {repeated[0]!r} occurs twice: ids must be unique")

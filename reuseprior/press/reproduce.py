@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from importlib import metadata
@@ -121,7 +121,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Run:
+class Outcome:
     """What became of a job: `failure` names cell and error, and is empty where all went well."""
 
     job: Job
@@ -278,17 +278,25 @@ def _check(chapter: Chapter, name: str, value, known: Mapping[str, Parameter]) -
 # The batch ---------------------------------------------------------------------------------------
 
 
-def batch(jobs: Sequence[Job], *, parallel: int = 2) -> Iterator[Run]:
+def batch(jobs: Sequence[Job], *, parallel: int = 2) -> Iterator[Outcome]:
     """Run the jobs that have to run, `parallel` at a time, and yield each run as it ends.
 
-    A failing job stops no other. Raises RunError where another batch is at work in this checkout,
-    or where Snakemake itself fails; then, or when the caller goes away, all that runs is ended.
+    The last chapters begin when the others have ended, as these may record what they read. A
+    failing job stops no other. Raises RunError where another batch is at work in this checkout, or
+    where Snakemake itself fails; then, or when the caller goes away, all that runs is ended.
     """
-    waiting = {job.name: job for job in jobs if why(job)}
+    with _only_batch():
+        for last in (False, True):
+            turn = [Job(j.chapter, j.parameters) for j in jobs if j.chapter.last == last]
+            yield from _batch([job for job in turn if why(job)], parallel)
+
+
+def _batch(jobs: Sequence[Job], parallel: int) -> Iterator[Outcome]:
+    waiting = {job.name: job for job in jobs}
     if not waiting:
         return
     failed = False
-    with _only_batch(), _snakemake(list(waiting.values()), parallel) as (process, log):
+    with _snakemake(jobs, parallel) as (process, log):
         ended = False
         while not ended:
             time.sleep(0.05)
@@ -366,19 +374,19 @@ def _failure_path(job: Job) -> Path:
     return job.broken.with_suffix(".json")
 
 
-def _outcome(job: Job) -> Run | None:
+def _outcome(job: Job) -> Outcome | None:
     """How a job of the batch at work ended, or None where it did not yet."""
     failed = _failure_path(job)
     if not failed.exists() and why(job):
         return None
     told = json.loads((failed if failed.exists() else job.stamp).read_text(encoding="utf-8"))
-    return Run(job, told["seconds"], told["failure"])
+    return Outcome(job, told["seconds"], told["failure"])
 
 
 # One notebook ------------------------------------------------------------------------------------
 
 
-def run(job: Job) -> Run:
+def run(job: Job) -> Outcome:
     """Run a job in the notebook's folder and record how it ended.
 
     Any error of the notebook or its kernel is returned, so that a batch goes on; the broken copy
@@ -410,7 +418,8 @@ def run(job: Job) -> Run:
                 # ipykernel 7 warns each time that its sockets on this machine are not encrypted
                 extra_arguments=["--log-level=ERROR"],
             )
-        failure = _early_end(executed.cells) or _slip(job)
+        now = Job(job.chapter, job.parameters)
+        failure = _early_end(executed.cells) or _slip(job, now)
     except Exception as error:  # whatever stops one notebook must not stop the others
         failure = _failure(error, unfinished)
     except BaseException:  # interrupted: half a run must not replace a whole one
@@ -418,10 +427,13 @@ def run(job: Job) -> Run:
         raise
     if unfinished.exists():
         os.replace(unfinished, job.broken if failure else job.output)
-    return _recorded(Run(job, time.perf_counter() - start, failure))
+    ended = Outcome(job, time.perf_counter() - start, failure)
+    if not failure and now.stamp != stamp:  # what it recorded is an input of its next run
+        _recorded(replace(ended, job=now))
+    return _recorded(ended)
 
 
-def _recorded(ended: Run) -> Run:
+def _recorded(ended: Outcome) -> Outcome:
     job = ended.job
     told = {"seconds": ended.seconds, "failure": ended.failure, "facts": job.facts}
     record = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
@@ -437,10 +449,11 @@ def _injected(job: Job) -> dict[str, Value]:
     return {n: value for n, value in job.parameters.items() if value != known[n].default}
 
 
-def _slip(job: Job) -> str:
-    """What makes a run without errors no run of this job."""
-    changed = _difference(job.facts, Job(job.chapter, job.parameters).facts)
-    if changed:
+def _slip(job: Job, now: Job) -> str:
+    """What makes a run without errors no run of this job, which is what the chapter was before."""
+    own = {_label(p) for pattern in job.chapter.records for p in paths.ROOT.glob(pattern)}
+    before, after = ({k: v for k, v in j.facts.items() if k not in own} for j in (job, now))
+    if changed := _difference(before, after):
         return f"it was changed while it ran ({changed}): run it again"
     missing = [_label(path) for path in job.products if path != job.output and not path.exists()]
     return f"it did not write {_shortened(missing)}" if missing else ""
@@ -452,7 +465,7 @@ def _run_ordered(order: str, stamp: str) -> int:
     if job.stamp.name == stamp:
         ended = run(job)
     else:
-        ended = _recorded(Run(job, 0.0, "it was changed since the batch began: run it again"))
+        ended = _recorded(Outcome(job, 0.0, "it was changed since the batch began: run it again"))
     print(f"{job.name}: {ended.failure or 'done'} after {ended.seconds:.1f} s")
     return 1 if ended.failure else 0
 

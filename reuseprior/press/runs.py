@@ -16,6 +16,17 @@ from reuseprior import paths, results
 from reuseprior.press.ledger import Entry, Judgement, entry
 from reuseprior.results import Run
 
+# How a machine works a protocol off, or when it looks at test images, changes no printed setting.
+_OF_A_MACHINE = frozenset(
+    {"name", "workers", "compile", "channels_last", "precision", "checkpoint_every", "test_every"}
+)
+
+
+def settings(protocol: Mapping[str, object], printed: Mapping[str, object]) -> dict[str, object]:
+    """What a run's protocol must say: that of a file, with what a source prints of the run."""
+    values = {**protocol, **printed}
+    return {key: value for key, value in values.items() if key not in _OF_A_MACHINE}
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -43,7 +54,7 @@ def runs_for(evidence: Evidence) -> dict[int, list[Run]]:
         if _says(config, wanted):
             run = Run.read(path.parent)
             if run.summary["state"] == "finished":
-                by_seed.setdefault(config["seed"], []).append(run)
+                by_seed.setdefault(config.get("seed"), []).append(run)
     whole = {seed: found for seed, found in by_seed.items() if len(found) >= evidence.runs}
     return dict(sorted(whole.items())) if len(whole) >= evidence.seeds else {}
 

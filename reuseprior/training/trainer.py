@@ -156,7 +156,8 @@ class _Training:
         path, every = self.folder / CONFIG, asdict(self.protocol)
         begun = read_json(path) if path.exists() else {}
         known = begun.get("protocol", every) if isinstance(begun, dict) else every
-        return {k: v for k, v in every.items() if k in known or v != getattr(Protocol(), k)}
+        rest = asdict(Protocol())
+        return {k: v for k, v in every.items() if k in known or v != rest[k]}
 
     def run(self, stop: Stop, progress: bool) -> None:
         if self.recording:

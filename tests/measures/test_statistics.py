@@ -65,7 +65,12 @@ def test_welch_tells_samples_apart():
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "how"), [([1.0], [2.0, 3.0], "one seed"), ([1.0, 1.0], [2.0, 2.0], "no spread")]
+    ("a", "b", "how"),
+    [
+        ([1.0], [2.0, 3.0], "one seed"),
+        ([1.0, 1.0], [2.0, 2.0], "no spread"),
+        ([90.03] * 3, [90.04] * 3, "no spread"),
+    ],
 )
 def test_nothing_to_test(a, b, how):
     verdict = told_apart(Sample.of(a), Sample.of(b))

@@ -99,17 +99,25 @@ WRONG = [  # what a file says, the sentence after its name
     ("notebook = 3\n" + PROFILES, "notebook is 3: it must be a text"),
     ("notebook = '03-b'\n" + PROFILES, r"notebook is '03-b', which .* lacks, did you mean '03-a'"),
     ("notebok = '03-a'\n" + PROFILES, r"unknown key 'notebok', did you mean 'notebook'\?"),
-    ("notebook = '03-a'\n[quick]\n", "has no 'full': add it with minutes"),
+    ("notebook = '03-a'\n[quick]\n", r"has no 'full': add a table \[full\] with minutes"),
     ("notebook = '03-a'\nfull = 1\n[quick]", "quick has no 'minutes': add it"),
     ("notebook = '03-a'\nlast = 1\n" + PROFILES, "last is 1: it must be true or false"),
     ("notebook = '03-a'\ninputs = 'data'\n" + PROFILES, "inputs is 'data': it must be a list of"),
     ("notebook = '03-a'\ninputs = ['/a']\n" + PROFILES, "inputs has '/a': begin it at the rep"),
-    ("notebook = '03-a'\nentries = 'x'\n" + PROFILES, r"entries is 'x': write it, as .*x\.py"),
+    ("notebook = '03-a'\ninputs = ['']\n" + PROFILES, "inputs has '': begin it at the rep"),
+    ("notebook = '03-a'\ninputs = ['../a']\n" + PROFILES, r"inputs has '\.\./a': begin it at"),
+    ("notebook = '03-a'\ninputs = ['a/**x']\n" + PROFILES, r"\*\* stands for folders and so by"),
+    ("notebook = '03-a'\nentries = 'x'\n" + PROFILES, r"is 'x': name a module .*x\.py"),
+    ("notebook = '03-a'\nentries = ''\n" + PROFILES, r"is '': name a module .*ledger\.py"),
     (
         "notebook = '03-a'\n" + PROFILES.replace("1", "-1"),
         "quick: minutes is -1: it must be 0.0",
     ),
     ("notebook = '03-a'\n" + PROFILES.replace("{}", "[]"), "parameters is .*: it must be a table"),
+    (
+        "notebook = '03-a'\n" + PROFILES.replace("{}", "{profile = 'full'}"),
+        "quick: parameters has 'profile': leave it to",
+    ),
     ("notebook = '03-a'\n" + PROFILES + "jobs = 1", "full has an unknown key 'jobs'"),
 ]
 
@@ -122,6 +130,13 @@ def test_one_sentence_says_what_is_wrong(root, text, message):
     with pytest.raises(ChapterError, match=message) as caught:
         chapters.found()
     assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_module_of_entries_without_any_is_named(monkeypatch, tmp_path):
+    (tmp_path / "nothing_judged.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ChapterError, match="nothing_judged has no function 'entries': write one"):
+        ledger._entries("nothing_judged")
 
 
 def test_a_notebook_has_exactly_one_chapter(root):

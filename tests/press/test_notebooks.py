@@ -3,6 +3,7 @@
 nbval compares the outputs of the committed ones cell by cell besides.
 """
 
+import ast
 import copy
 import json
 import os
@@ -69,6 +70,16 @@ def test_one_cell_of_typed_and_commented_parameters(path):
     (parameters,) = [c for c in cells_of(path, "code") if "parameters" in notebooks.tags(c)]
     for line in notebooks.source(parameters).splitlines():
         assert re.fullmatch(r"\w+: (int|float|bool|str) = .+  # .+", line), line
+
+
+@each
+def test_no_cell_takes_a_parameter_s_name_for_something_else(path):
+    given = notebooks.parameters(path).keys()
+    for cell in cells_of(path, "code"):
+        if "parameters" not in notebooks.tags(cell):
+            names = [n for n in ast.walk(ast.parse(notebooks.source(cell))) if type(n) is ast.Name]
+            bound = {name.id for name in names if isinstance(name.ctx, ast.Store)}
+            assert not bound & given, notebooks.source(cell)
 
 
 @pytest.mark.parametrize("profile", chapters.PROFILES)
@@ -247,7 +258,7 @@ IMPORTS = [  # code, modules that are inputs, modules that are not
     ),
     (
         "def f():\n    from reuseprior.contexts import rule",
-        {"contexts/rules.py"},
+        {"contexts/rules/moves.py"},
         {"measures/energy.py"},
     ),
     (

@@ -424,6 +424,22 @@ def test_batch(folder):
     assert rules_to_run() == set()
 
 
+@pytest.mark.notebook
+def test_what_a_chapter_records_is_no_change_and_the_last_one_sees_it(folder):
+    records = "from reuseprior import paths\nfile = paths.RESULTS / 'a' / 'config.json'"
+    write(
+        folder, "03-records", PROFILE,
+        f"{records}\nfile.parent.mkdir(parents=True, exist_ok=True)\n_ = file.write_text('1')",
+        inputs=["data/results/**/*"], records=["data/results/a/**/*"],
+    )  # fmt: skip
+    write(folder, LAST, PROFILE, f"{records}\nassert file.exists()", inputs=["data/**/*"])
+    assert outcomes(reproduce.plan(), parallel=2) == {"03-records": "", LAST: ""}
+    assert outcomes(reproduce.plan()) == {}, "what it recorded is its input from now on"
+    write(folder, "03-records", PROFILE, "1", inputs=["data/results/**/*"])
+    (paths.RESULTS / "a" / "config.json").write_text("2")
+    assert outcomes(reproduce.plan()) == {"03-records": "", LAST: ""}
+
+
 def test_a_change_before_its_turn_is_told(folder, capsys):
     write(folder, "04-counting", PROFILE)
     (job,) = reproduce.plan()

@@ -1,6 +1,7 @@
 """Recorded runs become verdicts, and only those at the printed protocol."""
 
 import json
+from pathlib import Path
 from statistics import stdev
 
 import pandas as pd
@@ -11,7 +12,7 @@ from reuseprior.press import published
 from reuseprior.press.runs import Evidence, judge_runs, runs_for
 from reuseprior.revolver import Settings
 from reuseprior.works import nn_mass
-from reuseprior.works.thesis import contexts, revolver, sharing
+from reuseprior.works.thesis import contexts, revolver, scores, sharing
 
 
 @pytest.fixture
@@ -137,6 +138,27 @@ def test_two_seeds_fill_nn_mass_s_row(folder):
     found = rows(nn_mass.ledger.table_1())
     assert found[f"{first.id}/test_accuracy"][:2] == ("recorded", 97.1)
     assert found[f"{first.id}/std"][:2] == ("recorded", 0.1414)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"learning_rate": 1.0}, {"validation": 0.5}, {"image_size": 8}, {"optimizer": "adamw"}],
+)
+def test_nn_mass_at_another_protocol_is_not_the_paper_s(folder, changed):
+    first = next(row for _, row in published.load("nn-mass/table-1").iterrows())
+    one = nn_mass.ledger.architecture(first)
+    shape = {"depth": one.depth, "widths": one.widths, "candidates": one.candidates}
+    config = nn_mass.ledger._trained(600, shape)
+    other = {**config, "protocol": config["protocol"] | changed}
+    record(folder / "nn-mass-paper-mine", other, test_accuracy=0.97)
+    assert rows(nn_mass.ledger.table_1())[f"{first.id}/test_accuracy"][0] == "not yet"
+
+
+def test_a_run_of_the_first_package_could_be_the_thesis_s():
+    """Keys that it did not know change no printed setting, so none is asked for."""
+    old = Path(__file__).parents[1] / "training" / "old_run" / "config.json"
+    asked = scores.score("V2-B0", False, "cifar10", {}).config["protocol"]
+    assert asked.keys() <= json.loads(old.read_text())["protocol"].keys()
 
 
 def test_a_fit_asks_for_the_whole_grid(folder, monkeypatch):

@@ -18,7 +18,7 @@ import torch
 
 from reuseprior.contexts import RecordedModel, multiply_adds, operator_paths, record_model
 from reuseprior.contexts.discounts import averages
-from reuseprior.contexts.record import Node, Operator, Recording
+from reuseprior.contexts.record import Node, Operator, Record
 from reuseprior.errors import UserError
 from reuseprior.measures.measuring import Conventions, Measured, measure
 from reuseprior.models import nas_bench_201, without_weights
@@ -77,7 +77,7 @@ def record_cell(architecture: str) -> RecordedModel:
     tensors = tuple(_tensors(digits))
     # a leaf that nothing uses in its own network is used in none
     leaves = {id(tensor): node for _, tensor, node in tensors if node is not None}
-    recording = Recording(operators, list(base.recording.inputs), outputs, leaves)
+    recording = Record(operators, list(base.recording.inputs), outputs, leaves)
     return RecordedModel(recording, tuple((names, tensor) for names, tensor, _ in tensors))
 
 

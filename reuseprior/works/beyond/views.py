@@ -29,7 +29,7 @@ def scatter(ax: Axes, table: pd.DataFrame, measure: str, accuracy: str) -> None:
     shown = np.isfinite(scores)
     ax.plot(scores[shown], table.loc[shown, accuracy], ".", markersize=2.5, alpha=0.6)
     ax.set(xlabel=f"{measure}, bits", ylabel="top-1 accuracy, %")
-    order = _misplaced(table[shown], measure, accuracy).sort_values()
+    order = _misplaced(table[shown], measure, accuracy).sort_values(kind="stable")
     families = table["family"].loc[order.index]
     under = families.drop_duplicates().index[:LABELLED]
     over = families[::-1].drop_duplicates().index[:LABELLED]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from statistics import stdev
 
 from reuseprior.measures.nn_mass.architecture import BASE_WIDTHS, KERNEL, Architecture
 from reuseprior.press import published, theorems
 from reuseprior.press.ledger import Entry, Reading, entry, judge, judged
-from reuseprior.press.runs import Evidence, recorded
+from reuseprior.press.runs import Evidence, recorded, settings
 from reuseprior.results import Run
+from reuseprior.training import Protocol
 from reuseprior.works.nn_mass.experiments import GRIDS, goodness_of_fit, trained
 from reuseprior.works.nn_mass.theory import DERIVATIONS
 
@@ -60,7 +61,7 @@ def table_1() -> Iterator[Entry]:
 
 def _trained(epochs: int, shape: Mapping[str, object], data: str = "cifar10") -> dict:
     """What `config.json` says of a training on all images; `shape` is part of the architecture."""
-    protocol = {"epochs": epochs, "train_images": 0, "test_images": 0}
+    protocol = settings(asdict(Protocol.load("nn-mass-paper")), {"epochs": epochs})
     return {"data": data, "architecture": shape, "protocol": protocol}
 
 

@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from reuseprior.models import catalog
-from reuseprior.press.runs import Evidence
+from reuseprior.press.runs import Evidence, settings
 from reuseprior.training import Protocol
 
 IMAGENET = {"epochs": 352, "batch_size": 400}
 """Section 4.5.4 on ImageNet-1K."""
-
-# How a machine works a protocol off changes no printed setting.
-_OF_A_MACHINE = {"workers", "compile", "channels_last", "precision", "checkpoint_every", "name"}
 
 
 def score(base: str, shared: bool, data: str, printed: Mapping[str, object]) -> Evidence:
@@ -23,12 +20,10 @@ def score(base: str, shared: bool, data: str, printed: Mapping[str, object]) -> 
     settings that a table prints of the run, and go before the protocol's.
     """
     model = catalog.find(base).name
-    protocol = asdict(Protocol.load("thesis", model=model)) | dict(printed)
-    settings = {key: value for key, value in protocol.items() if key not in _OF_A_MACHINE}
     config = {
         "model": model,
         "sharing": "all_but_bn" if shared else "none",
         "data": data,
-        "protocol": settings,
+        "protocol": settings(asdict(Protocol.load("thesis", model=model)), printed),
     }
     return Evidence("train-thesis*", config, lambda runs: 100 * runs[0].summary["test_accuracy"])

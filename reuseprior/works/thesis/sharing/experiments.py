@@ -154,7 +154,7 @@ def trained(found: Sequence[Run]) -> pd.DataFrame:
         groups.setdefault(label(run), []).append(run)
     rows = []
     for name, members in groups.items():
-        accuracies = 100 * np.array([run.summary["test_accuracy"] for run in members])
+        accuracy = Sample.of([100 * run.summary["test_accuracy"] for run in members])
         q = counted(members[0])
         rows.append(
             {
@@ -162,8 +162,8 @@ def trained(found: Sequence[Run]) -> pd.DataFrame:
                 "data": members[0].config["data"],
                 "params": members[0].config["parameters"],
                 "seeds": len(members),
-                "accuracy": accuracies.mean(),
-                "sd": accuracies.std(ddof=1) if len(members) > 1 else np.nan,
+                "accuracy": accuracy.mean,
+                "sd": accuracy.deviation,
                 "images/s": np.median([run.summary["images_per_second"] for run in members]),
                 "P_G": q.P_G,
                 "P_G_spread": q.P_G_spread,
