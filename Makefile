@@ -25,7 +25,7 @@ book: $(STAMP)  ## build the chapters as a site, build/book/index.html
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: lint  ## run the linter and the quick tests, in under two minutes
-	$(PYTEST) tests -m "not slow and not notebook and not browser"
+	$(PYTEST) tests -m "not slow and not notebook and not browser" --hypothesis-profile=check
 
 test: lint  ## run the tests, notebooks included, and the linter
 	$(PYTEST)

@@ -3,6 +3,10 @@
 import shutil
 
 import pytest
+from hypothesis import settings
+
+# of `make check`
+settings.register_profile("check", max_examples=10)
 
 # no network, no first-run pages, no sandbox (containers have none)
 FLAGS = [

@@ -24,6 +24,7 @@ def headline_rows() -> dict[str, list[str]]:
     return rows
 
 
+@pytest.mark.slow
 def test_headline_table_is_the_computed_one():
     rows = headline_rows()
     computed = {}

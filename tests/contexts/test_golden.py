@@ -195,6 +195,7 @@ class Beside(nn.Module):
         return self.last(torch.cat([self.deep(a), b], -1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [30, 3000])
 def test_a_shallow_way_beside_a_deep_one(depth):
     """Counts of one tensor may lie further apart than a float reaches; none is lost."""

@@ -162,6 +162,7 @@ def test_multiply_adds_are_those_of_the_flop_counter(name):
 # Many models ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_processes_measure_what_one_does():
     names = ["nets:wide", "nets:failing", "nets:narrow"]
     one, two = (

@@ -45,6 +45,7 @@ class Page(HTMLParser):
 # The files -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_page_is_there(site):
     for page in (*PAGES, "search"):
         assert (site / f"{page}.html").is_file(), page

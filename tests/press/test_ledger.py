@@ -1,9 +1,12 @@
 """Verdicts follow from the numbers, and none got worse than the committed ones."""
 
+import json
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
+from reuseprior.cli import app
 from reuseprior.press import chapters, ledger, published
 from reuseprior.press.ledger import Reading, judge, judge_in_row
 from tests.press.test_published import NUMBERS
@@ -54,14 +57,26 @@ def test_judge_in_row(printed, text, row, verdict, value, note):
 
 @pytest.fixture(scope="module")
 def entries():
+    """All of them, which take a minute."""
     return ledger.collect()
 
 
+@pytest.mark.slow
+def test_the_whole_ledger_is_strict_json(entries, monkeypatch):
+    monkeypatch.setattr(ledger, "collect", lambda *_: entries)
+    done = CliRunner().invoke(app, ["audit", "--json"])
+    found = json.loads(done.stdout, parse_constant=pytest.fail)
+    assert done.exit_code == 0 and len(found) == len(entries)
+    assert {entry["verdict"] for entry in found} <= {*ledger.VERDICTS}
+
+
+@pytest.mark.slow
 def test_no_verdict_is_worse_than_the_committed_one(entries):
     assert ledger.committed(), "data/ledger.csv is missing: run `reuseprior audit --update`"
     assert list(ledger.worsened(entries)) == []
 
 
+@pytest.mark.slow
 def test_committed_ledger_is_the_computed_one(entries, tmp_path, monkeypatch):
     committed = ledger.ledger_path().read_text(encoding="utf-8")
     monkeypatch.setattr(ledger, "ledger_path", lambda: tmp_path / "ledger.csv")
@@ -69,6 +84,7 @@ def test_committed_ledger_is_the_computed_one(entries, tmp_path, monkeypatch):
     assert (tmp_path / "ledger.csv").read_text(encoding="utf-8") == committed
 
 
+@pytest.mark.slow
 def test_a_worse_or_missing_verdict_is_named(entries):
     fine = next(i for i, e in enumerate(entries) if e.verdict == "reproduced")
     worse = [*entries[:fine], replace(entries[fine], verdict="erratum"), *entries[fine + 1 :]]
@@ -80,6 +96,7 @@ def test_a_worse_or_missing_verdict_is_named(entries):
     ]
 
 
+@pytest.mark.slow
 def test_every_printed_number_has_an_entry(entries):
     ids = {e.id for e in entries}
     shown_beside_ours = {"npas/table-14"}  # by a figure; nothing in it is recomputed
@@ -89,6 +106,7 @@ def test_every_printed_number_has_an_entry(entries):
                 assert (identity if column == "value" else f"{identity}/{column}") in ids
 
 
+@pytest.mark.slow
 def test_every_theorem_has_an_entry(entries):
     verdicts = {e.id: e.verdict for e in entries}
     for name in ("lemma-1", "theorem-1", "lemma-2", "theorem-2", "lemma-3", "theorem-3"):
@@ -97,6 +115,7 @@ def test_every_theorem_has_an_entry(entries):
         assert verdicts[f"thesis-5-{name}"] == "erratum"
 
 
+@pytest.mark.slow
 def test_an_erratum_or_convention_says_why(entries):
     for e in entries:
         assert e.note or e.verdict not in ("erratum", "convention", "not yet"), e.id

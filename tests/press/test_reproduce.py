@@ -508,6 +508,7 @@ CLUSTERS = [  # profile, what it needs, what else is said on the command line
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "plugins", "options"), CLUSTERS)
 def test_profiles_for_clusters(folder, name, plugins, options):
     for plugin in plugins:

@@ -34,6 +34,7 @@ def test_each_step_holds(derivation, index):
     assert outcome.deviation <= outcome.check.tolerance
 
 
+@pytest.mark.slow
 @EACH_STEP
 def test_a_flipped_sign_fails_both_checks(derivation, index):
     step = flipped(derivation, index)
@@ -50,6 +51,7 @@ def with_a_term_flipped(expression: sp.Expr, *, inside: bool) -> Iterator[sp.Exp
             yield expression.xreplace({total: total - 2 * term})
 
 
+@pytest.mark.slow
 @EACH_STEP
 def test_a_flipped_term_fails(derivation, index):
     """Inside logarithms and fractions too; in a limit what vanishes may have any sign."""

@@ -99,6 +99,7 @@ def test_killed_anywhere_it_ends_the_same_bit_for_bit(tmp_path):
         assert not list(folder.glob(".*.tmp"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generations", range(4))
 def test_15_taken_up_after_any_generation_it_goes_on_the_same(tmp_path, generations):
     whole = rv.Search.start(KILLED, DIGITS, tmp_path / "whole", seed=3)

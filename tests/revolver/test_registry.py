@@ -173,6 +173,7 @@ def test_kept_modules_are_the_last_that_died():
     assert set(registry.collect([])) == {node.name for node in nodes[1:]} and len(registry) == 0
 
 
+@pytest.mark.slow
 def test_a_thousand_replacements_leave_no_more_than_the_living():
     registry = rv.Registry(device="meta")
     plain = replace(SMALLER, convs={"conv": 4, "separable": 1}, widths=(1,))

@@ -179,6 +179,7 @@ def parameters_in_memory():
     return sum(type(held) is nn.Parameter for held in gc.get_objects())
 
 
+@pytest.mark.slow
 def test_7_a_thousand_replacements_leave_no_trace():
     search = rv.Search.start(small(population=6, keep_modules=4), DIGITS)
     sizes, replaced, held = [], 0, []
@@ -316,6 +317,7 @@ def test_models_that_are_too_large_are_discarded():
         rv.Search.start(small(max_parameters=20), DIGITS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("folder", [None, "run"])
 def test_a_signal_stops_within_a_turn_and_the_rest_is_the_same(
@@ -347,6 +349,7 @@ def test_a_signal_stops_within_a_turn_and_the_rest_is_the_same(
     assert table(search) == table(whole) and weights(search) == weights(whole)
 
 
+@pytest.mark.slow
 def test_options_are_followed():
     plain = run(small(generations=3))
     for changes in (
@@ -428,6 +431,7 @@ def fail_alone():
     assert failures
 
 
+@pytest.mark.slow
 def test_two_processes_choose_as_one_and_stay_together(tmp_path):
     alone = run(PARALLEL_SETTINGS)
     script = tmp_path / "both.py"

@@ -21,7 +21,9 @@ SMALL = rv.Space(
     kernels=(1, 3),
     orders=(("bn", "act", "conv"), ("conv", "bn", "act", "drop")),
 )
-property_test = settings(max_examples=200, derandomize=True, deadline=None)
+# 200 examples, and 20 in the quick checks
+EXAMPLES = 2 * settings.default.max_examples
+property_test = settings(max_examples=EXAMPLES, derandomize=True, deadline=None)
 
 
 @dataclass(repr=False)

@@ -376,6 +376,7 @@ KILLED = change(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_killed_anywhere_it_ends_the_same_bit_for_bit(tmp_path):
     generator = torch.Generator().manual_seed(0)
     deaths = [(int(n), False) for n in torch.randint(1, 12, (4,), generator=generator)]
@@ -406,6 +407,7 @@ PARALLEL_PROTOCOL = change(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     alone = fit(tmp_path / "alone", small_net(norm=False), PARALLEL_PROTOCOL)
     script = tmp_path / "both.py"

@@ -80,6 +80,7 @@ def _families(n=40, members=1):
     return table.loc[table.index.repeat(members)].reset_index(drop=True)
 
 
+@pytest.mark.slow
 def test_measures_compared_on_the_same_models():
     table = _families()
     found = paired(table, "top1", "P_G", "parameters")
@@ -93,6 +94,7 @@ def test_measures_compared_on_the_same_models():
     assert str(TauDifference(0.1, -0.1, 0.3)) == "+0.100 (-0.100 to +0.300) not distinguishable"
 
 
+@pytest.mark.slow
 def test_copies_say_no_more_than_one_of_them():
     """Families are drawn whole, so nine members of each leave the interval as wide as one does."""
     one, nine = (_families(members=members) for members in (1, 9))

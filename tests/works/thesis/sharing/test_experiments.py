@@ -93,6 +93,7 @@ def verdicts():
     return {e.id: e.verdict for e in ledger.data_sets() if e.id.startswith("thesis-4-1-cifar-10/")}
 
 
+@pytest.mark.slow
 def test_the_ledger_waits_for_every_model_and_seed(folder):
     assert set(verdicts().values()) == {"not yet"}  # no folder
     assert not any("narrower" in e.note for e in ledger.trained_models())
@@ -124,6 +125,7 @@ def test_what_an_older_package_did_not_know_is_at_rest(folder):
     assert len(experiments.runs("cpu", "cifar10")) == 2
 
 
+@pytest.mark.slow
 def test_live_runs_are_recorded_where_they_are_read_and_go_on(tmp_path, monkeypatch):
     digits = data.load("digits")
     short = CPU.changed(
