@@ -30,7 +30,7 @@ def graphs(draw) -> Graph:
 
 
 @settings(
-    max_examples=800,
+    max_examples=8 * settings.default.max_examples,  # 800, and 80 in the quick checks
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.filter_too_much],
@@ -138,7 +138,7 @@ def perceptrons(draw) -> tuple[nn.Module, tuple[int, ...]]:
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 @settings(
-    max_examples=300,
+    max_examples=3 * settings.default.max_examples,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],

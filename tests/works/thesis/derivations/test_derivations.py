@@ -43,6 +43,7 @@ def test_beta_is_tried_at_several_values():
     assert "5 values of β" in str(step)
 
 
+@pytest.mark.slow
 def test_a_step_without_a_counted_quantity_does_not_say_counted():
     said = {d.name: sum(s.outcome.counted for s in d.all_steps) for d in thesis.all_derivations()}
     assert said["Lemma 2"] == 4 and said["Theorem 3"] == 3 and said["Theorem 4"] == 4
@@ -50,6 +51,7 @@ def test_a_step_without_a_counted_quantity_does_not_say_counted():
     assert not slope.outcome.counted and "both sides are numbers" in str(slope)
 
 
+@pytest.mark.slow
 def test_ledger_notes_say_what_was_checked():
     notes = {e.id: e.note for e in thesis.entries()}
     assert notes["thesis-5-theorem-3"] == "6 steps proved by sympy, 3 also on counted graphs"
