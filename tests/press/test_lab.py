@@ -96,21 +96,22 @@ def click(browser, selector, text=""):
 @pytest.mark.notebook
 def test_run_all(lab, browser):
     """From the landing page to the last verdict of the shortest chapter, by clicks alone."""
-    chapter = min(contents.chapters(), key=lambda chapter: chapter.minutes["quick"])
-    code = [c for c in notebooks.read(chapter.path)["cells"] if c["cell_type"] == "code"]
+    shown = min(contents.summaries(), key=lambda s: s.chapter.presets["quick"].minutes)
+    path, minutes = shown.chapter.notebook, shown.chapter.presets["quick"].minutes
+    code = [c for c in notebooks.read(path)["cells"] if c["cell_type"] == "code"]
     browser.set_window_size(1400, 1000)
     browser.get(f"{lab}/lab/tree/notebooks/index.ipynb")
-    click(browser, ".jp-MarkdownOutput a", chapter.title)
-    click(browser, ".jp-MarkdownOutput h1", chapter.title)
+    click(browser, ".jp-MarkdownOutput a", shown.title)
+    click(browser, ".jp-MarkdownOutput h1", shown.title)
     click(browser, ".lm-MenuBar-itemLabel", "Run")
     click(browser, ".lm-Menu-item[data-command='runmenu:run-all']")
 
     def states():
         kernels = {s["path"]: s["kernel"] for s in answers(f"{lab}/api/sessions")}
-        return {k["execution_state"] for path, k in kernels.items() if chapter.path.stem in path}
+        return {k["execution_state"] for at, k in kernels.items() if path.stem in at}
 
     wait(lambda: "busy" in states(), 300)
-    wait(lambda: states() == {"idle"}, 300 + 600 * chapter.minutes["quick"])
+    wait(lambda: states() == {"idle"}, 300 + 600 * minutes)
     wait(lambda: browser.execute_script(SHOWN)[0] == [f"[{i + 1}]:" for i in range(len(code))], 60)
     _, outputs, errors = browser.execute_script(SHOWN)
     assert not errors
