@@ -27,6 +27,7 @@ def flipped(derivation: Derivation, index: int) -> Step:
     return replace(step, right=-step.right, check=replace(step.check, grid=step.check.grid[-6:]))
 
 
+@pytest.mark.slow
 @EACH_STEP
 def test_each_step_holds(derivation, index):
     outcome = derivation.all_steps[index].outcome
