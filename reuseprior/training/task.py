@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ Autocast = Callable[[], AbstractContextManager]  # makes the context in which a 
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(ABC):
     """What a model is trained for; a subclass names itself and says the loss.
 
     ```python
@@ -65,12 +66,12 @@ class Task:
     def mixed(
         self, inputs: Tensor, targets: Tensor, protocol: Protocol, random: np.random.Generator
     ) -> Batch:
-        """The batch to learn from where a protocol mixes examples."""
-        raise NotImplementedError
+        """The batch to learn from where a protocol mixes examples, which `check` refuses here."""
+        raise ProtocolError(f"{self.name} mixes no examples: set mixup_alpha and cutmix_alpha to 0")
 
+    @abstractmethod
     def loss(self, outputs, targets: Tensor) -> Tensor:
         """What training lowers: a mean over the batch, in float32."""
-        raise NotImplementedError
 
     def sums(self, outputs, targets: Tensor, loss: Tensor | None = None) -> Tensor:
         """The measures (measures,), summed over a batch; `loss`: its mean, if training had it."""
