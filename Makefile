@@ -24,7 +24,7 @@ book: $(STAMP)  ## build the chapters as a site, build/book/index.html
 # A process a core, so one thread each: threads of several processes wait for one another's cores.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
-check: lint  ## run the linter and the quick tests, a few minutes
+check: lint  ## run the linter and the quick tests, about two minutes on two cores
 	$(PYTEST) tests -m "not slow and not notebook and not browser" --hypothesis-profile=check
 
 test: lint  ## run the tests, notebooks included, and the linter

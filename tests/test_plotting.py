@@ -43,6 +43,7 @@ def draw_in_a_process(folder, hash_seed):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes(tmp_path):
     first = draw_in_a_process(tmp_path / "first", "1")
     second = draw_in_a_process(tmp_path / "second", "2")

@@ -37,6 +37,7 @@ def test_headline_table_is_the_computed_one():
         assert cells == [size, *computed[model][1:]], model
 
 
+@pytest.mark.slow
 def test_exact_rows_in_the_text():
     exact = chapter4.exact_rows().P_G
     sentence = f"$P_G$ {exact['V2-M, counted at 480 px']} and {exact['V2-L, counted at 480 px']}"

@@ -47,6 +47,7 @@ def test_linters_have_nothing_to_say(lint):
     assert lint(*WORKFLOWS) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lint", "text", "slip", "said"), SLIPS)
 def test_linters_would_speak(tmp_path, lint, text, slip, said):
     original = WORKFLOWS[1].read_text()

@@ -64,7 +64,14 @@ GOLDEN = [
 ]
 
 
-@pytest.mark.parametrize(("name", "size", "golden"), GOLDEN, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(
+    ("name", "size", "golden"),
+    [
+        pytest.param(*row, marks=[pytest.mark.slow] if "torchvision" in row[0] else [])
+        for row in GOLDEN
+    ],
+    ids=lambda v: str(v)[:40],
+)
 def test_golden_values(name, size, golden):
     found = counted(name, size).quantities().to_dict()
     for quantity, printed in golden.items():
@@ -91,6 +98,7 @@ def test_both_conventions_of_batch_norm():
         assert agrees(learnable.quantities().P_G, B0["P_G"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["s", "m", "l"])
 def test_torchvisions_graphs_are_ours(size):
     pixels = 224
@@ -117,7 +125,13 @@ LEFT_OUT = dict.fromkeys(("googlenet", "inception_v3"), "aux") | dict.fromkeys(
 )
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+FAMILIES = ("resnet18", "swin_v2_t", "mobilenet_v3_small", "googlenet", "shufflenet_v2_x1_0")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in FAMILIES else pytest.mark.slow) for n in CLASSIFIERS],
+)
 def test_every_torchvision_classifier(name):
     """Leaves nothing out without a reason, and entropy + spread = log2 N_C."""
     model = catalog.build(f"torchvision:{name}")

@@ -75,6 +75,7 @@ def test_powers_and_windows():
         averages(-1)
 
 
+@pytest.mark.slow
 def test_many_paths_do_not_overflow():
     net = nn.Sequential(*(Joined(sum, conv(), nn.Identity()) for _ in range(1100)))
     assert paths(net).log2_paths == pytest.approx(1100)

@@ -199,6 +199,7 @@ def test_checkpointed(reentrant):
     assert counted(model, (1, 3, 8, 8)) == {f"m.{n}": counts for n, counts in expected().items()}
 
 
+@pytest.mark.slow
 def test_compiled():
     found = counted(torch.compile(cnn()), (1, 3, 8, 8))
     assert found == {f"_orig_mod.{name}": counts for name, counts in expected().items()}

@@ -13,7 +13,8 @@ from reuseprior.errors import UserError
 from reuseprior.measures import closed_forms as cf
 from reuseprior.models import MLP, without_weights
 
-WIDTHS, DEPTHS = (1, 2, 3, 5, 10, 40, 120), (1, 2, 5, 40, 1000)
+WIDTHS = (1, 2, 3, 5, 10, 40, 120)
+DEPTHS = (1, 2, 5, 40, pytest.param(1000, marks=pytest.mark.slow))
 EACH_FORM = pytest.mark.parametrize("name", sorted(cf.every_form()))
 
 

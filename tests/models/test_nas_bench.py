@@ -77,6 +77,7 @@ def test_cells_have_the_published_parameters():
         assert held(f"nas-bench-201:{code}") == nas_bench_201.parameters(code)
 
 
+@pytest.mark.slow
 def test_cells_have_the_published_flops():
     """The benchmark's also count norms, activations and poolings: 3 and 9 for each position."""
     published = benchmarks.zero_cost_scores().query("dataset == 'cifar10'").set_index("cell")

@@ -51,6 +51,7 @@ def test_every_page_is_there(site):
         assert (site / f"{page}.html").is_file(), page
 
 
+@pytest.mark.slow
 def test_internal_links_resolve_and_nothing_is_embedded_from_elsewhere(site):
     pages = {path: Page(path) for path in site.rglob("*.html")}
     checked = 0
@@ -235,6 +236,7 @@ def test_ledger_filters(browser, site):
     screenshot(browser, "ledger-telephone-dark")
 
 
+@pytest.mark.slow
 def test_ledger_shows_every_row_and_its_mark(site):
     text = (site / "ledger.html").read_text(encoding="utf-8")
     for row in ledger.committed_rows():

@@ -42,6 +42,7 @@ def spoilt(path, folder, spoil):
     return " ".join(notebooks.slips(folder / path.name))
 
 
+@pytest.mark.slow
 def test_1_a_green_run_that_ran_nothing(folder):
     """The kernel leaves a cell at an unknown magic, and a notebook at sys.exit()."""
     for source in ("%nonsense\nraise ValueError", "import sys; sys.exit()\nraise ValueError"):
@@ -67,6 +68,7 @@ def test_3_parameters_that_do_not_arrive(folder):
         reproduce.plan(["03-a"], parameters={"rat": "2"})
 
 
+@pytest.mark.slow
 def test_4_types_that_change_on_the_way(folder):
     """TOML reads 1e-3 as a float and 1 as none, and Snakemake reads its configuration as YAML."""
     cli = pytest.importorskip("snakemake.cli")

@@ -178,6 +178,7 @@ def test_without_the_tools(folder, monkeypatch, tool):
 # One notebook ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_run(folder, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "somewhere")
     monkeypatch.delenv("REUSEPRIOR_ROOT", raising=False)
@@ -218,6 +219,7 @@ FAILURES = [  # the cell that stops the notebook, how that is told
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "failure"), FAILURES)
 def test_failing_notebook(folder, source, failure):
     write(folder, "04-broken", f"{PROFILE}; seed = 0", source, "'never'")

@@ -64,6 +64,7 @@ def test_a_flipped_term_fails(derivation, index):
         assert max(deviations(step.left, right, check)) > check.tolerance, right
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("good", ALL, ids=lambda d: d.name)
 def test_a_flipped_step_turns_its_derivation_red(good):
     bad = flipped(good, len(good.steps) - 1)
@@ -73,6 +74,7 @@ def test_a_flipped_step_turns_its_derivation_red(good):
     assert str(broken).startswith(f"{good.name}: ✗")
 
 
+@pytest.mark.slow
 def test_markdown_is_a_table_of_two_columns_with_math():
     for d in ALL:
         text = d._repr_markdown_()
@@ -84,6 +86,7 @@ def test_markdown_is_a_table_of_two_columns_with_math():
         assert not re.search(r"\\[,;:!{}*|]", text), "Markdown eats such a backslash"
 
 
+@pytest.mark.slow
 def test_no_statement_leaves_latex_in_its_text():
     for d in ALL:
         assert "$" not in str(d) and "\\" not in str(d), str(d)

@@ -206,6 +206,7 @@ def test_7_a_thousand_replacements_leave_no_trace():
     assert set(search.registry.modules) == living
 
 
+@pytest.mark.slow
 def test_two_searches_in_one_process_do_not_meet():
     alone = [run(small(generations=3), seed=seed) for seed in (0, 1)]
     both = [rv.Search.start(small(generations=3), DIGITS, seed=seed) for seed in (0, 1)]

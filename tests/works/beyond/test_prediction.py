@@ -165,6 +165,7 @@ def test_a_spoilt_survey_is_refused(kept):
         survey.read("tiny", kept)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", benchmarks.names())
 def test_the_committed_surveys(name):
     """Whole, of every model, finished, and by a commit without local changes."""

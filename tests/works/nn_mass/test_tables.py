@@ -21,6 +21,7 @@ def entries():
     return {e.id: e for e in work.entries()}
 
 
+@pytest.mark.slow
 def test_masses_densities_and_sizes_are_as_printed(entries):
     cells = {
         i: e for i, e in entries.items() if i.startswith(("nnmass-1-", "nnmass-2-", "nnmass-d"))
@@ -32,6 +33,7 @@ def test_masses_densities_and_sizes_are_as_printed(entries):
     assert all(e.verdict == "reproduced" for e in masses)
 
 
+@pytest.mark.slow
 def test_only_numbers_of_trainings_wait(entries):
     waiting = {e.where for e in entries.values() if e.verdict == "not yet"}
     assert all("table 1" in where or "figure" in where for where in waiting)
@@ -45,6 +47,7 @@ def test_a_changed_digit_is_an_erratum(monkeypatch):
     assert verdicts["nnmass-1-31-70-140-200/mass"] == "reproduced"
 
 
+@pytest.mark.slow
 def test_theorem_2_is_an_erratum_that_says_why(entries):
     found = entries["nnmass-theorem-2"]
     assert found.verdict == "erratum" and "minus an entropy" in found.note

@@ -50,6 +50,7 @@ def test_what_cannot_be_is_refused(call, message):
         call()
 
 
+@pytest.mark.slow
 def test_unknown_derivation():
     assert theory.derivation("Theorem 2").mark == "✓ corrected"
     with pytest.raises(KeyError, match="no derivation 'Theorem 3'; there are equations 1 to 7"):

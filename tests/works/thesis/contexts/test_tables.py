@@ -19,6 +19,7 @@ def test_example_graphs_are_what_the_captions_say():
     assert sum(original.contexts().values()) == len(uniform(original).parameters) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "rows"), TABLES.items())
 def test_every_cell_of_the_tables_has_a_verdict(name, rows):
     table = work.printed_beside_computed(name)

@@ -36,6 +36,7 @@ def test_what_holds_at_beta_minus_one_only_is_no_theorem(name):
     assert not wrong.outcome.symbolic and wrong.outcome.deviation > 0.01
 
 
+@pytest.mark.slow
 def test_beta_is_tried_at_several_values():
     step = thesis.derivation("Corollary 2").steps[0]
     dial = PERCEPTRONS.dial(step.outcome.free)
@@ -61,6 +62,7 @@ def test_ledger_notes_say_what_was_checked():
     assert not any("$" in note or "\\" in note for note in notes.values())
 
 
+@pytest.mark.slow
 def test_the_corrected_ones():
     corrected = {d.name for d in thesis.all_derivations() if d.mark == "✓ corrected"}
     assert corrected == {
@@ -68,6 +70,7 @@ def test_the_corrected_ones():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Theorem 4", "Theorem 5"])
 def test_the_printed_limits_fail_as_steps(name):
     printed = {
@@ -88,6 +91,7 @@ def test_proof_and_numbers_are_both_needed():
     assert only_counted.outcome.deviation < 1e-10 and only_counted.mark == "✗"
 
 
+@pytest.mark.slow
 def test_text_is_readable():
     text = str(thesis.derivation("Theorem 4"))
     assert text.startswith("Theorem 4: ✓ corrected\n")
@@ -95,6 +99,7 @@ def test_text_is_readable():
     assert "counted graphs" in text and "0.693 nats at ω = 2" in text
 
 
+@pytest.mark.slow
 def test_the_thesis_order():
     names = [d.name for d in thesis.all_derivations()]
     assert names.index("Lemma 2") < names.index("Theorem 2") < names.index("Theorem 5")
