@@ -89,6 +89,21 @@ def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return mean, mean - half, mean + half
 
 
+def one_more(values: Sequence[float]) -> tuple[float, float]:
+    """Where 95 % of further values lie, mean ± t·s·√(1 + 1/n): Student's prediction interval.
+
+    >>> [round(x, 1) for x in one_more([1.0, 3.0])]
+    [-20.0, 24.0]
+
+    One value has no interval (NaN).
+    """
+    mean, deviation, n = Sample.of(values)
+    if n < 2:
+        return np.nan, np.nan
+    half = float(stats.t.ppf(1 - LEVEL / 2, n - 1)) * deviation * (1 + 1 / n) ** 0.5
+    return mean - half, mean + half
+
+
 # Rank correlations -------------------------------------------------------------------------------
 
 

@@ -1,39 +1,72 @@
-"""The ledger: every printed number, the number computed for it, and the verdict.
+"""The ledger: every printed number, what kind of number it is, and what became of it.
 
-A work (a package in `reuseprior.works`) says how each printed cell can be read, and which recorded
-runs bear on it; the verdict follows by comparing. `data/ledger.csv` holds the committed verdicts,
-and a run that makes one of them worse fails.
+A work (a package in `reuseprior.works`) says how each printed number can be read, what in the
+source speaks against a reading, where else the number is public, and which recorded runs bear on
+it. The verdict follows by comparing, here and in `runs` and `theorems`, and nowhere else.
+`data/ledger.csv` holds the committed verdicts, and a run that makes one of them worse fails.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from functools import cache
 from importlib import import_module
+from math import isfinite
 from pathlib import Path
-from typing import Literal
+from types import ModuleType
 
 import pandas as pd
 
 from reuseprior import files, paths
-from reuseprior.press import chapters
-from reuseprior.press.published import Printed
+from reuseprior.errors import UserError
+from reuseprior.press import chapters, published
+from reuseprior.press.published import How, Printed, Window
 
-Verdict = Literal["reproduced", "convention", "recorded", "erratum", "not yet"]
-
-VERDICTS: dict[str, str] = {
-    "reproduced": "✓",
-    "convention": "≈",
-    "recorded": "●",
-    "erratum": "✗",
-    "not yet": "…",
+KINDS: dict[str, dict[str, str]] = {
+    "computed": {
+        "reproduced": "✓",
+        "unsaid": "≈",
+        "against the text": "≠",
+        "erratum": "✗",
+        "not reproduced": "○",
+    },
+    "proved": {"holds": "✓", "corrected": "✗", "fails": "○"},
+    "quoted": {"confirmed": "✓", "unchecked": "·", "differs": "✗"},
+    "measured": {
+        "within": "✓",
+        "claim holds": "✓",
+        "undecided": "?",
+        "open": "…",
+        "outside": "✗",
+        "claim fails": "✗",
+    },
+    "setting": {"used": ""},
 }
-"""From best to worst, with the mark that tables show."""
+"""The verdicts that a kind of number can have, from best to worst, each with its mark.
 
-COLUMNS = ["id", "source", "where", "printed", "computed", "verdict", "note"]
+computed: it follows from definitions. *reproduced*: by the text's own reading; *unsaid*: under a
+convention that the text leaves open; *against the text*: only under a reading that the text rules
+out; *erratum*: not by the text's reading, and the source itself says otherwise; *not reproduced*:
+no reading gives it.
+proved: a statement. *holds* as printed; *corrected*: the printed one fails and another is proved;
+*fails*: neither.
+quoted: the source has it from elsewhere. *confirmed* or *differs* by a named public source.
+measured: it needs training. *within* or *outside* the interval in which our runs at the printed
+protocol put one more run; *claim holds*, *claim fails* or *undecided* for the claim that the
+number supports, at the scale that we ran; *open*: not run.
+setting: an input, *used* as printed.
+"""
+
+MARKS = {verdict: mark for verdicts in KINDS.values() for verdict, mark in verdicts.items()}
+
+COLUMNS = [
+    "id", "source", "where", "kind", "printed", "computed", "window", "verdict", "note"
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,7 +78,9 @@ class Entry:
     where: str
     printed: str
     computed: float | int | None
-    verdict: Verdict
+    kind: str
+    verdict: str
+    window: tuple[float, float] | None = None  # what the printed digits can stand for
     note: str = ""
 
     @property
@@ -55,143 +90,338 @@ class Entry:
             return "–"
         return f"{self.computed:,.4f}" if isinstance(self.computed, float) else f"{self.computed:,}"
 
+    @property
+    def window_text(self) -> str:
+        """The window to be read: `7,050,000 to 7,150,000`, `60 or more`, or nothing."""
+        if self.window is None:
+            return ""
+        least, most = self.window
+        if not isfinite(most):
+            return f"{least:.9g} or more"
+        return f"{least:.9g} to {most:.9g}" if isfinite(least) else f"{most:.9g} or less"
+
+    @property
+    def slack(self) -> float | None:
+        """How often a value wrong by up to 1 % would still be in the window, from 0 to 1."""
+        if self.window is None or not self.computed:
+            return None
+        off = abs(self.computed) / 100
+        low, high = max(self.window[0], self.computed - off), min(
+            self.window[1], self.computed + off
+        )
+        return max(0.0, high - low) / (2 * off)
+
     def __str__(self) -> str:
+        parts = [f"{MARKS[self.verdict]} {self.id}: printed {self.printed}".strip()]
+        if self.computed is not None:
+            parts.append(f"computed {self.computed_text}")
+        if self.window is not None:
+            parts.append(f"window {self.window_text}")
         note = f" ({self.note})" if self.note else ""
-        mark = VERDICTS[self.verdict]
-        return f"{mark} {self.id}: printed {self.printed}, computed {self.computed_text}{note}"
+        return f"{', '.join(parts)}: {self.kind}, {self.verdict}{note}"
+
+
+# Computed numbers ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A value under one reading of the text; `convention` names what the text leaves unsaid."""
+    """A value under one reading of the text.
+
+    Without a `convention` it is what the text says. A convention is left open by the text, unless
+    `against` quotes the words that rule it out, with their place.
+    """
 
     value: float | int
     convention: str = ""
+    against: str = ""
 
 
-Judgement = tuple[Verdict, float | int | None, str]
-"""Verdict, computed value and note."""
+@dataclass(frozen=True)
+class Contradiction:
+    """A number that the source itself gives for a printed one elsewhere, and its words there."""
+
+    value: float | int
+    says: str
 
 
-def judge(printed: str, readings: Sequence[Reading], waiting: str = "") -> Judgement:
-    """Verdict, value and note for a printed number, from its readings in order of preference.
+@dataclass(frozen=True)
+class Cell:
+    """A printed number that follows from definitions, and how it can be read: the text's first.
 
-    The first reading is what the text says; the last is the corrected value if none matches. A
-    reading that gives the number by rounding goes before one that gives it by cutting. Without any
-    reading the number is still to come, and `waiting` says what it waits for.
-
-    >>> judge("13.3", [Reading(13.2276), Reading(13.2469, "running statistics counted")])
-    ('erratum', 13.2469, 'no reading gives it: 13.2276; running statistics counted: 13.2469')
+    A work that gives several cells of a row one convention chooses it for the whole row
+    (`reading_of_row`). `contradiction` is what else the source says of the number.
     """
-    if not readings:
-        return "not yet", None, waiting
-    number = Printed.parse(printed)
-    for how in ("rounded", "cut"):
-        for reading in readings:
-            if number.matches(reading.value) == how:
-                note = _note(reading.convention, _cut(number, reading))
-                verdict = "convention" if reading.convention else "reproduced"
-                return verdict, reading.value, note
-    tried = "; ".join(f"{r.convention}: {r.value:.6g}".removeprefix(": ") for r in readings)
-    return "erratum", readings[-1].value, f"no reading gives it: {tried}"
+
+    row: pd.Series
+    column: str
+    readings: Sequence[Reading]
+    contradiction: Contradiction | None = None
+    note: str = ""
+
+    @property
+    def printed(self) -> Printed:
+        """The number as it is printed."""
+        return Printed.parse(self.row[self.column])
 
 
-def judge_in_row(printed: str, text: Reading, row: Reading) -> Judgement:
-    """Verdict, value and note for a cell of a row whose other cells follow the reading `row`.
+def judged(cells: Iterable[Cell]) -> Iterator[Entry]:
+    """The entries of the cells of one table, each judged by comparing.
 
-    The value is the row's. A cell is reproduced if the text's own reading gives it as well, and
-    an erratum if it breaks ranks.
-
-    >>> judge_in_row("7.1M", Reading(7_139_704), Reading(7_200_312, "running statistics counted"))
-    ('erratum', 7200312, "the text's reading (7,139,704), but the row's other cells follow: \
-running statistics counted")
+    The digits of a column are rounded, unless they cannot be: a column some of whose cells no
+    reading gives by rounding, while cutting gives every one of them, is cut.
     """
-    number = Printed.parse(printed)
-    if number.matches(row.value):
-        as_text = number.matches(text.value) is not None
-        convention = "" if as_text else row.convention
-        verdict = "convention" if convention else "reproduced"
-        return verdict, row.value, _note(convention, _cut(number, row))
-    if number.matches(text.value):
-        value = f"{text.value:,}" if isinstance(text.value, int) else f"{text.value:.6g}"
-        note = f"the text's reading ({value}), but the row's other cells follow: {row.convention}"
-        return "erratum", row.value, note
-    note = f"no reading gives it: {text.value:.6g}; {row.convention}: {row.value:.6g}"
-    return "erratum", row.value, note
+    columns = defaultdict(list)
+    cells = list(cells)
+    for cell in cells:
+        columns[cell.row["source"], cell.column].append(cell)
+    how = {key: made(column) for key, column in columns.items()}
+    for cell in cells:
+        yield _judged(cell, how[cell.row["source"], cell.column])
 
 
-def _cut(number: Printed, reading: Reading) -> str:
-    is_cut = number.matches(reading.value) == "cut" and not number.at_least
-    return "cut, not rounded" if is_cut else ""
+def made(cells: Sequence[Cell]) -> How:
+    """Whether the digits of a column are rounded or cut, by all its cells together."""
+
+    def all_given(how: How) -> bool:
+        return all(any(r.value in c.printed.window(how) for r in c.readings) for c in cells)
+
+    return "cut" if not all_given("rounded") and all_given("cut") else "rounded"
+
+
+def _judged(cell: Cell, how: How) -> Entry:
+    window = cell.printed.window(how)
+    text = cell.readings[0]
+    cut = "cut, as its column cannot be rounded" if how == "cut" else ""
+    found = next((r for r in _in_order(cell.readings) if r.value in window), None)
+    if found is None:
+        contradicted = cell.contradiction and cell.contradiction.value not in window
+        tried = "; ".join(f"{r.convention}: {_short(r.value)}".removeprefix(": ")
+                          for r in cell.readings)  # fmt: skip
+        if contradicted:
+            verdict, note = "erratum", f"{cell.contradiction.says}; computed: {tried}"
+        else:
+            verdict, note = "not reproduced", f"no reading gives it: {tried}"
+        found = text
+    elif not found.convention:
+        verdict, note = "reproduced", cut
+    elif found.against:
+        verdict = "against the text"
+        note = _note(found.convention, found.against, f"the text's reading: {_short(text.value)}",
+                     cut)  # fmt: skip
+    else:
+        verdict, note = "unsaid", _note(found.convention, cut)
+    return entry(cell.row, cell.column, found.value, "computed", verdict, window,
+                 _note(note, cell.note))  # fmt: skip
+
+
+def _in_order(readings: Sequence[Reading]) -> list[Reading]:
+    """What the text says, what it leaves open, what it rules out."""
+    return sorted(readings, key=lambda r: bool(r.convention) + bool(r.against))
+
+
+def reading_of_row(
+    row: pd.Series, readings: Sequence[tuple[str, Mapping[str, float]]]
+) -> int:
+    """The place of the reading that explains most of a row's printed digits.
+
+    A reading is its convention and its value for every column; of equals the last is taken.
+    """
+
+    def digits(reading: Mapping[str, float]) -> int:
+        return sum(
+            sum(c.isdigit() for c in row[column])
+            for column, value in reading.items()
+            if value in Printed.parse(row[column]).window()
+        )
+
+    places = range(len(readings))
+    return max(reversed(places), key=lambda place: digits(readings[place][1]))
+
+
+def _short(value: float | int) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 
 def _note(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def judged(row, column: str, readings: Sequence[Reading], waiting: str = "") -> Entry:
-    """The entry of one cell of a published table."""
-    verdict, value, note = judge(row[column], readings, waiting)
-    return entry(row, column, value, verdict, note)
+# Other kinds --------------------------------------------------------------------------------------
 
 
-def entry(row, column: str, computed, verdict: Verdict, note: str = "") -> Entry:
-    """An entry of one cell whose verdict is given."""
-    identity = row["id"] if column == "value" else f"{row['id']}/{column}"
-    return Entry(identity, row["source"], row["where"], row[column], computed, verdict, note)
+def setting(row: pd.Series, column: str, note: str = "") -> Entry:
+    """The entry of a number that we put in as it is printed."""
+    return entry(row, column, _value(row[column]), "setting", "used", None, note)
 
 
-def _entries(module: str) -> Iterable[Entry]:
-    judged = getattr(import_module(module), "entries", None)
-    if not callable(judged):
-        raise chapters.ChapterError(
-            f"{module} has no function 'entries': write one that yields the chapter's entries, or "
-            f"leave entries out of its {chapters.FILE}"
-        )
-    return judged()
+def _value(text: str) -> float | int | None:
+    try:
+        value = Printed.parse(text).value
+    except ValueError:  # a word, such as an augmentation
+        return None
+    return int(value) if value == int(value) else float(value)
 
 
-def collect(progress: Callable[[Iterable[Entry]], Iterable[Entry]] = iter) -> list[Entry]:
-    """Compute every entry of the ledger, about a minute's work.
+@dataclass(frozen=True)
+class Public:
+    """A number as a named public source prints it."""
 
-    `progress` may wrap the entries as they come, as tqdm does. Raises ValueError if two share an
-    id.
+    printed: str
+    source: str
+
+
+@cache
+def _public() -> Mapping[str, list[Public]]:
+    facts = defaultdict(list)
+    for _, row in published.load("public/facts").iterrows():
+        facts[row.quantity].append(Public(row["value"], row["source"]))
+    return facts
+
+
+def public(quantity: str) -> list[Public]:
+    """What public sources print for a quantity of `data/published/public/facts.csv`."""
+    return _public().get(quantity, [])
+
+
+def quoted(
+    row: pd.Series, column: str, sources: Sequence[Public], note: str = "", scale: int = 1
+) -> Entry:
+    """The entry of a number that the source has from elsewhere, compared with public ones.
+
+    Two printed numbers agree if each could be the other's: their windows overlap. `scale` is what
+    the public numbers are multiplied by to be in the printed unit.
     """
-    modules = [chapter.module for chapter in chapters.found() if chapter.entries]
-    entries = list(progress(e for name in modules for e in _entries(name)))
+    window = Printed.parse(row[column]).window()
+    for source in sources:
+        other = Printed.parse(source.printed)
+        its = other.window()
+        if its.least * scale <= window.most and window.least <= its.most * scale:
+            value = _value(source.printed) * scale
+            said = _note(f"{source.source}: {source.printed}", note)
+            return entry(row, column, value, "quoted", "confirmed", window, said)
+    if not sources:
+        return entry(row, column, None, "quoted", "unchecked", window, note)
+    said = "; ".join(f"{s.source}: {s.printed}" for s in sources)
+    value = _value(sources[0].printed) * scale
+    return entry(row, column, value, "quoted", "differs", window, _note(said, note))
+
+
+def entry(
+    row: pd.Series, column: str, computed, kind: str, verdict: str,
+    window: Window | None = None, note: str = "",
+) -> Entry:  # fmt: skip
+    """An entry of one cell of a published table, for the rules of a kind of number."""
+    identity = row["id"] if column == "value" else f"{row['id']}/{column}"
+    ends = None if window is None else window.ends
+    return Entry(
+        identity, row["source"], row["where"], row[column], computed, kind, verdict, ends, note
+    )
+
+
+# The whole ledger ---------------------------------------------------------------------------------
+
+
+Parts = Mapping[str, Callable[[], Iterable[Entry]]]
+"""What the module of a chapter's entries calls PARTS: how `where` begins, and its entries."""
+
+
+def parts() -> dict[str, Callable[[], Iterable[Entry]]]:
+    """The parts of all works; ChapterError for a module without, or for one that two have."""
+    found: dict[str, Callable[[], Iterable[Entry]]] = {}
+    for chapter in chapters.found():
+        if not chapter.entries:
+            continue
+        own = getattr(import_module(chapter.module), "PARTS", None)
+        if not isinstance(own, Mapping) or not all(map(callable, own.values())):
+            raise chapters.ChapterError(
+                f"{chapter.module} has no PARTS: name there how the places of its printed numbers "
+                f"begin and the function of their entries, or leave entries out of its "
+                f"{chapters.FILE}"
+            )
+        if twice := own.keys() & found.keys():
+            raise chapters.ChapterError(f"{chapter.module}: another work has {min(twice)!r} too")
+        found.update(own)
+    return found
+
+
+def collect(
+    progress: Callable[[Iterable[Entry]], Iterable[Entry]] = iter, only: Sequence[str] = ()
+) -> list[Entry]:
+    """Compute every entry of the ledger, about a minute's work, or those in the places `only`.
+
+    A place is how `where` begins ("thesis, table 4.4") or a pattern of it. `progress` may wrap the
+    entries as they come, as tqdm does. Raises ValueError if two entries share an id, and UserError
+    for a place where no number is printed.
+    """
+    patterns = [place if set(place) & set("*?[") else f"{place}*" for place in only]
+    stems = [pattern.split("*")[0].split("?")[0].split("[")[0] for pattern in patterns]
+    chosen = [
+        make
+        for place, make in parts().items()
+        if not only or any(place.startswith(stem) or stem.startswith(place) for stem in stems)
+    ]
+    entries = list(progress(e for make in chosen for e in make()))
     repeated = [i for i, n in Counter(e.id for e in entries).items() if n > 1]
     if repeated:
         raise ValueError(f"ledger id {repeated[0]!r} occurs twice: ids must be unique")
-    return entries
+    for place, pattern in zip(only, patterns, strict=True):
+        if not any(_at(e.where, pattern) for e in entries):
+            known = ", ".join(sorted(parts()))
+            raise UserError(f"no number is printed at {place!r}; there are {known}")
+    return [e for e in entries if not only or any(_at(e.where, one) for one in patterns)]
 
 
-def worsened(entries: Iterable[Entry]) -> Iterator[str]:
-    """A sentence for each verdict that is worse than the committed one, or gone."""
-    rank = {verdict: i for i, verdict in enumerate(VERDICTS)}
+def _at(where: str, pattern: str) -> bool:
+    return fnmatchcase(where, pattern)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A verdict that is not the committed one; `now` is empty for an entry that is gone."""
+
+    id: str
+    before: str
+    now: str
+    worse: bool
+
+    def __str__(self) -> str:
+        if not self.now:
+            return f"{self.id} was {self.before} and is no longer in the ledger"
+        return f"{self.id} was {self.before} and is now {self.now}"
+
+
+def changes(entries: Iterable[Entry]) -> Iterator[Change]:
+    """Every verdict that differs from the committed one, the better ones too.
+
+    Another kind of number counts as worse: somebody must say that it is right.
+    """
     now = {e.id: e for e in entries}
-    for identity, before in committed().items():
+    for row in committed_rows():
+        identity, before = row["id"], row["verdict"]
         if identity not in now:
-            yield f"{identity} was {before} and is no longer in the ledger"
-        elif rank[now[identity].verdict] > rank[before]:
-            yield f"{identity} was {before} and is now {now[identity].verdict}"
-
-
-def committed() -> dict[str, Verdict]:
-    """Verdicts by id as `data/ledger.csv` holds them; empty before the first `update`."""
-    if not ledger_path().exists():
-        return {}
-    return {row["id"]: row["verdict"] for row in committed_rows()}
+            yield Change(identity, before, "", worse=True)
+        elif (found := now[identity]).kind != row["kind"]:
+            was, becomes = f"{row['kind']}, {before}", f"{found.kind}, {found.verdict}"
+            yield Change(identity, was, becomes, worse=True)
+        elif found.verdict != before:
+            rank = list(KINDS[found.kind]).index
+            worse = rank(found.verdict) > rank(before)
+            yield Change(identity, before, found.verdict, worse)
 
 
 def committed_rows() -> list[dict[str, str]]:
-    """The rows of `data/ledger.csv` as text."""
+    """The rows of `data/ledger.csv` as text; none before the first `update`."""
+    if not ledger_path().exists():
+        return []
     with ledger_path().open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def update(entries: Iterable[Entry]) -> None:
+def update(entries: Sequence[Entry]) -> None:
     """Write `data/ledger.csv`, at once or not at all."""
     rows = table(entries)
+    rows["window"] = [e.window_text for e in entries]
     # eight digits: more than any page prints, fewer than differ between processors
     rows["computed"] = [f"{x:.8g}" if isinstance(x, float) else x for x in rows["computed"]]
     files.write(ledger_path(), rows.to_csv(index=False, lineterminator="\n").encode())
@@ -209,7 +439,10 @@ def save(entries: Iterable[Entry]) -> Path:
 def saved() -> list[Entry]:
     """The entries that `save` left; FileNotFoundError before the first time."""
     text = (paths.BUILD / "ledger.json").read_text(encoding="utf-8")
-    return [Entry(**row) for row in json.loads(text)]
+    return [
+        Entry(**{**row, "window": row["window"] and tuple(row["window"])})
+        for row in json.loads(text)
+    ]
 
 
 def ledger_path() -> Path:
@@ -222,20 +455,35 @@ def table(entries: Iterable[Entry]) -> pd.DataFrame:
     return pd.DataFrame([asdict(e) for e in entries], columns=COLUMNS, dtype=object)
 
 
-def listing(entries: Iterable[Entry], *verdicts: Verdict) -> pd.DataFrame:
+def listing(entries: Iterable[Entry], *verdicts: str) -> pd.DataFrame:
     """The entries with the given verdicts (all by default) to be read: printed beside computed."""
     shown = [e for e in entries if not verdicts or e.verdict in verdicts]
     rows = table(shown).set_index("id")
-    computed = [e.computed_text for e in shown]
-    return rows.assign(computed=computed).drop(columns="source")
+    read = {"computed": [e.computed_text for e in shown], "window": [e.window_text for e in shown]}
+    return rows.assign(**read).drop(columns="source")
 
 
 def summary(entries: Iterable[Entry]) -> pd.DataFrame:
-    """How many numbers of each table have each verdict."""
-    rows = table(entries)
-    tables = rows["where"].str.extract(r"^(\w+, [^,]*?)(?:,|$)")[0].rename("table")
-    counts = pd.crosstab(tables, rows["verdict"])
-    return counts.reindex(columns=[v for v in VERDICTS if v in counts.columns])
+    """How many numbers of each table have each verdict, and how little their digits may tell.
+
+    The last column is how often a computed value wrong by up to 1 % would have passed, in per cent.
+    """
+    entries = list(entries)
+    tables = pd.Series([_table_of(e.where) for e in entries], name="table", dtype=str)
+    verdicts = pd.Series([e.verdict for e in entries], name="verdict", dtype=str)
+    counts = pd.crosstab(tables, verdicts)
+    counts = counts.reindex(columns=[v for v in MARKS if v in counts.columns])
+    slack = pd.Series(
+        [e.slack if e.kind == "computed" else None for e in entries], dtype=float
+    ).groupby(tables).mean()  # fmt: skip
+    return counts.assign(**{PASSES: (100 * slack).reindex(counts.index).round()})
+
+
+PASSES = "wrong by 1 % passes, %"
+
+
+def _table_of(where: str) -> str:
+    return ", ".join(where.split(", ")[:2])
 
 
 def side_by_side(entries: Iterable[Entry], formats: dict[str, Callable]) -> pd.DataFrame:
@@ -248,6 +496,6 @@ def side_by_side(entries: Iterable[Entry], formats: dict[str, Callable]) -> pd.D
         row, _, column = e.id.partition("/")
         if column in formats:
             computed = "–" if e.computed is None else formats[column](e.computed)
-            text = f"{e.printed} | {computed} {VERDICTS[e.verdict]}"
+            text = f"{e.printed} | {computed} {MARKS[e.verdict]}"
             cells.setdefault(row, {})[column] = text
     return pd.DataFrame.from_dict(cells, orient="index", columns=list(formats))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
+from math import inf
 from typing import Literal
 
 import pandas as pd
@@ -14,6 +15,7 @@ from reuseprior import paths
 _UNITS = {"": Decimal(1), "K": Decimal(10**3), "M": Decimal(10**6), "B": Decimal(10**9)}
 
 _NUMBER = re.compile(
+    r"(?P<bound>[<>≤≥]?)\s*"
     r"(?P<sign>[-−]?)"
     r"(?P<whole>\d{1,3}(?:[ \u2009\u00a0]\d{3})+|\d+)"  # the paper writes 50 000
     r"(?:\.(?P<point>\d+)|,(?P<comma>\d{1,2}))?"  # the thesis once writes 1,28M
@@ -22,15 +24,45 @@ _NUMBER = re.compile(
     r"\s*(?P<more>\+?)"
 )
 
+How = Literal["rounded", "cut"]
+"""How a source makes the digits that it prints of a number."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The numbers that a page's digits can stand for, from `least` to `most`."""
+
+    least: Fraction | float  # float for infinity alone
+    most: Fraction | float
+    open: bool = False  # whether the ends that are finite are left out, as in "< 135"
+    cut: bool = False  # whether the end that is further from zero is left out
+
+    def __contains__(self, x: float | Decimal | Fraction) -> bool:
+        try:
+            exact = Fraction(x)
+        except (ValueError, OverflowError):  # Fraction's words for NaN and for infinity
+            return False
+        if self.open:
+            return self.least < exact < self.most
+        if self.cut:
+            away = self.most if self.most > 0 else self.least
+            return self.least <= exact <= self.most and exact != away
+        return self.least <= exact <= self.most
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Both ends as floats."""
+        return float(self.least), float(self.most)
+
 
 @dataclass(frozen=True)
 class Printed:
     """A number as a page shows it: what it says, and how exactly it says it.
 
-    >>> Printed.parse("7.1M").matches(7_139_704)
-    'rounded'
-    >>> Printed.parse("746.608+").matches(746.608413)
-    'cut'
+    >>> Printed.parse("7.1M").window().ends
+    (7050000.0, 7150000.0)
+    >>> 746.608413 in Printed.parse("746.608+").window()
+    True
     """
 
     text: str
@@ -38,6 +70,7 @@ class Printed:
     digits: int  # decimals printed, before the unit
     unit: Decimal  # 1, or what K, M, B or an exponent such as e-4 stands for
     at_least: bool  # a trailing +: the source cut the digits there
+    bound: str = ""  # <, >, ≤ or ≥ where the source gives a bound
 
     @classmethod
     def parse(cls, text: str) -> "Printed":
@@ -52,26 +85,26 @@ class Printed:
         whole = re.sub(r"\D", "", found["whole"])
         unit = _UNITS[found["unit"]] * Decimal(10) ** int(found["power"] or 0)
         value = Decimal(f"{'-' if found['sign'] else ''}{whole}.{decimals}") * unit
-        return cls(text, value, len(decimals), unit, bool(found["more"]))
+        return cls(text, value, len(decimals), unit, bool(found["more"]), found["bound"])
 
-    def matches(self, x: float | Decimal | Fraction) -> Literal["rounded", "cut"] | None:
-        """How `x` becomes this number at the printed digits: by rounding, by cutting, or not.
+    def window(self, how: How = "rounded") -> Window:
+        """The numbers that are printed so: rounded, both ends of a tie in, or cut towards zero.
 
-        >>> [Printed.parse("27.20").matches(x) for x in (27.2049, 27.2052, 27.21)]
-        ['rounded', 'cut', None]
+        >>> [27.2052 in Printed.parse("27.20").window(how) for how in ("rounded", "cut")]
+        [False, True]
 
-        Exact ties round both ways. With a trailing + only cutting counts. NaN and infinities
-        match nothing.
+        A trailing + is cut whatever `how` says, and a bound such as "< 135" is taken as it is.
         """
+        value = Fraction(self.value)
+        if self.bound:
+            low, high = (-inf, value) if self.bound in "<≤" else (value, inf)
+            return Window(low, high, open=self.bound in "<>")
         step = Fraction(self.unit) / 10**self.digits  # what the last printed digit is worth
-        try:
-            steps = Fraction(x) / step
-        except (ValueError, OverflowError):  # Fraction's words for NaN and for infinity
-            return None
-        printed = Fraction(self.value) / step
-        if not self.at_least and abs(steps - printed) <= Fraction(1, 2):
-            return "rounded"
-        return "cut" if int(steps) == printed else None  # int() cuts towards zero
+        if how == "cut" or self.at_least:
+            if not value:
+                return Window(-step, step, open=True)
+            return Window(*sorted((value, value + (step if value > 0 else -step))), cut=True)
+        return Window(value - step / 2, value + step / 2)
 
     def __str__(self) -> str:
         return self.text

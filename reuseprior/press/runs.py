@@ -1,8 +1,10 @@
 """Recorded runs on their way to the ledger: which bear on a printed number, and what they say.
 
 A work describes the runs as evidence: the folder in `data/results`, what their `config.json` must
-say, which is the printed protocol, and how the number follows from them. As long as no finished run
-says all that, the number is still to come.
+say, which is the printed protocol, and how the number follows from them. As long as too few
+finished runs say all that, the number stays open. A random run cannot equal a printed digit, so
+the number is judged by an interval; and what it is printed for, a claim about two kinds of runs, at
+any scale by a test.
 """
 
 from __future__ import annotations
@@ -10,10 +12,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from math import isnan
 
 from reuseprior import paths, results
-from reuseprior.press.ledger import Entry, Judgement, entry
+from reuseprior.measures.statistics import ABOVE, ALIKE, Sample, one_more, told_apart
+from reuseprior.press.ledger import Entry, entry
+from reuseprior.press.published import Printed
 from reuseprior.results import Run
 
 # How a machine works a protocol off, or when it looks at test images, changes no printed setting.
@@ -33,16 +37,13 @@ class Evidence:
     """The runs that bear on one printed number.
 
     `value` makes the number, in the unit in which it is printed, of all runs of one seed (most
-    often one), and `over` makes one number of those of all seeds. A seed counts from `runs` runs
-    on; below `seeds` seeds there is no number yet.
+    often one). A seed counts from `runs` runs on.
     """
 
     experiment: str  # a folder of data/results or a pattern of such; none need be there
     config: Mapping[str, object]  # a part of a run's config.json, level by level
     value: Callable[[Sequence[Run]], float]
-    over: Callable[[Sequence[float]], float] = fmean
     runs: int = 1
-    seeds: int = 1
 
 
 def runs_for(evidence: Evidence) -> dict[int, list[Run]]:
@@ -56,28 +57,87 @@ def runs_for(evidence: Evidence) -> dict[int, list[Run]]:
             if run.summary["state"] == "finished":
                 by_seed.setdefault(config.get("seed"), []).append(run)
     whole = {seed: found for seed, found in by_seed.items() if len(found) >= evidence.runs}
-    return dict(sorted(whole.items())) if len(whole) >= evidence.seeds else {}
+    return dict(sorted(whole.items()))
 
 
-def judge_runs(evidence: Evidence, waiting: str) -> Judgement:
-    """Verdict, value and note: "recorded", the mean over seeds, and which seeds in which folder.
+SEEDS = 2  # fewer have no interval
 
-    Without runs at the printed protocol it is "not yet", and the note is `waiting`.
+
+def measured(row, column: str, evidence: Evidence, needs: str, over_seeds: bool = False) -> Entry:
+    """The entry of a number that trainings give: within or outside, or open as long as none can.
+
+    The printed number is one run more: it is judged by the 95 % prediction interval of Student's t
+    over our seeds. `over_seeds` says that it is the standard deviation over the source's own
+    trainings instead, which our runs show and do not judge. `needs` says what it takes to run.
     """
+    printed = Printed.parse(row[column])
     found = runs_for(evidence)
-    if not found:
-        return "not yet", None, waiting
-    value = evidence.over([evidence.value(runs) for runs in found.values()])
-    folders = sorted({run.folder.parent.name for runs in found.values() for run in runs})
-    word = "seed" if len(found) == 1 else "seeds"
-    note = f"{word} {', '.join(map(str, found))} in data/results/{' and '.join(folders)}"
-    return "recorded", value, note
+    seeds = f"{len(found)} seed{'' if len(found) == 1 else 's'}"
+    if len(found) < SEEDS or over_seeds:
+        value = None
+        note = f"needs {needs}"
+        if found:
+            sample = Sample.of([evidence.value(runs) for runs in found.values()])
+            value = sample.deviation if over_seeds else sample.mean
+            note = f"{seeds} at the printed protocol in {_folders(found)}, too few; {note}"
+        value = None if value is None or isnan(value) else value
+        return entry(row, column, value, "measured", "open", None, note)
+    values = [evidence.value(runs) for runs in found.values()]
+    low, high = one_more(values)
+    window = printed.window()
+    meets = window.least <= high and low <= window.most
+    note = (
+        f"{seeds} at the printed protocol in {_folders(found)}; 95 % of further runs lie between "
+        f"{low:.4g} and {high:.4g}"
+    )
+    verdict = "within" if meets else "outside"
+    return entry(row, column, Sample.of(values).mean, "measured", verdict, window, note)
 
 
-def recorded(row, column: str, evidence: Evidence, waiting: str) -> Entry:
-    """The entry of one cell of a published table that only recorded runs can fill."""
-    verdict, value, note = judge_runs(evidence, waiting)
-    return entry(row, column, value, verdict, note)
+@dataclass(frozen=True)
+class Claim:
+    """What a source says of two kinds of runs: that the first score above the second, or as well.
+
+    Two evidences of one scale, each by the name that the note gives it; `scale` says how ours
+    differs from the source's own.
+    """
+
+    first: tuple[str, Evidence]
+    second: tuple[str, Evidence]
+    scale: str
+    alike: bool = False  # whether the source says that they score alike
+
+
+def claimed(row, column: str, claim: Claim, needs: str) -> Entry:
+    """The entry of a claim about two kinds of runs, by Welch's t-test over their seeds.
+
+    It holds if the test tells the two apart in the claimed direction, fails if in the other, and
+    is undecided if it cannot; a claim that two score alike can fail and never hold by it.
+    """
+    names, samples, folders = [], [], set()
+    for name, evidence in (claim.first, claim.second):
+        found = runs_for(evidence)
+        if not found:
+            return entry(row, column, None, "measured", "open", None, f"needs {needs}")
+        names.append(name)
+        samples.append(Sample.of([evidence.value(runs) for runs in found.values()]))
+        folders.add(_folders(found))
+    test = told_apart(*samples)
+    if test.word == ALIKE:
+        verdict = "undecided"
+    else:
+        verdict = "claim holds" if test.word == ABOVE and not claim.alike else "claim fails"
+    (one, other), (a, b) = names, samples
+    note = (
+        f"{claim.scale}: {one} {a.mean:.2f}, {other} {b.mean:.2f}; {test.how}; "
+        f"{' and '.join(sorted(folders))}"
+    )
+    return entry(row, column, a.mean - b.mean, "measured", verdict, None, note)
+
+
+def _folders(found: Mapping[int, Sequence[Run]]) -> str:
+    folders = {run.folder.parent.name for runs in found.values() for run in runs}
+    return f"data/results/{' and '.join(sorted(folders))}"
 
 
 def _says(config, wanted) -> bool:
