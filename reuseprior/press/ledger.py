@@ -14,9 +14,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
+from fractions import Fraction
 from functools import cache
 from importlib import import_module
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from types import ModuleType
 
@@ -106,8 +107,9 @@ class Entry:
         if self.window is None or not self.computed:
             return None
         off = abs(self.computed) / 100
-        low, high = max(self.window[0], self.computed - off), min(
-            self.window[1], self.computed + off
+        low, high = (
+            max(self.window[0], self.computed - off),
+            min(self.window[1], self.computed + off),
         )
         return max(0.0, high - low) / (2 * off)
 
@@ -207,7 +209,7 @@ def _judged(cell: Cell, how: How) -> Entry:
         verdict, note = "reproduced", cut
     elif found.against:
         verdict = "against the text"
-        note = _note(found.convention, found.against, f"the text's reading: {_short(text.value)}",
+        note = _note(found.convention, f"but {found.against}", f"the text's reading: {_short(text.value)}",
                      cut)  # fmt: skip
     else:
         verdict, note = "unsaid", _note(found.convention, cut)
@@ -220,23 +222,20 @@ def _in_order(readings: Sequence[Reading]) -> list[Reading]:
     return sorted(readings, key=lambda r: bool(r.convention) + bool(r.against))
 
 
-def reading_of_row(
-    row: pd.Series, readings: Sequence[tuple[str, Mapping[str, float]]]
-) -> int:
+def reading_of_row(row: pd.Series, readings: Sequence[Mapping[str, float]]) -> int:
     """The place of the reading that explains most of a row's printed digits.
 
-    A reading is its convention and its value for every column; of equals the last is taken.
+    A reading is its value for every column; of equals the last is taken.
     """
 
-    def digits(reading: Mapping[str, float]) -> int:
+    def digits(place: int) -> int:
         return sum(
             sum(c.isdigit() for c in row[column])
-            for column, value in reading.items()
+            for column, value in readings[place].items()
             if value in Printed.parse(row[column]).window()
         )
 
-    places = range(len(readings))
-    return max(reversed(places), key=lambda place: digits(readings[place][1]))
+    return max(reversed(range(len(readings))), key=digits)
 
 
 def _short(value: float | int) -> str:
@@ -261,6 +260,12 @@ def _value(text: str) -> float | int | None:
     except ValueError:  # a word, such as an augmentation
         return None
     return int(value) if value == int(value) else float(value)
+
+
+def stated(row: pd.Series, column: str, *, printed: bool, mended: bool, note: str) -> Entry:
+    """The entry of a statement: whether it passed its test as printed, and as we mend it."""
+    verdict = "holds" if printed else "corrected" if mended else "fails"
+    return entry(row, column, None, "proved", verdict, None, note)
 
 
 @dataclass(frozen=True)
@@ -289,10 +294,11 @@ def quoted(
 ) -> Entry:
     """The entry of a number that the source has from elsewhere, compared with public ones.
 
-    Two printed numbers agree if each could be the other's: their windows overlap. `scale` is what
-    the public numbers are multiplied by to be in the printed unit.
+    Two printed numbers agree if their windows overlap; a trailing + of a quotation says "or more".
+    `scale` is what the public numbers are multiplied by to be in the printed unit.
     """
-    window = Printed.parse(row[column]).window()
+    printed = Printed.parse(row[column])
+    window = Window(Fraction(printed.value), inf) if printed.at_least else printed.window()
     for source in sources:
         other = Printed.parse(source.printed)
         its = other.window()

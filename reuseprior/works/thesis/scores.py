@@ -12,6 +12,8 @@ from reuseprior.training import Protocol
 IMAGENET = {"epochs": 352, "batch_size": 400}
 """Section 4.5.4 on ImageNet-1K."""
 
+NEEDS = "trainings of the full model at §4.5.4's protocol: days on a GPU each"
+
 
 def score(base: str, shared: bool, data: str, printed: Mapping[str, object]) -> Evidence:
     """Top-1 accuracies, in per cent, of a model trained as section 4.5.4 says.

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
 
 from reuseprior.contexts import horizontal_unroll, uniform
 from reuseprior.press import published
-from reuseprior.press.ledger import Entry, Reading, entry, judge_in_row, judged
+from reuseprior.press.ledger import (
+    Cell,
+    Entry,
+    Public,
+    Reading,
+    judged,
+    public,
+    quoted,
+    setting,
+)
 from reuseprior.press.published import Printed
-from reuseprior.press.runs import Evidence, recorded
-from reuseprior.quantities import Quantities
-from reuseprior.works.thesis.contexts.graphs import FIGURE_4_2A, FIGURE_4_2B, FIGURE_4_3A
+from reuseprior.press.runs import Evidence, measured
+from reuseprior.quantities import derive
+from reuseprior.works.thesis.contexts.graphs import FIGURE_4_3A
 from reuseprior.works.thesis.contexts.readings import (
     OTHER_SIZES,
     QUANTITIES,
@@ -18,95 +32,209 @@ from reuseprior.works.thesis.contexts.readings import (
     readings,
     row_reading,
 )
-from reuseprior.works.thesis.scores import IMAGENET, score
+from reuseprior.works.thesis.scores import IMAGENET, NEEDS, score
 
 TABLES = {
-    "table-4-3": ("thesis/table-4-3", "paper/table-3"),
-    "table-4-4": ("thesis/table-4-4", "paper/table-4"),
+    "thesis, table 4.3": "thesis/table-4-3",
+    "thesis, table 4.4": "thesis/table-4-4",
+    "paper, table 3": "paper/table-3",
+    "paper, table 4": "paper/table-4",
 }
-"""The thesis's tables that rank models, with the paper's of the same models."""
+"""The tables that rank models."""
+
+_BEFORE = {
+    "thesis/table-4-3": "thesis/table-4-2",
+    "thesis/table-4-4": "thesis/table-4-3",
+    "paper/table-3": "paper/table-2",
+    "paper/table-4": "paper/table-3",
+}
+"""The table of the same source that a score may repeat."""
+
+DRAWN = "the figure has no digits: the graph is drawn to have what its caption says"
 
 
-def entries() -> Iterator[Entry]:
-    """The captions of figures 4.2 and 4.3, appendix A, and tables 4.3 and 4.4, judged."""
-    yield from figures()
-    yield from appendix_a()
-    for name in TABLES:
-        yield from ranked_models(name)
-
-
-def figures() -> Iterator[Entry]:
-    """The captions of figures 4.2 and 4.3."""
-    values = {
-        "4.2a": FIGURE_4_2A.contexts()["w1"],
-        "4.2b": FIGURE_4_2B.contexts()["w1"],
-        "4.3a": FIGURE_4_3A.contexts()["w1"],
+def figures(figure: str) -> Iterator[Entry]:
+    """A caption of figures 4.1 to 4.3: what the graphs are drawn from, and what follows."""
+    computed = {
         "4.3b": horizontal_unroll(FIGURE_4_3A).repetitions()["w1"],
         "4.3c": max(uniform(FIGURE_4_3A).contexts().values()),
     }
-    for name in ("figure-4-2", "figure-4-3"):
-        for _, row in published.load(f"thesis/{name}").iterrows():
-            yield judged(row, "value", [Reading(values[row.graph])])
+    for _, row in published.load(f"thesis/{figure}").iterrows():
+        if row.graph in computed:
+            yield from judged([Cell(row, "value", [Reading(computed[row.graph])])])
+        else:
+            yield setting(row, "value", DRAWN)
 
 
-def appendix_a() -> Iterator[Entry]:
-    """The worked example of appendix A.3, on the graph of figure 4.3a."""
-    frequencies = horizontal_unroll(FIGURE_4_3A).repetitions()
-    q = FIGURE_4_3A.quantities()
+def appendix_a(table: str) -> Iterator[Entry]:
+    """The worked example of appendix A.3: all that follows from its frequencies, N_I and N_O."""
+    rows = published.load(table)
+    numbers = rows.set_index(["quantity", "parameter"])["value"].astype(float)
+    frequencies = numbers["frequency"]
+    q = derive(
+        np.log2(frequencies.to_numpy()),
+        np.ones(len(frequencies)),
+        input_nodes=int(numbers["N_I", ""]),
+        output_nodes=int(numbers["N_O", ""]),
+        weight_nodes=len(frequencies),
+    )
     values = {
-        "probability denominator": sum(frequencies.values()),
+        "probability denominator": int(frequencies.sum()),
         "total surprisal": q.total_surprisal,
         "entropy": q.entropy,
         "expected spread": q.expected_spread,
-        "N_I": q.input_nodes,
-        "N_O": q.output_nodes,
         "weight nodes": q.weight_nodes,
         "|G|": q.graph_size,
         "P_G": q.P_G,
         "N_G": q.parameters,
         "P_G spread": q.P_G_spread,
     }
-    for _, row in published.load("thesis/appendix-a", "paper/appendix-b").iterrows():
-        of_parameter = row.quantity in ("frequency", "probability numerator")
-        value = frequencies[row.parameter] if of_parameter else values[row.quantity]
-        yield judged(row, "value", [Reading(value)])
-
-
-# The thesis's own footnote and the paper's Table 4 contradict this cell.
-_COPIED_SCORE = "Table 4.3's score; footnote 6 says 83.6-83.9, the paper's Table 4 83.6+"
-
-
-def ranked_models(name: str) -> Iterator[Entry]:
-    """Tables 4.3 and 4.4: every quantity of every row, under one reading a row."""
-    for _, row in published.load(*TABLES[name]).iterrows():
-        convention, q = row_reading(row)
-        _, as_text = readings(row.model, int(row.image_size))[0]
-        for column, value in QUANTITIES.items():
-            verdict, computed, note = judge_in_row(
-                row[column], Reading(value(as_text)), Reading(value(q), convention)
-            )
-            yield entry(row, column, computed, verdict, note)
-        yield _image_size(row, q)
-        if row.id == "thesis-4-4-v2-s":
-            yield entry(row, "score", 83.6, "erratum", _COPIED_SCORE)
+    for _, row in rows.iterrows():
+        if row.quantity in ("frequency", "N_I", "N_O"):
+            yield setting(row, "value", f"{DRAWN}; the other numbers of A.3 follow from it")
         else:
-            yield recorded(row, "score", _training(row), "top-1 accuracy of a training run")
+            of_parameter = row.quantity == "probability numerator"
+            value = int(frequencies[row.parameter]) if of_parameter else values[row.quantity]
+            yield from judged([Cell(row, "value", [Reading(value)])])
 
 
-def _training(row) -> Evidence:
+# Tables 4.3 and 4.4 ------------------------------------------------------------------------------
+
+
+def ranked_models(table: str) -> Iterator[Entry]:
+    """A table that ranks models: a row's quantities by the text and by one reading of the row."""
+    rows = [row for _, row in published.load(table).iterrows()]
+    yield from judged(cell for row in rows for cell in _cells(row))
+    for row in rows:
+        yield setting(row, "image_size", _about_size(row))
+        yield _score(row, table)
+
+
+def _cells(row: pd.Series) -> Iterator[Cell]:
+    text, own = readings(row.model, int(row.image_size))[0], row_reading(row)
+    for column, value in QUANTITIES.items():
+        readings_of_cell = [text.of(value)]
+        note = ""
+        if own.convention:
+            readings_of_cell.append(own.of(value))
+            if value(text.quantities) in Printed.parse(row[column]).window():
+                other = value(own.quantities)
+                shown = f"{other:,}" if isinstance(other, int) else f"{other:.6g}"
+                note = f"the row's other cells follow {own.convention}, which gives {shown}"
+        yield Cell(row, column, readings_of_cell, note=note)
+
+
+def _about_size(row: pd.Series) -> str:
+    """What is known of an image size to which the row's digits do not belong."""
+    if row.model not in OTHER_SIZES:
+        return ""
+    text = readings(row.model, int(row.image_size))[0].quantities
+    note = f"the row prints P_G {row.P_G}; at {row.image_size} px it is {text.P_G:.4f}"
+    if row.model == "ResNet-50":
+        note += "; Tan & Le (2021) ran ResNets at 380 px, so the size may be right and P_G not"
+    return note
+
+
+def _score(row: pd.Series, table: str) -> Entry:
+    """A score: repeated from the table before, quoted from Tan & Le, or measured first here."""
+    earlier = [one for one in _printed_in(row, _BEFORE[table]) if one.printed == row.score]
+    if earlier:
+        theirs = "; footnote 6 says that Tan & Le's is 83.6-83.9" if row.model == "V2-S" else ""
+        return quoted(row, "score", earlier, f"the same training{theirs}")
+    if _BEFORE[table] in TABLES.values():  # the last table of a source is about Tan & Le's models
+        return quoted(row, "score", public(f"{row.model}, ImageNet-1K top-1, %"))
+    return measured(row, "score", _training(row), NEEDS)
+
+
+def _printed_in(row: pd.Series, table: str) -> list[Public]:
+    """What a source's own other table prints as the model's score on ImageNet-1K."""
+    return [
+        Public(other.score, f"its own {other['where'].split(', ')[1]}")
+        for _, other in published.load(table).iterrows()
+        if other.model.removesuffix("-original") == row.model
+        and other.get("dataset", "ImageNet-1K") == "ImageNet-1K"
+    ]
+
+
+def _training(row: pd.Series) -> Evidence:
     """The trainings on ImageNet-1K at a row's image size."""
     printed = {**IMAGENET, "test_image_size": int(row.image_size)}
     return score(base_name(row.model), row.model.endswith("-shared"), "imagenet", printed)
 
 
-def _image_size(row, q: Quantities) -> Entry:
-    """The image size, judged by whether the row's own P_G belongs to it."""
-    printed = int(row.image_size)
-    sizes = OTHER_SIZES.get(row.model)
-    if sizes is not None and sizes.inputs == printed:
-        note = f"N_I is taken at {printed} px, contexts are counted at {sizes.counted} px"
-        return entry(row, "image_size", printed, "convention", note)
-    own = printed if sizes is None else sizes.counted
-    note = f"the row's P_G {row.P_G} is that of {own} px ({q.P_G:.4f})"
-    belongs = own == printed and Printed.parse(row.P_G).matches(q.P_G) is not None
-    return entry(row, "image_size", own, "reproduced" if belongs else "erratum", note)
+# Claims about these tables -----------------------------------------------------------------------
+
+
+def claims(where: str) -> Iterator[Entry]:
+    """What a section says about tables 4.3 and 4.4, from their own numbers."""
+    rows = published.load("thesis/chapter-4-text")
+    for _, row in rows[rows["where"].str.startswith(where)].iterrows():
+        if row.claim in QUOTED:
+            yield quoted(row, "value", public(QUOTED[row.claim]))
+        elif row.claim in CLAIMS:
+            yield from judged([CLAIMS[row.claim](row)])
+
+
+def _printed_values(table: str, column: str) -> dict[str, float]:
+    rows = published.load(table)
+    return {r.model: float(Printed.parse(r[column]).value) for _, r in rows.iterrows()}
+
+
+def _estimates(table: str) -> dict[str, float]:
+    """P_G of a table's models as the text counts, at the printed sizes."""
+    rows = published.load(table)
+    found = (readings(r.model, int(r.image_size))[0] for _, r in rows.iterrows())
+    return {r.model: one.quantities.P_G for (_, r), one in zip(rows.iterrows(), found, strict=True)}
+
+
+def _agreeing_pairs(table: str, row: pd.Series) -> Cell:
+    """Pairs of a table's models that P_G orders as their printed scores do."""
+    scores, ours = _printed_values(table, "score"), _estimates(table)
+    pairs = list(combinations(scores, 2))
+    agree = sum((scores[a] - scores[b]) * (ours[a] - ours[b]) > 0 for a, b in pairs)
+    by_size = _printed_values(table, "params")
+    naive = sum((scores[a] - scores[b]) * (by_size[a] - by_size[b]) > 0 for a, b in pairs)
+    note = f"of {len(pairs)} pairs; by parameters {naive}"
+    return Cell(row, "value", [Reading(agree)], note=note)
+
+
+def _below(row: pd.Series) -> Cell:
+    """Of V2-B3 and V2-S, how many P_G puts above ResNet-50."""
+    ours = _estimates("thesis/table-4-4")
+    return Cell(
+        row, "value", [Reading(sum(ours["ResNet-50"] < ours[m] for m in ("V2-B3", "V2-S")))]
+    )
+
+
+def _part_of_accuracy(row: pd.Series) -> Cell:
+    """P_G over the printed top-1 accuracy, on average over table 4.4's models."""
+    scores, ours = _printed_values("thesis/table-4-4", "score"), _estimates("thesis/table-4-4")
+    ratios = [ours[m] / scores[m] for m in scores]
+    note = f'"roughly 1/3rd"; {min(ratios):.3f} to {max(ratios):.3f}'
+    return Cell(row, "value", [Reading(float(np.mean(ratios)))], note=note)
+
+
+CLAIMS: dict[str, Callable[[pd.Series], Cell]] = {
+    "pairs of table 4.3 that P_G orders as the scores do": partial(
+        _agreeing_pairs, "thesis/table-4-3"
+    ),
+    "pairs of table 4.4 that P_G orders as the scores do": partial(
+        _agreeing_pairs, "thesis/table-4-4"
+    ),
+    "models of V2-B3 and V2-S that P_G puts above ResNet-50": _below,
+    "P_G over the top-1 accuracy": _part_of_accuracy,
+}
+QUOTED = {
+    "V2-S of Tan & Le: top-1 accuracy, at least": "V2-S, ImageNet-1K top-1, %",
+    "V2-S of Tan & Le: top-1 accuracy, at most": "V2-S, ImageNet-1K top-1, %",
+}
+
+SECTIONS = ("section 4.5.8", "section 4.7", "footnote 6")
+
+PARTS = {
+    **{f"thesis, caption of figure 4.{n}": partial(figures, f"figure-4-{n}") for n in (1, 2, 3)},
+    "thesis, appendix A.3": partial(appendix_a, "thesis/appendix-a"),
+    "paper, appendix B": partial(appendix_a, "paper/appendix-b"),
+    **{place: partial(ranked_models, table) for place, table in TABLES.items()},
+    **{f"thesis, {place}": partial(claims, f"thesis, {place}") for place in SECTIONS},
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -10,25 +11,63 @@ from torch import nn
 from reuseprior import contexts, sharing
 from reuseprior.contexts import BatchNorm, ContextCounts, count_contexts, record_model
 from reuseprior.models import catalog, efficientnet_v2, resnet50_v1, without_weights
-from reuseprior.press.published import Printed
+from reuseprior.press.ledger import Reading, reading_of_row
 from reuseprior.quantities import Quantities, derive
 
-# Conventions that the text leaves unsaid, as the ledger names them.
-STATISTICS = "running statistics counted"
-BY_CHANNELS = "scopes by channels alone (thesis_tables)"
-CONV_BIAS = "convolutions with bias, as in Keras's ResNet-50"
+
+@dataclass(frozen=True)
+class Convention:
+    """A way to count that a row's digits follow, and the words of the text that rule it out."""
+
+    name: str
+    against: str
+
+
+STATISTICS = Convention(
+    "running statistics counted", "§4.5.1 takes the learnable parameters into account"
+)
+BY_CHANNELS = Convention(
+    "scopes by channels alone (thesis_tables)",
+    "§4.5.3 names scopes by channels, kernel size and strides",
+)
+CONV_BIAS = Convention(
+    "convolutions with bias, as in Keras's ResNet-50",
+    "§4.5.1 has biases in final layers alone, and the entropy's 13.3 alone asks for others",
+)
+
+
+@dataclass(frozen=True)
+class RowReading:
+    """The quantities of a row under some conventions; under none it is what the text says."""
+
+    conventions: tuple[Convention, ...]
+    quantities: Quantities
+
+    @property
+    def convention(self) -> str:
+        """The conventions by name."""
+        return "; ".join(one.name for one in self.conventions)
+
+    @property
+    def against(self) -> str:
+        """What the text says against them."""
+        return "; ".join(one.against for one in self.conventions)
+
+    def of(self, value: Callable[[Quantities], float]) -> Reading:
+        """One quantity of the row, as the ledger reads it."""
+        return Reading(value(self.quantities), self.convention, self.against)
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Pixels a side at which contexts were counted, and at which N_I was taken."""
+    """Pixels a side at which contexts were counted, and N_I was taken if not at the printed one."""
 
     counted: int
-    inputs: int
+    inputs: int | None = None
 
 
 # Rows of Table 4.4 whose numbers do not belong to the printed image size.
-OTHER_SIZES = {"ResNet-50": Sizes(384, 384), "V2-M": Sizes(240, 480), "V2-L": Sizes(240, 480)}
+OTHER_SIZES = {"ResNet-50": Sizes(384, 384), "V2-M": Sizes(240), "V2-L": Sizes(240)}
 
 
 QUANTITIES = {
@@ -110,34 +149,36 @@ def _multiply_adds(base: str, size: int, classes: int) -> int:
     return contexts.multiply_adds(record_model(_model(base, classes), (1, 3, size, size)))
 
 
-def readings(label: str, size: int, classes: int = 1000) -> list[tuple[str, Quantities]]:
-    """The readings of a row, (convention, quantities): first the text's, last the table's own."""
+def readings(label: str, size: int, classes: int = 1000) -> list[RowReading]:
+    """The readings of a row: first the text's, last the table's own."""
     shared = label.endswith("-shared")
     policy = sharing.all_but_bn if shared else None
     of = partial(quantities, label, classes=classes)
-    found = [("", of(size, "learnable", policy)), (STATISTICS, of(size, "all", policy))]
+    found = [
+        RowReading((), of(size, "learnable", policy)),
+        RowReading((STATISTICS,), of(size, "all", policy)),
+    ]
     if shared:
-        found.append((f"{STATISTICS}; {BY_CHANNELS}", of(size, "all", sharing.thesis_tables)))
+        by_channels = of(size, "all", sharing.thesis_tables)
+        found.append(RowReading((STATISTICS, BY_CHANNELS), by_channels))
     if label in OTHER_SIZES:
         other = OTHER_SIZES[label]
-        sizes = f"counted at {other.counted} px"
-        if other.counted != other.inputs:
-            sizes += f" with N_I at {other.inputs} px"
-        for batch_norm, convention in [("learnable", sizes), ("all", f"{sizes}; {STATISTICS}")]:
-            found.append((convention, of(other.counted, batch_norm, policy, inputs=other.inputs)))
+        inputs = size if other.inputs is None else other.inputs
+        at = Convention(
+            f"contexts counted at {other.counted} px, N_I at {inputs} px",
+            f"the table prints {size} px",
+        )
+        for batch_norm, more in [("learnable", ()), ("all", (STATISTICS,))]:
+            counted = of(other.counted, batch_norm, policy, inputs=inputs)
+            found.append(RowReading((at, *more), counted))
         if label == "ResNet-50":
-            found.append((f"{convention}; {CONV_BIAS}", quantities(_WITH_BIAS, other.counted)))
+            biased = quantities(_WITH_BIAS, other.counted)
+            found.append(RowReading((at, STATISTICS, CONV_BIAS), biased))
     return found
 
 
-def row_reading(row) -> tuple[str, Quantities]:
+def row_reading(row) -> RowReading:
     """The reading that explains most of a row's printed digits; among equals the table's own."""
-
-    def digits(reading: tuple[str, Quantities]) -> int:
-        return sum(
-            sum(c.isdigit() for c in row[column])
-            for column, value in QUANTITIES.items()
-            if Printed.parse(row[column]).matches(value(reading[1])) is not None
-        )
-
-    return max(reversed(readings(row.model, int(row.image_size))), key=digits)
+    found = readings(row.model, int(row.image_size))
+    values = [{c: value(r.quantities) for c, value in QUANTITIES.items()} for r in found]
+    return found[reading_of_row(row, values)]

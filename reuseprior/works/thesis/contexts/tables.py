@@ -10,7 +10,7 @@ from reuseprior.press import published
 from reuseprior.press.ledger import side_by_side
 from reuseprior.press.published import Printed
 from reuseprior.quantities import Quantities
-from reuseprior.works.thesis.contexts.ledger import TABLES, ranked_models
+from reuseprior.works.thesis.contexts.ledger import ranked_models
 from reuseprior.works.thesis.contexts.readings import (
     OTHER_SIZES,
     QUANTITIES,
@@ -32,8 +32,7 @@ FORMATS = {
 
 def printed_beside_computed(name: str) -> pd.DataFrame:
     """A table of the thesis, "printed | computed" and the verdict's mark in every cell."""
-    found = [e for e in ranked_models(name) if e.source == "thesis"]
-    table = side_by_side(found, FORMATS)
+    table = side_by_side(ranked_models(f"thesis/{name}"), FORMATS)
     table.index = (
         published.load(f"thesis/{name}").set_index("id").loc[table.index, "model"].rename("model")
     )
@@ -42,32 +41,37 @@ def printed_beside_computed(name: str) -> pd.DataFrame:
 
 def conventions(label: str, size: int) -> pd.DataFrame:
     """The quantities of one row under every reading, the text's first."""
-    return _quantities_table({c or "as the text says": q for c, q in readings(label, size)})
+    found = readings(label, size)
+    return _quantities_table({r.convention or "as the text says": r.quantities for r in found})
+
+
+_PRINTED_SIZE = 480  # of V2-M and V2-L in table 4.4
 
 
 def exact_rows() -> pd.DataFrame:
     """V2-M and V2-L counted at their full 480 px, beside what Table 4.4 prints for them."""
     rows = {}
     for label, other in OTHER_SIZES.items():
-        if other.counted != other.inputs:
+        if other.inputs is None:  # N_I is taken at the printed size
+            size = _PRINTED_SIZE
             rows[f"{label}, counted at {other.counted} px"] = quantities(
-                label, other.counted, inputs=other.inputs
+                label, other.counted, inputs=size
             )
-            rows[f"{label}, counted at {other.inputs} px"] = quantities(label, other.inputs)
+            rows[f"{label}, counted at {size} px"] = quantities(label, size)
     return _quantities_table(rows)
 
 
 def estimates_and_scores(name: str = "table-4-4") -> pd.DataFrame:
     """A table's models with the paper's scores, the table's own estimates and parameters.
 
-    The paper's scores, because the thesis copies another table's for V2-S. V2-M and V2-L are
+    The paper's scores, because the thesis repeats its own table 4.3's for V2-S. V2-M and V2-L are
     counted at the size that their accuracy belongs to.
     """
     rows = {}
-    _, paper = TABLES[name]
-    for _, row in published.load(paper).iterrows():
+    for _, row in published.load(f"paper/{name.replace('4-', '', 1)}").iterrows():
         sizes = OTHER_SIZES.get(row.model)
-        q = row_reading(row)[1] if sizes is None else quantities(row.model, sizes.inputs)
+        counted = None if sizes is None else sizes.inputs or int(row.image_size)
+        q = row_reading(row).quantities if sizes is None else quantities(row.model, counted)
         score = float(Printed.parse(row.score).value)
         rows[row.model] = [score, q.P_G, q.P_G_spread, q.parameters]
     columns = ["score", "P_G", "P_G_spread", "params"]

@@ -1,13 +1,17 @@
-"""Every printed number of chapter 5's tables, with what became of it."""
+"""Every printed number of chapter 5's tables and figures, with what became of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
+
+import pandas as pd
 
 from reuseprior.press import published
-from reuseprior.press.ledger import Entry, Reading, entry, judge_in_row
+from reuseprior.press.ledger import Cell, Contradiction, Entry, Reading, judged
+from reuseprior.press.published import Printed
 from reuseprior.quantities import Quantities
+from reuseprior.works.thesis.energy.grids import grid
 from reuseprior.works.thesis.energy.readings import FAMILIES, as_the_text_says, quantities
 
 QUANTITIES = {
@@ -20,59 +24,81 @@ QUANTITIES = {
 """The computed columns of Tables 5.1 to 5.4."""
 
 
-def entries() -> Iterator[Entry]:
-    """Every number of Tables 5.1 to 5.4 and the claims about them, judged."""
-    for table in FAMILIES:
-        yield from table_entries(table)
-    yield from claims()
-
-
 def table_entries(table: str) -> Iterator[Entry]:
-    """The cells of one table, each under the text's reading and the table's convention."""
-    for _, row in published.load(f"thesis/{table}").iterrows():
-        width = int(row["channels" if FAMILIES[table].is_cnn else "width"])
-        which = (table, width, int(row.depth), row.get("shared") == "True")
-        text, own = as_the_text_says(*which), quantities(*which)
+    """The cells of one table, each as the text says and under the table's convention."""
+    family, cells = FAMILIES[table], []
+    for row, which in zip(_rows(table), _models(table), strict=True):
+        text, own = as_the_text_says(table, *which), quantities(table, *which)
         for column, value in QUANTITIES.items():
             if column in row.index:
-                readings = Reading(value(text)), Reading(value(own), FAMILIES[table].convention)
-                verdict, computed, note = judge_in_row(row[column], *readings)
-                yield entry(row, column, computed, verdict, note)
+                other = Reading(value(own), family.convention, family.against)
+                cells.append(Cell(row, column, [Reading(value(text)), other]))
+    yield from judged(cells)
 
 
-def claims() -> Iterator[Entry]:
-    """What text and captions say about the tables."""
-    for _, row in published.load("thesis/chapter-5-text").iterrows():
-        value, note = CLAIMS[row.claim]()
-        yield entry(
-            row, "value", value, "reproduced" if value == int(row["value"]) else "erratum", note
-        )
+def _rows(table: str) -> list[pd.Series]:
+    return [row for _, row in published.load(f"thesis/{table}").iterrows()]
 
 
 def _models(table: str) -> list[tuple[int, int, bool]]:
-    rows = published.load(f"thesis/{table}")
     width = "channels" if FAMILIES[table].is_cnn else "width"
-    return [(int(r[width]), int(r.depth), r.get("shared") == "True") for _, r in rows.iterrows()]
+    return [(int(r[width]), int(r.depth), r.get("shared") == "True") for r in _rows(table)]
+
+
+# Claims ------------------------------------------------------------------------------------------
+
+
+def claims(where: str) -> Iterator[Entry]:
+    """What the text, or a caption, says about tables and figures."""
+    rows = published.load("thesis/chapter-5-text")
+    for _, row in rows[rows["where"].str.startswith(where)].iterrows():
+        yield from judged([CLAIMS[row.claim](row)])
+
+
+def _both(row: pd.Series, table: str, claim: Callable[[list[Quantities]], int], **more) -> Cell:
+    """A claim about a table's models, as the text counts and under the table's convention."""
+    family, models = FAMILIES[table], _models(table)
+    text, own = (
+        claim([read(table, *m) for m in models]) for read in (as_the_text_says, quantities)
+    )
+    return Cell(
+        row, "value", [Reading(text), Reading(own, family.convention, family.against)], **more
+    )
 
 
 def _rank(
-    table: str, position: int, of: Callable[[Quantities], float], *, sharing_only: bool = False
-) -> tuple[int, str]:
-    """Rank of a row (1 is greatest) among the rows of its table."""
-    rows = _models(table)
-    chosen = rows[position]
-    rivals = [row for row in rows if row[2]] if sharing_only else rows
-    values = sorted((of(quantities(table, *row)) for row in rivals), reverse=True)
-    rank = values.index(of(quantities(table, *chosen))) + 1
-    return rank, f"of {len(rivals)} rows"
+    row: pd.Series, table: str, column: str, position: int, sharing_only: bool = False
+) -> Cell:
+    """Rank of a row (1 is greatest) among the rows of its table, and by its printed numbers."""
+    models = _models(table)
+    rivals = [i for i, model in enumerate(models) if model[2] or not sharing_only]
+    place = position % len(models)
+
+    def rank(values: list[float]) -> int:
+        return 1 + sum(values[i] > values[place] for i in rivals)
+
+    printed = rank([float(Printed.parse(r[column]).value) for r in _rows(table)])
+    return _both(
+        row, table, lambda found: rank([QUANTITIES[column](q) for q in found]),
+        contradiction=Contradiction(printed, f"by the table's own {column} it is {printed}"),
+        note=f"of {len(rivals)} rows",
+    )  # fmt: skip
 
 
-def _deepest(table: str) -> tuple[int, str]:
-    rows = _models(table)
-    deepest = max(range(len(rows)), key=lambda i: rows[i][1])
-    rank, note = _rank(table, deepest, lambda q: q.P_G)
-    best = max(rows, key=lambda row: quantities(table, *row).P_G)
-    return rank, f"{note}; the greatest is {best[0]} × {best[1]}"
+def _deepest(row: pd.Series, table: str, column: str) -> Cell:
+    depths = [depth for _, depth, _ in _models(table)]
+    return _rank(row, table, column, depths.index(max(depths)))
+
+
+def _sharing_leaders(row: pd.Series, table: str) -> Cell:
+    """Whether the row that leads by compute efficiency shares: 1 or 0."""
+    shared = [model[2] for model in _models(table)]
+
+    def leader_shares(found: list[Quantities]) -> int:
+        values = [QUANTITIES["CE"](q) for q in found]
+        return int(shared[values.index(max(values))])
+
+    return _both(row, table, leader_shares)
 
 
 def lowered_by_sharing(
@@ -93,33 +119,95 @@ def lowered_by_sharing(
     return lowered, models
 
 
-def _lowered_by_sharing() -> tuple[int, str]:
-    lowered, models = lowered_by_sharing(_efficiency)
-    in_text, _ = lowered_by_sharing(_efficiency, as_the_text_says)
+def _lowered(row: pd.Series) -> Cell:
+    family = FAMILIES["table-5-1"]
+    in_text, models = lowered_by_sharing(QUANTITIES["PE"], as_the_text_says)
+    own, _ = lowered_by_sharing(QUANTITIES["PE"])
     by_spread, _ = lowered_by_sharing(lambda q: q.parameter_efficiency_spread)
-    return lowered, (
-        f"of {models}, by P_G under the table's convention; {in_text} as the text counts, "
-        f"{by_spread} by P′_G"
-    )
+    readings = Reading(in_text), Reading(own, family.convention, family.against)
+    return Cell(row, "value", readings, note=f"of {models}; by P′_G {by_spread}")
 
 
-def _efficiency(q: Quantities) -> float:
-    return q.parameter_efficiency
+def _inputs(row: pd.Series, a_channel: bool) -> Cell:
+    """Input nodes of definition 6; the captions leave the image's 8 × 8 pixels out."""
+    table = "table-5-3" if a_channel else "table-5-4"
+    width, *others = _models(table)[-1]
+    counted = as_the_text_says(table, width, *others).input_nodes
+    value = counted // width if a_channel else counted
+    says = f"definition 6 counts all input nodes, and the table's own P_G follow them: {value}"
+    return Cell(row, "value", [Reading(value)], Contradiction(value, says))
 
 
-CLAIMS: dict[str, Callable[[], tuple[int, str]]] = {
-    "rank of the first row of table 5.2 by parameter efficiency": partial(
-        _rank, "table-5-2", 0, _efficiency
+@cache
+def _grid(outputs: int | None, inputs: int | None) -> pd.DataFrame:
+    return grid((3, 10, 20, 30, 40), inputs=inputs, outputs=outputs)
+
+
+def _highest(row: pd.Series, column: str, what: str, inputs: int | None = 3) -> Cell:
+    """Width or depth of the model with the highest value in the grid of a figure."""
+
+    def at(outputs: int | None) -> int:
+        table = _grid(outputs, inputs)
+        return int(table.loc[table[column].idxmax(), what])
+
+    family = FAMILIES["table-5-1"]
+    note = "the grid is ours: 3, 10, 20, 30 and 40"
+    readings = [Reading(at(None)), Reading(at(1), family.convention, family.against)]
+    return Cell(row, "value", readings, note=note)
+
+
+_PE, _SHARING = "parameter efficiency", "among those that share"
+CLAIMS: dict[str, Callable[[pd.Series], Cell]] = {
+    f"rank of the first row of table 5.2 by {_PE}": partial(
+        _rank, table="table-5-2", column="PE", position=0
     ),
-    "rank of the last row of table 5.2 by parameter efficiency among those that share": partial(
-        _rank, "table-5-2", -1, _efficiency, sharing_only=True
+    f"rank of the last row of table 5.2 by {_PE} {_SHARING}": partial(
+        _rank, table="table-5-2", column="PE", position=-1, sharing_only=True
     ),
-    "rank of the last row of table 5.2 by parameter efficiency": partial(
-        _rank, "table-5-2", -1, _efficiency
+    f"rank of the last row of table 5.2 by {_PE}": partial(
+        _rank, table="table-5-2", column="PE", position=-1
     ),
-    "rank of the second row of table 5.4 by parameter efficiency": partial(
-        _rank, "table-5-4", 1, _efficiency
+    f"rank of the second row of table 5.4 by {_PE}": partial(
+        _rank, table="table-5-4", column="PE", position=1
     ),
-    "rank of the deepest model of table 5.3 by P_G": partial(_deepest, "table-5-3"),
-    "models of tables 5.1 and 5.3 whose parameter efficiency sharing lowers": _lowered_by_sharing,
+    "rank of the last row of table 5.4 by P_G": partial(
+        _rank, table="table-5-4", column="P_G", position=-1
+    ),
+    "rank of the last row of table 5.4 by P′_G": partial(
+        _rank, table="table-5-4", column="P_G_spread", position=-1
+    ),
+    **{
+        f"rank of the deepest model of table {n} by {name}": partial(
+            _deepest, table=f"table-{n.replace('.', '-')}", column=column
+        )
+        for n in ("5.2", "5.3")
+        for name, column in (("P_G", "P_G"), ("P′_G", "P_G_spread"))
+    },
+    **{
+        f"models of table {n} that share and lead by compute efficiency": partial(
+            _sharing_leaders, table=f"table-{n.replace('.', '-')}"
+        )
+        for n in ("5.2", "5.4")
+    },
+    f"models of tables 5.1 and 5.3 whose {_PE} sharing lowers": _lowered,
+    "input nodes of table 5.3 a channel": partial(_inputs, a_channel=True),
+    "input nodes of table 5.4": partial(_inputs, a_channel=False),
+    **{
+        f"{what} of the model with the highest {name}": partial(_highest, column=column, what=what)
+        for what in ("depth", "width")
+        for name, column in (("expected spread", "spread"), ("P′_G", "P_G_spread"))
+    },
+    "width of the model with the highest P′_G, inputs as wide as the model": partial(
+        _highest, column="P_G_spread", what="width", inputs=None
+    ),
+}
+
+_CAPTIONS = ("table 5.2", "table 5.3", "table 5.4", "figure 5.1", "figure 5.2")
+PARTS = {
+    **{f"thesis, table {t[6:].replace('-', '.')}": partial(table_entries, t) for t in FAMILIES},
+    **{
+        f"thesis, caption of {what}": partial(claims, f"thesis, caption of {what}")
+        for what in _CAPTIONS
+    },
+    "thesis, section 5.2.2": partial(claims, "thesis, section 5.2.2"),
 }

@@ -40,22 +40,6 @@ def printed_beside_computed(table: str) -> pd.DataFrame:
     return shown.dropna(axis="columns", how="all")
 
 
-def grid(sizes: Sequence[int], *, inputs: int = 3) -> pd.DataFrame:
-    """Figures 5.1 and 5.2: MLPs of every width and depth, counted; a row a model.
-
-    Columns: width, depth, spread (bits) and P_G_spread, with N_I = 3 and N_O = 1.
-    """
-    rows = []
-    for width in sizes:
-        for depth in sizes:
-            with without_weights():
-                made = MLP(width, depth, in_features=inputs)
-            found = count_contexts(made, (1, inputs))
-            q = derive(found.log2_counts, found.multiplicities, input_nodes=inputs, output_nodes=1)
-            rows.append((width, depth, q.expected_spread, q.P_G_spread))
-    return pd.DataFrame(rows, columns=["width", "depth", "spread", "P_G_spread"])
-
-
 def surface(table: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Depths, widths and values of a grid as three arrays, for drawing."""
     values = table.pivot(index="width", columns="depth", values=column)

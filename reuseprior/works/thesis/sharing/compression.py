@@ -83,3 +83,8 @@ def compression_claims(sizes: Iterable[int] = range(1, 9), *, channels: int = 4)
             rows.append((claim.block, claim.shared, claim.order, size, expected, plain, normed))
     columns = ["block", "shared", "claim", "size", "expected", "measured", "with batch norm"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def deepest_path(n: int) -> int:
+    """Layers on the longest path through a FractalNet block of fractal depth n, as it is built."""
+    return max(getattr(module, "depth", 0) for module in FractalBlock(1, n).modules())

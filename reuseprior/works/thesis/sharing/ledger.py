@@ -3,67 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+
+import pandas as pd
 
 from reuseprior import sharing
 from reuseprior.models import catalog
 from reuseprior.press import published
-from reuseprior.press.ledger import Entry, Reading, entry, judge, judged
-from reuseprior.press.runs import Evidence, recorded
+from reuseprior.press.ledger import Cell, Entry, Reading, judged, public, quoted, setting, stated
+from reuseprior.press.runs import Claim, Evidence, claimed, measured
+from reuseprior.training import Protocol
 from reuseprior.works.thesis.contexts.readings import (
     base_name,
     multiply_adds,
     quantities,
     readings,
 )
-from reuseprior.works.thesis.scores import score
-from reuseprior.works.thesis.sharing.compression import compression_claims
+from reuseprior.works.thesis.scores import NEEDS, score
+from reuseprior.works.thesis.sharing.compression import compression_claims, deepest_path
 from reuseprior.works.thesis.sharing.experiments import complete
 
 RECORDED = "cpu"  # the protocol of the recorded runs that are read
 DATA = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100", "ImageNet-1K": "imagenet"}
+CLASSES = {"CIFAR-10": 10, "CIFAR-100": 100, "ImageNet-1K": 1000}
 AUGMENTATIONS = {"None": "none", "AutoAug": "autoaugment", "RandAug": "randaugment"}
 
 
-def entries() -> Iterator[Entry]:
-    """Tables 4.1 and 4.2, what the text says of their models, and section C.1.1, judged."""
-    yield from data_sets()
-    yield from trained_models()
-    yield from claims()
-    yield from compression()
+def data_sets(table: str) -> Iterator[Entry]:
+    """Table 4.1: sizes and classes of public data sets."""
+    columns = {"train": "training images", "validation": "test images", "classes": "classes"}
+    for _, row in published.load(table).iterrows():
+        for column, quantity in columns.items():
+            held_out = "" if row.dataset == "ImageNet-1K" else "the test images"
+            note = held_out if column == "validation" else ""
+            yield quoted(row, column, public(f"{row.dataset}, {_named(row, quantity)}"), note)
 
 
-def data_sets() -> Iterator[Entry]:
-    """Table 4.1, read from the data sets that our recorded runs were trained on."""
-    for _, row in published.load("thesis/table-4-1", "paper/table-1").iterrows():
-        name = row.dataset.lower().replace("-", "")
-        found: dict[str, Reading] = {}
-        for run in complete(RECORDED, name)[:1]:
-            images, said = run.config["images"], "the test images serve as validation"
-            found["train"] = Reading(images["train"])
-            found["validation"] = Reading(images["test"], said)
-            found["classes"] = Reading(run.config["classes"])
-        for column in ("train", "validation", "classes"):
-            readings = [found[column]] if found else []
-            yield judged(row, column, readings, "no full set of recorded runs has read it")
+def _named(row: pd.Series, quantity: str) -> str:
+    """ImageNet's test images have no public labels: its validation images serve."""
+    return quantity.replace("test", "validation") if row.dataset == "ImageNet-1K" else quantity
 
 
-def trained_models() -> Iterator[Entry]:
-    """Table 4.2: parameters and FLOPs are counted, scores wait for runs of the full models."""
-    classes = {"CIFAR-10": 10, "CIFAR-100": 100, "ImageNet-1K": 1000}
-    waiting = "top-1 accuracy of a training run"
-    if any(run.config["protocol"]["width"] < 1 for run in complete(RECORDED, "cifar10")):
-        waiting += "; our recorded runs train narrower models"
-    for _, row in published.load("thesis/table-4-2", "paper/table-2").iterrows():
-        size = catalog.image_size(base_name(row.model))
-        found = readings(row.model, size, classes[row.dataset])
-        yield judged(row, "params", [Reading(q.parameters, c) for c, q in found])
-        yield recorded(row, "score", _training(row), waiting)
-        yield _multiply_adds(row, size, classes[row.dataset])
-        yield _setting(row, "batch", 400 if row.dataset == "ImageNet-1K" else 512)
-        yield _setting(row, "epochs", 352 if row.dataset == "ImageNet-1K" else 300)
+def trained_models(table: str) -> Iterator[Entry]:
+    """Table 4.2: parameters and FLOPs are counted, scores need runs of the full models."""
+    rows = [row for _, row in published.load(table).iterrows()]
+    yield from judged(cell for row in rows for cell in _counted(row))
+    for row in rows:
+        if base_name(row.model) == "V2-S":
+            yield quoted(row, "flops", public("V2-S, FLOPs"), f"counted: {_multiply_adds(row):,}")
+        yield measured(row, "score", _training(row), NEEDS)
+        yield setting(row, "batch", _said_elsewhere(row, "batch_size", row.batch))
+        yield setting(row, "epochs", _said_elsewhere(row, "epochs", row.epochs))
 
 
-def _training(row) -> Evidence:
+def _counted(row: pd.Series) -> Iterator[Cell]:
+    found = readings(row.model, catalog.image_size(base_name(row.model)), CLASSES[row.dataset])
+    yield Cell(row, "params", [one.of(lambda q: q.parameters) for one in found])
+    if base_name(row.model) != "V2-S":
+        convention = "a multiply-add is one operation"
+        yield Cell(row, "flops", [
+            Reading(2 * _multiply_adds(row)), Reading(_multiply_adds(row), convention)
+        ])  # fmt: skip
+
+
+def _multiply_adds(row: pd.Series) -> int:
+    """Multiply-adds of a forward pass at the size of the test images."""
+    size = catalog.image_size(base_name(row.model))
+    return multiply_adds(row.model, size, CLASSES[row.dataset])
+
+
+def _training(row: pd.Series) -> Evidence:
     """The trainings of a row's model with the row's settings."""
     printed = {
         "epochs": int(row.epochs),
@@ -74,34 +83,62 @@ def _training(row) -> Evidence:
     return score(base_name(row.model), shared, DATA[row.dataset], printed)
 
 
-def _multiply_adds(row, size: int, classes: int) -> Entry:
-    """The cost of a forward pass at the size of the test images."""
-    value = multiply_adds(row.model, size, classes)
-    verdict, _, note = judge(row.flops, [Reading(value, f"multiply-adds at {size} px")])
-    if verdict == "erratum":
-        note = f"multiply-adds at {size} px; 8.8 is probably a wider V2-S of Tan & Le's paper"
-    return entry(row, "flops", value, verdict, note)
+# Settings ----------------------------------------------------------------------------------------
 
 
-def _setting(row, column: str, in_text: int) -> Entry:
-    """A setting of a training run, which must be what section 4.5.4 says of the same runs."""
-    if int(row[column]) == in_text:
-        return entry(row, column, in_text, "reproduced", "a setting; §4.5.4 says the same")
-    return entry(row, column, in_text, "erratum", f"§4.5.4 says {in_text} for all these runs")
+def _settings() -> dict[tuple[str, str], str]:
+    rows = published.load("thesis/section-4-5-4")
+    return {(row.dataset, row.setting): row["value"] for _, row in rows.iterrows()}
 
 
-def claims() -> Iterator[Entry]:
-    """What the text of chapter 4 claims in numbers: a bound."""
-    for _, row in published.load("thesis/chapter-4-text").iterrows():
-        least = round(_fewest_more_parameters(), 1)
-        verdict = "reproduced" if least >= float(row["value"]) else "erratum"
-        yield entry(row, "value", least, verdict, "the text says at least; ImageNet-1K is least")
+def _said_elsewhere(row: pd.Series, name: str, printed: str) -> str:
+    in_text = _settings()[row.dataset, name]
+    says = "the same" if in_text == printed else in_text
+    return f"of a training; §4.5.4 says {says}"
 
 
-def _fewest_more_parameters() -> float:
+CARRIED = {
+    "epochs": lambda p: p.epochs,
+    "batch_size": lambda p: p.batch_size,
+    "warmup_epochs": lambda p: p.warmup_epochs,
+    "mixup_alpha": lambda p: p.mixup_alpha,
+    "cutmix_alpha": lambda p: p.cutmix_alpha,
+    "learning_rate": lambda p: p.learning_rate,
+    "bn_momentum": lambda p: round(1 - p.bn_momentum, 6),  # TensorFlow's is one less torch's
+}
+"""The settings of section 4.5.4 that the protocol `thesis` carries."""
+
+
+def settings() -> Iterator[Entry]:
+    """Section 4.5.4: which printed settings the protocol `thesis` carries as they are."""
+    protocol = Protocol.load("thesis")
+    for _, row in published.load("thesis/section-4-5-4").iterrows():
+        carried = CARRIED.get(row.setting)
+        if carried is not None and float(carried(protocol)) == float(row["value"]):
+            note = "of a training; the protocol `thesis` carries it"
+        else:
+            note = "of a training; to be given where one is run, as the protocol `thesis` has other"
+        yield setting(row, "value", note)
+
+
+# Claims ------------------------------------------------------------------------------------------
+
+
+def claims(where: str) -> Iterator[Entry]:
+    """What a section claims of the models of table 4.2, in numbers and in words."""
+    rows = published.load("thesis/chapter-4-text")
+    for _, row in rows[rows["where"].str.startswith(where)].iterrows():
+        if row.claim == "more parameters, per cent":
+            note = "ImageNet-1K is least"
+            yield from judged([Cell(row, "value", [Reading(fewest_more_parameters())], note=note)])
+        else:
+            yield claimed(row, "value", _better_when_shared(row.claim.split(" on ")[1]), NEEDS)
+
+
+def fewest_more_parameters() -> float:
     """By how many per cent V2-B0 exceeds V2-S-shared, at least over the three data sets."""
     ratios = []
-    for classes in (10, 100, 1000):
+    for classes in CLASSES.values():
         larger = quantities("V2-B0", 224, "learnable", classes=classes).parameters
         smaller = quantities(
             "V2-S-shared", 384, "learnable", sharing.all_but_bn, classes=classes
@@ -110,41 +147,69 @@ def _fewest_more_parameters() -> float:
     return min(ratios)
 
 
-# What sympy cannot say and blocks can: section C.1.1 on the blocks of `models.blocks`, tied.
-_COMPRESSION = {
-    "FractalNet": (
-        "thesis-c-1-1-fractalnet",
-        "2^n - 1 for fractal depth n, on convolutions; separate batch norms hold it below "
-        "1 + 9/2 of the channels",
-        "",
-    ),
-    "ResNet": ("thesis-c-1-1-resnet", "d exactly, on convolutions; batch norms hold it lower", ""),
-    "DenseNet with sums": (
-        "thesis-c-1-1-densenet",
-        "where each source's layer is reused by all its readers: equal bit for bit",
-        "",
-    ),
-    "FractalNet, other rule": (
-        "thesis-c-1-1-fractalnet-densenet",
-        "the text does not state the rule; it holds for ",
-        "g(n+1) = concat(g(n), f(g(n)))",
-    ),
-}  # id, note, convention
+def _better_when_shared(dataset: str) -> Claim:
+    """V2-S-shared above V2-B0, by our recorded runs of one protocol on the data set."""
+
+    def runs(model: str, policy: str) -> Evidence:
+        config = {"model": model, "sharing": policy, "data": DATA[dataset]}
+        return Evidence(
+            f"train-{RECORDED}", config, lambda found: 100 * found[0].summary["test_accuracy"]
+        )
+
+    return Claim(
+        ("V2-S-shared", runs("efficientnetv2-s", "all_but_bn")),
+        ("V2-B0", runs("efficientnetv2-b0", "none")),
+        _scale(DATA[dataset]),
+    )
+
+
+def _scale(data: str) -> str:
+    protocols = [run.config["protocol"] for run in complete(RECORDED, data)]
+    if not protocols:
+        return ""
+    p = protocols[0]
+    return (
+        f"at width {p['width']:g}, {p['image_size'] or 32} px, {p['epochs']} epochs, by accuracy "
+        "on the test images in per cent"
+    )
 
 
 def compression() -> Iterator[Entry]:
-    """The four claims of section C.1.1, and what the first says of the longest path."""
+    """The claims of section C.1.1, on blocks that are built and tied."""
     found = compression_claims()
-    for block, rows in found.groupby("block", sort=False):
-        name, note, convention = _COMPRESSION[block]
-        holds = (rows.expected == rows.measured).all()
-        verdict = "convention" if convention else "reproduced"
-        yield Entry(
-            name, "thesis", "thesis, section C.1.1", "as stated", None,
-            verdict if holds else "not yet", note + convention,
-        )  # fmt: skip
-    note = "the deepest path has 2^(n-1) layers, so n is half of it at n = 4 alone"
-    yield Entry(
-        "thesis-c-1-1-deepest-path", "thesis", "thesis, section C.1.1",
-        "n is half the size of the deepest path", None, "erratum", note,
+    rows = published.load("thesis/section-c-1-1").set_index("block", drop=False)
+    for block, sizes in found.groupby("block", sort=False):
+        holds = bool((sizes.expected == sizes.measured).all())
+        yield stated(
+            rows.loc[block], "value", printed=holds, mended=False, note=_COMPRESSION[block]
+        )
+    layers = {n: deepest_path(n) for n in found["size"].unique()}
+    yield stated(
+        rows.loc["deepest path"], "value",
+        printed=all(2 * n == most for n, most in layers.items()),
+        mended=all(2 ** (n - 1) == most for n, most in layers.items()),
+        note="the deepest path has 2^(n-1) layers, so n is half of it at n = 4 alone",
     )  # fmt: skip
+
+
+# What sympy cannot say and blocks can: what is tested of each claim, for sizes 1 to 8.
+_COMPRESSION = {
+    "FractalNet": "2^n - 1 for fractal depth n, on convolutions; separate batch norms hold it "
+    "below 1 + 9/2 of the channels",
+    "ResNet": "d exactly, on convolutions; batch norms hold it lower",
+    "DenseNet with sums": "where each source's layer is reused by all its readers: the compression "
+    "is ResNet's",
+    "FractalNet, other rule": "the text does not state the rule; it is g(n+1) = "
+    "concat(g(n), f(g(n))) here",
+}
+
+PARTS = {
+    "thesis, table 4.1": partial(data_sets, "thesis/table-4-1"),
+    "paper, table 1": partial(data_sets, "paper/table-1"),
+    "thesis, table 4.2": partial(trained_models, "thesis/table-4-2"),
+    "paper, table 2": partial(trained_models, "paper/table-2"),
+    "thesis, section 4.5.4": settings,
+    "thesis, section 4.1.4": partial(claims, "thesis, section 4.1.4"),
+    "thesis, section 4.5.6": partial(claims, "thesis, section 4.5.6"),
+    "thesis, section C.1.1": compression,
+}
