@@ -19,7 +19,6 @@ from functools import cache
 from importlib import import_module
 from math import inf, isfinite
 from pathlib import Path
-from types import ModuleType
 
 import pandas as pd
 
@@ -192,29 +191,30 @@ def made(cells: Sequence[Cell]) -> How:
 
 
 def _judged(cell: Cell, how: How) -> Entry:
-    window = cell.printed.window(how)
-    text = cell.readings[0]
-    cut = "cut, as its column cannot be rounded" if how == "cut" else ""
+    window, text = cell.printed.window(how), cell.readings[0]
     found = next((r for r in _in_order(cell.readings) if r.value in window), None)
+    verdict, note = _verdict(cell, found, window)
+    notes = [note, cell.note]
+    if found and how == "cut":
+        notes.append("digits are cut: its column cannot be rounded")
+    value = (found or text).value
+    return entry(cell.row, cell.column, value, "computed", verdict, window, _note(*notes))
+
+
+def _verdict(cell: Cell, found: Reading | None, window: Window) -> tuple[str, str]:
+    """What became of a computed number, and why; `found` is the reading that gives it."""
+    text, contradiction = cell.readings[0], cell.contradiction
     if found is None:
-        contradicted = cell.contradiction and cell.contradiction.value not in window
-        tried = "; ".join(f"{r.convention}: {_short(r.value)}".removeprefix(": ")
-                          for r in cell.readings)  # fmt: skip
-        if contradicted:
-            verdict, note = "erratum", f"{cell.contradiction.says}; computed: {tried}"
-        else:
-            verdict, note = "not reproduced", f"no reading gives it: {tried}"
-        found = text
-    elif not found.convention:
-        verdict, note = "reproduced", cut
-    elif found.against:
-        verdict = "against the text"
-        note = _note(found.convention, f"but {found.against}", f"the text's reading: {_short(text.value)}",
-                     cut)  # fmt: skip
-    else:
-        verdict, note = "unsaid", _note(found.convention, cut)
-    return entry(cell.row, cell.column, found.value, "computed", verdict, window,
-                 _note(note, cell.note))  # fmt: skip
+        tried = [f"{r.convention}: {_short(r.value)}".removeprefix(": ") for r in cell.readings]
+        if contradiction and contradiction.value not in window:
+            return "erratum", f"{contradiction.says}; computed: {'; '.join(tried)}"
+        return "not reproduced", f"no reading gives it: {'; '.join(tried)}"
+    if not found.convention:
+        return "reproduced", ""
+    if not found.against:
+        return "unsaid", found.convention
+    in_text = f"the text's reading: {_short(text.value)}"
+    return "against the text", _note(found.convention, f"but {found.against}", in_text)
 
 
 def _in_order(readings: Sequence[Reading]) -> list[Reading]:
@@ -302,7 +302,7 @@ def quoted(
     for source in sources:
         other = Printed.parse(source.printed)
         its = other.window()
-        if its.least * scale <= window.most and window.least <= its.most * scale:
+        if its.least * scale < window.most and window.least < its.most * scale:
             value = _value(source.printed) * scale
             said = _note(f"{source.source}: {source.printed}", note)
             return entry(row, column, value, "quoted", "confirmed", window, said)
