@@ -120,6 +120,12 @@ def tally() -> str:
     )
 
 
+def legend() -> str:
+    """What the marks of computed numbers say, in a sentence."""
+    said = [f"{m} {ledger.MEANINGS[v]}" for v, m in ledger.KINDS["computed"].items()]
+    return f"In the last column {', '.join(said)}."
+
+
 _OTHERS = {"proved": "statements", "quoted": "quotations", "measured": "numbers of trainings"}
 
 
@@ -176,11 +182,12 @@ def renew() -> list[Path]:
     """
     readme, index = paths.ROOT / "README.md", paths.NOTEBOOKS / "index.ipynb"
     text = readme.read_text(encoding="utf-8")
-    for name, block in (("chapters", with_figures()), ("tally", tally())):
+    for name, block in (("chapters", with_figures()), ("legend", legend()), ("tally", tally())):
         text = _put(text, name, block, readme)
     notebook = notebooks.read(index)
     (cell,) = [c for c in notebook["cells"] if "<!-- chapters -->" in notebooks.source(c)]
     filled = _put(notebooks.source(cell), "chapters", with_summaries(), index)
+    filled = _put(filled, "legend", legend(), index)
     cell["source"] = filled.splitlines(keepends=True)
     pages = {
         readme: text,

@@ -47,20 +47,34 @@ KINDS: dict[str, dict[str, str]] = {
     },
     "setting": {"used": ""},
 }
-"""The verdicts that a kind of number can have, from best to worst, each with its mark.
+"""The verdicts that a kind of number can have, from best to worst, each with its mark."""
 
-computed: it follows from definitions. *reproduced*: by the text's own reading; *unsaid*: under a
-convention that the text leaves open; *against the text*: only under a reading that the text rules
-out; *erratum*: not by the text's reading, and the source itself says otherwise; *not reproduced*:
-no reading gives it.
-proved: a statement. *holds* as printed; *corrected*: the printed one fails and another is proved;
-*fails*: neither.
-quoted: the source has it from elsewhere. *confirmed* or *differs* by a named public source.
-measured: it needs training. *within* or *outside* the interval in which our runs at the printed
-protocol put one more run; *claim holds*, *claim fails* or *undecided* for the claim that the
-number supports, at the scale that we ran; *open*: not run.
-setting: an input, *used* as printed.
-"""
+MEANINGS = {
+    "computed": "it follows from definitions",
+    "reproduced": "the text's own reading gives the printed digits",
+    "unsaid": "a convention that the text leaves open gives them",
+    "against the text": "only a reading that the text rules out gives them",
+    "erratum": "the text's reading does not give them, and the source itself says otherwise",
+    "not reproduced": "no reading gives them",
+    "proved": "it is a statement",
+    "holds": "as it is printed",
+    "corrected": "the printed statement fails, another is proved",
+    "fails": "neither the printed statement nor another is proved",
+    "quoted": "the source has it from elsewhere",
+    "confirmed": "the public source that is named prints the same",
+    "unchecked": "no public source is at hand",
+    "differs": "the public source that is named prints something else",
+    "measured": "it needs training",
+    "within": "our runs at the printed protocol put 95 % of further runs about it",
+    "outside": "they do not",
+    "claim holds": "the claim that it supports holds, by a test at the scale that we ran",
+    "claim fails": "the claim fails by that test",
+    "undecided": "the test cannot tell",
+    "open": "not run: the note says what it needs",
+    "setting": "it is an input",
+    "used": "put in as it is printed, which tests nothing",
+}
+"""What each kind and each verdict says of a number."""
 
 MARKS = {verdict: mark for verdicts in KINDS.values() for verdict, mark in verdicts.items()}
 
@@ -493,7 +507,7 @@ def _table_of(where: str) -> str:
 
 
 def side_by_side(entries: Iterable[Entry], formats: dict[str, Callable]) -> pd.DataFrame:
-    """Printed beside computed, one row a row of the published table.
+    """Printed beside computed, one row a row of the published table; settings as printed.
 
     `formats` names the columns to show, each with a function from computed value to text.
     """
@@ -503,5 +517,5 @@ def side_by_side(entries: Iterable[Entry], formats: dict[str, Callable]) -> pd.D
         if column in formats:
             computed = "–" if e.computed is None else formats[column](e.computed)
             text = f"{e.printed} | {computed} {MARKS[e.verdict]}"
-            cells.setdefault(row, {})[column] = text
+            cells.setdefault(row, {})[column] = e.printed if e.kind == "setting" else text
     return pd.DataFrame.from_dict(cells, orient="index", columns=list(formats))

@@ -112,8 +112,12 @@ def test_renewing(root):
     """Only what stands between the two comments changes, and a second time nothing does."""
     places = "<!-- {0} -->\n{1}<!-- /{0} -->"
     readme, index = root / "README.md", root / "notebooks" / "index.ipynb"
-    readme.write_text(f"a\n{places.format('chapters', 'old')}\nb\n{places.format('tally', '')}\n")
-    cells = [nbformat.v4.new_markdown_cell(places.format("chapters", "") + "\nafter")]
+    readme.write_text(
+        f"a\n{places.format('chapters', 'old')}\nb\n{places.format('tally', '')}"
+        f"{places.format('legend', '')}\n"
+    )
+    both = "\n".join(places.format(name, "") for name in ("chapters", "legend"))
+    cells = [nbformat.v4.new_markdown_cell(f"{both}\nafter")]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), index)
     with pytest.raises(NotebookError, match=r"README\.md has no place for the chapters"):
         contents.renew()
@@ -124,7 +128,8 @@ def test_renewing(root):
     assert readme.read_text().startswith(f"a\n<!-- chapters -->\n{table}\n<!-- /chapters -->\nb\n")
     (cell,) = json.loads(index.read_text())["cells"]
     assert notebooks.source(cell) == (
-        f"<!-- chapters -->\n{contents.with_summaries()}\n<!-- /chapters -->\nafter"
+        f"<!-- chapters -->\n{contents.with_summaries()}\n<!-- /chapters -->\n"
+        f"<!-- legend -->\n{contents.legend()}\n<!-- /legend -->\nafter"
     )
 
 
