@@ -196,12 +196,17 @@ def judged(cells: Iterable[Cell]) -> Iterator[Entry]:
 
 
 def made(cells: Sequence[Cell]) -> How:
-    """Whether the digits of a column are rounded or cut, by all its cells together."""
+    """Whether the digits of a column are rounded or cut, by all its cells together.
+
+    The `value`s of a list are no column: they are rounded.
+    """
 
     def all_given(how: How) -> bool:
         return all(any(r.value in c.printed.window(how) for r in c.readings) for c in cells)
 
-    return "cut" if not all_given("rounded") and all_given("cut") else "rounded"
+    if cells[0].column == "value" or all_given("rounded") or not all_given("cut"):
+        return "rounded"
+    return "cut"
 
 
 def _judged(cell: Cell, how: How) -> Entry:
