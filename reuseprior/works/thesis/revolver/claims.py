@@ -13,7 +13,13 @@ from reuseprior.press.ledger import Cell, Contradiction, Reading
 from reuseprior.press.published import Printed
 from reuseprior.revolver import Settings
 from reuseprior.revolver.evolution.settings import learning_rate
-from reuseprior.works.thesis.revolver.protocol import command_line, number, printed_settings, said
+from reuseprior.works.thesis.revolver.protocol import (
+    command_line,
+    command_lines,
+    number,
+    printed_settings,
+    said,
+)
 
 MUTATED = "cifar10-random-warmup-evolve"  # the search of §3.5.6's mutated model, of 89.6 %
 BEST = "cifar10-evolve-16"
@@ -29,10 +35,10 @@ def searches() -> pd.DataFrame:
     table = published.load("thesis/table-3-2").set_index("preset")
     for column in NUMBERS:
         table[column] = [Printed.parse(text).value for text in table[column]]
-    lines = [command_line(preset) for preset in table.index]
-    table["epochs"] = [number(line["epochs"]) for line in lines]
-    table["population"] = [number(line["population_size"]) for line in lines]
-    table["genetic"] = [line["search_mode"].endswith("evolve") for line in lines]
+    lines = command_lines().loc[table.index]
+    table["epochs"] = lines.epochs.map(number)
+    table["population"] = lines.population_size.map(number)
+    table["genetic"] = lines.search_mode.str.endswith("evolve")
     return table
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import pandas as pd
+
 from reuseprior.press import published, runs
 from reuseprior.press.published import Printed
 from reuseprior.revolver import Settings
@@ -53,10 +55,14 @@ WIDTHS = {"mnist-random-width": "mnist-random", "mnist-evolve-width": "mnist-evo
 OF_THE_DATA = ("image", "classes")  # which a search takes from its data, whatever a preset says
 
 
+def command_lines() -> pd.DataFrame:
+    """The printed settings of appendix C.2's searches, by our presets of them."""
+    return published.load("thesis/appendix-c-2").set_index("preset")
+
+
 def command_line(preset: str) -> dict[str, str]:
-    """The printed settings of a search of appendix C.2."""
-    rows = published.load("thesis/appendix-c-2")
-    return rows.set_index("preset").loc[preset].to_dict()
+    """The printed settings of one of appendix C.2's searches."""
+    return command_lines().loc[preset].to_dict()
 
 
 def said(table: str, name: str) -> str:
