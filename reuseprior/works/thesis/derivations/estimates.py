@@ -92,23 +92,22 @@ def section_5_4_1() -> Iterator[Step | Printed | Correction]:
     deep, mirrored = given(e_closed, variable=D, grid=DEEP), D - 1 - E / sp.log(ω)
     mirror = given(h_closed, e_closed, z_closed, H_OF_E, *MLP)
     yield Step(sp.exp(-j * sp.log(ω)), ω ** (-j), "β = ln ω and E = j", given())
-    yield Step(*z_sum, "partition function", given(z_sum))
+    sums = Step(*z_sum, "partition function", given(z_sum))
+    energies = Step(*e_sum, "expected energy", given(e_sum))
+    entropies = Step(*h_closed, "entropy", given(h_sum, e_closed, z_closed))
+    yield sums
     yield Step(*z_closed, "closed", given(z_sum))
-    yield Step(*e_sum, "expected energy", given(e_sum))
+    yield energies
     yield Step(*e_closed, "closed", given(e_sum, z_closed))
-    yield Step(*h_closed, "entropy", given(h_sum, e_closed, z_closed))
+    yield entropies
     yield Step(E_h, 1 / (ω - 1), "so depth no longer matters", deep)
     yield Step(H_h, H, "the mirror of the reusability prior: the same entropy", mirror)
     yield Step(E_h, mirrored, "and the mirrored energy", given(e_closed, *MLP))
     size = ω / (2 * ω + g * D)
     estimate, scaled = (g * D * (times * E_h + 1) * size for times in (1, a))
     bullet = sp.log(g * D * E_h + 1) * size
-    yield Printed(
-        Step(*z_sum, "partition function", given(z_sum)),
-        Step(*e_sum, "expected energy", given(e_sum)),
-        Step(H_h, sp.log(z_h) + sp.log(ω) * e_sum[1], "entropy", given(h_sum, e_sum, z_closed)),
-        Step(sp.log(estimate), bullet, "eq. 4.8, and the estimate's bullet", given()),
-    )
+    performance = Step(sp.log(estimate), bullet, "eq. 4.8, and the bullet for it", given())
+    yield Printed(sums, energies, entropies, performance)
     yield Correction(
         "The performance bullet repeats eq. 5.19's parenthesis, and its logarithm closes "
         r"before the factor $\omega/(2\omega+gD)$. The sums are right. $\beta$ is not "
