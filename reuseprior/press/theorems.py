@@ -13,7 +13,8 @@ def entries(
 ) -> Iterator[Entry]:
     """An entry a derivation, with ids that begin with `identity`, in the part `where` of a source.
 
-    The note of a corrected one says what is printed instead, after the `statement` if wanted.
+    The note of a corrected one says what is printed instead, after the `statement` if wanted; that
+    of one that holds carries its remark.
     """
     source = where.split(",")[0]
     for name, found in derivations.by_name().items():
