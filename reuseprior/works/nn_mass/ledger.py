@@ -348,14 +348,16 @@ def text(place: str) -> Iterator[Entry]:
     All that follows from tables and definitions is judged together: prose has no column whose
     digits might be cut, so one number alone never shows that it is.
     """
-    rows = {row.id.removeprefix("nnmass-text-"): row for row in _rows("nn-mass/text", "nnmass, ")}
-    computed = {
-        e.id: e for e in judged(_claim(rows[name], claim) for name, claim in CLAIMS.items())
-    }
-    for name, row in rows.items():
-        if not row["where"].startswith(place) or row["where"].startswith("nnmass, table"):
-            continue
-        yield computed[row.id] if name in CLAIMS else _of_training(name, row)
+    computed = {e.id: e for e in judged(claims().values())}
+    for row in _rows("nn-mass/text", place):
+        yield computed[row.id] if row.id in computed else _of_training(row)
+
+
+def claims() -> dict[str, Cell]:
+    """What follows from tables and definitions, by id."""
+    rows = _table("nn-mass/text")
+    names = {f"{TEXT}{name}": claim for name, claim in CLAIMS.items()}
+    return {i: _claim(rows.loc[i], claim) for i, claim in names.items()}
 
 
 def _claim(row: pd.Series, claim: Callable[[], Sequence[Reading | Contradiction]]) -> Cell:
@@ -389,11 +391,6 @@ def _of_one_cell(around: bool) -> int | float:
     return mean(size_of_contributions(row, around) for _, row in rows)
 
 
-def _only(found: Mapping[str, Architecture]) -> Architecture:
-    (one,) = found.values()
-    return one
-
-
 def _largest_40_layers() -> Architecture:
     return max(_some("nn-mass/table-2", layers="40").values(), key=Architecture.parameters)
 
@@ -410,8 +407,8 @@ def _printed(table: str, row: str, column: str) -> Decimal:
 
 
 def _size_of_37_layers() -> list[Reading | Contradiction]:
-    ((name, one),) = _some("nn-mass/table-1", layers="37").items()
-    in_table = _table("nn-mass/table-1").loc[name]
+    name = "nnmass-1-37-70-140-180"
+    one, in_table = networks("nn-mass/table-1")[name], _table("nn-mass/table-1").loc[name]
     says = f"table 1, p. 10, prints {in_table.params} for it"
     return [
         *_sizes(lambda size: size(one)),
@@ -465,6 +462,7 @@ def _channels(group: int) -> list[Reading]:
     return [Reading(widths(2)[group])]
 
 
+TEXT = "nnmass-text-"  # how the ids of what the text says begin
 CLAIMS: dict[str, Callable[[], Sequence[Reading | Contradiction]]] = {
     "4.6M": _size_of_37_layers,
     "8M": lambda: [
@@ -481,7 +479,7 @@ CLAIMS: dict[str, Callable[[], Sequence[Reading | Contradiction]]] = {
     "16M": _bucket_y,
     "8M-large": lambda: _sizes(lambda size: min(map(size, _large().values()))),
     "12M-large": lambda: _sizes(lambda size: max(map(size, _large().values()))),
-    "5M": lambda: _sizes(lambda size: size(_only(_some("nn-mass/table-1", layers="40")))),
+    "5M": lambda: _sizes(lambda size: size(networks("nn-mass/table-1")["nnmass-1-40-60-130-170"])),
     "mass-least": lambda: _mass(_compressed, min),
     "mass-most": lambda: _mass(_compressed, max),
     "large-least": lambda: _mass(_large, min),
@@ -499,7 +497,8 @@ CLAIMS: dict[str, Callable[[], Sequence[Reading | Contradiction]]] = {
 # What needs training ------------------------------------------------------------------------------
 
 
-def _of_training(name: str, row: pd.Series) -> Entry:
+def _of_training(row: pd.Series) -> Entry:
+    name = row.id.removeprefix(TEXT)
     if fit := FIT.fullmatch(row.claim):
         return _of_fit(row, fit)
     (epochs,) = setup("epochs of the exploration")
