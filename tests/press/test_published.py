@@ -118,7 +118,7 @@ def test_matches(text, computed, how):
 
 
 def test_tables_are_all_known_here():
-    assert tables() == sorted(ROWS)
+    assert tables() == sorted([*ROWS, "public/facts"])
 
 
 def test_unknown_table_lists_the_known_ones():
@@ -190,7 +190,7 @@ NUMBERS |= {again: NUMBERS[first] for first, again in PAPER.items()}
 def test_every_number_parses(name):
     for column in NUMBERS[name]:
         for text in load(name)[column]:
-            assert Printed.parse(text).value > 0
+            assert text == "in words" or Printed.parse(text).value > 0
 
 
 def values(table, column):

@@ -396,7 +396,10 @@ def _largest_40_layers() -> Architecture:
 
 
 def _of_its_mass() -> list[Architecture]:
-    """Models D and E of figure 3: the two networks of 64 layers next to model A in mass."""
+    """The two networks of 64 layers next to the 40-layer one in mass.
+
+    The text calls them D and E of figure 3, in one bucket with it, and does not say which they are.
+    """
     mass = _largest_40_layers().mass
     deep = _some("nn-mass/table-2", layers="64").values()
     return sorted(deep, key=lambda one: abs(one.mass - mass))[:2]

@@ -44,7 +44,7 @@ def lemma_1() -> Iterator[Step | Printed]:
     below = Step(
         a - (sp.sqrt(b) - sp.sqrt(c)) ** 2,
         2 * (x * a + y * z) / (roots + x),
-        "at least 0: |√b − √c| ≤ √a",
+        "at least 0: √a is no less than √b and √c differ by",
         sides,
     )
     yield above
