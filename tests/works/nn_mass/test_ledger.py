@@ -7,8 +7,10 @@ from functools import cache
 
 import pytest
 
+from reuseprior import paths, results
 from reuseprior.press import published
 from reuseprior.press.ledger import KINDS
+from reuseprior.works import nn_mass
 from reuseprior.works.nn_mass import PARTS, ledger
 
 LOAD = published.load
@@ -294,3 +296,83 @@ def test_fewer_cells_of_darts_are_smaller(monkeypatch):
     found = {e.id: e for e in ledger.quotations()}
     assert found["nnmass-1-darts-2-cells"].verdict == "differs"
     assert found["nnmass-1-darts-2-params"].verdict == "not reproduced"
+
+
+# Runs ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty place for results."""
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    return tmp_path
+
+
+def record(folder, config, *, seed, **summary):
+    """A synthetic run."""
+    run = folder / "nn-mass-paper" / f"seed{seed}-{config['layers']}-{config['density']}"
+    results.Recording.start(run, {**config, "seed": seed}, resume=False).finish(summary)
+
+
+def printed_grid():
+    """The configuration of every run of figure 5's grid, at twice the base channels."""
+    trained = ledger._trained(200, {})
+    for layers, density, one in nn_mass.GRIDS["full"].architectures():
+        shape = {"depth": one.depth, "widths": one.widths, "candidates": one.candidates}
+        about = {"layers": layers, "density": density, "parameters": one.parameters()}
+        yield {**trained, **about, "architecture": shape}
+
+
+def test_three_seeds_at_the_printed_protocol_judge_an_accuracy(folder):
+    first = table("nn-mass/table-1").iloc[0]
+    one = ledger.architecture(first)
+    shape = {"depth": one.depth, "widths": one.widths, "candidates": one.candidates}
+    config = {**ledger._trained(600, shape), "layers": 64, "density": 0.3}
+    for seed, accuracy in enumerate((0.9700, 0.9705, 0.9698)):
+        record(folder, config, seed=seed, test_accuracy=accuracy)
+    found = {e.id: e for e in ledger.table_1()}
+    assert found[f"{first.id}/test_accuracy"].verdict == "within"
+    spread = found[f"{first.id}/std"]
+    assert spread.verdict == "open" and spread.computed == pytest.approx(0.0361, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"learning_rate": 1.0}, {"validation": 0.5}, {"image_size": 8}, {"optimizer": "adamw"}],
+)
+def test_another_protocol_is_not_the_paper_s(folder, changed):
+    first = table("nn-mass/table-1").iloc[0]
+    one = ledger.architecture(first)
+    shape = {"depth": one.depth, "widths": one.widths, "candidates": one.candidates}
+    config = {**ledger._trained(600, shape), "layers": 64, "density": 0.3}
+    config["protocol"] = config["protocol"] | changed
+    for seed in range(2):
+        record(folder, config, seed=seed, test_accuracy=0.97)
+    found = {e.id: e for e in ledger.table_1()}
+    assert found[f"{first.id}/test_accuracy"].computed is None
+
+
+def test_a_fit_needs_the_whole_grid_and_is_then_judged(folder):
+    row = "nnmass-text-r2-2"
+    for seed in range(3):
+        for config in printed_grid():
+            accuracy = 0.95 + 0.002 * seed * config["density"] + 1e-3 * config["layers"] / 64
+            record(folder, config, seed=seed, test_accuracy=accuracy)
+    found = {e.id: e for e in ledger.text("nnmass, figure 5")}
+    assert found[row].verdict in ("within", "outside") and "3 seeds" in found[row].note
+    assert found["nnmass-text-r2-1"].verdict == "open"
+    for claim in table("nn-mass/text").claim:
+        if claim.startswith("R² of accuracy"):
+            assert ledger.FIT.fullmatch(claim), claim
+
+
+def test_without_any_run_claims_are_open(folder):
+    verdicts = {e.verdict for e in ledger.text("nnmass, figure")}
+    assert verdicts == {"open"}
+
+
+def test_one_seed_of_the_reduced_grid_decides_nothing():
+    found = whole()
+    for name in ("rises", "r2-2", "r2-params-2"):
+        entry = found[f"nnmass-text-{name}"]
+        assert entry.verdict == "undecided" and "one seed cannot tell" in entry.note
