@@ -165,7 +165,8 @@ class Cell:
     """A printed number that follows from definitions, and how it can be read: the text's first.
 
     A work that gives several cells of a row one convention chooses it for the whole row
-    (`reading_of_row`). `contradiction` is what else the source says of the number.
+    (`reading_of_row`). `contradiction` is what else the source says of the number. `quantity` names
+    what a list of different numbers prints several times, as a column does of itself.
     """
 
     row: pd.Series
@@ -173,6 +174,7 @@ class Cell:
     readings: Sequence[Reading]
     contradiction: Contradiction | None = None
     note: str = ""
+    quantity: str = ""
 
     @property
     def printed(self) -> Printed:
@@ -183,29 +185,46 @@ class Cell:
 def judged(cells: Iterable[Cell]) -> Iterator[Entry]:
     """The entries of the cells of one table, each judged by comparing.
 
-    The digits of a column are rounded, unless they cannot be: where cutting gives more of its
-    cells than rounding does, the column is cut.
+    The digits of a column are rounded, unless its cells together cannot be (`made`).
     """
     columns = defaultdict(list)
     cells = list(cells)
     for cell in cells:
-        columns[cell.row["source"], cell.column].append(cell)
-    how = {key: made(column) for key, column in columns.items()}
+        columns[_column(cell)].append(cell)
+    how = {column: made(of_column) for column, of_column in columns.items()}
     for cell in cells:
-        yield _judged(cell, how[cell.row["source"], cell.column])
+        yield _judged(cell, how[_column(cell)])
+
+
+def _column(cell: Cell) -> tuple[str, str]:
+    return cell.row["source"], cell.quantity or cell.column
 
 
 def made(cells: Sequence[Cell]) -> How:
     """Whether the digits of a column are rounded or cut, by all its cells together.
 
-    They are cut if cutting gives more of them. The `value`s of a list are no column.
+    They are cut if cutting gives more of the cells, and no fewer of those that the text's own
+    reading gives. The `value`s of a list of different numbers are no column.
     """
 
-    def given(how: How) -> int:
-        return sum(any(r.value in c.printed.window(how) for r in c.readings) for c in cells)
+    def given(how: How, *, in_text: bool) -> int:
+        return sum(
+            any(
+                r.value in c.printed.window(how)
+                for r in c.readings
+                if not (in_text and r.convention)
+            )
+            for c in cells
+        )
 
-    a_column = cells[0].column != "value"
-    return "cut" if a_column and given("cut") > given("rounded") else "rounded"
+    if _column(cells[0])[1] == "value":
+        return "rounded"
+    more = given("cut", in_text=False) > given("rounded", in_text=False)
+    return (
+        "cut"
+        if more and given("cut", in_text=True) >= given("rounded", in_text=True)
+        else "rounded"
+    )
 
 
 def _judged(cell: Cell, how: How) -> Entry:

@@ -284,7 +284,8 @@ def _densities() -> Iterator[Entry]:
     rows.append(_rows_of_d()["density"])
     values = (float(built[row.id.removesuffix("/density")].density) for row in rows)
     return judged(
-        Cell(row, "value", [Reading(value)]) for row, value in zip(rows, values, strict=True)
+        Cell(row, "value", [Reading(value)], quantity="density")
+        for row, value in zip(rows, values, strict=True)
     )
 
 
