@@ -14,6 +14,7 @@ from reuseprior.measures.nn_mass.architecture import Architecture
 from reuseprior.measures.nn_mass.errors import NNMassError
 from reuseprior.proofs import Correction, Derivations, Printed, Step, Theory, derived
 from reuseprior.proofs.theory import Numbers
+from reuseprior.works.nn_mass.lemma import lemma_1
 
 # The bound as numbers ----------------------------------------------------------------------------
 
@@ -242,5 +243,5 @@ def corollary_1() -> Iterator[Step | Printed | Correction]:
     yield Step(a - (b - c), twice / (2 * N), "above 0, so a bounds b − c", given())
 
 
-DERIVATIONS = Derivations((equation_3, equation_9, theorem_2, corollary_1), "NN-Mass, ")
+DERIVATIONS = Derivations((equation_3, equation_9, lemma_1, theorem_2, corollary_1), "NN-Mass, ")
 derivation = DERIVATIONS.one
