@@ -30,7 +30,7 @@ def root(tmp_path, monkeypatch):
     heading = "id,source,where,printed,computed,verdict,note"
     (tmp_path / "data" / "ledger.csv").write_text("\n".join([heading, *lines, ""]))
     presets = {"quick": "minutes = 0.5\nparameters = {}", "full": "minutes = 3000\nparameters = {}"}
-    house.chapter("03-revolver", numbers=["*, table 3*"], **presets)
+    house.chapter("03-revolver", numbers={"*, table 3*": ""}, **presets)
     draw = "plotting.save(fig, 'fig-3-2-tree')\nplotting.save(fig, 'v2-s')"
     cells = [nbformat.v4.new_markdown_cell(FIRST), nbformat.v4.new_code_cell(draw)]
     nbformat.write(
