@@ -6,8 +6,6 @@ notebooks and the figures, laid out as in the repository so that the same links 
 
 from __future__ import annotations
 
-import ast
-import inspect
 import json
 import re
 import shutil
@@ -114,22 +112,14 @@ def _anchor(cell: str) -> str:
 
 
 def kinds() -> str:
-    """What kinds and verdicts mean, a list in Markdown, from what `ledger.KINDS` says of itself."""
-    body = ast.parse(inspect.getsource(ledger)).body
-    at = next(i for i, node in enumerate(body) if _assigned(node) == "KINDS")
-    _, *says = inspect.cleandoc(body[at + 1].value.value).split("\n\n")
-    text = " ".join(" ".join(says).split())
-    text = re.sub(rf" ?\b({'|'.join(ledger.KINDS)}): ", r"\n* **\1**: ", text).strip()
-    return re.sub(r"\*([a-z ]+)\*(?!\*)", _marked, text) + "\n"
-
-
-def _assigned(node: ast.stmt) -> str:
-    return node.target.id if isinstance(node, ast.AnnAssign) else ""
-
-
-def _marked(found: re.Match) -> str:
-    mark = ledger.MARKS.get(found[1], "")
-    return f"{mark} *{found[1]}*".strip()
+    """What each kind and each verdict means, as a list in Markdown."""
+    lines = []
+    for kind, verdicts in ledger.KINDS.items():
+        lines.append(f"* **{kind}**: {ledger.MEANINGS[kind]}")
+        for verdict, mark in verdicts.items():
+            marked = f"{mark} *{verdict}*".strip()
+            lines.append(f"  * {marked}: {ledger.MEANINGS[verdict]}")
+    return "\n".join(lines) + "\n"
 
 
 def slack_table() -> str:

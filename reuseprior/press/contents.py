@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from reuseprior import files, paths
-from reuseprior.press import chapters, ledger, notebooks
+from reuseprior.press import chapters, ledger, notebooks, published
 from reuseprior.press.chapters import PROFILES, Chapter
 from reuseprior.press.notebooks import NotebookError
 
@@ -28,7 +28,7 @@ class Summary:
     title: str
     shows: str  # its own words
     figures: tuple[str, ...]
-    verdicts: Mapping[str, int]  # how many printed numbers have each
+    verdicts: Mapping[str, int]  # how many of its computed numbers have each
 
 
 def summaries() -> list[Summary]:
@@ -51,7 +51,7 @@ def _summary(chapter: Chapter, rows: Iterable[Mapping[str, str]]) -> Summary:
         title[1].strip(),
         _first_clause(shows[1]) if shows else "",
         tuple(notebooks.figures(chapter.notebook)),
-        _tally(about),
+        _tally(row for row in about if row["kind"] == "computed"),
     )
 
 
@@ -61,7 +61,7 @@ def _first_clause(text: str) -> str:
 
 def _tally(rows: Iterable[Mapping[str, str]]) -> dict[str, int]:
     found = Counter(row["verdict"] for row in rows)
-    return {verdict: found[verdict] for verdict in ledger.VERDICTS if found[verdict]}
+    return {verdict: found[verdict] for verdict in ledger.MARKS if found[verdict]}
 
 
 # As Markdown -------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ def with_summaries() -> str:
 
 
 def _table(folder: str, column: str, text: Callable[[Summary], str]) -> str:
-    heads = ["notebook", column, *PROFILES, "printed numbers"]
+    heads = ["notebook", column, *PROFILES, "computed numbers"]
     lines = [heads, ["---"] * len(heads)]
     for summary in summaries():
         times = [_time(summary.chapter.presets[profile].minutes) for profile in PROFILES]
@@ -98,27 +98,57 @@ def _table(folder: str, column: str, text: Callable[[Summary], str]) -> str:
 
 
 def tally() -> str:
-    """How all printed numbers stand, in a sentence.
+    """What became of the computed numbers, and how many others there are, in two sentences.
+
+    A number that a second source repeats is counted once.
 
     >>> tally()
-    '... printed numbers: ... ✓ reproduced, ... ≈ reproduced by a convention ...'
+    '... printed numbers follow from definitions ...'
     """
-    words = {
-        "reproduced": "reproduced",
-        "convention": "reproduced by a convention that the text leaves unsaid",
-        "recorded": "from recorded training runs of ours",
-        "erratum": "wrong, with a correction",
-        "not yet": "still to come",
-    }
-    rows = ledger.committed_rows()
-    found = _tally(rows)
-    parts = [f"{n} {ledger.VERDICTS[verdict]} {words[verdict]}" for verdict, n in found.items()]
-    return f"{len(rows)} printed numbers: {', '.join(parts)}."
+    rows = list(_distinct(ledger.committed_rows()))
+    kinds = {kind: _tally(r for r in rows if r["kind"] == kind) for kind in ledger.KINDS}
+    computed = sum(kinds["computed"].values())
+    others = [
+        f"{sum(found.values())} {_OTHERS[kind]} ({_listed(found)})"
+        for kind, found in kinds.items()
+        if kind in _OTHERS and found
+    ]
+    return (
+        f"{computed} printed numbers follow from definitions: {_listed(kinds['computed'])}. "
+        f"Besides there are {', '.join(others)}, and {sum(kinds['setting'].values())} settings, "
+        "which are inputs and test nothing."
+    )
+
+
+def legend() -> str:
+    """What the marks of computed numbers say, in a sentence."""
+    said = [f"{m} {ledger.MEANINGS[v]}" for v, m in ledger.KINDS["computed"].items()]
+    return f"In the last column {', '.join(said)}."
+
+
+_OTHERS = {"proved": "statements", "quoted": "quotations", "measured": "numbers of trainings"}
+
+
+def _listed(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {ledger.MARKS[verdict]} {verdict}" for verdict, n in found.items())
+
+
+def _distinct(rows: Iterable[Mapping[str, str]]) -> Iterator[Mapping[str, str]]:
+    """The rows without those that another source printed first, digit for digit."""
+    rows = list(rows)
+    first, before = published.repeats(), {row["id"]: row["printed"] for row in rows}
+    for row in rows:
+        name, slash, column = row["id"].partition("/")
+        original = f"{first.get(name, '')}{slash}{column}"
+        if not original or before.get(original, "").replace(" ", "") != row["printed"].replace(
+            " ", ""
+        ):
+            yield row
 
 
 def marks(verdicts: Mapping[str, int]) -> str:
     """Counts of verdicts as marks: `210 ✓ 250 ≈ 16 ✗`."""
-    return " ".join(f"{n} {ledger.VERDICTS[verdict]}" for verdict, n in verdicts.items()) or "–"
+    return " ".join(f"{n} {ledger.MARKS[verdict]}" for verdict, n in verdicts.items()) or "–"
 
 
 def _time(minutes: float) -> str:
@@ -152,11 +182,12 @@ def renew() -> list[Path]:
     """
     readme, index = paths.ROOT / "README.md", paths.NOTEBOOKS / "index.ipynb"
     text = readme.read_text(encoding="utf-8")
-    for name, block in (("chapters", with_figures()), ("tally", tally())):
+    for name, block in (("chapters", with_figures()), ("legend", legend()), ("tally", tally())):
         text = _put(text, name, block, readme)
     notebook = notebooks.read(index)
     (cell,) = [c for c in notebook["cells"] if "<!-- chapters -->" in notebooks.source(c)]
     filled = _put(notebooks.source(cell), "chapters", with_summaries(), index)
+    filled = _put(filled, "legend", legend(), index)
     cell["source"] = filled.splitlines(keepends=True)
     pages = {
         readme: text,

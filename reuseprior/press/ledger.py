@@ -19,7 +19,6 @@ from functools import cache
 from importlib import import_module
 from math import inf, isfinite
 from pathlib import Path
-from types import ModuleType
 
 import pandas as pd
 
@@ -48,21 +47,34 @@ KINDS: dict[str, dict[str, str]] = {
     },
     "setting": {"used": ""},
 }
-"""The verdicts that a kind of number can have, from best to worst, each with its mark.
+"""The verdicts that a kind of number can have, from best to worst, each with its mark."""
 
-computed: it follows from definitions. *reproduced*: by the text's own reading; *unsaid*: under a
-convention that the text leaves open; *against the text*: only under a reading that the text rules
-out; *erratum*: not by the text's reading, and the source itself says otherwise; *not reproduced*:
-no reading gives it.
-proved: a statement. *holds* as printed; *corrected*: the printed one fails and another is proved;
-*fails*: neither.
-quoted: the source has it from elsewhere. *confirmed* or *differs* by a named public source;
-*unchecked*: none is at hand.
-measured: it needs training. *within* or *outside* the interval in which our runs at the printed
-protocol put one more run; *claim holds*, *claim fails* or *undecided* for the claim that the
-number supports, at the scale that we ran; *open*: not run.
-setting: an input, *used* as printed.
-"""
+MEANINGS = {
+    "computed": "it follows from definitions",
+    "reproduced": "the text's own reading gives the printed digits",
+    "unsaid": "a convention that the text leaves open gives them",
+    "against the text": "only a reading that the text rules out gives them",
+    "erratum": "the text's reading does not give them, and the source itself says otherwise",
+    "not reproduced": "no reading gives them",
+    "proved": "it is a statement",
+    "holds": "as it is printed",
+    "corrected": "the printed statement fails, another is proved",
+    "fails": "neither the printed statement nor another is proved",
+    "quoted": "the source has it from elsewhere",
+    "confirmed": "the public source that is named prints the same",
+    "unchecked": "no public source is at hand",
+    "differs": "the public source that is named prints something else",
+    "measured": "it needs training",
+    "within": "our runs at the printed protocol put 95 % of further runs about it",
+    "outside": "they do not",
+    "claim holds": "the claim that it supports holds, by a test at the scale that we ran",
+    "claim fails": "the claim fails by that test",
+    "undecided": "the test cannot tell",
+    "open": "not run: the note says what it needs",
+    "setting": "it is an input",
+    "used": "put in as it is printed, which tests nothing",
+}
+"""What each kind and each verdict says of a number."""
 
 MARKS = {verdict: mark for verdicts in KINDS.values() for verdict, mark in verdicts.items()}
 
@@ -184,38 +196,44 @@ def judged(cells: Iterable[Cell]) -> Iterator[Entry]:
 
 
 def made(cells: Sequence[Cell]) -> How:
-    """Whether the digits of a column are rounded or cut, by all its cells together."""
+    """Whether the digits of a column are rounded or cut, by all its cells together.
+
+    The `value`s of a list are no column: they are rounded.
+    """
 
     def all_given(how: How) -> bool:
         return all(any(r.value in c.printed.window(how) for r in c.readings) for c in cells)
 
-    return "cut" if not all_given("rounded") and all_given("cut") else "rounded"
+    if cells[0].column == "value" or all_given("rounded") or not all_given("cut"):
+        return "rounded"
+    return "cut"
 
 
 def _judged(cell: Cell, how: How) -> Entry:
-    window = cell.printed.window(how)
-    text = cell.readings[0]
-    cut = "cut, as its column cannot be rounded" if how == "cut" else ""
+    window, text = cell.printed.window(how), cell.readings[0]
     found = next((r for r in _in_order(cell.readings) if r.value in window), None)
+    verdict, note = _verdict(cell, found, window)
+    notes = [note, cell.note]
+    if found and how == "cut":
+        notes.append("digits are cut: its column cannot be rounded")
+    value = (found or text).value
+    return entry(cell.row, cell.column, value, "computed", verdict, window, _note(*notes))
+
+
+def _verdict(cell: Cell, found: Reading | None, window: Window) -> tuple[str, str]:
+    """What became of a computed number, and why; `found` is the reading that gives it."""
+    text, contradiction = cell.readings[0], cell.contradiction
     if found is None:
-        contradicted = cell.contradiction and cell.contradiction.value not in window
-        tried = "; ".join(f"{r.convention}: {_short(r.value)}".removeprefix(": ")
-                          for r in cell.readings)  # fmt: skip
-        if contradicted:
-            verdict, note = "erratum", f"{cell.contradiction.says}; computed: {tried}"
-        else:
-            verdict, note = "not reproduced", f"no reading gives it: {tried}"
-        found = text
-    elif not found.convention:
-        verdict, note = "reproduced", cut
-    elif found.against:
-        verdict = "against the text"
-        note = _note(found.convention, f"but {found.against}", f"the text's reading: {_short(text.value)}",
-                     cut)  # fmt: skip
-    else:
-        verdict, note = "unsaid", _note(found.convention, cut)
-    return entry(cell.row, cell.column, found.value, "computed", verdict, window,
-                 _note(note, cell.note))  # fmt: skip
+        tried = [f"{r.convention}: {_short(r.value)}".removeprefix(": ") for r in cell.readings]
+        if contradiction and contradiction.value not in window:
+            return "erratum", f"{contradiction.says}; computed: {'; '.join(tried)}"
+        return "not reproduced", f"no reading gives it: {'; '.join(tried)}"
+    if not found.convention:
+        return "reproduced", ""
+    if not found.against:
+        return "unsaid", found.convention
+    in_text = f"the text's reading: {_short(text.value)}"
+    return "against the text", _note(found.convention, f"but {found.against}", in_text)
 
 
 def _in_order(readings: Sequence[Reading]) -> list[Reading]:
@@ -303,7 +321,7 @@ def quoted(
     for source in sources:
         other = Printed.parse(source.printed)
         its = other.window()
-        if its.least * scale <= window.most and window.least <= its.most * scale:
+        if its.least * scale < window.most and window.least < its.most * scale:
             value = _value(source.printed) * scale
             said = _note(f"{source.source}: {source.printed}", note)
             return entry(row, column, value, "quoted", "confirmed", window, said)
@@ -502,7 +520,7 @@ def _table_of(where: str) -> str:
 
 
 def side_by_side(entries: Iterable[Entry], formats: dict[str, Callable]) -> pd.DataFrame:
-    """Printed beside computed, one row a row of the published table.
+    """Printed beside computed, one row a row of the published table; settings as printed.
 
     `formats` names the columns to show, each with a function from computed value to text.
     """
@@ -512,5 +530,5 @@ def side_by_side(entries: Iterable[Entry], formats: dict[str, Callable]) -> pd.D
         if column in formats:
             computed = "–" if e.computed is None else formats[column](e.computed)
             text = f"{e.printed} | {computed} {MARKS[e.verdict]}"
-            cells.setdefault(row, {})[column] = text
+            cells.setdefault(row, {})[column] = e.printed if e.kind == "setting" else text
     return pd.DataFrame.from_dict(cells, orient="index", columns=list(formats))

@@ -132,3 +132,13 @@ def load(*names: str) -> pd.DataFrame:
     # keep_default_na: "None" is a printed augmentation, not a missing value
     read = partial(pd.read_csv, dtype=str, keep_default_na=False)
     return pd.concat([read(paths.PUBLISHED / f"{n}.csv") for n in names], ignore_index=True)
+
+
+def repeats() -> dict[str, str]:
+    """By id the row of another source that a row repeats, where a table's `repeats` names one."""
+    found = {}
+    for name in tables():
+        rows = load(name)
+        if "repeats" in rows:
+            found |= {row["id"]: row["repeats"] for _, row in rows.iterrows() if row["repeats"]}
+    return found

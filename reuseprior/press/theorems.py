@@ -13,7 +13,8 @@ def entries(
 ) -> Iterator[Entry]:
     """An entry a derivation, with ids that begin with `identity`, in the part `where` of a source.
 
-    The note of a corrected one says what is printed instead, after the `statement` if wanted.
+    The note of a corrected one says what is printed instead, after the `statement` if wanted; that
+    of one that holds carries its remark.
     """
     source = where.split(",")[0]
     for name, found in derivations.by_name().items():
@@ -27,9 +28,9 @@ def entries(
 
 def _judged(found: Derivation, statement: bool) -> tuple[str, str]:
     """Verdict and note: what is printed is tested first, whatever correction there is."""
-    note = found.counts  # "6 steps proved by sympy, 4 also on counted graphs, 2 definitions"
+    note = found.counts
     if found.printed_holds and found.holds:
-        return "holds", note
+        return "holds", f"{plain(found.remark.says)} ({note})" if found.remark else note
     if found.correction is None or not found.holds:
         return "fails", f"a step of the derivation, or of what is printed, fails its check; {note}"
     says = f"{found.statement} {found.correction.says}" if statement else found.correction.says

@@ -39,6 +39,21 @@ def deviations(left: sp.Expr, right: sp.Expr, check: Check) -> Iterator[float]:
                         yield float(abs(x - y) / max(1, abs(x), abs(y)))
 
 
+def misdefined(check: Check) -> float:
+    """How far the definitions that a proof puts in are from the numbers, at the most.
+
+    They are equations: those of a limit are tried on the whole grid of the theory, not at its end.
+    """
+    grid = check.grid if check.variable is None else check.theory.grid
+    off = (_misdefined(name, meaning, check.theory, grid) for name, meaning in check.where)
+    return max(off, default=0.0)
+
+
+@cache  # most steps of a theory put in the same few
+def _misdefined(name: sp.Basic, meaning: sp.Expr, theory: Theory, grid: tuple) -> float:
+    return max(deviations(name, meaning, Check(theory, (), grid)))
+
+
 def _dialled(theory: Theory, read: Numbers, turned: Dial | None) -> Iterator[Numbers]:
     """What is read off, at each value of the symbol that is not."""
     read = dict.fromkeys(symbol for one in theory.dials for symbol in one.symbols) | read

@@ -11,32 +11,70 @@ import sympy as sp
 
 from reuseprior.proofs.prove import proves
 from reuseprior.proofs.render import bound, latex, plain, text
-from reuseprior.proofs.sample import deviations, symbols
-from reuseprior.proofs.theory import Check
+from reuseprior.proofs.sample import deviations, misdefined, symbols
+from reuseprior.proofs.theory import EXACT, Check
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the check of a step found."""
+    """What the checks of a step find, each made once, when first asked for."""
 
+    left: sp.Expr
+    right: sp.Expr
     check: Check
-    symbolic: bool
-    deviation: float
-    free: frozenset[sp.Basic]
-    """The symbols that needed a number."""
+
+    @cached_property
+    def symbolic(self) -> bool:
+        """Whether sympy proves the step."""
+        return proves(self.left, self.right, self.check)
+
+    @cached_property
+    def deviation(self) -> float:
+        """How far the sides are apart, at the most."""
+        return max(deviations(self.left, self.right, self.check))
+
+    @cached_property
+    def free(self) -> frozenset[sp.Basic]:
+        """The symbols that need a number."""
+        return symbols(self.left, self.right)
+
+    @property
+    def defined(self) -> bool:
+        """Whether the numbers agree with every definition that the proof may put in."""
+        return misdefined(self.check) <= EXACT
 
     @property
     def holds(self) -> bool:
-        """Whether sympy proves the step and all numbers agree."""
-        return self.symbolic and self.deviation <= self.check.tolerance
+        """Whether definitions and sides agree with all numbers, and sympy proves the step."""
+        return self.defined and self.deviation <= self.check.tolerance and self.symbolic
+
+    @property
+    def definition(self) -> bool:
+        """Whether the proof would put one side in for the other: there is nothing to prove."""
+        sides = {(self.left, self.right), (self.right, self.left)}
+        return not sides.isdisjoint(self.check.where)
 
     @property
     def counted(self) -> bool:
-        """Whether a number is read off built things; otherwise both sides are put in."""
-        return bool(self.free & self.check.theory.counted)
+        """Whether built things could contradict it.
+
+        They cannot if the proof puts in no definition of what is read off them: then the equation
+        is one between any numbers, and both sides are put in.
+        """
+        reached = set(self.free)
+        for name, meaning in self.check.where:
+            if reached & name.free_symbols:
+                if name.free_symbols & self.check.theory.counted:
+                    return True
+                reached |= meaning.free_symbols
+        return False
 
     def __str__(self) -> str:
         proof, theory = f"difference {'0' if self.symbolic else 'NOT 0'}", self.check.theory
+        if self.definition:
+            proof = "definition"
+        if not self.defined:
+            proof += ", by a definition that the numbers contradict"
         if not self.free:
             return f"{proof}; both sides are numbers"
         what = theory.things if self.counted else theory.settings
@@ -56,14 +94,12 @@ class Step:
 
     @cached_property
     def outcome(self) -> Outcome:
-        """Both checks, made once, when first asked for."""
-        sides = self.left, self.right
-        proved, furthest = proves(*sides, self.check), max(deviations(*sides, self.check))
-        return Outcome(self.check, proved, furthest, symbols(*sides))
+        """What its checks find."""
+        return Outcome(self.left, self.right, self.check)
 
     @property
     def mark(self) -> str:
-        """✓ if both checks hold, else ✗."""
+        """✓ if all checks hold, else ✗."""
         return "✓" if self.outcome.holds else "✗"
 
     @property
@@ -75,10 +111,9 @@ class Step:
             sign = rf"\xrightarrow[{goes}]{{}}"
         return f"{latex(self.left, names)} {sign} {latex(self.right, names)}"
 
-    @property
-    def row(self) -> str:
-        """The row of a table in Markdown."""
-        equation = f"$\\displaystyle {self.latex}$ <br> {self.justification}"
+    def row(self, before: str = "") -> str:
+        """The row of a table in Markdown, with some words `before` the justification."""
+        equation = f"$\\displaystyle {self.latex}$ <br> {before}{self.justification}"
         return f"| {equation} | {self.mark} {self.outcome} |"
 
     def __str__(self) -> str:
@@ -89,12 +124,23 @@ class Step:
         return f"{self.mark} {equation}\n    {self.justification}\n    {self.outcome}"
 
 
+class Printed:
+    """The statement of the source, as it is printed: steps that are tested like those derived."""
+
+    def __init__(self, *steps: Step) -> None:
+        self.steps = steps
+
+
 @dataclass(frozen=True)
-class Correction:
-    """What a source prints instead, and steps that prove how far off it is."""
+class Remark:
+    """What else there is to say, and steps that prove it; it changes no verdict."""
 
     says: str
     steps: tuple[Step, ...] = ()
+
+
+class Correction(Remark):
+    """What a source prints instead, and steps that prove how far off it is."""
 
 
 @dataclass(frozen=True)
@@ -104,69 +150,126 @@ class Derivation:
     name: str
     statement: str
     steps: tuple[Step, ...]
+    printed: tuple[Step, ...] = ()
     correction: Correction | None = None
+    remark: Remark | None = None
 
     @property
     def all_steps(self) -> tuple[Step, ...]:
-        """The steps, then those of the correction."""
-        return self.steps + (self.correction.steps if self.correction else ())
+        """What is derived: the steps, then those of the correction and of the remark."""
+        return self.steps + tuple(s for _, note in self._notes for s in note.steps)
+
+    @property
+    def _notes(self) -> list[tuple[str, Remark]]:
+        notes = ("Correction", self.correction), ("Remark", self.remark)
+        return [(title, note) for title, note in notes if note]
+
+    @property
+    def only_printed(self) -> tuple[Step, ...]:
+        """What is printed and not derived."""
+        return tuple(step for step in self.printed if step not in self.all_steps)
 
     @property
     def holds(self) -> bool:
-        """Whether every step does, the correction's too."""
+        """Whether every derived step does, the correction's too."""
         return all(step.outcome.holds for step in self.all_steps)
 
     @property
+    def printed_holds(self) -> bool:
+        """Whether what is printed passes every check, no matter what is derived."""
+        return bool(self.printed) and all(step.outcome.holds for step in self.printed)
+
+    @property
     def mark(self) -> str:
-        """✓, "✓ corrected" where the printed form differs, ✗ if any step fails."""
-        if not self.holds:
+        """✓, "✓ corrected" where another statement is proved than the printed one, else ✗."""
+        if not self.holds or not (self.printed_holds or self.correction):
             return "✗"
-        return "✓ corrected" if self.correction else "✓"
+        return "✓" if self.printed_holds else "✓ corrected"
+
+    @property
+    def proved(self) -> tuple[Step, ...]:
+        """The derived steps that hold and are no definitions."""
+        found = (s for s in self.all_steps if not s.outcome.definition)
+        return tuple(step for step in found if step.outcome.holds)
+
+    @property
+    def counted(self) -> tuple[Step, ...]:
+        """The proved ones that built things could contradict."""
+        return tuple(step for step in self.proved if step.outcome.counted)
+
+    @property
+    def definitions(self) -> tuple[Step, ...]:
+        """The derived steps that only say what a symbol stands for."""
+        return tuple(step for step in self.all_steps if step.outcome.definition)
+
+    @property
+    def counts(self) -> str:
+        """How many steps are proved, how many also by counting, and how many are definitions."""
+        said = [f"{_number(self.proved, 'step')} proved by sympy"]
+        if self.counted:
+            theory = self.counted[0].check.theory
+            said.append(f"{len(self.counted)} also on {theory.things}")
+        if self.definitions:
+            said.append(_number(self.definitions, "definition"))
+        return ", ".join(said)
 
     @property
     def deviation(self) -> float:
         """The largest of its exact steps, relative where numbers are above one."""
-        exact = [step for step in self.all_steps if step.check.tolerance <= 1e-10]
+        exact = [step for step in self.all_steps if step.check.tolerance <= EXACT]
         return max((step.outcome.deviation for step in exact), default=0.0)
 
     def _repr_markdown_(self) -> str:
         lines = [f"**{self.name}** · {self.mark}\n\n{self.statement}\n"]
         lines += ["| derivation | numbers that check it |\n| :--- | :--- |"]
-        lines += [step.row for step in self.steps]
-        if self.correction:
-            lines += [f"| **Correction.** {self.correction.says} | |"]
-            lines += [step.row for step in self.correction.steps]
+        lines += map(self._row, self.steps)
+        if self.only_printed:
+            lines += ["| **As printed.** | |", *(step.row() for step in self.only_printed)]
+        for title, note in self._notes:
+            lines += [f"| **{title}.** {note.says} | |", *map(self._row, note.steps)]
         return "\n".join(lines)
+
+    def _row(self, step: Step) -> str:
+        return step.row("as printed: " if step in self.printed else "")
 
     def _repr_pretty_(self, printer, cycle: bool) -> None:
         printer.text(str(self))
 
     def __str__(self) -> str:
         parts = [f"{self.name}: {self.mark}", plain(self.statement), *map(str, self.steps)]
-        if self.correction:
-            parts += [f"Correction: {plain(self.correction.says)}"]
-            parts += map(str, self.correction.steps)
+        if self.only_printed:
+            parts += ["As printed:", *map(str, self.only_printed)]
+        for title, note in self._notes:
+            parts += [f"{title}: {plain(note.says)}", *map(str, note.steps)]
         return "\n".join(parts)
 
 
 def derived(name: str, statement: str) -> Callable[..., Derivation]:
     """Make a derivation of a function that yields its steps, and the one that it becomes.
 
-    A yielded Correction takes the steps after it.
+    A yielded Correction or Remark takes the steps after it. What is Printed is derived as well only
+    if it is yielded as a step too.
     """
 
-    def make(steps: Callable[[], Iterable[Step | Correction]]) -> Derivation:
-        before, correction = [], None
+    def make(steps: Callable[[], Iterable[Step | Printed | Remark]]) -> Derivation:
+        derived, printed = [[]], ()  # the steps, then each note with its own
         for one in steps():
-            if isinstance(one, Correction):
-                correction = one
-            elif correction is None:
-                before.append(one)
+            if isinstance(one, Printed):
+                printed += one.steps
+            elif isinstance(one, Remark):
+                derived.append([one])
             else:
-                correction = replace(correction, steps=(*correction.steps, one))
-        return Derivation(name, statement, tuple(before), correction)
+                derived[-1].append(one)
+        before, *notes = derived
+        noted = {type(note): replace(note, steps=tuple(own)) for note, *own in notes}
+        correction, remark = noted.get(Correction), noted.get(Remark)
+        return Derivation(name, statement, tuple(before), printed, correction, remark)
 
     return make
+
+
+def _number(what: tuple, name: str) -> str:
+    return f"{len(what)} {name}{'' if len(what) == 1 else 's'}"
 
 
 @dataclass(frozen=True)
@@ -193,6 +296,10 @@ class Derivations:
         return found[name]
 
     def summary(self) -> pd.DataFrame:
-        """Mark, steps and largest deviation of each derivation."""
-        rows = [(d.name, d.mark, len(d.all_steps), bound(d.deviation)) for d in self.derivations]
-        return pd.DataFrame(rows, columns=["derivation", "mark", "steps", "deviation below"])
+        """Mark, number of steps and largest deviation of each derivation."""
+        rows = [
+            (d.name, d.mark, *map(len, (d.proved, d.counted, d.definitions)), bound(d.deviation))
+            for d in self.derivations
+        ]
+        counts = ["proved", "also counted", "definitions"]
+        return pd.DataFrame(rows, columns=["derivation", "mark", *counts, "deviation below"])

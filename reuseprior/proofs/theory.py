@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
+EXACT = 1e-10
+"""How far the sides of an equation may be apart."""
+
 Numbers = dict[sp.Basic, object]
 """The value of every symbol: a number, or a list from 1 on for what has an index."""
 
@@ -62,8 +65,9 @@ class Check:
     """How a step is checked: what its symbols stand for, and where it is tried.
 
     `where` holds the definitions that the proof may put in, in order; what has an index is defined
-    at it, as in (x[k], 2**k). The numbers never use them, they are read off. With a `variable` the
-    step is a limit: the difference must vanish as it goes `to`.
+    at it, as in (x[k], 2**k). The numbers never use them, they are read off, and each definition
+    must agree with them to `EXACT`. With a `variable` the step is a limit: the difference must
+    vanish as it goes `to`.
     """
 
     theory: Theory
@@ -71,4 +75,4 @@ class Check:
     grid: tuple[tuple, ...]
     variable: sp.Symbol | None = None
     to: sp.Expr = sp.oo
-    tolerance: float = 1e-10
+    tolerance: float = EXACT

@@ -414,7 +414,10 @@ def test_audit_of_places_makes_only_them(committed, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "thesis, table 9"], "no number is printed at 'thesis, table 9'; there are 'thesis"),
+        (
+            ["--only", "thesis, table 9"],
+            "no number is printed at 'thesis, table 9'; there are 'thesis",
+        ),
         (["--only", "thesis, table 1", "--update"], "--update commits the whole ledger: leave"),
     ],
 )

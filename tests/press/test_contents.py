@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from reuseprior import paths
-from reuseprior.press import chapters, contents, ledger, notebooks
+from reuseprior.press import chapters, contents, ledger, notebooks, published
 from reuseprior.press.notebooks import NotebookError
 from tests.press import house
 
@@ -24,10 +24,18 @@ FIRST = """\
 def root(tmp_path, monkeypatch):
     """A repository of one chapter, whose ledger has three numbers."""
     house.build(tmp_path, monkeypatch)
-    rows = [("thesis, table 3.1", "not yet"), ("thesis, table 3.2", "reproduced")]
-    rows += [("thesis, table 4.1", "erratum")]
-    lines = [f'{i},thesis,"{where}",1,1,{verdict},' for i, (where, verdict) in enumerate(rows)]
-    heading = "id,source,where,printed,computed,verdict,note"
+    rows = [
+        ("thesis, table 3.1", "computed", "unsaid"),
+        ("thesis, table 3.1", "setting", "used"),
+        ("thesis, table 3.2", "computed", "reproduced"),
+        ("thesis, table 4.1", "computed", "erratum"),
+        ("thesis, table 4.1", "measured", "open"),
+    ]
+    lines = [
+        f'{i},thesis,"{where}",{kind},1,1,,{verdict},'
+        for i, (where, kind, verdict) in enumerate(rows)
+    ]
+    heading = ",".join(ledger.COLUMNS)
     (tmp_path / "data" / "ledger.csv").write_text("\n".join([heading, *lines, ""]))
     presets = {"quick": "minutes = 0.5\nparameters = {}", "full": "minutes = 3000\nparameters = {}"}
     house.chapter("03-revolver", numbers={"*, table 3*": ""}, **presets)
@@ -45,21 +53,28 @@ def test_a_chapter(root):
     assert summary.shows == "A population of 4.5 networks"
     minutes = {profile: preset.minutes for profile, preset in summary.chapter.presets.items()}
     assert minutes == {"quick": 0.5, "full": 3000}
-    assert summary.verdicts == {"reproduced": 1, "not yet": 1}
+    assert summary.verdicts == {"reproduced": 1, "unsaid": 1}
 
 
 def test_tables(root):
     assert contents.with_figures().splitlines()[2] == (
         "| [3 · Revolver](notebooks/03-revolver.ipynb) | [3.2](figures/fig-3-2-tree.svg), "
-        "[1 more](figures/README.md) | 30 s | 2 days | 1 ✓ 1 … |"
+        "[1 more](figures/README.md) | 30 s | 2 days | 1 ✓ 1 ≈ |"
     )
     assert contents.with_summaries().splitlines()[2] == (
         "| [3 · Revolver](03-revolver.ipynb) | A population of 4.5 networks | 30 s | 2 days | "
-        "1 ✓ 1 … |"
+        "1 ✓ 1 ≈ |"
     )
     assert contents.tally() == (
-        "3 printed numbers: 1 ✓ reproduced, 1 ✗ wrong, with a correction, 1 … still to come."
+        "3 printed numbers follow from definitions: 1 ✓ reproduced, 1 ≈ unsaid, 1 ✗ erratum. "
+        "Besides there are 1 numbers of trainings (1 … open), and 1 settings, which are inputs and "
+        "test nothing."
     )
+
+
+def test_what_another_source_repeats_counts_once(root, monkeypatch):
+    monkeypatch.setattr(published, "repeats", lambda: {"2": "0", "3": "0"})
+    assert contents.tally().startswith("1 printed numbers follow from definitions: 1 ≈ unsaid.")
 
 
 LABELS = [
@@ -97,8 +112,12 @@ def test_renewing(root):
     """Only what stands between the two comments changes, and a second time nothing does."""
     places = "<!-- {0} -->\n{1}<!-- /{0} -->"
     readme, index = root / "README.md", root / "notebooks" / "index.ipynb"
-    readme.write_text(f"a\n{places.format('chapters', 'old')}\nb\n{places.format('tally', '')}\n")
-    cells = [nbformat.v4.new_markdown_cell(places.format("chapters", "") + "\nafter")]
+    readme.write_text(
+        f"a\n{places.format('chapters', 'old')}\nb\n{places.format('tally', '')}"
+        f"{places.format('legend', '')}\n"
+    )
+    both = "\n".join(places.format(name, "") for name in ("chapters", "legend"))
+    cells = [nbformat.v4.new_markdown_cell(f"{both}\nafter")]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), index)
     with pytest.raises(NotebookError, match=r"README\.md has no place for the chapters"):
         contents.renew()
@@ -109,7 +128,8 @@ def test_renewing(root):
     assert readme.read_text().startswith(f"a\n<!-- chapters -->\n{table}\n<!-- /chapters -->\nb\n")
     (cell,) = json.loads(index.read_text())["cells"]
     assert notebooks.source(cell) == (
-        f"<!-- chapters -->\n{contents.with_summaries()}\n<!-- /chapters -->\nafter"
+        f"<!-- chapters -->\n{contents.with_summaries()}\n<!-- /chapters -->\n"
+        f"<!-- legend -->\n{contents.legend()}\n<!-- /legend -->\nafter"
     )
 
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 from reuseprior import paths
-from reuseprior.press.published import Printed, load, tables
+from reuseprior.press.published import Printed, load, repeats, tables
 
 PARSED = [  # text, value, digits, unit, at_least
     ("224", "224", 0, 1, False),
@@ -71,9 +71,16 @@ ROWS = {
     "paper/appendix-b": 34,
     "thesis/figure-4-2": 2,
     "thesis/figure-4-3": 3,
-    "thesis/appendix-c-text": 2,
-    "thesis/chapter-4-text": 1,
-    "thesis/chapter-5-text": 6,
+    "thesis/appendix-c-2": 8,
+    "thesis/appendix-c-5": 1,
+    "thesis/appendix-c-text": 16,
+    "thesis/chapter-3-claims": 4,
+    "thesis/chapter-3-text": 31,
+    "thesis/figure-4-1": 1,
+    "thesis/chapter-4-text": 10,
+    "thesis/chapter-5-text": 20,
+    "thesis/section-4-5-4": 23,
+    "thesis/section-c-1-1": 5,
     "nn-mass/appendix-d": 12,
     "nn-mass/table-1": 5,
     "nn-mass/table-2": 20,
@@ -110,13 +117,57 @@ def test_parse_refuses_what_is_no_number(text):
         Printed.parse(text)
 
 
-@pytest.mark.parametrize(("text", "computed", "how"), MATCHED)
-def test_matches(text, computed, how):
-    assert Printed.parse(text).matches(computed) == how
+def how(printed: Printed, x) -> str | None:
+    """How x can become the printed digits."""
+    if printed.at_least:
+        return "cut" if x in printed.window() else None
+    return next((how for how in ("rounded", "cut") if x in printed.window(how)), None)
+
+
+@pytest.mark.parametrize(("text", "computed", "expected"), MATCHED)
+def test_what_can_become_the_printed_digits(text, computed, expected):
+    assert how(Printed.parse(text), computed) == expected
+
+
+WINDOWS = [  # text, how, ends: no wider, as every verdict rests on them
+    ("746.608", "rounded", (746.6075, 746.6085)),
+    ("746.608", "cut", (746.608, 746.609)),
+    ("746.608+", "rounded", (746.608, 746.609)),
+    ("7.1M", "rounded", (7_050_000, 7_150_000)),
+    ("7.42e-4", "rounded", (7.415e-4, 7.425e-4)),
+    ("-1.25", "cut", (-1.26, -1.25)),
+    ("3", "rounded", (2.5, 3.5)),
+    ("0", "cut", (-1, 1)),
+    ("<135", "rounded", (-math.inf, 135)),
+    ("≥ 60", "cut", (60, math.inf)),
+]
+
+
+@pytest.mark.parametrize(("text", "how", "ends"), WINDOWS)
+def test_windows(text, how, ends):
+    assert Printed.parse(text).window(how).ends == ends
+
+
+def test_ends_of_windows():
+    rounded, cut = (Printed.parse("2.5").window(how) for how in ("rounded", "cut"))
+    assert Fraction(51, 20) in rounded and Fraction(49, 20) in rounded
+    assert Fraction(5, 2) in cut and Fraction(26, 10) not in cut
+    below, least = Printed.parse("<135").window(), Printed.parse("≥60").window()
+    assert 134 in below and 135 not in below and 60 in least and 59.9 not in least
+
+
+FACTS = "public/facts"  # what others print of what is quoted: a row a fact, not a table of a work
 
 
 def test_tables_are_all_known_here():
-    assert tables() == sorted(ROWS)
+    assert tables() == sorted([*ROWS, FACTS])
+
+
+def test_public_facts_are_numbers_with_a_source():
+    facts = load(FACTS)
+    assert list(facts.columns) == ["quantity", "value", "source"]
+    assert not facts.duplicated().any() and (facts != "").all(axis=None)
+    assert all(Printed.parse(text).value > 0 for text in facts.value)
 
 
 def test_unknown_table_lists_the_known_ones():
@@ -136,7 +187,7 @@ def test_table_is_whole(name):
         "/appendix-" in name and "parameter" in table
     ):  # a graph's own quantities belong to no parameter
         table = table.drop(columns="parameter")
-    assert (table != "").all(axis=None)
+    assert (table.drop(columns="repeats", errors="ignore") != "").all(axis=None)
     assert all(cell == cell.strip() for cell in table.to_numpy().ravel())
 
 
@@ -148,9 +199,18 @@ def test_table_is_described(name):
 
 NUMBERS = {
     "thesis/appendix-a": ["value"],
+    "thesis/figure-4-1": ["value"],
     "thesis/figure-4-2": ["value"],
+    "thesis/section-4-5-4": ["value"],
+    "thesis/section-c-1-1": [],  # statements
     "thesis/figure-4-3": ["value"],
+    "thesis/appendix-c-2": ["batch_size", "sample_size", "epochs", "lr", "min_lr", "genotype_cost",
+                            "warmup_x", "warmup_epoch", "population_size"],
+    "thesis/appendix-c-5": ["members", "in_channels", "out_channels", "kernel_size", "stride",
+                            "padding", "image", "shape_channels", "shape_size"],
     "thesis/appendix-c-text": ["value"],
+    "thesis/chapter-3-claims": [],  # words
+    "thesis/chapter-3-text": ["value"],
     "thesis/chapter-4-text": ["value"],
     "thesis/chapter-5-text": ["value"],
     "nn-mass/appendix-d": ["value"],
@@ -186,7 +246,7 @@ NUMBERS |= {again: NUMBERS[first] for first, again in PAPER.items()}
 def test_every_number_parses(name):
     for column in NUMBERS[name]:
         for text in load(name)[column]:
-            assert Printed.parse(text).value > 0
+            assert text == "in words" or Printed.parse(text).value >= 0
 
 
 def values(table, column):
@@ -226,9 +286,18 @@ def test_appendix_a_adds_up(source):
         "P_G": math.log2(surprisal * per_node),
         "P_G spread": math.log2((spread + 1) * len(counts) * per_node),
     }
-    assert {name: printed[name].matches(x) for name, x in recomputed.items()} == dict.fromkeys(
-        recomputed, "rounded"
-    )
+    assert all(x in printed[name].window() for name, x in recomputed.items())
+
+
+def test_appendix_c_2_and_table_3_2_are_of_the_same_searches():
+    lines = load("thesis/appendix-c-2").set_index("preset")
+    table = load("thesis/table-3-2").set_index("preset").loc[lines.index]
+    assert len(lines) == 8
+    assert (lines.top_test_accuracy == table.test_accuracy).all()
+    assert (lines.sample_size == table.sample_size).all()
+    assert (lines.dataset == table.dataset.str.replace("-", "")).all()
+    genetic = lines.search_mode.str.endswith("evolve")
+    assert (genetic == table["mode"].str.endswith("Evolve")).all()
 
 
 @SOURCES
@@ -294,3 +363,10 @@ def test_thesis_and_paper_differ_in_one_row_only():
         ("V2-S", "score", "83.2", "83.6+"),
         ("V2-S", "expected_spread", "1505.546", "1505.5"),
     ]
+
+
+def test_what_repeats_is_another_source_s_row():
+    first = {identity for name in PAPER for identity in load(name).id}
+    found = repeats()
+    assert set(found.values()) <= first and all(i.startswith("paper-") for i in found)
+    assert len(found) == sum(ROWS[name] for name in PAPER.values())

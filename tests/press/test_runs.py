@@ -4,15 +4,13 @@ import json
 from pathlib import Path
 from statistics import stdev
 
-import pandas as pd
 import pytest
 
 from reuseprior import paths, results
 from reuseprior.press import published
 from reuseprior.press.runs import Evidence, judge_runs, runs_for
-from reuseprior.revolver import Settings
 from reuseprior.works import nn_mass
-from reuseprior.works.thesis import contexts, revolver, scores, sharing
+from reuseprior.works.thesis import contexts, scores, sharing
 
 
 @pytest.fixture
@@ -76,23 +74,6 @@ def test_runs_and_seeds_that_are_needed(folder):
 def rows(entries):
     """Verdict, rounded value and note by id."""
     return {e.id: (e.verdict, e.computed and round(e.computed, 4), e.note) for e in entries}
-
-
-def test_a_full_search_fills_its_row(folder):
-    assert revolver.runs is not None
-    search = {"data": "cifar10", "settings": Settings.load("cifar10-evolve-16").to_data()}
-    summary = {"best_generation": 120, "parameters": 2_100_000, "test_accuracy": 0.915}
-    run = record(folder / "revolver", search, **summary, mean_validation_accuracy=0.9)
-    kernels = [1, 3, 1, 1] * 4
-    modules = {"kind": "conv", "in_channels": 8, "out_channels": 16, "kernel_size": kernels}
-    pd.DataFrame({**modules, "score": 0.5, "individuals": 2}).to_csv(run / "modules.csv")
-    found = rows(revolver.ledger.searches())
-    note = "seed 0 in data/results/revolver"
-    assert found["thesis-3-2-cifar10-evolve-16/test_accuracy"] == ("recorded", 91.5, note)
-    assert found["thesis-3-2-cifar10-evolve-16/generation"] == ("recorded", 120, note)
-    assert found["thesis-3-2-cifar10-random-16/test_accuracy"][:2] == ("not yet", None)
-    assert rows(revolver.ledger.ranked_modules())["thesis-c-1-2/kernel_size"][1] == 3
-    assert rows(revolver.ledger.kernel_sizes())["thesis-c-text-3x3-least"][1] == 25.0
 
 
 def config_of(evidence, **changed):

@@ -1,4 +1,4 @@
-"""Every step of every work holds, and every flipped step fails."""
+"""Every step of every work holds, every flipped step and every poisoned definition fails."""
 
 import re
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ import pytest
 import sympy as sp
 
 from reuseprior.proofs import Derivation, Step
+from reuseprior.proofs.prove import proves
 from reuseprior.proofs.sample import deviations
 from reuseprior.works.nn_mass import theory
 from reuseprior.works.thesis import derivations as thesis
@@ -42,6 +43,46 @@ def test_a_flipped_sign_fails_both_checks(derivation, index):
     assert not step.outcome.symbolic
     assert step.outcome.deviation > step.check.tolerance
     assert step.mark == "✗"
+
+
+DEFINITIONS = [
+    pytest.param(d, index, which, id=f"{d.name}-{index}-{which}")
+    for d in ALL
+    for index, step in enumerate(d.all_steps)
+    for which in range(len(step.check.where))
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("poison", [lambda x: 2 * x + 1, lambda x: 1 - x])  # 0 changes too
+@pytest.mark.parametrize("derivation, index, which", DEFINITIONS)
+def test_a_poisoned_definition_turns_its_derivation_red(derivation, index, which, poison):
+    step = derivation.all_steps[index]
+    where = list(step.check.where)
+    where[which] = where[which][0], poison(where[which][1])
+    poisoned = replace(step, check=replace(step.check, where=tuple(where)))
+    assert step.outcome.defined and not poisoned.outcome.holds
+    # the poisoned step comes first, so that the others need not be proved
+    broken = replace(derivation, steps=(poisoned, *derivation.steps), correction=None, remark=None)
+    assert broken.mark == "✗"
+
+
+@pytest.mark.slow
+@EACH_STEP
+def test_what_holds_for_any_numbers_is_not_called_counted(derivation, index):
+    step = derivation.all_steps[index]
+    without_definitions = replace(step.check, where=())
+    if step.outcome.counted:
+        assert not proves(step.left, step.right, without_definitions)
+
+
+@pytest.mark.slow
+def test_definitions_are_proved_by_being_put_in():
+    definitions = {f"{d.name}, {d.all_steps.index(s) + 1}" for d in ALL for s in d.definitions}
+    assert definitions == {
+        "Lemma 1, 2", "Theorem 1, 1", "Lemma 2, 4", "Corollary 1, 2", "Lemma 3, 1", "Lemma 3, 2",
+        "Equation 5.19, 1", "§5.4.1, 2", "§5.4.1, 4", "NN-Mass, equations 1 to 7, 1",
+    }  # fmt: skip
 
 
 def with_a_term_flipped(expression: sp.Expr, *, inside: bool) -> Iterator[sp.Expr]:
@@ -81,7 +122,7 @@ def test_markdown_is_a_table_of_two_columns_with_math():
         rows = [line for line in text.splitlines() if line.startswith("|")]
         assert all(row.count("|") == 3 for row in rows), d.name
         assert text.count("$") % 2 == 0
-        assert sum("\\displaystyle" in row for row in rows) == len(d.all_steps)
+        assert sum("\\displaystyle" in row for row in rows) == len(d.all_steps + d.only_printed)
         assert not hasattr(d, "_repr_html_")
         assert not re.search(r"\\[,;:!{}*|]", text), "Markdown eats such a backslash"
 

@@ -14,6 +14,8 @@ from reuseprior.proofs import (
     Derivation,
     Derivations,
     Dial,
+    Printed,
+    Remark,
     Step,
     Theory,
     derived,
@@ -53,10 +55,42 @@ def test_a_step_says_what_was_checked():
         "✓ ln(α^2) = 2*ln(α)\n    a power in a logarithm\n    difference 0; 3 sides, within 1e-12"
     )
     assert str(WRONG).endswith("difference NOT 0; 3 sides, within 1e0") and WRONG.mark == "✗"
-    counted = Step(area, side**2, "measured", given(IS_AREA))
+    counted = Step(2 * area, 2 * side**2, "measured", given(IS_AREA))
     assert str(counted.outcome) == "difference 0; 3 drawn squares, within 1e-12"
-    assert counted.latex == r"A = \alpha^{2}"
+    assert Step(area, side**2, "", given()).latex == r"A = \alpha^{2}"
     assert str(Step(sp.S(2) + 2, sp.S(4), "sums", given())).endswith("both sides are numbers")
+
+
+def test_a_definition_is_called_one():
+    for sides in IS_AREA, IS_AREA[::-1]:
+        step = Step(*sides, "what area means", given(IS_AREA))
+        assert step.mark == "✓"
+        assert str(step.outcome) == "definition; 3 drawn squares, within 1e-12"
+    follows = Step(2 * area, 2 * side**2, "twice", given(IS_AREA))
+    assert not follows.outcome.definition
+    both = Derivation("a", "b", (step, follows, RIGHT), (follows,))
+    assert both.counts == "2 steps proved by sympy, 1 also on drawn squares, 1 definition"
+
+
+def test_a_wrong_definition_fails_though_sympy_and_the_sides_agree():
+    twice = given((area, 2 * side**2))
+    step = Step(area + side - area, side, "area is put in for nothing", twice)
+    assert step.outcome.symbolic and step.outcome.deviation < 1e-10
+    assert step.mark == "✗" and "by a definition that the numbers contradict" in str(step)
+    limit = Step(area / area, sp.S.One, "of a limit too", given((area, side), variable=side))
+    assert limit.mark == "✗"
+
+
+def test_what_holds_for_any_numbers_is_not_counted():
+    anyway = Step(sp.log(area**2), 2 * sp.log(area), "any number's", given())
+    assert str(anyway.outcome) == "difference 0; 3 sides, within 1e-12"
+    through = given((scaled, 2 * area), IS_AREA, grid=SQUARES.grid)
+    assert Step(2 * area, 2 * side**2, "measured", through).outcome.counted
+    doubled = sp.Symbol("doubled", positive=True)  # not counted, made of what is
+    made = replace(SQUARES, read=lambda size: {**measured(size), doubled: 2 * size**2})
+    is_double = (doubled, 2 * area)
+    assert not Step(doubled, 2 * area, "defined", made.check(is_double)).outcome.counted
+    assert Step(doubled, 2 * side**2, "measured", made.check(is_double, IS_AREA)).outcome.counted
 
 
 def test_a_limit():
@@ -72,7 +106,7 @@ def test_an_index_that_is_free_is_tried_at_both_ends():
     tried = []
     theory = replace(SQUARES, read=lambda size: {**measured(size), cells: Recorded(tried)})
     assert Step(cells[row], sp.S(5), "five", theory.check((cells[row], sp.S(5)))).mark == "✓"
-    assert tried == [1, 2, 1, 3, 1, 10]
+    assert tried == 2 * [1, 2, 1, 3, 1, 10], "the definition, then the step"
 
 
 class Recorded:
@@ -107,10 +141,26 @@ def test_a_range_that_no_assumption_says():
     assert Step(inside, side - 1, "above one", above.check()).mark == "✓"
 
 
-def test_a_wrong_correction_turns_the_derivation_red():
-    assert Derivation("a", "b", (RIGHT,)).mark == "✓"
-    assert Derivation("a", "b", (RIGHT,), Correction("c", (RIGHT,))).mark == "✓ corrected"
-    assert Derivation("a", "b", (RIGHT,), Correction("c", (WRONG,))).mark == "✗"
+def test_the_mark_is_that_of_what_is_printed_and_what_is_derived():
+    holds = Derivation("a", "b", (RIGHT,), (RIGHT,))
+    corrected = replace(holds, printed=(RIGHT, WRONG), correction=Correction("c", (RIGHT,)))
+    assert (holds.mark, corrected.mark) == ("✓", "✓ corrected")
+    assert holds.printed_holds and not corrected.printed_holds
+    assert replace(corrected, correction=None).mark == "✗"
+    assert replace(corrected, correction=None, remark=Remark("c", (RIGHT,))).mark == "✗"
+    assert replace(corrected, printed=(RIGHT,)).mark == "✓"
+    assert replace(corrected, correction=Correction("c", (WRONG,))).mark == "✗"
+    assert replace(holds, remark=Remark("c", (WRONG,))).mark == "✗"
+    assert not replace(holds, printed=()).printed_holds
+
+
+def test_what_is_only_printed_has_rows_of_its_own():
+    shown = Derivation("a", "b", (RIGHT,), (RIGHT, WRONG), Correction("c"))
+    rows = shown._repr_markdown_().splitlines()[6:]
+    assert ["as printed: " in row for row in rows] == [True, False, False, False]
+    assert rows[1] == "| **As printed.** | |" and "✗" in rows[2]
+    assert rows[3] == "| **Correction.** c | |"
+    assert "\nAs printed:\n✗ ln(α^2) = 3*ln(α)" in str(shown)
 
 
 def test_proof_and_numbers_are_both_needed():
@@ -130,18 +180,25 @@ def test_a_function_becomes_a_derivation():
     @derived("Squares, Theorem 1", r"Of $\alpha$.")
     def theorem_1():
         yield RIGHT
+        yield Printed(WRONG)
         yield Correction("It says three.")
         yield RIGHT
+        yield Remark("Twice.")
+        yield RIGHT
+        yield RIGHT
 
-    assert (theorem_1.steps, theorem_1.correction) == (
-        (RIGHT,), Correction("It says three.", (RIGHT,)),
+    assert theorem_1 == Derivation(
+        "Squares, Theorem 1", r"Of $\alpha$.", (RIGHT,), (WRONG,),
+        Correction("It says three.", (RIGHT,)), Remark("Twice.", (RIGHT, RIGHT)),
     )  # fmt: skip
     derivations = Derivations((theorem_1,), "Squares, ")
     assert derivations.one("Theorem 1") is theorem_1
     assert derivations.summary().iloc[0].tolist() == [
         "Squares, Theorem 1",
         "✓ corrected",
-        2,
+        4,
+        0,
+        0,
         "1e-12",
     ]
     with pytest.raises(KeyError, match="no derivation 'Theorem 9'; there are Theorem 1"):

@@ -12,7 +12,7 @@ from scipy.stats import entropy, poisson
 
 from reuseprior.measures.nn_mass.architecture import Architecture
 from reuseprior.measures.nn_mass.errors import NNMassError
-from reuseprior.proofs import Correction, Derivations, Step, Theory, derived
+from reuseprior.proofs import Correction, Derivations, Printed, Step, Theory, derived
 from reuseprior.proofs.theory import Numbers
 
 # The bound as numbers ----------------------------------------------------------------------------
@@ -72,7 +72,7 @@ w, d, t = sp.symbols("w_c d_c t_c", integer=True, positive=True)
 L, T = sp.symbols("l_c L_c", positive=True)  # long-range links of a cell, and possible ones
 ρ, λ, m, σ = sp.symbols("rho_c lambda m sigma", positive=True)
 m_L, m_S = sp.symbols("m_L m_S", positive=True)  # of a deep network, and of a shallower one
-K_L, K_S = sp.symbols("KL_L KL_S", real=True)  # eq. 14 of both
+K_L, K_S = sp.symbols("KL_L KL_S", real=True)  # eq. 14 of both, put in: nothing counts it
 N, δ, H = sp.symbols("N delta H", positive=True)  # examples, 1 − confidence, entropy of q
 i, n = sp.symbols("i n", integer=True, positive=True)  # a layer or a value of q, and the last
 q = sp.IndexedBase("q", positive=True)  # probabilities of a channel's numbers of links
@@ -111,7 +111,7 @@ BUILT = Theory(
     things="built networks",
     settings="triples of w, d, t",
     read=_networks,
-    counted=frozenset({L, T, ρ, λ, m, σ, m_L, m_S, K_L, K_S, H, q, q.label}),
+    counted=frozenset({L, T, ρ, λ, m, σ, m_L, m_S}),  # q is Poisson's, at a degree counted
     grid=GRID,
     indices={i: (1, n)},
 )
@@ -132,15 +132,19 @@ DENSITY, DEGREE = (ρ, L / T), (λ, _CHANNELS / d)
     "A cell of $d_c$ layers of $w_c$ channels: density is long-range links over possible ones, "
     "mass is channels times density. Links are counted on built networks.",
 )
-def equation_3() -> Iterator[Step]:
+def equation_3() -> Iterator[Step | Printed]:
     all_of_them = sp.Sum(w * w * (i - 1), (i, 2, d - 1))
     density = 2 * _CHANNELS / (w * (d - 1) * (d - 2))
-    mass = given((m, w * d * ρ), DENSITY, LINKS, POSSIBLE)
+    by_channels = given((m, w * d * ρ), DENSITY, LINKS, POSSIBLE)
+    over_possible = given(DENSITY, LINKS, POSSIBLE)
+    densities = Step(ρ, density, "eq. 1 and 7: L over possible links", over_possible)
+    mass = Step(m, _MASS, "eq. 3 for one cell: w d ρ", by_channels)
     yield Step(*LINKS, "eq. 4 and 5: each linked channel serves w", given(LINKS))
     yield Step(T, all_of_them, "all channels up to layer i − 2", given(POSSIBLE))
     yield Step(all_of_them, _POSSIBLE, "eq. 6", given())
-    yield Step(ρ, density, "eq. 1 and 7: L over possible links", given(DENSITY, LINKS, POSSIBLE))
-    yield Step(m, _MASS, "eq. 3 for one cell: w d ρ", mass)
+    yield densities
+    yield mass
+    yield Printed(densities, mass)
 
 
 @derived(
@@ -148,12 +152,15 @@ def equation_3() -> Iterator[Step]:
     r"The average degree of the random links is $\lambda = m(d_c-1)(d_c-2)/(2d_c^2)$, which "
     "becomes $m/2$ in deep cells. In cells of 9 to 20 layers it is 31 to 14.5 % less.",
 )
-def equation_9() -> Iterator[Step]:
+def equation_9() -> Iterator[Step | Printed]:
     factor, half = (d - 1) * (d - 2) / (2 * d**2), sp.Rational(1, 2)
     both, deep = given(DEGREE, (m, _MASS)), given(variable=d, grid=DEEP, tolerance=0.03)
+    degree = Step(λ, m * factor, "with eq. 3", both)
+    grown = Step(factor, half, "as cells grow deep", deep)
     yield Step(λ, L / (w * d), "links a channel", given(DEGREE, LINKS))
-    yield Step(λ, m * factor, "with eq. 3", both)
-    yield Step(factor, half, "as cells grow deep", deep)
+    yield degree
+    yield grown
+    yield Printed(degree, grown)
     yield Step(λ / m - half, -(3 * d - 2) / (2 * d**2), "what m/2 leaves out", both)
 
 
@@ -176,11 +183,17 @@ def _over_links(term: sp.Expr) -> sp.Sum:
     r"Theorem 1 with the divergence of eq. 14, $(1/(6m) - \ln(\pi e m)/2)/(2\sigma)$, "
     r"$\sigma$ the most links of a channel.",
 )
-def theorem_2() -> Iterator[Step | Correction]:
+def theorem_2() -> Iterator[Step | Printed | Correction]:
     at_half = sp.Subs(-_approximate_entropy(λ) / (2 * σ), λ, m / 2)
     derivative, slope = sp.Derivative(_printed(m), m), -(1 / (6 * m**2) + 1 / (2 * m)) / (2 * σ)
     yield Step(at_half, _printed(m), "eq. 12 with eq. 13 at λ = m/2: eq. 14", given())
     yield Step(derivative, slope, "it falls as the mass grows (remark 1)", given())
+    scaled, uniform = q[i] / (2 * σ), 1 / (2 * σ)
+    of_q = _over_links(q[i] * (sp.log(q[i]) - sp.log(uniform)))
+    yield Printed(
+        Step(of_q, _printed(m), "eq. 14 for KL(Q‖P) of eq. 10 and 11", given(tolerance=0.1)),
+        Step(sp.Max(0, _printed(m)), _printed(m), "which is never below 0", given()),
+    )
     yield Correction(
         "A divergence is never negative, and eq. 14 is for every $m$ above 0.33: it is minus "
         r"an entropy. Eq. 12 takes $q/(2\sigma)$ for a distribution, with $q$ Poisson's; it "
@@ -195,10 +208,8 @@ def theorem_2() -> Iterator[Step | Correction]:
     zero, inverse = sp.exp(lambert), given((sp.exp(lambert), third / lambert))
     zero_at = "eq. 14 is 0 where ln(πem) = 1/(3m): πem is e to the W, m is 0.3258"
     yield Step(sp.log(zero), third / zero, zero_at, inverse)
-    scaled, uniform = q[i] / (2 * σ), 1 / (2 * σ)
     whole, entropy = (_over_links(q[i]), sp.S.One), (H, -_over_links(q[i] * sp.log(q[i])))
     of_scaled = _over_links(scaled * (sp.log(scaled) - sp.log(uniform)))
-    of_q = _over_links(q[i] * (sp.log(q[i]) - sp.log(uniform)))
     both = given(entropy, whole)
     yield Step(_over_links(scaled), uniform, "what eq. 10's Q weighs instead of 1", given(whole))
     yield Step(of_scaled, -H / (2 * σ), "so eq. 12 is minus an entropy", both)
@@ -210,19 +221,22 @@ def theorem_2() -> Iterator[Step | Correction]:
     "Networks of mass $m_L$ and $m_S$, $m_L$ the smaller: $a$ bounds the square of what their "
     r"bounds $\sqrt b$ and $\sqrt c$ differ by (eq. 15 to 18).",
 )
-def corollary_1() -> Iterator[Step | Correction]:
-    printed = given((K_L, _printed(m_L)), (K_S, _printed(m_S)))
+def corollary_1() -> Iterator[Step | Printed | Correction]:
+    eq_14 = given((K_L, _printed(m_L)), (K_S, _printed(m_S)))
     tail, twice = sp.log(2 * sp.sqrt(N) / δ), sp.log(4 * N / δ**2)
     a = (K_L - K_S + twice) / (2 * N)
     b, c = (K_L + tail) / (2 * N), (K_S + tail) / (2 * N)
     bracket = (m_S - m_L) / (6 * m_L * m_S) - sp.log(m_L / m_S) / 2
-    yield Step(K_L - K_S, bracket / (2 * σ), "eq. 14 twice: eq. 18", printed)
+    yield Step(K_L - K_S, bracket / (2 * σ), "eq. 14 twice: eq. 18", eq_14)
     yield Step(2 * tail, twice, "the terms of the confidence together", given())
+    at_least = "eq. 16, times 2N: b + c is no less than a"
+    yield Printed(Step(sp.Max(K_L + K_S, K_L - K_S), K_L + K_S, at_least, eq_14))
     yield Correction(
         "Eq. 16 has b + c at least a because no divergence is negative; eq. 14 is, and b + c "
-        "is less. The conclusion stands without it: the roots differ by at most the root of "
-        "b − c, and a is greater. It says little, as a is mostly the term of the confidence, "
-        "which has no mass in it."
+        "is less. That the roots differ by at most the root of a stands without it: they "
+        "differ by at most the root of b − c, and a is greater. It says little, as a is mostly "
+        "the term of the confidence, which has no mass in it; and two upper bounds that lie "
+        "close (eq. 15) say nothing of how far apart the errors below them are."
     )
     yield Step(b + c - a, K_S / N, "negative, and eq. 16 needs 0 or more", given())
     yield Step(a - (b - c), twice / (2 * N), "above 0, so a bounds b − c", given())

@@ -51,7 +51,20 @@ def test_what_cannot_be_is_refused(call, message):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["Theorem 2", "Corollary 1"])
+def test_what_is_printed_needs_a_divergence_that_is_not_negative(name):
+    found = theory.derivation(name)
+    assert found.mark == "✓ corrected"
+    for step in found.only_printed:
+        assert not step.outcome.symbolic and step.outcome.deviation > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Theorem 2", "Corollary 1"])
+def test_eq_14_put_in_is_not_called_counted(name):
+    assert "built networks" not in str(theory.derivation(name))
+
+
 def test_unknown_derivation():
-    assert theory.derivation("Theorem 2").mark == "✓ corrected"
     with pytest.raises(KeyError, match="no derivation 'Theorem 3'; there are equations 1 to 7"):
         theory.derivation("Theorem 3")

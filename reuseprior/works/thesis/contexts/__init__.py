@@ -4,8 +4,8 @@ from reuseprior.works.thesis.contexts.graphs import FIGURE_4_1 as FIGURE_4_1
 from reuseprior.works.thesis.contexts.graphs import FIGURE_4_2A as FIGURE_4_2A
 from reuseprior.works.thesis.contexts.graphs import FIGURE_4_2B as FIGURE_4_2B
 from reuseprior.works.thesis.contexts.graphs import FIGURE_4_3A as FIGURE_4_3A
-from reuseprior.works.thesis.contexts.ledger import appendix_a as appendix_a
 from reuseprior.works.thesis.contexts.ledger import PARTS as PARTS
+from reuseprior.works.thesis.contexts.ledger import appendix_a as appendix_a
 from reuseprior.works.thesis.contexts.ledger import figures as figures
 from reuseprior.works.thesis.contexts.ledger import ranked_models as ranked_models
 from reuseprior.works.thesis.contexts.readings import counts as counts

@@ -1,7 +1,6 @@
 """Chapter 5's theorems, and chapter 4's two, derived beside their numbers."""
 
 from reuseprior.works.thesis.derivations.ledger import DERIVATIONS
-from reuseprior.works.thesis.derivations.ledger import entries as entries
 
 all_derivations = DERIVATIONS.all
 derivation = DERIVATIONS.one

@@ -6,7 +6,7 @@ import sympy as sp
 
 from reuseprior.measures import closed_forms as closed
 from reuseprior.measures.closed_forms import N_I, N_O, D, g, j, ω
-from reuseprior.proofs import Correction, Step, derived
+from reuseprior.proofs import Correction, Printed, Remark, Step, derived
 from reuseprior.works.thesis.derivations.perceptrons import H_OF_E, MLP
 from reuseprior.works.thesis.derivations.symbols import E, E_h, H, H_h, P, P_bits, a, z_h, β
 from reuseprior.works.thesis.derivations.theory import CHAINS, DEEP, DEEP_CHAINS, given, total
@@ -22,11 +22,13 @@ SQUARE = ((N_I, ω), (N_O, ω))
     r"Eq. 4.8 with $N_G = gD$: $P'_G = \ln(gD(\langle E \rangle + 1) "
     r"N_I/(N_I + N_O + gD))$, and $N_I = N_O = \omega$ in the text.",
 )
-def equation_5_19() -> Iterator[Step | Correction]:
+def equation_5_19() -> Iterator[Step | Printed | Correction]:
     as_text = sp.log(g * D * (E + 1) * ω / (2 * ω + g * D))
     yield Step(*NATS, "eq. 4.8 in nats", given(NATS))
     yield Step(P, as_text, "N_I = N_O = ω", given(NATS, *SQUARE))
     yield Step(P, closed.performance.expression, "with Theorem 3", given(NATS, *MLP))
+    moved = sp.log((g * D * E + 1) * ω / (2 * ω + g * D))
+    yield Printed(Step(P, moved, "eq. 5.19", given(NATS, *SQUARE)))
     yield Correction(
         r"The thesis has $gD\langle E \rangle + 1$ for $gD(\langle E \rangle + 1)$: a "
         "parenthesis moved, and $gD - 1$ lost. Chapter 5's tables take $N_O = 1$. Nor is "
@@ -44,25 +46,28 @@ def equation_5_19() -> Iterator[Step | Correction]:
     r"$P'_G \to \ln D + \ln\omega + \ln\ln\omega$ for $D \to \infty$ at constant "
     r"$\omega > 1$: right, with an error that falls as $1/D$.",
 )
-def equation_5_20() -> Iterator[Step | Correction]:
+def equation_5_20() -> Iterator[Step | Printed | Remark]:
     grown = closed.performance_limit.expression
     deep = given(NATS, *SQUARE, *MLP, variable=D, grid=DEEP, tolerance=0.01)
     deepest = DEEP[2::4] + DEEP[3::4]
     bits = given(NATS, BITS, *MLP, variable=D, grid=deepest, tolerance=0.01)
     dropped, lack = 1 / sp.log(ω) - ω / (ω - 1) - 2 * ω / g, -sp.log(sp.log(2)) / sp.log(2)
-    yield Step(P, grown, "the limit; both slips vanish in it", deep)
+    middle = sp.log((g * D * (D - 1) * sp.log(ω) + 1) * ω / (2 * ω + g * D))
+    limit = Step(P, grown, "the limit, in which two slips vanish", deep)
+    of_middle = Step(middle, grown, "the printed middle, same limit", deep)
+    yield limit
     yield Step(D * (P - grown), dropped, "what it drops, times D", deep)
     yield Step(P_bits - P / sp.log(2), lack, "in bits, as eq. 4.8 has it, 0.53 more", bits)
-    yield Correction(
+    yield Printed(limit, of_middle)
+    yield Remark(
         "The middle of eq. 5.20 inherits eq. 5.19's parenthesis and Theorem 4's limit. It has "
         r"the same limit and another $1/D$ term. At $\omega = 1$ eq. 5.20 is "
         r"$-\infty$; in truth $P'_G \to 0$."
     )
-    middle = sp.log((g * D * (D - 1) * sp.log(ω) + 1) * ω / (2 * ω + g * D))
     one = sp.S.One
     ones = given(NATS, (ω, one), (N_I, one), (N_O, one), (E, sp.S.Zero), grid=CHAINS)
     chain, deep_chains = g * D / (2 + g * D), given(variable=D, grid=DEEP_CHAINS, tolerance=0.01)
-    yield Step(middle, grown, "the printed middle, same limit", deep)
+    yield of_middle
     yield Step(D * (middle - grown), -1 - 2 * ω / g, "its error, times D", deep)
     yield Step(sp.exp(P), chain, "at ω = 1, where ⟨E⟩ = 0", ones)
     yield Step(chain, one, "so P′ → ln 1 = 0", deep_chains)
@@ -77,7 +82,7 @@ def _scaled(expression: sp.Expr) -> sp.Subs:
     r"The prior $E_j = j$, $\beta = \ln\omega$, $T = 1/\ln\omega$: each bullet as a sum "
     "over counted graphs, then closed.",
 )
-def section_5_4_1() -> Iterator[Step | Correction]:
+def section_5_4_1() -> Iterator[Step | Printed | Correction]:
     z_sum = (z_h, total(g * ω ** (-j), j))
     z_closed = (z_h, g * (1 - ω ** (-D)) / (1 - 1 / ω))
     e_sum = (E_h, total(j * ω ** (-j) * g / z_h, j))
@@ -87,14 +92,22 @@ def section_5_4_1() -> Iterator[Step | Correction]:
     deep, mirrored = given(e_closed, variable=D, grid=DEEP), D - 1 - E / sp.log(ω)
     mirror = given(h_closed, e_closed, z_closed, H_OF_E, *MLP)
     yield Step(sp.exp(-j * sp.log(ω)), ω ** (-j), "β = ln ω and E = j", given())
-    yield Step(*z_sum, "partition function", given(z_sum))
+    sums = Step(*z_sum, "partition function", given(z_sum))
+    energies = Step(*e_sum, "expected energy", given(e_sum))
+    entropies = Step(*h_closed, "entropy", given(h_sum, e_closed, z_closed))
+    yield sums
     yield Step(*z_closed, "closed", given(z_sum))
-    yield Step(*e_sum, "expected energy", given(e_sum))
+    yield energies
     yield Step(*e_closed, "closed", given(e_sum, z_closed))
-    yield Step(*h_closed, "entropy", given(h_sum, e_closed, z_closed))
+    yield entropies
     yield Step(E_h, 1 / (ω - 1), "so depth no longer matters", deep)
     yield Step(H_h, H, "the mirror of the reusability prior: the same entropy", mirror)
     yield Step(E_h, mirrored, "and the mirrored energy", given(e_closed, *MLP))
+    size = ω / (2 * ω + g * D)
+    estimate, scaled = (g * D * (times * E_h + 1) * size for times in (1, a))
+    bullet = sp.log(g * D * E_h + 1) * size
+    performance = Step(sp.log(estimate), bullet, "eq. 4.8, and the bullet for it", given())
+    yield Printed(sums, energies, entropies, performance)
     yield Correction(
         "The performance bullet repeats eq. 5.19's parenthesis, and its logarithm closes "
         r"before the factor $\omega/(2\omega+gD)$. The sums are right. $\beta$ is not "
@@ -102,8 +115,7 @@ def section_5_4_1() -> Iterator[Step | Correction]:
         r"and $H$, while $\langle E \rangle$ scales with $a$, and so the estimate changes. "
         r"And at $\beta > 0$ probabilities fall exponentially with energy, not inversely."
     )
-    size, weight = ω / (2 * ω + g * D), _scaled(sp.exp(-β * a * j))
-    estimate, scaled = (g * D * (times * E_h + 1) * size for times in (1, a))
+    weight = _scaled(sp.exp(-β * a * j))
     gap, lost = estimate - (g * D * E_h + 1) * size, (g * D - 1) * size
     ratio, energy = sp.log((a * E_h + 1) / (E_h + 1)), total(a * j * ω ** (-j) * g / z_h, j)
     entropy = _scaled(sp.log(z_h) + β * a * E_h)

@@ -1,9 +1,8 @@
 """The derivations in the thesis's order, and what became of what they derive."""
 
-from collections.abc import Iterator
+from functools import partial
 
 from reuseprior.press import theorems
-from reuseprior.press.ledger import Entry
 from reuseprior.proofs import Derivations
 from reuseprior.works.thesis.derivations import any_graph, estimates, perceptrons
 
@@ -15,7 +14,7 @@ DERIVATIONS = Derivations((
 ))  # fmt: skip
 
 
-def entries() -> Iterator[Entry]:
-    """Lemmas, theorems, corollaries and equations of chapters 4 and 5, judged."""
-    where = "thesis, theorems of chapters 4 and 5"
-    return theorems.entries(DERIVATIONS, "thesis-5", where, statement=True)
+WHERE = "thesis, theorems of chapters 4 and 5"
+"""Lemmas, theorems, corollaries and equations."""
+
+PARTS = {WHERE: partial(theorems.entries, DERIVATIONS, "thesis-5", WHERE, statement=True)}

@@ -6,7 +6,7 @@ import sympy as sp
 
 from reuseprior.measures import closed_forms as closed
 from reuseprior.measures.closed_forms import D, g, j, ω
-from reuseprior.proofs import Correction, Step, derived
+from reuseprior.proofs import Correction, Printed, Step, derived
 from reuseprior.works.thesis.derivations.any_graph import BOLTZMANN, Z_BETA
 from reuseprior.works.thesis.derivations.symbols import C, E, H, k, s, z, z_β, β, γ
 from reuseprior.works.thesis.derivations.theory import CHAINS, DEEP, WIDE, given, total
@@ -26,12 +26,13 @@ COUNTS = (C[j], sp.rsolve(_recursion, _count(_at), {_count(0): 1}).subs(_at, j))
     "Equation 5.5",
     "The exponents in $z$ run from 0 to $D-1$, as eq. 5.9 has it: the last layer has one context.",
 )
-def equation_5_5() -> Iterator[Step | Correction]:
+def equation_5_5() -> Iterator[Step | Printed | Correction]:
     d = sp.Symbol("d", integer=True, positive=True)
     p, exponents = ω**d / (ω * z), (d, 1, D)
     sums = (sp.Sum(g * term, exponents) for term in (ω**d, p * d * sp.log(ω), p * sp.log(p)))
     partition, energy, negative_entropy = sums
     yield Step(z, total(g * ω**j, j), "counted (Lemma 3)", given(Z))
+    yield Printed(Step(z, partition, "eq. 5.5, with exponents 1 to D", given(Z)))
     yield Correction(
         r"The text at eq. 5.5 has $\lvert \mathcal{C}_{w_d} \rvert = \omega^d$ for "
         r"$d = 1 \ldots D$. That makes $z$ too large by the factor $\omega$ and "
@@ -48,14 +49,17 @@ def equation_5_5() -> Iterator[Step | Correction]:
     r"Width $\omega$, depth $D$, $g$ parameters a layer: $N_C = g(\omega^D-1)/(\omega-1) "
     r"= z$ (eq. 5.9–5.11); $j$ counts layers from the output.",
 )
-def lemma_3() -> Iterator[Step]:
+def lemma_3() -> Iterator[Step | Printed]:
     layers, probability = total(g * ω**j, j), ω**j * (ω - 1) / ((ω**D - 1) * g)
     check = given((z, layers), COUNTS)
+    contexts = Step(z, Z[1], "a geometric sum (eq. 5.9)", check)
+    each = Step(C[j] / z, probability, "eq. 5.10 and 5.11", given(Z, COUNTS))
     yield Step(C[j], ω**j, "solves C(j+1) = ω C(j), C(0) = 1", check)
     yield Step(z, layers, "all contexts, layer by layer", check)
-    yield Step(layers, Z[1], "a geometric sum (eq. 5.9)", check)
-    yield Step(C[j] / z, probability, "eq. 5.10 and 5.11", given(Z, COUNTS))
+    yield contexts
+    yield each
     yield Step(sp.log(z), closed.log_contexts.expression, "without overflow", given(Z))
+    yield Printed(contexts, each)
 
 
 @derived(
@@ -63,19 +67,21 @@ def lemma_3() -> Iterator[Step]:
     r"$\langle E \rangle = (D\omega^{D-1}/(\omega^D-1) - "
     r"1/(\omega-1)) \omega \ln\omega$ (eq. 5.12), whatever $g$ is.",
 )
-def theorem_3() -> Iterator[Step]:
+def theorem_3() -> Iterator[Step | Printed]:
     first = sp.Sum(g * ω ** (j - 1) / z * sp.log(ω ** (j - 1)), (j, 1, D))
     inner = sp.Sum((j - 1) * ω ** (j - 2), (j, 1, D))
     factored = (ω - 1) / (ω**D - 1) * ω * sp.log(ω) * inner
     derivative = sp.Derivative((ω**D - 1) / (ω - 1), ω)
     slope = (1 - ω**D) / (ω - 1) ** 2 + D * ω ** (D - 1) / (ω - 1)
     energy = (E, total(g * ω**j / z * j * sp.log(ω), j))
+    result = Step(E, EQUATION_5_12, "eq. 5.12", given((E, first), Z))
     yield Step(E, first, "Lemma 3 in eq. 5.8", given(energy, Z))
     yield Step(first, factored, "eq. 5.13, its factor ω included", given(Z))
     yield Step(inner, derivative, "eq. 5.14: the derivative of a geometric sum", given(Z))
     yield Step(derivative, slope, "the quotient rule", given(Z))
-    yield Step(E, EQUATION_5_12, "eq. 5.12", given((E, first), Z))
+    yield result
     yield Step(EQUATION_5_12, closed.expected_energy.expression, "without overflow", given(Z))
+    yield Printed(result)
 
 
 @derived(
@@ -83,7 +89,7 @@ def theorem_3() -> Iterator[Step]:
     r"For $D \to \infty$ at constant $\omega > 1$, $\langle E \rangle \to "
     r"(D - \omega/(\omega-1)) \ln\omega$.",
 )
-def theorem_4() -> Iterator[Step | Correction]:
+def theorem_4() -> Iterator[Step | Printed | Correction]:
     printed, limit = (D - 1) * sp.log(ω), closed.expected_energy_limit.expression
     term, grown = D * ω ** (D - 1) / (ω**D - 1), (D / ω - 1 / (ω - 1)) * ω * sp.log(ω)
     deep = given(*MLP, variable=D, grid=DEEP)
@@ -91,11 +97,13 @@ def theorem_4() -> Iterator[Step | Correction]:
     yield Step(E, grown, "put into eq. 5.12", deep)
     yield Step(grown, limit, "multiplied out", given())
     yield Step(E, limit, "Theorem 4, corrected", deep)
+    yield Printed(Step(E, printed, "Theorem 4", deep))
     yield Correction(
         r"The thesis has $(D-1)\ln\omega$. Eq. 5.15 puts $1/\omega$ for $1/(\omega-1)$, "
         r"which holds for $\omega \to \infty$ and not for $D \to \infty$; the gap grows "
         r"with depth from 0 at $D = 1$ to $\ln\omega/(\omega-1)$ (0.693 nats at "
-        r"$\omega = 2$, 0.047 at 100)."
+        r"$\omega = 2$, 0.047 at 100). The ratio of the two does go to 1, but Theorem 5 puts the "
+        "one for the other in a difference."
     )
     gap, wide = sp.log(ω) / (ω - 1), given(variable=ω, grid=WIDE, tolerance=1e-3)
     at_any_depth = (1 / (ω - 1) - D / (ω**D - 1)) * sp.log(ω)
@@ -104,6 +112,8 @@ def theorem_4() -> Iterator[Step | Correction]:
     yield Step(ratio, sp.S.One, "that step is right for wide networks", wide)
     yield Step(printed - E, at_any_depth, "printed less counted, at any depth", given(*MLP))
     yield Step(printed - E, gap, "and what that grows to", deep)
+    near = given(*MLP, variable=D, grid=DEEP, tolerance=0.02)
+    yield Step(E / printed, sp.S.One, "the ratio has that limit", near)
 
 
 @derived(
@@ -111,15 +121,18 @@ def theorem_4() -> Iterator[Step | Correction]:
     r"$H = \ln z + \beta\langle E \rangle$ (eq. 5.16) at any $\beta$, and at $\beta = -1$ "
     "for perceptrons eq. 5.17.",
 )
-def corollary_2() -> Iterator[Step]:
+def corollary_2() -> Iterator[Step | Printed]:
     p = BOLTZMANN / z_β
     entropy, energy = -total(γ[k] * p * sp.log(p), k), total(γ[k] * p * sp.log(s[k]), k)
     result = sp.log(g * (ω**D - 1) / (ω - 1)) - EQUATION_5_12
-    general = sp.log(z_β) + β * energy
-    yield Step(entropy, general, "eq. 5.16, at any β: the p add up to one", given(Z_BETA))
+    add_up = "eq. 5.16, at any β: the p add up to one"
+    identity = Step(entropy, sp.log(z_β) + β * energy, add_up, given(Z_BETA))
+    of_perceptrons = Step(H, result, "eq. 5.17", given(H_SUM, Z))
+    yield identity
     yield Step(*H_OF_E, "at β = −1", given(H_SUM, *MLP))
-    yield Step(H, result, "eq. 5.17", given(H_SUM, Z))
+    yield of_perceptrons
     yield Step(result, closed.entropy.expression, "without overflow", given())
+    yield Printed(identity, of_perceptrons)
 
 
 @derived(
@@ -127,7 +140,7 @@ def corollary_2() -> Iterator[Step]:
     r"For $D \to \infty$ at constant $\omega > 1$, $H \to \ln g - \ln(\omega-1) + "
     r"(\omega/(\omega-1)) \ln\omega$.",
 )
-def theorem_5() -> Iterator[Step | Correction]:
+def theorem_5() -> Iterator[Step | Printed | Correction]:
     limit, printed = closed.entropy_limit.expression, closed.printed_entropy_limit.expression
     deep = given(H_OF_E, *MLP, variable=D, grid=DEEP)
     with_energy = (
@@ -139,6 +152,7 @@ def theorem_5() -> Iterator[Step | Correction]:
     yield Step(H, with_energy, "with Theorem 4, corrected", deep)
     yield Step(H, limit, "Theorem 5, corrected", deep)
     yield Step(limit, with_bias, "with bias, g = ω(ω + 1)", biased)
+    yield Printed(Step(H, printed, "Theorem 5 (eq. 5.18)", deep))
     yield Correction(
         r"The thesis has $\ln g + \ln\omega - \ln(\omega-1)$ (eq. 5.18), which takes over "
         r"the gap of Theorem 4. What it needs is $\omega^{-D} \to 0$ and, for the energy, "

@@ -11,7 +11,7 @@ from reuseprior.measures.energy import Ensemble
 from reuseprior.proofs.theory import Numbers
 
 # Numbers that are read off counted graphs, in nats
-z, E, H, P = sp.symbols("z E H P", positive=True)  # N_C, ⟨ln |C|⟩, entropy, P′_G
+z, E, H = sp.symbols("z E H", positive=True)  # N_C, ⟨ln |C|⟩, entropy
 P_bits = sp.Symbol("P_bits", positive=True)  # P′_G as equation 4.8 has it
 C = sp.IndexedBase("C", positive=True)  # C_j: contexts of a parameter j layers from the output
 z_h, E_h, H_h = sp.symbols("z_h E_h H_h", positive=True)  # §5.4.1's prior on the same graphs
@@ -22,10 +22,11 @@ s = sp.IndexedBase("s", positive=True)  # s_k: score |C'| of level k
 γ = sp.IndexedBase("G", positive=True)  # G_k: parameters of level k
 
 # Numbers that no graph says
+P = sp.Symbol("P", positive=True)  # P′_G in nats, which is put in: counting has it in bits
 β = sp.Symbol("beta", real=True)
 z_β, a = sp.symbols("z_beta a", positive=True)  # Σ G_k e^(−β E_k) at any β; a factor of §5.4.1
 
-COUNTED = frozenset((z, E, H, P, P_bits, z_h, E_h, H_h, z_β)).union(
+COUNTED = frozenset((z, E, H, P_bits, z_h, E_h, H_h, z_β)).union(
     *((base, base.label) for base in (c, s, γ, C))
 )
 INDICES = {i: (1, n), k: (1, m), j: (0, D - 1)}
@@ -47,12 +48,13 @@ def graph(width: int, depth: int, bias: bool) -> Numbers:
     levels = [mpmath.mpf(2) ** float(b) for b in found.log2_counts]
     per_level = [int(t) for t in found.multiplicities]
     spread = q.expected_spread * nats
+    share = mpmath.mpf(q.input_nodes) / (q.input_nodes + q.output_nodes + q.parameters)
     read = {
         ω: mpmath.mpf(width), D: depth, g: q.parameters // depth,
         N_I: q.input_nodes, N_O: q.output_nodes,
         z: mpmath.mpf(2) ** q.log2_contexts, E: spread, H: q.entropy * nats,
-        P: q.P_G_spread * nats + mpmath.log((spread + 1) / (q.expected_spread + 1)),
-        P_bits: q.P_G_spread, n: q.parameters, m: len(levels),
+        P: mpmath.log(q.parameters * (spread + 1) * share), P_bits: q.P_G_spread,
+        n: q.parameters, m: len(levels),
         s: [None, *levels], γ: [None, *per_level],
         C: levels[:: 1 + bias][::-1],
         c: [None, *(x for x, t in zip(levels, per_level, strict=True) for _ in range(t))]

@@ -1,14 +1,14 @@
 """Chapter 5: energy priors, deep against wide, and what sharing does to efficiency."""
 
-from reuseprior.works.thesis.energy.ledger import claims as claims
+from reuseprior.works.thesis.energy.grids import grid as grid
 from reuseprior.works.thesis.energy.ledger import PARTS as PARTS
+from reuseprior.works.thesis.energy.ledger import claims as claims
 from reuseprior.works.thesis.energy.ledger import lowered_by_sharing as lowered_by_sharing
 from reuseprior.works.thesis.energy.ledger import table_entries as table_entries
 from reuseprior.works.thesis.energy.readings import FAMILIES as FAMILIES
 from reuseprior.works.thesis.energy.readings import as_the_text_says as as_the_text_says
 from reuseprior.works.thesis.energy.readings import model as model
 from reuseprior.works.thesis.energy.readings import quantities as quantities
-from reuseprior.works.thesis.energy.grids import grid as grid
 from reuseprior.works.thesis.energy.tables import printed_beside_computed as printed_beside_computed
 from reuseprior.works.thesis.energy.tables import surface as surface
 from reuseprior.works.thesis.energy.tables import under_priors as under_priors

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from reuseprior.contexts import count_contexts, record_model
+from reuseprior.contexts import record_model
 from reuseprior.errors import UserError
 from reuseprior.measures.energy import EnergyPrior, NoEstimate
 from reuseprior.measures.priors import TooLong
-from reuseprior.models import MLP, without_weights
 from reuseprior.press import published
 from reuseprior.press.ledger import side_by_side
-from reuseprior.quantities import derive
 from reuseprior.works.thesis.energy.ledger import table_entries
 from reuseprior.works.thesis.energy.readings import FAMILIES, input_shape, model, quantities
 

@@ -6,4 +6,4 @@ from reuseprior.works.thesis.revolver.experiments import kernel_share as kernel_
 from reuseprior.works.thesis.revolver.experiments import results_table as results_table
 from reuseprior.works.thesis.revolver.experiments import runs as runs
 from reuseprior.works.thesis.revolver.experiments import tables_of as tables_of
-from reuseprior.works.thesis.revolver.ledger import entries as entries
+from reuseprior.works.thesis.revolver.ledger import PARTS as PARTS

@@ -1,111 +1,255 @@
-"""Every printed number of chapter 3's tables and of table C.1, with what we have for it."""
+"""Every printed number of chapter 3 and appendix C, with what became of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
-from statistics import fmean, median_low
+from math import nan
+
+import pandas as pd
 
 from reuseprior.press import published
-from reuseprior.press.ledger import Entry, Reading, entry, judge
-from reuseprior.press.runs import Evidence, recorded
+from reuseprior.press.ledger import Cell, Entry, Reading, judged, public, quoted, setting
+from reuseprior.press.runs import Claim, Evidence, claimed, measured, settings
 from reuseprior.results import Run
 from reuseprior.revolver import Settings
+from reuseprior.works.thesis.revolver import blueprint, claims
 from reuseprior.works.thesis.revolver.experiments import (
     kernel_share,
-    runs,
     shared_convolutions,
     tables_of,
 )
+from reuseprior.works.thesis.revolver.protocol import (
+    COMMAND_LINE,
+    IN_TEXT,
+    OF_THE_DATA,
+    WIDTHS,
+    number,
+    protocol,
+    said,
+)
 
-HELD_OUT = 0.1  # the part of the training images that serves for validation, §3.5
+TEXTS = ("thesis/chapter-3-text", "thesis/appendix-c-text")
+SHOWN = {"last", "window"}  # settings of what is shown of a search, not of the search
 
 
-def entries() -> Iterator[Entry]:
-    """Every printed number of tables 3.1, 3.2 and C.1 and of appendix C's text, judged."""
-    yield from data_sets()
-    yield from searches()
-    yield from ranked_modules()
-    yield from kernel_sizes()
+# Table 3.1 ----------------------------------------------------------------------------------------
 
 
 def data_sets() -> Iterator[Entry]:
-    """Table 3.1, from the data sets that our recorded searches read."""
-    for _, row in published.load("thesis/table-3-1").iterrows():
-        name = row.dataset.lower().replace("-", "")
-        run = next((r for r in runs() if r.config["data"] == name), None)
-        sizes = {} if run is None else _sizes(run)
-        for column in ("train", "validation", "test", "classes", "image"):
-            readings = [Reading(sizes[column])] if sizes else []
-            waiting = "no recorded search has read this set"
-            verdict, value, note = judge(row[column], readings, waiting)
-            if sizes and column in ("train", "validation"):
-                note = f"10 % of {run.config['images']['whole']:,} images held out"
-            yield entry(row, column, value, verdict, note)
+    """Table 3.1: the split follows from the public sizes, which are quoted like the rest."""
+    rows = [row for _, row in published.load("thesis/table-3-1").iterrows()]
+    yield from judged(cell for row in rows for cell in _split(row))
+    for row in rows:
+        for column, name in (("test", "test images"), ("classes", "classes"),
+                             ("image", "image size")):  # fmt: skip
+            yield quoted(row, column, public(f"{row.dataset}, {name}"))
 
 
-def _sizes(run: Run) -> dict[str, int]:
-    """The columns of table 3.1 for the data set that a search read."""
-    images, space = run.config["images"], run.config["settings"]["space"]
-    held_out = round(HELD_OUT * images["whole"])
-    return {
-        "train": images["whole"] - held_out,
-        "validation": held_out,
-        "test": images["test"],
-        "classes": space["classes"],
-        "image": space["image"][-1],
-    }
+def _split(row: pd.Series) -> Iterator[Cell]:
+    whole = number(public(f"{row.dataset}, training images")[0].printed)
+    per_cent = said("chapter-3-text", "validation")
+    held_out = round(whole * Decimal(per_cent) / 100)
+    note = f"{per_cent} % of the public {whole:,} images held out"
+    yield Cell(row, "train", [Reading(whole - held_out)], note=note)
+    yield Cell(row, "validation", [Reading(held_out)], note=note)
+
+
+# Table 3.2 and appendix C.2 -----------------------------------------------------------------------
+
+
+def mean_validation(run: Run) -> float:
+    """The mean of a search's last validation accuracies in per cent, of as many as are printed."""
+    last = number(said("chapter-3-text", "last"))
+    return 100 * tables_of(run, "trainings").accuracy.tail(last).mean()
 
 
 RESULTS: dict[str, Callable[[Run], float]] = {
     "generation": lambda run: run.summary["best_generation"],
     "params": lambda run: run.summary["parameters"],
     "test_accuracy": lambda run: 100 * run.summary["test_accuracy"],
-    "mean_validation": lambda run: 100 * run.summary["mean_validation_accuracy"],
+    "mean_validation": mean_validation,
 }
 """The columns of table 3.2 that a search ends with, accuracies in per cent."""
 
 
 def searches() -> Iterator[Entry]:
-    """Table 3.2: settings are compared with appendix C.2's, results wait for full runs."""
+    """Table 3.2: the sample size is put in, and what a search ends with takes full searches."""
     for _, row in published.load("thesis/table-3-2").iterrows():
-        settings = Settings.load(row.preset)
-        verdict, value, _ = judge(row.sample_size, [Reading(settings.sample)])
-        yield entry(row, "sample_size", value, verdict, "a setting; appendix C.2 says the same")
-        for column, value in RESULTS.items():
-            yield _recorded(row, column, row.preset, value)
+        yield setting(row, "sample_size")
+        yield from _measured(row, row.preset, RESULTS)
 
 
-def _recorded(row, column: str, preset: str, value: Callable, over: Callable = fmean) -> Entry:
-    """The entry of a number that the searches with all settings of a preset give, one a seed."""
-    config = {"settings": Settings.load(preset).to_data()}
-    evidence = Evidence("revolver", config, lambda found: value(found[0]), over)
-    waiting = f"waits for a full run of preset {preset}; our recorded searches are scaled down"
-    return recorded(row, column, evidence, waiting)
+def command_lines() -> Iterator[Entry]:
+    """Appendix C.2: the settings of the eight searches, which our presets carry."""
+    for _, row in published.load("thesis/appendix-c-2").iterrows():
+        for column in COMMAND_LINE:
+            if column not in ("search_mode", "dataset"):  # words
+                yield setting(row, column)
+
+
+def _measured(
+    row: pd.Series, preset: str, values: Mapping[str, Callable[[Run], float]], **also: str
+) -> Iterator[Entry]:
+    """The entries of a row's numbers that searches at the printed protocol of a preset give."""
+    config, s = protocol(preset) | also, Settings.load(preset)
+    needs = (
+        f"full searches with the preset {preset}, two seeds or more: {s.population} models, "
+        f"{s.generations} generations, a GPU; our recorded searches are scaled down"
+    )
+    for column, value in values.items():
+        evidence = Evidence("revolver", config, partial(_of_one, value))
+        yield measured(row, column, evidence, needs)
+
+
+def _of_one(value: Callable[[Run], float], found: Sequence[Run]) -> float:
+    return value(found[0])
+
+
+# Table C.1 ----------------------------------------------------------------------------------------
 
 
 def ranked_modules() -> Iterator[Entry]:
-    """Table C.1: the best shared convolutions of one population and their scores.
-
-    Of several seeds the median that one of them has stands for a shape, and the mean for a score.
-    """
+    """Table C.1: the best shared convolutions of the best population, and their scores."""
     for _, row in published.load("thesis/table-c-1").iterrows():
-        for column in ("in_channels", "out_channels", "kernel_size", "score"):
-            value = partial(_of_ranked, rank=int(row["rank"]), column=column)
-            over = fmean if column == "score" else median_low
-            yield _recorded(row, column, "cifar10-evolve-16", value, over)
+        values = {
+            column: partial(_of_ranked, rank=int(row["rank"]), column=column)
+            for column in ("in_channels", "out_channels", "kernel_size", "score")
+        }
+        yield from _measured(row, claims.BEST, values)
 
 
 def _of_ranked(run: Run, *, rank: int, column: str) -> float:
     return shared_convolutions(tables_of(run, "modules")).iloc[rank - 1][column]
 
 
-def kernel_sizes() -> Iterator[Entry]:
-    """What appendix C says of all of the authors' populations: how many kernels are 3x3."""
-    for _, row in published.load("thesis/appendix-c-text").iterrows():
-        least_or_most = min if row.claim.endswith("least") else max
-        yield _recorded(row, "value", "cifar10-evolve-16", _share_of_3x3, least_or_most)
+# What the text says -------------------------------------------------------------------------------
+
+
+def text(place: str) -> Iterator[Entry]:
+    """The numbers and the words of the text of chapter 3 and appendix C in a place."""
+    rows = [row for _, row in published.load(*TEXTS).iterrows() if row["where"].startswith(place)]
+    yield from judged(claims.cell(row) for row in rows if _name(row) in claims.COMPUTED)
+    for row in rows:
+        if _name(row) not in claims.COMPUTED:
+            yield _said(row)
+    for _, row in published.load("thesis/chapter-3-claims").iterrows():
+        if row["where"].startswith(place):
+            yield _compared(row)
+
+
+def _said(row: pd.Series) -> Entry:
+    name = _name(row)
+    if name in FROM_RUNS:
+        preset, value, also = FROM_RUNS[name]
+        (entry,) = _measured(row, preset, {"value": value}, **also)
+        return entry
+    kind = name.removeprefix("3-text-enas-")
+    if kind != name:
+        return quoted(row, "value", public(f"ENAS, epochs from scratch, {kind}"))
+    if name.split("-text-")[1] in {*IN_TEXT, *WIDTHS, *SHOWN}:
+        return setting(row, "value")
+    raise KeyError(f"{row['id']}: say in {__name__} or in {claims.__name__} what it follows from")
+
+
+def _name(row: pd.Series) -> str:
+    return row["id"].removeprefix("thesis-")
 
 
 def _share_of_3x3(run: Run) -> float:
     return 100 * kernel_share(tables_of(run, "modules"))
+
+
+def moving_average(run: Run) -> pd.Series:
+    """Figure 3.1: the average of the last validation accuracies in per cent, by generation."""
+    trainings = tables_of(run, "trainings")
+    window = number(said("chapter-3-text", "window"))
+    average = 100 * trainings.accuracy.rolling(window, min_periods=1).mean()
+    return average.groupby(trainings.generation).last()
+
+
+def _converged(run: Run) -> float:
+    return (
+        moving_average(run).loc[: number(said("chapter-3-text", "converged-generation"))].iloc[-1]
+    )
+
+
+def _converged_generation(run: Run) -> float:
+    average = moving_average(run)
+    there = average[average >= number(said("chapter-3-text", "converged"))]
+    return there.index[0] if len(there) else nan
+
+
+def _hours(run: Run) -> float:
+    return run.summary["wall_seconds"] / 3600
+
+
+GPU = {"device": "NVIDIA GeForce RTX 3090"}  # §6.1; hours of another say nothing of the author's
+
+FROM_RUNS: dict[str, tuple[str, Callable[[Run], float], dict[str, str]]] = {
+    "3-text-converged": (claims.BEST, _converged, {}),
+    "3-text-converged-generation": (claims.BEST, _converged_generation, {}),
+    "c-text-3x3-least": (claims.BEST, _share_of_3x3, {}),
+    "c-text-3x3-most": (claims.BEST, _share_of_3x3, {}),
+    "c-text-hours-least": (claims.MUTATED, _hours, GPU),
+    "c-text-hours-most": (claims.BEST, _hours, GPU),
+}
+"""The numbers of the text that searches give, by id less its source."""
+
+
+def _compared(row: pd.Series) -> Entry:
+    """The entry of a comparison of the two kinds of search, by our scaled-down ones."""
+    dataset, column = row["id"].removeprefix("thesis-3-claim-").rsplit("-", 1)
+    value = RESULTS[{"test": "test_accuracy", "validation": "mean_validation"}[column]]
+    genetic, random = SCALED_DOWN[dataset]
+    kinds = {
+        "genetic": _evidence(genetic, "evolve", value),
+        "random": _evidence(random, "random", value),
+    }
+    first, relation, second = row["value"].split()
+    s = Settings.load(genetic)
+    scale = (
+        f"scaled-down searches on a CPU, {s.population} models, {s.generations} generations, "
+        f"{s.train_images:,} images"
+    )
+    claim = Claim((first, kinds[first]), (second, kinds[second]), scale, alike=relation == "like")
+    return claimed(row, "value", claim, f"searches with the presets {genetic} and {random}")
+
+
+SCALED_DOWN = {
+    "mnist": ("cpu-mnist-evolve", "cpu-mnist-random"),
+    "cifar-10": ("cpu-cifar10", "cpu-cifar10"),
+}
+"""Our presets of a data set's genetic and random search."""
+
+
+def _evidence(preset: str, mode: str, value: Callable[[Run], float]) -> Evidence:
+    config = settings(Settings.load(preset, mode=mode).to_data(), {})
+    space = {key: value for key, value in config["space"].items() if key not in OF_THE_DATA}
+    whole = {"settings": config | {"space": space}}
+    return Evidence("revolver", whole, partial(_of_one, value))
+
+
+def _mutated() -> Iterator[Entry]:
+    yield from blueprint.mutation()
+    yield from text("thesis, section C.5")
+
+
+def _settings() -> Iterator[Entry]:
+    yield from command_lines()
+    yield from text("thesis, section C.2")
+
+
+PARTS: dict[str, Callable[[], Iterator[Entry]]] = {
+    "thesis, table 3.1": data_sets,
+    "thesis, table 3.2": searches,
+    "thesis, caption of table 3.2": partial(text, "thesis, caption of table 3.2"),
+    "thesis, section 3": partial(text, "thesis, section 3"),
+    "thesis, table C.1": ranked_modules,
+    "thesis, section C.1": partial(text, "thesis, section C.1"),
+    "thesis, section C.2": _settings,
+    "thesis, section C.3": partial(text, "thesis, section C.3"),
+    "thesis, section C.4": blueprint.example,
+    "thesis, section C.5": _mutated,
+}

@@ -3,8 +3,8 @@
 from reuseprior.works.thesis.sharing.compression import compression_claims as compression_claims
 from reuseprior.works.thesis.sharing.compression import compression_ratio as compression_ratio
 from reuseprior.works.thesis.sharing.compression import equal_depth as equal_depth
-from reuseprior.works.thesis.sharing.ledger import compression as compression
 from reuseprior.works.thesis.sharing.ledger import PARTS as PARTS
+from reuseprior.works.thesis.sharing.ledger import compression as compression
 from reuseprior.works.thesis.sharing.ledger import trained_models as trained_models
 from reuseprior.works.thesis.sharing.tables import (
     trained_beside_computed as trained_beside_computed,

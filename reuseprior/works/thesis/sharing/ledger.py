@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 
 import pandas as pd
@@ -11,7 +12,7 @@ from reuseprior import sharing
 from reuseprior.models import catalog
 from reuseprior.press import published
 from reuseprior.press.ledger import Cell, Entry, Reading, judged, public, quoted, setting, stated
-from reuseprior.press.runs import Claim, Evidence, claimed, measured
+from reuseprior.press.runs import Claim, Evidence, claimed, measured, settings
 from reuseprior.training import Protocol
 from reuseprior.works.thesis.contexts.readings import (
     base_name,
@@ -21,7 +22,6 @@ from reuseprior.works.thesis.contexts.readings import (
 )
 from reuseprior.works.thesis.scores import NEEDS, score
 from reuseprior.works.thesis.sharing.compression import compression_claims, deepest_path
-from reuseprior.works.thesis.sharing.experiments import complete
 
 RECORDED = "cpu"  # the protocol of the recorded runs that are read
 DATA = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100", "ImageNet-1K": "imagenet"}
@@ -109,7 +109,7 @@ CARRIED = {
 """The settings of section 4.5.4 that the protocol `thesis` carries."""
 
 
-def settings() -> Iterator[Entry]:
+def printed_settings() -> Iterator[Entry]:
     """Section 4.5.4: which printed settings the protocol `thesis` carries as they are."""
     protocol = Protocol.load("thesis")
     for _, row in published.load("thesis/section-4-5-4").iterrows():
@@ -148,29 +148,21 @@ def fewest_more_parameters() -> float:
 
 
 def _better_when_shared(dataset: str) -> Claim:
-    """V2-S-shared above V2-B0, by our recorded runs of one protocol on the data set."""
+    """V2-S-shared above V2-B0, by our recorded runs of one protocol on the whole data set."""
 
     def runs(model: str, policy: str) -> Evidence:
-        config = {"model": model, "sharing": policy, "data": DATA[dataset]}
+        protocol = settings(asdict(Protocol.load(RECORDED, model=model)), {})
+        config = {"model": model, "sharing": policy, "data": DATA[dataset], "protocol": protocol}
         return Evidence(
             f"train-{RECORDED}", config, lambda found: 100 * found[0].summary["test_accuracy"]
         )
 
+    p = Protocol.load(RECORDED)
     return Claim(
         ("V2-S-shared", runs("efficientnetv2-s", "all_but_bn")),
         ("V2-B0", runs("efficientnetv2-b0", "none")),
-        _scale(DATA[dataset]),
-    )
-
-
-def _scale(data: str) -> str:
-    protocols = [run.config["protocol"] for run in complete(RECORDED, data)]
-    if not protocols:
-        return ""
-    p = protocols[0]
-    return (
-        f"at width {p['width']:g}, {p['image_size'] or 32} px, {p['epochs']} epochs, by accuracy "
-        "on the test images in per cent"
+        f"at width {p.width:g}, {p.image_size or 32} px, {p.epochs} epochs, by accuracy on the "
+        "test images in per cent",
     )
 
 
@@ -208,7 +200,7 @@ PARTS = {
     "paper, table 1": partial(data_sets, "paper/table-1"),
     "thesis, table 4.2": partial(trained_models, "thesis/table-4-2"),
     "paper, table 2": partial(trained_models, "paper/table-2"),
-    "thesis, section 4.5.4": settings,
+    "thesis, section 4.5.4": printed_settings,
     "thesis, section 4.1.4": partial(claims, "thesis, section 4.1.4"),
     "thesis, section 4.5.6": partial(claims, "thesis, section 4.5.6"),
     "thesis, section C.1.1": compression,

@@ -9,7 +9,7 @@ import pytest
 from reuseprior import data, paths
 from reuseprior.results import ResultError
 from reuseprior.training import Protocol
-from reuseprior.works.thesis.sharing import experiments, ledger
+from reuseprior.works.thesis.sharing import experiments
 
 CPU = Protocol.load("cpu")
 
@@ -89,30 +89,23 @@ def test_without_runs_one_sentence_says_how_to_make_them(folder):
         record(folder, state="interrupted")
 
 
-def verdicts():
-    return {e.id: e.verdict for e in ledger.data_sets() if e.id.startswith("thesis-4-1-cifar-10/")}
-
-
-@pytest.mark.slow
-def test_the_ledger_waits_for_every_model_and_seed(folder):
-    assert set(verdicts().values()) == {"not yet"}  # no folder
-    assert not any("narrower" in e.note for e in ledger.trained_models())
+def test_a_set_is_complete_with_every_model_and_seed(folder):
+    assert experiments.complete("cpu", "cifar10") == []
     full_set(folder)
-    assert "not yet" not in verdicts().values()
-    assert any("narrower" in e.note for e in ledger.trained_models())
+    assert len(experiments.complete("cpu", "cifar10")) == 6
     (one,) = folder.glob("efficientnetv2-s-all_but_bn-5")
     summary = json.loads((one / "summary.json").read_text())
     (one / "summary.json").write_text(json.dumps(summary | {"state": "interrupted"}))
-    assert set(verdicts().values()) == {"not yet"}
+    assert experiments.complete("cpu", "cifar10") == []
 
 
-def test_the_ledger_reads_no_parts_of_a_data_set(folder):
+def test_a_set_on_parts_of_the_data_is_none(folder):
     full_set(folder)
     for path in folder.glob("*/config.json"):
         config = json.loads(path.read_text())
         config["protocol"]["train_images"] = 100
         path.write_text(json.dumps(config))
-    assert set(verdicts().values()) == {"not yet"}
+    assert experiments.complete("cpu", "cifar10") == []
 
 
 def test_what_an_older_package_did_not_know_is_at_rest(folder):

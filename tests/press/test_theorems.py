@@ -1,0 +1,97 @@
+"""Theorems in the ledger: a verdict comes from what is printed, and a correction cannot make it."""
+
+from dataclasses import replace
+
+import pytest
+import sympy as sp
+
+from reuseprior.press import theorems
+from reuseprior.press.ledger import KINDS
+from reuseprior.proofs import Correction, Derivation, Derivations, Remark, Step, Theory
+from reuseprior.works.nn_mass import theory as nn_mass
+from reuseprior.works.thesis import derivations as thesis
+
+side, area = sp.symbols("side area", positive=True)  # a square's
+SQUARES = Theory(
+    things="drawn squares",
+    settings="sides",
+    read=lambda size: {side: size, area: size**2},
+    counted=frozenset({area}),
+    grid=((2,), (3,)),
+    indices={},
+)
+IS_AREA = SQUARES.check((area, side**2))
+MEANS = Step(area, side**2, "what area means", IS_AREA)
+RIGHT = Step(sp.sqrt(area), side, "the root of both", IS_AREA)
+WRONG = Step(sp.sqrt(area), 2 * side, "a slip", IS_AREA)
+HOLDS = Derivation("Theorem 1", "Areas have $\\sqrt A$.", (MEANS, RIGHT), (RIGHT,))
+CORRECTED = replace(HOLDS, printed=(WRONG,), correction=Correction("It has $2a$."))
+COUNTS = "1 step proved by sympy, 1 also on drawn squares, 1 definition"
+
+
+def entry(found: Derivation, **options):
+    (made,) = theorems.entries(Derivations((found,)), "s", "squares, p. 1", **options)
+    return made
+
+
+def verdict(found: Derivation) -> str:
+    return entry(found).verdict
+
+
+def test_an_entry_of_a_theorem():
+    made = entry(HOLDS)
+    assert (made.id, made.source, made.where) == (
+        "s-theorem-1",
+        "squares",
+        "squares, p. 1, Theorem 1",
+    )
+    assert (made.kind, made.verdict, made.note) == ("proved", "holds", COUNTS)
+    assert entry(CORRECTED).note == f"It has 2a. ({COUNTS})"
+    assert entry(CORRECTED, statement=True).note == f"Areas have √A. It has 2a. ({COUNTS})"
+    remarked = replace(HOLDS, remark=Remark("At $a = 1$ too."))
+    assert entry(remarked).note == f"At a = 1 too. ({COUNTS})"
+
+
+def test_the_printed_statement_decides():
+    assert verdict(CORRECTED) == "corrected"
+    assert verdict(replace(CORRECTED, correction=None)) == "fails"
+    assert verdict(replace(CORRECTED, correction=None, remark=Remark("It has 2a."))) == "fails"
+    assert verdict(replace(CORRECTED, printed=(RIGHT, WRONG))) == "corrected"
+    assert verdict(replace(CORRECTED, printed=(RIGHT,))) == "holds"
+    assert verdict(replace(HOLDS, printed=())) == "fails"
+
+
+def test_a_step_that_fails_corrects_nothing():
+    assert verdict(replace(CORRECTED, steps=(WRONG,))) == "fails"
+    assert verdict(replace(CORRECTED, correction=Correction("It has 2a.", (WRONG,)))) == "fails"
+    assert verdict(replace(HOLDS, steps=(MEANS, WRONG))) == "fails"
+    assert entry(replace(HOLDS, steps=(MEANS, WRONG))).note.startswith("a step of the derivation")
+
+
+def test_a_poisoned_definition_fails():
+    poisoned = SQUARES.check((area, 4 * side**2))
+    provable = Step(sp.sqrt(area), 2 * side, "by a wrong definition", poisoned)
+    assert provable.outcome.symbolic
+    assert verdict(replace(HOLDS, steps=(provable,), printed=(provable,))) == "fails"
+    unused = Step(sp.log(area**2), 2 * sp.log(area), "whatever area means", poisoned)
+    assert verdict(replace(HOLDS, steps=(unused,), printed=(unused,))) == "fails"
+
+
+EVERY = (*thesis.all_derivations(), *nn_mass.DERIVATIONS.all())
+WRONG_AS_PRINTED = {
+    "Equation 5.5", "Theorem 4", "Theorem 5", "Equation 5.19", "§5.4.1", "NN-Mass, Theorem 2",
+    "NN-Mass, Corollary 1",
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("found", EVERY, ids=lambda found: found.name)
+def test_with_its_correction_deleted_a_wrong_statement_fails(found):
+    wrong = found.name in WRONG_AS_PRINTED
+    assert verdict(found) == ("corrected" if wrong else "holds")
+    assert verdict(replace(found, correction=None)) == ("fails" if wrong else "holds")
+
+
+def test_the_verdicts_are_those_of_the_kind():
+    wrong = replace(CORRECTED, correction=None)
+    assert {verdict(found) for found in (HOLDS, CORRECTED, wrong)} == set(KINDS["proved"])
