@@ -194,7 +194,10 @@ def test_numbers_name_cells_of_the_notebook(chapter):
 
 def test_every_number_is_of_a_work_and_of_one_pattern_there():
     works = [chapter for chapter in chapters.found() if not chapter.last]
-    for where in sorted({row["where"] for row in ledger.committed_rows()}):
+    places = sorted({row["where"] for row in ledger.committed_rows()})
+    for where in places:
         about = [[p for p in c.numbers if fnmatchcase(where, p)] for c in works]
         assert any(about), f"{where} is in no chapter.toml"
         assert all(len(patterns) < 2 for patterns in about), f"{where}: {about}"
+    for pattern in (pattern for chapter in works for pattern in chapter.numbers):
+        assert any(fnmatchcase(where, pattern) for where in places), f"nothing is at {pattern!r}"

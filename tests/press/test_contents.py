@@ -1,13 +1,12 @@
 """The table of chapters, and the pages that show it."""
 
 import json
-from fnmatch import fnmatchcase
 
 import nbformat
 import pytest
 
 from reuseprior import paths
-from reuseprior.press import chapters, contents, ledger, notebooks, published
+from reuseprior.press import contents, ledger, notebooks, published
 from reuseprior.press.notebooks import NotebookError
 from tests.press import house
 
@@ -155,15 +154,3 @@ def test_pages_show_the_current_tables():
 
 def test_landing_page_is_saved_as_chapters_are():
     assert notebooks.slips(paths.NOTEBOOKS / "index.ipynb") == []
-
-
-def test_every_printed_number_has_its_chapter():
-    patterns = [p for c in chapters.found() if not c.last for p in c.numbers]
-    homeless = {
-        row["where"]
-        for row in ledger.committed_rows()
-        if not any(fnmatchcase(row["where"], pattern) for pattern in patterns)
-    }
-    assert not homeless, "name them in a chapter.toml"
-    for pattern in patterns:
-        assert any(fnmatchcase(row["where"], pattern) for row in ledger.committed_rows()), pattern
