@@ -17,6 +17,7 @@ from torch import nn
 from reuseprior.errors import did_you_mean
 from reuseprior.models import nas_bench_201, nas_bench_macro
 from reuseprior.models.cifar_resnet import cifar_resnet
+from reuseprior.models.darts import GENOTYPES, darts
 from reuseprior.models.efficientnet_v2 import efficientnet_v2
 from reuseprior.models.errors import ModelError
 from reuseprior.models.lazy import without_weights
@@ -56,6 +57,10 @@ _ENTRIES = [
         )
         for depth in (20, 32, 56, 110)
     ),
+    *(
+        CatalogEntry(f"darts-{order}-order", partial(darts, order), CIFAR_SIZE, ())
+        for order in GENOTYPES
+    ),
 ]
 _CATALOG = {entry.name: entry for entry in _ENTRIES}
 # The thesis's tables say V2-B0 and ResNet-50.
@@ -65,7 +70,7 @@ _SHORT_NAMES = {name.replace("efficientnetv2", "v2"): name for name in _CATALOG}
 
 
 def names() -> list[str]:
-    """The names of the package's own models: `efficientnetv2-b0` … `resnet110-cifar`."""
+    """The names of the package's own models: `efficientnetv2-b0` … `darts-second-order`."""
     return list(_CATALOG)
 
 

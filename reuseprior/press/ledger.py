@@ -183,8 +183,8 @@ class Cell:
 def judged(cells: Iterable[Cell]) -> Iterator[Entry]:
     """The entries of the cells of one table, each judged by comparing.
 
-    The digits of a column are rounded, unless they cannot be: a column some of whose cells no
-    reading gives by rounding, while cutting gives every one of them, is cut.
+    The digits of a column are rounded, unless they cannot be: where cutting gives more of its
+    cells than rounding does, the column is cut.
     """
     columns = defaultdict(list)
     cells = list(cells)
@@ -198,15 +198,14 @@ def judged(cells: Iterable[Cell]) -> Iterator[Entry]:
 def made(cells: Sequence[Cell]) -> How:
     """Whether the digits of a column are rounded or cut, by all its cells together.
 
-    The `value`s of a list are no column: they are rounded.
+    They are cut if cutting gives more of them. The `value`s of a list are no column.
     """
 
-    def all_given(how: How) -> bool:
-        return all(any(r.value in c.printed.window(how) for r in c.readings) for c in cells)
+    def given(how: How) -> int:
+        return sum(any(r.value in c.printed.window(how) for r in c.readings) for c in cells)
 
-    if cells[0].column == "value" or all_given("rounded") or not all_given("cut"):
-        return "rounded"
-    return "cut"
+    a_column = cells[0].column != "value"
+    return "cut" if a_column and given("cut") > given("rounded") else "rounded"
 
 
 def _judged(cell: Cell, how: How) -> Entry:

@@ -70,28 +70,26 @@ def measured(row, column: str, evidence: Evidence, needs: str, over_seeds: bool 
     over our seeds. `over_seeds` says that it is the standard deviation over the source's own
     trainings instead, which our runs show and do not judge. `needs` says what it takes to run.
     """
-    printed = Printed.parse(row[column])
     found = runs_for(evidence)
-    seeds = f"{len(found)} seed{'' if len(found) == 1 else 's'}"
-    if len(found) < SEEDS or over_seeds:
-        value = None
-        note = f"needs {needs}"
-        if found:
-            sample = Sample.of([evidence.value(runs) for runs in found.values()])
-            value = sample.deviation if over_seeds else sample.mean
-            note = f"{seeds} at the printed protocol in {_folders(found)}, too few; {note}"
-        value = None if value is None or isnan(value) else value
-        return entry(row, column, value, "measured", "open", None, note)
     values = [evidence.value(runs) for runs in found.values()]
+    if not values:
+        return entry(row, column, None, "measured", "open", None, f"needs {needs}")
+    seeds = f"{len(values)} seed{'s' * (len(values) > 1)}"
+    note = f"{seeds} at the printed protocol in {_folders(found)}"
+    mean, deviation, _ = Sample.of(values)
+    if over_seeds:
+        value = None if isnan(deviation) else deviation
+        return entry(
+            row, column, value, "measured", "open", None, f"{note}; a spread is not judged"
+        )
+    if len(values) < SEEDS:
+        note += f"; needs {SEEDS} or more: {needs}"
+        return entry(row, column, mean, "measured", "open", None, note)
     low, high = one_more(values)
-    window = printed.window()
-    meets = window.least <= high and low <= window.most
-    note = (
-        f"{seeds} at the printed protocol in {_folders(found)}; 95 % of further runs lie between "
-        f"{low:.4g} and {high:.4g}"
-    )
-    verdict = "within" if meets else "outside"
-    return entry(row, column, Sample.of(values).mean, "measured", verdict, window, note)
+    window = Printed.parse(row[column]).window()
+    verdict = "within" if window.least <= high and low <= window.most else "outside"
+    note += f"; 95 % of further runs lie between {low:.4g} and {high:.4g}"
+    return entry(row, column, mean, "measured", verdict, window, note)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ IMAGE_SIZES = [
     ("resnet32-cifar", 32),
     ("resnet56-cifar", 32),
     ("resnet110-cifar", 32),
+    ("darts-first-order", 32),
+    ("darts-second-order", 32),
 ]
 MY_NETS = """
 import torch

@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
-from statistics import stdev
 
+import pandas as pd
 import pytest
 
 from reuseprior import paths, results
 from reuseprior.press import published
-from reuseprior.press.runs import Evidence, judge_runs, runs_for
+from reuseprior.press.ledger import Entry
+from reuseprior.press.runs import Claim, Evidence, claimed, measured, runs_for
 from reuseprior.works import nn_mass
 from reuseprior.works.thesis import contexts, scores, sharing
 
@@ -35,13 +36,49 @@ EVIDENCE = Evidence(
 AS_PRINTED = {"data": "a", "protocol": {"epochs": 9, "sizes": [1, 2], "workers": 4}}
 
 
-def test_recorded_is_the_mean_over_seeds(folder):
-    assert judge_runs(EVIDENCE, "waits") == ("not yet", None, "waits")
-    for seed, accuracy in ((1, 0.90), (0, 0.92)):
+def judged(evidence: Evidence, printed="91.0", **more) -> Entry:
+    row = pd.Series({"id": "a-1", "source": "a", "where": "a, table 1", "score": printed})
+    return measured(row, "score", evidence, "days", **more)
+
+
+def test_a_number_is_judged_by_an_interval_for_one_run_more(folder):
+    assert judged(EVIDENCE).verdict == "open" and judged(EVIDENCE).note == "needs days"
+    record(folder / "train-x", AS_PRINTED, seed=1, test_accuracy=0.90)
+    one = judged(EVIDENCE)
+    assert (one.verdict, one.computed) == ("open", 90) and "needs 2 or more: days" in one.note
+    record(folder / "train-x", AS_PRINTED, seed=0, test_accuracy=0.92)
+    # Student's t with one degree of freedom: 91 ± 12.706 · 1.414 · √1.5
+    assert judged(EVIDENCE, "112.9").verdict == "within"
+    assert judged(EVIDENCE, "113.2").verdict == "outside"
+    both = judged(EVIDENCE)
+    assert (both.kind, both.verdict, both.computed) == ("measured", "within", pytest.approx(91))
+    assert both.note.startswith("2 seeds at the printed protocol in data/results/train-x; 95 %")
+
+
+CLAIM = Claim(("ours", EVIDENCE), ("theirs", Evidence("other", {}, EVIDENCE.value)), "small")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "alike", "verdict"),
+    [
+        ((0.50, 0.51), False, "claim holds"),
+        ((0.98, 0.99), False, "claim fails"),
+        ((0.90, 0.92), False, "undecided"),
+        ((0.50,), False, "undecided"),  # one seed cannot tell
+        ((0.50, 0.51), True, "claim fails"),
+        ((0.90, 0.92), True, "undecided"),  # no test can show that two are alike
+        ((), False, "open"),
+    ],
+)
+def test_a_claim_is_judged_by_a_test(folder, theirs, alike, verdict):
+    for seed, accuracy in enumerate((0.90, 0.91)):
         record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=accuracy)
-    verdict, value, note = judge_runs(EVIDENCE, "waits")
-    assert (verdict, note) == ("recorded", "seeds 0, 1 in data/results/train-x")
-    assert value == pytest.approx(91)
+    for seed, accuracy in enumerate(theirs):
+        record(folder / "other", {}, seed=seed, test_accuracy=accuracy)
+    row = pd.Series({"id": "a-1", "source": "a", "where": "a, p. 1", "value": "in words"})
+    found = claimed(row, "value", Claim(CLAIM.first, CLAIM.second, "small", alike), "days")
+    assert (found.kind, found.verdict) == ("measured", verdict)
+    assert verdict == "open" or found.note.startswith("small: ours 90.50, theirs")
 
 
 OTHERS = [  # what a run is instead of one at the printed protocol
@@ -58,14 +95,17 @@ def test_other_runs_bear_on_nothing(folder, other):
     assert runs_for(EVIDENCE) == {}
 
 
-def test_runs_and_seeds_that_are_needed(folder):
-    spread = Evidence("x", {}, EVIDENCE.value, stdev, seeds=2)
+def test_runs_that_are_needed(folder):
     grid = Evidence("x", {}, EVIDENCE.value, runs=2)
     record(folder / "x", {}, seed=3, test_accuracy=0.5)
-    assert judge_runs(spread, "") == judge_runs(grid, "") == ("not yet", None, "")
-    record(folder / "x", {}, seed=4, test_accuracy=0.6)
-    assert judge_runs(spread, "")[1] == pytest.approx(100 * stdev([0.5, 0.6]))
-    assert judge_runs(EVIDENCE, "")[0] == "not yet"
+    assert runs_for(grid) == {} and judged(grid).verdict == "open"
+
+
+def test_a_spread_is_shown_and_not_judged(folder):
+    for seed, accuracy in enumerate((0.5, 0.6)):
+        record(folder / "x", {}, seed=seed, test_accuracy=accuracy)
+    spread = judged(Evidence("x", {}, EVIDENCE.value), "0.06", over_seeds=True)
+    assert (spread.verdict, spread.computed) == ("open", pytest.approx(7.0711, abs=1e-4))
 
 
 # What the works say ----------------------------------------------------------------------------
@@ -95,8 +135,7 @@ def test_a_full_training_fills_its_score(folder):
     narrow = config_of(sharing.ledger._training(row), data="cifar100")
     record(folder / "train-thesis", narrow, seed=1, test_accuracy=0.5)
     evidence = sharing.ledger._training(row)
-    expected = ("recorded", 96.0, "seed 0 in data/results/train-thesis")
-    assert judge_runs(evidence, "") == expected
+    assert judged(evidence).computed == 96.0 and len(runs_for(evidence)) == 1
 
 
 def test_table_4_4_asks_for_imagenet_at_the_row_s_size(folder):
@@ -105,7 +144,7 @@ def test_table_4_4_asks_for_imagenet_at_the_row_s_size(folder):
     config = config_of(evidence)
     assert config["data"] == "imagenet" and config["protocol"]["test_image_size"] == 240
     record(folder / "train-thesis,image_size=240", config, test_accuracy=0.798)
-    assert judge_runs(evidence, "")[:2] == ("recorded", pytest.approx(79.8))
+    assert judged(evidence).computed == pytest.approx(79.8)
 
 
 def test_two_seeds_fill_nn_mass_s_row(folder):

@@ -5,7 +5,7 @@ from reuseprior.works.nn_mass.experiments import goodness_of_fit as goodness_of_
 from reuseprior.works.nn_mass.experiments import runs as runs
 from reuseprior.works.nn_mass.experiments import train_grid as train_grid
 from reuseprior.works.nn_mass.experiments import trained as trained
-from reuseprior.works.nn_mass.ledger import entries as entries
+from reuseprior.works.nn_mass.ledger import PARTS as PARTS
 from reuseprior.works.nn_mass.ledger import table_1 as table_1
 from reuseprior.works.nn_mass.tables import bounds_of_table_1 as bounds_of_table_1
 from reuseprior.works.nn_mass.tables import counted as counted

@@ -1,20 +1,44 @@
-"""Every printed number of NN-Mass's tables and appendix D, with what became of it."""
+"""Every printed number of NN-Mass, what kind of number it is and what became of it.
+
+Networks are built from the printed settings alone: a row's layers, cells, candidates and width
+multiplier, and the base channels and further layers that appendix G names for all of them.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from decimal import Decimal
 from functools import partial
-from statistics import stdev
+from math import log
+from statistics import fmean, mean
+from typing import NamedTuple
 
-from reuseprior.measures.nn_mass.architecture import BASE_WIDTHS, KERNEL, Architecture
+import pandas as pd
+from scipy.stats import linregress
+
+from reuseprior.contexts import record_model
+from reuseprior.measures.nn_mass.architecture import KERNEL, Architecture
+from reuseprior.models import without_weights
+from reuseprior.models.darts import GENOTYPES, darts
 from reuseprior.press import published, theorems
-from reuseprior.press.ledger import Entry, Reading, entry, judge, judged
-from reuseprior.press.runs import Evidence, recorded, settings
+from reuseprior.press.ledger import (
+    Cell,
+    Contradiction,
+    Entry,
+    Public,
+    Reading,
+    judged,
+    public,
+    quoted,
+    setting,
+)
+from reuseprior.press.published import Printed
+from reuseprior.press.runs import Claim, Evidence, claimed, measured, runs_for, settings
 from reuseprior.results import Run
 from reuseprior.training import Protocol
-from reuseprior.works.nn_mass.experiments import GRIDS, goodness_of_fit, trained
+from reuseprior.works.nn_mass.experiments import GRIDS
 from reuseprior.works.nn_mass.theory import DERIVATIONS
 
 TRANSITIONS = (
@@ -22,52 +46,70 @@ TRANSITIONS = (
     "over all that a layer reads; no bias but the classifier's"
 )
 FLOPS = f"{TRANSITIONS}; a multiply-add is two operations, and so is batch norm's of a value"
-UNTRAINED = "waits for full trainings of {epochs} epochs; our recorded grid is a reduced one"
+DRAWN = (
+    "figures 2 and 8 draw a convolution before the first of the cells, of d_c layers each, and "
+    "appendix G counts 3 d_c + 4 layers"
+)
 PAPER = f"{GRIDS['full'].protocol}*"  # the folder of runs at the paper's protocol
-QUOTED = "quoted from Liu et al. (2018), whose networks are not built here"
+NEEDS = "trainings of {} epochs of the printed networks"
+REDUCED = "nn-mass"  # the folder of our runs
+SCALE = "our grid of 12 networks at a quarter of the widths, 3 epochs, CIFAR-10 at 16 pixels"
 
 
-def entries() -> Iterator[Entry]:
-    """Tables 1 and 2, appendix D, what the text says of them, and the theorems, judged."""
-    yield from table_1()
-    yield from table_2()
-    yield from contributions()
-    yield from appendix_d()
-    yield from text()
-    yield from theorems.entries(DERIVATIONS, "nnmass", "nnmass, theorems")
+# Networks from printed settings -------------------------------------------------------------------
 
 
-def architecture(row) -> Architecture:
-    """The network of a row of table 1 or 2."""
-    candidates = tuple(int(row[f"t_{cell}"]) for cell in (1, 2, 3))
-    return Architecture.of_layers(int(row.layers), candidates)
+def setup(quantity: str) -> list[int | float]:
+    """What the text prints of a setting of several networks, as numbers in its order."""
+    rows = published.load("nn-mass/setup").query("quantity == @quantity")
+    return [_number(text) for text in rows["value"]]
 
 
-def table_1() -> Iterator[Entry]:
-    """Table 1: the networks that NN-Mass was used to compress, and their accuracies."""
-    for _, row in published.load("nn-mass/table-1").iterrows():
-        one = architecture(row)
-        printed = Reading(with_transitions(one)), Reading(one.parameters(), TRANSITIONS)
-        yield judged(row, "params", printed)
-        yield judged(row, "flops_G", [Reading(one.flops() / 1e9, FLOPS)])
-        yield from _settings(row, one)
-        yield judged(row, "mass", [Reading(float(one.mass))])
-        shape = {"depth": one.depth, "widths": one.widths, "candidates": one.candidates}
-        mean = Evidence(PAPER, _trained(600, shape), _accuracy)
-        spread = replace(mean, over=stdev, seeds=2)
-        yield recorded(row, "test_accuracy", mean, UNTRAINED.format(epochs=600))
-        yield recorded(row, "std", spread, UNTRAINED.format(epochs=600))
+def _number(text: str) -> int | float:
+    value = Printed.parse(text).value
+    return int(value) if value == int(value) else float(value)
 
 
-def _trained(epochs: int, shape: Mapping[str, object], data: str = "cifar10") -> dict:
-    """What `config.json` says of a training on all images; `shape` is part of the architecture."""
-    protocol = settings(asdict(Protocol.load("nn-mass-paper")), {"epochs": epochs})
-    return {"data": data, "architecture": shape, "protocol": protocol}
+def widths(width_multiplier: int) -> tuple[int, ...]:
+    """Channels of each group of layers (appendix G, footnote 6)."""
+    return tuple(width_multiplier * base for base in setup("base channels of a group"))
 
 
-def _accuracy(found: Sequence[Run]) -> float:
-    """Per cent."""
-    return 100 * found[0].summary["test_accuracy"]
+def architecture(row: pd.Series, given: Given | None = None) -> Architecture:
+    """The network of a row of table 1 or 2, all layers but those around the cells in its cells."""
+    given, cells = given or Given.read(), int(row.cells)
+    depth, rest = divmod(int(row.layers) - given.around, cells)
+    if rest:
+        raise ValueError(f"{row.id}: {row.layers} layers are not {cells} d + {given.around}")
+    width_multiplier = int(row.get("width_multiplier", given.width_multiplier))
+    channels = tuple(width_multiplier * base for base in given.base[:cells])
+    candidates = tuple(int(row[f"t_{cell + 1}"]) for cell in range(cells))
+    return Architecture(depth, channels, candidates)
+
+
+class Given(NamedTuple):
+    """What the text prints of all networks."""
+
+    base: tuple[int, ...]  # channels of each group at a width multiplier of one
+    around: int  # layers that no cell has
+    width_multiplier: int  # where a table prints none
+
+    @classmethod
+    def read(cls) -> Given:
+        """As printed; table 1's networks are as wide as table 2's, of which one is (footnote 4)."""
+        (around,) = setup("layers around the cells")
+        same = _table("nn-mass/table-2").loc["nnmass-2-40-60-130-170"]
+        return cls(widths(1), around, int(same.width_multiplier))
+
+
+def networks(table: str) -> dict[str, Architecture]:
+    """The networks of a table by the ids of its rows."""
+    given = Given.read()
+    return {row.id: architecture(row, given) for _, row in published.load(table).iterrows()}
+
+
+def _table(name: str) -> pd.DataFrame:
+    return published.load(name).set_index("id", drop=False)
 
 
 def with_transitions(one: Architecture) -> int:
@@ -75,91 +117,405 @@ def with_transitions(one: Architecture) -> int:
 
     A first convolution and one between cells come before cells of d_c layers of equal width.
     """
-    widths = one.widths
-    return one.parameters() + sum(KERNEL**2 * width**2 + 2 * width for width in widths)
+    return one.parameters() + _parameters_around(one.widths)
+
+
+def _parameters_around(groups: Iterable[int]) -> int:
+    return sum(KERNEL**2 * width**2 + 2 * width for width in groups)
+
+
+def flops_with_transitions(one: Architecture, image_size: int = 32) -> int:
+    """Operations of that network, two a multiply-add; each cell halves the image (figure 2)."""
+    around = sum(
+        (KERNEL * width * (image_size >> cell)) ** 2 for cell, width in enumerate(one.widths)
+    )
+    return 2 * (one.multiply_adds(image_size) + around)
+
+
+Size = Callable[[Architecture], int]
+
+
+def _sizes(of: Callable[[Size], float]) -> list[Reading]:
+    """A number of parameters, or one made of several, as the text has them and as they fit."""
+    fits = Reading(of(Architecture.parameters), TRANSITIONS, against=DRAWN)
+    return [Reading(of(with_transitions)), fits]
+
+
+def _flops(of: Callable[[Size], float]) -> list[Reading]:
+    fits = Reading(of(Architecture.flops), FLOPS, against=DRAWN)
+    return [Reading(of(flops_with_transitions)), fits]
+
+
+# Tables 1 and 2 -----------------------------------------------------------------------------------
+
+
+def table_1() -> Iterator[Entry]:
+    """Table 1: the networks that NN-Mass was used to compress, and their accuracies."""
+    rows = [row for _, row in published.load("nn-mass/table-1").iterrows()]
+    entries = {e.id: e for e in judged(cell for row in rows for cell in _of_table_1(row))}
+    for row in rows:
+        yield from (entries[f"{row.id}/{column}"] for column in ("params", "flops_G"))
+        yield from _settings(row)
+        yield entries[f"{row.id}/mass"]
+        one, (epochs,) = architecture(row), setup("epochs of the compressed networks")
+        shape = {"depth": one.depth, "widths": one.widths, "candidates": one.candidates}
+        evidence = Evidence(PAPER, _trained(epochs, shape), _accuracy)
+        yield measured(row, "test_accuracy", evidence, NEEDS.format(epochs))
+        yield measured(row, "std", evidence, NEEDS.format(epochs), over_seeds=True)
+
+
+def _of_table_1(row: pd.Series) -> Iterator[Cell]:
+    one = architecture(row)
+    yield Cell(row, "params", _sizes(lambda size: size(one)))
+    yield Cell(row, "flops_G", _flops(lambda size: size(one) / 1e9))
+    yield Cell(row, "mass", [Reading(float(one.mass))])
+
+
+def _trained(epochs: int, shape: Mapping[str, object], data: str = "cifar10") -> dict:
+    """What `config.json` says of a training on all images; `shape` is part of the architecture."""
+    printed = {"epochs": epochs, "learning_rate": setup("learning rate")[0]}
+    protocol = settings(asdict(Protocol.load("nn-mass-paper")), printed)
+    return {"data": data, "architecture": shape, "protocol": protocol}
+
+
+def _accuracy(found: Sequence[Run]) -> float:
+    """The mean over runs, per cent."""
+    return 100 * fmean(run.summary["test_accuracy"] for run in found)
 
 
 def table_2() -> Iterator[Entry]:
-    """Table 2: the networks of every depth and density; densities are appendix G's."""
+    """Table 2: the settings of the networks of every depth and density."""
     for _, row in published.load("nn-mass/table-2").iterrows():
-        one = architecture(row)
-        yield from _settings(row, one)
-        yield _setting(row, "width_multiplier", one.widths[0] // BASE_WIDTHS[0])
-        yield judged(row, "density", [Reading(float(one.density))])
+        yield from _settings(row)
+        yield setting(row, "width_multiplier")
 
 
-def _settings(row, one: Architecture) -> Iterator[Entry]:
-    """What a network is made from, as its closed form has it."""
-    yield _setting(row, "layers", len(one.widths) * one.depth + 4, f"d_c = {one.depth}")
-    yield _setting(row, "cells", len(one.widths))
+def _settings(row: pd.Series) -> Iterator[Entry]:
+    """What a network is made from."""
+    one = architecture(row)
+    weights = len(one.widths) * one.depth + 1
+    yield setting(row, "layers", f"d_c = {one.depth}; {weights} layers of our build have weights")
+    yield setting(row, "cells")
     for cell in range(len(one.widths)):
-        most = max(one.linked_channels(cell))
-        yield _setting(row, f"t_{cell + 1}", most, "so many channels are linked to the last layer")
-
-
-def _setting(row, column: str, value: int, note: str = "") -> Entry:
-    verdict, value, _ = judge(row[column], [Reading(value)])
-    return entry(row, column, value, verdict, f"a setting; {note}".removesuffix("; "))
+        yield setting(row, f"t_{cell + 1}")
 
 
 def contributions() -> Iterator[Entry]:
     """Table 2's first rows: one cell of 46 layers, with three kinds of contributions."""
-    depth = (46 - 4) // 3
+    groups, (around,) = len(widths(1)), setup("layers around the cells")
     for _, row in published.load("nn-mass/table-2-contributions").iterrows():
-        widths = single_cell_widths(depth)
-        yield _setting(row, "layers", len(widths) + 4, f"three groups of {depth}")
-        yield _setting(row, "cells", 1)
-        yield _setting(row, "candidates", max(_linked(widths, 200)), "of any earlier layer")
-        yield _setting(row, "width_multiplier", widths[0] // BASE_WIDTHS[0])
+        depth = (int(row.layers) - around) // groups
+        weights = f"{groups * depth + 1} layers of our build have weights"
+        yield setting(row, "layers", f"{groups} groups of {depth}; {weights}")
+        yield setting(row, "cells")
+        yield setting(row, "candidates", "of any earlier layer")
+        yield setting(row, "width_multiplier")
 
 
-def single_cell_widths(depth: int, width_multiplier: int = 2) -> list[int]:
-    """Channels of every layer of one cell with three groups of widths (footnote 7)."""
-    return [width_multiplier * base for base in BASE_WIDTHS for _ in range(depth)]
+def size_of_contributions(row: pd.Series, around: bool) -> int:
+    """Parameters of a network of table 2's first rows, with weights in the layers `around` it.
+
+    In one cell any channel of any group contributes to any other; several cells are the groups.
+    """
+    groups = widths(int(row.width_multiplier))
+    (outside,) = setup("layers around the cells")
+    depth, candidates = (int(row.layers) - outside) // len(groups), int(row.candidates)
+    if int(row.cells) == 1:
+        channels = [width for width in groups for _ in range(depth)]
+        total = single_cell_parameters(channels, candidates)
+    else:
+        total = Architecture(depth, groups, (candidates,) * len(groups)).parameters()
+    return total + (_parameters_around(groups) if around else 0)
 
 
 def single_cell_parameters(widths: list[int], candidates: int, classes: int = 10) -> int:
     """Parameters of one cell of such layers, any of which can be linked to any later one."""
-    linked = _linked(widths, candidates)
+    linked = [min(sum(widths[: max(0, i - 1)]), candidates) for i in range(len(widths))]
     read = [3, *(before + more for before, more in zip(widths, linked[1:], strict=False))]
     kernels = KERNEL**2 * sum(a * b for a, b in zip(read, widths, strict=True))
     return kernels + 2 * (sum(widths) + sum(linked)) + classes * (widths[-1] + 1)
 
 
-def _linked(widths: list[int], candidates: int) -> list[int]:
-    return [min(sum(widths[: max(0, i - 1)]), candidates) for i in range(len(widths))]
+# Appendices ---------------------------------------------------------------------------------------
 
 
 def appendix_d() -> Iterator[Entry]:
-    """Appendix D's example."""
-    example = Architecture(depth=4, widths=(2, 3, 4), candidates=(3, 4, 5))
+    """Appendix D's example, built from its printed settings."""
+    rows, example = _rows_of_d(), example_of_appendix_d()
+    last = example.linked_channels(len(example.widths) - 1)
     made: dict[str, float | int] = {
-        "cells": len(example.widths),
-        "layers a cell": example.depth,
-        "density": float(example.density),
         "mass": float(example.mass),
+        "channels linked to layer 2 in figure 8": last[2],
+        "channels linked to layer 3 in figure 8": last[3],
     }
-    for cell in range(3):
-        made[f"width of cell {cell + 1}"] = example.widths[cell]
-        made[f"candidates of cell {cell + 1}"] = max(example.linked_channels(cell))
-    for layer in (2, 3):
-        made[f"channels linked to layer {layer} in figure 8"] = example.linked_channels(2)[layer]
-    for _, row in published.load("nn-mass/appendix-d").iterrows():
-        yield judged(row, "value", [Reading(made[row.quantity])])
+    of_all = {e.id: e for e in _densities()}
+    for name, row in rows.items():
+        if name not in made and name != "density":
+            yield setting(row, "value")
+    yield of_all[rows["density"].id]
+    yield from judged(Cell(rows[name], "value", [Reading(value)]) for name, value in made.items())
 
 
-def text() -> Iterator[Entry]:
-    """What the text and table 1's quotations say."""
-    for _, row in published.load("nn-mass/text").iterrows():
-        if row.claim in CLAIMS:
-            yield judged(row, "value", CLAIMS[row.claim]())
-        elif fit := FIT.fullmatch(row.claim):
-            data = "cifar100" if fit["cifar100"] else "cifar10"
-            evidence = _fit(data, fit["against"], int(fit["width"]))
-            yield recorded(row, "value", evidence, UNTRAINED.format(epochs=200))
-        else:
-            note = QUOTED if row.claim.startswith("DARTS") else UNTRAINED.format(epochs=200)
-            yield judged(row, "value", [], note)
+def _rows_of_d() -> dict[str, pd.Series]:
+    return {row.quantity: row for _, row in published.load("nn-mass/appendix-d").iterrows()}
+
+
+def example_of_appendix_d() -> Architecture:
+    """The network of figure 8."""
+    given = {quantity: row["value"] for quantity, row in _rows_of_d().items()}
+    cells = range(1, int(given["cells"]) + 1)
+    return Architecture(
+        depth=int(given["layers a cell"]),
+        widths=tuple(int(given[f"width of cell {cell}"]) for cell in cells),
+        candidates=tuple(int(given[f"candidates of cell {cell}"]) for cell in cells),
+    )
+
+
+def densities() -> Iterator[Entry]:
+    """Appendix G's densities of table 2's networks; appendix H.2 repeats them with two decimals."""
+    example = _rows_of_d()["density"].id
+    return (e for e in _densities() if e.id != example)
+
+
+def _densities() -> Iterator[Entry]:
+    """Every printed ρ_avg, appendix D's too: one quantity, whose digits are made in one way."""
+    built = networks("nn-mass/table-2") | {"nnmass-d-density": example_of_appendix_d()}
+    rows = [row for _, row in published.load("nn-mass/appendix-g").iterrows()]
+    rows.append(_rows_of_d()["density"])
+    values = (float(built[row.id.removesuffix("/density")].density) for row in rows)
+    return judged(
+        Cell(row, "value", [Reading(value)]) for row, value in zip(rows, values, strict=True)
+    )
+
+
+def setups(place: str) -> Iterator[Entry]:
+    """What the text prints of settings of several networks, in a place."""
+    for row in _rows("nn-mass/setup", place):
+        yield setting(row, "value", row.quantity)
+
+
+def _rows(table: str, place: str) -> list[pd.Series]:
+    rows = (row for _, row in published.load(table).iterrows())
+    return [row for row in rows if row["where"].startswith(place)]
+
+
+# DARTS --------------------------------------------------------------------------------------------
+
+
+def quotations() -> Iterator[Entry]:
+    """Table 1's rows of DARTS: sizes counted on the released cells, the rest quoted."""
+    rows = {row.id.removeprefix("nnmass-1-"): row for row in _rows("nn-mass/text", "nnmass, table")}
+    sizes = {e.id: e for e in judged(_darts_sizes(rows))}
+    for number, order in enumerate(GENOTYPES, 1):
+        params, cells, accuracy, std = (
+            rows[f"darts-{number}-{what}"] for what in ("params", "cells", "accuracy", "std")
+        )
+        yield sizes[params.id]
+        yield quoted(cells, "value", public("DARTS, cells of the CIFAR-10 network"))
+        errors = public(f"DARTS, {order} order, CIFAR-10 test error, %")
+        yield quoted(accuracy, "value", [_as_accuracy(error) for error in errors])
+        deviation = public(f"DARTS, {order} order, deviation of the CIFAR-10 test error, %")
+        yield quoted(std, "value", deviation)
+
+
+def _darts_sizes(rows: Mapping[str, pd.Series]) -> Iterator[Cell]:
+    for number, order in enumerate(GENOTYPES, 1):
+        built = darts_parameters(order, int(rows[f"darts-{number}-cells"]["value"]))
+        said = public(f"DARTS, {order} order, parameters")
+        note = "; ".join(f"{fact.source}: {fact.printed}" for fact in said)
+        yield Cell(rows[f"darts-{number}-params"], "value", [Reading(built)], note=note)
+
+
+def darts_parameters(order: str, cells: int) -> int:
+    """Learnable parameters of the evaluated network of so many cells, as counted."""
+    with without_weights():
+        model = darts(order, cells=cells)
+    return record_model(model, (1, 3, 32, 32)).count().quantities().parameters
+
+
+def _as_accuracy(error: Public) -> Public:
+    """What an accuracy would be printed as where a public source prints the error, per cent."""
+    accuracy = 100 - Decimal(error.printed)
+    return Public(str(accuracy), f"{error.source}, an error of {error.printed} %")
+
+
+# The text -----------------------------------------------------------------------------------------
+
+
+def text(place: str) -> Iterator[Entry]:
+    """What the text and the figures say in a place.
+
+    All that follows from tables and definitions is judged together: prose has no column whose
+    digits might be cut, so one number alone never shows that it is.
+    """
+    computed = {e.id: e for e in judged(claims().values())}
+    for row in _rows("nn-mass/text", place):
+        yield computed[row.id] if row.id in computed else _of_training(row)
+
+
+def claims() -> dict[str, Cell]:
+    """What follows from tables and definitions, by id."""
+    rows = _table("nn-mass/text")
+    names = {f"{TEXT}{name}": claim for name, claim in CLAIMS.items()}
+    return {i: _claim(rows.loc[i], claim) for i, claim in names.items()}
+
+
+def _claim(row: pd.Series, claim: Callable[[], Sequence[Reading | Contradiction]]) -> Cell:
+    found = claim()
+    readings = [one for one in found if isinstance(one, Reading)]
+    contradiction = next((one for one in found if isinstance(one, Contradiction)), None)
+    return Cell(row, "value", readings, contradiction)
+
+
+def _some(table: str, **having: str) -> dict[str, Architecture]:
+    """The networks of a table whose rows have these cells."""
+    rows = _table(table)
+    built = networks(table)
+    return {
+        i: one for i, one in built.items() if all(rows.loc[i, k] == v for k, v in having.items())
+    }
+
+
+_compressed = partial(_some, "nn-mass/table-1", model="proposed")
+_large = partial(_some, "nn-mass/table-1", model="large")
+
+
+def _times_fewer(size: Size) -> float:
+    sizes = [size(one) for one in networks("nn-mass/table-1").values()]
+    return max(sizes) / min(sizes)
+
+
+def _of_one_cell(around: bool) -> int | float:
+    """Appendix B.1 says one number of all three networks, so it is their mean."""
+    rows = published.load("nn-mass/table-2-contributions").iterrows()
+    return mean(size_of_contributions(row, around) for _, row in rows)
+
+
+def _largest_40_layers() -> Architecture:
+    return max(_some("nn-mass/table-2", layers="40").values(), key=Architecture.parameters)
+
+
+def _of_its_mass() -> list[Architecture]:
+    """The two networks of 64 layers next to the 40-layer one in mass.
+
+    The text calls them D and E of figure 3, in one bucket with it, and does not say which they are.
+    """
+    mass = _largest_40_layers().mass
+    deep = _some("nn-mass/table-2", layers="64").values()
+    return sorted(deep, key=lambda one: abs(one.mass - mass))[:2]
+
+
+def _printed(table: str, row: str, column: str) -> Decimal:
+    return Printed.parse(_table(table).loc[row, column]).value
+
+
+def _size_of_37_layers() -> list[Reading | Contradiction]:
+    name = "nnmass-1-37-70-140-180"
+    one, in_table = networks("nn-mass/table-1")[name], _table("nn-mass/table-1").loc[name]
+    says = f"table 1, p. 10, prints {in_table.params} for it"
+    return [
+        *_sizes(lambda size: size(one)),
+        Contradiction(int(Printed.parse(in_table.params).value), says),
+    ]
+
+
+def _mass(found: Callable[[], Mapping[str, Architecture]], which: Callable) -> list:
+    """The least or the greatest mass of some networks of table 1, and what is printed there."""
+    name, one = which(found().items(), key=lambda pair: pair[1].mass)
+    printed = _table("nn-mass/table-1").loc[name, "mass"]
+    says = f"table 1, p. 10, prints a mass of {printed}"
+    return [Reading(float(one.mass)), Contradiction(int(printed), says)]
+
+
+def _fewest_cells() -> list[Reading | Contradiction]:
+    tables = ("nn-mass/table-1", "nn-mass/table-2", "nn-mass/table-2-contributions")
+    fewest = min(int(cells) for table in tables for cells in published.load(table).cells)
+    says = "table 2 and appendix G, p. 20, have a single cell in the first experiment"
+    return [Reading(fewest), Contradiction(fewest, says)]
+
+
+def _bucket_y() -> list[Reading | Contradiction]:
+    says = "the same sentence gives bucket Y a network of 16.7M parameters"
+    return [Reading(16_700_000), Contradiction(16_700_000, says)]
+
+
+def _accuracies(model: str) -> list[Decimal]:
+    rows = published.load("nn-mass/table-1").query("model == @model")
+    return [Printed.parse(accuracy).value for accuracy in rows.test_accuracy]
+
+
+def _lower() -> list[Reading]:
+    return [Reading(float(max(_accuracies("large")) - min(_accuracies("proposed"))))]
+
+
+def _higher() -> list[Reading]:
+    second = _printed("nn-mass/text", "nnmass-1-darts-2-accuracy", "value")
+    return [Reading(float(second - max(_accuracies("proposed"))))]
+
+
+def _unknown() -> list[Reading]:
+    """The networks of appendix H.2 of which neither depth nor density is one of table 2's."""
+    layers, densities = setup("layers of unknown networks"), setup("density of unknown networks")
+    known_layers = {int(x) for x in published.load("nn-mass/table-2").layers}
+    known = {float(x) for x in published.load("nn-mass/appendix-g")["value"]}
+    return [Reading(len(set(layers) - known_layers) * len(set(densities) - known))]
+
+
+def _channels(group: int) -> list[Reading]:
+    return [Reading(widths(2)[group])]
+
+
+TEXT = "nnmass-text-"  # how the ids of what the text says begin
+CLAIMS: dict[str, Callable[[], Sequence[Reading | Contradiction]]] = {
+    "4.6M": _size_of_37_layers,
+    "8M": lambda: [
+        Reading(_of_one_cell(around=True)),
+        Reading(_of_one_cell(around=False), TRANSITIONS, against=DRAWN),
+    ],
+    "3x-params": lambda: _sizes(_times_fewer),
+    "3x-flops": lambda: _flops(_times_fewer),
+    "more-than-3x-params": lambda: _sizes(_times_fewer),
+    "more-than-3x-flops": lambda: _flops(_times_fewer),
+    "cells": _fewest_cells,
+    "40-layers": lambda: _sizes(lambda size: size(_largest_40_layers())),
+    "64-layers": lambda: _sizes(lambda size: min(map(size, _of_its_mass()))),
+    "16M": _bucket_y,
+    "8M-large": lambda: _sizes(lambda size: min(map(size, _large().values()))),
+    "12M-large": lambda: _sizes(lambda size: max(map(size, _large().values()))),
+    "5M": lambda: _sizes(lambda size: size(networks("nn-mass/table-1")["nnmass-1-40-60-130-170"])),
+    "mass-least": lambda: _mass(_compressed, min),
+    "mass-most": lambda: _mass(_compressed, max),
+    "large-least": lambda: _mass(_large, min),
+    "large-most": lambda: _mass(_large, max),
+    "lower": _lower,
+    "higher": _higher,
+    "unknown": _unknown,
+    "width-1": lambda: _channels(0),
+    "width-2": lambda: _channels(1),
+    "width-3": lambda: _channels(2),
+}
+"""What follows from tables and definitions, by the end of its id."""
+
+
+# What needs training ------------------------------------------------------------------------------
+
+
+def _of_training(row: pd.Series) -> Entry:
+    name = row.id.removeprefix(TEXT)
+    if fit := FIT.fullmatch(row.claim):
+        return _of_fit(row, fit)
+    (epochs,) = setup("epochs of the exploration")
+    if name == "rises":
+        return claimed(row, "value", RISES, NEEDS.format(epochs))
+    if name == "r2-unknown":
+        return measured(row, "value", _prediction(), NEEDS.format(epochs))
+    if name.startswith("contributions"):
+        (epochs,) = setup("epochs of the contributions")
+        evidence = _contributions(epochs, _more if name.endswith("more") else _random)
+        return measured(row, "value", evidence, NEEDS.format(epochs))
+    layers, most = int(name.split("-")[1]), name.endswith("most")
+    lacks = f"{NEEDS.format(epochs)}, whose candidates are not printed for width multiplier 1"
+    return measured(row, "value", _training_gap(layers, most, epochs), lacks)
 
 
 FIT = re.compile(
@@ -168,36 +524,139 @@ FIT = re.compile(
 )
 
 
+def _of_fit(row: pd.Series, fit: re.Match) -> Entry:
+    """An R² by runs of the printed grid; without, the claim that mass explains more than size.
+
+    Our reduced grid is of one width and of CIFAR-10, so it bears on the printed middle width alone.
+    """
+    data, width = "cifar100" if fit["cifar100"] else "cifar10", int(fit["width"])
+    evidence, needs = _fit(data, fit["against"], width), NEEDS.format(_exploration())
+    if runs_for(evidence) or (data, width) != ("cifar10", 2):
+        return measured(row, "value", evidence, needs)
+    return claimed(row, "value", EXPLAINS, needs)
+
+
+def _exploration() -> int:
+    (epochs,) = setup("epochs of the exploration")
+    return epochs
+
+
 def _fit(data: str, against: str, width: int) -> Evidence:
     """R² over the paper's grid of networks at one width multiplier, a value a seed."""
-    shape = {"widths": [width * base for base in BASE_WIDTHS]}
-    networks = len(GRIDS["full"].architectures())
+    config = _trained(_exploration(), {"widths": list(widths(width))}, data)
+    grid = len(published.load("nn-mass/table-2"))
+    return Evidence(PAPER, config, partial(_r_squared, against), grid)
+
+
+def _r_squared(against: str, found: Sequence[Run]) -> float:
+    """R² of a straight line from the logarithm of mass or of parameters to accuracy."""
+    accuracy = [run.summary["test_accuracy"] for run in found]
+    return linregress([_predictor(against, run) for run in found], accuracy).rvalue ** 2
+
+
+def _predictor(against: str, run: Run) -> float:
+    if against == "ln parameters":
+        return log(run.config["parameters"])
+    shape = run.config["architecture"]
+    lists = {key: tuple(shape[key]) for key in ("widths", "candidates")}
+    return log(Architecture(shape["depth"], **lists).mass)
+
+
+def _prediction() -> Evidence:
+    """R² of the line through table 2's networks on those of appendix H.2."""
+    unknown = set(setup("layers of unknown networks"))
 
     def r_squared(found: Sequence[Run]) -> float:
-        return float(goodness_of_fit(trained(found)).R2[against])
+        new = [run for run in found if run.config["layers"] in unknown]
+        old = [run for run in found if run.config["layers"] not in unknown]
+        x, y = ([_predictor("ln mass", r) for r in old], [r.summary["test_accuracy"] for r in old])
+        line, actual = linregress(x, y), [run.summary["test_accuracy"] for run in new]
+        guessed = [line.intercept + line.slope * _predictor("ln mass", run) for run in new]
+        off = sum((a - b) ** 2 for a, b in zip(actual, guessed, strict=True))
+        return 1 - off / sum((a - fmean(actual)) ** 2 for a in actual)
 
-    return Evidence(PAPER, _trained(200, shape, data), r_squared, runs=networks)
-
-
-def _of_37_layers() -> list[Reading]:
-    return [Reading(Architecture.of_layers(37, (70, 140, 180)).parameters(), TRANSITIONS)]
-
-
-def _of_one_cell() -> list[Reading]:
-    return [Reading(single_cell_parameters(single_cell_widths(14), 200), TRANSITIONS)]
-
-
-def _times_fewer(size: Callable[[Architecture], int]) -> list[Reading]:
-    networks = [architecture(row) for _, row in published.load("nn-mass/table-1").iterrows()]
-    sizes = [size(one) for one in networks]
-    return [Reading(max(sizes) / min(sizes))]
+    config = _trained(_exploration(), {"widths": list(widths(2))})
+    both = len(published.load("nn-mass/table-2")) + len(unknown) * len(
+        setup("density of unknown networks")
+    )
+    return Evidence(PAPER, config, r_squared, both)
 
 
-CLAIMS: dict[str, Callable[[], list[Reading]]] = {
-    "parameters of the 37-layer network": _of_37_layers,
-    "parameters of the 46-layer network of one cell": _of_one_cell,
-    "most times fewer parameters than the large network": partial(
-        _times_fewer, Architecture.parameters
+def _contributions(epochs: int, value: Callable[[Sequence[Run]], float]) -> Evidence:
+    """Table 2's first networks, one of each kind of contributions."""
+    rows = published.load("nn-mass/table-2-contributions")
+    columns = ("layers", "cells", "candidates", "width_multiplier")
+    shape = {column: int(rows.iloc[0][column]) for column in columns}
+    return Evidence(PAPER, _trained(epochs, shape), value, len(rows))
+
+
+def _random(found: Sequence[Run]) -> float:
+    return _accuracy([run for run in found if run.config["contributions"] == "random"])
+
+
+def _more(found: Sequence[Run]) -> float:
+    equal = [run for run in found if run.config["contributions"] != "random"]
+    return _random(found) - _accuracy(equal)
+
+
+def _training_gap(layers: int, most: bool, epochs: int) -> Evidence:
+    """By how much networks of width multiplier 1 train less accurately than 64-layer ones do."""
+
+    def gap(found: Sequence[Run]) -> float:
+        deep, shallow = (
+            [run.metrics.train_accuracy.iloc[-1] for run in found if run.config["layers"] == n]
+            for n in (64, layers)
+        )
+        ends = (max(deep), min(shallow)) if most else (min(deep), max(shallow))
+        return 100 * (ends[0] - ends[1])
+
+    config = _trained(epochs, {"widths": list(widths(1))})
+    return Evidence(PAPER, config, gap, runs=len(published.load("nn-mass/table-2")))
+
+
+def _recorded(value: Callable[[Sequence[Run]], float], runs: int, **config) -> Evidence:
+    """Our reduced grid, or the networks of one density in it, one a depth."""
+    return Evidence(REDUCED, {"data": "cifar10", **config}, value, runs)
+
+
+_GRID = GRIDS["quick"]
+EXPLAINS = Claim(
+    ("R² against ln mass", _recorded(partial(_r_squared, "ln mass"), len(_GRID.architectures()))),
+    ("R² against ln parameters",
+     _recorded(partial(_r_squared, "ln parameters"), len(_GRID.architectures()))),
+    SCALE,
+)  # fmt: skip
+RISES = Claim(
+    *(
+        (f"density {density}", _recorded(_accuracy, len(_GRID.layers), density=density))
+        for density in (max(_GRID.densities), min(_GRID.densities))
     ),
-    "most times fewer FLOPs than the large network": partial(_times_fewer, Architecture.flops),
+    SCALE,
+)
+
+
+# All of it ----------------------------------------------------------------------------------------
+
+
+def _both(*parts: Callable[[], Iterable[Entry]]) -> Iterator[Entry]:
+    for part in parts:
+        yield from part()
+
+
+def _said(place: str) -> Callable[[], Iterator[Entry]]:
+    """The settings and claims of a place of the text."""
+    return partial(_both, partial(setups, place), partial(text, place))
+
+
+PARTS: dict[str, Callable[[], Iterable[Entry]]] = {
+    "nnmass, table 1": partial(_both, table_1, quotations),
+    "nnmass, table 2": partial(_both, table_2, contributions),
+    "nnmass, section": _said("nnmass, section"),
+    "nnmass, figure": partial(text, "nnmass, figure"),
+    "nnmass, appendix B": _said("nnmass, appendix B"),
+    "nnmass, appendix D": appendix_d,
+    "nnmass, appendix G": partial(_both, densities, _said("nnmass, appendix G")),
+    "nnmass, appendix H": _said("nnmass, appendix H"),
+    "nnmass, theorems": partial(theorems.entries, DERIVATIONS, "nnmass", "nnmass, theorems"),
 }
+"""How the places of the paper's printed numbers begin, and their entries."""

@@ -14,7 +14,7 @@ from reuseprior.models import build, image_size, without_weights
 from reuseprior.press import ledger, published
 from reuseprior.quantities import Quantities
 from reuseprior.works.nn_mass import theory
-from reuseprior.works.nn_mass.ledger import architecture, table_1
+from reuseprior.works.nn_mass.ledger import architecture, networks, table_1
 
 
 def printed_beside_computed() -> pd.DataFrame:
@@ -42,14 +42,14 @@ def table_2() -> pd.DataFrame:
     Columns: layers, candidates, printed and density (ρ_avg), mass, parameters, P_G and P_G_spread
     on CIFAR's 32 × 32 pixels.
     """
-    rows = []
+    rows, printed = [], published.load("nn-mass/appendix-g").set_index("id")["value"]
     for _, row in published.load("nn-mass/table-2").iterrows():
         one, q = architecture(row), counted(architecture(row))
         rows.append(
             {
                 "layers": int(row.layers),
                 "candidates": " ".join(map(str, one.candidates)),
-                "printed": row.density,
+                "printed": printed[f"{row.id}/density"],
                 "density": float(one.density),
                 "mass": float(one.mass),
                 "parameters": one.parameters(),
@@ -66,10 +66,10 @@ def bounds_of_table_1(examples: int = 50_000) -> pd.DataFrame:
     Columns: eq. 14's divergence (nats; and times 2σ, where σ drops out), the mended one, and what
     either adds to the training error, in per cent, with a confidence of 95 %.
     """
-    networks = [architecture(row) for _, row in published.load("nn-mass/table-1").iterrows()]
-    most_links = max(one.widths[-1] + one.candidates[-1] for one in networks)
+    built = networks("nn-mass/table-1").values()
+    most_links = max(one.widths[-1] + one.candidates[-1] for one in built)
     rows = {}
-    for mass in sorted(float(one.mass) for one in networks):
+    for mass in sorted(float(one.mass) for one in built):
         printed = theory.divergence(mass, most_links)
         mended = theory.repaired_divergence(mass, most_links)
         rows[f"m = {mass:.1f}"] = {

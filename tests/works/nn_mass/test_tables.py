@@ -1,6 +1,5 @@
-"""Verdicts on what NN-Mass prints, and the grid that we trained."""
+"""NN-Mass's tables, and the grid that we trained."""
 
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -13,50 +12,38 @@ from reuseprior.press import published
 from reuseprior.training import Protocol
 from reuseprior.works import nn_mass as work
 from reuseprior.works.nn_mass import experiments
-from reuseprior.works.nn_mass.ledger import with_transitions
+from reuseprior.works.nn_mass.ledger import architecture, with_transitions
 
 
-@pytest.fixture(scope="module")
-def entries():
-    return {e.id: e for e in work.entries()}
-
-
-@pytest.mark.slow
-def test_masses_densities_and_sizes_are_as_printed(entries):
-    cells = {
-        i: e for i, e in entries.items() if i.startswith(("nnmass-1-", "nnmass-2-", "nnmass-d"))
-    }
-    verdicts = Counter(e.verdict for e in cells.values())
-    assert verdicts == {"reproduced": 194, "convention": 10, "not yet": 18}
-    masses = [e for i, e in cells.items() if i.endswith("/mass")]
-    assert [e.note for e in masses].count("cut, not rounded") == 3
-    assert all(e.verdict == "reproduced" for e in masses)
+def test_printed_beside_computed():
+    shown = work.printed_beside_computed().loc["nnmass-1-64-50-100-150"]
+    assert shown.mass == "622 | 622.69 ✓"
+    assert shown.params == "8.15M | 8,146,242 ≠"
+    assert shown.test_accuracy == "96.99 | – …"
 
 
 @pytest.mark.slow
-def test_only_numbers_of_trainings_wait(entries):
-    waiting = {e.where for e in entries.values() if e.verdict == "not yet"}
-    assert all("table 1" in where or "figure" in where for where in waiting)
-
-
-def test_a_changed_digit_is_an_erratum(monkeypatch):
-    load = published.load
-    monkeypatch.setattr(published, "load", lambda *names: load(*names).replace({"755": "756"}))
-    verdicts = {e.id: e.verdict for e in work.table_1()}
-    assert verdicts["nnmass-1-40-60-130-170/mass"] == "erratum"
-    assert verdicts["nnmass-1-31-70-140-200/mass"] == "reproduced"
-
-
-@pytest.mark.slow
-def test_theorem_2_is_an_erratum_that_says_why(entries):
-    found = entries["nnmass-theorem-2"]
-    assert found.verdict == "erratum" and "minus an entropy" in found.note
-    assert entries["nnmass-equation-9"].verdict == "reproduced"
+def test_table_2_beside_what_appendix_g_prints():
+    networks = work.table_2()
+    off = networks.density - networks.printed.astype(float)
+    assert len(networks) == 20 and off.between(0, 0.01).all()
 
 
 def test_more_convolutions_would_not_give_the_printed_parameters():
     largest = Architecture.of_layers(64, (90, 170, 300))
     assert with_transitions(largest) == 12_085_354
+
+
+def test_a_row_is_the_network_of_its_printed_settings():
+    rows = published.load("nn-mass/table-2")
+    built = architecture(rows.iloc[-1])
+    assert built == Architecture.of_layers(64, (110, 215, 300), width_multiplier=2)
+    one_cell = rows.iloc[-1].copy()
+    one_cell["cells"] = "1"
+    assert architecture(one_cell) == Architecture(60, (32,), (110,))
+    one_cell["layers"], one_cell["cells"] = "65", "3"
+    with pytest.raises(ValueError, match="65 layers are not 3 d \\+ 4"):
+        architecture(one_cell)
 
 
 def test_goodness_of_fit():
