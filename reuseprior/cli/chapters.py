@@ -166,7 +166,8 @@ def _rows(entries) -> str:
 
     width = shutil.get_terminal_size().columns
     cells = [(e.printed, e.computed_text, e.window_text or "–") for e in entries]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    # a claim in words may be long: it does not push the others aside
+    widths = [min(max(map(len, column)), 24) for column in zip(*cells, strict=True)]
     lines, where = [], None
     for entry, texts in zip(entries, cells, strict=True):
         if entry.where != where:
