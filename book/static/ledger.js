@@ -1,5 +1,6 @@
 // The ledger's table: a click on a heading sorts by it, a second one the other way round; rows
-// without one of the words, or with another verdict, are hidden. Without scripts it is a table.
+// without one of the words, or of another kind, verdict, source or chapter, are hidden; what is
+// shown can be saved as it stands in data/ledger.csv. Without scripts it is a table.
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
@@ -8,8 +9,10 @@ document.addEventListener("DOMContentLoaded", () => {
   const body = table.tBodies[0];
   const rows = [...body.rows];
   const heads = [...table.tHead.rows[0].cells];
+  const names = heads.map((head) => head.textContent);
   const form = document.querySelector("form.ledger-controls");
-  const { words, verdict } = form.elements;
+  const { words, save } = form.elements;
+  const choices = [...form.querySelectorAll("select")];
   const shown = form.querySelector("output");
 
   const value = (row, column) => {
@@ -20,7 +23,7 @@ document.addEventListener("DOMContentLoaded", () => {
   // Numbers by size, other texts by the alphabet, and what is empty always last.
   const compare = (a, b, direction) => {
     if (a === "" || b === "") return (a === "") - (b === "");
-    const difference = Number(a) - Number(b);
+    const difference = a === b ? 0 : Number(a) - Number(b);
     return direction * (Number.isNaN(difference) ? a.localeCompare(b, "en", { numeric: true }) : difference);
   };
 
@@ -31,14 +34,37 @@ document.addEventListener("DOMContentLoaded", () => {
     body.append(...rows.sort((a, b) => compare(value(a, column), value(b, column), direction)));
   };
 
+  // A row may be of several chapters, or of none.
+  const of = (row, choice) => row.dataset[choice.name].split("|");
+
   const filter = () => {
     const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const row of rows) {
       const text = row.textContent.toLowerCase();
-      const fits = !verdict.value || row.dataset.verdict === verdict.value;
+      const fits = choices.every((choice) => !choice.value || of(row, choice).includes(choice.value));
       row.hidden = !(fits && wanted.every((word) => text.includes(word)));
     }
     shown.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length}`;
+  };
+
+  // The columns of data/ledger.csv, each as it is written there.
+  const text = (name) => (row) => row.cells[names.indexOf(name)].textContent;
+  const raw = (name) => (row) => value(row, names.indexOf(name));
+  const columns = {
+    id: (row) => row.id, source: (row) => row.dataset.source, where: text("where"), kind: text("kind"),
+    printed: text("printed"), computed: raw("computed"), window: text("window"),
+    verdict: (row) => row.dataset.verdict, note: raw("note"),
+  };
+  const quoted = (field) => (/[",\r\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field);
+
+  const download = () => {
+    const lines = rows.filter((row) => !row.hidden).map((row) => Object.values(columns).map((of) => of(row)));
+    const csv = [Object.keys(columns), ...lines].map((line) => line.map(quoted).join(",") + "\n").join("");
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([csv], { type: "text/csv" }));
+    link.download = "ledger.csv";
+    link.click();
+    URL.revokeObjectURL(link.href);
   };
 
   heads.forEach((head, column) => {
@@ -48,10 +74,14 @@ document.addEventListener("DOMContentLoaded", () => {
     button.addEventListener("click", () => sort(column));
     head.append(button);
   });
-  const verdicts = new Set(rows.map((row) => row.dataset.verdict));
-  verdict.append(...[...verdicts].map((name) => new Option(name, name)));
+  const marked = new Map(rows.map((row) => [row.dataset.verdict, text("verdict")(row)]));
+  for (const choice of choices) {
+    const found = new Set(rows.flatMap((row) => of(row, choice)).filter(Boolean));
+    choice.append(...[...found].map((name) => new Option(marked.get(name) ?? name, name)));
+    choice.addEventListener("change", filter);
+  }
   words.addEventListener("input", filter);
-  verdict.addEventListener("change", filter);
+  save.addEventListener("click", download);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.hidden = false;
   filter();

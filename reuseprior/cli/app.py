@@ -98,7 +98,12 @@ def print_json(value) -> None:
 
 
 def strict(value):
-    """JSON has no infinity (P_G of a graph without surprisal): null stands for it."""
+    """JSON has no infinity (P_G of a graph without surprisal): null stands for it.
+
+    In a tuple as well, which becomes a list.
+    """
+    if isinstance(value, tuple):
+        return [strict(item) for item in value]
     return None if isinstance(value, float) and not isfinite(value) else value
 
 

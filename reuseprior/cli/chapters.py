@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
+from collections import Counter
 from dataclasses import asdict
 from enum import StrEnum
 from importlib import metadata
@@ -18,8 +21,14 @@ from reuseprior.press.chapters import PROFILES
 Profile = StrEnum("Profile", PROFILES)  # how much of a chapter to run
 
 
-@app.command(epilog="Example: reuseprior audit --json > ledger.json")
+@app.command(epilog="Example: reuseprior audit --only 'thesis, table 4.4'")
 def audit(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", metavar="PLACE", help="Numbers printed there (table, section); repeatable."
+        ),
+    ] = None,
     as_json: Json = False,
     update: Annotated[
         bool, typer.Option("--update", help="Commit these verdicts to data/ledger.csv.")
@@ -28,21 +37,24 @@ def audit(
     """Recompute every printed number; exit code 1 if a verdict is worse than the committed one."""
     from reuseprior.press import ledger
 
-    entries = ledger.collect(bar)
-    worsened = list(ledger.worsened(entries))
+    places = only or ()
+    if places and update:
+        raise UsageError("--update commits the whole ledger: leave --only out")
+    entries = ledger.collect(bar, only=places)
     if as_json:
         print_json([{k: strict(v) for k, v in asdict(e).items()} for e in entries])
+    elif places:
+        typer.echo(_rows(entries))
     else:
         typer.echo(_verdicts(entries))
         for entry in entries:
-            if entry.verdict == "erratum":
+            if entry.verdict in ("erratum", "not reproduced"):
                 typer.echo(str(entry))
-    for sentence in worsened:
-        note(f"worse: {sentence}")
+    worse = _tell(ledger.changes(entries, places))
     if update:
         ledger.update(entries)
         note("the verdicts are committed to data/ledger.csv")
-    elif worsened:
+    elif worse:
         raise typer.Exit(1)
 
 
@@ -123,8 +135,7 @@ def _conclude(failed) -> None:
     else:
         entries = ledger.saved()
         typer.echo(_verdicts(entries))
-        for sentence in ledger.worsened(entries):
-            note(f"worse: {sentence}")
+        _tell(ledger.changes(entries))
     typer.echo(f"executed notebooks: {paths.BUILD / 'notebooks'}\nfigures: {paths.FIGURES}")
     for run in failed:
         note(f"{run.job.name} failed: {run.failure}; see {run.job.broken}")
@@ -133,9 +144,50 @@ def _conclude(failed) -> None:
 
 
 def _verdicts(entries) -> str:
+    """How many numbers of each table have each verdict, and of all."""
     from reuseprior.press import ledger
 
-    summary = ledger.summary(entries)
-    total = ", ".join(f"{n} {verdict}" for verdict, n in summary.sum().items())
-    table = summary.rename_axis(index=None, columns=None).to_string()
-    return f"{table}\n\n{len(entries)} printed numbers: {total}"
+    summary = ledger.summary(entries).rename_axis(index=None, columns=None)
+    table = summary.to_string(na_rep="", float_format="{:.0f}".format)
+    return f"{table}\n\n{_total(entries)}"
+
+
+def _total(entries) -> str:
+    from reuseprior.press import ledger
+
+    found = Counter(e.verdict for e in entries)
+    counts = (f"{found[verdict]} {verdict}" for verdict in ledger.MARKS if found[verdict])
+    return f"{len(entries)} printed numbers: {', '.join(counts)}"
+
+
+def _rows(entries) -> str:
+    """Printed, computed, window, verdict and reason of each entry, by place."""
+    from reuseprior.press import ledger
+
+    width = shutil.get_terminal_size().columns
+    cells = [(e.printed, e.computed_text, e.window_text or "–") for e in entries]
+    # a claim in words may be long: it does not push the others aside
+    widths = [min(max(map(len, column)), 24) for column in zip(*cells, strict=True)]
+    lines, where = [], None
+    for entry, texts in zip(entries, cells, strict=True):
+        if entry.where != where:
+            where = entry.where
+            lines.append(f"{where}:")
+        names = ("printed", "computed", "window")
+        fields = [f"{n} {t:{w}}" for n, t, w in zip(names, texts, widths, strict=True)]
+        verdict = f"{ledger.MARKS[entry.verdict]} {entry.kind}: {entry.verdict}".strip()
+        lines += [f"  {entry.id}", f"    {'  '.join([*fields, verdict])}"]
+        indent = " " * 6
+        lines += textwrap.wrap(
+            entry.note, width, initial_indent=indent, subsequent_indent=indent,
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+    return "\n".join([*lines, "", _total(entries)])
+
+
+def _tell(changes) -> bool:
+    """Say what changed for the worse and for the better; whether anything got worse."""
+    changes = list(changes)
+    for change in changes:
+        note(f"{'worse' if change.worse else 'better'}: {change}")
+    return any(change.worse for change in changes)

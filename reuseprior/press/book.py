@@ -6,21 +6,26 @@ notebooks and the figures, laid out as in the repository so that the same links 
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.util import find_spec
+from math import inf, isfinite
 from pathlib import Path
 
 from reuseprior import paths
 from reuseprior.errors import UserError
 from reuseprior.press import chapters, ledger, notebooks
+from reuseprior.press.chapters import Chapter
 from reuseprior.press.published import Printed
 
-COLUMNS = ["id", "where", "printed", "computed", "verdict", "note"]
+COLUMNS = [
+    "id", "where", "kind", "printed", "computed", "window", "verdict", "note", "shown in"
+]  # fmt: skip
 
 
 class BookError(UserError):
@@ -50,13 +55,14 @@ def build() -> Path:
 
 def stage(folder: Path) -> None:
     """Put the pages of the book into a folder."""
-    shown = [chapter.notebook for chapter in chapters.found()]
     beside = [paths.NOTEBOOKS / "README.md", *paths.FIGURES.glob("[!.]*")]
     texts = [paths.ROOT / "README.md", *(paths.ROOT / "book").glob("*.md")]
     pages = {
-        **{f"notebooks/{path.name}": with_outputs(path).read_bytes() for path in shown},
+        **{f"notebooks/{c.notebook.name}": _with_anchors(c).encode() for c in chapters.found()},
         **{f"{path.parent.name}/{path.name}": path.read_bytes() for path in beside},
         **{path.name: path.read_bytes() for path in texts},
+        "ledger-kinds.txt": kinds().encode(),
+        "ledger-slack.html": slack_table().encode(),
         "ledger-table.html": ledger_table().encode(),
         "data/ledger.csv": ledger.ledger_path().read_bytes(),
     }
@@ -83,33 +89,131 @@ def _written(notebook: Path) -> list[tuple[str, str]]:
     return [(cell["cell_type"], notebooks.source(cell)) for cell in own]
 
 
+def _with_anchors(chapter: Chapter) -> str:
+    """A chapter's notebook with a target for a link before each cell that shows printed numbers."""
+    notebook = notebooks.read(with_outputs(chapter.notebook))
+    linked = set(chapter.numbers.values())
+    cells = []
+    for cell in notebook["cells"]:
+        if cell.get("id") in linked:
+            name = _anchor(cell["id"])
+            target = {"cell_type": "markdown", "id": name, "metadata": {}, "source": f"({name})="}
+            cells.append(target)
+        cells.append(cell)
+    return json.dumps({**notebook, "cells": cells}, ensure_ascii=False)
+
+
+def _anchor(cell: str) -> str:
+    """What a page calls a cell, in letters that docutils leaves as they are."""
+    return f"cell-{cell.lower().replace('_', '-')}"
+
+
 # The ledger --------------------------------------------------------------------------------------
+
+
+def kinds() -> str:
+    """What each kind and each verdict means, as a list in Markdown."""
+    lines = []
+    for kind, verdicts in ledger.KINDS.items():
+        lines.append(f"* **{kind}**: {ledger.MEANINGS[kind]}")
+        for verdict, mark in verdicts.items():
+            marked = f"{mark} *{verdict}*".strip()
+            lines.append(f"  * {marked}: {ledger.MEANINGS[verdict]}")
+    return "\n".join(lines) + "\n"
+
+
+def slack_table() -> str:
+    """How little the digits of a place may tell, a table in HTML, of the committed ledger."""
+    entries = [_entry(row) for row in ledger.committed_rows() if row["kind"] == "computed"]
+    slack = ledger.summary(entries)[ledger.PASSES].dropna().sort_values(kind="stable")
+    rows = "".join(
+        f"<tr><td>{escape(place)}</td><td>{percent:.0f} %</td></tr>\n"
+        for place, percent in slack.items()
+    )
+    return (
+        '<table class="slack">\n<thead><tr><th scope="col">printed in</th>'
+        '<th scope="col">would have passed</th></tr></thead>\n'
+        f"<tbody>\n{rows}</tbody>\n</table>\n"
+    )
+
+
+def _entry(row: Mapping[str, str]) -> ledger.Entry:
+    """A committed row as an entry, its numbers to the digits that are committed."""
+    computed = float(row["computed"]) if row["computed"] else None
+    return ledger.Entry(**{**row, "computed": computed, "window": _window(row["window"])})
+
+
+def _window(text: str) -> tuple[float, float] | None:
+    """What `Entry.window_text` says, read back.
+
+    >>> _window("7050000 to 7150000"), _window("60 or more"), _window("")
+    ((7050000.0, 7150000.0), (60.0, inf), None)
+    """
+    if not text:
+        return None
+    least, _, most = text.partition(" to ")
+    if most:
+        return float(least), float(most)
+    bound = float(text.split(" or ")[0])
+    return (bound, inf) if text.endswith("more") else (-inf, bound)
 
 
 def ledger_table() -> str:
     """The committed ledger as a table in HTML, with a value in each cell by which to sort it."""
+    works = [chapter for chapter in chapters.found() if not chapter.last]
     heads = "".join(f'<th scope="col">{column}</th>' for column in COLUMNS)
-    rows = "\n".join(_row(row) for row in ledger.committed_rows())
+    rows = "\n".join(_row(row, works) for row in ledger.committed_rows())
     return (  # MathJax reads formulas in dollars where the class says so
-        '<div class="ledger-scroll mathjax_process">\n<table class="ledger">\n'
+        '<div class="ledger-scroll mathjax_process" tabindex="0">\n<table class="ledger">\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n"
     )
 
 
-def _row(row: Mapping[str, str]) -> str:
-    identity = escape(row["id"])
-    verdict = row["verdict"]
-    mark = f"{ledger.VERDICTS[verdict]}&nbsp;{verdict}".replace(" ", "&nbsp;")
+def _row(row: Mapping[str, str], works: Sequence[Chapter]) -> str:
+    identity, window, note = escape(row["id"]), row["window"], escape(row["note"])
+    verdict, mark = row["verdict"], ledger.MARKS[row["verdict"]]
+    about = [chapter for chapter in works if chapter.is_about(row["where"])]
+    # a formula is drawn: its letters would be lost
+    as_text = f' data-value="{note}"' if "$" in note else ""
+    shown = f"{mark} {verdict}".strip().replace(" ", "&nbsp;")
+    cells = ", ".join(filter(None, (_link(chapter, row["where"]) for chapter in about)))
     values = {
         "id": f'<td><a href="#{identity}">{identity}</a></td>',
         "where": f"<td>{escape(row['where'])}</td>",
+        "kind": f"<td>{row['kind']}</td>",
         "printed": f'<td data-value="{_number(row["printed"])}">{escape(row["printed"])}</td>',
         "computed": f'<td data-value="{row["computed"]}">{_grouped(row["computed"])}</td>',
-        "verdict": f'<td data-value="{list(ledger.VERDICTS).index(verdict)}">{mark}</td>',
-        "note": f"<td>{escape(row['note'], quote=False)}</td>",
+        "window": f'<td data-value="{_looseness(_window(window))}">{window}</td>',
+        "verdict": f'<td data-value="{list(ledger.MARKS).index(verdict)}">{shown}</td>',
+        "note": f"<td{as_text}>{note}</td>",
+        "shown in": f"<td>{cells}</td>",
     }
-    cells = "".join(values[column] for column in COLUMNS)
-    return f'<tr id="{identity}" data-verdict="{verdict}">{cells}</tr>'
+    data = {
+        "kind": row["kind"],
+        "verdict": verdict,
+        "source": row["source"],
+        "chapter": "|".join(chapter.name for chapter in about),
+    }
+    given = " ".join(f'data-{name}="{escape(value)}"' for name, value in data.items())
+    return f'<tr id="{identity}" {given}>{"".join(values[column] for column in COLUMNS)}</tr>'
+
+
+def _link(chapter: Chapter, where: str) -> str:
+    """To the cell of a chapter that shows the numbers of a place; no link where none does."""
+    cell = chapter.cell_of(where)
+    if not cell:
+        return ""
+    page = f"{chapter.notebook.parent.name}/{chapter.name}.html"
+    return f'<a href="{page}#{_anchor(cell)}">{chapter.name}</a>'
+
+
+def _looseness(window: tuple[float, float] | None) -> str:
+    """How wide a window is beside the number in its middle, as JavaScript reads a number."""
+    if window is None:
+        return ""
+    least, most = window
+    middle = (least + most) / 2
+    return f"{(most - least) / abs(middle):.6g}" if isfinite(middle) and middle else "Infinity"
 
 
 def _number(printed: str) -> str:

@@ -2,9 +2,12 @@
 
 ```toml
 notebook = "04-counting-contexts"         # in notebooks/
-entries = "ledger"                        # the module beside this file whose `entries` are judged
-numbers = ["thesis, table 4.[34]*"]       # what it is about: patterns of `where` in the ledger
+entries = "ledger"                        # the module beside this file whose PARTS are judged
 inputs = ["data/published/thesis/*.csv"]  # what it reads besides the modules that it imports
+
+[numbers]                                 # what it is about: patterns of `where` in the ledger,
+"thesis, table 4.3*" = "04-27"            # with the id of the notebook's cell that shows them
+"thesis, section 4.7*" = ""               # no cell does
 
 [quick]                                   # a profile: minutes on two cores, and the parameters
 minutes = 0.5
@@ -20,7 +23,8 @@ the repository's root. A chapter without `inputs` may read any data.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -53,7 +57,7 @@ class Chapter:
     notebook: Path
     presets: Mapping[str, Preset]  # by profile
     entries: str = ""
-    numbers: tuple[str, ...] = ()
+    numbers: Mapping[str, str] = field(default_factory=dict)  # pattern of `where`: a cell's id
     inputs: tuple[str, ...] = ("data/**/*",)
     products: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
@@ -69,6 +73,15 @@ class Chapter:
         """The dotted name of the module with its `entries`, or nothing where it has none."""
         folder = self.file.parent.relative_to(paths.PACKAGE.parent)
         return ".".join((*folder.parts, self.entries)) if self.entries else ""
+
+    def is_about(self, where: str) -> bool:
+        """Whether a number that is printed there belongs to the chapter."""
+        return any(fnmatchcase(where, pattern) for pattern in self.numbers)
+
+    def cell_of(self, where: str) -> str:
+        """The id of the cell that shows the numbers printed there; empty if there is none."""
+        cells = (cell for pattern, cell in self.numbers.items() if fnmatchcase(where, pattern))
+        return next(cells, "")
 
 
 def found() -> list[Chapter]:
@@ -118,9 +131,9 @@ def read(file: Path) -> Chapter:
 
 _TOML = Presets("chapter", "reuseprior.works", "", ChapterError)
 
-# `list` stands for texts
+# `list` stands for texts, `dict` for texts by name
 _KINDS = {
-    "notebook": str, "entries": str, "numbers": list, "inputs": list, "products": list,
+    "notebook": str, "entries": str, "numbers": dict, "inputs": list, "products": list,
     "records": list, "last": bool,
 }  # fmt: skip
 _MEND = "add it with minutes = 1.0 and parameters = {}"
@@ -131,6 +144,11 @@ _MENDS = {"notebook": "add the name of a file in notebooks/, without .ipynb"} | 
 
 
 def _checked(key: str, kind: type, value):
+    if kind is dict:
+        _TOML.checked(key, kind, value)
+        for pattern, cell in value.items():
+            _TOML.checked(f"{key}: {pattern!r}", str, cell)
+        return value
     if kind is not list:
         return _TOML.checked(key, kind, value)
     if type(value) is not list or not all(type(text) is str for text in value):

@@ -397,7 +397,7 @@ def collect(
     entries as they come, as tqdm does. Raises ValueError if two entries share an id, and UserError
     for a place where no number is printed.
     """
-    patterns = [place if set(place) & set("*?[") else f"{place}*" for place in only]
+    patterns = _patterns(only)
     stems = [pattern.split("*")[0].split("?")[0].split("[")[0] for pattern in patterns]
     chosen = [
         make
@@ -409,14 +409,18 @@ def collect(
     if repeated:
         raise ValueError(f"ledger id {repeated[0]!r} occurs twice: ids must be unique")
     for place, pattern in zip(only, patterns, strict=True):
-        if not any(_at(e.where, pattern) for e in entries):
-            known = ", ".join(sorted(parts()))
+        if not any(_at(e.where, [pattern]) for e in entries):
+            known = ", ".join(map(repr, sorted(parts())))
             raise UserError(f"no number is printed at {place!r}; there are {known}")
-    return [e for e in entries if not only or any(_at(e.where, one) for one in patterns)]
+    return [e for e in entries if not only or _at(e.where, patterns)]
 
 
-def _at(where: str, pattern: str) -> bool:
-    return fnmatchcase(where, pattern)
+def _patterns(only: Iterable[str]) -> list[str]:
+    return [place if set(place) & set("*?[") else f"{place}*" for place in only]
+
+
+def _at(where: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(where, pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True)
@@ -434,15 +438,19 @@ class Change:
         return f"{self.id} was {self.before} and is now {self.now}"
 
 
-def changes(entries: Iterable[Entry]) -> Iterator[Change]:
+def changes(entries: Iterable[Entry], only: Sequence[str] = ()) -> Iterator[Change]:
     """Every verdict that differs from the committed one, the better ones too.
 
-    Another kind of number counts as worse: somebody must say that it is right.
+    `only` are the places of the entries, as `collect` takes them, where they are not all. Another
+    kind of number counts as worse: somebody must say that it is right.
     """
     now = {e.id: e for e in entries}
+    patterns = _patterns(only)
     for row in committed_rows():
         identity, before = row["id"], row["verdict"]
         if identity not in now:
+            if only and not _at(row["where"], patterns):
+                continue
             yield Change(identity, before, "", worse=True)
         elif (found := now[identity]).kind != row["kind"]:
             was, becomes = f"{row['kind']}, {before}", f"{found.kind}, {found.verdict}"

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from math import inf
 
 import nbformat
 import pytest
@@ -22,7 +23,9 @@ COUNT_KEYS = [
     "output_nodes", "log2_contexts", "expected_spread", "entropy", "total_surprisal", "P_G",
     "P_G_spread", "seconds",
 ]  # fmt: skip
-AUDIT_KEYS = ["id", "source", "where", "printed", "computed", "verdict", "note"]
+AUDIT_KEYS = [
+    "id", "source", "where", "printed", "computed", "kind", "verdict", "window", "note",
+]  # fmt: skip
 COMMANDS = ["count", "rank", "models", "data", "train", "evolve", "audit", "reproduce", "book"]
 
 NETS = """
@@ -313,18 +316,32 @@ def test_models():
 
 # The ledger ------------------------------------------------------------------------------------
 
+REASON = "the text says 2.0 on page 5; " * 8
 ENTRIES = [
-    Entry("t-1/a", "thesis", "thesis, table 1, row 1", "1.0", 1.04, "reproduced"),
-    Entry("t-1/b", "thesis", "thesis, table 1, row 2", "2.0", 3.0, "erratum", "a slip"),
-    Entry("t-2/a", "thesis", "thesis, table 2", "3.0", None, "not yet"),
-    Entry("t-2/b", "thesis", "thesis, table 2", "4.0", float("inf"), "reproduced"),
-]
+    Entry("t-1/a", "thesis", "thesis, table 1, row 1", "1.0", 1.04, "computed", "reproduced",
+          (0.95, 1.05)),
+    Entry("t-1/b", "thesis", "thesis, table 1, row 2", "2.0", 3.0, "computed", "erratum",
+          (1.95, 2.05), REASON),
+    Entry("t-2/a", "thesis", "thesis, table 2", ">3.0", None, "measured", "open", (3.0, inf)),
+    Entry("t-2/b", "thesis", "thesis, table 2", "4.0", inf, "computed", "not reproduced",
+          (3.95, 4.05)),
+    Entry("t-2/c", "thesis", "thesis, table 2", "5", 5, "setting", "used"),
+]  # fmt: skip
+
+
+def parts():
+    """The two tables of the ledger; the first cannot be made of the second's."""
+
+    def of(table):
+        return lambda: [e for e in ENTRIES if e.where.startswith(table)]
+
+    return {table: of(table) for table in ("thesis, table 1", "thesis, table 2")}
 
 
 @pytest.fixture
 def committed(tmp_path, monkeypatch):
-    """A ledger of four numbers, whose committed verdicts are in the returned file."""
-    monkeypatch.setattr(ledger, "collect", lambda *_: ENTRIES)
+    """A ledger of five numbers, whose committed verdicts are in the returned file."""
+    monkeypatch.setattr(ledger, "parts", parts)
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "data" / "published")
     paths.PUBLISHED.mkdir(parents=True)
@@ -332,8 +349,13 @@ def committed(tmp_path, monkeypatch):
 
 
 def commit(path, verdicts):
-    rows = "".join(f"{identity},{verdict}\n" for identity, verdict in verdicts.items())
-    path.write_text("id,verdict\n" + rows)
+    """Write a ledger of the given verdicts; of another one's kind, it is `quoted` in table 2."""
+    known = {e.id: (e.where, e.kind) for e in ENTRIES}
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["id", "where", "kind", "verdict"])
+        for identity, verdict in verdicts.items():
+            rows.writerow([identity, *known.get(identity, ("thesis, table 2", "quoted")), verdict])
 
 
 def test_audit(committed):
@@ -341,9 +363,10 @@ def test_audit(committed):
     result = run("audit")
     assert result.exit_code == 0
     assert result.stderr == ""
-    assert result.stdout.splitlines()[-2:] == [
-        "4 printed numbers: 2 reproduced, 1 erratum, 1 not yet",
+    assert result.stdout.splitlines()[-3:] == [
+        "5 printed numbers: 1 reproduced, 1 erratum, 1 not reproduced, 1 open, 1 used",
         str(ENTRIES[1]),
+        str(ENTRIES[3]),
     ]
     assert "thesis, table 2" in result.stdout
 
@@ -351,26 +374,95 @@ def test_audit(committed):
 def test_audit_json(committed):
     found = loads(run("audit", "--json").stdout)
     assert all(list(entry) == AUDIT_KEYS for entry in found)
-    assert [entry["computed"] for entry in found] == [1.04, 3.0, None, None]
-    assert found[1]["note"] == "a slip"
+    assert [entry["computed"] for entry in found] == [1.04, 3.0, None, None, 5]
+    assert [entry["window"] for entry in found][1:] == [
+        [1.95, 2.05],
+        [3.0, None],
+        [3.95, 4.05],
+        None,
+    ]
+    assert found[1]["note"] == REASON and found[1]["kind"] == "computed"
+
+
+def test_audit_of_a_place(committed, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    result = run("audit", "--only", "thesis, table 1")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[:5] == [
+        "thesis, table 1, row 1:",
+        "  t-1/a",
+        "    printed 1.0  computed 1.0400  window 0.95 to 1.05  ✓ computed: reproduced",
+        "thesis, table 1, row 2:",
+        "  t-1/b",
+    ]
+    assert lines[5] == "    printed 2.0  computed 3.0000  window 1.95 to 2.05  ✗ computed: erratum"
+    reason = lines[6:-2]
+    assert len(reason) > 3 and all(len(line) <= 60 for line in reason)
+    assert " ".join(" ".join(reason).split()) == REASON.strip()
+    assert lines[-2:] == ["", "2 printed numbers: 1 reproduced, 1 erratum"]
+
+
+def test_audit_of_places_makes_only_them(committed, monkeypatch):
+    made = {**parts(), "thesis, table 1": lambda: pytest.fail("is not asked for")}
+    monkeypatch.setattr(ledger, "parts", lambda: made)
+    found = loads(run("audit", "--only", "thesis, table 2", "--json").stdout)
+    assert [entry["id"] for entry in found] == ["t-2/a", "t-2/b", "t-2/c"]
+    assert all(list(entry) == AUDIT_KEYS for entry in found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--only", "thesis, table 9"],
+            "no number is printed at 'thesis, table 9'; there are 'thesis",
+        ),
+        (["--only", "thesis, table 1", "--update"], "--update commits the whole ledger: leave"),
+    ],
+)
+def test_audit_refuses(committed, arguments, message):
+    result = run("audit", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    (error,) = result.stderr.splitlines()
+    assert error.startswith(f"Error: {message}")
+    assert not committed.exists()
 
 
 def test_audit_fails_where_a_verdict_got_worse(committed):
-    commit(committed, {"t-1/b": "convention", "t-9": "reproduced"})
-    for arguments in ([], ["--json"]):
+    commit(committed, {"t-1/b": "unsaid", "t-2/b": "erratum", "t-9": "confirmed"})
+    for arguments in ([], ["--json"], ["--only", "thesis, table 1", "--only", "thesis, table 2"]):
         result = run("audit", *arguments)
         assert result.exit_code == 1
         assert result.stderr.splitlines() == [
-            "worse: t-1/b was convention and is now erratum",
-            "worse: t-9 was reproduced and is no longer in the ledger",
+            "worse: t-1/b was unsaid and is now erratum",
+            "worse: t-2/b was erratum and is now not reproduced",
+            "worse: t-9 was confirmed and is no longer in the ledger",
         ]
 
 
+def test_audit_of_a_place_compares_its_rows_only(committed):
+    commit(committed, {"t-1/b": "unsaid", "t-2/b": "erratum", "t-9": "confirmed"})
+    result = run("audit", "--only", "thesis, table 1")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == ["worse: t-1/b was unsaid and is now erratum"]
+    commit(committed, {"t-2/b": "erratum", "t-9": "confirmed"})
+    assert run("audit", "--only", "thesis, table 1").exit_code == 0
+
+
+def test_audit_tells_what_got_better(committed):
+    commit(committed, {"t-1/a": "erratum"})
+    for arguments in ([], ["--only", "thesis, table 1"]):
+        result = run("audit", *arguments)
+        assert result.exit_code == 0
+        assert result.stderr.splitlines() == ["better: t-1/a was erratum and is now reproduced"]
+
+
 def test_audit_update_accepts_the_verdicts(committed):
-    commit(committed, {"t-1/b": "convention"})
+    commit(committed, {"t-1/b": "unsaid"})
     result = run("audit", "--update")
     assert result.exit_code == 0
-    assert "worse: t-1/b was convention and is now erratum" in result.stderr
+    assert "worse: t-1/b was unsaid and is now erratum" in result.stderr
     with committed.open(newline="") as file:
         assert [row["verdict"] for row in csv.DictReader(file)] == [e.verdict for e in ENTRIES]
     assert run("audit").exit_code == 0
@@ -418,7 +510,7 @@ def test_reproduce(chapters, monkeypatch):
         "✗ 03-broken",
     ]
     assert broken.exists()
-    assert "4 printed numbers: 2 reproduced, 1 erratum, 1 not yet" in result.stdout
+    assert "5 printed numbers: 1 reproduced, 1 erratum, 1 not reproduced" in result.stdout
     assert f"executed notebooks: {paths.BUILD / 'notebooks'}" in result.stdout
 
     result = run("reproduce", "--only", "03-broken", "-p", "seed=1")
@@ -449,7 +541,8 @@ def test_reproduce_refuses_before_anything_runs(chapters, arguments, message):
 
 
 def test_a_verdict_that_got_worse_is_told(chapters, committed, monkeypatch):
-    commit(committed, {"t-1/b": "convention"})
+    commit(committed, {"t-1/a": "erratum", "t-1/b": "unsaid"})
     monkeypatch.setattr(reproduce, "batch", lambda jobs, parallel: iter(()))
     result = run("reproduce")
-    assert "worse: t-1/b was convention and is now erratum" in result.stderr
+    assert "worse: t-1/b was unsaid and is now erratum" in result.stderr
+    assert "better: t-1/a was erratum and is now reproduced" in result.stderr

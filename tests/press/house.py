@@ -42,9 +42,15 @@ def chapter(name, *, last=False, **given):
     folder = paths.PACKAGE / "works" / name.replace("-", "_")
     folder.mkdir(exist_ok=True)
     profiles = {p: given.pop(p, "minutes = 1\nparameters = {}") for p in ("quick", "full")}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in (("notebook", name), *given.items())]
+    lines = [f"{key} = {_toml(value)}" for key, value in (("notebook", name), *given.items())]
     lines += ["last = true"] * last
     lines += [f"\n[{profile}]\n{text}" for profile, text in profiles.items()]
     file = folder / "chapter.toml"
     file.write_text("\n".join(lines), encoding="utf-8")
     return file
+
+
+def _toml(value):
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(k)} = {json.dumps(v)}' for k, v in value.items())}}}"
+    return json.dumps(value)

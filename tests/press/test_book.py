@@ -1,7 +1,11 @@
 """The book as it is built, and as a reader without a network sees it in Chromium."""
 
+import csv
+import io
 import re
+import time
 from html.parser import HTMLParser
+from math import inf
 from urllib.parse import unquote, urlsplit
 
 import nbformat
@@ -200,7 +204,8 @@ def column(browser, name):
 
 
 def head(browser, name):
-    return browser.find_element("css selector", f"th:nth-child({book.COLUMNS.index(name) + 1})")
+    at = f"table.ledger th:nth-child({book.COLUMNS.index(name) + 1})"
+    return browser.find_element("css selector", at)
 
 
 def test_ledger_sorts(browser, site):
@@ -220,28 +225,158 @@ def test_ledger_sorts(browser, site):
     assert not head(browser, "computed").get_attribute("aria-sort")
 
 
+def test_every_column_sorts_by_the_keyboard(browser, site):
+    show(browser, site, "ledger")
+    for name in book.COLUMNS:
+        button = head(browser, name).find_element("tag name", "button")
+        button.send_keys("\ue007")  # enter
+        assert head(browser, name).get_attribute("aria-sort") == "ascending", name
+    head(browser, "window").find_element("tag name", "button").click()
+    values = [value for _, value in column(browser, "window")]
+    widths = [float(value) for value in values if value]
+    assert widths == sorted(widths) and len(widths) > 300 and not any(values[len(widths) :])
+
+
+def choose(browser, **wanted):
+    for name, value in wanted.items():
+        found = f"form.ledger-controls select[name={name}] option[value='{value}']"
+        browser.find_element("css selector", found).click()
+
+
+def shown_ids(browser):
+    return [text for text, _ in column(browser, "id")]
+
+
 def test_ledger_filters(browser, site):
     show(browser, site, "ledger", width=390, theme="dark")
     rows = ledger.committed_rows()
     form = browser.find_element("css selector", "form.ledger-controls")
     shown = form.find_element("tag name", "output")
     assert shown.text == f"{len(rows)} of {len(rows)}"
-    form.find_element("css selector", "option[value=erratum]").click()
-    errata = [row["id"] for row in rows if row["verdict"] == "erratum"]
-    assert [text for text, _ in column(browser, "id")] == errata
-    form.find_element("name", "words").send_keys("PAPER resnet")
-    fits = [i for i in errata if "paper" in i and "resnet" in i]
-    assert fits and [text for text, _ in column(browser, "id")] == fits
+    choose(browser, kind="computed", verdict="against the text")
+    against = [row for row in rows if row["verdict"] == "against the text"]
+    assert against and shown_ids(browser) == [row["id"] for row in against]
+    choose(browser, source="paper")
+    assert shown_ids(browser) == [row["id"] for row in against if row["source"] == "paper"]
+    choose(browser, chapter="04-counting-contexts")
+    (chapter,) = (c for c in chapters.found() if c.name == "04-counting-contexts")
+    fits = [r for r in against if r["source"] == "paper" and chapter.is_about(r["where"])]
+    assert shown_ids(browser) == [row["id"] for row in fits]
+    form.find_element("name", "words").send_keys("TABLE resnet")
+    fits = [r["id"] for r in fits if "table" in r["where"] and "resnet" in r["id"]]
+    assert fits and shown_ids(browser) == fits
     assert shown.text == f"{len(fits)} of {len(rows)}"
     screenshot(browser, "ledger-telephone-dark")
+
+
+def test_ledger_choices_are_what_there_is(browser, site):
+    show(browser, site, "ledger")
+    rows = ledger.committed_rows()
+    texts = browser.execute_script(
+        "return Object.fromEntries([...document.querySelectorAll('.ledger-controls select')]"
+        ".map(s => [s.name, [...s.options].map(o => o.text)]))"
+    )
+    assert set(texts["kind"]) == {"any", *(row["kind"] for row in rows)}
+    assert set(texts["source"]) == {"any", *(row["source"] for row in rows)}
+    marked = {f"{ledger.MARKS[row['verdict']]} {row['verdict']}".strip() for row in rows}
+    assert {text.replace("\xa0", " ") for text in texts["verdict"]} == {"any", *marked}
+    works = {
+        c.name for c in chapters.found() for row in rows if not c.last and c.is_about(row["where"])
+    }
+    assert set(texts["chapter"]) == {"any", *works}
+
+
+def test_ledger_saves_the_rows_that_are_shown(browser, site, tmp_path):
+    show(browser, site, "ledger")
+    downloads = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", downloads)
+    expected = ledger.ledger_path().read_text(encoding="utf-8")
+    assert saved(browser, tmp_path) == expected, "all rows are the committed file"
+    choose(browser, verdict="erratum")
+    head(browser, "printed").find_element("tag name", "button").click()
+    ids = shown_ids(browser)
+    rows = list(csv.DictReader(io.StringIO(saved(browser, tmp_path))))
+    committed = {row["id"]: row for row in ledger.committed_rows()}
+    assert ids and rows == [committed[identity] for identity in ids]
+
+
+def saved(browser, folder):
+    """What the button leaves in the folder, which is then empty again."""
+    browser.find_element("css selector", "form.ledger-controls button[name=save]").click()
+    for _ in range(100):
+        if (file := folder / "ledger.csv").exists():
+            text = file.read_bytes().decode()
+            file.unlink()
+            return text
+        time.sleep(0.1)
+    raise AssertionError("nothing was saved")
+
+
+def test_a_row_leads_to_the_cell_that_shows_it(browser, site):
+    show(browser, site, "ledger")
+    link = browser.find_element("css selector", "[id='thesis-4-3-v2-b0/P_G'] td:last-child a")
+    browser.get(link.get_attribute("href"))
+    cell = browser.find_element("css selector", ":target")
+    assert "table-4-3" in cell.find_element("css selector", ".cell_input").text
+    assert "25.00" in cell.find_element("css selector", ".cell_output").text
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 700, 1280])
+def test_ledger_needs_no_scrolling_aside(browser, site, width, theme):
+    show(browser, site, "ledger", width=width, theme=theme)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    wide = "return [...document.querySelectorAll('.ledger-scroll, .ledger-controls, html')]"
+    beyond = browser.execute_script(f"{wide}.map(e => e.scrollWidth - e.clientWidth)")
+    assert beyond == [0, 0, 0]
+    least, where = browser.execute_script(LEAST_CONTRAST)
+    assert least >= 4.5, where
+    form = browser.find_element("css selector", "form.ledger-controls")
+    browser.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", form)
+    screenshot(browser, f"ledger-{width}-{theme}")
 
 
 @pytest.mark.slow
 def test_ledger_shows_every_row_and_its_mark(site):
     text = (site / "ledger.html").read_text(encoding="utf-8")
     for row in ledger.committed_rows():
-        assert f'<tr id="{row["id"]}" data-verdict="{row["verdict"]}">' in text
-        assert f"{ledger.VERDICTS[row['verdict']]}&nbsp;" in text
+        start = f'<tr id="{row["id"]}" data-kind="{row["kind"]}" data-verdict="{row["verdict"]}"'
+        assert start in text
+        assert f"{ledger.MARKS[row['verdict']]}&nbsp;".lstrip("&nbsp;") in text
+
+
+def test_every_kind_and_verdict_is_explained():
+    text = book.kinds()
+    for kind, verdicts in ledger.KINDS.items():
+        assert f"* **{kind}**: {ledger.MEANINGS[kind]}\n" in text
+        for verdict, mark in verdicts.items():
+            assert f"{mark} *{verdict}*: {ledger.MEANINGS[verdict]}\n".lstrip() in text
+
+
+WINDOWS = [None, (7.05e6, 7.15e6), (-0.5, 0.5), (60.0, inf), (-inf, 35.0), (-1.25, -1.15)]
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_windows_are_read_back(window):
+    entry = ledger.Entry("a", "a", "a", "1", 1, "computed", "reproduced", window)
+    assert book._window(entry.window_text) == window
+
+
+def test_narrower_windows_come_first():
+    windows = [(746.608, 746.609), (2.45, 2.55), (2.5, 3.5), (60.0, inf)]
+    widths = [book._looseness(window) for window in windows]
+    assert widths[-1] == "Infinity" and [float(w) for w in widths] == sorted(map(float, widths))
+    assert book._looseness(None) == "", "what is empty comes last"
+
+
+def test_how_much_a_match_tells(monkeypatch):
+    row = dict.fromkeys(ledger.COLUMNS, "") | {"kind": "computed", "verdict": "reproduced"}
+    tight = row | {"where": "a, table 1, p. 2", "computed": "100", "window": "99.9 to 100.1"}
+    wide = row | {"where": "a, table 2", "computed": "3", "window": "2.5 to 3.5"}
+    setting = row | {"where": "a, table 3", "kind": "setting", "verdict": "used"}
+    monkeypatch.setattr(ledger, "committed_rows", lambda: [wide, tight, setting])
+    found = re.findall(r"<td>(.+?)</td><td>(.+?)</td>", book.slack_table())
+    assert found == [("a, table 1", "10 %"), ("a, table 2", "100 %")]
 
 
 # What it is made of --------------------------------------------------------------------------
@@ -271,6 +406,16 @@ COPIES = [  # cells of the executed copy, what papermill put in, whether the boo
     (["profile = 'quick'", "1"], "profile = 'full'", True),
     (["profile = 'quick'", "2"], None, False),
 ]
+
+
+def test_cells_that_show_numbers_get_a_target(folder, monkeypatch):
+    notebook = write(folder / "03-a.ipynb", "1", "2")
+    first, second = nbformat.read(notebook, as_version=4).cells
+    chapter = chapters.Chapter(folder, notebook, {}, numbers={"a*": second.id, "b": ""})
+    made = nbformat.reads(book._with_anchors(chapter), as_version=4)
+    nbformat.validate(made)
+    assert [c.source for c in made.cells] == ["1", f"({book._anchor(second.id)})=", "2"]
+    assert [c.id for c in made.cells if c.cell_type == "code"] == [first.id, second.id]
 
 
 @pytest.mark.parametrize(("cells", "injected", "taken"), COPIES)

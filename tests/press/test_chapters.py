@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from fnmatch import fnmatchcase
+from types import ModuleType
 
 import nbformat
 import pytest
 
 from reuseprior import paths
-from reuseprior.press import book, chapters, contents, ledger
+from reuseprior.press import book, chapters, contents, ledger, notebooks
 from reuseprior.press.chapters import ChapterError
 from tests.press import house
 
@@ -32,11 +34,13 @@ def notebook(name, *cells):
 
 ENTRIES = """
 from reuseprior.press import published
-from reuseprior.press.ledger import Reading, judged
+from reuseprior.press.ledger import Cell, Reading, judged
 
-def entries():
-    for _, row in published.load("new/table-1").iterrows():
-        yield judged(row, "value", [Reading(6 * 7)])
+def table_1():
+    rows = published.load("new/table-1")
+    return judged(Cell(row, "value", [Reading(6 * 7)]) for _, row in rows.iterrows())
+
+PARTS = {"new, table 1": table_1}
 """
 TABLE = 'id,source,value,where\nnew-1,new,42,"new, table 1"\n'
 
@@ -47,7 +51,7 @@ def test_a_chapter_is_one_folder_and_one_notebook(root):
     judge = "from reuseprior.press import ledger\n_ = ledger.save(ledger.collect())"
     notebook("00-all", judge)
     house.chapter("00-all", last=True, products=["build/ledger.json"])
-    (root / "data" / "ledger.csv").write_text("id,source,where,printed,computed,verdict,note\n")
+    (root / "data" / "ledger.csv").write_text(",".join(ledger.COLUMNS) + "\n")
     for page in (root / "README.md", paths.NOTEBOOKS / "README.md"):
         page.write_text("# A page\n")
     assert [chapter.name for chapter in chapters.found()] == ["00-all"]
@@ -55,7 +59,7 @@ def test_a_chapter_is_one_folder_and_one_notebook(root):
     (paths.PUBLISHED / "new").mkdir()
     (paths.PUBLISHED / "new" / "table-1.csv").write_text(TABLE)
     notebook("07-new", "6 * 7")
-    file = house.chapter("07-new", entries="ledger", numbers=["new, *"], inputs=[])
+    file = house.chapter("07-new", entries="ledger", numbers={"new, *": ""}, inputs=[])
     (file.parent / "ledger.py").write_text(ENTRIES)
 
     environment = {**os.environ, "REUSEPRIOR_ROOT": str(root), "PYTHONPATH": str(root)}
@@ -89,7 +93,16 @@ def test_what_a_chapter_says(root):
     (chapter,) = chapters.found()
     assert (chapter.name, chapter.module) == ("03-a", "reuseprior.works.03_a.judging")
     assert chapter.presets["full"] == chapters.Preset(30.0, {"x": 0.001})
-    assert (chapter.numbers, chapter.inputs, chapter.last) == ((), ("data/**/*",), False)
+    assert (chapter.numbers, chapter.inputs, chapter.last) == ({}, ("data/**/*",), False)
+
+
+def test_where_a_chapter_shows_a_number(root):
+    notebook("03-a")
+    house.chapter("03-a", numbers={"thesis, table 1*": "b", "thesis, section 2": ""})
+    (chapter,) = chapters.found()
+    places = ["thesis, table 1, p. 2", "thesis, section 2", "thesis, section 2.1"]
+    assert [chapter.is_about(place) for place in places] == [True, True, False]
+    assert [chapter.cell_of(place) for place in places] == ["b", "", ""]
 
 
 PROFILES = "[quick]\nminutes = 1\nparameters = {}\n[full]\nminutes = 1\nparameters = {}\n"
@@ -103,6 +116,11 @@ WRONG = [  # what a file says, the sentence after its name
     ("notebook = '03-a'\nfull = 1\n[quick]", "quick has no 'minutes': add it"),
     ("notebook = '03-a'\nlast = 1\n" + PROFILES, "last is 1: it must be true or false"),
     ("notebook = '03-a'\ninputs = 'data'\n" + PROFILES, "inputs is 'data': it must be a list of"),
+    ("notebook = '03-a'\nnumbers = ['a']\n" + PROFILES, "numbers is .*: it must be a table"),
+    (
+        "notebook = '03-a'\nnumbers = {'a, *' = 3}\n" + PROFILES,
+        r"numbers: 'a, \*' is 3: it must be a text",
+    ),
     ("notebook = '03-a'\ninputs = ['/a']\n" + PROFILES, "inputs has '/a': begin it at the rep"),
     ("notebook = '03-a'\ninputs = ['']\n" + PROFILES, "inputs has '': begin it at the rep"),
     ("notebook = '03-a'\ninputs = ['../a']\n" + PROFILES, r"inputs has '\.\./a': begin it at"),
@@ -132,11 +150,16 @@ def test_one_sentence_says_what_is_wrong(root, text, message):
     assert str(file) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_module_of_entries_without_any_is_named(monkeypatch, tmp_path):
-    (tmp_path / "nothing_judged.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ChapterError, match="nothing_judged has no function 'entries': write one"):
-        ledger._entries("nothing_judged")
+@pytest.mark.parametrize("code", ["", "PARTS = {'a': 3}", "def entries(): ..."])
+def test_a_module_of_entries_without_any_is_named(root, monkeypatch, code):
+    notebook("03-a")
+    file = house.chapter("03-a", entries="judged")
+    (file.parent / "judged.py").write_text(code)
+    module = ModuleType("judged")
+    exec(code, vars(module))
+    monkeypatch.setattr(ledger, "import_module", lambda name: module)
+    with pytest.raises(ChapterError, match=r"03_a\.judged has no PARTS: name there how"):
+        ledger.parts()
 
 
 def test_a_notebook_has_exactly_one_chapter(root):
@@ -157,3 +180,24 @@ def test_the_press_names_no_work():
     for path in (paths.PACKAGE / "press").glob("*.py"):
         code = path.read_text(encoding="utf-8")
         assert "reuseprior.works." not in code, path.name
+
+
+# Where the numbers are shown -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chapter", chapters.found(), ids=lambda chapter: chapter.name)
+def test_numbers_name_cells_of_the_notebook(chapter):
+    cells = {cell["id"]: cell for cell in notebooks.read(chapter.notebook)["cells"]}
+    for pattern, cell in chapter.numbers.items():
+        assert not cell or cells[cell]["outputs"], f"{pattern}: {cell} shows nothing"
+
+
+def test_every_number_is_of_a_work_and_of_one_pattern_there():
+    works = [chapter for chapter in chapters.found() if not chapter.last]
+    places = sorted({row["where"] for row in ledger.committed_rows()})
+    for where in places:
+        about = [[p for p in c.numbers if fnmatchcase(where, p)] for c in works]
+        assert any(about), f"{where} is in no chapter.toml"
+        assert all(len(patterns) < 2 for patterns in about), f"{where}: {about}"
+    for pattern in (pattern for chapter in works for pattern in chapter.numbers):
+        assert any(fnmatchcase(where, pattern) for where in places), f"nothing is at {pattern!r}"
