@@ -103,7 +103,7 @@ def tally() -> str:
     A number that a second source repeats is counted once.
 
     >>> tally()
-    '... printed numbers follow from definitions ...'
+    '... printed numbers follow from definitions: ... settings, which are inputs and test nothing.'
     """
     rows = list(_distinct(ledger.committed_rows()))
     kinds = {kind: _tally(r for r in rows if r["kind"] == kind) for kind in ledger.KINDS}
