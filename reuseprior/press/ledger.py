@@ -391,7 +391,7 @@ def parts() -> dict[str, Callable[[], Iterable[Entry]]]:
 def collect(
     progress: Callable[[Iterable[Entry]], Iterable[Entry]] = iter, only: Sequence[str] = ()
 ) -> list[Entry]:
-    """Compute every entry of the ledger, two or three minutes of work, or those in the places `only`.
+    """Compute every entry of the ledger, about three minutes of work, or those in places `only`.
 
     A place is how `where` begins ("thesis, table 4.4") or a pattern of it. `progress` may wrap the
     entries as they come, as tqdm does. Raises ValueError if two entries share an id, and UserError

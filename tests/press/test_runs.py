@@ -111,11 +111,6 @@ def test_a_spread_is_shown_and_not_judged(folder):
 # What the works say ----------------------------------------------------------------------------
 
 
-def rows(entries):
-    """Verdict, rounded value and note by id."""
-    return {e.id: (e.verdict, e.computed and round(e.computed, 4), e.note) for e in entries}
-
-
 def config_of(evidence, **changed):
     """What a run that bears on the evidence says of itself."""
     return json.loads(json.dumps({**evidence.config, **changed}))
@@ -145,33 +140,6 @@ def test_table_4_4_asks_for_imagenet_at_the_row_s_size(folder):
     assert config["data"] == "imagenet" and config["protocol"]["test_image_size"] == 240
     record(folder / "train-thesis,image_size=240", config, test_accuracy=0.798)
     assert judged(evidence).computed == pytest.approx(79.8)
-
-
-def test_two_seeds_fill_nn_mass_s_row(folder):
-    first = next(row for _, row in published.load("nn-mass/table-1").iterrows())
-    one = nn_mass.ledger.architecture(first)
-    shape = {"depth": one.depth, "widths": one.widths, "candidates": one.candidates}
-    config = nn_mass.ledger._trained(600, shape)
-    record(folder / "nn-mass-paper", config, seed=0, test_accuracy=0.970)
-    assert rows(nn_mass.ledger.table_1())[f"{first.id}/std"][0] == "not yet"
-    record(folder / "nn-mass-paper", config, seed=1, test_accuracy=0.972)
-    found = rows(nn_mass.ledger.table_1())
-    assert found[f"{first.id}/test_accuracy"][:2] == ("recorded", 97.1)
-    assert found[f"{first.id}/std"][:2] == ("recorded", 0.1414)
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [{"learning_rate": 1.0}, {"validation": 0.5}, {"image_size": 8}, {"optimizer": "adamw"}],
-)
-def test_nn_mass_at_another_protocol_is_not_the_paper_s(folder, changed):
-    first = next(row for _, row in published.load("nn-mass/table-1").iterrows())
-    one = nn_mass.ledger.architecture(first)
-    shape = {"depth": one.depth, "widths": one.widths, "candidates": one.candidates}
-    config = nn_mass.ledger._trained(600, shape)
-    other = {**config, "protocol": config["protocol"] | changed}
-    record(folder / "nn-mass-paper-mine", other, test_accuracy=0.97)
-    assert rows(nn_mass.ledger.table_1())[f"{first.id}/test_accuracy"][0] == "not yet"
 
 
 def test_a_run_of_the_first_package_could_be_the_thesis_s():
