@@ -89,8 +89,8 @@ def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return mean, mean - half, mean + half
 
 
-def one_more(values: Sequence[float]) -> tuple[float, float]:
-    """Where 95 % of further values lie, mean ± t·s·√(1 + 1/n): Student's prediction interval.
+def one_more(values: Sequence[float], of: int = 1) -> tuple[float, float]:
+    """Where 95 % of further means `of` k values lie: mean ± t·s·√(1/k + 1/n), Student's prediction.
 
     >>> [round(x, 1) for x in one_more([1.0, 3.0])]
     [-20.0, 24.0]
@@ -100,7 +100,7 @@ def one_more(values: Sequence[float]) -> tuple[float, float]:
     mean, deviation, n = Sample.of(values)
     if n < 2:
         return np.nan, np.nan
-    half = float(stats.t.ppf(1 - LEVEL / 2, n - 1)) * deviation * (1 + 1 / n) ** 0.5
+    half = float(stats.t.ppf(1 - LEVEL / 2, n - 1)) * deviation * (1 / of + 1 / n) ** 0.5
     return mean - half, mean + half
 
 

@@ -139,7 +139,7 @@ def _distinct(rows: Iterable[Mapping[str, str]]) -> Iterator[Mapping[str, str]]:
     first, before = published.repeats(), {row["id"]: row["printed"] for row in rows}
     for row in rows:
         name, slash, column = row["id"].partition("/")
-        original = f"{first.get(name, '')}{slash}{column}"
+        original = first.get(row["id"]) or f"{first.get(name, '')}{slash}{column}"
         if not original or before.get(original, "").replace(" ", "") != row["printed"].replace(
             " ", ""
         ):

@@ -35,7 +35,7 @@ KINDS: dict[str, dict[str, str]] = {
         "erratum": "✗",
         "not reproduced": "○",
     },
-    "proved": {"holds": "✓", "corrected": "✗", "fails": "○"},
+    "proved": {"holds": "✓", "unsaid": "≈", "corrected": "✗", "fails": "○"},
     "quoted": {"confirmed": "✓", "unchecked": "·", "differs": "✗"},
     "measured": {
         "within": "✓",
@@ -154,10 +154,17 @@ class Reading:
 
 @dataclass(frozen=True)
 class Contradiction:
-    """A number that the source itself gives for a printed one elsewhere, and its words there."""
+    """A number that the source itself prints for the same thing elsewhere, and its words there."""
 
-    value: float | int
+    printed: str
     says: str
+
+    def against(self, window: Window, readings: Sequence[Reading]) -> bool:
+        """Whether the other number is outside of the window, and a reading gives it."""
+        other = Printed.parse(self.printed)
+        windows = [other.window(how) for how in ("rounded", "cut")]
+        given = any(r.value in w for r in readings for w in windows)
+        return given and other.value not in window
 
 
 @dataclass(frozen=True)
@@ -233,7 +240,7 @@ def _judged(cell: Cell, how: How) -> Entry:
     verdict, note = _verdict(cell, found, window)
     notes = [note, cell.note]
     if found and how == "cut":
-        notes.append("digits are cut: its column cannot be rounded")
+        notes.append("digits are cut, which gives more of its column")
     value = (found or text).value
     return entry(cell.row, cell.column, value, "computed", verdict, window, _note(*notes))
 
@@ -243,7 +250,7 @@ def _verdict(cell: Cell, found: Reading | None, window: Window) -> tuple[str, st
     text, contradiction = cell.readings[0], cell.contradiction
     if found is None:
         tried = [f"{r.convention}: {_short(r.value)}".removeprefix(": ") for r in cell.readings]
-        if contradiction and contradiction.value not in window:
+        if contradiction and contradiction.against(window, cell.readings):
             return "erratum", f"{contradiction.says}; computed: {'; '.join(tried)}"
         return "not reproduced", f"no reading gives it: {'; '.join(tried)}"
     if not found.convention:
@@ -299,10 +306,17 @@ def _value(text: str) -> float | int | None:
     return int(value) if value == int(value) else float(value)
 
 
-def stated(row: pd.Series, column: str, *, printed: bool, mended: bool, note: str) -> Entry:
-    """The entry of a statement: whether it passed its test as printed, and as we mend it."""
-    verdict = "holds" if printed else "corrected" if mended else "fails"
-    return entry(row, column, None, "proved", verdict, None, note)
+def stated(
+    row: pd.Series, column: str, *, printed: bool, mended: bool = False, note: str,
+    convention: str = "",
+) -> Entry:  # fmt: skip
+    """The entry of a statement: whether it passed its test as printed, and as we mend it.
+
+    A statement that the text leaves open in part is tested under a `convention`.
+    """
+    holds = "unsaid" if convention else "holds"
+    verdict = holds if printed else "corrected" if mended else "fails"
+    return entry(row, column, None, "proved", verdict, None, _note(convention, note))
 
 
 @dataclass(frozen=True)
@@ -326,28 +340,26 @@ def public(quantity: str) -> list[Public]:
     return _public().get(quantity, [])
 
 
-def quoted(
-    row: pd.Series, column: str, sources: Sequence[Public], note: str = "", scale: int = 1
-) -> Entry:
+def quoted(row: pd.Series, column: str, sources: Sequence[Public], note: str = "") -> Entry:
     """The entry of a number that the source has from elsewhere, compared with public ones.
 
     Two printed numbers agree if their windows overlap; a trailing + of a quotation says "or more".
-    `scale` is what the public numbers are multiplied by to be in the printed unit.
+    One source that agrees confirms it, and the note names all.
     """
     printed = Printed.parse(row[column])
     window = Window(Fraction(printed.value), inf) if printed.at_least else printed.window()
-    for source in sources:
-        other = Printed.parse(source.printed)
-        its = other.window()
-        if its.least * scale < window.most and window.least < its.most * scale:
-            value = _value(source.printed) * scale
-            said = _note(f"{source.source}: {source.printed}", note)
-            return entry(row, column, value, "quoted", "confirmed", window, said)
     if not sources:
         return entry(row, column, None, "quoted", "unchecked", window, note)
-    said = "; ".join(f"{s.source}: {s.printed}" for s in sources)
-    value = _value(sources[0].printed) * scale
-    return entry(row, column, value, "quoted", "differs", window, _note(said, note))
+
+    def agrees(source: Public) -> bool:
+        its = Printed.parse(source.printed).window()
+        return its.least < window.most and window.least < its.most
+
+    first, *others = sorted(sources, key=agrees, reverse=True)
+    verdict = "confirmed" if agrees(first) else "differs"
+    said = [f"{source.source}: {source.printed}" for source in (first, *others)]
+    return entry(row, column, _value(first.printed), "quoted", verdict, window,
+                 _note(*said, note))  # fmt: skip
 
 
 def entry(
@@ -357,6 +369,7 @@ def entry(
     """An entry of one cell of a published table, for the rules of a kind of number."""
     identity = row["id"] if column == "value" else f"{row['id']}/{column}"
     ends = None if window is None else window.ends
+    note = _note(row.get("claim", ""), note)  # what is claimed, as a number alone does not say it
     return Entry(
         identity, row["source"], row["where"], row[column], computed, kind, verdict, ends, note
     )

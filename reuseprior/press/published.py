@@ -135,10 +135,13 @@ def load(*names: str) -> pd.DataFrame:
 
 
 def repeats() -> dict[str, str]:
-    """By id the row of another source that a row repeats, where a table's `repeats` names one."""
+    """By id what is printed again: a row of another source, or a number of a table before.
+
+    A table's `repeats` names the row, and its `score_repeats` the score.
+    """
     found = {}
     for name in tables():
-        rows = load(name)
-        if "repeats" in rows:
-            found |= {row["id"]: row["repeats"] for _, row in rows.iterrows() if row["repeats"]}
-    return found
+        for _, row in load(name).iterrows():
+            found[row.get("id", "")] = row.get("repeats", "")
+            found[f"{row.get('id', '')}/score"] = row.get("score_repeats", "")
+    return {again: first for again, first in found.items() if first}

@@ -60,15 +60,18 @@ def runs_for(evidence: Evidence) -> dict[int, list[Run]]:
     return dict(sorted(whole.items()))
 
 
-SEEDS = 2  # fewer have no interval
+SEEDS = 3  # two have an interval of 18 deviations to each side, which anything is in
 
 
-def measured(row, column: str, evidence: Evidence, needs: str, over_seeds: bool = False) -> Entry:
+def measured(
+    row, column: str, evidence: Evidence, needs: str, *, of: int = 1, over_seeds: bool = False
+) -> Entry:
     """The entry of a number that trainings give: within or outside, or open as long as none can.
 
-    The printed number is one run more: it is judged by the 95 % prediction interval of Student's t
-    over our seeds. `over_seeds` says that it is the standard deviation over the source's own
-    trainings instead, which our runs show and do not judge. `needs` says what it takes to run.
+    The printed number is the mean `of` so many runs more: it is judged by the 95 % prediction
+    interval of Student's t over our seeds. `over_seeds` says that it is the standard deviation over
+    the source's own trainings instead, which our runs show and do not judge. `needs` says what it
+    takes to run.
     """
     found = runs_for(evidence)
     values = [evidence.value(runs) for runs in found.values()]
@@ -85,10 +88,11 @@ def measured(row, column: str, evidence: Evidence, needs: str, over_seeds: bool 
     if len(values) < SEEDS:
         note += f"; needs {SEEDS} or more: {needs}"
         return entry(row, column, mean, "measured", "open", None, note)
-    low, high = one_more(values)
+    low, high = one_more(values, of)
     window = Printed.parse(row[column]).window()
     verdict = "within" if window.least <= high and low <= window.most else "outside"
-    note += f"; 95 % of further runs lie between {low:.4g} and {high:.4g}"
+    what = "further runs" if of == 1 else f"means of {of} further runs"
+    note += f"; 95 % of {what} lie between {low:.4g} and {high:.4g}"
     return entry(row, column, mean, "measured", verdict, window, note)
 
 

@@ -19,7 +19,8 @@ from tests.press.test_published import NUMBERS
 TEXT = Reading(7_139_704)
 UNSAID = Reading(7_200_312, "totals")
 AGAINST = Reading(7_200_312, "totals", "§4.5.1 has learnable parameters")
-SAYS = Contradiction(8_000_000, "its own table has 8.0M")
+SAYS = Contradiction("7.2M", "its own table has 7.2M")
+BLIND = Contradiction("8.0M", "its own table has 8.0M")  # which no reading gives
 
 
 def row(printed, **more):
@@ -39,9 +40,10 @@ JUDGED = [  # printed, readings, contradiction, verdict, value, part of the note
     ("7.2M", [TEXT, AGAINST, UNSAID], None, "unsaid", 7_200_312, "totals"),
     ("7M", [TEXT, AGAINST], None, "reproduced", 7_139_704, ""),
     ("9.0M", [TEXT, UNSAID], None, "not reproduced", 7_139_704, "7,139,704; totals: 7,200,312"),
-    ("9.0M", [TEXT, UNSAID], SAYS, "erratum", 7_139_704, "its own table has 8.0M"),
+    ("9.0M", [TEXT, UNSAID], SAYS, "erratum", 7_139_704, "its own table has 7.2M"),
+    ("9.0M", [TEXT, UNSAID], BLIND, "not reproduced", 7_139_704, "no reading"),
     ("7.1M", [TEXT], SAYS, "reproduced", 7_139_704, ""),
-    ("8.0M", [TEXT], SAYS, "not reproduced", 7_139_704, "no reading"),  # nothing contradicts it
+    ("7.2M", [TEXT], SAYS, "not reproduced", 7_139_704, "no reading"),  # nothing contradicts it
     ("29.9+", [Reading(29.9871)], None, "reproduced", 29.9871, ""),
     ("27.20", [Reading(27.2052)], None, "reproduced", 27.2052, "digits are cut"),
 ]
@@ -64,6 +66,47 @@ def test_a_column_is_cut_only_if_it_cannot_be_rounded():
     assert verdicts(("27.20", 27.2052), ("12.34", 12.3412)) == ["reproduced"] * 2
     # a second cell rounds and cannot be cut: the first one's digits have no excuse
     assert verdicts(("27.20", 27.2052), ("12.35", 12.3471)) == ["not reproduced", "reproduced"]
+
+
+def test_a_column_of_which_the_text_gives_more_by_rounding_is_rounded():
+    """Mixed readings could cut every cell; what the text says is rounded."""
+    made = [
+        Cell(row(printed), "x", [Reading(text), Reading(other, "b", "c")])
+        for printed, text, other in (("5.9", 5.87, 5.93), ("1.7", 1.69, 1.75), ("5.8", 5.88, 5.95))
+    ]
+    verdicts = [entry.verdict for entry in judged(made)]
+    assert verdicts == ["reproduced", "reproduced", "not reproduced"]
+
+
+def test_a_list_of_values_is_no_column():
+    cells = [
+        Cell(row(printed).rename({"x": "value"}), "value", [Reading(computed)])
+        for printed, computed in (("1", 1.9), ("2", 2.9))
+    ]
+    assert {entry.verdict for entry in judged(cells)} == {"not reproduced"}
+    of_one = [replace(cell, quantity="density") for cell in cells]
+    assert {entry.verdict for entry in judged(of_one)} == {"reproduced"}
+
+
+def test_of_readings_that_explain_as_much_the_last_is_the_row_s():
+    found = row("27.20", y="9")
+    first, last = {"x": 27.2, "y": 1}, {"x": 27.199, "y": 2}
+    assert ledger.reading_of_row(found, [first, last]) == 1
+    assert ledger.reading_of_row(found, [{"x": 27.2, "y": 9}, last]) == 0
+
+
+def test_what_is_claimed_is_said():
+    (claim,) = judged([Cell(row("9", claim="rank of x"), "x", [Reading(9)], note="of 9")])
+    assert claim.note == "rank of x; of 9"
+
+
+def test_another_kind_is_worse(monkeypatch):
+    found = one("8", Reading(8))
+    before = {"id": found.id, "kind": "computed", "verdict": "erratum", "where": found.where}
+    monkeypatch.setattr(ledger, "committed_rows", lambda: [before])
+    (better,) = ledger.changes([found])
+    (other,) = ledger.changes([replace(found, kind="quoted", verdict="confirmed")])
+    assert not better.worse and other.worse
 
 
 def test_a_column_is_one_source_s():

@@ -45,14 +45,15 @@ def test_a_number_is_judged_by_an_interval_for_one_run_more(folder):
     assert judged(EVIDENCE).verdict == "open" and judged(EVIDENCE).note == "needs days"
     record(folder / "train-x", AS_PRINTED, seed=1, test_accuracy=0.90)
     one = judged(EVIDENCE)
-    assert (one.verdict, one.computed) == ("open", 90) and "needs 2 or more: days" in one.note
-    record(folder / "train-x", AS_PRINTED, seed=0, test_accuracy=0.92)
-    # Student's t with one degree of freedom: 91 ± 12.706 · 1.414 · √1.5
-    assert judged(EVIDENCE, "112.9").verdict == "within"
-    assert judged(EVIDENCE, "113.2").verdict == "outside"
+    assert (one.verdict, one.computed) == ("open", 90) and "needs 3 or more: days" in one.note
+    for seed, accuracy in ((0, 0.91), (2, 0.92)):
+        record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=accuracy)
+    # Student's t with two degrees of freedom: 91 ± 4.303 · 1 · √(1/k + 1/3)
+    assert judged(EVIDENCE, "95.9").verdict == judged(EVIDENCE, "94.4", of=3).verdict == "within"
+    assert judged(EVIDENCE, "96.1").verdict == judged(EVIDENCE, "94.7", of=3).verdict == "outside"
     both = judged(EVIDENCE)
     assert (both.kind, both.verdict, both.computed) == ("measured", "within", pytest.approx(91))
-    assert both.note.startswith("2 seeds at the printed protocol in data/results/train-x; 95 %")
+    assert both.note.startswith("3 seeds at the printed protocol in data/results/train-x; 95 %")
 
 
 CLAIM = Claim(("ours", EVIDENCE), ("theirs", Evidence("other", {}, EVIDENCE.value)), "small")

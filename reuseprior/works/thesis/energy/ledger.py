@@ -8,7 +8,7 @@ from functools import cache, partial
 import pandas as pd
 
 from reuseprior.press import published
-from reuseprior.press.ledger import Cell, Contradiction, Entry, Reading, judged
+from reuseprior.press.ledger import Cell, Contradiction, Entry, Reading, judged, setting
 from reuseprior.press.published import Printed
 from reuseprior.quantities import Quantities
 from reuseprior.works.thesis.energy.grids import grid
@@ -25,7 +25,7 @@ QUANTITIES = {
 
 
 def table_entries(table: str) -> Iterator[Entry]:
-    """The cells of one table, each as the text says and under the table's convention."""
+    """A table's cells, as the text says and under the table's convention, and its settings."""
     family, cells = FAMILIES[table], []
     for row, which in zip(_rows(table), _models(table), strict=True):
         text, own = as_the_text_says(table, *which), quantities(table, *which)
@@ -34,6 +34,9 @@ def table_entries(table: str) -> Iterator[Entry]:
                 other = Reading(value(own), family.convention, family.against)
                 cells.append(Cell(row, column, [Reading(value(text)), other]))
     yield from judged(cells)
+    for row in _rows(table):
+        for column in ("channels" if family.is_cnn else "width", "depth"):
+            yield setting(row, column)
 
 
 def _rows(table: str) -> list[pd.Series]:
@@ -80,7 +83,7 @@ def _rank(
     printed = rank([float(Printed.parse(r[column]).value) for r in _rows(table)])
     return _both(
         row, table, lambda found: rank([QUANTITIES[column](q) for q in found]),
-        contradiction=Contradiction(printed, f"by the table's own {column} it is {printed}"),
+        contradiction=Contradiction(str(printed), f"by the table's own {column} it is {printed}"),
         note=f"of {len(rivals)} rows",
     )  # fmt: skip
 
@@ -135,7 +138,7 @@ def _inputs(row: pd.Series, a_channel: bool) -> Cell:
     counted = as_the_text_says(table, width, *others).input_nodes
     value = counted // width if a_channel else counted
     says = f"definition 6 counts all input nodes, and the table's own P_G follow them: {value}"
-    return Cell(row, "value", [Reading(value)], Contradiction(value, says))
+    return Cell(row, "value", [Reading(value)], Contradiction(str(value), says))
 
 
 @cache

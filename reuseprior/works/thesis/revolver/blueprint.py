@@ -12,7 +12,7 @@ import pandas as pd
 
 from reuseprior import paths, revolver
 from reuseprior.press import published
-from reuseprior.press.ledger import Cell, Contradiction, Entry, Reading, judged, setting
+from reuseprior.press.ledger import Cell, Entry, Reading, judged, setting
 from reuseprior.works.thesis.revolver.protocol import number
 
 FILE = "thesis/appendix-c4-blueprint.json"
@@ -48,7 +48,9 @@ def _cells(data: dict[str, Any], tree: revolver.Blueprint) -> Iterator[Cell]:
 COLUMNS = ("out_channels", "out_size")  # images are as wide as high
 
 
-NAMED = "in the group's name; its blocks, if it has any, are not printed"
+NAMED = (
+    "in the group's name; it prints depth 0, and no blocks are printed that could change the shape"
+)
 
 
 def _named(path: str, part: dict[str, Any], node: revolver.Blueprint) -> Iterator[Cell]:
@@ -56,13 +58,10 @@ def _named(path: str, part: dict[str, Any], node: revolver.Blueprint) -> Iterato
     _, channels, _, stride, *_ = part["suffix"].split("_")
     row = _row(path, named_channels=channels, named_stride=stride)
     (_, before, _), (its_channels, after, _) = node.input_shape, node.output_shape
-    shape, depth = part["output_shape"], part["depth"]
-    says = f"the same group prints the output shape {shape}, and depth {depth}"
-    printed_channels, printed_size = map(int, _shape(shape))
     yield Cell(row, "named_channels", [Reading(its_channels)],
-               Contradiction(printed_channels, says), NAMED)  # fmt: skip
+               note=NAMED)  # fmt: skip
     yield Cell(row, "named_stride", [Reading(before // after)],
-               Contradiction(before // printed_size, says), NAMED)  # fmt: skip
+               note=NAMED)  # fmt: skip
 
 
 def _parts(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

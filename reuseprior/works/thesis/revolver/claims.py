@@ -98,11 +98,6 @@ def trained_a_generation(which: Callable) -> float:
     return float(which(100 * table.sample_size / table.population))
 
 
-def best_evolved(dataset: str) -> float:
-    """The highest test accuracy of a data set's genetic searches."""
-    return float(of(dataset).query("genetic").test_accuracy.max())
-
-
 def modules() -> pd.DataFrame:
     """Table C.1 as numbers."""
     columns = ["in_channels", "out_channels", "kernel_size", "score"]
@@ -128,12 +123,11 @@ def minutes_a_model(hours: str) -> float:
     return 60 * number(said("appendix-c-text", hours)) / population
 
 
-def rate(at_first: bool) -> float:
-    """The printed learning rate of the best search's first or last generation."""
+def first_rate() -> float:
+    """The printed learning rate of the best search's first generation."""
     keys = ("learning_rate", "minimum_learning_rate", "constant_generations", "generations")
     its = printed_settings(BEST)
-    s = Settings.load(BEST, **{key: its[key][0] for key in keys})
-    return learning_rate(s, 1 if at_first else s.generations)
+    return learning_rate(Settings.load(BEST, **{key: its[key][0] for key in keys}), 1)
 
 
 # Readings of a number: the text's own first -------------------------------------------------------
@@ -170,35 +164,23 @@ COMPUTED: dict[str, Callable[[], list[Reading]]] = {
     "3-text-mnist-validation": lambda: [Reading(with_the_highest("MNIST", "mean_validation"))],
     "3-text-sample-least": lambda: [Reading(trained_a_generation(min))],
     "3-text-sample-most": lambda: [Reading(trained_a_generation(max))],
-    "3-text-largest": lambda: [Reading(int(searches().params.max()))],
-    "3-text-mutated-generation": lambda: [Reading(int(searches().generation[MUTATED]))],
     "3-text-samples": samples,
     "3-text-samples-generations": lambda: [
         Reading(sum(gain_by_samples(g) > gain_by_generations(g) for g in (True, False)))
     ],
     "3-text-generations": lambda: [Reading(both_best(genetic_only=True))],
-    "3-text-evolved-mnist": lambda: [Reading(best_evolved("MNIST"))],
-    "3-text-evolved-cifar-10": lambda: [Reading(best_evolved("CIFAR-10"))],
     "c-text-kernel": lambda: [Reading(int(modules().kernel_size.mode()[0]))],
     "c-text-reducing": lambda: [Reading(reducing_rank())],
     "c-text-shapes": distinct_shapes,
     "c-text-minutes-least": lambda: [Reading(minutes_a_model("hours-least"))],
     "c-text-minutes-most": lambda: [Reading(minutes_a_model("hours-most"))],
     "c-text-generations": lambda: [Reading(both_best(genetic_only=False))],
-    "c-text-start": lambda: [Reading(rate(at_first=True))],
-    "c-text-end": lambda: [Reading(rate(at_first=False))],
-    "c-text-mutated-parameters": lambda: [Reading(int(searches().params[MUTATED]))],
-    "c-text-mutated-batch": lambda: [Reading(number(command_line(MUTATED)["batch_size"]))],
+    "c-text-start": lambda: [Reading(first_rate())],
 }
 """The numbers of the text that follow from printed tables, by id less its source."""
 
 NOTES = {
     "3-text-samples": "table 3.2's four differences are 1.4 to 2.3",
-    "3-text-mutated-generation": "printed again from table 3.2",
-    "3-text-largest": "printed again from table 3.2",
-    "3-text-evolved-mnist": "printed again from table 3.2",
-    "3-text-evolved-cifar-10": "printed again from table 3.2",
-    "c-text-mutated-parameters": "printed again from table 3.2",
     "c-text-start": 'section C.3 says "may have started"',
 }
 
@@ -212,7 +194,7 @@ def cell(row: pd.Series) -> Cell:
 def _contradiction(name: str) -> Contradiction | None:
     if name != "c-text-start":
         return None
-    value = number(said("chapter-3-text", "learning-rate"))
+    printed = said("chapter-3-text", "learning-rate")
     return Contradiction(
-        value, f'section 3.5.1 says "for all experiments" {value}, and appendix C.2 in all eight'
+        printed, f'section 3.5.1 says "for all experiments" {printed}, and C.2 in all eight'
     )
