@@ -106,7 +106,7 @@ class Entry:
 
     @property
     def window_text(self) -> str:
-        """The window to be read: `7,050,000 to 7,150,000`, `60 or more`, or nothing."""
+        """The window to be read: `7050000 to 7150000`, `60 or more`, or nothing."""
         if self.window is None:
             return ""
         least, most = self.window
@@ -326,27 +326,24 @@ def public(quantity: str) -> list[Public]:
     return _public().get(quantity, [])
 
 
-def quoted(
-    row: pd.Series, column: str, sources: Sequence[Public], note: str = "", scale: int = 1
-) -> Entry:
+def quoted(row: pd.Series, column: str, sources: Sequence[Public], note: str = "") -> Entry:
     """The entry of a number that the source has from elsewhere, compared with public ones.
 
     Two printed numbers agree if their windows overlap; a trailing + of a quotation says "or more".
-    `scale` is what the public numbers are multiplied by to be in the printed unit.
     """
     printed = Printed.parse(row[column])
     window = Window(Fraction(printed.value), inf) if printed.at_least else printed.window()
     for source in sources:
         other = Printed.parse(source.printed)
         its = other.window()
-        if its.least * scale < window.most and window.least < its.most * scale:
-            value = _value(source.printed) * scale
+        if its.least < window.most and window.least < its.most:
+            value = _value(source.printed)
             said = _note(f"{source.source}: {source.printed}", note)
             return entry(row, column, value, "quoted", "confirmed", window, said)
     if not sources:
         return entry(row, column, None, "quoted", "unchecked", window, note)
     said = "; ".join(f"{s.source}: {s.printed}" for s in sources)
-    value = _value(sources[0].printed) * scale
+    value = _value(sources[0].printed)
     return entry(row, column, value, "quoted", "differs", window, _note(said, note))
 
 
