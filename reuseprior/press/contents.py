@@ -136,13 +136,12 @@ def _listed(found: Mapping[str, int]) -> str:
 def _distinct(rows: Iterable[Mapping[str, str]]) -> Iterator[Mapping[str, str]]:
     """The rows without those that another source printed first, digit for digit."""
     rows = list(rows)
-    first, before = published.repeats(), {row["id"]: row["printed"] for row in rows}
+    first = published.repeats()
+    digits = {row["id"]: row["printed"].replace(" ", "") for row in rows}
     for row in rows:
         name, slash, column = row["id"].partition("/")
         original = first.get(row["id"]) or f"{first.get(name, '')}{slash}{column}"
-        if not original or before.get(original, "").replace(" ", "") != row["printed"].replace(
-            " ", ""
-        ):
+        if not original or digits.get(original) != digits[row["id"]]:
             yield row
 
 

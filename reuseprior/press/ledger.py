@@ -106,7 +106,7 @@ class Entry:
 
     @property
     def window_text(self) -> str:
-        """The window to be read: `7,050,000 to 7,150,000`, `60 or more`, or nothing."""
+        """The window to be read: `7050000 to 7150000`, `60 or more`, or nothing."""
         if self.window is None:
             return ""
         least, most = self.window

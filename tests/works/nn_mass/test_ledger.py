@@ -221,14 +221,14 @@ SETTINGS = {  # table: columns, what is made from it, and the numbers that depen
 }
 TOO_COARSE = {  # row, setting: the number whose digits cannot tell, though the value is another
     # a mass hardly depends on depth: λ is m/2 where cells are deep
-    **{(f"nnmass-1-64-{t}", "layers"): "mass" for t in ("90-170-300", "50-100-150")},
+    ("nnmass-1-64-90-170-300", "layers"): "mass",
     # 1.2, two digits
     **{("nnmass-1-31-70-140-200", f"t_{cell}"): "flops_G" for cell in (1, 2, 3)},
     # two decimals of a mean over cells, of which 10 candidates more in a wide one move little
     **{
         (f"nnmass-2-{row}", column): "density"
         for column, rows in {
-            "layers": "40-20-40-70 49-25-50-90 49-35-80-125 64-30-80-117 64-50-110-150",
+            "layers": "49-25-50-90 64-30-80-117",
             "t_2": "64-50-110-150 64-70-140-200 64-90-175-250 64-110-215-300",
             "t_3": "40-30-50-100 40-60-130-170 49-50-105-150 49-70-130-170 49-90-150-210 "
             "64-50-110-150 64-70-140-200 64-90-175-250 64-110-215-300",
