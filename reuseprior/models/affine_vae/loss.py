@@ -1,0 +1,28 @@
+"""What a variational autoencoder lowers: minus the evidence lower bound of every example."""
+
+from __future__ import annotations
+
+from math import log, pi
+
+import torch.nn.functional as F
+from torch import Tensor
+
+LIKELIHOODS = ("gaussian", "bernoulli")  # Bidart 4.1.4: of images, of voxels
+
+
+def misfit(likelihood: str, x: Tensor, reconstruction: Tensor) -> Tensor:
+    """−log p(x | z) in nats, (batch,): Gaussian of variance 1, or Bernoulli, each value by itself.
+
+    A fractional x of a Bernoulli is the chance that it is 1. Its logarithms are cut at −100, as
+    torch does.
+    """
+    if likelihood == "gaussian":
+        each = (x - reconstruction) ** 2 / 2 + log(2 * pi) / 2
+    else:
+        each = F.binary_cross_entropy(reconstruction, x, reduction="none")
+    return each.flatten(1).sum(1)
+
+
+def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, σ²) ‖ N(0, 1)) in nats, (batch,), of means and log σ² (batch, latent)."""
+    return (mean**2 + log_variance.exp() - 1 - log_variance).sum(1) / 2

@@ -1,0 +1,100 @@
+"""The affine variational autoencoder: a VAE between an affine map and the one that undoes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from reuseprior.models.affine_vae.loss import divergence, misfit
+from reuseprior.models.affine_vae.poses import Poses, inverse, warp
+from reuseprior.models.affine_vae.search import Found, Objective
+from reuseprior.models.affine_vae.vae import VAE, sample
+from reuseprior.models.errors import ModelError
+
+Search = Callable[[Objective, torch.Generator | None], Found]
+
+
+class Passed(NamedTuple):
+    """What a batch becomes on its way through the network."""
+
+    reconstruction: Tensor  # (batch, 1, side, …), in the pose of the input
+    mean: Tensor  # (batch, latent)
+    log_variance: Tensor  # (batch, latent)
+    pose: Tensor  # (batch, numbers)
+    passes: int  # of the network that finding the pose took, for one example
+
+
+class AffineVAE(nn.Module):
+    """x → affine(α) → VAE → affine(α⁻¹) → x′, with α found by lowering the loss (eq. 4.4).
+
+    ```python
+    model = AffineVAE(VAE(6, 40), Poses(2), Halving())
+    passed = model(images)  # (batch, 1, 40, 40), from 0 to 1
+    passed.reconstruction, passed.pose
+    ```
+
+    `search` may be set at any time; None leaves every input in its own pose, which is the plain
+    VAE. While searching, z is the mean and batch norm takes its running statistics, so examples
+    of a batch know nothing of one another. In training z is a sample and the search draws from
+    torch's generator; otherwise z is the mean and the search draws the same every time.
+    """
+
+    def __init__(
+        self, vae: VAE, poses: Poses, search: Search | None = None, *, likelihood: str = "gaussian"
+    ):
+        super().__init__()
+        if poses.dimensions != vae.dimensions:
+            raise ModelError(
+                f"poses are of {poses.dimensions} dimensions and the VAE of {vae.dimensions}: give "
+                "both the same"
+            )
+        self.vae, self.poses, self.search, self.likelihood = vae, poses, search, likelihood
+
+    def forward(self, x: Tensor) -> Passed:
+        found = self.find(x)
+        mean, log_variance, reconstruction = self.through(x, found.pose, sampled=self.training)
+        return Passed(reconstruction, mean, log_variance, found.pose, found.passes)
+
+    def find(self, x: Tensor) -> Found:
+        """The pose that the search finds for every input.
+
+        Raises `ModelError` for an input that is all zeros, which looks the same in every pose.
+        """
+        if self.search is None:
+            return Found(x.new_zeros(len(x), self.poses.numbers), x.new_zeros(len(x)), 0)
+        empty = (x.flatten(1).amax(1) == 0).nonzero()
+        if len(empty):
+            raise ModelError(
+                f"input {empty[0].item()} of the batch is empty, so no pose can be found for it: "
+                "leave empty grids out"
+            )
+        training = self.training
+        self.vae.eval()
+        generator = None if training else torch.Generator().manual_seed(0)
+        found = self.search(self.objective(x), generator)
+        self.vae.train(training)
+        return found
+
+    def objective(self, x: Tensor) -> Objective:
+        """What a search for the poses of a batch lowers."""
+        return Objective(lambda alpha, rows: self.losses(x[rows], alpha), len(x), self.poses)
+
+    def losses(self, x: Tensor, alpha: Tensor) -> Tensor:
+        """Minus the bound of every input at its pose, in nats, (batch,), with z the mean."""
+        mean, log_variance, reconstruction = self.through(x, alpha, sampled=False)
+        return misfit(self.likelihood, x, reconstruction) + divergence(mean, log_variance)
+
+    def through(self, x: Tensor, alpha: Tensor, *, sampled: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, log-variance and reconstruction of inputs at poses."""
+        mean, log_variance = self.vae.encode(x if self.search is None else self.posed(x, alpha))
+        reconstruction = self.vae.decode(sample(mean, log_variance) if sampled else mean)
+        if self.search is not None:
+            reconstruction = warp(reconstruction, inverse(self.poses.matrix(alpha)))
+        return mean, log_variance, reconstruction
+
+    def posed(self, x: Tensor, alpha: Tensor) -> Tensor:
+        """Inputs as the VAE sees them at poses."""
+        return warp(x, self.poses.matrix(alpha))

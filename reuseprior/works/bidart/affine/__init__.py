@@ -1,0 +1,1 @@
+"""Bidart's chapter 4: the affine variational autoencoder, its experiments and printed numbers."""

@@ -1,0 +1,79 @@
+"""The network between two affine maps: its slopes, its randomness, and what it refuses."""
+
+import pytest
+import torch
+
+from reuseprior.models import ModelError
+from reuseprior.models.affine_vae import VAE, AffineVAE, Halving, Poses, Restarts
+
+
+def blob(side: int, dimensions: int, batch: int = 3) -> torch.Tensor:
+    """Smooth inputs that differ in every pose."""
+    axis = (2 * torch.arange(side) + 1) / side - 1
+    places = torch.stack(torch.meshgrid(*[axis] * dimensions, indexing="ij"))
+    centres = torch.tensor([[0.4, 0.1, -0.2], [-0.2, 0.3, 0.1]])[:, :dimensions]
+    shape = (-1, *[1] * dimensions)
+    one = sum(
+        (-((places - c.view(shape)) ** 2).sum(0) * w).exp() for c, w in zip(centres, (12, 4))
+    )
+    return (one / one.max())[None, None].repeat(batch, 1, *[1] * dimensions)
+
+
+@pytest.mark.parametrize("translation", [False, True])
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_slopes_are_those_of_finite_differences(dimensions, translation, likelihood):
+    torch.manual_seed(0)
+    side, poses = (16 if dimensions == 2 else 8), Poses(dimensions, translation)
+    vae = VAE(3, side, dimensions=dimensions, width=0.25)
+    model = AffineVAE(vae, poses, Halving(), likelihood=likelihood).double().eval()
+    x = blob(side, dimensions, 2).double()
+    alpha = poses.draw(2, torch.Generator().manual_seed(3)).double()[None] / 3
+    _, slopes = model.objective(x).slopes(alpha)
+    step = 1e-6
+    for number in range(poses.numbers):
+        there, back = alpha.clone(), alpha.clone()
+        there[..., number] += step
+        back[..., number] -= step
+        objective = model.objective(x)
+        expected = (objective.losses(there) - objective.losses(back)) / (2 * step)
+        torch.testing.assert_close(slopes[..., number], expected, rtol=1e-3, atol=1e-4)
+    assert slopes.abs().min() > 0
+
+
+def test_without_a_search_it_is_the_vae():
+    torch.manual_seed(0)
+    model = AffineVAE(VAE(3, 12, width=0.25), Poses(2)).eval()
+    x = torch.rand(2, 1, 12, 12)
+    passed = model(x)
+    assert torch.equal(passed.reconstruction, model.vae(x))
+    assert passed.passes == 0 and not passed.pose.any()
+
+
+def test_passes_and_modes():
+    torch.manual_seed(0)
+    model = AffineVAE(VAE(3, 12, width=0.25), Poses(2), Halving(4, ((2, 1),)))
+    x = blob(12, 2)
+    norm = model.vae.encoder[1].running_mean.clone()
+    found = model.find(x)
+    assert torch.equal(model.vae.encoder[1].running_mean, norm)  # a search leaves no trace
+    assert model.vae.training and all(p.grad is None for p in model.parameters())
+    assert found.passes == 4 + 2 * 2 + 2
+    model.eval()
+    assert torch.equal(model(x).pose, model(x).pose)  # the same draws every time
+    alone, together = model(x[:1]).reconstruction, model(x).reconstruction[:1]
+    torch.testing.assert_close(alone, together)
+
+
+def test_an_empty_grid():
+    model = AffineVAE(VAE(3, 8, dimensions=3, width=0.25), Poses(3), Restarts(2, 1, 1))
+    with pytest.raises(ModelError) as error:
+        model(torch.stack([blob(8, 3, 1)[0], torch.zeros(1, 8, 8, 8)]))
+    assert str(error.value) == (
+        "input 1 of the batch is empty, so no pose can be found for it: leave empty grids out"
+    )
+
+
+def test_dimensions_differ():
+    with pytest.raises(ModelError, match="poses are of 3 dimensions and the VAE of 2: give both"):
+        AffineVAE(VAE(3, 8), Poses(3))
