@@ -69,7 +69,7 @@ def _arrays(root: Path) -> dict[str, np.ndarray]:
             for part in ("train", "test")
         )
     except Exception as error:  # zip and numpy say what is wrong with a file in many ways
-        raise DataError(f"{path} is cut short or no file of voxels ({error}): replace it") from error
+        raise DataError(f"{path} is cut short or holds no voxels ({error}): replace it") from error
     if not fits:
         raise DataError(f"{path} holds arrays of {shapes}, and voxels are (n, 4096): replace it")
     return found
@@ -108,8 +108,9 @@ CHAIR, SOFA = _source("chair"), _source("sofa")
 def prepare_meshes(meshes: str | Path, root: str | Path) -> Path:
     """Voxelise ModelNet10's meshes, and write the file that `data.load` reads.
 
-    `meshes` is the unpacked folder ModelNet10, with CLASS/train/*.off and CLASS/test/*.off. Takes
-    about a second a mesh. Raises `DataError` for a class without meshes and for a file that is none.
+    `meshes` is the unpacked folder ModelNet10, with CLASS/train/*.off and CLASS/test/*.off. Large
+    meshes take seconds each. Raises `DataError` for a class without meshes and for a file that is
+    none.
     """
     arrays = {}
     for part in ("train", "test"):
@@ -135,9 +136,9 @@ def prepare_meshes(meshes: str | Path, root: str | Path) -> Path:
 def voxelise(path: str | Path) -> np.ndarray:
     """An OFF mesh as a solid grid, uint8 (32, 32, 32), 1 on its surface and inside of it.
 
-    In the middle, its largest extent as long as a side, as in the public file. A cell is of the surface if one of points that
-    lie at most half a cell apart on the triangles falls into it; what no path from outside reaches
-    without crossing the surface is inside.
+    In the middle, its largest extent as long as a side, as in the public file. A cell is of the
+    surface if one of points that lie at most half a cell apart on the triangles falls into it; what
+    no path from outside reaches without crossing the surface is inside.
     """
     from scipy.ndimage import binary_fill_holes
 

@@ -11,8 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reuseprior.data import DataSet, Images
-from reuseprior.models.affine_vae import LIKELIHOODS, AffineVAE, Passed, Poses
-from reuseprior.models.affine_vae import divergence, misfit, padded, warp
+from reuseprior.models.affine_vae import (
+    LIKELIHOODS,
+    AffineVAE,
+    Passed,
+    Poses,
+    divergence,
+    misfit,
+    padded,
+    warp,
+)
 from reuseprior.training.batches import DATA_SEED, Batch, Share, derive, own_part, steps
 from reuseprior.training.protocol import Protocol, ProtocolError
 from reuseprior.training.task import Autocast, Task

@@ -57,8 +57,8 @@ def test_a_bad_override_and_a_missing_protocol_are_refused():
 
 def test_the_protocols_of_the_package_load():
     assert names() == [
-        "affine-vae", "cifar-resnet", "cpu", "cpu-hours", "gpu", "nn-mass", "nn-mass-paper", "quick",
-        "thesis",
+        "affine-vae", "cifar-resnet", "cpu", "cpu-hours", "gpu", "nn-mass", "nn-mass-paper",
+        "quick", "thesis",
     ]  # fmt: skip
     assert [Protocol.load(name).name for name in names()] == names()
 

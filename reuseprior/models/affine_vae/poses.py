@@ -108,7 +108,7 @@ def room(side: int, poses: Poses) -> int:
     >>> room(28, Poses(2)), room(32, Poses(3)), room(28, Poses(2, translation=True))
     (40, 56, 56)
     """
-    corner = sqrt(poses.dimensions)  # a grid's corner lies so many halves of its side from the middle
+    corner = sqrt(poses.dimensions)  # how far it lies from the middle, in halves of a side
     moved = corner * REACH if poses.translation else 0.0
     return REDUCTION * ceil(side * corner / (1 - moved) / REDUCTION)
 

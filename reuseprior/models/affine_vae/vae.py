@@ -99,6 +99,6 @@ def _check(latent: int, side: int, dimensions: int, width: float) -> None:
     if dimensions not in _CONVOLUTIONS:
         raise ModelError(f"dimensions is {dimensions}: choose 2 for images or 3 for voxels")
     if side < 2 * REDUCTION or side % REDUCTION:
-        raise ModelError(f"side is {side}: the VAE halves it twice, so choose a multiple of 4 from 8")
+        raise ModelError(f"side is {side}: the VAE halves it twice, so choose 8 or 12 or 16 …")
     if width <= 0:
         raise ModelError(f"width is {width}: it multiplies channels, so choose more than 0")

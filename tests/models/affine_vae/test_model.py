@@ -13,9 +13,8 @@ def blob(side: int, dimensions: int, batch: int = 3) -> torch.Tensor:
     places = torch.stack(torch.meshgrid(*[axis] * dimensions, indexing="ij"))
     centres = torch.tensor([[0.4, 0.1, -0.2], [-0.2, 0.3, 0.1]])[:, :dimensions]
     shape = (-1, *[1] * dimensions)
-    one = sum(
-        (-((places - c.view(shape)) ** 2).sum(0) * w).exp() for c, w in zip(centres, (12, 4))
-    )
+    away = [((places - centre.view(shape)) ** 2).sum(0) for centre in centres]
+    one = (-12 * away[0]).exp() + (-4 * away[1]).exp()
     return (one / one.max())[None, None].repeat(batch, 1, *[1] * dimensions)
 
 

@@ -7,7 +7,16 @@ import torch
 
 from reuseprior import data
 from reuseprior.models.affine_vae import (
-    VAE, AffineVAE, Halving, Objective, Poses, Restarts, divergence, misfit, padded, warp,
+    VAE,
+    AffineVAE,
+    Halving,
+    Objective,
+    Poses,
+    Restarts,
+    divergence,
+    misfit,
+    padded,
+    warp,
 )  # fmt: skip
 from reuseprior.models.affine_vae.search import Descent, even
 from reuseprior.works.bidart.affine.published import PublishedRestarts
@@ -81,12 +90,12 @@ def test_starts_are_spread(poses):
             assert quarters[:, example, number].bincount(minlength=4).min() >= 2
 
 
-# A VAE that knows some images ----------------------------------------------------------------------
+# A VAE that knows some images ---------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def knowing():
-    """A VAE that has learnt twenty upright digits by heart, and 200 turned ones with their poses."""
+    """A VAE that has learnt twenty digits by heart, and 200 turned ones with their poses."""
     digits = data.load("digits").train
     chosen = torch.cat([(digits.labels == c).nonzero()[:2, 0] for c in range(10)])
     x = padded(digits.images[chosen].float() / 255, 12)
@@ -104,18 +113,19 @@ def knowing():
     return model.eval(), warp(x.repeat(10, 1, 1, 1), Poses(2).matrix(pose)), pose[:, 0]
 
 
-def found_within_5(knowing, search) -> float:
+def found_within_5(knowing, search, cases: int) -> float:
     model, turned, pose = knowing
     model.search = search
-    return (degrees_off(model.find(turned).pose[:, 0], -pose) <= 5).float().mean().item()
+    found = model.find(turned[:cases]).pose[:, 0]
+    return (degrees_off(found, -pose[:cases]) <= 5).float().mean().item()
 
 
 @pytest.mark.slow
 def test_finds_the_rotation_of_a_known_image(knowing):
-    assert found_within_5(knowing, Halving()) >= 0.95
+    assert found_within_5(knowing, Halving(), 200) >= 0.95
 
 
 @pytest.mark.slow
 def test_the_published_selection_does_not(knowing):
     """The reason for not taking it over: its best eight are eight of any."""
-    assert found_within_5(knowing, PublishedRestarts()) < 0.95
+    assert found_within_5(knowing, PublishedRestarts(), 60) < 0.9

@@ -24,14 +24,22 @@ from reuseprior import data, paths, results
 from reuseprior.data import DataSet
 from reuseprior.measures.statistics import mean_interval
 from reuseprior.models.affine_vae import (
-    VAE, AffineVAE, Halving, Objective, Poses, Restarts, divergence, misfit, room,
+    VAE,
+    AffineVAE,
+    Halving,
+    Objective,
+    Poses,
+    Restarts,
+    divergence,
+    misfit,
+    room,
 )  # fmt: skip
 from reuseprior.results import Recording, Run
 from reuseprior.training import Protocol, train
 from reuseprior.training.batches import parts
 from reuseprior.training.reconstruction import Reconstruction
 
-KINDS = ("affine-vae", "affine-vae-angles")  # of experiments: trainings, and what they make of poses
+KINDS = ("affine-vae", "affine-vae-angles")  # trainings, and what they make of turned inputs
 ANGLES = tuple(range(0, 360, 20))  # degrees; in space about the first axis
 LEARNING = 3  # passes in which an example is learnt from: one forward, two back
 
@@ -263,7 +271,7 @@ def measure(
 
 
 def trained(scale: str, root: Path | None = None) -> pd.DataFrame:
-    """The finished trainings of a scale: a row a case, arm and seed, for the case's own latent size.
+    """The finished trainings of a scale, a row each, for the cases' own latent sizes.
 
     Columns: case, arm, seed, numbers, parameters, epochs, mse (of the test inputs), psnr
     (−10 log10 of it), loss, passes (of one training example in one epoch, learning and search).

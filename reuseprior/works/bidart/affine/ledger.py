@@ -34,7 +34,7 @@ def _number(name: str) -> int:
     return int(rows.loc[f"bidart-4-setup-{name}", "value"])
 
 
-# What follows from definitions, and settings -------------------------------------------------------
+# What follows from definitions, and settings ------------------------------------------------------
 
 
 def carried() -> dict[str, float]:
@@ -99,7 +99,7 @@ def text(where: str) -> Iterator[Entry]:
     yield from judged(cells)
 
 
-# What needs training -------------------------------------------------------------------------------
+# What needs training ------------------------------------------------------------------------------
 
 
 def _needs(case: str, *arms: str, latent: int = 0, scale: str = "full") -> str:
@@ -155,7 +155,7 @@ def tables(table: str) -> Iterator[Entry]:
         yield _improvement(row, "improvement", row.case)
 
 
-# Claims --------------------------------------------------------------------------------------------
+# Claims -------------------------------------------------------------------------------------------
 
 
 def claims(where: str) -> Iterator[Entry]:
@@ -246,6 +246,7 @@ _STATED: dict[str, Callable[[pd.Series], Entry]] = {
     "name": lambda row: _name(row, "AVAE"),
     "data": lambda row: _name(row, "ModelNet"),
 }
+
 
 def section(where: str) -> Iterator[Entry]:
     """What the text of a section or a caption says: settings, numbers, claims."""
