@@ -179,7 +179,7 @@ def test_public_facts_are_numbers_with_a_source():
 
 
 def test_unknown_table_lists_the_known_ones():
-    with pytest.raises(ValueError, match="no published table 'table-9-9': there are nn-mass/app"):
+    with pytest.raises(ValueError, match="no published table 'table-9-9': there are bidart/"):
         load("table-9-9")
 
 

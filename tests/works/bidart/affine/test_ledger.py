@@ -61,7 +61,7 @@ def setting_names():
 
 @pytest.mark.parametrize("name", setting_names())
 def test_a_setting_that_were_another_is_noticed(no_runs, misprint, name):
-    misprint(name, "5")
+    misprint(name, "12")
     assert "the package has it" not in entries()[name].note
 
 
