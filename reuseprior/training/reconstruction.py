@@ -103,7 +103,10 @@ class Reconstruction(Task):
         if self.pooled > 1:
             x = POOLS[x.ndim](x, self.pooled)
         x = padded(x, self.side)
-        return x if alpha is None else warp(x, self.poses.matrix(alpha.to(x.device)))
+        if alpha is None:
+            return x
+        # interpolating may round a last bit beyond 1, which is no chance
+        return warp(x, self.poses.matrix(alpha.to(x.device))).clamp(0, 1)
 
 
 class Posed:

@@ -8,7 +8,7 @@ import torch
 
 from reuseprior import data
 from reuseprior.data import DataSet, Images
-from reuseprior.models.affine_vae import VAE, AffineVAE, Halving, Poses
+from reuseprior.models.affine_vae import VAE, AffineVAE, Halving, Poses, misfit
 from reuseprior.training import Interrupted, Protocol, ProtocolError, checkpoint, train
 from reuseprior.training.batches import Share
 from reuseprior.training.reconstruction import Reconstruction
@@ -119,6 +119,16 @@ def test_voxels_are_pooled():
     found = task.grids(grids, None)
     assert found.shape == (2, 1, 8, 8, 8)
     assert found[0, 0, 2, 2, 2] == 0.5 and found[0].sum() == 0.5
+
+
+@pytest.mark.parametrize("poses", [Poses(2), Poses(3, translation=True)], ids=str)
+def test_turned_grids_are_chances(poses):
+    """Full grids, whose interpolated values would round to more than 1."""
+    full = torch.full((40, 1, *[8] * poses.dimensions), 255, dtype=torch.uint8)
+    task = Reconstruction(16, poses, "bernoulli")
+    found = task.grids(full, poses.draw(40, torch.Generator().manual_seed(0)))
+    assert found.min() >= 0 and found.max() <= 1
+    assert torch.isfinite(misfit("bernoulli", found, found + 1e-7)).all()
 
 
 def grey(images):

@@ -19,7 +19,8 @@ def misfit(likelihood: str, x: Tensor, reconstruction: Tensor) -> Tensor:
     if likelihood == "gaussian":
         each = (x - reconstruction) ** 2 / 2 + log(2 * pi) / 2
     else:
-        each = F.binary_cross_entropy(reconstruction, x, reduction="none")
+        chance = reconstruction.clamp(0, 1)  # which interpolating may leave by a last bit
+        each = F.binary_cross_entropy(chance, x, reduction="none")
     return each.flatten(1).sum(1)
 
 
