@@ -174,8 +174,9 @@ def compression() -> Iterator[Entry]:
         holds = bool((sizes.expected == sizes.measured).all())
         note, convention = _COMPRESSION[block]
         yield stated(
-            rows.loc[block], "value", printed=holds, note=f"tested, not proved, on blocks of sizes "
-            f"1 to 8: {note}", convention=convention,
+            rows.loc[block], "value", printed=holds, convention=convention,
+            note=f"tested, not proved, on blocks of sizes {sizes['size'].min()} to "
+            f"{sizes['size'].max()}: {note}",
         )  # fmt: skip
     layers = {n: deepest_path(n) for n in found["size"].unique()}
     yield stated(
