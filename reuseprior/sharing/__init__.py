@@ -1,5 +1,6 @@
 """Ways to let a model use fewer parameters than weights."""
 
+from reuseprior.sharing.blocks import share_blocks as share_blocks
 from reuseprior.sharing.registry import ScopeRegistry as ScopeRegistry
 from reuseprior.sharing.registry import scope_registry as scope_registry
 from reuseprior.sharing.scopes import POLICIES as POLICIES

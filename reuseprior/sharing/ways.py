@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from reuseprior.errors import did_you_mean
+from reuseprior.sharing.blocks import share_blocks
 from reuseprior.sharing.scopes import POLICIES, SharingError, policy, tie
 from reuseprior.sharing.stores import Stores
 
@@ -22,8 +23,14 @@ def _stores(text: str) -> Share:
     return Stores.parse(text).share
 
 
+def _blocks(text: str) -> Share:
+    if not text.isdecimal():
+        raise SharingError(f"blocks:{text} has no number of templates: write it as blocks:2")
+    return lambda model: share_blocks(model, int(text))
+
+
 # A way reads what stands after its name and a colon, and says what to do with a model.
-WAYS: dict[str, Callable[[str], Share]] = {"scopes": _scopes, "stores": _stores}
+WAYS: dict[str, Callable[[str], Share]] = {"scopes": _scopes, "stores": _stores, "blocks": _blocks}
 
 
 def parse(sharing: str) -> Share:
