@@ -29,10 +29,10 @@ def wide_resnet(
     sum(p.numel() for p in model.parameters())  # 36_536_884
     ```
 
-    `widening` multiplies the channels of the three stages, and not those of the stem; `width` scales
-    them once more, to the nearest whole number. `bn_momentum` is the weight of the newest batch in
-    the running statistics. Raises `UserError` for a depth that is not 6n + 4 or a number out of
-    range.
+    `widening` multiplies the channels of the three stages, and not those of the stem; `width`
+    scales them once more, to the nearest whole number. `bn_momentum` is the weight of the newest
+    batch in the running statistics. Raises `UserError` for a depth that is not 6n + 4 or a number
+    out of range.
     """
     blocks, left = divmod(depth - 4, LAYERS_A_DEPTH)
     for name, value, fits, needed in [

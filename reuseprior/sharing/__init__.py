@@ -1,6 +1,7 @@
 """Ways to let a model use fewer parameters than weights."""
 
 from reuseprior.sharing.blocks import share_blocks as share_blocks
+from reuseprior.sharing.mapping import cluster as cluster
 from reuseprior.sharing.registry import ScopeRegistry as ScopeRegistry
 from reuseprior.sharing.registry import scope_registry as scope_registry
 from reuseprior.sharing.scopes import POLICIES as POLICIES
