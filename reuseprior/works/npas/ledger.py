@@ -135,14 +135,17 @@ def _sizes(row: pd.Series) -> Iterator[Cell]:
 
 
 def _share(row: pd.Series) -> Iterator[Cell]:
-    """The per cent of parameters that are used: by table 4's rule, or of the text's half million."""
+    """The per cent of parameters used: by table 4's rule, or of the text's half million."""
     whole = budgets.parameters(row.model, row.dataset)
     column = "percent_of_parameters"
     if row["where"].endswith(("table 4", "table 7")):
         twice = budgets.least(row.model, row.dataset, layers=2, classifier=True)
+        # one number stands for both data sets
+        larger = "CIFAR-100" if row.dataset == "CIFAR-10" else row.dataset
         yield Cell(row, column, [
             Reading(100 * budgets.largest(row.model, row.dataset) / whole),
-            Reading(100 * budgets.least(row.model, row.dataset) / whole, WITH_REST),
+            Reading(100 * budgets.least(row.model, larger) / budgets.parameters(row.model, larger),
+                    WITH_REST),
             Reading(100 * twice / whole, "twice the largest layer, with batch norms", LARGEST),
         ], _of_wrn_28_10() if row.model == "WRN-28-10" else None)  # fmt: skip
     elif row.model == "WRN-28-10":
@@ -356,7 +359,7 @@ def _swrn(model: str, dataset: str) -> list[Reading]:
     exact, whole = budgets.in_blocks(model, dataset), budgets.parameters(model, dataset)
     rounded = round(exact / 1e6) * 1e6
     return [Reading(100 * exact / whole),
-            Reading(100 * rounded / whole, "of parameters rounded to a million, as in section 4.2")]  # fmt: skip
+            Reading(100 * rounded / whole, "of a whole number of millions, as in section 4.2")]  # fmt: skip
 
 
 def _in_table(printed: str, says: str) -> Contradiction:
@@ -493,8 +496,8 @@ def _masks_of_linear(row: pd.Series) -> Entry:
     one, of = _count("table-9", ["mask"], ["interpolate"], linear=True)
     shown, _ = _count("table-6", ["mask"], ["interpolate"], linear=True)
     note = (
-        f"with one store each in {one} of {of} rows (table 9); in {shown} of {of} of table 6, whose "
-        "masks are those of two stores wherever these are better"
+        f"with one store each in {one} of {of} rows (table 9); in {shown} of {of} of table 6, "
+        "whose masks are those of two stores wherever these are better"
     )
     return stated(row, "value", printed=2 * one > of, mended=2 * shown > of, note=note)
 
@@ -503,8 +506,8 @@ def _spread_of_templates(row: pd.Series) -> Entry:
     """Whether the spread falls from the fewest to the most templates, in most rows of table 11."""
     rows = published.load("npas/table-11").groupby(["model", "dataset"], sort=False)
     falls = [number(one["std"].iloc[-1]) < number(one["std"].iloc[0]) for _, one in rows]
-    return stated(row, "value", printed=2 * sum(falls) > len(falls),
-                  note=f"from 2 to 10 templates in {sum(falls)} of {len(falls)} rows of table 11")  # fmt: skip
+    note = f"from 2 to 10 templates in {sum(falls)} of {len(falls)} rows of table 11"
+    return stated(row, "value", printed=2 * sum(falls) > len(falls), note=note)
 
 
 CLAIMED_AT = 10  # per cent of the parameters
@@ -525,7 +528,9 @@ def _ours(first: Sequence[str], second: Sequence[str] | str, row: pd.Series) -> 
         "the test images in per cent"
     )
     named = [(contender.name, _evidence(contender)) for contender in (one, other)]
-    return claimed(row, "value", Claim(named[0], named[1], scale), "the runs of /works/npas")
+    return claimed(
+        row, "value", Claim(named[0], named[1], scale), "the runs that experiments.contenders lists"
+    )
 
 
 def _evidence(one: ours.Contender) -> Evidence:
@@ -549,8 +554,9 @@ def text() -> Iterator[Entry]:
         elif key in statements:
             yield statements[key](row)
         elif key.startswith("4-mapping"):
-            yield measured(row, "value", Evidence("train-npas*", {"timed": "mapping"}, _error),
-                           "trainings of one length with and without the first, timed alone")  # fmt: skip
+            needs = "trainings with and without the first, timed alone"
+            timed = Evidence("train-npas*", {"timed": "mapping"}, _error)
+            yield measured(row, "value", timed, needs)
         elif key.startswith("4-adapt"):
             yield quoted(row, "value", [], "of a network from elsewhere")
         else:
