@@ -212,3 +212,16 @@ def against(models: pd.DataFrame, first: str, second: str) -> str:
         return f"{first} and {second} ({means}) have too few seeds to tell them apart."
     test = told_apart(*(Sample(row.accuracy, row.sd, row.seeds) for row in (one, other)))
     return f"{first} {test.word} {second} ({means}; {test.how})."
+
+
+def against_rivals(models: pd.DataFrame) -> list[str]:
+    """What the runs say of each shared network against its plain rivals of equal storage.
+
+    A rival stores no more, and at least nine tenths as much.
+    """
+    plain = models[models.kind.isin(["narrower", "shallower"])]
+    lines = []
+    for row in models[~models.kind.isin(["plain", "narrower", "shallower"])].itertuples():
+        near = plain[plain.parameters.between(0.9 * row.parameters, row.parameters)]
+        lines += [against(models, row.network, other) for other in near.network]
+    return lines

@@ -358,12 +358,8 @@ def _students() -> list[float]:
 def _swrn(model: str, dataset: str) -> list[Reading]:
     exact, whole = budgets.in_blocks(model, dataset), budgets.parameters(model, dataset)
     rounded = round(exact / 1e6) * 1e6
-    return [Reading(100 * exact / whole),
-            Reading(100 * rounded / whole, "of a whole number of millions, as in section 4.2")]  # fmt: skip
-
-
-def _in_table(printed: str, says: str) -> Contradiction:
-    return Contradiction(printed, says)
+    convention = "of a whole number of millions, as in section 4.2"
+    return [Reading(100 * exact / whole), Reading(100 * rounded / whole, convention)]
 
 
 def _masks(against: str) -> list[Reading | Contradiction]:
@@ -371,19 +367,19 @@ def _masks(against: str) -> list[Reading | Contradiction]:
     two = _less("table-6", "6-wrn-28-10-cifar-100", against, "mask")
     one = _less("table-9", "9-wrn-28-10-cifar-100", against, "mask")
     return [Reading(two), Reading(one, "with one store, as table 9 has it"),
-            _in_table(f"{two:.2f}", f"table 6 prints errors that are {two:.2f} apart")]  # fmt: skip
+            Contradiction(f"{two:.2f}", f"table 6 prints errors that are {two:.2f} apart")]  # fmt: skip
 
 
 def _adapt() -> list[Reading | Contradiction]:
     gain = _cell("table-1", "1-f30k-ssn-adapt-t2i-34.7", "score") - _cell(
         "table-1", "1-f30k-adapt-t2i-34.7", "score"
     )
-    return [Reading(gain), _in_table(f"{gain:.1f}", f"table 1 prints recalls {gain:.1f} apart")]
+    return [Reading(gain), Contradiction(f"{gain:.1f}", f"table 1 prints recalls {gain:.1f} apart")]
 
 
 def _adapt_budget() -> list[Reading | Contradiction]:
     share = _cell("table-1", "1-f30k-ssn-adapt-t2i-34.7", "percent_of_parameters")
-    return [Reading(share), _in_table(f"{share:g}", f"table 1 prints {share:g} for it")]
+    return [Reading(share), Contradiction(f"{share:g}", f"table 1 prints {share:g} for it")]
 
 
 def _fewer(smaller: float, larger: float) -> float:
