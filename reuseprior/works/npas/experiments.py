@@ -203,6 +203,18 @@ def measured(one: Contender) -> tuple[Quantities, int]:
     return recorded.count().quantities(), multiply_adds(recorded)
 
 
+def estimated(listed: Sequence[Contender]) -> pd.DataFrame:
+    """What contenders store and compute, and their estimates, untrained: a row each, by name."""
+    rows = {}
+    for one in listed:
+        q, cost = measured(one)
+        rows[one.name] = {
+            "parameters": parameters_of(one), "weight nodes": q.weight_nodes,
+            "multiply-adds": cost, "P_G": q.P_G, "P′_G": q.P_G_spread,
+        }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("network")
+
+
 def against(models: pd.DataFrame, first: str, second: str) -> str:
     """What the runs say of two contenders by name, as one sentence: Welch's t-test over seeds."""
     rows = models.set_index("network")

@@ -366,8 +366,11 @@ def _masks(against: str) -> list[Reading | Contradiction]:
     """By how much masks lower CIFAR-100's error in table 6, and with one store in table 9."""
     two = _less("table-6", "6-wrn-28-10-cifar-100", against, "mask")
     one = _less("table-9", "9-wrn-28-10-cifar-100", against, "mask")
-    return [Reading(two), Reading(one, "with one store, as table 9 has it"),
-            Contradiction(f"{two:.2f}", f"table 6 prints errors that are {two:.2f} apart")]  # fmt: skip
+    return [
+        Reading(two),
+        Reading(one, "with one store, as table 9 has it"),
+        Contradiction(f"{two:.2f}", f"table 6 prints errors that are {two:.2f} apart"),
+    ]
 
 
 def _adapt() -> list[Reading | Contradiction]:
