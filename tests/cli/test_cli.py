@@ -216,6 +216,14 @@ def test_count_calls_the_counter():
     assert {key: found[key] for key in expected.to_dict()} == expected.to_dict()
 
 
+def test_count_sharing_by_stores():
+    way = "stores:10%,weighted,mask"
+    found = count("wrn-10-2", "--image-size", "16", "--sharing", way)
+    plain = count("wrn-10-2", "--image-size", "16")
+    assert found["sharing"] == way and found["parameters"] == plain["parameters"] // 10 == 30_370
+    assert found["weight_nodes"] == plain["weight_nodes"] == 303_706
+
+
 def test_count_sharing():
     none, tied, merged = (
         count("nets:small", "--image-size", "8", "--sharing", sharing)
