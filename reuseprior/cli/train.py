@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +12,6 @@ import typer
 
 from reuseprior import paths
 from reuseprior.cli.app import Json, Resume, Root, app, note, parse_settings, print_json
-
-
-class Tied(StrEnum):
-    """Which layers share their weights."""
-
-    none = "none"
-    all_but_bn = "all_but_bn"
 
 
 @app.command(epilog="Example: reuseprior train V2-B0 --sharing all_but_bn --protocol quick")
@@ -33,8 +26,13 @@ def train(
         ),
     ],
     sharing: Annotated[
-        Tied, typer.Option(help="all_but_bn: equal convolutions are one (section 4.5.3).")
-    ] = Tied.none,
+        str,
+        typer.Option(
+            metavar="WAY",
+            help="all_but_bn: equal convolutions are one (section 4.5.3); stores:10%,weighted,mask:"
+            " all weights are made of a tenth of the parameters.",
+        ),
+    ] = "none",
     data: Annotated[str, typer.Option(help="digits, mnist, cifar10, cifar100, imagenet.")] = (
         "digits"
     ),
@@ -72,10 +70,10 @@ def train(
     name = catalog.find(model).name
     as_written = training.Protocol.load(protocol, model=name)
     plan = as_written.changed(parse_settings(settings or ()))
-    recipe = Recipe.of(name, vars(plan), sharing=sharing.value, seed=seed)
+    recipe = Recipe.of(name, vars(plan), sharing=sharing, seed=seed)
     images = data_sets.load(data, root)
     if output is None:
-        run = f"{name.replace(':', '-')}-{sharing.value}-{data}-seed{seed}"
+        run = re.sub("[:,=%]+", "-", f"{name}-{sharing}-{data}-seed{seed}")
         output = paths.checkout() / "data" / "results" / experiment(plan, as_written) / run
     try:
         run = training.train(
@@ -98,7 +96,7 @@ def train(
     else:
         summary = run.summary
         typer.echo(
-            f"{name}, sharing {sharing.value}, on {data}: test accuracy "
+            f"{name}, sharing {sharing}, on {data}: test accuracy "
             f"{summary['test_accuracy']:.2%} after {summary['epochs']} epochs, "
             f"{summary['parameters']:,} parameters, {summary['images_per_second']:.0f} images/s\n"
             f"{run.folder}"

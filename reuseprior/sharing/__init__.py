@@ -15,3 +15,8 @@ from reuseprior.sharing.scopes import table as table
 from reuseprior.sharing.scopes import thesis_tables as thesis_tables
 from reuseprior.sharing.scopes import tie as tie
 from reuseprior.sharing.scopes import untie as untie
+from reuseprior.sharing.stores import Store as Store
+from reuseprior.sharing.stores import Stores as Stores
+from reuseprior.sharing.ways import WAYS as WAYS
+from reuseprior.sharing.ways import apply as apply
+from reuseprior.sharing.ways import parse as parse

@@ -26,7 +26,7 @@ BAD_USE = [
     (["V2-B0", "--set", "epochs"], "--set 'epochs' is not name=value: write it as --set epochs=2"),
     (["V2-B0", "--set", "epochs=1", "--set", "epochs=2"], "--set epochs is given twice"),
     (["V2-B0", "--set", "optimizer=adam"], "optimizer is 'adam', did you mean 'adamw'"),
-    (["V2-B0", "--sharing", "all"], "'all' is not one of"),
+    (["V2-B0", "--sharing", "all"], "unknown sharing 'all', did you mean 'all_but_bn'"),
     (["V2-B0", "--set", "model=V2-S"], "what was set has an unknown key 'model'"),
     (["V2-B0", "--set", "cls=1", "--set", "name_or_path=1"], "has an unknown key 'cls'"),
     (["V2-B0", "--set", "name=a/../../b"], "name is 'a/../../b': it becomes part of a folder's"),
