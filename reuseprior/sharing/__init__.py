@@ -1,5 +1,8 @@
 """Ways to let a model use fewer parameters than weights."""
 
+from reuseprior.sharing.bases import Clustered as Clustered
+from reuseprior.sharing.bases import quantise as quantise
+from reuseprior.sharing.channels import Channels as Channels
 from reuseprior.sharing.registry import ScopeRegistry as ScopeRegistry
 from reuseprior.sharing.registry import scope_registry as scope_registry
 from reuseprior.sharing.scopes import POLICIES as POLICIES

@@ -1,4 +1,4 @@
-"""All ways of sharing by one text: `scopes:all_but_bn`, `stores:10%,weighted,mask`."""
+"""All ways of sharing by one text: `scopes:all_but_bn`, `stores:10%,mask`, `channels:4`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from reuseprior.errors import did_you_mean
+from reuseprior.sharing.channels import Channels
 from reuseprior.sharing.scopes import POLICIES, SharingError, policy, tie
 from reuseprior.sharing.stores import Stores
 
@@ -22,8 +23,16 @@ def _stores(text: str) -> Share:
     return Stores.parse(text).share
 
 
+def _channels(text: str) -> Share:
+    return Channels.parse(text).share
+
+
 # A way reads what stands after its name and a colon, and says what to do with a model.
-WAYS: dict[str, Callable[[str], Share]] = {"scopes": _scopes, "stores": _stores}
+WAYS: dict[str, Callable[[str], Share]] = {
+    "scopes": _scopes,
+    "stores": _stores,
+    "channels": _channels,
+}
 
 
 def parse(sharing: str) -> Share:
