@@ -66,7 +66,9 @@ def train(
     from reuseprior import data as data_sets
     from reuseprior import training
     from reuseprior.models import Recipe, catalog
+    from reuseprior.sharing import parse
 
+    parse(sharing)  # what means nothing is said before anything is loaded
     name = catalog.find(model).name
     as_written = training.Protocol.load(protocol, model=name)
     plan = as_written.changed(parse_settings(settings or ()))

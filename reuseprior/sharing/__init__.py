@@ -2,7 +2,9 @@
 
 from reuseprior.sharing.bases import Clustered as Clustered
 from reuseprior.sharing.bases import quantise as quantise
+from reuseprior.sharing.blocks import share_blocks as share_blocks
 from reuseprior.sharing.channels import Channels as Channels
+from reuseprior.sharing.mapping import cluster as cluster
 from reuseprior.sharing.registry import ScopeRegistry as ScopeRegistry
 from reuseprior.sharing.registry import scope_registry as scope_registry
 from reuseprior.sharing.scopes import POLICIES as POLICIES

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from reuseprior.errors import did_you_mean
+from reuseprior.sharing.blocks import share_blocks
 from reuseprior.sharing.channels import Channels
 from reuseprior.sharing.scopes import POLICIES, SharingError, policy, tie
 from reuseprior.sharing.stores import Stores
@@ -27,11 +28,18 @@ def _channels(text: str) -> Share:
     return Channels.parse(text).share
 
 
+def _blocks(text: str) -> Share:
+    if not text.isdecimal():
+        raise SharingError(f"blocks:{text} has no number of templates: write it as blocks:2")
+    return lambda model: share_blocks(model, int(text))
+
+
 # A way reads what stands after its name and a colon, and says what to do with a model.
 WAYS: dict[str, Callable[[str], Share]] = {
     "scopes": _scopes,
     "stores": _stores,
     "channels": _channels,
+    "blocks": _blocks,
 }
 
 

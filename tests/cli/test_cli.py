@@ -149,10 +149,7 @@ def test_python_m_from_a_checkout_starts_quickly():
 BAD_USE = [  # arguments, message
     (["count"], "Missing argument 'MODEL'."),
     (["cuont"], "No such command 'cuont'"),
-    (
-        ["count", "V2-B0", "--sharing", "some"],
-        "unknown sharing 'some': choose from none, all_but_bn",
-    ),
+    (["count", "V2-B0", "--sharing", "some"], "unknown sharing 'some', did you mean"),
     (["count", "V2-B0", "--batch-norm", "some"], "'some' is not one of 'learnable', 'all'"),
     (["count", "V2-B0", "--image-size", "big"], "Invalid value for '--image-size'"),
     (["count", "V2-B0", "--image-size", "0"], "Invalid value for '--image-size'"),
