@@ -18,8 +18,6 @@ from torch import Tensor, nn
 
 from reuseprior.errors import UserError
 
-FACTOR = 8  # divides the channels of every width, so that filters can be repeated up to 8 times
-
 
 def cifar_xception(
     *, num_classes: int = 10, width: float = 1.0, narrowing: int = 1, bn_momentum: float = 0.1
@@ -30,8 +28,8 @@ def cifar_xception(
     sum(p.numel() for p in cifar_xception().parameters())  # 7_649_898
     ```
 
-    `width` scales all channels to a multiple of 8. `narrowing` divides those of the five blocks, as
-    Bidart's removal of channels does. Raises `UserError` for a number out of range.
+    `width` scales all channels, to the nearest whole number. `narrowing` divides those of the five
+    blocks, as Bidart's removal of channels does. Raises `UserError` for a number out of range.
     """
     scaled = _scaling(num_classes, width, narrowing, bn_momentum)
     stem, entry, middle = (scaled(c) for c in (32, 64, 128))
@@ -241,7 +239,6 @@ def _scaling(
             raise UserError(f"{name} is {value!r}: it must be {needed}")
 
     def scaled(channels: int) -> int:
-        made = FACTOR * max(1, round(channels * width / FACTOR))
-        return max(made, narrowing)
+        return max(narrowing, round(channels * width))
 
     return scaled
