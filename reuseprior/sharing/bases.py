@@ -11,18 +11,20 @@ Not printed, and ours: τ, the proportions and spreads to begin with, and where 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from math import log, pi
 
 import torch
+from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
 from reuseprior.errors import did_you_mean
+from reuseprior.sharing.channels import CONVOLUTIONS
 from reuseprior.sharing.scopes import SharingError
 from reuseprior.sharing.weights import Maker, attach, shareable
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NARROWEST = 1e-2  # of a component, in spacings of the basis; a narrower one has no largest density
 
 
@@ -108,6 +110,18 @@ class Basis(nn.Module):
         spreads = self.narrowest + self.log_spreads.exp()
         return -mixture(weight.reshape(-1), self.logits.softmax(0), self.members, spreads).sum()
 
+    @torch.no_grad()
+    def fit(self, weight: Tensor) -> None:
+        """Move the members, and not the weights, to where distances are least: k-means."""
+        points = weight.flatten(0, 1) if self.penalty == "kernels" else weight.reshape(-1, 1)
+        start = self.members.reshape(len(self.members), -1)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "One of the clusters is empty")  # and so it stays
+            found, _ = kmeans2(
+                points.flatten(1).double().numpy(), start.double().numpy(), minit="matrix", iter=50
+            )
+        self.members.copy_(torch.as_tensor(found).reshape(self.members.shape))
+
     def nearest(self, weight: Tensor) -> Tensor:
         """Which member is nearest: an index for each weight, or (out, in) with `kernels`."""
         if self.penalty == "kernels":
@@ -165,6 +179,11 @@ class Clustered(nn.Module):
         """What all weights cost, without τ."""
         weights = (self.model.get_submodule(name).weight for name in self.names)
         return torch.stack([basis(w) for basis, w in zip(self.bases, weights, strict=True)]).sum()
+
+    def fit(self) -> None:
+        """Move the bases, and not the weights, to where distances are least (k-means)."""
+        for name, basis in zip(self.names, self.bases, strict=True):
+            basis.fit(self.model.get_submodule(name).weight)
 
 
 class Assigned(Maker):

@@ -6,15 +6,17 @@ c mod d/s. The same can be asked of pointwise and of other convolutions, and of 
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from reuseprior.errors import did_you_mean
 from reuseprior.sharing.scopes import SharingError
-from reuseprior.sharing.weights import Maker, attach, shareable
+from reuseprior.sharing.weights import Maker, attach, merge, shareable
 
 KINDS = ("depthwise", "pointwise", "full", "norms")
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -75,20 +77,22 @@ class Channels:
 
     @classmethod
     def parse(cls, text: str) -> Channels:
-        """What a text says: a factor, then kinds of layers.
+        """What a text says: a factor, then kinds of layers and `layers=` patterns.
 
-        >>> Channels.parse("4,full,norms").kinds
-        ('full', 'norms')
+        >>> Channels.parse("4,full,norms,layers=blocks.*")
+        Channels(factor=4, kinds=('full', 'norms'), layers=('blocks.*',))
 
         Raises `SharingError` for anything else.
         """
-        factor, *kinds = text.split(",")
+        factor, *words = text.split(",")
         if not factor.isascii() or not factor.isdecimal():
             raise SharingError(
                 f"channels {text!r} begin with no factor: write how often filters repeat, as 4 or "
                 "4,depthwise,pointwise"
             )
-        return cls(int(factor), tuple(kinds) or cls.kinds)
+        layers = tuple(w.removeprefix("layers=") for w in words if w.startswith("layers="))
+        kinds = tuple(w for w in words if not w.startswith("layers="))
+        return cls(int(factor), kinds or cls.kinds, layers)
 
     def share(self, model: nn.Module) -> tuple[str, ...]:
         """Let the filters repeat, in place; returns the names of the layers that share.
@@ -128,6 +132,40 @@ class Channels:
                 f"{where or ' besides its first convolution'}: choose from {', '.join(KINDS)}"
             )
         return found
+
+
+@torch.no_grad()
+def fold(shared: nn.Module, narrow: nn.Module) -> nn.Module:
+    """Give a narrower network the weights with which it computes what a shared one does.
+
+    Where every channel of a layer comes s times, one of the copies is enough, if what reads them
+    adds up its weights. `shared` has such channels, as `full` and `norms` together give them, and
+    `narrow` is the same network with a part 1 / s of them. Returns `narrow`; `shared` is left as it
+    is. The outputs are equal but for rounding.
+
+    Raises `SharingError` for a layer whose shape `narrow` has no part of. That its channels repeat
+    is not tested: compare outputs.
+    """
+    wide = merge(copy.deepcopy(shared)).state_dict()
+    own = narrow.state_dict()
+    if wide.keys() != own.keys():
+        name = min(wide.keys() ^ own.keys())
+        raise SharingError(f"only one of both networks has {name!r}: give the same one, narrower")
+    narrow.load_state_dict({name: _folded(name, wide[name], own[name].shape) for name in own})
+    return narrow
+
+
+def _folded(name: str, wide: Tensor, shape: torch.Size) -> Tensor:
+    if any(most % least for most, least in zip(wide.shape, shape, strict=True)):
+        raise SharingError(
+            f"{name} is {tuple(wide.shape)} and {tuple(shape)} in the narrow network, which is no "
+            "whole part of it: choose another width"
+        )
+    if wide.ndim > 0:
+        wide = wide[: shape[0]]
+    if wide.ndim > 1:
+        wide = wide.unflatten(1, (-1, shape[1])).sum(1)
+    return wide
 
 
 def _is(layer: nn.Module, kind: str) -> bool:

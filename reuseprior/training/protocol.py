@@ -173,8 +173,8 @@ def _check_together(protocol: Protocol) -> None:
         )
     if (p.schedule == "steps") != (p.step_epochs > 0):
         raise ProtocolError(
-            f"schedule is {p.schedule!r} and step_epochs {p.step_epochs}: the schedule 'steps' needs "
-            "step_epochs above 0, and others leave it at 0"
+            f"schedule is {p.schedule!r} and step_epochs {p.step_epochs}: the schedule 'steps' "
+            "needs step_epochs above 0, and others leave it at 0"
         )
     if (p.stages > 1) != (p.start_image_size > 0) or p.start_image_size > p.image_size:
         raise ProtocolError(

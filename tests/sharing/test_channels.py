@@ -13,7 +13,7 @@ from torch import nn
 
 from reuseprior import sharing
 from reuseprior.contexts import count_contexts
-from reuseprior.models import cifar_resnet18, vs_xception
+from reuseprior.models import cifar_resnet18, vs_xception, wide_resnet
 from reuseprior.sharing import Channels, SharingError, weights
 from reuseprior.training import optimizers
 from reuseprior.training.protocol import Protocol
@@ -128,6 +128,55 @@ def test_merged_saved_and_copied_it_computes_the_same(text):
     assert torch.equal(twin(x), expected) and torch.equal(merged(x), expected)
     model.train()(x).sum().backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+FOLDED = [  # a network of some width, how it shares, and the part of it that is as good
+    (wide_resnet, (10, 1), {"width": 1.0}, "channels:4,full,norms", {"width": 0.25}),
+    (cifar_resnet18, (), {"width": 0.25}, "channels:2,full,norms,layers=layer[234].*",
+     {"width": 0.25, "narrowing": 2}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("build", "depth", "options", "text", "narrower"), FOLDED)
+def test_where_all_channels_repeat_the_network_is_a_narrow_one(
+    build, depth, options, text, narrower
+):
+    """Bidart's foldable case, after training steps in which statistics and weights have moved."""
+    torch.manual_seed(0)
+    shared = sharing.apply(build(*depth, **options), text).double()
+    optimizer = torch.optim.SGD(shared.parameters(), lr=0.05)
+    for _ in range(3):
+        optimizer.zero_grad()
+        shared(torch.randn(4, 3, 16, 16).double()).square().mean().backward()
+        optimizer.step()
+    narrow = build(*depth, **narrower).double()
+    x = torch.randn(4, 3, 16, 16).double()
+    for mode in (True, False):  # the statistics of a batch repeat as well
+        expected = shared.train(mode)(x)
+        before = (narrow.train(mode)(x) - expected).abs().max()
+        sharing.fold(shared, narrow)
+        torch.testing.assert_close(narrow(x), expected, rtol=1e-10, atol=1e-10)
+        assert before > 1e-3 or not mode
+    assert learnable(narrow) < learnable(shared)
+
+
+def test_without_repeating_norms_it_is_not():
+    torch.manual_seed(0)
+    shared = sharing.apply(wide_resnet(10, 1), "channels:4,full").double().train()
+    for module in shared.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight)
+    narrow = sharing.fold(shared, wide_resnet(10, 1, width=0.25).double().train())
+    x = torch.randn(4, 3, 16, 16).double()
+    assert (narrow(x) - shared(x)).abs().max() > 1e-3
+
+
+def test_folding_refuses_what_is_no_part():
+    shared = sharing.apply(wide_resnet(10, 1), "channels:4,full,norms")
+    with pytest.raises(SharingError, match="which is no whole part of it: choose another width"):
+        sharing.fold(shared, wide_resnet(10, 1, width=0.3))
+    with pytest.raises(SharingError, match="only one of both networks has 'stages"):
+        sharing.fold(shared, wide_resnet(16, 1, width=0.25))
 
 
 class ByValue(Writer):

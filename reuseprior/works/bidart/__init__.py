@@ -1,1 +1,1 @@
-"""Bidart's thesis (2023), a package a chapter."""
+"""Works of Bidart's thesis."""
