@@ -131,7 +131,7 @@ def test_merged_saved_and_copied_it_computes_the_same(text):
 
 
 FOLDED = [  # a network of some width, how it shares, and the part of it that is as good
-    (wide_resnet, (10, 1), {"width": 1.0}, "channels:4,full,norms", {"width": 0.25}),
+    (wide_resnet, (10, 2), {"width": 1.0}, "channels:4,full,norms", {"width": 0.25}),
     (cifar_resnet18, (), {"width": 0.25}, "channels:2,full,norms,layers=layer[234].*",
      {"width": 0.25, "narrowing": 2}),
 ]  # fmt: skip
@@ -162,19 +162,19 @@ def test_where_all_channels_repeat_the_network_is_a_narrow_one(
 
 def test_without_repeating_norms_it_is_not():
     torch.manual_seed(0)
-    shared = sharing.apply(wide_resnet(10, 1), "channels:4,full").double().train()
+    shared = sharing.apply(wide_resnet(10, 2), "channels:4,full").double().train()
     for module in shared.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight)
-    narrow = sharing.fold(shared, wide_resnet(10, 1, width=0.25).double().train())
+    narrow = sharing.fold(shared, wide_resnet(10, 2, width=0.25).double().train())
     x = torch.randn(4, 3, 16, 16).double()
     assert (narrow(x) - shared(x)).abs().max() > 1e-3
 
 
 def test_folding_refuses_what_is_no_part():
-    shared = sharing.apply(wide_resnet(10, 1), "channels:4,full,norms")
+    shared = sharing.apply(wide_resnet(10, 2), "channels:4,full,norms")
     with pytest.raises(SharingError, match="which is no whole part of it: choose another width"):
-        sharing.fold(shared, wide_resnet(10, 1, width=0.3))
+        sharing.fold(shared, wide_resnet(10, 2, width=0.3))
     with pytest.raises(SharingError, match="only one of both networks has 'stages"):
         sharing.fold(shared, wide_resnet(16, 1, width=0.25))
 

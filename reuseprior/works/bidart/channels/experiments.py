@@ -6,12 +6,19 @@ runs lie in `data/results/channels`.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from reuseprior import data, paths
+import pandas as pd
+
+from reuseprior import data, paths, results
+from reuseprior.contexts import multiply_adds, record_model
+from reuseprior.measures.statistics import Sample
 from reuseprior.models import Recipe
+from reuseprior.quantities import Quantities
 from reuseprior.results import Run
 from reuseprior.training import Protocol, finished, train
 
@@ -101,3 +108,72 @@ def train_one(
         train(recipe.build(), images, protocol, folder, seed=seed,
               about=recipe.about(), resume=True, progress=progress)  # fmt: skip
     return Run.read(folder)
+
+
+def runs(root: Path | None = None) -> list[Run]:
+    """The finished runs of the comparison and of the stores beside it; none are needed."""
+    folder = paths.RESULTS if root is None else Path(root)
+    found = []
+    for experiment in (EXPERIMENT, "stores"):
+        if any(folder.glob(f"{experiment}/*/{results.CONFIG}")):
+            found += results.runs(experiment, root)
+    return [run for run in found if run.summary["state"] == "finished"]
+
+
+def network(run: Run) -> Network:
+    """The network that a run trained."""
+    config = run.config
+    return Network(config["model"], config["sharing"], config["protocol"]["width"])
+
+
+def way(one: Network) -> str:
+    """What a reader calls it: channels (full), stores (weighted, mask), scopes, narrower …"""
+    name, colon, rest = one.sharing.partition(":")
+    if one.sharing == "none":
+        if one in (SMALL, WIDE):
+            return "plain"
+        return "narrower" if one.model in (SMALL.model, WIDE.model) else "shallower"
+    words = [word for word in rest.split(",")[1:] if "=" not in word]
+    if name == "channels":
+        words = words or ["depthwise"]
+    if not colon or name == "scopes":
+        return "scopes"
+    return f"{name} ({', '.join(words)})" if words else name
+
+
+def compared(found: Sequence[Run]) -> pd.DataFrame:
+    """One row a network, fewest stored parameters first.
+
+    Columns: network, model, way, parameters (stored), P_G and P_G_spread at the size at which it
+    was tested, multiply_adds, seeds, accuracy and its standard deviation over seeds, in per cent.
+    Seeds whose stores are mapped otherwise count as one network.
+    """
+    columns = ["network", "model", "way", "parameters", "P_G", "P_G_spread", "multiply_adds",
+               "seeds", "accuracy", "sd"]  # fmt: skip
+    groups: dict[str, dict[int, Run]] = {}
+    for run in found:
+        name = re.sub("map=[0-9a-z]+", "map", network(run).name)
+        groups.setdefault(name, {}).setdefault(run.config["seed"], run)
+    rows = []
+    for name, members in groups.items():
+        first = next(iter(members.values()))
+        one, size = network(first), first.config["protocol"]["image_size"]
+        accuracy = Sample.of([100 * run.summary["test_accuracy"] for run in members.values()])
+        q, cost = counted(one, size)
+        rows.append([name, one.model, way(one), first.config["parameters"], q.P_G, q.P_G_spread,
+                     cost, len(members), accuracy.mean, accuracy.deviation])  # fmt: skip
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values(["parameters", "network"], ignore_index=True)
+
+
+@cache
+def counted(one: Network, size: int = 32) -> tuple[Quantities, int]:
+    """The quantities and multiply-adds of a network for images of so many pixels a side."""
+    recorded = record_model(one.recipe().build(lazy=True), (1, 3, size, size))
+    return recorded.count().quantities(), multiply_adds(recorded)
+
+
+def missing(seeds: Sequence[int] = (0, 1), root: Path | None = None) -> list[tuple[Network, int]]:
+    """The networks of `networks` and seeds that have no finished run."""
+    done = {(network(run), run.config["seed"]) for run in runs(root)}
+    return [(one, seed) for seed in seeds for one in networks() if (one, seed) not in done]
