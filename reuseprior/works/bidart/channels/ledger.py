@@ -374,8 +374,8 @@ SECTIONS = ("section 3.2", "section 3.3", "section 3.4", "section 3.5.1", "secti
             "section 3.6.2", "section 3.6.3", "section 3.6.4", "section 3.6.5")  # fmt: skip
 
 PARTS = {
-    "Bidart, table 3.3": table_3,
-    "Bidart, table 3.6": table_6,
-    **{f"Bidart, {place}": lambda place=place: text(f"Bidart, {place}") for place in SECTIONS},
-    "Bidart, notebook": notebooks,
+    "bidart, table 3.3": table_3,
+    "bidart, table 3.6": table_6,
+    **{f"bidart, {place}": lambda place=place: text(f"bidart, {place}") for place in SECTIONS},
+    "bidart, notebook": notebooks,
 }
