@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from torch import Tensor
@@ -53,14 +54,49 @@ def by_factor_and_by_size(axes: Sequence[Axes]) -> None:
 
 def weights_and_basis(axes: Sequence[Axes], found: Sequence[Clustering], layer: str) -> None:
     """Draw, for each training, how far the kernels of a layer are from the nearest member."""
-    for ax, one in zip(axes, found, strict=True):
-        ax.hist(one.gaps(layer).numpy(), bins=30)
+    gaps = [one.gaps(layer).numpy() for one in found]
+    bins = np.linspace(0, max(each.max() for each in gaps), 40)
+    for ax, one, each in zip(axes, found, gaps, strict=True):
+        ax.hist(each, bins=bins)
         ax.set(xlabel="distance of a kernel from its basis", title=_title(one.penalty))
     axes[0].set_ylabel("kernels")
 
 
 def _title(penalty: str) -> str:
     return "plain loss" if penalty == "none" else f"with the penalty on {penalty}"
+
+
+def at_equal_parameters() -> pd.DataFrame:
+    """The notebook's ResNet-18 whose filters repeat, beside channels removed to as many parameters.
+
+    One row a factor, for filters that repeat and with those of skips too: accuracy, in per cent,
+    what a line between the narrowed networks gives at as many parameters (in their logarithm), and
+    the difference.
+    """
+    table = published.load("bidart/chapter-3-notebook-resnet18").set_index("factor").astype(
+        {column: float for column in ("removed_parameters", "removed_accuracy")}
+    )  # fmt: skip
+    removed = table.sort_values("removed_parameters")
+    rows = []
+    for column, label in (("shared", "filters repeat"), ("repeated", "skips repeat too")):
+        for factor, row in table.iloc[1:].iterrows():
+            size, accuracy = (float(row[f"{column}_{of}"]) for of in ("parameters", "accuracy"))
+            other = np.interp(
+                np.log(size), np.log(removed.removed_parameters), removed.removed_accuracy
+            )
+            rows.append([label, f"×{factor}", int(size), accuracy, other, accuracy - other])
+    columns = ["way", "factor", "parameters", "accuracy", "channels removed", "difference"]
+    return pd.DataFrame(rows, columns=columns).set_index(["way", "factor"])
+
+
+def estimates(ax: Axes, table: pd.DataFrame, title: str) -> None:
+    """Draw P_G against stored parameters, a marker a way of sharing; `table` has these columns."""
+    for i, (name, rows) in enumerate(table.groupby("way")):
+        ordered = rows.sort_values("parameters")
+        ax.plot(ordered.parameters, ordered.P_G, marker=MARKERS[i], color=f"C{i}", label=name,
+                linestyle="-" if len(rows) > 1 else "none", linewidth=0.8)  # fmt: skip
+    ax.set(xscale="log", xlabel="stored parameters", ylabel="$P_G$, bits", title=title)
+    ax.legend(fontsize="x-small")
 
 
 def all_ways(axes: Sequence[Axes], table: pd.DataFrame) -> None:
@@ -78,3 +114,4 @@ def all_ways(axes: Sequence[Axes], table: pd.DataFrame) -> None:
                         **style)  # fmt: skip
     axes[0].set(xscale="log", xlabel="stored parameters", ylabel="accuracy on CIFAR-10, %")
     axes[1].set(xlabel="$P_G$, bits")
+    axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="x-small")
