@@ -17,6 +17,7 @@ def share_blocks(model: nn.Module, templates: int) -> tuple[Store, ...]:
     With one template they are tied, and with more each is a weighted sum of them (`weighted` of
     stores). Returns the stores. Raises `SharingError` where there are no such blocks.
 
+    >>> from reuseprior.models import catalog
     >>> model = catalog.build("wrn-28-10")
     >>> len(share_blocks(model, 1)), sum(p.numel() for p in model.parameters())
     (3, 12287194)

@@ -156,7 +156,7 @@ class Stores:
             over = unshared + sum(plan.parameters for plan in plans) - budget
             if over <= 0:
                 return plans
-            values -= over
+            values -= max(1, over // 4)  # fewer values may need fewer coefficients
         raise SharingError(
             f"a budget of {budget:,} parameters is too small: what is not shared takes {unshared:,}"
             f" alone, of {total:,} in all, and each store some for itself"
@@ -343,7 +343,7 @@ def build(layers: Mapping[str, nn.Module], plan: Plan) -> Store:
     for layer, slot, weight in zip(layers.values(), plan.slots, weights, strict=True):
         maker = Generator(store, slot, tuple(weight.shape), plan.upsampler)
         if plan.coefficients(slot):
-            maker.coefficients = nn.Parameter(next(coefficients[slot.templates]))
+            maker.coefficients = nn.Parameter(next(coefficients[slot.templates]).clone())
             if plan.generator == "embedding" and _key(slot) not in store.embeddings:
                 store.embeddings[_key(slot)] = nn.Linear(EMBEDDING, slot.templates, **like)
         if masks := plan.masks(slot, weight.numel()):

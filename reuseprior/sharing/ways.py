@@ -46,7 +46,9 @@ WAYS: dict[str, Callable[[str], Share]] = {
 def parse(sharing: str) -> Share:
     """What a text asks to be done to a model; a policy alone, as `all_but_bn`, is one of scopes.
 
-    >>> parse("stores:10%,weighted,mask")(model)  # as apply does, returning the stores
+    >>> (store,) = parse("stores:50%")(nn.Sequential(nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)))
+    >>> store
+    Store(568 values for 2 layers)
 
     Raises `SharingError` for a text that means nothing, before there is a model.
     """
@@ -65,6 +67,7 @@ def parse(sharing: str) -> Share:
 def apply(model: nn.Module, sharing: str) -> nn.Module:
     """Share parameters in a model, in place, the way that a text says; returns the model.
 
+    >>> from reuseprior.models import catalog
     >>> model = apply(catalog.build("resnet20-cifar"), "stores:10%,weighted,mask")
     >>> sum(p.numel() for p in model.parameters())
     26972

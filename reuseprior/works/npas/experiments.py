@@ -203,6 +203,18 @@ def measured(one: Contender) -> tuple[Quantities, int]:
     return recorded.count().quantities(), multiply_adds(recorded)
 
 
+def estimated(listed: Sequence[Contender]) -> pd.DataFrame:
+    """What contenders store and compute, and their estimates, untrained: a row each, by name."""
+    rows = {}
+    for one in listed:
+        q, cost = measured(one)
+        rows[one.name] = {
+            "parameters": parameters_of(one), "weight nodes": q.weight_nodes,
+            "multiply-adds": cost, "P_G": q.P_G, "P′_G": q.P_G_spread,
+        }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("network")
+
+
 def against(models: pd.DataFrame, first: str, second: str) -> str:
     """What the runs say of two contenders by name, as one sentence: Welch's t-test over seeds."""
     rows = models.set_index("network")
@@ -212,3 +224,16 @@ def against(models: pd.DataFrame, first: str, second: str) -> str:
         return f"{first} and {second} ({means}) have too few seeds to tell them apart."
     test = told_apart(*(Sample(row.accuracy, row.sd, row.seeds) for row in (one, other)))
     return f"{first} {test.word} {second} ({means}; {test.how})."
+
+
+def against_rivals(models: pd.DataFrame) -> list[str]:
+    """What the runs say of each shared network against its plain rivals of equal storage.
+
+    A rival stores no more, and at least nine tenths as much.
+    """
+    plain = models[models.kind.isin(["narrower", "shallower"])]
+    lines = []
+    for row in models[~models.kind.isin(["plain", "narrower", "shallower"])].itertuples():
+        near = plain[plain.parameters.between(0.9 * row.parameters, row.parameters)]
+        lines += [against(models, row.network, other) for other in near.network]
+    return lines

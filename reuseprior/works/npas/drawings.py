@@ -1,0 +1,38 @@
+"""Drawings: accuracy against stored parameters, printed and ours."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from reuseprior.press import published
+
+
+def draw_table_14(ax: Axes) -> None:
+    """CIFAR-100 error of table 14 against the per cent of parameters; lines join one network's."""
+    rows = published.load("npas/table-14")
+    for model, one in rows.groupby("model", sort=False):
+        shares = one.shared.iloc[0] == "yes"
+        style = "o-" if shares else "s--"
+        ax.plot(
+            one.percent_of_parameters.astype(float), one.error.astype(float), style, label=model,
+            mfc=None if shares else "white", lw=1,
+        )  # fmt: skip
+    ax.set(xscale="log", xlabel="parameters, per cent of the network's", ylabel="error, %")
+    ax.legend(fontsize=7, ncols=2)
+
+
+def draw_compared(ax: Axes, models: pd.DataFrame, column: str = "accuracy") -> None:
+    """A column of `experiments.compared` against stored parameters, a line a kind of network.
+
+    Bars are standard deviations over seeds.
+    """
+    for at, (kind, rows) in enumerate(models.groupby("kind", sort=False)):
+        shares = kind not in ("plain", "narrower", "shallower")
+        style = "o-" if shares else "s--"
+        spread = rows.sd if column == "accuracy" else None
+        ax.errorbar(
+            rows.parameters, rows[column], spread, fmt=style, color=f"C{at % 10}", label=kind, lw=1,
+            capsize=2,
+        )  # fmt: skip
+    ax.set(xscale="log", xlabel="stored parameters")
