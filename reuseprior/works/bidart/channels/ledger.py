@@ -37,6 +37,7 @@ from reuseprior.works.bidart.channels.statements import STATEMENTS, formulas
 TEXT = "bidart/chapter-3-text"
 B0 = "torchvision:efficientnet_b0"
 OURS = "reuseprior train {} --sharing {} --data {} --protocol stores --set width={:g}"
+FOLDER = " --output data/results/channels/{}-seed0"  # where all of the comparison lies
 SCALE = "at width {:g}, 20,000 images of 16 px, 5 epochs, by accuracy on {}'s test images"
 
 
@@ -79,11 +80,11 @@ def _of_all(row: pd.Series) -> str:
 
 
 def _needs(row: pd.Series) -> str:
-    p = Protocol.load("bidart")
+    shared = "none" if row.factor == "1" else f"channels:{row.factor}"
     return (
-        f"trainings of EfficientNet-B0 on ImageNet-1K: `reuseprior train {B0} --sharing "
-        f"channels:{row.factor} --data imagenet` with section 3.6.3's settings, weeks on a GPU; "
-        f"protocol {p.name!r} is that of CIFAR"
+        f"trainings of EfficientNet-B0 on ImageNet-1K: `reuseprior train {B0} --sharing {shared} "
+        f"--data imagenet --protocol bidart` with `--set` for section 3.6.3's settings, weeks on a "
+        "GPU; its augmentation and schedule are not printed"
     )
 
 
@@ -100,7 +101,7 @@ def _on_imagenet(row: pd.Series, column: str) -> Evidence:
     key = {"top1": "test_accuracy", "top5": "test_top5_accuracy"}[column]
     if column == "top5":
         config["task"] = "top-5 classification"  # which is no task yet
-    return Evidence("train-*", config, lambda runs: 100 * runs[0].summary[key])
+    return Evidence("train-bidart*", config, lambda runs: 100 * runs[0].summary[key])
 
 
 # The text ----------------------------------------------------------------------------------------
@@ -237,7 +238,8 @@ def _trained(one: Network, data: str) -> Evidence:
     """Test accuracy of a network of the comparison, in per cent."""
     protocol = settings(asdict(Protocol.load(experiments.PROTOCOL, width=one.width)), {})
     config = {"model": one.model, "sharing": one.sharing, "data": data, "protocol": protocol}
-    return Evidence("*", config, lambda runs: 100 * runs[0].summary["test_accuracy"])
+    folder = experiments.EXPERIMENT if data == experiments.DATA else "train-stores*"
+    return Evidence(folder, config, lambda runs: 100 * runs[0].summary["test_accuracy"])
 
 
 def _against(first: Network, second: Network, data: str, *, alike: bool = False):
@@ -245,8 +247,10 @@ def _against(first: Network, second: Network, data: str, *, alike: bool = False)
         (first.name, _trained(first, data)), (second.name, _trained(second, data)),
         SCALE.format(first.width, data), alike,
     )  # fmt: skip
+    place = FOLDER if data == experiments.DATA else ""
     needs = " and ".join(
-        f"`{OURS.format(one.model, one.sharing, data, one.width)}`" for one in (first, second)
+        f"`{OURS.format(one.model, one.sharing, data, one.width)}{place.format(one.name)}`"
+        for one in (first, second)
     )
     return claim, f"{needs}, two seeds or more of each"
 
@@ -352,7 +356,7 @@ def size(factory: Callable[..., nn.Module], text: str, factor: int) -> int:
 def _as_the_notebook(model: str, sharing: str) -> Evidence:
     protocol = {"epochs": 350, "batch_size": 256, "schedule": "a tenth at 150 and 250"}
     config = {"model": model, "sharing": sharing, "data": "cifar10", "protocol": protocol}
-    return Evidence("train-*", config, lambda runs: 100 * runs[0].metrics.test_accuracy.max())
+    return Evidence("train-bidart*", config, lambda runs: 100 * runs[0].metrics.test_accuracy.max())
 
 
 def beside(name: str) -> pd.DataFrame:
