@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 from torch import Tensor
 
 from reuseprior.press import published
@@ -96,6 +97,7 @@ def estimates(ax: Axes, table: pd.DataFrame, title: str) -> None:
         ax.plot(ordered.parameters, ordered.P_G, marker=MARKERS[i], color=f"C{i}", label=name,
                 linestyle="-" if len(rows) > 1 else "none", linewidth=0.8)  # fmt: skip
     ax.set(xscale="log", xlabel="stored parameters", ylabel="$P_G$, bits", title=title)
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.legend(fontsize="x-small")
 
 
@@ -112,6 +114,8 @@ def all_ways(axes: Sequence[Axes], table: pd.DataFrame) -> None:
             ordered = rows.sort_values(column)
             ax.errorbar(ordered[column], ordered.accuracy, yerr=ordered.sd.fillna(0), label=name,
                         **style)  # fmt: skip
-    axes[0].set(xscale="log", xlabel="stored parameters", ylabel="accuracy on CIFAR-10, %")
+    decades = np.log10([table.parameters.min(), table.parameters.max()])
+    axes[0].set(xscale="log", xlabel="stored parameters", ylabel="accuracy on CIFAR-10, %",
+                xlim=(10 ** np.floor(decades[0]), 10 ** np.ceil(decades[1])))  # fmt: skip
     axes[1].set(xlabel="$P_G$, bits")
     axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="x-small")
