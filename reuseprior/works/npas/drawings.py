@@ -9,16 +9,25 @@ from reuseprior.press import published
 
 
 def draw_table_14(ax: Axes) -> None:
-    """CIFAR-100 error of table 14 against the per cent of parameters; lines join one network's."""
+    """CIFAR-100 error of table 14 against the per cent of parameters.
+
+    Lines join one network's sizes; a network that shares and its smaller versions have one colour.
+    """
     rows = published.load("npas/table-14")
+    colors: dict[str, str] = {}
     for model, one in rows.groupby("model", sort=False):
         shares = one.shared.iloc[0] == "yes"
-        style = "o-" if shares else "s--"
+        family = model.removeprefix("SSN-").removesuffix(", smaller")
+        color = colors.setdefault(family, f"C{len(colors)}")
         ax.plot(
-            one.percent_of_parameters.astype(float), one.error.astype(float), style, label=model,
-            mfc=None if shares else "white", lw=1,
+            one.percent_of_parameters.astype(float), one.error.astype(float),
+            "o-" if shares else "s--", color=color, mfc=None if shares else "white", label=model,
+            lw=1,
         )  # fmt: skip
+    ticks = [1, 2, 5, 10, 20, 50, 100]
     ax.set(xscale="log", xlabel="parameters, per cent of the network's", ylabel="error, %")
+    ax.set_xticks(ticks, map(str, ticks))
+    ax.set_xticks([], minor=True)
     ax.legend(fontsize=7, ncols=2)
 
 
@@ -35,4 +44,4 @@ def draw_compared(ax: Axes, models: pd.DataFrame, column: str = "accuracy") -> N
             rows.parameters, rows[column], spread, fmt=style, color=f"C{at % 10}", label=kind, lw=1,
             capsize=2,
         )  # fmt: skip
-    ax.set(xscale="log", xlabel="stored parameters")
+    ax.set(xscale="log", xlabel="stored parameters", xlim=(1e4, 1e6))
