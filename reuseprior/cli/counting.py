@@ -55,7 +55,7 @@ SharingOption = Annotated[
         metavar="WAY",
         help="none; all_but_bn ties equal convolutions (thesis, section 4.5.3); thesis_tables adds "
         "their counts up as tables 4.3 and 4.4 did; stores:10%,weighted,mask makes all weights of "
-        "a tenth of the parameters.",
+        "a tenth of the parameters; channels:4,full repeats filters four times.",
     ),
 ]
 BatchNormOption = Annotated[

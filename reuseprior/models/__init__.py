@@ -17,5 +17,9 @@ from reuseprior.models.lazy import without_weights as without_weights
 from reuseprior.models.mlp import MLP as MLP
 from reuseprior.models.recipe import Recipe as Recipe
 from reuseprior.models.resnet import resnet50_v1 as resnet50_v1
+from reuseprior.models.separable import cifar_mobilenet as cifar_mobilenet
+from reuseprior.models.separable import cifar_resnet18 as cifar_resnet18
+from reuseprior.models.separable import cifar_xception as cifar_xception
+from reuseprior.models.separable import vs_xception as vs_xception
 from reuseprior.models.wide_resnet import wide_resnet as wide_resnet
 from reuseprior.models.wide_resnet import wide_resnet50_2 as wide_resnet50_2

@@ -23,6 +23,12 @@ from reuseprior.models.efficientnet_v2 import efficientnet_v2
 from reuseprior.models.errors import ModelError
 from reuseprior.models.lazy import without_weights
 from reuseprior.models.resnet import resnet50_v1
+from reuseprior.models.separable import (
+    cifar_mobilenet,
+    cifar_resnet18,
+    cifar_xception,
+    vs_xception,
+)
 from reuseprior.models.wide_resnet import wide_resnet, wide_resnet50_2
 
 DEFAULT_IMAGE_SIZE = 224  # pixels a side, where nothing says otherwise
@@ -75,6 +81,15 @@ _ENTRIES = [
     *(
         CatalogEntry(f"darts-{order}-order", partial(darts, order), CIFAR_SIZE, ())
         for order in GENOTYPES
+    ),
+    *(
+        CatalogEntry(name, factory, CIFAR_SIZE, _CIFAR_OPTIONS)
+        for name, factory in (
+            ("xception-cifar", cifar_xception),
+            ("vs-xception", vs_xception),
+            ("mobilenet-cifar", cifar_mobilenet),
+            ("resnet18-cifar", cifar_resnet18),
+        )
     ),
 ]
 _CATALOG = {entry.name: entry for entry in _ENTRIES}

@@ -1,4 +1,4 @@
-"""All ways of sharing by one text: `scopes:all_but_bn`, `stores:10%,weighted,mask`."""
+"""All ways of sharing by one text: `scopes:all_but_bn`, `stores:10%,mask`, `channels:4`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import nn
 
 from reuseprior.errors import did_you_mean
 from reuseprior.sharing.blocks import share_blocks
+from reuseprior.sharing.channels import Channels
 from reuseprior.sharing.scopes import POLICIES, SharingError, policy, tie
 from reuseprior.sharing.stores import Stores
 
@@ -23,6 +24,10 @@ def _stores(text: str) -> Share:
     return Stores.parse(text).share
 
 
+def _channels(text: str) -> Share:
+    return Channels.parse(text).share
+
+
 def _blocks(text: str) -> Share:
     if not text.isdecimal():
         raise SharingError(f"blocks:{text} has no number of templates: write it as blocks:2")
@@ -30,7 +35,12 @@ def _blocks(text: str) -> Share:
 
 
 # A way reads what stands after its name and a colon, and says what to do with a model.
-WAYS: dict[str, Callable[[str], Share]] = {"scopes": _scopes, "stores": _stores, "blocks": _blocks}
+WAYS: dict[str, Callable[[str], Share]] = {
+    "scopes": _scopes,
+    "stores": _stores,
+    "channels": _channels,
+    "blocks": _blocks,
+}
 
 
 def parse(sharing: str) -> Share:

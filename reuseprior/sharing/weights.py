@@ -41,9 +41,9 @@ class Maker(nn.Module):
         return ()
 
 
-def attach(layer: nn.Module, maker: Maker) -> None:
-    """Let `maker` make the weight of a layer, in place of the parameter it held."""
-    parametrize.register_parametrization(layer, "weight", maker)
+def attach(layer: nn.Module, maker: Maker, tensor: str = "weight") -> None:
+    """Let `maker` make the weight of a layer, or its bias, in place of the parameter it held."""
+    parametrize.register_parametrization(layer, tensor, maker)
     maker.attached = True
 
 
@@ -64,9 +64,12 @@ def merge(model: nn.Module) -> nn.Module:
     values and can be saved as a plain network. Copies of the model are left alone.
     """
     found = {name: model.get_submodule(name) for name in makers(model)}
-    weights = {name: layer.weight.detach().clone() for name, layer in found.items()}
+    weights = {
+        name: {tensor: getattr(layer, tensor).detach().clone() for tensor in layer.parametrizations}
+        for name, layer in found.items()
+    }
     for name, layer in found.items():
-        if len(layer.parametrizations) > 1:
+        if not all(isinstance(made[0], Maker) for made in layer.parametrizations.values()):
             raise SharingError(
                 f"layer {name!r} has other parametrizations too: remove them first with "
                 "torch.nn.utils.parametrize.remove_parametrizations"
@@ -74,7 +77,8 @@ def merge(model: nn.Module) -> nn.Module:
         # Not remove_parametrizations, which takes the property from the class that copies share.
         del layer.parametrizations
         layer.__class__ = type(layer).__bases__[0]
-        layer.weight = nn.Parameter(weights[name])
+        for tensor, values in weights[name].items():
+            setattr(layer, tensor, nn.Parameter(values))
     return model
 
 
@@ -94,7 +98,7 @@ def shareable(
                 f"layer {name!r} is quantised ({type(layer).__name__}): share the weights first "
                 "and quantise the merged network"
             )
-        if isinstance(layer, kinds):
+        if isinstance(layer, kinds) and layer._parameters.get("weight", ...) is not None:
             _check(name, layer, uses)
             if layer.weight.requires_grad:
                 found[name] = layer

@@ -31,6 +31,10 @@ IMAGE_SIZES = [
     ("densenet-bc-190-40", 32),
     ("darts-first-order", 32),
     ("darts-second-order", 32),
+    ("xception-cifar", 32),
+    ("vs-xception", 32),
+    ("mobilenet-cifar", 32),
+    ("resnet18-cifar", 32),
 ]
 MY_NETS = """
 import torch

@@ -68,6 +68,13 @@ MATCHED = [  # text, computed, how
 ]
 
 ROWS = {
+    "bidart/chapter-3-notebook-mobilenet": 5,
+    "bidart/chapter-3-notebook-resnet18": 5,
+    "bidart/chapter-3-notebook-vs-xception": 4,
+    "bidart/chapter-3-notebook-xception": 4,
+    "bidart/chapter-3-table-3": 3,
+    "bidart/chapter-3-table-6": 4,
+    "bidart/chapter-3-text": 48,
     "thesis/appendix-a": 34,
     "paper/appendix-b": 34,
     "thesis/figure-4-2": 2,
@@ -189,7 +196,7 @@ def test_public_facts_are_numbers_with_a_source():
 
 
 def test_unknown_table_lists_the_known_ones():
-    with pytest.raises(ValueError, match="no published table 'table-9-9': there are nn-mass/app"):
+    with pytest.raises(ValueError, match="no published table 'table-9-9': there are bidart/chap"):
         load("table-9-9")
 
 
@@ -216,6 +223,22 @@ def test_table_is_described(name):
 
 
 NUMBERS = {
+    "bidart/chapter-3-notebook-mobilenet": ["accuracy"],
+    "bidart/chapter-3-notebook-resnet18": [
+        "factor", "removed_parameters", "removed_accuracy", "shared_parameters",
+        "shared_accuracy", "repeated_parameters", "repeated_accuracy",
+    ],
+    "bidart/chapter-3-notebook-vs-xception": [
+        "factor", "removed_parameters", "removed_accuracy", "depthwise_parameters",
+        "depthwise_accuracy", "pointwise_parameters", "pointwise_accuracy",
+    ],
+    "bidart/chapter-3-notebook-xception": [
+        "factor", "removed_parameters", "removed_accuracy", "depthwise_parameters",
+        "depthwise_accuracy", "pointwise_parameters", "pointwise_accuracy",
+    ],
+    "bidart/chapter-3-table-3": [],  # formulas
+    "bidart/chapter-3-table-6": ["factor", "remaining", "top1", "top5"],
+    "bidart/chapter-3-text": [],  # words among the numbers
     "thesis/appendix-a": ["value"],
     "thesis/figure-4-1": ["value"],
     "thesis/figure-4-2": ["value"],

@@ -1,0 +1,1 @@
+"""Works of Bidart's thesis."""
