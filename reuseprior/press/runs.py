@@ -19,6 +19,7 @@ from reuseprior.measures.statistics import ABOVE, ALIKE, Sample, one_more, told_
 from reuseprior.press.ledger import Entry, entry
 from reuseprior.press.published import Printed
 from reuseprior.results import Run
+from reuseprior.training import Protocol
 
 # How a machine works a protocol off, or when it looks at test images, changes no printed setting.
 _OF_A_MACHINE = frozenset(
@@ -52,6 +53,8 @@ def runs_for(evidence: Evidence) -> dict[int, list[Run]]:
     by_seed: dict[int, list[Run]] = {}
     for path in sorted(paths.RESULTS.glob(f"{evidence.experiment}/*/{results.CONFIG}")):
         config = results.read_json(path)
+        if "protocol" in config:  # runs older than a field say nothing of it: it is at its default
+            config["protocol"] = vars(Protocol()) | config["protocol"]
         if _says(config, wanted):
             run = Run.read(path.parent)
             if run.summary["state"] == "finished":

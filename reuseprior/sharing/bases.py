@@ -71,6 +71,11 @@ def distance_to_kernels(kernels: Tensor, basis: Tensor, p: float = 2) -> Tensor:
     return ((kernels[:, None] - basis).square().sum(-1).amin(1) ** (p / 2)).sum()
 
 
+def distances(points: Tensor, basis: Tensor) -> Tensor:
+    """‖p_i − b_j‖₂ of points (n, size) from a basis (m, size), (n, m); exactly 0 for equal ones."""
+    return torch.cdist(points, basis, compute_mode="donot_use_mm_for_euclid_dist")
+
+
 PENALTIES = ("gaussian", "laplace", "values", "kernels")
 
 
@@ -126,7 +131,7 @@ class Basis(nn.Module):
         """Which member is nearest: an index for each weight, or (out, in) with `kernels`."""
         if self.penalty == "kernels":
             kernels = weight.flatten(0, 1).flatten(1)
-            found = torch.cdist(kernels, self.members.flatten(1)).argmin(1)
+            found = distances(kernels, self.members.flatten(1)).argmin(1)
             return found.reshape(weight.shape[:2])
         return (weight[..., None] - self.members).abs().argmin(-1)
 

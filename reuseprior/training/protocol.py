@@ -32,6 +32,8 @@ class ProtocolError(UserError):
 class Protocol:
     """Everything that decides a training, apart from the model, the data and the seed.
 
+    A new field's default is what was done before there was one, so that older records compare.
+
     >>> Protocol.load("thesis").learning_rate
     0.016
     >>> Protocol.load("thesis", model="efficientnetv2-s").image_size

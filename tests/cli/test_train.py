@@ -21,7 +21,10 @@ PLAIN = ["--set", "width=1", "--set", "bn_momentum=0.01"]
 # (arguments, what the one sentence says)
 BAD_USE = [
     (["nonet"], "unknown model 'nonet'"),
-    (["V2-B0", "--protocol", "slow"], "unknown protocol 'slow': choose from cifar-resnet, cpu, "),
+    (
+        ["V2-B0", "--protocol", "slow"],
+        "unknown protocol 'slow': choose from bidart, cifar-resnet, ",
+    ),
     (["V2-B0", "--set", "epoch=1"], "unknown key 'epoch', did you mean 'epochs'"),
     (["V2-B0", "--set", "epochs"], "--set 'epochs' is not name=value: write it as --set epochs=2"),
     (["V2-B0", "--set", "epochs=1", "--set", "epochs=2"], "--set epochs is given twice"),

@@ -32,16 +32,16 @@ def draw_table_14(ax: Axes) -> None:
 
 
 def draw_compared(ax: Axes, models: pd.DataFrame, column: str = "accuracy") -> None:
-    """A column of `experiments.compared` against stored parameters, a line a kind of network.
+    """A column of `contenders.compared` against stored parameters, a line a way of sharing.
 
     Bars are standard deviations over seeds.
     """
-    for at, (kind, rows) in enumerate(models.groupby("kind", sort=False)):
-        shares = kind not in ("plain", "narrower", "shallower")
+    for at, (way, rows) in enumerate(models.groupby("way", sort=False)):
+        shares = way not in ("plain", "narrower", "shallower")
         style = "o-" if shares else "s--"
         spread = rows.sd if column == "accuracy" else None
         ax.errorbar(
-            rows.parameters, rows[column], spread, fmt=style, color=f"C{at % 10}", label=kind, lw=1,
+            rows.parameters, rows[column], spread, fmt=style, color=f"C{at % 10}", label=way, lw=1,
             capsize=2,
         )  # fmt: skip
     ax.set(xscale="log", xlabel="stored parameters", xlim=(1e4, 1e6))

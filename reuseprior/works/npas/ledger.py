@@ -28,7 +28,7 @@ from reuseprior.press.published import Printed
 from reuseprior.press.runs import Claim, Evidence, claimed, measured, settings
 from reuseprior.results import Run
 from reuseprior.sharing import stores
-from reuseprior.training import Protocol
+from reuseprior.training import Protocol, contenders
 from reuseprior.works.npas import budgets
 from reuseprior.works.npas import experiments as ours
 
@@ -514,29 +514,29 @@ CLAIMED_AT = 10  # per cent of the parameters
 
 def _ours(first: Sequence[str], second: Sequence[str] | str, row: pd.Series) -> Entry:
     """A claim about two kinds of networks at one budget, by our runs of the comparison."""
-    total = ours.parameters_of(ours.Contender())
     one = ours.stores(CLAIMED_AT, *first)
     if second == "narrower":
-        other = ours.rival(ours.MODEL, total * CLAIMED_AT // 100)
+        other = ours.narrower(CLAIMED_AT)
     else:
         other = ours.stores(CLAIMED_AT, *second)
-    protocol = Protocol.load(ours.PROTOCOL)
+    protocol = Protocol.load(contenders.PROTOCOL)
     scale = (
         f"WRN-16-2 at {CLAIMED_AT} % of its parameters, {protocol.image_size} px, "
         f"{protocol.epochs} epochs of {protocol.train_images:,} images of CIFAR-10, by accuracy on "
         "the test images in per cent"
     )
     named = [(contender.name, _evidence(contender)) for contender in (one, other)]
-    return claimed(
-        row, "value", Claim(named[0], named[1], scale), "the runs that experiments.contenders lists"
+    needs = (
+        "the runs of chapter 11's comparison, `reuseprior reproduce 11-shapeshifter --profile full`"
     )
+    return claimed(row, "value", Claim(named[0], named[1], scale), needs)
 
 
-def _evidence(one: ours.Contender) -> Evidence:
-    protocol = asdict(Protocol.load(ours.PROTOCOL, width=one.width))
-    config = {"model": one.model, "sharing": one.sharing, "data": ours.DATA}
+def _evidence(one: contenders.Contender) -> Evidence:
+    protocol = asdict(Protocol.load(contenders.PROTOCOL, width=one.width))
+    config = {"model": one.model, "sharing": one.sharing, "data": contenders.DATA}
     return Evidence(
-        ours.PROTOCOL, {**config, "protocol": settings(protocol, {})},
+        ours.EXPERIMENT, {**config, "protocol": settings(protocol, {})},
         lambda found: 100 * found[0].summary["test_accuracy"],
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from reuseprior.models import Recipe
 from reuseprior.press import published
 from reuseprior.results import SUMMARY, Run
 from reuseprior.sharing import Clustered, quantise
+from reuseprior.sharing.bases import distances
 from reuseprior.training import Classification, Penalised, Protocol, train
 from reuseprior.training.loop import Loop
 from reuseprior.training.protocol import ProtocolError
@@ -59,7 +60,7 @@ class Clustering:
             self.members[layer].reshape(len(self.members[layer]), -1),
         )
         points = weight.flatten(0, 1).flatten(1) if len(members.T) > 1 else weight.reshape(-1, 1)
-        return torch.cdist(points, members).amin(1)
+        return distances(points, members).amin(1)
 
 
 def clustering(

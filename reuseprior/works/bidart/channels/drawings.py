@@ -104,7 +104,7 @@ def estimates(ax: Axes, table: pd.DataFrame, title: str) -> None:
 def all_ways(axes: Sequence[Axes], table: pd.DataFrame) -> None:
     """Draw accuracy against stored parameters, and against P_G, a marker a way of sharing.
 
-    `table` is one of `experiments.compared` for one model and its rivals; bars are standard
+    `table` is one of `contenders.compared` for one model and its rivals; bars are standard
     deviations over seeds.
     """
     for i, (name, rows) in enumerate(table.groupby("way")):

@@ -29,9 +29,10 @@ from reuseprior.press.ledger import (
 from reuseprior.press.published import Printed
 from reuseprior.press.runs import Claim, Evidence, claimed, measured, settings
 from reuseprior.results import Run
-from reuseprior.training import Protocol
+from reuseprior.training import Protocol, contenders
+from reuseprior.training.contenders import SMALL, WIDE, Contender
 from reuseprior.works.bidart.channels import clustering, experiments
-from reuseprior.works.bidart.channels.experiments import SMALL, WIDE, Network
+from reuseprior.works.bidart.channels.experiments import channels
 from reuseprior.works.bidart.channels.statements import STATEMENTS, formulas
 
 TEXT = "bidart/chapter-3-text"
@@ -234,20 +235,20 @@ def _of_convolutions(model: str, text: str, wanted: Callable[[nn.Conv2d], bool])
 # Claims ------------------------------------------------------------------------------------------
 
 
-def _trained(one: Network, data: str) -> Evidence:
+def _trained(one: Contender, data: str) -> Evidence:
     """Test accuracy of a network of the comparison, in per cent."""
-    protocol = settings(asdict(Protocol.load(experiments.PROTOCOL, width=one.width)), {})
+    protocol = settings(asdict(Protocol.load(contenders.PROTOCOL, width=one.width)), {})
     config = {"model": one.model, "sharing": one.sharing, "data": data, "protocol": protocol}
-    folder = experiments.EXPERIMENT if data == experiments.DATA else "train-stores*"
+    folder = experiments.EXPERIMENT if data == contenders.DATA else "train-stores*"
     return Evidence(folder, config, lambda runs: 100 * runs[0].summary["test_accuracy"])
 
 
-def _against(first: Network, second: Network, data: str, *, alike: bool = False):
+def _against(first: Contender, second: Contender, data: str, *, alike: bool = False):
     claim = Claim(
         (first.name, _trained(first, data)), (second.name, _trained(second, data)),
         SCALE.format(first.width, data), alike,
     )  # fmt: skip
-    place = FOLDER if data == experiments.DATA else ""
+    place = FOLDER if data == contenders.DATA else ""
     needs = " and ".join(
         f"`{OURS.format(one.model, one.sharing, data, one.width)}{place.format(one.name)}`"
         for one in (first, second)
@@ -257,7 +258,7 @@ def _against(first: Network, second: Network, data: str, *, alike: bool = False)
 
 def _removal(factor: int):
     return _against(
-        experiments.shared(WIDE, factor, "full"), Network(WIDE.model, width=1 / factor), "cifar10"
+        channels(WIDE, factor, "full"), Contender(WIDE.model, width=1 / factor), "cifar10"
     )
 
 
@@ -284,14 +285,10 @@ def _quantising(value: Callable[[Run], float], what: str):
 
 
 CLAIMS: dict[str, Callable[[], tuple[Claim, str]]] = {
-    "bidart-3-increase-10": lambda: _against(experiments.shared(SMALL, 2), SMALL, "cifar10"),
-    "bidart-3-increase-100": lambda: _against(experiments.shared(SMALL, 2), SMALL, "cifar100"),
-    "bidart-3-increase-100-quarter": lambda: _against(
-        experiments.shared(SMALL, 4), SMALL, "cifar100"
-    ),
-    "bidart-3-no-loss": lambda: _against(
-        SMALL, experiments.shared(SMALL, 2), "cifar10", alike=True
-    ),
+    "bidart-3-increase-10": lambda: _against(channels(SMALL, 2), SMALL, "cifar10"),
+    "bidart-3-increase-100": lambda: _against(channels(SMALL, 2), SMALL, "cifar100"),
+    "bidart-3-increase-100-quarter": lambda: _against(channels(SMALL, 4), SMALL, "cifar100"),
+    "bidart-3-no-loss": lambda: _against(SMALL, channels(SMALL, 2), "cifar10", alike=True),
     **{f"bidart-3-removal-{s}": lambda s=s: _removal(s) for s in (2, 4, 8)},
     "bidart-3-harm": lambda: _quantising(_accuracy, "accuracy before quantising, per cent"),
     "bidart-3-less-drop": lambda: _quantising(_drop, "what quantising costs, per cent"),

@@ -11,7 +11,7 @@ import pandas as pd
 
 from reuseprior.press import published
 from reuseprior.press.ledger import Cell, Entry, Reading, judged, public, quoted, setting
-from reuseprior.press.runs import Claim, Evidence, claimed, measured, settings
+from reuseprior.press.runs import SEEDS, Claim, Evidence, claimed, measured, settings
 from reuseprior.results import Run
 from reuseprior.revolver import Settings
 from reuseprior.works.thesis.revolver import blueprint, claims
@@ -95,7 +95,7 @@ def _measured(
     """The entries of a row's numbers that searches at the printed protocol of a preset give."""
     config, s = protocol(preset) | also, Settings.load(preset)
     needs = (
-        f"full searches with the preset {preset}, two seeds or more: {s.population} models, "
+        f"full searches with the preset {preset}, {SEEDS} seeds or more: {s.population} models, "
         f"{s.generations} generations, a GPU; our recorded searches are scaled down"
     )
     for column, value in values.items():
