@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from math import gcd
 from pathlib import Path
 
 import pandas as pd
@@ -98,7 +99,7 @@ def counted(one: Contender) -> tuple[Quantities, int]:
 def rival(model: str, parameters: int) -> Contender:
     """The widest plain network of a model that stores no more than so many parameters.
 
-    Raises `UserError` where even the narrowest stores more.
+    Of the widths that make it, the one of the roundest number. Raises `UserError` where even the narrowest stores more.
     """
     low, high = 0, 4 * GRAIN  # the narrowest and widest that are thought of
     while high - low > 1:
@@ -109,7 +110,11 @@ def rival(model: str, parameters: int) -> Contender:
         raise UserError(
             f"no {model} stores {parameters:,} parameters or fewer: give a larger budget"
         )
-    return Contender(model, width=low / GRAIN)
+    size = parameters_of(Contender(model, width=low / GRAIN))
+    equal = [low]  # channels are whole numbers, so that widths close by are one network
+    while parameters_of(Contender(model, width=(equal[-1] - 1) / GRAIN)) == size:
+        equal.append(equal[-1] - 1)
+    return Contender(model, width=max(equal, key=lambda width: gcd(width, GRAIN)) / GRAIN)
 
 
 def train_one(
