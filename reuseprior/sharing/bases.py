@@ -21,9 +21,9 @@ from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
 from reuseprior.errors import did_you_mean
-from reuseprior.sharing.channels import CONVOLUTIONS
+from reuseprior.sharing.channels import CONVOLUTIONS, first_convolution
 from reuseprior.sharing.scopes import SharingError
-from reuseprior.sharing.weights import Maker, attach, shareable
+from reuseprior.sharing.weights import Maker, attach, makers, shareable
 
 NARROWEST = 1e-2  # of a component, in spacings of the basis; a narrower one has no largest density
 
@@ -59,7 +59,7 @@ def distance_to_values(weights: Tensor, basis: Tensor, p: float = 2) -> Tensor:
     >>> distance_to_values(torch.tensor([1.0, 5.0]), torch.tensor([0.0, 3.0]))
     tensor(5.)
     """
-    return ((weights.reshape(-1, 1) - basis).abs().amin(1) ** p).sum()
+    return _power((weights.reshape(-1, 1) - basis).abs().amin(1), p).sum()
 
 
 def distance_to_kernels(kernels: Tensor, basis: Tensor, p: float = 2) -> Tensor:
@@ -68,7 +68,12 @@ def distance_to_kernels(kernels: Tensor, basis: Tensor, p: float = 2) -> Tensor:
     >>> distance_to_kernels(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2), p=1)
     tensor(5.)
     """
-    return ((kernels[:, None] - basis).square().sum(-1).amin(1) ** (p / 2)).sum()
+    return _power((kernels[:, None] - basis).square().sum(-1).amin(1), p / 2).sum()
+
+
+def _power(x: Tensor, p: float) -> Tensor:
+    """x^p for x ≥ 0, whose gradient at 0 is taken as 0 where there is none (p < 1)."""
+    return torch.where(x > 0, x, 1) ** p * (x > 0)
 
 
 def distances(points: Tensor, basis: Tensor) -> Tensor:
@@ -76,7 +81,8 @@ def distances(points: Tensor, basis: Tensor) -> Tensor:
     return torch.cdist(points, basis, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-PENALTIES = ("gaussian", "laplace", "values", "kernels")
+MIXTURES = ("gaussian", "laplace")
+PENALTIES = (*MIXTURES, "values", "kernels")
 
 
 class Basis(nn.Module):
@@ -123,8 +129,9 @@ class Basis(nn.Module):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "One of the clusters is empty")  # and so it stays
             found, _ = kmeans2(
-                points.flatten(1).double().numpy(), start.double().numpy(), minit="matrix", iter=50
-            )
+                *(x.flatten(1).double().cpu().numpy() for x in (points, start)),
+                minit="matrix", iter=50,
+            )  # fmt: skip
         self.members.copy_(torch.as_tensor(found).reshape(self.members.shape))
 
     def nearest(self, weight: Tensor) -> Tensor:
@@ -147,8 +154,9 @@ class Clustered(nn.Module):
     and with `kernels` those alone whose kernel is larger than 1. Draws from torch's generator where
     kernels begin.
 
-    Raises `SharingError` for an unknown penalty, a size below 1 or above what a layer has, layers
-    that are not there, and as `weights.shareable` does.
+    Raises `SharingError` for an unknown penalty, a size below 1 or above what a layer has, τ below
+    0, p of 0 or less, layers that are not there or, for a mixture, of equal weights, and as
+    `weights.shareable` does.
     """
 
     def __init__(
@@ -161,9 +169,16 @@ class Clustered(nn.Module):
                 f"unknown penalty {penalty!r}{did_you_mean(penalty, PENALTIES)}: choose from "
                 f"{', '.join(PENALTIES)}"
             )
+        if not (tau >= 0 and p > 0):
+            raise SharingError(f"tau is {tau} and p {p}: tau must be 0 or more, and p above 0")
         chosen = _layers(model, penalty, layers)
         for name, layer in chosen.items():
             weight = layer.weight
+            if penalty in MIXTURES and weight.min() == weight.max():
+                raise SharingError(
+                    f"all weights of layer {name!r} are equal, which a mixture cannot begin with: "
+                    "give them values that differ, or leave the layer out"
+                )
             most = len(weight.flatten(0, 1)) if penalty == "kernels" else weight.numel()
             if not 1 <= size <= most:
                 what = "kernels" if penalty == "kernels" else "weights"
@@ -207,8 +222,12 @@ def quantise(clustered: Clustered) -> nn.Module:
     """Put the nearest member of the basis in place of each weight, in place; returns the model.
 
     The model's parameters are then the bases, with members that no weight took left out, and all
-    that was not clustered; the assignment is a buffer.
+    that was not clustered; the assignment is a buffer. How many members are left depends on the
+    weights, so save the merged network where it is to be loaded anew. Raises `SharingError` for
+    what is quantised already.
     """
+    if done := [name for name in clustered.names if name in makers(clustered.model)]:
+        raise SharingError(f"layer {done[0]!r} is quantised already: quantise a model once")
     for name, basis in zip(clustered.names, clustered.bases, strict=True):
         layer = clustered.model.get_submodule(name)
         taken, assignment = basis.nearest(layer.weight.detach()).unique(return_inverse=True)
@@ -221,7 +240,8 @@ def _layers(
 ) -> dict[str, nn.Module]:
     every = shareable(model, CONVOLUTIONS)
     if layers is None:
-        found = dict(list(every.items())[1:])
+        first = first_convolution(model)
+        found = {name: layer for name, layer in every.items() if name != first}
         if penalty == "kernels":
             found = {name: layer for name, layer in found.items() if max(layer.kernel_size) > 1}
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from operator import mod
 
 import torch
 from torch import Tensor, nn
@@ -51,8 +52,8 @@ class Channels:
     * `pointwise`: of a convolution of kernel 1 each filter over *input* channels, so that s inputs
       are summed before they are weighed.
     * `full`: of convolutions that are not depthwise, nor pointwise where that is asked for too,
-      filters over output channels, so that each output comes s times.
-    * `norms`: scale and shift of batch norms.
+      filters over output channels, so that without groups each output comes s times.
+    * `norms`: scale and shift of batch norms, as far as they learn.
 
     `layers` are patterns of the names to share, such as `"blocks.*"`; without them it is all but
     the first convolution. Biases of convolutions stay. Raises `SharingError` for a factor below 1
@@ -64,7 +65,7 @@ class Channels:
     layers: tuple[str, ...] = ()
 
     def __post_init__(self):
-        if not isinstance(self.factor, int) or self.factor < 1:
+        if type(self.factor) is not int or self.factor < 1:
             raise SharingError(
                 f"the factor is {self.factor!r}: filters repeat a whole number of times, 1 or more"
             )
@@ -112,13 +113,14 @@ class Channels:
                 )
         for layer, axis in chosen.values():
             for tensor in ("weight", "bias") if isinstance(layer, _BatchNorm) else ("weight",):
-                attach(layer, Repeated(getattr(layer, tensor), self.factor, axis), tensor)
+                if (held := getattr(layer, tensor)).requires_grad:
+                    attach(layer, Repeated(held, self.factor, axis), tensor)
         return tuple(chosen)
 
     def _chosen(self, model: nn.Module) -> dict[str, tuple[nn.Module, int]]:
         """The layers to share and the axis along which each repeats, by name."""
         every = shareable(model, (*CONVOLUTIONS, _BatchNorm))
-        first = next((n for n, layer in every.items() if isinstance(layer, CONVOLUTIONS)), None)
+        first = first_convolution(model)
         found = {}
         for name, layer in every.items():
             wanted = any(fnmatchcase(name, pattern) for pattern in self.layers)
@@ -132,6 +134,11 @@ class Channels:
                 f"{where or ' besides its first convolution'}: choose from {', '.join(KINDS)}"
             )
         return found
+
+
+def first_convolution(model: nn.Module) -> str | None:
+    """The name of a model's first convolution, whether it learns or not."""
+    return next((n for n, layer in model.named_modules() if isinstance(layer, CONVOLUTIONS)), None)
 
 
 @torch.no_grad()
@@ -156,7 +163,7 @@ def fold(shared: nn.Module, narrow: nn.Module) -> nn.Module:
 
 
 def _folded(name: str, wide: Tensor, shape: torch.Size) -> Tensor:
-    if any(most % least for most, least in zip(wide.shape, shape, strict=True)):
+    if wide.ndim != len(shape) or any(map(mod, wide.shape, shape)):
         raise SharingError(
             f"{name} is {tuple(wide.shape)} and {tuple(shape)} in the narrow network, which is no "
             "whole part of it: choose another width"

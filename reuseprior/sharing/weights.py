@@ -74,11 +74,15 @@ def merge(model: nn.Module) -> nn.Module:
                 f"layer {name!r} has other parametrizations too: remove them first with "
                 "torch.nn.utils.parametrize.remove_parametrizations"
             )
+    for name, layer in found.items():
         # Not remove_parametrizations, which takes the property from the class that copies share.
         del layer.parametrizations
         layer.__class__ = type(layer).__bases__[0]
+        others = dict(layer._parameters)
+        layer._parameters.clear()  # the weight comes first again, as optimizers number parameters
         for tensor, values in weights[name].items():
-            setattr(layer, tensor, nn.Parameter(values))
+            layer.register_parameter(tensor, nn.Parameter(values))
+        layer._parameters.update(others)
     return model
 
 
@@ -106,7 +110,7 @@ def shareable(
 
 
 def _check(name: str, layer: nn.Module, uses: Counter[int]) -> None:
-    weight = layer._parameters.get("weight")
+    weight, bias = (layer._parameters.get(tensor) for tensor in ("weight", "bias"))
     if weight is None:
         raise SharingError(
             f"the weight of layer {name!r} is computed by something else, such as a "
@@ -117,11 +121,12 @@ def _check(name: str, layer: nn.Module, uses: Counter[int]) -> None:
             f"layer {name!r} ({type(layer).__name__}) has no shape yet: run the model on an input "
             "first, or give the layer its number of inputs"
         )
-    if uses[id(weight)] > 1:
-        raise SharingError(
-            f"layer {name!r} shares its weight with another layer already: share in one way only, "
-            "or untie it first"
-        )
+    for tensor, values in (("weight", weight), ("bias", bias)):
+        if values is not None and uses[id(values)] > 1:
+            raise SharingError(
+                f"layer {name!r} shares its {tensor} with another layer already: share in one way "
+                "only, or untie it first"
+            )
 
 
 def same_kind(layers: dict[str, nn.Module]) -> tuple[torch.dtype, torch.device]:

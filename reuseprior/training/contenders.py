@@ -99,7 +99,8 @@ def counted(one: Contender) -> tuple[Quantities, int]:
 def rival(model: str, parameters: int) -> Contender:
     """The widest plain network of a model that stores no more than so many parameters.
 
-    Of the widths that make it, the one of the roundest number. Raises `UserError` where even the narrowest stores more.
+    Of the widths that make it, the one of the roundest number. Raises `UserError` where even the
+    narrowest stores more.
     """
     low, high = 0, 4 * GRAIN  # the narrowest and widest that are thought of
     while high - low > 1:
@@ -141,7 +142,14 @@ def runs(root: Path | None = None) -> list[Run]:
     folder = paths.RESULTS if root is None else Path(root)
     there = [e for e in EXPERIMENTS if any(folder.glob(f"{e}/*/{results.CONFIG}"))]
     found = [run for experiment in there for run in results.runs(experiment, root)]
-    return [run for run in found if run.summary["state"] == "finished"]
+    return [run for run in found if run.summary["state"] == "finished" and _as_compared(run)]
+
+
+def _as_compared(run: Run) -> bool:
+    """Whether a run has the data and the protocol of the comparison."""
+    protocol = vars(Protocol()) | run.config["protocol"]  # what it does not know is at its default
+    same = protocol == vars(Protocol.load(PROTOCOL, width=protocol["width"]))
+    return same and run.config["data"] == DATA
 
 
 def contender(run: Run) -> Contender:

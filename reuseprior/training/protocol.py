@@ -55,7 +55,7 @@ class Protocol:
     warmup_epochs: Amount = 0.0  # from zero, in a straight line
     schedule: Literal["exponential", "cosine", "one_cycle", "steps", "constant"] = "constant"
     step_epochs: Amount = 0.0  # of the schedule `steps`: from fall to fall
-    step_factor: Amount = 1.0  # what the rate falls to each time
+    step_factor: Part = 1.0  # what the rate falls to each time
     weight_decay: Amount = 0.0  # of tensors with more than one dimension: no bias, no batch norm
     ema_decay: Part = 0.0  # of the averaged weights that are evaluated; 0: no average
     label_smoothing: Part = 0.0
@@ -173,10 +173,11 @@ def _check_together(protocol: Protocol) -> None:
             f"name is {shown(p.name)}: it becomes part of a folder's name, so it must begin "
             "with a letter or digit and hold nothing else but spaces, dots, - and _"
         )
-    if (p.schedule == "steps") != (p.step_epochs > 0):
+    if {p.step_epochs > 0, 0 < p.step_factor < 1} != {p.schedule == "steps"}:
         raise ProtocolError(
-            f"schedule is {p.schedule!r} and step_epochs {p.step_epochs}: the schedule 'steps' "
-            "needs step_epochs above 0, and others leave it at 0"
+            f"schedule is {p.schedule!r}, step_epochs {p.step_epochs} and step_factor "
+            f"{p.step_factor}: the schedule 'steps' needs step_epochs above 0 and a step_factor "
+            "between 0 and 1, and others leave them at 0 and 1"
         )
     if (p.stages > 1) != (p.start_image_size > 0) or p.start_image_size > p.image_size:
         raise ProtocolError(

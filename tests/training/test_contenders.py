@@ -1,6 +1,7 @@
 """Contenders of equal budgets: their names and rivals, and what is made of their runs."""
 
 import json
+from dataclasses import asdict
 from math import sqrt
 
 import pytest
@@ -40,8 +41,11 @@ def test_a_rival_stores_no_more_and_is_the_widest(model):
     for budget in (20_000, 100_000):
         rival = contenders.rival(model, budget)
         assert rival.sharing == "none" and 0.85 * budget < parameters_of(rival) <= budget
-        wider = Contender(model, width=rival.width + 1 / contenders.GRAIN)
-        assert parameters_of(wider) > budget
+        sizes = [
+            parameters_of(Contender(model, width=rival.width + i / contenders.GRAIN))
+            for i in range(1, 12)
+        ]
+        assert all(n > budget or n == parameters_of(rival) for n in sizes) and sizes[-1] > budget
 
 
 def test_a_budget_below_the_narrowest():
@@ -49,12 +53,15 @@ def test_a_budget_below_the_narrowest():
         contenders.rival(WIDE.model, 100)
 
 
-def record(root, one, seed, accuracy, *, experiment="channels", state="finished"):
+def record(
+    root, one, seed, accuracy, *, experiment="channels", state="finished", data="cifar10", **changed
+):
     place = root / experiment / f"{one.name}-seed{seed}"
     place.mkdir(parents=True)
     config = {
-        "model": one.model, "sharing": one.sharing, "seed": seed,
-        "parameters": parameters_of(one), "protocol": {"width": one.width},
+        "model": one.model, "sharing": one.sharing, "seed": seed, "data": data,
+        "parameters": parameters_of(one),
+        "protocol": asdict(Protocol.load("stores", width=one.width)) | changed,
     }  # fmt: skip
     (place / "config.json").write_text(json.dumps(config))
     (place / "summary.json").write_text(json.dumps({"state": state, "test_accuracy": accuracy}))
@@ -69,6 +76,8 @@ def test_runs_of_all_experiments_are_read_and_compared(tmp_path):
     record(tmp_path, four, 0, 0.5)
     record(tmp_path, four, 1, 0.6)
     record(tmp_path, SMALL, 0, 0.7, state="interrupted")
+    record(tmp_path, SMALL, 1, 0.9, data="digits")
+    record(tmp_path, SMALL, 2, 0.9, epochs=500)
     for seed, mapping in enumerate(("0010", "0110")):
         record(tmp_path, WIDE, seed, 0.8, experiment="stores")
         mapped = shared(WIDE, "stores:10%", "weighted", "mask", f"map={mapping * 4}")
@@ -111,3 +120,9 @@ def test_a_training_is_recorded_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(contenders, "train", None)  # another training would fail
     again = contenders.train_one(one, "channels", root=tmp_path, progress=False)
     assert again.summary == run.summary and len(contenders.runs(tmp_path)) == 1
+
+
+def test_close_widths_of_one_network_have_one_name():
+    size = parameters_of(Contender("wrn-16-2", width=0.5))
+    assert parameters_of(Contender("wrn-16-2", width=129 / 256)) == size
+    assert contenders.rival("wrn-16-2", size).width == 0.5
