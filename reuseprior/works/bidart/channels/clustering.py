@@ -19,7 +19,7 @@ from reuseprior.press import published
 from reuseprior.results import SUMMARY, Run
 from reuseprior.sharing import Clustered, quantise
 from reuseprior.sharing.bases import distances
-from reuseprior.training import Classification, Penalised, Protocol, train
+from reuseprior.training import Classification, Penalised, Protocol, finished, train
 from reuseprior.training.loop import Loop
 from reuseprior.training.protocol import ProtocolError
 
@@ -72,7 +72,8 @@ def clustering(
     The basis of a layer has as many members as figure 3.8 has, and its norm. After training bases
     are fitted to the weights once more by k-means, with a penalty as without one, so that a plain
     training is quantised as well as it can be; `kernels` says what of (with `none`). With a `root`,
-    such as `paths.RESULTS`, the run is recorded there and read again, otherwise it leaves nothing.
+    such as `paths.RESULTS`, the run is recorded there and its checkpoint read again, otherwise it
+    leaves nothing. A recorded run without its checkpoint is left as it is, and trained anew.
     """
     images = data_sets.load(data)
     size, p = int(printed("figure 3.8: basis weights")), printed("figure 3.8: l_p loss")
@@ -87,8 +88,10 @@ def clustering(
         )
     about = recipe.about() | {"penalty": penalty, "of": kind, "tau": clustered.tau, "size": size}
     with TemporaryDirectory() as nowhere:
-        folder = (root or Path(nowhere)) / EXPERIMENT
-        folder /= f"{recipe.name}-{penalty}-{kind}-{data}-seed{seed}"
+        name = f"{recipe.name}-{penalty}-{kind}-{data}-seed{seed}"
+        folder = (root or Path(nowhere)) / EXPERIMENT / name
+        if finished(folder) and not any(folder.glob("*.safetensors")):
+            folder = Path(nowhere) / name
         task = Penalised(images.classes)
         run = train(clustered, images, protocol, folder, seed=seed, task=task,
                     about=about, resume=True, progress=progress)  # fmt: skip
