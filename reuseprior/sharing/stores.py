@@ -3,16 +3,23 @@
 A store holds values; each of its layers takes *templates* from them (section 3.1), a generator
 makes one of several (3.2 and B.2), and an upsampler stretches what is too small for the layer
 (3.3). Which layer belongs to which store is a mapping (3.4). Nothing but the weights of
-convolutions and linear layers is made so: biases, batch norms and the classifier stay their own.
+convolutions and linear layers is made so: biases, batch norms and the classifier, which is taken to
+be the last linear layer, stay their own.
+
+A store may hold less than its budget: where a layer fits in less than twice, the rest is no
+template of its, and values that no layer takes are left out. Several layers hold the same store, so
+`torch.func.functional_call` needs the merged model.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
+from zlib import crc32
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -72,6 +79,11 @@ class Stores:
                 f"generator {self.generator!r} learns no coefficients, from which a mapping could "
                 "follow: choose weighted or embedding"
             )
+        if (self.mapping == "random") != (self.stores > 1):
+            raise SharingError(
+                f"mapping is {self.mapping} and stores {self.stores}: a random mapping needs "
+                "stores=2 or more, and no other takes a number"
+            )
         _amount(self.budget, 100)
 
     @classmethod
@@ -94,21 +106,22 @@ class Stores:
                 if name in given:
                     raise SharingError(f"stores {text!r} say {name} twice: leave one out")
                 given[name] = value
+        if "resized" in given and (idle := given.keys() & {"upsampler", "templates"}):
+            raise SharingError(
+                f"stores {text!r} say {min(idle)}, of which resized leaves no choice: leave it out"
+            )
         return cls(budget, **given)
 
     def share(self, model: nn.Module) -> tuple[Store, ...]:
         """Let stores make the weights of a model, in place; returns the stores.
 
         The values begin as the layers' own weights, where several layers would take the same ones
-        as those of the first. Draws coefficients from torch's generator. Raises `SharingError`,
-        before anything is changed, for a model in which nothing can be shared, layers that cannot
-        be, and a budget that what is not shared takes up alone.
+        as those of the first. Draws coefficients from torch's generator, and a random mapping from
+        its seed. Raises `SharingError`, before anything is changed, for a model in which nothing
+        can be shared, layers that cannot be, and a budget that what is not shared takes up alone.
         """
-        layers = shareable(model)
-        if not self.classifier:
-            linear = [name for name, layer in layers.items() if isinstance(layer, nn.Linear)]
-            for name in linear[-1:]:
-                del layers[name]
+        linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+        layers = shareable(model, without=linear[-1] if linear and not self.classifier else None)
         if not layers:
             raise SharingError(
                 "the model has nothing to share: no convolution or linear layer that learns, but "
@@ -127,7 +140,10 @@ class Stores:
         if self.mapping == "single":
             keys = [0] * len(layers)
         elif self.mapping == "random":
-            keys = (torch.randperm(len(layers)) % min(self.stores, len(layers))).tolist()
+            # By the seed alone, so that a network built without weights has the same mapping.
+            generator = torch.Generator().manual_seed(torch.initial_seed())
+            order = torch.randperm(len(layers), generator=generator)
+            keys = (order % min(self.stores, len(layers))).tolist()
         elif self.mapping == "shape":
             keys = [tuple(layer.weight.shape) for layer in layers.values()]
         else:
@@ -251,7 +267,17 @@ def plan(sizes: Sequence[int], values: int, templates: int, generator: str, upsa
             Slot((s.start + i % s.templates * s.size) % values, 1, s.size)
             for i, s in enumerate(slots)
         ]
-    return Plan(min(values, max(s.end for s in slots)), slots, sizes, generator, upsampler)
+    return Plan(*_compact(values, slots), sizes, generator, upsampler)
+
+
+def _compact(values: int, slots: Sequence[Slot]) -> tuple[int, list[Slot]]:
+    """How many values the slots take, and the slots in a store of no others."""
+    taken = np.zeros(values, bool)
+    for slot in slots:
+        taken[slot.start : slot.end] = True
+        taken[: max(0, slot.end - values)] = True
+    before = {slot.start: int(np.count_nonzero(taken[: slot.start])) for slot in slots}
+    return int(np.count_nonzero(taken)), [replace(s, start=before[s.start]) for s in slots]
 
 
 class Store(nn.Module):
@@ -306,6 +332,19 @@ class Generator(Maker):
         if key in self.store.embeddings:
             coefficients = self.store.embeddings[key](coefficients).softmax(0)
         return templates.t() @ coefficients  # the values first: theirs are the weight nodes
+
+    def get_extra_state(self) -> Tensor:
+        """Which values of which store make this weight: saved with them, compared on loading."""
+        slot = self.slot
+        of = crc32("\n".join(self.store.layers).encode())
+        return torch.tensor([of, slot.start, slot.templates, slot.size])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        if not torch.equal(state.cpu(), self.get_extra_state()):
+            raise SharingError(
+                "the saved layers share in other stores than the model's: share it with the same "
+                "mapping, and a random one with the same seed, before loading"
+            )
 
     def extra_repr(self) -> str:
         many = f"{self.slot.templates} templates" if self.slot.templates > 1 else "one template"
@@ -390,7 +429,8 @@ def _coefficients(plan: Plan, like: Mapping) -> dict[int, Iterator[Tensor]]:
         lengths = [plan.coefficients(s) for s in plan.slots if s.templates == count]
         rows = torch.empty(len(lengths), lengths[0], **like)
         if lengths[0] and not rows.is_meta:
-            rows = F.normalize(nn.init.orthogonal_(rows), dim=1)
+            drawn = rows if rows.dtype.itemsize > 2 else rows.float()  # halves have no such draw
+            rows = F.normalize(nn.init.orthogonal_(drawn), dim=1).to(rows.dtype)
         made[count] = iter(rows)
     return made
 

@@ -69,9 +69,9 @@ def merge(model: nn.Module) -> nn.Module:
         for name, layer in found.items()
     }
     for name, layer in found.items():
-        if not all(isinstance(made[0], Maker) for made in layer.parametrizations.values()):
+        if any(type(made[-1]) is not type(made[0]) for made in layer.parametrizations.values()):
             raise SharingError(
-                f"layer {name!r} has other parametrizations too: remove them first with "
+                f"layer {name!r} has other parametrizations too: remove those first with "
                 "torch.nn.utils.parametrize.remove_parametrizations"
             )
     for name, layer in found.items():
@@ -87,16 +87,22 @@ def merge(model: nn.Module) -> nn.Module:
 
 
 def shareable(
-    model: nn.Module, kinds: tuple[type[nn.Module], ...] = (_ConvNd, nn.Linear)
+    model: nn.Module,
+    kinds: tuple[type[nn.Module], ...] = (_ConvNd, nn.Linear),
+    without: nn.Module | None = None,
 ) -> dict[str, nn.Module]:
     """The layers of a model, by name, whose weights can be made: those of `kinds` that learn.
 
-    Raises `SharingError`, in one sentence, for layers that cannot: whose weights have no shape yet,
-    are quantised, computed by something else, or shared with another layer already.
+    A layer `without` is left out, whatever it is. Raises `SharingError`, in one sentence, for
+    layers that cannot: whose weights have no shape yet, are quantised, computed by something else,
+    or shared with another layer already.
     """
-    uses = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
+    held = (layer._parameters.values() for layer in model.modules())
+    uses = Counter(id(p) for parameters in held for p in parameters if p is not None)
     found = {}
     for name, layer in model.named_modules():
+        if layer is without:
+            continue
         if ".quantized" in type(layer).__module__:
             raise SharingError(
                 f"layer {name!r} is quantised ({type(layer).__name__}): share the weights first "
@@ -104,7 +110,7 @@ def shareable(
             )
         if isinstance(layer, kinds) and layer._parameters.get("weight", ...) is not None:
             _check(name, layer, uses)
-            if layer.weight.requires_grad:
+            if layer.weight.requires_grad and layer.weight.numel():
                 found[name] = layer
     return found
 

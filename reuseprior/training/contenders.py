@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from math import gcd
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 
@@ -88,10 +89,13 @@ def parameters_of(one: Contender) -> int:
 
 
 @cache
-def counted(one: Contender) -> tuple[Quantities, int]:
-    """The quantities and multiply-adds of a contender at the protocol's image size."""
+def counted(one: Contender, seed: int = 0) -> tuple[Quantities, int]:
+    """The quantities and multiply-adds of a contender at the protocol's image size.
+
+    The seed decides a random mapping, and nothing else that is counted.
+    """
     size = Protocol.load(PROTOCOL).image_size
-    recorded = record_model(one.recipe().build(lazy=True), (1, 3, size, size))
+    recorded = record_model(one.recipe(seed=seed).build(lazy=True), (1, 3, size, size))
     return recorded.count().quantities(), multiply_adds(recorded)
 
 
@@ -171,7 +175,8 @@ def compared(found: Sequence[Run]) -> pd.DataFrame:
 
     Columns: network, model, way, parameters (stored), multiply_adds, P_G and P_G_spread at the size
     at which it was tested, seeds, accuracy and its standard deviation over seeds, in per cent.
-    Seeds whose stores are mapped otherwise count as one contender, and two runs of one seed as one.
+    Seeds whose stores are mapped otherwise count as one contender, with the mean of their P_G, and
+    two runs of one seed as one.
     """
     columns = ["network", "model", "way", "parameters", "multiply_adds", "P_G", "P_G_spread",
                "seeds", "accuracy", "sd"]  # fmt: skip
@@ -184,9 +189,13 @@ def compared(found: Sequence[Run]) -> pd.DataFrame:
         first = next(iter(members.values()))
         one = contender(first)
         accuracy = Sample.of([100 * run.summary["test_accuracy"] for run in members.values()])
-        q, cost = counted(one)
-        rows.append([name, one.model, one.way, first.config["parameters"], cost, q.P_G,
-                     q.P_G_spread, len(members), accuracy.mean, accuracy.deviation])  # fmt: skip
+        mapped = {(contender(r), s if "random" in one.sharing else 0) for s, r in members.items()}
+        found = [counted(*of) for of in mapped]
+        rows.append([
+            name, one.model, one.way, first.config["parameters"], found[0][1],
+            fmean(q.P_G for q, _ in found), fmean(q.P_G_spread for q, _ in found),
+            len(members), accuracy.mean, accuracy.deviation,
+        ])  # fmt: skip
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values(["parameters", "network"], ignore_index=True)
 
