@@ -59,6 +59,11 @@ def said(identity: str) -> str:
     return rows.loc[f"npas-{identity}", "value"]
 
 
+def printed(table: str, row: str, column: str) -> str:
+    """A cell of a table as it is printed, by its row's id without the source."""
+    return published.load(f"npas/{table}").set_index("id").loc[f"npas-{row}", column]
+
+
 def number(text: str) -> float:
     """A printed number, in the unit in which it is printed as it stands: 4M is four million."""
     return float(Printed.parse(text).value)
@@ -298,7 +303,7 @@ def _of_table_14(row: pd.Series) -> Iterator[Cell]:
 
 
 def _cell(table: str, row: str, column: str) -> float:
-    return number(published.load(f"npas/{table}").set_index("id").loc[f"npas-{row}", column])
+    return number(printed(table, row, column))
 
 
 def _less(table: str, row: str, first: str, second: str) -> float:
