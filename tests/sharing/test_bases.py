@@ -145,6 +145,8 @@ WRONG = [
     (("values", 0), {}, "a basis of 0 is no basis for the 108 weights of layer '3'"),
     (("values", 7), {}, "a basis of 7 is no basis for the 6 weights of layer '4': choose a size"),
     (("kernels", 13), {}, "a basis of 13 is no basis for the 12 kernels of layer '3'"),
+    (("values", 2), {"tau": -1.0}, "tau is -1.0 and p 2: tau must be 0 or more, and p above 0"),
+    (("values", 2), {"p": 0}, "tau is 1.0 and p 0: tau must be 0 or more, and p above 0"),
     (("values", 2), {"layers": "9"}, "Sequential has no convolution to cluster whose name is like"),
 ]
 
@@ -152,8 +154,41 @@ WRONG = [
 @pytest.mark.parametrize(("given", "options", "message"), WRONG)
 def test_bad_input_gets_one_sentence(given, options, message):
     with pytest.raises(SharingError, match=re.compile(message)) as caught:
-        Clustered(network(), *given, tau=1.0, **options)
+        Clustered(network(), *given, **{"tau": 1.0, **options})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("penalty", bases.MIXTURES)
+def test_a_mixture_needs_weights_that_differ(penalty):
+    model = network()
+    nn.init.zeros_(model[3].weight)
+    with pytest.raises(SharingError, match="all weights of layer '3' are equal"):
+        Clustered(model, penalty, 2, tau=1.0)
+
+
+@pytest.mark.parametrize(("penalty", "p"), [("kernels", 1), ("values", 0.5), ("values", 2)])
+def test_gradients_are_finite_on_members_of_the_basis(penalty, p):
+    """Kernels begin on members, where a root has no gradient."""
+    torch.manual_seed(0)
+    clustered = Clustered(network(), penalty, 3, tau=1.0, p=p)
+    with torch.no_grad():
+        clustered.model[3].weight[0, 0] = clustered.bases[0].members.reshape(3, -1)[0, 0]
+    clustered.penalty().backward()
+    found = [q.grad for q in clustered.parameters() if q.grad is not None]
+    assert found and all(grad.isfinite().all() for grad in found)
+
+
+def test_a_kernel_is_at_no_distance_from_itself():
+    torch.manual_seed(0)
+    kernels = torch.randn(40, 9)
+    assert (bases.distances(kernels, kernels).diagonal() == 0).all()
+
+
+def test_a_model_is_quantised_once():
+    clustered = Clustered(network(), "values", 3, tau=1.0)
+    quantise(clustered)
+    with pytest.raises(SharingError, match="layer '3' is quantised already"):
+        quantise(clustered)
 
 
 def test_a_clustered_model_is_copied_whole():

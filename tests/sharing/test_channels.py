@@ -257,6 +257,13 @@ def test_models_without_anything_to_share():
         Channels(2, layers=("9*",)).share(small())
     with pytest.raises(SharingError, match="has no shape yet: run the model"):
         sharing.apply(nn.Sequential(nn.Conv2d(3, 8, 3), nn.LazyConv2d(8, 3)), "channels:2,full")
+    model = small()
+    model.append(nn.BatchNorm2d(8))
+    model[-1].bias = model[2].bias
+    with pytest.raises(SharingError, match="layer '2' shares its bias with another layer alread"):
+        Channels(2, ("norms",)).share(model)
+    with pytest.raises(SharingError, match="the factor is True"):
+        Channels(True)
     shared = sharing.apply(small(), "channels:2")
     with pytest.raises(SharingError, match="is computed by something else"):
         sharing.apply(shared, "channels:2,full")
@@ -266,6 +273,31 @@ def test_norms_that_learn_nothing_are_left_alone():
     model = small()
     model.append(nn.BatchNorm2d(8, affine=False))
     assert Channels(2, ("norms",)).share(model) == ("2",)
+
+
+def test_what_does_not_learn_is_left_as_it_is():
+    model = small()
+    model[0].requires_grad_(False)  # still the first convolution, whose successor shares
+    model[2].bias.requires_grad_(False)
+    assert Channels(2, ("depthwise", "norms")).share(model) == ("1", "2")
+    assert isinstance(model[2].bias, nn.Parameter) and not model[2].bias.requires_grad
+
+
+def test_networks_of_other_dimensions_do_not_fold():
+    two, one = (nn.Sequential(layer(4, 4, 1)) for layer in (nn.Conv2d, nn.Conv1d))
+    with pytest.raises(SharingError, match="which is no whole part of it"):
+        sharing.fold(two, one)
+
+
+@pytest.mark.slow
+def test_compiled():
+    torch.manual_seed(0)
+    model = sharing.apply(small(), "channels:2,depthwise,pointwise,full,norms")
+    x = torch.randn(2, 2, 4, 4)
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), model(x))
+    compiled(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 def test_examples():

@@ -12,8 +12,8 @@ from reuseprior.press import published
 from reuseprior.press.ledger import KINDS
 from reuseprior.works import nn_mass
 from reuseprior.works.nn_mass import PARTS, ledger
+from tests.press.printed import falsified, table
 
-LOAD = published.load
 COUNTED = cache(ledger.darts_parameters)
 AGREE = ("reproduced", "unsaid", "against the text")
 
@@ -23,24 +23,6 @@ def quick(monkeypatch):
     """Tables are read once, and DARTS is counted once."""
     monkeypatch.setattr(ledger, "darts_parameters", COUNTED)
     falsified(monkeypatch)
-
-
-@cache
-def table(name):
-    return LOAD(name)
-
-
-def falsified(monkeypatch, name="", row="", column="", text=""):
-    """Let one printed cell be another text; none without a name."""
-
-    def load(*names):
-        (asked,) = names
-        found = table(asked).copy()
-        if asked == name:
-            found.loc[found.id == row, column] = text
-        return found
-
-    monkeypatch.setattr(published, "load", load)
 
 
 @cache

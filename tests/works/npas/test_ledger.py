@@ -10,8 +10,7 @@ from reuseprior.press import published
 from reuseprior.press.ledger import KINDS
 from reuseprior.press.published import Printed
 from reuseprior.works.npas import PARTS, budgets, ledger
-
-LOAD = cache(published.load)
+from tests.press.printed import falsified, table
 
 
 @cache
@@ -22,26 +21,12 @@ def whole():
     return {e.id: e for e in made}
 
 
-def falsified(monkeypatch, name, row, column, text):
-    """Let one printed cell be another text."""
-
-    def load(*names):
-        (asked,) = names
-        found = LOAD(asked).copy()
-        if asked == name:
-            assert (found.id == row).sum() == 1
-            found.loc[found.id == row, column] = text
-        return found
-
-    monkeypatch.setattr(published, "load", load)
-
-
 def test_every_number_of_the_tables_is_in_the_ledger():
     found = whole()
     labels = {"id", "source", "where", "model", "dataset", "method", "group", "role", "shared",
               "part", "claim"}  # fmt: skip
     for name in [n for n in published.tables() if n.startswith("npas/")]:
-        for _, row in LOAD(name).iterrows():
+        for _, row in table(name).iterrows():
             for column in row.index.difference(labels):
                 if row[column] != "not printed" and (name, column) != ("npas/table-10", "params"):
                     place = row.id if column == "value" else f"{row.id}/{column}"
@@ -79,8 +64,8 @@ def test_two_largest_layers():
 
 
 def test_table_4_5_and_6_are_of_tables_7_8_and_9():
-    seven, eight, nine = (LOAD(f"npas/table-{n}") for n in (7, 8, 9))
-    four, five, six = (LOAD(f"npas/table-{n}") for n in (4, 5, 6))
+    seven, eight, nine = (table(f"npas/table-{n}") for n in (7, 8, 9))
+    four, five, six = (table(f"npas/table-{n}") for n in (4, 5, 6))
     for column in ("percent_of_parameters", "reduced", "weighted", "embedding"):
         assert (four[column] == seven[column]).all()
     for column in ("percent_of_parameters", "reduced", "interpolate"):
@@ -93,7 +78,7 @@ def test_table_4_5_and_6_are_of_tables_7_8_and_9():
 
 
 def test_table_6_shows_masks_of_two_stores_where_they_are_better():
-    six, nine = LOAD("npas/table-6"), LOAD("npas/table-9")
+    six, nine = table("npas/table-6"), table("npas/table-9")
     for printed, one in zip(six.itertuples(), nine.itertuples(), strict=True):
         both = [float(one.mask), float(one.mask_two_stores)]
         better = max(both) if one.model in ledger.LINEAR else min(both)

@@ -6,29 +6,9 @@ from functools import cache
 
 import pytest
 
-from reuseprior.press import published
 from reuseprior.press.ledger import KINDS
 from reuseprior.works.bidart.channels import PARTS, clustering, ledger
-
-LOAD = published.load
-
-
-@cache
-def table(name):
-    return LOAD(name)
-
-
-def falsified(monkeypatch, name, row, column, text):
-    """Let one printed cell be another text."""
-
-    def load(*names):
-        (asked,) = names
-        found = table(asked).copy()
-        if asked == name:
-            found.loc[found.id == row, column] = text
-        return found
-
-    monkeypatch.setattr(published, "load", load)
+from tests.press.printed import falsified, table
 
 
 @cache
