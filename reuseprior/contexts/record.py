@@ -88,6 +88,8 @@ class Operator:
         args = map_nodes(self.args, lambda node: new.get(node, node))
         shapes = [node.shape for node in self.results]
         copied = Operator(self.function, args, self.kwargs, self.where, shapes)
+        for its, own in zip(copied.results, self.results, strict=True):
+            its.is_view_of_parameter = own.is_view_of_parameter
         new.update(zip(self.results, copied.results, strict=True))
         return copied
 
