@@ -234,6 +234,7 @@ def against_rivals(models: pd.DataFrame) -> list[str]:
     lines = []
     for row in models[~smaller & (models.way != "plain")].itertuples():
         near = plain[plain.parameters.between(0.9 * row.parameters, row.parameters)]
-        family = near.model.str.partition("-")[0] == row.model.partition("-")[0]
-        lines += [against(models, row.network, other) for other in near.network[family]]
+        family = row.model.partition("-")[0]
+        lines += [against(models, row.network, other.network) for other in near.itertuples()
+                  if other.model.partition("-")[0] == family]  # fmt: skip
     return lines

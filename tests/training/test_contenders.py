@@ -101,6 +101,7 @@ def test_a_network_that_shares_is_set_against_rivals_of_its_size_and_family(tmp_
         for seed, accuracy in enumerate((0.5, 0.51)):
             record(tmp_path, contenders.rival(model, size), seed, accuracy)
     record(tmp_path, contenders.rival(WIDE.model, size // 2), 0, 0.4)
+    record(tmp_path, shared(SMALL, "channels:4"), 0, 0.5)  # of which no rival is there
     record(tmp_path, stored, 0, 0.6)
     (line,) = contenders.against_rivals(contenders.compared(contenders.runs(tmp_path)))
     assert line.startswith(f"{stored.name} and wrn-16-2-width") and "too few seeds" in line
