@@ -7,6 +7,8 @@ from matplotlib.axes import Axes
 
 from reuseprior.press import published
 
+MARKERS = "os^v<>PD*XpHd8"  # one a way, as there are more ways than colours
+
 
 def draw_table_14(ax: Axes) -> None:
     """CIFAR-100 error of table 14 against the per cent of parameters.
@@ -38,7 +40,7 @@ def draw_compared(ax: Axes, models: pd.DataFrame, column: str = "accuracy") -> N
     """
     for at, (way, rows) in enumerate(models.groupby("way", sort=False)):
         shares = way not in ("plain", "narrower", "shallower")
-        style = "o-" if shares else "s--"
+        style = f"{MARKERS[at]}-" if shares else f"{MARKERS[at]}--"
         spread = rows.sd if column == "accuracy" else None
         ax.errorbar(
             rows.parameters, rows[column], spread, fmt=style, color=f"C{at % 10}", label=way, lw=1,
