@@ -225,19 +225,19 @@ def test_table_is_described(name):
 NUMBERS = {
     "bidart/chapter-3-notebook-mobilenet": ["accuracy"],
     "bidart/chapter-3-notebook-resnet18": [
-        "factor", "removed_parameters", "removed_accuracy", "shared_parameters",
+        "removed_parameters", "removed_accuracy", "shared_parameters",
         "shared_accuracy", "repeated_parameters", "repeated_accuracy",
     ],
     "bidart/chapter-3-notebook-vs-xception": [
-        "factor", "removed_parameters", "removed_accuracy", "depthwise_parameters",
+        "removed_parameters", "removed_accuracy", "depthwise_parameters",
         "depthwise_accuracy", "pointwise_parameters", "pointwise_accuracy",
     ],
     "bidart/chapter-3-notebook-xception": [
-        "factor", "removed_parameters", "removed_accuracy", "depthwise_parameters",
+        "removed_parameters", "removed_accuracy", "depthwise_parameters",
         "depthwise_accuracy", "pointwise_parameters", "pointwise_accuracy",
     ],
     "bidart/chapter-3-table-3": [],  # formulas
-    "bidart/chapter-3-table-6": ["factor", "remaining", "top1", "top5"],
+    "bidart/chapter-3-table-6": ["remaining", "top1", "top5"],
     "bidart/chapter-3-text": [],  # words among the numbers
     "thesis/appendix-a": ["value"],
     "thesis/figure-4-1": ["value"],
@@ -275,7 +275,7 @@ NUMBERS = {
     "npas/table-8": ["groups", "baseline", "single", "random", "manual", "weighted", "embedding"],
     "npas/table-9": ["params_M", "percent_of_parameters", "reduced", "repeat", "interpolate",
                          "mask", "mask_two_stores"],
-    "npas/table-10": ["params", "groups", "error", "std"],
+    "npas/table-10": ["groups", "error", "std"],
     "npas/table-11": ["templates", "score", "std"],
     "npas/table-12": ["params_M", "used_M", "percent_of_parameters", "percent_of_wrn_28_10",
                          "error", "std"],

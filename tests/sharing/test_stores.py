@@ -86,7 +86,11 @@ def test_any_model_and_budget(model, text, words, percent, seed):
         assert used.all()  # nothing is stored that makes no weight
     model.eval()
     merged = merge(copy.deepcopy(model))
-    assert torch.equal(merged(x), model(x)) and not makers(merged)
+    assert not makers(merged)
+    for name in made:
+        assert torch.equal(merged.get_submodule(name).weight, model.get_submodule(name).weight)
+    # Equal but for rounding: kernels go by where a weight lies in memory.
+    torch.testing.assert_close(merged(x), model(x), rtol=1e-12, atol=1e-12)
     assert parameters(merged) == plain and set(merged.state_dict()) == set(small_names(merged))
 
 
