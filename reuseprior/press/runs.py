@@ -15,7 +15,15 @@ from dataclasses import dataclass
 from math import isnan
 
 from reuseprior import paths, results
-from reuseprior.measures.statistics import ABOVE, ALIKE, Sample, one_more, told_apart
+from reuseprior.measures.statistics import (
+    ABOVE,
+    ALIKE,
+    MOST_SEEDS,
+    Sample,
+    one_more,
+    seeds_needed,
+    told_apart,
+)
 from reuseprior.press.ledger import Entry, entry
 from reuseprior.press.published import Printed
 from reuseprior.results import Run
@@ -37,13 +45,14 @@ class Evidence:
     """The runs that bear on one printed number.
 
     `value` makes the number, in the unit in which it is printed, of all runs of one seed (most
-    often one). A seed counts from `runs` runs on.
+    often one). A seed counts from `runs` runs on, and of these the runs that `counts` accepts.
     """
 
     experiment: str  # a folder of data/results or a pattern of such; none need be there
     config: Mapping[str, object]  # a part of a run's config.json, level by level
     value: Callable[[Sequence[Run]], float]
     runs: int = 1
+    counts: Callable[[Run], bool] = lambda run: True
 
 
 def runs_for(evidence: Evidence) -> dict[int, list[Run]]:
@@ -54,7 +63,7 @@ def runs_for(evidence: Evidence) -> dict[int, list[Run]]:
         config = results.read_json(path)
         if _says(config, wanted):
             run = Run.read(path.parent)
-            if run.summary["state"] == "finished":
+            if run.summary["state"] == "finished" and evidence.counts(run):
                 by_seed.setdefault(config.get("seed"), []).append(run)
     whole = {seed: found for seed, found in by_seed.items() if len(found) >= evidence.runs}
     return dict(sorted(whole.items()))
@@ -114,7 +123,8 @@ def claimed(row, column: str, claim: Claim, needs: str) -> Entry:
     """The entry of a claim about two kinds of runs, by Welch's t-test over their seeds.
 
     It holds if the test tells the two apart in the claimed direction, fails if in the other, and
-    is undecided if it cannot; a claim that two score alike can fail and never hold by it.
+    is undecided if it cannot; a claim that two score alike can fail and never hold by it. The note
+    says with how many seeds an undecided claim would be decided.
     """
     names, samples, folders = [], [], set()
     for name, evidence in (claim.first, claim.second):
@@ -130,11 +140,22 @@ def claimed(row, column: str, claim: Claim, needs: str) -> Entry:
     else:
         verdict = "claim holds" if test.word == ABOVE and not claim.alike else "claim fails"
     (one, other), (a, b) = names, samples
+    how = f"{test.how}; {_deciding(a, b)}" if verdict == "undecided" else test.how
     note = (
-        f"{claim.scale}: {one} {a.mean:.2f}, {other} {b.mean:.2f}; {test.how}; "
+        f"{claim.scale}: {one} {a.mean:.2f}, {other} {b.mean:.2f}; {how}; "
         f"{' and '.join(sorted(folders))}"
     )
     return entry(row, column, a.mean - b.mean, "measured", verdict, None, note)
+
+
+def _deciding(a: Sample, b: Sample) -> str:
+    """With how many seeds the two could be told apart, were they as they look."""
+    if min(a.n, b.n) < 2:
+        return "two or more of each would say how many can"
+    n = seeds_needed(a, b)
+    if n is None:
+        return f"no number of seeds up to {MOST_SEEDS:,} would, at this difference and spread"
+    return f"at this difference and spread {n} of each would decide in four cases of five"
 
 
 def _folders(found: Mapping[int, Sequence[Run]]) -> str:

@@ -10,6 +10,7 @@ from matplotlib.patches import Arc
 from torch import nn
 
 from reuseprior import sharing
+from reuseprior.works.thesis.sharing.costs import COSTS
 
 # a colour and a marker a kind, so that grey prints tell them apart
 KINDS = {"k×k": ("C0", "o"), "1×1": ("C1", "s"), "depthwise": ("C2", "^")}
@@ -67,6 +68,28 @@ def accuracy_against(axes: Sequence[Axes], models: pd.DataFrame, title: str) -> 
         ax.margins(0.2)
     axes[0].set(ylabel=f"{title}: top-1, %")
     axes[0].legend(fontsize="x-small", loc="lower right")
+
+
+def accuracy_against_costs(axes: Sequence[Axes], networks: pd.DataFrame) -> None:
+    """Draw accuracy against each of `costs.COSTS`; `networks` is a table of `costs.equal_cost`.
+
+    Lines join the widths of one architecture; hollow markers are networks that share.
+    """
+    for ax, (column, label) in zip(axes, COSTS.items(), strict=True):
+        for i, (name, group) in enumerate(networks.groupby(networks.model.map(_unshared))):
+            for shared, line in group.sort_values(column).groupby("shared"):
+                ax.plot(
+                    line[column], line.accuracy, "--" if shared else "-", color=f"C{i}",
+                    marker="os^Dv"[i % 5], markerfacecolor="white" if shared else f"C{i}",
+                    label=f"{name}-shared" if shared else name,
+                )  # fmt: skip
+        ax.set(xlabel=label, xscale="linear" if column.startswith("P_G") else "log")
+    axes[0].set(ylabel="top-1 on test images, %")
+    axes[0].legend(fontsize="x-small")
+
+
+def _unshared(model: str) -> str:
+    return model.removesuffix("-shared")
 
 
 def _kind(layer: nn.Conv2d) -> str:
