@@ -74,22 +74,39 @@ def told_apart(a: Sample, b: Sample, level: float = LEVEL) -> Verdict:
     return Verdict(p, word, f"Welch's t over {a.n:.0f} and {b.n:.0f} seeds, p = {p:.2g}")
 
 
-def seeds_needed(a: Sample, b: Sample, level: float = LEVEL) -> int | None:
+def differs(differences: Sample, level: float = LEVEL) -> Verdict:
+    """Student's t-test, two-sided, of differences between two values of one run each, seed by seed.
+
+    >>> differs(Sample(1.0, 0.1, 3)).how
+    "Student's t over 3 seeds, p = 0.0033"
+    """
+    mean, deviation, n = differences
+    if n < 2:
+        return Verdict(np.nan, ALIKE, "one seed cannot tell")
+    if not deviation:
+        return Verdict(np.nan, ALIKE, "no spread over seeds to measure the difference by")
+    p = float(2 * stats.t.sf(abs(mean) * n**0.5 / deviation, n - 1))
+    word = ALIKE if p >= level else ABOVE if mean > 0 else BELOW
+    return Verdict(p, word, f"Student's t over {n} seeds, p = {p:.2g}")
+
+
+def seeds_needed(a: Sample, b: Sample | None = None, level: float = LEVEL) -> int | None:
     """The fewest seeds of each kind with which `told_apart` finds the observed difference.
 
-    That is with a chance of 80 %, if the observed means and deviations are the true ones: the power
-    of Welch's test by the noncentral t. None where 1,000 of each are too few, where the means are
-    equal, and where a side has no deviation to go by.
+    With one sample, of differences, it is those with which `differs` finds it. That is with a
+    chance of 80 %, if the observed means and deviations are the true ones, by the noncentral t.
+    None where 1,000 are too few, where there is no difference, and where a side has no deviation.
 
     >>> seeds_needed(Sample(96, 0.5, 2), Sample(95, 0.5, 2))
     6
     """
     n = np.arange(2, MOST_SEEDS + 1)
-    first, second = a.deviation**2 / n, b.deviation**2 / n
-    if a.mean == b.mean or not np.all(first + second > 0):  # NaN neither
+    first, second = a.deviation**2 / n, (b.deviation**2 if b else 0.0) / n
+    difference = abs(a.mean - (b.mean if b else 0.0))
+    if not (difference and np.all(first + second > 0)):  # NaN is neither
         return None
     freedom = (first + second) ** 2 * (n - 1) / (first**2 + second**2)
-    shift = abs(a.mean - b.mean) / (first + second) ** 0.5
+    shift = difference / (first + second) ** 0.5
     edge = stats.t.ppf(1 - level / 2, freedom)
     power = stats.nct.sf(edge, freedom, shift) + stats.nct.cdf(-edge, freedom, shift)
     # a shift so large that the distribution underflows is found for certain

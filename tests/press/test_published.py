@@ -75,7 +75,7 @@ ROWS = {
     "thesis/appendix-c-2": 8,
     "thesis/appendix-c-5": 1,
     "thesis/appendix-c-text": 13,
-    "thesis/chapter-3-claims": 4,
+    "thesis/chapter-3-claims": 9,
     "thesis/chapter-3-text": 27,
     "thesis/figure-4-1": 1,
     "thesis/chapter-4-text": 19,

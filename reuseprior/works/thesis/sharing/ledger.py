@@ -23,7 +23,7 @@ from reuseprior.works.thesis.contexts.readings import (
     quantities,
     readings,
 )
-from reuseprior.works.thesis.scores import NEEDS, score
+from reuseprior.works.thesis.scores import IMAGENET, NEEDS, score
 from reuseprior.works.thesis.sharing.compression import compression_claims, deepest_path
 from reuseprior.works.thesis.sharing.experiments import (
     PROTOCOLS,
@@ -167,7 +167,7 @@ def _trained_claim(row: pd.Series) -> Entry:
     first, better, second, dataset, unaugmented = WORDS.fullmatch(row.claim).groups()
     value = {"scores above": _accuracy, "is more parameter-efficient than": _efficiency}[better]
     if dataset == "ImageNet-1K":
-        protocol, changes = "thesis", {}
+        protocol, changes = "thesis", {"augmentation": "randaugment", **IMAGENET}
     else:
         protocol = RESNETS if first.startswith("ResNet") else PROTOCOLS[0]
         changes = {"augmentation": "none"} if unaugmented else {}
