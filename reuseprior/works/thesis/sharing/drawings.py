@@ -70,6 +70,25 @@ def accuracy_against(axes: Sequence[Axes], models: pd.DataFrame, title: str) -> 
     axes[0].legend(fontsize="x-small", loc="lower right")
 
 
+def training_curves(axes: Sequence[Axes], curves: pd.DataFrame, title: str) -> None:
+    """Draw the training loss and the accuracy over the epochs on two axes, a line a seed.
+
+    `curves` is a table of `experiments.curves`.
+    """
+    last = curves.epoch.max()
+    for i, (name, of_model) in enumerate(curves.groupby("model")):
+        for j, (_, run) in enumerate(of_model.groupby("seed")):
+            style = {"ls": ["-", "--", ":", "-.", (0, (5, 1))][i % 5], "color": f"C{i}"}
+            style |= {"marker": "o" if last < 5 else None, "label": name if j == 0 else None}
+            axes[0].plot(run.epoch, run.train_loss, **style)
+            axes[1].plot(run.epoch, run.accuracy, **style)
+    axes[0].set(xlabel="epoch", ylabel="training loss, nats", title=title)
+    axes[1].set(xlabel="epoch", ylabel="top-1 after each epoch, %")
+    for ax in axes:
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    axes[0].legend(fontsize="x-small")
+
+
 def accuracy_against_costs(axes: Sequence[Axes], networks: pd.DataFrame) -> None:
     """Draw accuracy against each of `costs.COSTS`; `networks` is a table of `costs.equal_cost`.
 

@@ -257,6 +257,10 @@ def _course(run: Run) -> str:
     return held_out if held_out in run.metrics else "test_accuracy"
 
 
+TRAINED = ["model", "data", "params", "seeds", "accuracy", "sd", "last gain", "settled", "images/s",
+           "P_G", "P_G_spread"]  # fmt: skip
+
+
 def trained(found: Sequence[Run]) -> pd.DataFrame:
     """One row a model, fewest parameters first; `found` are `runs` on one data set.
 
@@ -286,7 +290,8 @@ def trained(found: Sequence[Run]) -> pd.DataFrame:
                 "P_G_spread": q.P_G_spread,
             }
         )
-    return pd.DataFrame(rows).sort_values("params", ignore_index=True)
+    table = pd.DataFrame(rows, columns=TRAINED)
+    return table.sort_values("params", ignore_index=True)
 
 
 def counted(run: Run) -> Quantities:
@@ -324,8 +329,16 @@ def ordering(models: pd.DataFrame, better: str, worse: str) -> str:
 
 
 def curves(found: Sequence[Run]) -> pd.DataFrame:
-    """The metrics of all runs, one row an epoch, with columns `model` and `seed`."""
-    tables = [r.metrics.assign(model=label(r), seed=r.config["seed"]) for r in found]
+    """The metrics of all runs, one row an epoch, with columns `model`, `seed` and `accuracy`.
+
+    The accuracy, in per cent, is that on the images held out, or else on the test images.
+    """
+    tables = [
+        r.metrics.assign(
+            model=label(r), seed=r.config["seed"], accuracy=100 * r.metrics[_course(r)]
+        )
+        for r in found
+    ]
     return pd.concat(tables, ignore_index=True)
 
 
