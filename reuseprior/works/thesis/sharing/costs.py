@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
+from statistics import fmean
 
 import numpy as np
 import pandas as pd
 
 from reuseprior import paths
 from reuseprior.contexts import multiply_adds
-from reuseprior.measures.statistics import LEAST, Sample, agreement
+from reuseprior.measures.statistics import LEAST, agreement
+from reuseprior.models import Recipe
 from reuseprior.results import ResultError, Run
 from reuseprior.works.thesis.sharing import experiments
 
-FAMILIES = {"efficientnetv2-": "EfficientNetV2", "resnet": "ResNet"}  # by how a model's name begins
 PROTOCOL_OF = {"EfficientNetV2": experiments.PROTOCOLS[0], "ResNet": experiments.RESNETS}
 
 COSTS = {
@@ -25,31 +27,30 @@ COSTS = {
 }
 
 
-def equal_cost(data: str = "cifar10") -> pd.DataFrame:
-    """One row a network of both families, at all widths, from runs that had settled.
+def equal_cost() -> pd.DataFrame:
+    """One row a network of both families on CIFAR-10, at all widths that are planned.
 
     Columns: family, model, width, shared, seeds, accuracy (mean over seeds, per cent, of the test
     images), params (learnable, tied ones once), multiply_adds (of one image forward), seconds (of a
     training, were all epochs as fast as its fastest: others may have used the processor), P_G and
-    P_G_spread. Empty as long as nothing is recorded. Raises `results.ResultError` where runs of a
-    family differ in more than model and width.
+    P_G_spread. Accuracy and seconds are those of runs that had settled, and NaN as long as there
+    are none. Raises `results.ResultError` where runs of a family differ in more than model and
+    width.
     """
-    rows = [
-        _row(family, members)
-        for family, protocol in PROTOCOL_OF.items()
-        for members in _networks(protocol, data)
-    ]
+    planned = {(one.model, one.width): one for one in experiments.planned()}
+    runs = {network: its for p in PROTOCOL_OF.values() for network, its in _settled(p).items()}
+    rows = [_row(one, runs.get(network, [])) for network, one in planned.items()]
     columns = ["family", "model", "width", "shared", "seeds", "accuracy", *COSTS]
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values(["family", "params"], ignore_index=True)
 
 
-def _networks(protocol: str, data: str) -> list[list[Run]]:
-    """The settled runs of a protocol at any width, those of one network together."""
+def _settled(protocol: str) -> dict[tuple[str, float], list[Run]]:
+    """The settled runs of a protocol at any width, by model and width."""
     folders = sorted(paths.RESULTS.glob(f"train-{protocol}*"))
     names = [folder.name.removeprefix("train-") for folder in folders]
     wanted = [name for name in names if name == protocol or name.startswith(f"{protocol},width=")]
-    found = [run for name in wanted for run in experiments.finished_runs(name, data)]
+    found = [run for name in wanted for run in experiments.finished_runs(name, "cifar10")]
     groups: dict[tuple[str, float], list[Run]] = {}
     for run in found:
         differs = _settings(run).items() ^ _settings(found[0]).items()
@@ -62,29 +63,29 @@ def _networks(protocol: str, data: str) -> list[list[Run]]:
         if experiments.settled(run):
             key = experiments.label(run), run.config["protocol"]["width"]
             groups.setdefault(key, []).append(run)
-    return list(groups.values())
+    return groups
 
 
 def _settings(run: Run) -> dict[str, object]:
     return {key: v for key, v in run.config["protocol"].items() if key not in ("name", "width")}
 
 
-def _row(family: str, members: Sequence[Run]) -> dict[str, object]:
-    first = members[0]
-    recorded = experiments.forward_pass(first)
+def _row(network: experiments.Planned, runs: Sequence[Run]) -> dict[str, object]:
+    recorded = experiments.forward_pass(network.config)
     quantities = recorded.count().quantities()
-    accuracy = Sample.of([100 * run.summary["test_accuracy"] for run in members])
-    epochs = len(first.metrics)
+    model = Recipe.recorded(network.config).build(lazy=True)
+    accuracies = [100 * run.summary["test_accuracy"] for run in runs]
+    fastest = [len(run.metrics) * run.metrics.seconds.min() for run in runs]
     return {
-        "family": family,
-        "model": experiments.label(first),
-        "width": first.config["protocol"]["width"],
-        "shared": first.config["sharing"] != "none",
-        "seeds": accuracy.n,
-        "accuracy": accuracy.mean,
-        "params": first.config["parameters"],
+        "family": next(f for f, protocol in PROTOCOL_OF.items() if protocol == network.protocol),
+        "model": network.model,
+        "width": network.width,
+        "shared": network.model.endswith("-shared"),
+        "seeds": len(runs),
+        "accuracy": fmean(accuracies) if runs else nan,
+        "params": sum(p.numel() for p in model.parameters()),
         "multiply_adds": multiply_adds(recorded),
-        "seconds": epochs * min(run.metrics.seconds.min() for run in members),
+        "seconds": min(fastest, default=nan),
         "P_G": quantities.P_G,
         "P_G_spread": quantities.P_G_spread,
     }
@@ -97,7 +98,7 @@ def foretold(networks: pd.DataFrame) -> pd.DataFrame:
     number; each cell is τ and half its 95 % bootstrap interval.
     """
     rows = {}
-    for family, group in networks.groupby("family"):
+    for family, group in networks.dropna().groupby("family"):
         if len(group) < LEAST:
             continue
         rows[family] = {"networks": len(group)}
@@ -115,7 +116,7 @@ def gain_at_equal(networks: pd.DataFrame, cost: str) -> pd.DataFrame:
     width, and gain.
     """
     rows = []
-    for family, group in networks.groupby("family"):
+    for family, group in networks.dropna().groupby("family"):
         line = group[~group.shared].sort_values(cost)
         for row in group[group.shared].itertuples():
             at = getattr(row, cost)

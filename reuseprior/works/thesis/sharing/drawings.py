@@ -89,22 +89,30 @@ def training_curves(axes: Sequence[Axes], curves: pd.DataFrame, title: str) -> N
     axes[0].legend(fontsize="x-small")
 
 
-def accuracy_against_costs(axes: Sequence[Axes], networks: pd.DataFrame) -> None:
-    """Draw accuracy against each of `costs.COSTS`; `networks` is a table of `costs.equal_cost`.
+def at_equal_cost(axes: Sequence[Axes], networks: pd.DataFrame) -> None:
+    """Draw accuracy against each of `costs.COSTS`, and P′_G against parameters, on six axes.
 
-    Lines join the widths of one architecture; hollow markers are networks that share.
+    `networks` is a table of `costs.equal_cost`. Lines join the widths of one architecture; hollow
+    markers are networks that share. Accuracies that are not known are left out.
     """
-    for ax, (column, label) in zip(axes, COSTS.items(), strict=True):
-        for i, (name, group) in enumerate(networks.groupby(networks.model.map(_unshared))):
-            for shared, line in group.sort_values(column).groupby("shared"):
-                ax.plot(
-                    line[column], line.accuracy, "--" if shared else "-", color=f"C{i}",
-                    marker="os^Dv"[i % 5], markerfacecolor="white" if shared else f"C{i}",
-                    label=f"{name}-shared" if shared else name,
-                )  # fmt: skip
-        ax.set(xlabel=label, xscale="linear" if column.startswith("P_G") else "log")
-    axes[0].set(ylabel="top-1 on test images, %")
-    axes[0].legend(fontsize="x-small")
+    *against, last = axes
+    for ax, (column, label) in zip(against, COSTS.items(), strict=True):
+        _line_a_model(ax, networks, column, "accuracy")
+        scale = "linear" if column.startswith("P_G") else "log"
+        ax.set(xlabel=label, xscale=scale, ylabel="top-1, %")
+    _line_a_model(last, networks, "params", "P_G_spread")
+    last.set(xlabel=COSTS["params"], xscale="log", ylabel=COSTS["P_G_spread"])
+    last.legend(fontsize="xx-small", ncols=2)
+
+
+def _line_a_model(ax: Axes, networks: pd.DataFrame, x: str, y: str) -> None:
+    for i, (_, both) in enumerate(networks.groupby(networks.model.map(_unshared))):
+        for name, line in both.sort_values(x).groupby("model"):
+            shared = name != _unshared(name)
+            ax.plot(
+                line[x], line[y], "--" if shared else "-", color=f"C{i}", marker="os^Dv"[i % 5],
+                markerfacecolor="white" if shared else f"C{i}", markersize=4, label=name,
+            )  # fmt: skip
 
 
 def _unshared(model: str) -> str:

@@ -7,11 +7,12 @@ those with another width in `train-<protocol>,width=<width>`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import nan, sqrt
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,14 @@ class Planned:
         model, policy = recipe_of(self.model)
         run = f"{model}-{policy}-cifar10-seed{self.seed}"
         return paths.RESULTS / (_folder(self.protocol) + width) / run
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What its `config.json` will say of how the model is built."""
+        model, policy = recipe_of(self.model)
+        plan = Protocol.load(self.protocol, model=model, width=self.width)
+        built = {"model": model, "sharing": policy, "seed": self.seed, "classes": 10}
+        return {**built, "data": "cifar10", "protocol": asdict(plan)}
 
     @property
     def command(self) -> str:
@@ -296,14 +305,17 @@ def trained(found: Sequence[Run]) -> pd.DataFrame:
 
 def counted(run: Run) -> Quantities:
     """The quantities of a run's model as it was trained: its width, sharing and image size."""
-    return forward_pass(run).count().quantities()
+    return forward_pass(run.config).count().quantities()
 
 
-def forward_pass(run: Run) -> RecordedModel:
-    """The record of a run's model on one image, of the size that it was tested with."""
-    protocol = run.config["protocol"]
-    model = Recipe.recorded(run.config).build(lazy=True)
-    size = protocol["test_image_size"] or protocol["image_size"] or OWN_SIZES[run.config["data"]]
+def forward_pass(config: Mapping[str, Any]) -> RecordedModel:
+    """The record of a model on one image, of the size that it is tested with.
+
+    `config` is the `config.json` of its run, or as much of one as says how it is built.
+    """
+    protocol = config["protocol"]
+    model = Recipe.recorded(config).build(lazy=True)
+    size = protocol["test_image_size"] or protocol["image_size"] or OWN_SIZES[config["data"]]
     return record_model(model, (1, protocol["channels"], size, size))
 
 

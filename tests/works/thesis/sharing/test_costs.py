@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from reuseprior import paths
-from reuseprior.models import cifar_resnet
 from reuseprior.results import ResultError
 from reuseprior.training import Protocol
 from reuseprior.works.thesis.sharing import costs
+from reuseprior.works.thesis.sharing.experiments import Planned
 
 PLAN = Protocol.load("cifar-resnet")
 EPOCHS = 10
@@ -43,9 +43,19 @@ def root(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_nothing_recorded_is_an_empty_table(root):
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    """Of all that is planned, the small ones."""
+    small = [
+        Planned("cifar-resnet", f"ResNet-20{s}", 0, w) for s in ("", "-shared") for w in (1, 0.5)
+    ]
+    monkeypatch.setattr(costs.experiments, "planned", lambda: iter(small))
+
+
+def test_without_runs_costs_and_estimates_are_known_and_accuracy_is_not(root):
     found = costs.equal_cost()
-    assert found.empty and list(found.columns)[-5:] == list(costs.COSTS)
+    assert found.seeds.sum() == 0 and found[["accuracy", "seconds"]].isna().all(axis=None)
+    assert found[["params", "multiply_adds", "P_G", "P_G_spread"]].notna().all(axis=None)
     assert costs.foretold(found).empty and costs.gain_at_equal(found, "params").empty
 
 
@@ -53,15 +63,15 @@ def test_a_row_a_network_at_every_width(root):
     for seed, accuracy in enumerate((0.90, 0.92)):
         record(root, seed=seed, accuracy=accuracy)
     record(root, 0.5, "all_but_bn", accuracy=0.8)
-    half, whole = costs.equal_cost().sort_values("width").itertuples()
-    assert (whole.model, whole.seeds, whole.shared) == ("ResNet-20", 2, False)
-    assert whole.accuracy == pytest.approx(91) and whole.seconds == EPOCHS * 2
-    assert (half.model, half.width, half.shared) == ("ResNet-20-shared", 0.5, True)
+    found = costs.equal_cost().set_index(["model", "width"])
+    whole, half = found.loc["ResNet-20", 1.0], found.loc["ResNet-20-shared", 0.5]
+    assert (whole.seeds, whole.shared, half.shared) == (2, False, True)
+    assert (whole.accuracy, half.accuracy) == pytest.approx((91, 80))
+    assert whole.seconds == EPOCHS * 2 and whole.params == 269_722
     # the convolutions are a quarter, and of the stem and the classifier half
     assert half.multiply_adds == pytest.approx(whole.multiply_adds / 4, rel=0.02)
     assert half.P_G < whole.P_G
-    layers = [m for m in cifar_resnet(20).modules() if hasattr(m, "weight")]
-    assert whole.multiply_adds > sum(m.weight.numel() for m in layers)
+    assert found.accuracy.notna().sum() == 2
 
 
 def test_a_run_that_had_not_settled_is_left_out(root):
@@ -70,7 +80,8 @@ def test_a_run_that_had_not_settled_is_left_out(root):
     table = pd.read_csv(folder / "metrics.csv")
     table.loc[EPOCHS - 1, "validation_accuracy"] = 0.95
     table.to_csv(folder / "metrics.csv", index=False)
-    assert costs.equal_cost().width.tolist() == [1.0]
+    found = costs.equal_cost()
+    assert found[found.seeds > 0].width.tolist() == [1.0]
 
 
 def test_runs_that_differ_in_more_than_width_are_refused(root):
@@ -83,7 +94,7 @@ def test_runs_that_differ_in_more_than_width_are_refused(root):
 def networks(*rows):
     columns = ["family", "model", "width", "shared", "accuracy", "params"]
     table = pd.DataFrame(rows, columns=columns)
-    return table.assign(**{c: table.params for c in costs.COSTS if c != "params"})
+    return table.assign(seeds=1, **{c: table.params for c in costs.COSTS if c != "params"})
 
 
 def test_the_gain_is_measured_from_the_line_of_unshared_networks():
