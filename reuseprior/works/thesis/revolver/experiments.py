@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from reuseprior import results
+from reuseprior import paths, results
 from reuseprior.measures.statistics import Sample, told_apart
 from reuseprior.results import Run
 from reuseprior.revolver import Population, genotype_fitness
@@ -62,11 +62,12 @@ def outstanding(seeds: Sequence[int] = (0, 1)) -> pd.DataFrame:
 
 def runs(*presets: str) -> list[Run]:
     """The finished searches with these presets, or all; in the order of their names."""
-    found = results.runs("revolver")
+    found = results.runs("revolver") if any(paths.RESULTS.glob("revolver/*/config.json")) else []
     return [
         run
         for run in found
-        if run.summary["state"] == "finished" and (not presets or run.summary["preset"] in presets)
+        if run.summary["state"] == "finished"
+        and (not presets or run.summary.get("preset") in presets)
     ]
 
 
