@@ -98,11 +98,16 @@ def at_equal_cost(axes: Sequence[Axes], networks: pd.DataFrame) -> None:
     *against, last = axes
     for ax, (column, label) in zip(against, COSTS.items(), strict=True):
         _line_a_model(ax, networks, column, "accuracy")
-        scale = "linear" if column.startswith("P_G") else "log"
-        ax.set(xlabel=label, xscale=scale, ylabel="top-1, %")
+        ax.set(xlabel=label, ylabel="top-1, %")
+        if networks.accuracy.isna().all():
+            ax.set(xticks=[], yticks=[])
+            ax.text(0.5, 0.5, "no run yet that settled", ha="center", transform=ax.transAxes)
+        elif not column.startswith("P_G"):
+            ax.set(xscale="log")
     _line_a_model(last, networks, "params", "P_G_spread")
     last.set(xlabel=COSTS["params"], xscale="log", ylabel=COSTS["P_G_spread"])
-    last.legend(fontsize="xx-small", ncols=2)
+    handles, names = last.get_legend_handles_labels()
+    last.figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize="x-small")
 
 
 def _line_a_model(ax: Axes, networks: pd.DataFrame, x: str, y: str) -> None:
