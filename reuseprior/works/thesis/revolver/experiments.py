@@ -9,7 +9,7 @@ import pandas as pd
 from reuseprior import paths, results
 from reuseprior.measures.statistics import Sample, told_apart
 from reuseprior.results import Run
-from reuseprior.revolver import Population, genotype_fitness
+from reuseprior.revolver import Population, Settings, genotype_fitness
 from reuseprior.revolver.views.tables import TableError
 
 PRESETS = {
@@ -58,6 +58,14 @@ def outstanding(seeds: Sequence[int] = (0, 1)) -> pd.DataFrame:
             if (preset, seed) not in there
         ]
     return pd.DataFrame(rows, columns=["preset", "seed", "command"])
+
+
+def repeat(run: Run) -> str:
+    """The command that makes a recorded search anew, and the commit it was made at."""
+    s, preset = run.summary, run.summary["preset"]
+    mode = f" --set mode={s['mode']}" if s["mode"] != Settings.load(preset).mode else ""
+    again = f"reuseprior evolve {preset}{mode} --seed {run.config['seed']}"
+    return f"{again} --output build/again/{run.name}  # commit {s['commit'][:7]}"
 
 
 def runs(*presets: str) -> list[Run]:

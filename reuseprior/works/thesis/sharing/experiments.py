@@ -104,6 +104,16 @@ def command(label: str, data: str, protocol: str) -> str:
     return f"reuseprior train {model}{tied} --data {data} --protocol {protocol}"
 
 
+def repeat(run: Run) -> str:
+    """The command that makes a recorded run anew, in `build/again`, and the run's own commit."""
+    config = run.config
+    plan = Protocol(**config["protocol"])
+    changes = plan.differences(Protocol.load(plan.name, model=config["model"]))
+    sets = "".join(f" --set {key}={value}" for key, value in changes.items())
+    again = f"{command(label(run), config['data'], plan.name)}{sets} --seed {config['seed']}"
+    return f"{again} --output build/again/{run.name}  # commit {run.summary['commit'][:7]}"
+
+
 def recipe_of(label: str) -> tuple[str, str]:
     """The catalogue's name and the policy of a model of the tables.
 

@@ -204,3 +204,11 @@ def test_recorded_runs_of_all_three_models_are_committed():
     assert set(experiments.trained(experiments.runs(experiments.recorded(), "cifar10")).model) == {
         *experiments.OF_TABLE_4_2
     }
+
+
+def test_a_recorded_run_says_the_command_that_repeats_it():
+    run = experiments.runs("cpu", "cifar10")[0]
+    assert experiments.repeat(run) == (
+        "reuseprior train efficientnetv2-b0 --sharing all_but_bn --data cifar10 --protocol cpu "
+        f"--seed 0 --output build/again/{run.name}  # commit {run.summary['commit'][:7]}"
+    )
