@@ -11,7 +11,16 @@ from typing import Annotated
 import typer
 
 from reuseprior import paths
-from reuseprior.cli.app import Json, Resume, Root, app, note, parse_settings, print_json
+from reuseprior.cli.app import (
+    Json,
+    Resume,
+    Root,
+    UsageError,
+    app,
+    note,
+    parse_settings,
+    print_json,
+)
 
 
 @app.command(epilog="Example: reuseprior train V2-B0 --sharing all_but_bn --protocol quick")
@@ -55,6 +64,14 @@ def train(
             "train-PROTOCOL,KEY=VALUE for what --set changes).",
         ),
     ] = None,
+    blind: Annotated[
+        bool,
+        typer.Option(
+            "--blind",
+            help="Leave the test images out: the protocol's part that is held out stands for them, "
+            "to compare recipes by; needs --output.",
+        ),
+    ] = False,
     resume: Resume = False,
     as_json: Json = False,
 ) -> None:
@@ -75,6 +92,11 @@ def train(
     plan = as_written.changed(parse_settings(settings or ()))
     recipe = Recipe.of(name, vars(plan), sharing=sharing, seed=seed)
     images = data_sets.load(data, root)
+    if blind:
+        if output is None:
+            raise UsageError("--blind is for comparisons, which have folders of their own: add "
+                             "--output data/results/recipe-PROTOCOL/NAME")  # fmt: skip
+        images, plan = _blind(images, plan)
     if output is None:
         run = re.sub("[:,=%]+", "-", f"{name}-{sharing}-{data}-seed{seed}")
         output = paths.checkout() / "data" / "results" / experiment(plan, as_written) / run
@@ -104,6 +126,20 @@ def train(
             f"{summary['parameters']:,} parameters, {summary['images_per_second']:.0f} images/s\n"
             f"{run.folder}"
         )
+
+
+def _blind(images, plan):
+    """The data and the protocol of a training that the test images have no part in."""
+    from reuseprior.data import ImageFolderSet
+    from reuseprior.training.batches import DATA_SEED
+
+    if isinstance(images, ImageFolderSet) or not plan.validation:
+        raise UsageError(
+            f"--blind holds out a part of images in memory, and validation is {plan.validation} "
+            f"of {images.name}: set validation, and choose another data set than a folder"
+        )
+    held_out = images.blind(validation=plan.validation, seed=DATA_SEED)
+    return held_out, plan.changed({"validation": 0.0, "test_every": 1})
 
 
 def experiment(plan, as_written) -> str:

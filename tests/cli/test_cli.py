@@ -26,7 +26,9 @@ COUNT_KEYS = [
 AUDIT_KEYS = [
     "id", "source", "where", "printed", "computed", "kind", "verdict", "window", "note",
 ]  # fmt: skip
-COMMANDS = ["count", "rank", "models", "data", "train", "evolve", "audit", "reproduce", "book"]
+COMMANDS = [
+    "count", "rank", "models", "data", "train", "evolve", "record", "audit", "reproduce", "book",
+]  # fmt: skip
 
 NETS = """
 import sys

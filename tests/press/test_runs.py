@@ -83,6 +83,18 @@ def test_a_claim_is_judged_by_a_test(folder, theirs, alike, verdict):
     assert verdict == "open" or found.note.startswith("small: ours 90.50, theirs")
 
 
+def test_an_undecided_claim_says_how_many_seeds_would_decide(folder):
+    for seed in (0, 1):
+        record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=0.90 + seed / 100)
+        record(folder / "other", {}, seed=seed, test_accuracy=0.89 + seed / 100)
+    row = pd.Series({"id": "a-1", "source": "a", "where": "a, p. 1", "value": "in words"})
+    of_each = "9 seeds of each would decide in four cases of five; data/results"
+    assert of_each in claimed(row, "value", CLAIM, "days").note
+    same = Claim(CLAIM.first, ("again", CLAIM.first[1]), "small", paired=True)
+    assert "no number of seeds" not in claimed(row, "value", CLAIM, "days").note
+    assert "no spread over seeds" in claimed(row, "value", same, "days").note
+
+
 OTHERS = [  # what a run is instead of one at the printed protocol
     {"config": {**AS_PRINTED, "data": "b"}},
     {"config": {**AS_PRINTED, "protocol": {"epochs": 2, "sizes": [1, 2]}}},
