@@ -21,6 +21,7 @@ from reuseprior.sharing.scopes import table as table
 from reuseprior.sharing.scopes import thesis_tables as thesis_tables
 from reuseprior.sharing.scopes import tie as tie
 from reuseprior.sharing.scopes import untie as untie
+from reuseprior.sharing.scopes import with_bn as with_bn
 from reuseprior.sharing.stores import Store as Store
 from reuseprior.sharing.stores import Stores as Stores
 from reuseprior.sharing.ways import WAYS as WAYS

@@ -14,6 +14,7 @@ from reuseprior.contexts import multiply_adds
 from reuseprior.measures.statistics import LEAST, agreement
 from reuseprior.models import Recipe
 from reuseprior.results import ResultError, Run
+from reuseprior.training import Protocol
 from reuseprior.works.thesis.sharing import experiments
 
 PROTOCOL_OF = {"EfficientNetV2": experiments.PROTOCOLS[0], "ResNet": experiments.RESNETS}
@@ -67,7 +68,9 @@ def _settled(protocol: str) -> dict[tuple[str, float], list[Run]]:
 
 
 def _settings(run: Run) -> dict[str, object]:
-    return {key: v for key, v in run.config["protocol"].items() if key not in ("name", "width")}
+    # a run is older than some settings, which then were what their defaults are
+    protocol = vars(Protocol()) | run.config["protocol"]
+    return {key: v for key, v in protocol.items() if key not in ("name", "width")}
 
 
 def _row(network: experiments.Planned, runs: Sequence[Run]) -> dict[str, object]:

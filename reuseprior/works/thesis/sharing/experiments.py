@@ -30,7 +30,7 @@ from reuseprior.training import Protocol, finished, train
 
 FAMILY = "efficientnetv2-"  # of the models in table 4.2
 RESNET = re.compile(r"resnet(\d+)-cifar")  # made for 32 pixels
-LABELS = {"none": "", "all_but_bn": "-shared"}
+LABELS = {"none": "", "all_but_bn": "-shared", "with_bn": "-shared-with-bn"}
 OWN_SIZES = {"digits": 8, "mnist": 28, "cifar10": 32, "cifar100": 32}  # where a protocol says 0
 # What a protocol may say otherwise for each model, and runs that are compared may differ in.
 OF_A_MODEL = {f"protocol.{key}" for key in ("image_size", "test_image_size", "start_image_size")}
@@ -120,8 +120,9 @@ def recipe_of(label: str) -> tuple[str, str]:
     >>> recipe_of("V2-S-shared"), recipe_of("ResNet-20")
     (('efficientnetv2-s', 'all_but_bn'), ('resnet20-cifar', 'none'))
     """
-    name = label.removesuffix("-shared")
-    policy = "none" if name == label else "all_but_bn"
+    suffixes = {suffix: policy for policy, suffix in LABELS.items()}
+    name, shared, suffix = label.partition("-shared")
+    policy = suffixes[shared + suffix]
     if name.startswith("ResNet-"):
         name = name.lower().replace("-", "") + "-cifar"
     return catalog.find(name).name, policy
@@ -149,7 +150,7 @@ def live(protocol: str, data: str, *, seed: int, root: Path | None, progress: bo
     """
     images, plan = data_sets.load(data), Protocol.load(protocol, model="V2-B0")
     rows = {}
-    for policy, shared in LABELS.items():
+    for policy in ("none", "all_but_bn"):
         recipe = Recipe.of("V2-B0", vars(plan), sharing=policy, classes=images.classes, seed=seed)
         with TemporaryDirectory() as nowhere:
             folder = (root or Path(nowhere)) / _folder(protocol)
@@ -158,7 +159,7 @@ def live(protocol: str, data: str, *, seed: int, root: Path | None, progress: bo
                 options = {"about": recipe.about(), "resume": True, "progress": progress}
                 train(recipe.build(), images, plan, folder, seed=seed, **options)
             run = Run.read(folder)
-        rows[f"V2-b0{shared}"] = [run.config["parameters"], run.summary["test_accuracy"]]
+        rows[f"V2-b0{LABELS[policy]}"] = [run.config["parameters"], run.summary["test_accuracy"]]
     return pd.DataFrame.from_dict(rows, "index", columns=["parameters", "test accuracy"])
 
 
@@ -190,7 +191,7 @@ def finished_runs(protocol: str, data: str) -> list[Run]:
     found = [
         run
         for run in results.runs(_folder(protocol))
-        if _is_read(run.config.get("model", ""))
+        if _is_read(run.config)
         and run.config["data"] == data
         and run.summary["state"] == "finished"
     ]
@@ -198,8 +199,10 @@ def finished_runs(protocol: str, data: str) -> list[Run]:
     return found
 
 
-def _is_read(model: str) -> bool:
-    return model.startswith(FAMILY) or RESNET.fullmatch(model) is not None
+def _is_read(config: Mapping[str, Any]) -> bool:
+    model = config.get("model", "")
+    ours = model.startswith(FAMILY) or RESNET.fullmatch(model)
+    return bool(ours) and config["sharing"] in LABELS
 
 
 def _check_alike(found: Sequence[Run]) -> None:
@@ -238,7 +241,7 @@ def _conditions(run: Run) -> dict[str, object]:
 
 
 def label(run: Run) -> str:
-    """The name of a run's model in tables: V2-B0, V2-B0-shared, ResNet-56-shared."""
+    """The name of a run's model in tables: V2-B0, V2-B0-shared, ResNet-56-shared-with-bn."""
     model = run.config["model"]
     resnet = RESNET.fullmatch(model)
     name = f"ResNet-{resnet[1]}" if resnet else model.replace(FAMILY, "v2-").upper()

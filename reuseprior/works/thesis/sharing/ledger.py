@@ -254,6 +254,7 @@ PARTS = {
     "paper, table 2": partial(trained_models, "paper/table-2"),
     "thesis, section 4.5.4": printed_settings,
     "thesis, section 4.1.3": partial(claims, "thesis, section 4.1.3"),
+    "thesis, section 4.5.3": partial(claims, "thesis, section 4.5.3"),
     "thesis, section 4.1.4": partial(claims, "thesis, section 4.1.4"),
     "thesis, section 4.5.6": partial(claims, "thesis, section 4.5.6"),
     "thesis, section C.1.1": compression,

@@ -12,7 +12,7 @@ from reuseprior.training import Protocol
 from reuseprior.works.thesis.sharing import experiments
 from reuseprior.works.thesis.sharing import ledger as entries_of
 
-PLACES = ("4.1.3", "4.5.4", "4.5.6")
+PLACES = ("4.1.3", "4.5.3", "4.5.4", "4.5.6")
 
 
 def claims():
