@@ -72,6 +72,39 @@ def runs(experiment: str, root: Path | None = None) -> list[Run]:
     return [Run.read(config.parent) for config in sorted((root / experiment).glob(f"*/{CONFIG}"))]
 
 
+def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
+    """Copy a finished run into `root`, by default `data/results`, and return it from there.
+
+    A campaign runs in a checkout of its own; what it finished is recorded so. Tables and JSON
+    files are copied, weights are not. The run keeps its name and its experiment's. Raises
+    `ResultError` for a run that is not whole or not finished, one whose package was no commit, so
+    that nobody could repeat it, and where another run stands already; the same one may.
+    """
+    run = Run.read(Path(folder).resolve())
+    state, commit = run.summary["state"], run.summary.get("commit")
+    if state != "finished":
+        raise ResultError(f"{run.folder} is {state}: finish it with --resume, then record it")
+    if not commit or commit.endswith("-dirty"):
+        raise ResultError(
+            f"{run.folder} was made by the package at commit {commit}, which nobody can go back "
+            "to: make it anew from a checkout whose code is committed"
+        )
+    target = (paths.RESULTS if root is None else Path(root)) / run.folder.parent.name / run.name
+    held = {path.name: path.read_bytes() for path in run.folder.glob("*.csv")}
+    held |= {path.name: path.read_bytes() for path in run.folder.glob("*.json")}
+    if (target / CONFIG).exists():
+        there = {path.name: path.read_bytes() for path in target.iterdir() if path.name in held}
+        if there != held:
+            raise ResultError(
+                f"{target} holds another run than {run.folder}: move one of them to another name"
+            )
+    else:
+        target.mkdir(parents=True, exist_ok=True)
+        for name in sorted(held, key=CONFIG.__eq__):  # last: with it the folder is a run
+            files.write(target / name, held[name])
+    return Run.read(target)
+
+
 class Recording:
     """The folder of a run in progress; until `finish`, its summary says "interrupted"."""
 

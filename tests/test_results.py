@@ -266,3 +266,45 @@ def test_importing_loads_neither_torch_nor_pandas():
     code = "import sys, reuseprior.results; print({'torch', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True)
     assert done.stdout.decode().strip() == "set()"
+
+
+def finished_elsewhere(tmp_path, **summary):
+    """A run of a campaign, with weights beside its tables."""
+    folder = tmp_path / "campaign" / "train-x" / "net-seed0"
+    recording = results.Recording.start(folder, {"seed": 0}, resume=False)
+    recording.append({"epoch": 1, "loss": 0.5})
+    (folder / "checkpoint.safetensors").write_bytes(b"weights")
+    (folder / "trainings.csv").write_text("generation\n1\n")
+    recording.finish({"commit": "a1"} | summary)
+    return folder
+
+
+def test_a_finished_run_is_recorded_with_its_tables_and_without_weights(tmp_path):
+    folder, root = finished_elsewhere(tmp_path), tmp_path / "results"
+    run = results.record(folder, root)
+    assert run.folder == root / "train-x" / "net-seed0" and run.summary["commit"] == "a1"
+    files = {path.name for path in run.folder.iterdir()}
+    assert files == {"config.json", "metrics.csv", "summary.json", "trainings.csv"}
+    assert results.record(folder, root).folder == run.folder  # the same again
+
+
+@pytest.mark.parametrize(
+    ("summary", "sentence"),
+    [({"commit": "a1-dirty"}, "commit a1-dirty, which nobody can"), ({"commit": None}, "None, wh")],
+)
+def test_a_run_that_nobody_could_repeat_is_not_recorded(tmp_path, summary, sentence):
+    with pytest.raises(results.ResultError, match=sentence):
+        results.record(finished_elsewhere(tmp_path, **summary), tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_interrupted_run_is_not_recorded_and_another_one_not_replaced(tmp_path):
+    folder, root = finished_elsewhere(tmp_path), tmp_path / "results"
+    results.record(folder, root)
+    summary = results.read_json(folder / "summary.json")
+    results.write_json(folder / "summary.json", summary | {"seed": 1})
+    with pytest.raises(results.ResultError, match="holds another run than"):
+        results.record(folder, root)
+    results.write_json(folder / "summary.json", summary | {"state": "interrupted"})
+    with pytest.raises(results.ResultError, match="is interrupted: finish it with --resume"):
+        results.record(folder, root)

@@ -5,7 +5,15 @@ Results go to standard output, everything else to standard error. Exit code 0: f
 says no; 2: bad use.
 """
 
-from reuseprior.cli import book, chapters, counting, data, evolve, train  # noqa: F401  importing registers
+from reuseprior.cli import (  # noqa: F401  importing registers
+    book,
+    chapters,
+    counting,
+    data,
+    evolve,
+    record,
+    train,
+)
 from reuseprior.cli.app import app
 
 

@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 LEFT_OUT_LINES = 5
 
 
-class Sharing(StrEnum):
-    """Which layers count as one."""
-
-    none = "none"
-    all_but_bn = "all_but_bn"
-    thesis_tables = "thesis_tables"
-
-
 class BatchNorm(StrEnum):
     """What of a batch norm counts as parameters."""
 
@@ -58,10 +50,13 @@ Shape = Annotated[
     ),
 ]
 SharingOption = Annotated[
-    Sharing,
+    str,
     typer.Option(
-        help="all_but_bn ties equal convolutions (thesis, section 4.5.3); thesis_tables adds "
-        "their counts up as tables 4.3 and 4.4 did."
+        metavar="WAY",
+        help="none; all_but_bn ties equal convolutions (thesis, section 4.5.3), with_bn batch "
+        "norms too; thesis_tables adds convolutions' counts up as tables 4.3 and 4.4 did; "
+        "stores:10%,weighted,mask makes all weights of a tenth of the parameters; channels:4,full "
+        "repeats filters four times.",
     ),
 ]
 BatchNormOption = Annotated[
@@ -99,7 +94,7 @@ def count(
     model: Model,
     image_size: ImageSize = None,
     shape: Shape = None,
-    sharing: SharingOption = Sharing.none,
+    sharing: SharingOption = "none",
     batch_norm: BatchNormOption = BatchNorm.learnable,
     output: Output = None,
     as_json: Json = False,
@@ -135,7 +130,7 @@ def rank(
     models: Models,
     image_size: ImageSize = None,
     shape: Shape = None,
-    sharing: SharingOption = Sharing.none,
+    sharing: SharingOption = "none",
     batch_norm: BatchNormOption = BatchNorm.learnable,
     output: Output = None,
     jobs: Jobs = 1,
@@ -199,13 +194,15 @@ def models() -> None:
 
 
 def _conventions(image_size, shape, sharing, batch_norm, output) -> Conventions:
+    from reuseprior import sharing as ways
     from reuseprior.measures.measuring import Conventions
 
+    ways.parse(sharing)  # what means nothing is said before anything is built
     if image_size is not None and shape is not None:
         raise UsageError("--image-size and --shape exclude each other: give one of them")
     if output is not None and output.isdecimal():
         output = int(output)
-    return Conventions(image_size, _shape(shape), sharing.value, batch_norm.value, output)
+    return Conventions(image_size, _shape(shape), sharing, batch_norm.value, output)
 
 
 def _record(row: dict) -> dict:

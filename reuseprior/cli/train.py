@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from reuseprior import paths
-from reuseprior.cli.app import Json, Resume, Root, app, note, parse_settings, print_json
-
-
-class Tied(StrEnum):
-    """Which layers share their weights."""
-
-    none = "none"
-    all_but_bn = "all_but_bn"
+from reuseprior.cli.app import (
+    Json,
+    Resume,
+    Root,
+    UsageError,
+    app,
+    note,
+    parse_settings,
+    print_json,
+)
 
 
 @app.command(epilog="Example: reuseprior train V2-B0 --sharing all_but_bn --protocol quick")
@@ -33,8 +35,14 @@ def train(
         ),
     ],
     sharing: Annotated[
-        Tied, typer.Option(help="all_but_bn: equal convolutions are one (section 4.5.3).")
-    ] = Tied.none,
+        str,
+        typer.Option(
+            metavar="WAY",
+            help="all_but_bn: equal convolutions are one (section 4.5.3); stores:10%,weighted,mask:"
+            " all weights are made of a tenth of the parameters; channels:4: depthwise filters "
+            "repeat four times.",
+        ),
+    ] = "none",
     data: Annotated[str, typer.Option(help="digits, mnist, cifar10, cifar100, imagenet.")] = (
         "digits"
     ),
@@ -56,6 +64,14 @@ def train(
             "train-PROTOCOL,KEY=VALUE for what --set changes).",
         ),
     ] = None,
+    blind: Annotated[
+        bool,
+        typer.Option(
+            "--blind",
+            help="Leave the test images out: the protocol's part that is held out stands for them, "
+            "to compare recipes by; needs --output.",
+        ),
+    ] = False,
     resume: Resume = False,
     as_json: Json = False,
 ) -> None:
@@ -68,14 +84,21 @@ def train(
     from reuseprior import data as data_sets
     from reuseprior import training
     from reuseprior.models import Recipe, catalog
+    from reuseprior.sharing import parse
 
+    parse(sharing)  # what means nothing is said before anything is loaded
     name = catalog.find(model).name
     as_written = training.Protocol.load(protocol, model=name)
     plan = as_written.changed(parse_settings(settings or ()))
-    recipe = Recipe.of(name, vars(plan), sharing=sharing.value, seed=seed)
+    recipe = Recipe.of(name, vars(plan), sharing=sharing, seed=seed)
     images = data_sets.load(data, root)
+    if blind:
+        if output is None:
+            raise UsageError("--blind is for comparisons, which have folders of their own: add "
+                             "--output data/results/recipe-PROTOCOL/NAME")  # fmt: skip
+        images, plan = _blind(images, plan)
     if output is None:
-        run = f"{name.replace(':', '-')}-{sharing.value}-{data}-seed{seed}"
+        run = re.sub("[:,=%]+", "-", f"{name}-{sharing}-{data}-seed{seed}")
         output = paths.checkout() / "data" / "results" / experiment(plan, as_written) / run
     try:
         run = training.train(
@@ -98,11 +121,25 @@ def train(
     else:
         summary = run.summary
         typer.echo(
-            f"{name}, sharing {sharing.value}, on {data}: test accuracy "
+            f"{name}, sharing {sharing}, on {data}: test accuracy "
             f"{summary['test_accuracy']:.2%} after {summary['epochs']} epochs, "
             f"{summary['parameters']:,} parameters, {summary['images_per_second']:.0f} images/s\n"
             f"{run.folder}"
         )
+
+
+def _blind(images, plan):
+    """The data and the protocol of a training that the test images have no part in."""
+    from reuseprior.data import ImageFolderSet
+    from reuseprior.training.batches import DATA_SEED
+
+    if isinstance(images, ImageFolderSet) or not plan.validation:
+        raise UsageError(
+            f"--blind holds out a part of images in memory, and validation is {plan.validation} "
+            f"of {images.name}: set validation, and choose another data set than a folder"
+        )
+    held_out = images.blind(validation=plan.validation, seed=DATA_SEED)
+    return held_out, plan.changed({"validation": 0.0, "test_every": 1})
 
 
 def experiment(plan, as_written) -> str:

@@ -336,9 +336,12 @@ def _walk(recorded: RecordedModel, table, accumulator, discount: Discount | None
                     elif factor != 1:
                         given = given * factor
                     counts.setdefault(node, accumulator()).add(given, exponent)
+            passed_on = uses.pop(result, [])
             for node, entries in met.items():
                 if result.is_view_of_parameter:  # no use yet, only another view
-                    found = uses.pop(result, [])
+                    found = passed_on
+                    # A weight made of several tensors is used once: as one of the first's.
+                    passed_on = [(where, 0) for where, _ in passed_on]
                 else:
                     stands_for = prod(node.shape) // max(1, entries.size)
                     found = [(operator.where, int(np.count_nonzero(entries)) * stands_for)]

@@ -20,7 +20,9 @@ class Node:
     index: int = 0  # which result of the operator
     tensor: torch.Tensor | None = None  # what a leaf stands for, if it has data
     has_parameters: bool = False  # whether it is or depends on a parameter
-    is_view_of_parameter: bool = False  # a parameter, or reached from one by views alone
+    # A parameter, reached from one by views alone, or a weight that a module makes of parameters
+    # and that says of itself `makes_weights`.
+    is_view_of_parameter: bool = False
 
     def __repr__(self) -> str:
         maker = self.made_by.function if self.made_by else "leaf"
@@ -70,7 +72,7 @@ class Operator:
 
     @property
     def uses_parameter(self) -> bool:
-        """Whether a parameter goes in, as it is or through views of it."""
+        """Whether a parameter goes in: as it is, through views of it, or as a weight made of it."""
         return any(node.is_view_of_parameter for node in self.nodes())
 
     def nodes(self) -> Iterator[Node]:
@@ -86,6 +88,8 @@ class Operator:
         args = map_nodes(self.args, lambda node: new.get(node, node))
         shapes = [node.shape for node in self.results]
         copied = Operator(self.function, args, self.kwargs, self.where, shapes)
+        for its, own in zip(copied.results, self.results, strict=True):
+            its.is_view_of_parameter = own.is_view_of_parameter
         new.update(zip(self.results, copied.results, strict=True))
         return copied
 

@@ -99,6 +99,7 @@ class _Recorder(TorchDispatchMode):
         super().__init__()
         self.aliases: dict[int, _Alias] = {}
         self.modules: list[str] = [""]
+        self.making = 0  # modules that make weights, and whose forward is running
         self.recording = Record([], [], [], {})
         self.tracked = {id(t) for t in tracked}
 
@@ -247,6 +248,9 @@ class _Recorder(TorchDispatchMode):
             shapes = [tuple(r.shape) for r in _as_list(result)]
         operator = Operator(function, tuple(args), kwargs, self.where, shapes)
         self.recording.operators.append(operator)
+        if self.making and operator.uses_parameter:
+            for node in operator.results:
+                node.is_view_of_parameter = True
         return operator.results
 
     def _record_views(self, function, source, nodes, kwargs, results) -> None:
@@ -305,9 +309,11 @@ class _Recorder(TorchDispatchMode):
 
         def enter(module, args):
             self.modules.append(names.get(id(module), self.where))
+            self.making += getattr(module, "makes_weights", False)
 
         def leave(module, args, output):
             self.modules.pop()
+            self.making -= getattr(module, "makes_weights", False)
 
         handles = [
             nn.modules.module.register_module_forward_pre_hook(enter),

@@ -88,6 +88,21 @@ class DataSet:
         n = round(validation * len(self.train))
         return self.train.take(np.sort(order[n:])), self.train.take(np.sort(order[:n]))
 
+    def blind(self, *, validation: float = 0.1, seed: int) -> DataSet:
+        """The set without its test images: the validation part of `split` stands in their place.
+
+        So recipes can be compared by code that could not look at the test images if it wanted.
+        """
+        trained, held_out = self.split(validation=validation, seed=seed)
+        if not len(held_out):
+            raise DataError(
+                f"validation = {validation} holds out no image of {self.name}: take a larger share"
+            )
+        name = f"{self.name} without its test images"
+        return replace(
+            self, name=name, train=trained, test=held_out, checksum=_checksum(trained, held_out)
+        )
+
     def subset(self, train: int | None, test: int | None, seed: int) -> DataSet:
         """As many images of both parts, the same number of every class or one more; None: all.
 

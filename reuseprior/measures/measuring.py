@@ -44,7 +44,7 @@ class Conventions:
 
     image_size: int | None = None  # pixels a side; None is what the model is made for
     shape: tuple[int, ...] | None = None  # of the input, for models that take no square RGB image
-    sharing: str = "none"  # or all_but_bn, thesis_tables
+    sharing: str = "none"  # as `sharing.apply` takes it; thesis_tables adds up counts
     batch_norm: str = "learnable"  # or all
     output: str | int | None = None  # a part of the outputs; None is all of them
 
@@ -191,8 +191,8 @@ def _one_thread() -> None:
 def _record(model: str, conventions: Conventions):
     """The model's record, and the model."""
     network = _build(model)
-    if conventions.sharing == "all_but_bn":
-        sharing.tie(network)
+    if conventions.sharing != "thesis_tables":
+        sharing.apply(network, conventions.sharing)
     shape = conventions.input_shape(model)
     return record_model(network, shape, output=conventions.output), network
 

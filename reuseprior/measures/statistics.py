@@ -19,6 +19,8 @@ from reuseprior.errors import UserError
 LEVEL = 0.05  # of tests; intervals hold the rest
 RESAMPLED = 2000  # models of a bootstrap sample of `agreement` at most
 LEAST = 3  # models whose order says anything
+POWER = 0.8  # chance that enough seeds tell a true difference
+MOST_SEEDS = 1000  # of each kind; more are no answer
 
 ABOVE, BELOW, ALIKE = "scores above", "scores below", "cannot be told apart from"
 
@@ -70,6 +72,46 @@ def told_apart(a: Sample, b: Sample, level: float = LEVEL) -> Verdict:
     p = float(stats.ttest_ind_from_stats(*a, *b, equal_var=False).pvalue)
     word = ALIKE if p >= level else ABOVE if a.mean > b.mean else BELOW
     return Verdict(p, word, f"Welch's t over {a.n:.0f} and {b.n:.0f} seeds, p = {p:.2g}")
+
+
+def differs(differences: Sample, level: float = LEVEL) -> Verdict:
+    """Student's t-test, two-sided, of differences between two values of one run each, seed by seed.
+
+    >>> differs(Sample(1.0, 0.1, 3)).how
+    "Student's t over 3 seeds, p = 0.0033"
+    """
+    mean, deviation, n = differences
+    if n < 2:
+        return Verdict(np.nan, ALIKE, "one seed cannot tell")
+    if not deviation:
+        return Verdict(np.nan, ALIKE, "no spread over seeds to measure the difference by")
+    p = float(2 * stats.t.sf(abs(mean) * n**0.5 / deviation, n - 1))
+    word = ALIKE if p >= level else ABOVE if mean > 0 else BELOW
+    return Verdict(p, word, f"Student's t over {n} seeds, p = {p:.2g}")
+
+
+def seeds_needed(a: Sample, b: Sample | None = None, level: float = LEVEL) -> int | None:
+    """The fewest seeds of each kind with which `told_apart` finds the observed difference.
+
+    With one sample, of differences, it is those with which `differs` finds it. That is with a
+    chance of 80 %, if the observed means and deviations are the true ones, by the noncentral t.
+    None where 1,000 are too few, where there is no difference, and where a side has no deviation.
+
+    >>> seeds_needed(Sample(96, 0.5, 2), Sample(95, 0.5, 2))
+    6
+    """
+    n = np.arange(2, MOST_SEEDS + 1)
+    first, second = a.deviation**2 / n, (b.deviation**2 if b else 0.0) / n
+    difference = abs(a.mean - (b.mean if b else 0.0))
+    if not (difference and np.all(first + second > 0)):  # NaN is neither
+        return None
+    freedom = (first + second) ** 2 * (n - 1) / (first**2 + second**2)
+    shift = difference / (first + second) ** 0.5
+    edge = stats.t.ppf(1 - level / 2, freedom)
+    power = stats.nct.sf(edge, freedom, shift) + stats.nct.cdf(-edge, freedom, shift)
+    # a shift so large that the distribution underflows is found for certain
+    enough = np.nan_to_num(power, nan=1.0) >= POWER
+    return int(n[enough][0]) if enough.any() else None
 
 
 def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

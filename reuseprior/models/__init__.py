@@ -9,6 +9,7 @@ from reuseprior.models.catalog import names as names
 from reuseprior.models.cifar_resnet import CifarResNet as CifarResNet
 from reuseprior.models.cifar_resnet import cifar_resnet as cifar_resnet
 from reuseprior.models.cnn import CNN as CNN
+from reuseprior.models.densenet import densenet_bc as densenet_bc
 from reuseprior.models.efficientnet_v2 import EfficientNetV2 as EfficientNetV2
 from reuseprior.models.efficientnet_v2 import efficientnet_v2 as efficientnet_v2
 from reuseprior.models.errors import ModelError as ModelError
@@ -16,3 +17,9 @@ from reuseprior.models.lazy import without_weights as without_weights
 from reuseprior.models.mlp import MLP as MLP
 from reuseprior.models.recipe import Recipe as Recipe
 from reuseprior.models.resnet import resnet50_v1 as resnet50_v1
+from reuseprior.models.separable import cifar_mobilenet as cifar_mobilenet
+from reuseprior.models.separable import cifar_resnet18 as cifar_resnet18
+from reuseprior.models.separable import cifar_xception as cifar_xception
+from reuseprior.models.separable import vs_xception as vs_xception
+from reuseprior.models.wide_resnet import wide_resnet as wide_resnet
+from reuseprior.models.wide_resnet import wide_resnet50_2 as wide_resnet50_2

@@ -18,10 +18,18 @@ from reuseprior.errors import did_you_mean
 from reuseprior.models import nas_bench_201, nas_bench_macro
 from reuseprior.models.cifar_resnet import cifar_resnet
 from reuseprior.models.darts import GENOTYPES, darts
+from reuseprior.models.densenet import densenet_bc
 from reuseprior.models.efficientnet_v2 import efficientnet_v2
 from reuseprior.models.errors import ModelError
 from reuseprior.models.lazy import without_weights
 from reuseprior.models.resnet import resnet50_v1
+from reuseprior.models.separable import (
+    cifar_mobilenet,
+    cifar_resnet18,
+    cifar_xception,
+    vs_xception,
+)
+from reuseprior.models.wide_resnet import wide_resnet, wide_resnet50_2
 
 DEFAULT_IMAGE_SIZE = 224  # pixels a side, where nothing says otherwise
 CIFAR_SIZE = 32
@@ -40,6 +48,8 @@ class CatalogEntry:
 
 _V2_OPTIONS = ("width", "dropout", "survival", "bn_momentum")
 _CIFAR_OPTIONS = ("width", "bn_momentum")
+# Those of Neural Parameter Allocation Search, and the shallowest, to be compared with.
+WIDE_RESNETS = ((28, 10), (40, 10), (52, 10), (76, 12), (28, 4), (28, 2), (16, 2), (10, 2))
 
 # Image sizes are those the models were published at; the thesis counted ResNet-50 at 384.
 _ENTRIES = [
@@ -58,8 +68,28 @@ _ENTRIES = [
         for depth in (20, 32, 56, 110)
     ),
     *(
+        CatalogEntry(
+            f"wrn-{depth}-{widening}",
+            partial(wide_resnet, depth, widening),
+            CIFAR_SIZE,
+            _CIFAR_OPTIONS,
+        )
+        for depth, widening in WIDE_RESNETS
+    ),
+    CatalogEntry("wrn-50-2", wide_resnet50_2, 224, ()),
+    CatalogEntry("densenet-bc-190-40", partial(densenet_bc, 190, 40), CIFAR_SIZE, ()),
+    *(
         CatalogEntry(f"darts-{order}-order", partial(darts, order), CIFAR_SIZE, ())
         for order in GENOTYPES
+    ),
+    *(
+        CatalogEntry(name, factory, CIFAR_SIZE, _CIFAR_OPTIONS)
+        for name, factory in (
+            ("xception-cifar", cifar_xception),
+            ("vs-xception", vs_xception),
+            ("mobilenet-cifar", cifar_mobilenet),
+            ("resnet18-cifar", cifar_resnet18),
+        )
     ),
 ]
 _CATALOG = {entry.name: entry for entry in _ENTRIES}

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from reuseprior import sharing
 from reuseprior.models import catalog
 from reuseprior.models.errors import ModelError
 from reuseprior.models.lazy import without_weights
-from reuseprior.sharing import policy, tie
 
 # What a protocol may set for the models that take it, and what changes nothing.
 OPTIONS = {"dropout": 0.0, "survival": 1.0, "bn_momentum": 0.01, "width": 1.0}
@@ -34,7 +34,7 @@ class Recipe:
     """
 
     name: str  # as `catalog.find` takes it
-    sharing: str = "none"  # as `sharing.policy` takes it
+    sharing: str = "none"  # as `sharing.apply` takes it
     classes: int | None = None  # None, and of a model from elsewhere: as the model has them
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0  # of the initial weights
@@ -70,15 +70,14 @@ class Recipe:
         return {"model": self.name, "sharing": self.sharing}
 
     def build(self, *, lazy: bool = False) -> nn.Module:
-        """A new model, tied, by default with weights that the seed decides.
+        """A new model that shares, by default with weights that the seed decides.
 
-        Leaves the caller's random numbers alone. Raises `ModelError` as `catalog.build` does.
+        Leaves the caller's random numbers alone. Raises `ModelError` as `catalog.build` does, and
+        `SharingError` as `sharing.apply`.
         """
         with torch.random.fork_rng(), without_weights() if lazy else nullcontext():
             torch.manual_seed(self.seed)
-            model = self._build(lazy)
-        tie(model, policy(self.sharing))
-        return model
+            return sharing.apply(self._build(lazy), self.sharing)
 
     def _build(self, lazy: bool) -> nn.Module:
         entry = None if self.factory else catalog.find(self.name)

@@ -15,10 +15,20 @@ from dataclasses import dataclass
 from math import isnan
 
 from reuseprior import paths, results
-from reuseprior.measures.statistics import ABOVE, ALIKE, Sample, one_more, told_apart
+from reuseprior.measures.statistics import (
+    ABOVE,
+    ALIKE,
+    MOST_SEEDS,
+    Sample,
+    differs,
+    one_more,
+    seeds_needed,
+    told_apart,
+)
 from reuseprior.press.ledger import Entry, entry
 from reuseprior.press.published import Printed
 from reuseprior.results import Run
+from reuseprior.training import Protocol
 
 # How a machine works a protocol off, or when it looks at test images, changes no printed setting.
 _OF_A_MACHINE = frozenset(
@@ -37,13 +47,14 @@ class Evidence:
     """The runs that bear on one printed number.
 
     `value` makes the number, in the unit in which it is printed, of all runs of one seed (most
-    often one). A seed counts from `runs` runs on.
+    often one). A seed counts from `runs` runs on, and of these the runs that `counts` accepts.
     """
 
     experiment: str  # a folder of data/results or a pattern of such; none need be there
     config: Mapping[str, object]  # a part of a run's config.json, level by level
     value: Callable[[Sequence[Run]], float]
     runs: int = 1
+    counts: Callable[[Run], bool] = lambda run: True
 
 
 def runs_for(evidence: Evidence) -> dict[int, list[Run]]:
@@ -52,9 +63,11 @@ def runs_for(evidence: Evidence) -> dict[int, list[Run]]:
     by_seed: dict[int, list[Run]] = {}
     for path in sorted(paths.RESULTS.glob(f"{evidence.experiment}/*/{results.CONFIG}")):
         config = results.read_json(path)
+        if "protocol" in config:  # runs older than a field say nothing of it: it is at its default
+            config["protocol"] = vars(Protocol()) | config["protocol"]
         if _says(config, wanted):
             run = Run.read(path.parent)
-            if run.summary["state"] == "finished":
+            if run.summary["state"] == "finished" and evidence.counts(run):
                 by_seed.setdefault(config.get("seed"), []).append(run)
     whole = {seed: found for seed, found in by_seed.items() if len(found) >= evidence.runs}
     return dict(sorted(whole.items()))
@@ -64,16 +77,22 @@ SEEDS = 3  # two have an interval of 18 deviations to each side, which anything 
 
 
 def measured(
-    row, column: str, evidence: Evidence, needs: str, *, of: int = 1, over_seeds: bool = False
+    row,
+    column: str,
+    evidence: Evidence | None,
+    needs: str,
+    *,
+    of: int = 1,
+    over_seeds: bool = False,
 ) -> Entry:
     """The entry of a number that trainings give: within or outside, or open as long as none can.
 
     The printed number is the mean `of` so many runs more: it is judged by the 95 % prediction
     interval of Student's t over our seeds. `over_seeds` says that it is the standard deviation over
     the source's own trainings instead, which our runs show and do not judge. `needs` says what it
-    takes to run.
+    takes to run. Without `evidence`, which no run here can give, the number is open.
     """
-    found = runs_for(evidence)
+    found = {} if evidence is None else runs_for(evidence)
     values = [evidence.value(runs) for runs in found.values()]
     if not values:
         return entry(row, column, None, "measured", "open", None, f"needs {needs}")
@@ -101,40 +120,59 @@ class Claim:
     """What a source says of two kinds of runs: that the first score above the second, or as well.
 
     Two evidences of one scale, each by the name that the note gives it; `scale` says how ours
-    differs from the source's own.
+    differs from the source's own. `paired` says that they are two numbers of the same runs.
     """
 
     first: tuple[str, Evidence]
     second: tuple[str, Evidence]
     scale: str
     alike: bool = False  # whether the source says that they score alike
+    paired: bool = False
 
 
 def claimed(row, column: str, claim: Claim, needs: str) -> Entry:
     """The entry of a claim about two kinds of runs, by Welch's t-test over their seeds.
 
+    Of two numbers of the same runs it is Student's, over their differences.
+
     It holds if the test tells the two apart in the claimed direction, fails if in the other, and
-    is undecided if it cannot; a claim that two score alike can fail and never hold by it.
+    is undecided if it cannot; a claim that two score alike can fail and never hold by it. The note
+    says with how many seeds an undecided claim would be decided.
     """
-    names, samples, folders = [], [], set()
+    values, folders = {}, set()
     for name, evidence in (claim.first, claim.second):
         found = runs_for(evidence)
         if not found:
             return entry(row, column, None, "measured", "open", None, f"needs {needs}")
-        names.append(name)
-        samples.append(Sample.of([evidence.value(runs) for runs in found.values()]))
+        values[name] = [evidence.value(runs) for runs in found.values()]
         folders.add(_folders(found))
-    test = told_apart(*samples)
+    (one, a), (other, b) = ((name, Sample.of(its)) for name, its in values.items())
+    if claim.paired:
+        gaps = Sample.of([x - y for x, y in zip(*values.values(), strict=True)])
+        test, more = differs(gaps), _deciding(gaps)
+    else:
+        test, more = told_apart(a, b), _deciding(a, b)
     if test.word == ALIKE:
         verdict = "undecided"
     else:
         verdict = "claim holds" if test.word == ABOVE and not claim.alike else "claim fails"
-    (one, other), (a, b) = names, samples
+    how = f"{test.how}; {more}" if verdict == "undecided" else test.how
     note = (
-        f"{claim.scale}: {one} {a.mean:.2f}, {other} {b.mean:.2f}; {test.how}; "
+        f"{claim.scale}: {one} {a.mean:.2f}, {other} {b.mean:.2f}; {how}; "
         f"{' and '.join(sorted(folders))}"
     )
     return entry(row, column, a.mean - b.mean, "measured", verdict, None, note)
+
+
+def _deciding(*samples: Sample) -> str:
+    """With how many seeds a difference could be told, were means and spreads as they look."""
+    if min(sample.n for sample in samples) < 2:
+        return "two seeds or more would say how many can"
+    n = seeds_needed(*samples)
+    if n is None:
+        return f"no number of seeds up to {MOST_SEEDS:,} would, at this difference and spread"
+    each = " of each" if len(samples) > 1 else ""
+    return f"at this difference and spread {n} seeds{each} would decide in four cases of five"
 
 
 def _folders(found: Mapping[int, Sequence[Run]]) -> str:

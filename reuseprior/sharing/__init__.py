@@ -1,5 +1,11 @@
 """Ways to let a model use fewer parameters than weights."""
 
+from reuseprior.sharing.bases import Clustered as Clustered
+from reuseprior.sharing.bases import quantise as quantise
+from reuseprior.sharing.blocks import share_blocks as share_blocks
+from reuseprior.sharing.channels import Channels as Channels
+from reuseprior.sharing.channels import fold as fold
+from reuseprior.sharing.mapping import cluster as cluster
 from reuseprior.sharing.registry import ScopeRegistry as ScopeRegistry
 from reuseprior.sharing.registry import scope_registry as scope_registry
 from reuseprior.sharing.scopes import POLICIES as POLICIES
@@ -15,3 +21,9 @@ from reuseprior.sharing.scopes import table as table
 from reuseprior.sharing.scopes import thesis_tables as thesis_tables
 from reuseprior.sharing.scopes import tie as tie
 from reuseprior.sharing.scopes import untie as untie
+from reuseprior.sharing.scopes import with_bn as with_bn
+from reuseprior.sharing.stores import Store as Store
+from reuseprior.sharing.stores import Stores as Stores
+from reuseprior.sharing.ways import WAYS as WAYS
+from reuseprior.sharing.ways import apply as apply
+from reuseprior.sharing.ways import parse as parse

@@ -13,6 +13,7 @@ from math import prod
 
 import numpy as np
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
@@ -69,6 +70,19 @@ def all_but_bn(module: nn.Module) -> str | None:
     )
 
 
+def with_bn(module: nn.Module) -> str | None:
+    """What section 4.5.3 warns of: weights of batch norms of equal channels are shared too.
+
+    Running statistics stay each norm's own, as those of `all_but_bn` do.
+
+    >>> with_bn(nn.BatchNorm2d(24))
+    'BatchNorm2d 24'
+    """
+    if isinstance(module, _BatchNorm) and module.affine:
+        return f"{type(module).__name__} {module.num_features}"
+    return all_but_bn(module)
+
+
 def equal_layers(module: nn.Module) -> str | None:
     """Chapter 5's sharing: fully connected layers of equal shape too, batch norm never."""
     if isinstance(module, nn.Linear):
@@ -94,12 +108,13 @@ def thesis_tables(module: nn.Module) -> str | None:
 POLICIES: dict[str, Policy] = {
     "none": none,
     "all_but_bn": all_but_bn,
+    "with_bn": with_bn,
     "thesis_tables": thesis_tables,
 }
 
 
 def policy(name: str) -> Policy:
-    """The policy of a name: `none`, `all_but_bn` or `thesis_tables` (which is for counts only).
+    """The policy of a name in POLICIES; `thesis_tables` is for counts only.
 
     >>> policy("all_but_bn") is all_but_bn
     True

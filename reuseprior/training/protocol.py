@@ -32,6 +32,8 @@ class ProtocolError(UserError):
 class Protocol:
     """Everything that decides a training, apart from the model, the data and the seed.
 
+    A new field's default is what was done before there was one, so that older records compare.
+
     >>> Protocol.load("thesis").learning_rate
     0.016
     >>> Protocol.load("thesis", model="efficientnetv2-s").image_size
@@ -51,7 +53,9 @@ class Protocol:
     epsilon: Amount = 1e-3  # of RMSprop, inside the square root
     learning_rate: Amount = 0.016  # for 256 images; it grows in proportion to the batch
     warmup_epochs: Amount = 0.0  # from zero, in a straight line
-    schedule: Literal["exponential", "cosine", "one_cycle", "constant"] = "constant"
+    schedule: Literal["exponential", "cosine", "one_cycle", "steps", "constant"] = "constant"
+    step_epochs: Amount = 0.0  # of the schedule `steps`: from fall to fall
+    step_factor: Part = 1.0  # what the rate falls to each time
     weight_decay: Amount = 0.0  # of tensors with more than one dimension: no bias, no batch norm
     ema_decay: Part = 0.0  # of the averaged weights that are evaluated; 0: no average
     label_smoothing: Part = 0.0
@@ -168,6 +172,12 @@ def _check_together(protocol: Protocol) -> None:
         raise ProtocolError(
             f"name is {shown(p.name)}: it becomes part of a folder's name, so it must begin "
             "with a letter or digit and hold nothing else but spaces, dots, - and _"
+        )
+    if {p.step_epochs > 0, 0 < p.step_factor < 1} != {p.schedule == "steps"}:
+        raise ProtocolError(
+            f"schedule is {p.schedule!r}, step_epochs {p.step_epochs} and step_factor "
+            f"{p.step_factor}: the schedule 'steps' needs step_epochs above 0 and a step_factor "
+            "between 0 and 1, and others leave them at 0 and 1"
         )
     if (p.stages > 1) != (p.start_image_size > 0) or p.start_image_size > p.image_size:
         raise ProtocolError(

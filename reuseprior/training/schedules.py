@@ -33,6 +33,8 @@ def learning_rate(protocol: Protocol, epoch: float) -> float:
         return peak * DECAY_FACTOR ** floor(epoch / DECAY_EPOCHS)
     if protocol.schedule == "cosine":
         return peak * (1 + cos(pi * epoch / protocol.epochs)) / 2
+    if protocol.schedule == "steps":
+        return peak * protocol.step_factor ** floor(epoch / protocol.step_epochs)
     if protocol.schedule == "one_cycle":
         return peak * _one_cycle(epoch / protocol.epochs)
     return peak

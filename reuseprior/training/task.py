@@ -127,6 +127,27 @@ class Classification(Task):
         return torch.stack([total, (outputs.argmax(1) == targets).sum()])
 
 
+@dataclass(frozen=True)
+class Penalised(Classification):
+    """Classification by a model that gives (logits, penalty) in training and logits in evaluation.
+
+    The penalty, a number that depends on the weights, is added to the loss and to `train_loss`.
+    """
+
+    name: ClassVar[str] = "penalised classification"
+
+    def about(self) -> dict[str, object]:
+        return {"task": self.name, **super().about()}
+
+    def loss(self, outputs, targets: Tensor) -> Tensor:
+        logits, penalty = outputs if isinstance(outputs, tuple) else (outputs, 0.0)
+        return super().loss(logits, targets) + penalty
+
+    def sums(self, outputs, targets: Tensor, loss: Tensor | None = None) -> Tensor:
+        logits = outputs[0] if isinstance(outputs, tuple) else outputs
+        return super().sums(logits, targets, loss)
+
+
 def try_images(
     model: nn.Module, data: DataSet | ImageFolderSet, protocol: Protocol, autocast: Autocast
 ) -> Iterator[tuple[str, object]]:

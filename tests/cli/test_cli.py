@@ -26,7 +26,9 @@ COUNT_KEYS = [
 AUDIT_KEYS = [
     "id", "source", "where", "printed", "computed", "kind", "verdict", "window", "note",
 ]  # fmt: skip
-COMMANDS = ["count", "rank", "models", "data", "train", "evolve", "audit", "reproduce", "book"]
+COMMANDS = [
+    "count", "rank", "models", "data", "train", "evolve", "record", "audit", "reproduce", "book",
+]  # fmt: skip
 
 NETS = """
 import sys
@@ -149,7 +151,7 @@ def test_python_m_from_a_checkout_starts_quickly():
 BAD_USE = [  # arguments, message
     (["count"], "Missing argument 'MODEL'."),
     (["cuont"], "No such command 'cuont'"),
-    (["count", "V2-B0", "--sharing", "some"], "'some' is not one of 'none', 'all_but_bn'"),
+    (["count", "V2-B0", "--sharing", "some"], "unknown sharing 'some', did you mean"),
     (["count", "V2-B0", "--batch-norm", "some"], "'some' is not one of 'learnable', 'all'"),
     (["count", "V2-B0", "--image-size", "big"], "Invalid value for '--image-size'"),
     (["count", "V2-B0", "--image-size", "0"], "Invalid value for '--image-size'"),
@@ -214,6 +216,14 @@ def test_count_calls_the_counter():
     expected = count_contexts(model, (1, 3, 224, 224), batch_norm="all").quantities()
     assert found["image_size"] == 224
     assert {key: found[key] for key in expected.to_dict()} == expected.to_dict()
+
+
+def test_count_sharing_by_stores():
+    way = "stores:10%,weighted,mask"
+    found = count("wrn-10-2", "--image-size", "16", "--sharing", way)
+    plain = count("wrn-10-2", "--image-size", "16")
+    assert found["sharing"] == way and found["parameters"] == plain["parameters"] // 10 == 30_370
+    assert found["weight_nodes"] == plain["weight_nodes"] == 303_706
 
 
 def test_count_sharing():

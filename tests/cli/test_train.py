@@ -3,10 +3,11 @@ import os
 import signal
 
 import pytest
+import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from reuseprior import paths, training
+from reuseprior import data, paths, training
 from reuseprior.cli import app
 from reuseprior.cli.train import experiment
 from reuseprior.models import cifar_resnet
@@ -21,12 +22,15 @@ PLAIN = ["--set", "width=1", "--set", "bn_momentum=0.01"]
 # (arguments, what the one sentence says)
 BAD_USE = [
     (["nonet"], "unknown model 'nonet'"),
-    (["V2-B0", "--protocol", "slow"], "unknown protocol 'slow': choose from cifar-resnet, cpu, "),
+    (
+        ["V2-B0", "--protocol", "slow"],
+        "unknown protocol 'slow': choose from bidart, cifar-resnet, ",
+    ),
     (["V2-B0", "--set", "epoch=1"], "unknown key 'epoch', did you mean 'epochs'"),
     (["V2-B0", "--set", "epochs"], "--set 'epochs' is not name=value: write it as --set epochs=2"),
     (["V2-B0", "--set", "epochs=1", "--set", "epochs=2"], "--set epochs is given twice"),
     (["V2-B0", "--set", "optimizer=adam"], "optimizer is 'adam', did you mean 'adamw'"),
-    (["V2-B0", "--sharing", "all"], "'all' is not one of"),
+    (["V2-B0", "--sharing", "all"], "unknown sharing 'all', did you mean 'all_but_bn'"),
     (["V2-B0", "--set", "model=V2-S"], "what was set has an unknown key 'model'"),
     (["V2-B0", "--set", "cls=1", "--set", "name_or_path=1"], "has an unknown key 'cls'"),
     (["V2-B0", "--set", "name=a/../../b"], "name is 'a/../../b': it becomes part of a folder's"),
@@ -36,6 +40,7 @@ BAD_USE = [
     (["V2-B0", "--set", "image_size=10000000"], "cannot take images of 3×10000000×10000000 (cha"),
     (["V2-B0", "--set", "width=1e30"], "width is 1e+30: it must be 0 to 100"),
     (["V2-B0", "--set", "validation=0.0001"], "validation is 0.0001 of 1438 training images, wh"),
+    (["V2-B0", "--blind"], "and validation is 0.0 of digits: set validation"),
     (["nets/mine.py"], "unknown model 'nets/mine.py'"),
     (["nets/mine.py:net"], "cannot import 'nets/mine.py' for model 'nets/mine.py:net'"),
     (["../nets:net"], "cannot import '../nets' for model"),
@@ -131,3 +136,23 @@ def test_runs_of_one_folder_are_trained_alike():
         for changes in ({}, {"epochs": 6}, {"epochs": 2}, {"name": "cpu"}, {"name": "quick"})
     }
     assert folders == {"train-quick", "train-quick,epochs=2", "train-quick,name=cpu"}
+
+
+def test_a_blind_training_never_has_the_test_images(tmp_path, monkeypatch):
+    digits = data.load("digits")
+    monkeypatch.setattr(
+        training, "train", lambda model, images, plan, *_, **__: given(images, plan)
+    )
+
+    def given(images, plan):
+        assert (plan.validation, plan.test_every) == (0.0, 1)
+        trained, held_out = digits.split(validation=0.1, seed=0)
+        assert torch.equal(images.train.images, trained.images)
+        assert torch.equal(images.test.images, held_out.images)
+        raise training.Interrupted("seen", 15)
+
+    arguments = ["train", "V2-B0", "--blind", "--set", "validation=0.1"]
+    result = CliRunner().invoke(app, [*arguments, "--output", str(tmp_path / "one")])
+    assert result.exit_code == 143 and "seen" in result.output
+    result = CliRunner().invoke(app, arguments)
+    assert "--blind is for comparisons, which have folders of their own" in result.output

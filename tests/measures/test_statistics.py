@@ -12,8 +12,10 @@ from reuseprior.measures.statistics import (
     Sample,
     agreement,
     bootstrap,
+    differs,
     mean_interval,
     percentiles,
+    seeds_needed,
     told_apart,
 )
 
@@ -91,3 +93,37 @@ def test_a_bootstrap_is_seeded_and_its_percentiles_leave_nan_out():
     assert np.array_equal(first, again) and np.shape(first) == (3, 7)
     assert np.shape(list(bootstrap(7, 3, seed=1, size=2))) == (3, 2)
     assert percentiles([np.nan, *range(101)]).tolist() == [2.5, 97.5]
+
+
+@pytest.mark.parametrize(("gap", "spread", "n"), [(2.0, 1.0, 6), (1.0, 1.0, 17), (0.5, 1.0, 64)])
+def test_seeds_needed_are_those_of_the_tables(gap, spread, n):
+    """Cohen (1988), table 2.4.1: 17 and 64 of each at d = 1 and 0.5, 80 % and 5 %."""
+    assert seeds_needed(Sample(gap, spread, 2), Sample(0.0, spread, 2)) == n
+
+
+def test_seeds_needed_find_the_difference_four_times_of_five():
+    a, b = Sample(1.0, 0.9, 2), Sample(0.0, 0.3, 2)  # deviations need not be equal
+    n, random = seeds_needed(a, b), np.random.default_rng(0)
+
+    def found():
+        values = (random.normal(one.mean, one.deviation, n) for one in (a, b))
+        return told_apart(*map(Sample.of, values)).word != ALIKE
+
+    assert np.mean([found() for _ in range(2000)]) == pytest.approx(0.8, abs=0.05)
+
+
+def test_no_number_of_seeds_without_difference_or_spread():
+    one = Sample(1.0, 0.5, 2)
+    for a, b in [(one, one), (Sample(1.0, np.nan, 1), one), (Sample(1.0, 0, 2), Sample(2, 0, 2))]:
+        assert seeds_needed(a, b) is None
+    assert seeds_needed(Sample(1.0, 100.0, 2), Sample(0.0, 100.0, 2)) is None  # 157,000 of each
+
+
+def test_pairs_are_tested_by_their_differences():
+    gaps = [0.4, 1.1, 0.7]
+    found = differs(Sample.of(gaps))
+    assert found.p == pytest.approx(stats.ttest_1samp(gaps, 0).pvalue)
+    assert found.word == ALIKE and differs(Sample(-1.0, 0.1, 3)).word == BELOW
+    assert differs(Sample(1.0, 0.1, 3)).word == ABOVE
+    assert np.isnan(differs(Sample(1.0, np.nan, 1)).p) and np.isnan(differs(Sample(1, 0, 2)).p)
+    assert seeds_needed(Sample(1.0, 1.0, 3)) == 10  # of pairs, d = 1

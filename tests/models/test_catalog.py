@@ -19,8 +19,22 @@ IMAGE_SIZES = [
     ("resnet32-cifar", 32),
     ("resnet56-cifar", 32),
     ("resnet110-cifar", 32),
+    ("wrn-28-10", 32),
+    ("wrn-40-10", 32),
+    ("wrn-52-10", 32),
+    ("wrn-76-12", 32),
+    ("wrn-28-4", 32),
+    ("wrn-28-2", 32),
+    ("wrn-16-2", 32),
+    ("wrn-10-2", 32),
+    ("wrn-50-2", 224),
+    ("densenet-bc-190-40", 32),
     ("darts-first-order", 32),
     ("darts-second-order", 32),
+    ("xception-cifar", 32),
+    ("vs-xception", 32),
+    ("mobilenet-cifar", 32),
+    ("resnet18-cifar", 32),
 ]
 MY_NETS = """
 import torch

@@ -47,7 +47,7 @@ def test_what_would_do_nothing_is_refused():
         Recipe.of("torchvision:resnet18", QUICK)
     with pytest.raises(ModelError, match=r"options \{'width': 2\} are given and torchvision:resn"):
         Recipe("torchvision:resnet18", options={"width": 2}).build()
-    with pytest.raises(SharingError, match="unknown sharing policy 'all'"):
+    with pytest.raises(SharingError, match="unknown sharing 'all'"):
         Recipe.of("V2-B0", QUICK, sharing="all").build()
 
 

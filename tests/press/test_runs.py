@@ -1,6 +1,7 @@
 """Recorded runs become verdicts, and only those at the printed protocol."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -82,6 +83,18 @@ def test_a_claim_is_judged_by_a_test(folder, theirs, alike, verdict):
     assert verdict == "open" or found.note.startswith("small: ours 90.50, theirs")
 
 
+def test_an_undecided_claim_says_how_many_seeds_would_decide(folder):
+    for seed in (0, 1):
+        record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=0.90 + seed / 100)
+        record(folder / "other", {}, seed=seed, test_accuracy=0.89 + seed / 100)
+    row = pd.Series({"id": "a-1", "source": "a", "where": "a, p. 1", "value": "in words"})
+    of_each = "9 seeds of each would decide in four cases of five; data/results"
+    assert of_each in claimed(row, "value", CLAIM, "days").note
+    same = Claim(CLAIM.first, ("again", CLAIM.first[1]), "small", paired=True)
+    assert "no number of seeds" not in claimed(row, "value", CLAIM, "days").note
+    assert "no spread over seeds" in claimed(row, "value", same, "days").note
+
+
 OTHERS = [  # what a run is instead of one at the printed protocol
     {"config": {**AS_PRINTED, "data": "b"}},
     {"config": {**AS_PRINTED, "protocol": {"epochs": 2, "sizes": [1, 2]}}},
@@ -143,11 +156,19 @@ def test_table_4_4_asks_for_imagenet_at_the_row_s_size(folder):
     assert judged(evidence).computed == pytest.approx(79.8)
 
 
-def test_a_run_of_the_first_package_could_be_the_thesis_s():
-    """Keys that it did not know change no printed setting, so none is asked for."""
+def test_a_run_of_the_first_package_could_be_the_thesis_s(folder):
+    """It says nothing of settings that came later, which are at their defaults."""
     old = Path(__file__).parents[1] / "training" / "old_run" / "config.json"
-    asked = scores.score("V2-B0", False, "cifar10", {}).config["protocol"]
-    assert asked.keys() <= json.loads(old.read_text())["protocol"].keys()
+    known = json.loads(old.read_text())["protocol"].keys()
+    evidence = scores.score("V2-B0", False, "cifar10", {})
+    config = config_of(evidence)
+    later = config["protocol"].keys() - known
+    assert later == {"step_epochs", "step_factor"}
+    config["protocol"] = {k: v for k, v in config["protocol"].items() if k in known}
+    record(folder / "train-thesis", config, test_accuracy=0.798)
+    assert judged(evidence).computed == pytest.approx(79.8)
+    protocol = {**evidence.config["protocol"], "step_epochs": 2.0}
+    assert not runs_for(replace(evidence, config={**evidence.config, "protocol": protocol}))
 
 
 def test_a_fit_asks_for_the_whole_grid(folder, monkeypatch):

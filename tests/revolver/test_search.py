@@ -105,6 +105,12 @@ def test_the_best_is_a_trained_one_and_keeps_its_weights(tmp_path):
     assert summary["state"] == "finished" and summary["generations"] == 8
     assert summary["test_accuracy"] == search.trainer.test(model, search.data.test)[1]
     assert summary["parameters"] == best.blueprint.parameters()
+    trained = search.population.trained()
+    then = [individual.accuracy for individual in trained]
+    assert summary["accuracy_when_trained"] == pytest.approx(sum(then) / len(then))
+    built = (search.registry.build(individual.blueprint) for individual in trained)
+    now = [search.trainer.validate(module)[1] for module in built]
+    assert summary["accuracy_now"] == pytest.approx(sum(now) / len(now))
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "config.json", "metrics.csv", "summary.json", "trainings.csv", "lineage.csv",

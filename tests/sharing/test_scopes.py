@@ -50,8 +50,19 @@ def test_names_of_scopes():
     assert thesis_tables(nn.BatchNorm2d(8)) is None
 
 
+def test_with_bn_shares_the_weights_of_batch_norms_and_not_what_they_measured():
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8)
+    )
+    scopes = tie(model, sharing.with_bn)
+    assert [(scope.name, scope.modules) for scope in scopes] == [("BatchNorm2d 8", ("1", "3"))]
+    assert model[1].weight is model[3].weight and model[1].bias is model[3].bias
+    assert model[1].running_mean is not model[3].running_mean
+    assert sharing.with_bn(nn.BatchNorm2d(8, affine=False)) is None
+
+
 def test_policies_by_name():
-    assert set(sharing.POLICIES) == {"none", "all_but_bn", "thesis_tables"}
+    assert set(sharing.POLICIES) == {"none", "all_but_bn", "with_bn", "thesis_tables"}
     assert all(sharing.policy(name) is found for name, found in sharing.POLICIES.items())
     model = small()
     before = list(model.parameters())

@@ -14,6 +14,9 @@ BAD_FILES = [
     ("learning_rate = 'high'", r"learning_rate is 'high': it must be a number"),
     ("compile = 1", r"compile is 1: it must be true or false"),
     ("schedule = 'cosin'", r"schedule is 'cosin', did you mean 'cosine'.*: choose from exp"),
+    ("schedule = 'steps'", r"schedule is 'steps', step_epochs 0\.0 and step_factor 1\.0: the sch"),
+    ("schedule = 'steps'\nstep_epochs = 5", r"step_epochs 5\.0 and step_factor 1\.0: the schedule"),
+    ("step_factor = 0.5", "schedule is 'constant', step_epochs 0.0 and step_factor 0.5"),
     ("stages = 4", r"stages is 4, start_image_size 0 and image_size 0: progressive"),
     (
         "start_image_size = 64\nstages = 2\nimage_size = 32",
@@ -57,8 +60,8 @@ def test_a_bad_override_and_a_missing_protocol_are_refused():
 
 def test_the_protocols_of_the_package_load():
     assert names() == [
-        "affine-vae", "cifar-resnet", "cpu", "cpu-hours", "gpu", "nn-mass", "nn-mass-paper",
-        "quick", "thesis",
+        "affine-vae", "bidart", "cifar-resnet", "cpu", "cpu-hours", "gpu", "nn-mass",
+        "nn-mass-paper", "quick", "stores", "thesis",
     ]  # fmt: skip
     assert [Protocol.load(name).name for name in names()] == names()
 

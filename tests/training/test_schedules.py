@@ -4,6 +4,10 @@ import torch
 from reuseprior.training import Protocol
 from reuseprior.training.schedules import average_decay, image_size, learning_rate
 
+STEPS = {
+    "schedule": "steps", "step_epochs": 50, "step_factor": 0.2, "learning_rate": 0.8,
+    "batch_size": 32, "epochs": 300,
+}  # fmt: skip
 WARM = {"learning_rate": 0.016, "batch_size": 512, "warmup_epochs": 5, "epochs": 300}
 PLAIN = {"learning_rate": 0.1, "batch_size": 256, "epochs": 10}
 
@@ -14,6 +18,9 @@ RATES = [
     (WARM | {"schedule": "exponential"}, 5, 0.032 * 0.97**2),  # two falls during the warm-up
     (WARM | {"schedule": "exponential"}, 7.1, 0.032 * 0.97**2),
     (WARM | {"schedule": "exponential"}, 7.3, 0.032 * 0.97**3),
+    (STEPS, 49.99, 0.1),
+    (STEPS, 50, 0.02),
+    (STEPS, 299, 0.1 / 5**5),
     (WARM | {"schedule": "exponential"}, 299.9, 0.032 * 0.97**124),
     (PLAIN | {"schedule": "cosine"}, 0, 0.1),
     (PLAIN | {"schedule": "cosine"}, 5, 0.05),

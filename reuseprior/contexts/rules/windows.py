@@ -142,6 +142,7 @@ def adaptive_pool(count, x, output_size):
     yield x, count
 
 
+ROUNDED = ((np.floor, 1e-9), (np.ceil, -1e-9))  # the source before and after, but for rounding
 NEAREST, LINEAR = aten.upsample_nearest1d, aten.upsample_linear1d
 
 
@@ -157,13 +158,18 @@ def upsample_linear(count, x, _size, align_corners, *scales):
 
 
 def _interpolated(count, x, scales, operator, *options) -> CountArray:
-    """Along each axis, interpolate unit vectors to see which sources a result depends on.
+    """Along each axis, interpolate the positions to see which sources a result depends on.
 
-    `scales` are factors an axis, none where the operator was given a size.
+    What comes out is where each result lies: at a source, or between two. `scales` are factors an
+    axis, none where the operator was given a size.
     """
     for axis, scale in enumerate(scales or (None,) * (len(x.shape) - 2), start=2):
         size, results = x.shape[axis], count.shape[axis]
-        made = operator(torch.eye(size, dtype=torch.float64)[None], [results], *options, scale)
-        sources, results_of = (made[0].numpy() != 0).nonzero()
+        positions = torch.arange(size, dtype=torch.float64)[None, None]
+        lies = operator(positions, [results], *options, scale)[0, 0].numpy()
+        before, after = (round(lies + side).astype(int) for round, side in ROUNDED)
+        between = (after != before).nonzero()[0]
+        sources = np.concatenate([before, after[between]])
+        results_of = np.concatenate([np.arange(results), between])
         count = count.gather(axis, results_of).scatter_add(axis, sources, size)
     return count

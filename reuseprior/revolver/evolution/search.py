@@ -228,7 +228,11 @@ class Search:
         return self.journal.finish(self.state, self.summary(), complete=self.complete)
 
     def summary(self) -> dict[str, Any]:
-        """What `summary.json` says of the search; evaluates the best individual on the test set."""
+        """What `summary.json` says of the search; evaluates the best individual on the test set.
+
+        `accuracy_when_trained` and `accuracy_now` are means over the trained individuals, on the
+        held-out images: between the two others trained the modules that they share.
+        """
         found: dict[str, Any] = {}
         if self.state.best is not None:
             best = self.best()
@@ -241,6 +245,7 @@ class Search:
                 "validation_loss": best.loss,
                 "test_accuracy": accuracy,
                 "test_loss": loss,
+                **self._remembered(),
             }
         last = [entry["accuracy"] for entry in self.trainings[-journal.LAST :]]
         sharing = self.population.sharing()
@@ -263,6 +268,15 @@ class Search:
                 data_checksum=self.data.checksum,
             ),
         }
+
+    def _remembered(self) -> dict[str, float]:
+        trained = self.population.trained()
+        modules = (self.registry.build(one.blueprint, one.scopes) for one in trained)
+        now = [self.trainer.validate(module)[1] for module in modules]
+        if not trained:  # the best one was replaced, and so were all others that were trained
+            return {}
+        then = fmean(individual.accuracy for individual in trained)
+        return {"accuracy_when_trained": then, "accuracy_now": fmean(now)}
 
     def _registry(self) -> Registry:
         return Registry(

@@ -3,7 +3,11 @@
 from reuseprior.works.thesis.revolver.experiments import comparison as comparison
 from reuseprior.works.thesis.revolver.experiments import fitness_and_scores as fitness_and_scores
 from reuseprior.works.thesis.revolver.experiments import kernel_share as kernel_share
+from reuseprior.works.thesis.revolver.experiments import outstanding as outstanding
+from reuseprior.works.thesis.revolver.experiments import presets as presets
+from reuseprior.works.thesis.revolver.experiments import repeat as repeat
 from reuseprior.works.thesis.revolver.experiments import results_table as results_table
 from reuseprior.works.thesis.revolver.experiments import runs as runs
+from reuseprior.works.thesis.revolver.experiments import searches as searches
 from reuseprior.works.thesis.revolver.experiments import tables_of as tables_of
 from reuseprior.works.thesis.revolver.ledger import PARTS as PARTS

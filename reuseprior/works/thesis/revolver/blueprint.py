@@ -48,20 +48,17 @@ def _cells(data: dict[str, Any], tree: revolver.Blueprint) -> Iterator[Cell]:
 COLUMNS = ("out_channels", "out_size")  # images are as wide as high
 
 
-NAMED = (
-    "in the group's name; it prints depth 0, and no blocks are printed that could change the shape"
-)
-
-
 def _named(path: str, part: dict[str, Any], node: revolver.Blueprint) -> Iterator[Cell]:
     """What a group's suffix says: channels in and out, kernel size, stride, and more."""
     _, channels, _, stride, *_ = part["suffix"].split("_")
     row = _row(path, named_channels=channels, named_stride=stride)
     (_, before, _), (its_channels, after, _) = node.input_shape, node.output_shape
-    yield Cell(row, "named_channels", [Reading(its_channels)],
-               note=NAMED)  # fmt: skip
-    yield Cell(row, "named_stride", [Reading(before // after)],
-               note=NAMED)  # fmt: skip
+    note = (
+        f"in the group's name; it prints depth {part['depth']}, and no blocks are printed that "
+        "could change the shape"
+    )
+    yield Cell(row, "named_channels", [Reading(its_channels)], note=note)
+    yield Cell(row, "named_stride", [Reading(before // after)], note=note)
 
 
 def _parts(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

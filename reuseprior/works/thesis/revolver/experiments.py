@@ -6,20 +6,76 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from reuseprior import results
+from reuseprior import paths, results
 from reuseprior.measures.statistics import Sample, told_apart
 from reuseprior.results import Run
-from reuseprior.revolver import Population, genotype_fitness
+from reuseprior.revolver import Population, Settings, genotype_fitness
 from reuseprior.revolver.views.tables import TableError
+
+PRESETS = {
+    "mnist": (
+        ("cpu-hours-mnist-evolve", "cpu-hours-mnist-random"),
+        ("cpu-mnist-evolve", "cpu-mnist-random"),
+    ),
+    "cifar10": (
+        ("cpu-hours-cifar10-evolve", "cpu-hours-cifar10-random"),
+        ("cpu-cifar10", "cpu-cifar10"),
+    ),
+}
+"""Our presets of a data set's genetic and random search, the larger ones first."""
+
+
+def presets(data: str) -> tuple[str, str]:
+    """The first pair of PRESETS whose searches of both kinds are recorded; else the first."""
+    for pair in PRESETS[data]:
+        if all(_searches(pair).values()):
+            return pair
+    return PRESETS[data][0]
+
+
+def searches(data: str) -> dict[str, list[Run]]:
+    """The recorded searches of `presets`: lists of runs, `genetic` and `random`."""
+    return _searches(presets(data))
+
+
+def _searches(pair: tuple[str, str]) -> dict[str, list[Run]]:
+    modes = {"genetic": "evolve", "random": "random"}
+    return {
+        kind: [run for run in runs(preset) if run.summary["mode"] == mode]
+        for (kind, mode), preset in zip(modes.items(), pair, strict=True)
+    }
+
+
+def outstanding(seeds: Sequence[int] = (0, 1)) -> pd.DataFrame:
+    """The larger searches that are not recorded as finished, with the commands that make them."""
+    rows = []
+    for pair in (both[0] for both in PRESETS.values()):
+        there = {(run.summary["preset"], run.config["seed"]) for run in runs(*pair)}
+        rows += [
+            (preset, seed, f"reuseprior evolve {preset} --seed {seed} --resume")
+            for seed in seeds
+            for preset in pair
+            if (preset, seed) not in there
+        ]
+    return pd.DataFrame(rows, columns=["preset", "seed", "command"])
+
+
+def repeat(run: Run) -> str:
+    """The command that makes a recorded search anew, and the commit it was made at."""
+    s, preset = run.summary, run.summary["preset"]
+    mode = f" --set mode={s['mode']}" if s["mode"] != Settings.load(preset).mode else ""
+    again = f"reuseprior evolve {preset}{mode} --seed {run.config['seed']}"
+    return f"{again} --output build/again/{run.name}  # commit {s['commit'][:7]}"
 
 
 def runs(*presets: str) -> list[Run]:
     """The finished searches with these presets, or all; in the order of their names."""
-    found = results.runs("revolver")
+    found = results.runs("revolver") if any(paths.RESULTS.glob("revolver/*/config.json")) else []
     return [
         run
         for run in found
-        if run.summary["state"] == "finished" and (not presets or run.summary["preset"] in presets)
+        if run.summary["state"] == "finished"
+        and (not presets or run.summary.get("preset") in presets)
     ]
 
 
@@ -61,6 +117,12 @@ def kernel_share(modules: pd.DataFrame, kernel_size: int = 3, *, individuals: in
 def shared_convolutions(modules: pd.DataFrame, individuals: int = 2) -> pd.DataFrame:
     """The convolutions of a search that at least so many individuals hold, best first."""
     return modules[(modules.kind == "conv") & (modules.individuals >= individuals)]
+
+
+def reducing_share(modules: pd.DataFrame, *, individuals: int = 2) -> float:
+    """The part of the shared convolutions that give fewer channels than they take, from 0 to 1."""
+    convolutions = shared_convolutions(modules, individuals)
+    return float((convolutions.out_channels < convolutions.in_channels).mean())
 
 
 def comparison(first: Sequence[Run], second: Sequence[Run], key: str = "test_accuracy") -> str:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from math import nan
+from math import isfinite, nan
 
 import pandas as pd
 
 from reuseprior.press import published
 from reuseprior.press.ledger import Cell, Entry, Reading, judged, public, quoted, setting
-from reuseprior.press.runs import Claim, Evidence, claimed, measured, settings
+from reuseprior.press.runs import SEEDS, Claim, Evidence, claimed, measured, settings
 from reuseprior.results import Run
 from reuseprior.revolver import Settings
 from reuseprior.works.thesis.revolver import blueprint, claims
 from reuseprior.works.thesis.revolver.experiments import (
+    PRESETS,
     kernel_share,
+    presets,
+    reducing_share,
     shared_convolutions,
     tables_of,
 )
@@ -95,7 +100,7 @@ def _measured(
     """The entries of a row's numbers that searches at the printed protocol of a preset give."""
     config, s = protocol(preset) | also, Settings.load(preset)
     needs = (
-        f"full searches with the preset {preset}, two seeds or more: {s.population} models, "
+        f"full searches with the preset {preset}, {SEEDS} seeds or more: {s.population} models, "
         f"{s.generations} generations, a GPU; our recorded searches are scaled down"
     )
     for column, value in values.items():
@@ -198,37 +203,88 @@ FROM_RUNS: dict[str, tuple[str, Callable[[Run], float], dict[str, str]]] = {
 """The numbers of the text that searches give, by id less its source."""
 
 
-def _compared(row: pd.Series) -> Entry:
-    """The entry of a comparison of the two kinds of search, by our scaled-down ones."""
-    dataset, column = row["id"].removeprefix("thesis-3-claim-").rsplit("-", 1)
-    value = RESULTS[{"test": "test_accuracy", "validation": "mean_validation"}[column]]
-    genetic, random = SCALED_DOWN[dataset]
-    kinds = {
-        "genetic": _evidence(genetic, "evolve", value),
-        "random": _evidence(random, "random", value),
+@dataclass(frozen=True)
+class Kind:
+    """Searches of one kind that a claim compares: how they are made, and what is read of them."""
+
+    value: Callable[[Run], float]
+    random: bool = False
+    more: str = ""  # a setting of which they have twice as much
+
+
+def _modules(share: Callable[..., float], **options) -> Callable[[Run], float]:
+    return lambda run: 100 * share(tables_of(run, "modules"), **options)
+
+
+COLUMNS = {"test": RESULTS["test_accuracy"], "validation": RESULTS["mean_validation"]}
+
+
+def _kinds(column: str) -> dict[str, Kind]:
+    """What the claims call kinds of searches, or two numbers of one kind."""
+    value = COLUMNS.get(column)
+    return {
+        "genetic": Kind(value),
+        "random": Kind(value, random=True),
+        "twice the samples": Kind(value, more="sample"),
+        "twice the generations": Kind(value, more="generations"),
+        "when trained": Kind(lambda run: 100 * run.summary["accuracy_when_trained"]),
+        "at the end": Kind(lambda run: 100 * run.summary["accuracy_now"]),
+        "1x1": Kind(_modules(kernel_share, kernel_size=1)),
+        "3x3": Kind(_modules(kernel_share, kernel_size=3)),
+        "reducing": Kind(_modules(reducing_share)),
+        "keeping or raising": Kind(lambda run: 100 - _modules(reducing_share)(run)),
     }
-    first, relation, second = row["value"].split()
-    s = Settings.load(genetic)
+
+
+def _compared(row: pd.Series) -> Entry:
+    """The entry of a comparison of two kinds of search, by our scaled-down ones."""
+    dataset = "mnist" if "MNIST" in row.claim else "cifar10"
+    pair = presets(dataset)
+    kinds = _kinds(row["id"].rpartition("-")[2])
+    first, relation, second = re.split(" (above|like) ", row["value"])
+    both = [(name, _evidence(pair, kinds[name])) for name in (first, second)]
+    s = Settings.load(pair[0])
     scale = (
         f"scaled-down searches on a CPU, {s.population} models, {s.generations} generations, "
-        f"{s.train_images:,} images"
+        f"{f'{s.train_images:,}' if s.train_images else 'all'} images"
     )
-    claim = Claim((first, kinds[first]), (second, kinds[second]), scale, alike=relation == "like")
-    return claimed(row, "value", claim, f"searches with the presets {genetic} and {random}")
+    larger = PRESETS[dataset][0]
+    needs = " and ".join(dict.fromkeys(_command(larger, kinds[name]) for name in (first, second)))
+    made = {(kinds[name].random, kinds[name].more) for name in (first, second)}
+    claim = Claim(*both, scale, alike=relation == "like", paired=len(made) == 1)
+    return claimed(row, "value", claim, f"{needs}, --seed 0, 1 and more")
 
 
-SCALED_DOWN = {
-    "mnist": ("cpu-mnist-evolve", "cpu-mnist-random"),
-    "cifar-10": ("cpu-cifar10", "cpu-cifar10"),
-}
-"""Our presets of a data set's genetic and random search."""
+def _settings_of(pair: tuple[str, str], kind: Kind) -> tuple[str, dict[str, object]]:
+    """The preset of a kind of search, and what it has otherwise."""
+    preset = pair[kind.random]
+    changes = {kind.more: 2 * getattr(Settings.load(preset), kind.more)} if kind.more else {}
+    return preset, changes
 
 
-def _evidence(preset: str, mode: str, value: Callable[[Run], float]) -> Evidence:
-    config = settings(Settings.load(preset, mode=mode).to_data(), {})
+def _command(pair: tuple[str, str], kind: Kind) -> str:
+    preset, changes = _settings_of(pair, kind)
+    sets = "".join(f" --set {key}={value}" for key, value in changes.items())
+    name = "".join(f",{key}={value}" for key, value in changes.items())
+    output = f" --output data/results/revolver/{preset}{name}-seedN" if changes else ""
+    return f"`reuseprior evolve {preset}{sets}{output}`"
+
+
+def _evidence(pair: tuple[str, str], kind: Kind) -> Evidence:
+    preset, changes = _settings_of(pair, kind)
+    mode = "random" if kind.random else "evolve"
+    config = settings(Settings.load(preset, mode=mode, **changes).to_data(), {})
     space = {key: value for key, value in config["space"].items() if key not in OF_THE_DATA}
     whole = {"settings": config | {"space": space}}
-    return Evidence("revolver", whole, partial(_of_one, value))
+    return Evidence("revolver", whole, partial(_of_one, kind.value), counts=partial(_has, kind))
+
+
+def _has(kind: Kind, run: Run) -> bool:
+    """Whether a search recorded what is read of it, which older packages may not have."""
+    try:
+        return isfinite(kind.value(run))
+    except KeyError:
+        return False
 
 
 def _mutated() -> Iterator[Entry]:

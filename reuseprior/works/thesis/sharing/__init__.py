@@ -3,7 +3,11 @@
 from reuseprior.works.thesis.sharing.compression import compression_claims as compression_claims
 from reuseprior.works.thesis.sharing.compression import compression_ratio as compression_ratio
 from reuseprior.works.thesis.sharing.compression import equal_depth as equal_depth
+from reuseprior.works.thesis.sharing.costs import equal_cost as equal_cost
+from reuseprior.works.thesis.sharing.costs import foretold as foretold
+from reuseprior.works.thesis.sharing.costs import gain_at_equal as gain_at_equal
 from reuseprior.works.thesis.sharing.ledger import PARTS as PARTS
+from reuseprior.works.thesis.sharing.ledger import claims as claims
 from reuseprior.works.thesis.sharing.ledger import compression as compression
 from reuseprior.works.thesis.sharing.ledger import trained_models as trained_models
 from reuseprior.works.thesis.sharing.tables import (

@@ -10,6 +10,7 @@ from matplotlib.patches import Arc
 from torch import nn
 
 from reuseprior import sharing
+from reuseprior.works.thesis.sharing.costs import COSTS
 
 # a colour and a marker a kind, so that grey prints tell them apart
 KINDS = {"k×k": ("C0", "o"), "1×1": ("C1", "s"), "depthwise": ("C2", "^")}
@@ -67,6 +68,60 @@ def accuracy_against(axes: Sequence[Axes], models: pd.DataFrame, title: str) -> 
         ax.margins(0.2)
     axes[0].set(ylabel=f"{title}: top-1, %")
     axes[0].legend(fontsize="x-small", loc="lower right")
+
+
+def training_curves(axes: Sequence[Axes], curves: pd.DataFrame, title: str) -> None:
+    """Draw the training loss and the accuracy over the epochs on two axes, a line a seed.
+
+    `curves` is a table of `experiments.curves`.
+    """
+    last = curves.epoch.max()
+    for i, (name, of_model) in enumerate(curves.groupby("model")):
+        for j, (_, run) in enumerate(of_model.groupby("seed")):
+            style = {"ls": ["-", "--", ":", "-.", (0, (5, 1))][i % 5], "color": f"C{i}"}
+            style |= {"marker": "o" if last < 5 else None, "label": name if j == 0 else None}
+            axes[0].plot(run.epoch, run.train_loss, **style)
+            axes[1].plot(run.epoch, run.accuracy, **style)
+    axes[0].set(xlabel="epoch", ylabel="training loss, nats", title=title)
+    axes[1].set(xlabel="epoch", ylabel="top-1 after each epoch, %")
+    for ax in axes:
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    axes[0].legend(fontsize="x-small")
+
+
+def at_equal_cost(axes: Sequence[Axes], networks: pd.DataFrame) -> None:
+    """Draw accuracy against each of `costs.COSTS`, and P′_G against parameters, on six axes.
+
+    `networks` is a table of `costs.equal_cost`. Lines join the widths of one architecture; hollow
+    markers are networks that share. Accuracies that are not known are left out.
+    """
+    *against, last = axes
+    for ax, (column, label) in zip(against, COSTS.items(), strict=True):
+        _line_a_model(ax, networks, column, "accuracy")
+        ax.set(xlabel=label, ylabel="top-1, %")
+        if networks.accuracy.isna().all():
+            ax.set(xticks=[], yticks=[])
+            ax.text(0.5, 0.5, "no run yet that settled", ha="center", transform=ax.transAxes)
+        elif not column.startswith("P_G"):
+            ax.set(xscale="log")
+    _line_a_model(last, networks, "params", "P_G_spread")
+    last.set(xlabel=COSTS["params"], xscale="log", ylabel=COSTS["P_G_spread"])
+    handles, names = last.get_legend_handles_labels()
+    last.figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize="x-small")
+
+
+def _line_a_model(ax: Axes, networks: pd.DataFrame, x: str, y: str) -> None:
+    for i, (_, both) in enumerate(networks.groupby(networks.model.map(_unshared))):
+        for name, line in both.sort_values(x).groupby("model"):
+            shared = name != _unshared(name)
+            ax.plot(
+                line[x], line[y], "--" if shared else "-", color=f"C{i}", marker="os^Dv"[i % 5],
+                markerfacecolor="white" if shared else f"C{i}", markersize=4, label=name,
+            )  # fmt: skip
+
+
+def _unshared(model: str) -> str:
+    return model.removesuffix("-shared")
 
 
 def _kind(layer: nn.Conv2d) -> str:

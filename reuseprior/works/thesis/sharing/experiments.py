@@ -1,23 +1,27 @@
-"""What our own trainings of table 4.2's models say, read from `data/results`.
+"""What our own trainings of table 4.2's models, and of others that share alike, say.
 
-A protocol's runs lie in `data/results/train-<protocol>`, one folder a model, sharing and seed.
+A protocol's runs lie in `data/results/train-<protocol>`, one folder a model, sharing and seed, and
+those with another width in `train-<protocol>,width=<width>`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import nan, sqrt
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from reuseprior import data as data_sets
 from reuseprior import paths, results
-from reuseprior.contexts import count_contexts
+from reuseprior.contexts import RecordedModel, record_model
 from reuseprior.measures.statistics import ABOVE, ALIKE, BELOW, Sample, told_apart
-from reuseprior.models import Recipe
+from reuseprior.models import Recipe, catalog
 from reuseprior.press import published
 from reuseprior.press.published import Printed
 from reuseprior.quantities import Quantities
@@ -25,14 +29,117 @@ from reuseprior.results import ResultError, Run
 from reuseprior.training import Protocol, finished, train
 
 FAMILY = "efficientnetv2-"  # of the models in table 4.2
-LABELS = {"none": "", "all_but_bn": "-shared"}
+RESNET = re.compile(r"resnet(\d+)-cifar")  # made for 32 pixels
+LABELS = {"none": "", "all_but_bn": "-shared", "with_bn": "-shared-with-bn"}
 OWN_SIZES = {"digits": 8, "mnist": 28, "cifar10": 32, "cifar100": 32}  # where a protocol says 0
 # What a protocol may say otherwise for each model, and runs that are compared may differ in.
 OF_A_MODEL = {f"protocol.{key}" for key in ("image_size", "test_image_size", "start_image_size")}
 
-# What the ledger reads: these models with these seeds, or nothing.
-MODELS = ("V2-B0", "V2-B0-shared", "V2-S-shared")
-SEEDS = (0, 1)
+OF_TABLE_4_2 = ("V2-B0", "V2-B0-shared", "V2-S-shared")
+PROTOCOLS = ("cpu-hours", "cpu")  # for these models on a processor, the better one first
+RESNETS = "cifar-resnet"  # for ResNets
+WIDTHS = (0.25, 0.35, 0.5, 0.7)  # of V2-B0, beside its own, at equal cost
+
+
+# Which runs there are to be ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A training on CIFAR-10 that the chapter wants, and what makes it."""
+
+    protocol: str
+    model: str  # as the tables name it
+    seed: int
+    width: float = 1.0
+
+    @property
+    def folder(self) -> Path:
+        """Where `reuseprior train` records it."""
+        width = f",width={self.width:g}" if self.width != 1 else ""
+        model, policy = recipe_of(self.model)
+        run = f"{model}-{policy}-cifar10-seed{self.seed}"
+        return paths.RESULTS / (_folder(self.protocol) + width) / run
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What its `config.json` will say of how the model is built."""
+        model, policy = recipe_of(self.model)
+        plan = Protocol.load(self.protocol, model=model, width=self.width)
+        built = {"model": model, "sharing": policy, "seed": self.seed, "classes": 10}
+        return {**built, "data": "cifar10", "protocol": asdict(plan)}
+
+    @property
+    def command(self) -> str:
+        """What trains it, and goes on where it was stopped."""
+        width = f" --set width={self.width:g}" if self.width != 1 else ""
+        return f"{command(self.model, 'cifar10', self.protocol)}{width} --seed {self.seed} --resume"
+
+
+def planned() -> Iterator[Planned]:
+    """The campaign in the order of its worth, then the small networks of `equal_cost`."""
+    sharers = ("ResNet-20", "ResNet-20-shared", "ResNet-56-shared")
+    deeper = ("ResNet-56", "ResNet-110-shared")
+    for seeds in ((0, 1), (2,)):
+        yield from (Planned(RESNETS, name, seed) for name in sharers for seed in seeds)
+        yield from (Planned(PROTOCOLS[0], name, seed) for name in OF_TABLE_4_2 for seed in seeds)
+    yield from (Planned(RESNETS, name, seed) for name in deeper for seed in (0, 1))
+    for width in WIDTHS:
+        for name in OF_TABLE_4_2[:2]:
+            yield Planned(PROTOCOLS[0], name, 0, width)
+    yield from (Planned(RESNETS, name, 0, 0.5) for name in sharers[:2])
+
+
+def outstanding() -> pd.DataFrame:
+    """The planned runs that are not recorded as finished, each with the command that makes it."""
+    left = [one for one in planned() if not finished(one.folder)]
+    rows = [(one.model, one.width, one.seed, one.command) for one in left]
+    return pd.DataFrame(rows, columns=["model", "width", "seed", "command"])
+
+
+def command(label: str, data: str, protocol: str) -> str:
+    """The beginning of the command that trains a model of the tables: all but the seed."""
+    model, policy = recipe_of(label)
+    tied = f" --sharing {policy}" if policy != "none" else ""
+    return f"reuseprior train {model}{tied} --data {data} --protocol {protocol}"
+
+
+def repeat(run: Run) -> str:
+    """The command that makes a recorded run anew, in `build/again`, and the run's own commit."""
+    config = run.config
+    plan = Protocol(**config["protocol"])
+    changes = plan.differences(Protocol.load(plan.name, model=config["model"]))
+    sets = "".join(f" --set {key}={value}" for key, value in changes.items())
+    again = f"{command(label(run), config['data'], plan.name)}{sets} --seed {config['seed']}"
+    return f"{again} --output build/again/{run.name}  # commit {run.summary['commit'][:7]}"
+
+
+def recipe_of(label: str) -> tuple[str, str]:
+    """The catalogue's name and the policy of a model of the tables.
+
+    >>> recipe_of("V2-S-shared"), recipe_of("ResNet-20")
+    (('efficientnetv2-s', 'all_but_bn'), ('resnet20-cifar', 'none'))
+    """
+    suffixes = {suffix: policy for policy, suffix in LABELS.items()}
+    name, shared, suffix = label.partition("-shared")
+    policy = suffixes[shared + suffix]
+    if name.startswith("ResNet-"):
+        name = name.lower().replace("-", "") + "-cifar"
+    return catalog.find(name).name, policy
+
+
+def recorded() -> str:
+    """The first of PROTOCOLS with a finished run on CIFAR-10 of each model of table 4.2."""
+    for protocol in PROTOCOLS:
+        if set(OF_TABLE_4_2) <= {label(run) for run in finished_runs(protocol, "cifar10")}:
+            return protocol
+    raise ResultError(
+        f"no protocol of {', '.join(PROTOCOLS)} has runs of {', '.join(OF_TABLE_4_2)} in "
+        f"{paths.RESULTS}: make them with `{next(planned()).command}` and the like"
+    )
+
+
+# The runs that there are -------------------------------------------------------------------------
 
 
 def live(protocol: str, data: str, *, seed: int, root: Path | None, progress: bool) -> pd.DataFrame:
@@ -43,7 +150,7 @@ def live(protocol: str, data: str, *, seed: int, root: Path | None, progress: bo
     """
     images, plan = data_sets.load(data), Protocol.load(protocol, model="V2-B0")
     rows = {}
-    for policy, shared in LABELS.items():
+    for policy in ("none", "all_but_bn"):
         recipe = Recipe.of("V2-B0", vars(plan), sharing=policy, classes=images.classes, seed=seed)
         with TemporaryDirectory() as nowhere:
             folder = (root or Path(nowhere)) / _folder(protocol)
@@ -52,44 +159,39 @@ def live(protocol: str, data: str, *, seed: int, root: Path | None, progress: bo
                 options = {"about": recipe.about(), "resume": True, "progress": progress}
                 train(recipe.build(), images, plan, folder, seed=seed, **options)
             run = Run.read(folder)
-        rows[f"V2-b0{shared}"] = [run.config["parameters"], run.summary["test_accuracy"]]
+        rows[f"V2-b0{LABELS[policy]}"] = [run.config["parameters"], run.summary["test_accuracy"]]
     return pd.DataFrame.from_dict(rows, "index", columns=["parameters", "test accuracy"])
 
 
 def runs(protocol: str, data: str) -> list[Run]:
-    """The finished runs of a protocol on a data set, by name; EfficientNetV2 only.
+    """The finished runs of a protocol on a data set, by name; EfficientNetV2 and CIFAR ResNets.
 
     Raises `results.ResultError` where there are none, where two of them were not trained alike,
     and where two are of one model and seed.
     """
-    found = _finished(protocol, data)
+    found = finished_runs(protocol, data)
     if not found:
+        first = "ResNet-20" if protocol == RESNETS else "V2-B0"
         raise ResultError(
-            f"no run of {FAMILY}… on {data} in {paths.RESULTS / _folder(protocol)} is finished: "
-            f"make one with `reuseprior train {FAMILY}b0 --data {data} --protocol {protocol}`"
+            f"no run of a model of table 4.2 or a CIFAR ResNet on {data} in "
+            f"{paths.RESULTS / _folder(protocol)} is finished: make one with "
+            f"`{command(first, data, protocol)}`"
         )
     return found
-
-
-def complete(protocol: str, data: str) -> list[Run]:
-    """`runs` if every model of MODELS has every seed of SEEDS, on all images; else none."""
-    found = _finished(protocol, data)
-    there = {(label(run), run.config["seed"]) for run in found if _on_all_images(run)}
-    needed = {(model, seed) for model in MODELS for seed in SEEDS}
-    return found if needed <= there else []
 
 
 def _folder(protocol: str) -> str:
     return f"train-{protocol}"
 
 
-def _finished(protocol: str, data: str) -> list[Run]:
+def finished_runs(protocol: str, data: str) -> list[Run]:
+    """As `runs`, and none where there is none; `width=0.5` and the like may follow a protocol."""
     if not (paths.RESULTS / _folder(protocol)).exists():
         return []
     found = [
         run
         for run in results.runs(_folder(protocol))
-        if run.config.get("model", "").startswith(FAMILY)
+        if _is_read(run.config)
         and run.config["data"] == data
         and run.summary["state"] == "finished"
     ]
@@ -97,9 +199,10 @@ def _finished(protocol: str, data: str) -> list[Run]:
     return found
 
 
-def _on_all_images(run: Run) -> bool:
-    protocol = run.config["protocol"]
-    return not any(protocol[key] for key in ("train_images", "test_images", "validation"))
+def _is_read(config: Mapping[str, Any]) -> bool:
+    model = config.get("model", "")
+    ours = model.startswith(FAMILY) or RESNET.fullmatch(model)
+    return bool(ours) and config["sharing"] in LABELS
 
 
 def _check_alike(found: Sequence[Run]) -> None:
@@ -138,16 +241,54 @@ def _conditions(run: Run) -> dict[str, object]:
 
 
 def label(run: Run) -> str:
-    """The thesis's name of a run's model: V2-B0, V2-B0-shared, V2-S-shared."""
-    return run.config["model"].replace(FAMILY, "v2-").upper() + (LABELS[run.config["sharing"]])
+    """The name of a run's model in tables: V2-B0, V2-B0-shared, ResNet-56-shared-with-bn."""
+    model = run.config["model"]
+    resnet = RESNET.fullmatch(model)
+    name = f"ResNet-{resnet[1]}" if resnet else model.replace(FAMILY, "v2-").upper()
+    return name + LABELS[run.config["sharing"]]
+
+
+# What they say -----------------------------------------------------------------------------------
+
+
+def last_gain(run: Run) -> float:
+    """Percentage points of accuracy that a run gained in the last tenth of its epochs.
+
+    On the images held out, or where none were, the test images; NaN for fewer than ten epochs.
+    """
+    accuracy = 100 * run.metrics[_course(run)]
+    last = len(accuracy) // 10
+    return float(accuracy.iloc[-1] - accuracy.iloc[-1 - last]) if last else nan
+
+
+def settled(run: Run) -> bool:
+    """Whether a run had stopped improving: its `last_gain` is within the error of an accuracy.
+
+    That is one standard error of the last accuracy on so many images. A run of fewer than ten
+    epochs had not. Where a schedule ends at a rate of zero every run settles: whether more epochs
+    would have led higher, only a longer run says.
+    """
+    part = _course(run).removesuffix("_accuracy")
+    p = run.metrics[_course(run)].iloc[-1]
+    return last_gain(run) <= 100 * sqrt(p * (1 - p) / run.config["images"][part])
+
+
+def _course(run: Run) -> str:
+    """The column of the accuracy that was looked at after every epoch."""
+    held_out = "validation_accuracy"
+    return held_out if held_out in run.metrics else "test_accuracy"
+
+
+TRAINED = ["model", "data", "params", "seeds", "accuracy", "sd", "last gain", "settled", "images/s",
+           "P_G", "P_G_spread"]  # fmt: skip
 
 
 def trained(found: Sequence[Run]) -> pd.DataFrame:
     """One row a model, fewest parameters first; `found` are `runs` on one data set.
 
     Columns: data, params (learnable, tied ones once), seeds, accuracy and its standard deviation
-    over seeds in per cent (of the last epoch), images a second, and the P_G and P′_G of the model
-    as it was trained.
+    over seeds in per cent (of the last epoch), the mean `last_gain`, how many had `settled`, images
+    a second, and the P_G and P′_G of the model as it was trained.
     """
     groups: dict[str, list[Run]] = {}
     for run in found:
@@ -164,20 +305,31 @@ def trained(found: Sequence[Run]) -> pd.DataFrame:
                 "seeds": len(members),
                 "accuracy": accuracy.mean,
                 "sd": accuracy.deviation,
+                "last gain": np.mean([last_gain(run) for run in members]),
+                "settled": sum(settled(run) for run in members),
                 "images/s": np.median([run.summary["images_per_second"] for run in members]),
                 "P_G": q.P_G,
                 "P_G_spread": q.P_G_spread,
             }
         )
-    return pd.DataFrame(rows).sort_values("params", ignore_index=True)
+    table = pd.DataFrame(rows, columns=TRAINED)
+    return table.sort_values("params", ignore_index=True)
 
 
 def counted(run: Run) -> Quantities:
     """The quantities of a run's model as it was trained: its width, sharing and image size."""
-    protocol = run.config["protocol"]
-    model = Recipe.recorded(run.config).build(lazy=True)
-    size = protocol["test_image_size"] or protocol["image_size"] or OWN_SIZES[run.config["data"]]
-    return count_contexts(model, (1, protocol["channels"], size, size)).quantities()
+    return forward_pass(run.config).count().quantities()
+
+
+def forward_pass(config: Mapping[str, Any]) -> RecordedModel:
+    """The record of a model on one image, of the size that it is tested with.
+
+    `config` is the `config.json` of its run, or as much of one as says how it is built.
+    """
+    protocol = config["protocol"]
+    model = Recipe.recorded(config).build(lazy=True)
+    size = protocol["test_image_size"] or protocol["image_size"] or OWN_SIZES[config["data"]]
+    return record_model(model, (1, protocol["channels"], size, size))
 
 
 def ordering(models: pd.DataFrame, better: str, worse: str) -> str:
@@ -202,8 +354,16 @@ def ordering(models: pd.DataFrame, better: str, worse: str) -> str:
 
 
 def curves(found: Sequence[Run]) -> pd.DataFrame:
-    """The metrics of all runs, one row an epoch, with columns `model` and `seed`."""
-    tables = [r.metrics.assign(model=label(r), seed=r.config["seed"]) for r in found]
+    """The metrics of all runs, one row an epoch, with columns `model`, `seed` and `accuracy`.
+
+    The accuracy, in per cent, is that on the images held out, or else on the test images.
+    """
+    tables = [
+        r.metrics.assign(
+            model=label(r), seed=r.config["seed"], accuracy=100 * r.metrics[_course(r)]
+        )
+        for r in found
+    ]
     return pd.concat(tables, ignore_index=True)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 
@@ -10,9 +11,11 @@ import pandas as pd
 
 from reuseprior import sharing
 from reuseprior.models import catalog
+from reuseprior.models.catalog import CIFAR_SIZE
 from reuseprior.press import published
 from reuseprior.press.ledger import Cell, Entry, Reading, judged, public, quoted, setting, stated
 from reuseprior.press.runs import Claim, Evidence, claimed, measured, settings
+from reuseprior.results import Run
 from reuseprior.training import Protocol
 from reuseprior.works.thesis.contexts.readings import (
     base_name,
@@ -20,10 +23,16 @@ from reuseprior.works.thesis.contexts.readings import (
     quantities,
     readings,
 )
-from reuseprior.works.thesis.scores import NEEDS, score
+from reuseprior.works.thesis.scores import IMAGENET, NEEDS, score
 from reuseprior.works.thesis.sharing.compression import compression_claims, deepest_path
+from reuseprior.works.thesis.sharing.experiments import (
+    PROTOCOLS,
+    RESNETS,
+    command,
+    recipe_of,
+    settled,
+)
 
-RECORDED = "cpu"  # the protocol of the recorded runs that are read
 DATA = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100", "ImageNet-1K": "imagenet"}
 CLASSES = {"CIFAR-10": 10, "CIFAR-100": 100, "ImageNet-1K": 1000}
 AUGMENTATIONS = {"None": "none", "AutoAug": "autoaugment", "RandAug": "randaugment"}
@@ -54,6 +63,12 @@ def trained_models(table: str) -> Iterator[Entry]:
         yield measured(row, "score", _training(row), NEEDS)
         yield setting(row, "batch", _said_elsewhere(row, "batch_size", row.batch))
         yield setting(row, "epochs", _said_elsewhere(row, "epochs", row.epochs))
+
+
+def table_4_2() -> Iterator[Entry]:
+    """The thesis's table, and the order that it puts V2-B0 and V2-B0-shared in."""
+    yield from trained_models("thesis/table-4-2")
+    yield from claims("thesis, table 4.2")
 
 
 def _counted(row: pd.Series) -> Iterator[Cell]:
@@ -119,6 +134,7 @@ def printed_settings() -> Iterator[Entry]:
         else:
             note = "of a training; to be given where one is run, as the protocol `thesis` has other"
         yield setting(row, "value", note)
+    yield from claims("thesis, section 4.5.4")
 
 
 # Claims ------------------------------------------------------------------------------------------
@@ -132,7 +148,7 @@ def claims(where: str) -> Iterator[Entry]:
             note = "ImageNet-1K is least"
             yield from judged([Cell(row, "value", [Reading(fewest_more_parameters())], note=note)])
         else:
-            yield claimed(row, "value", _better_when_shared(row.claim.split(" on ")[1]), NEEDS)
+            yield _trained_claim(row)
 
 
 def fewest_more_parameters() -> float:
@@ -147,23 +163,49 @@ def fewest_more_parameters() -> float:
     return min(ratios)
 
 
-def _better_when_shared(dataset: str) -> Claim:
-    """V2-S-shared above V2-B0, by our recorded runs of one protocol on the whole data set."""
-
-    def runs(model: str, policy: str) -> Evidence:
-        protocol = settings(asdict(Protocol.load(RECORDED, model=model)), {})
-        config = {"model": model, "sharing": policy, "data": DATA[dataset], "protocol": protocol}
-        return Evidence(
-            f"train-{RECORDED}", config, lambda found: 100 * found[0].summary["test_accuracy"]
-        )
-
-    p = Protocol.load(RECORDED)
-    return Claim(
-        ("V2-S-shared", runs("efficientnetv2-s", "all_but_bn")),
-        ("V2-B0", runs("efficientnetv2-b0", "none")),
-        f"at width {p.width:g}, {p.image_size or 32} px, {p.epochs} epochs, by accuracy on the "
-        "test images in per cent",
+def _trained_claim(row: pd.Series) -> Entry:
+    """The entry of a claim that one model is better than another, by our own trainings."""
+    first, better, second, dataset, unaugmented = WORDS.fullmatch(row.claim).groups()
+    value = {"scores above": _accuracy, "is more parameter-efficient than": _efficiency}[better]
+    if dataset == "ImageNet-1K":
+        protocol, changes = "thesis", {"augmentation": "randaugment", **IMAGENET}
+    else:
+        protocol = RESNETS if first.startswith("ResNet") else PROTOCOLS[0]
+        changes = {"augmentation": "none"} if unaugmented else {}
+    evidences = [(m, _trained(m, DATA[dataset], protocol, changes, value)) for m in (first, second)]
+    p = Protocol.load(protocol)
+    scale = (
+        f"at {p.image_size or CIFAR_SIZE} px, {p.epochs} epochs, by {value.__doc__} on the test "
+        "images, of runs that had stopped improving"
     )
+    sets = "".join(f" --set {key}={value}" for key, value in changes.items())
+    needs = " and ".join(f"`{command(m, DATA[dataset], protocol)}{sets}`" for m in (first, second))
+    needs += ", --seed 0, 1 and more"
+    return claimed(row, "value", Claim(*evidences, scale), needs)
+
+
+WORDS = re.compile(
+    r"(\S+) (scores above|is more parameter-efficient than) (\S+) on (\S+)( without augmentation)?"
+)
+
+
+def _trained(label: str, data: str, protocol: str, changes: dict, value: Callable) -> Evidence:
+    """The settled runs of a model of the tables at a protocol of ours, and `value` of each."""
+    model, policy = recipe_of(label)
+    plan = settings(asdict(Protocol.load(protocol, model=model)), changes)
+    config = {"model": model, "sharing": policy, "data": data, "protocol": plan}
+    folder = ",".join([f"train-{protocol}", *(f"{k}={v}" for k, v in changes.items())])
+    return Evidence(folder, config, lambda found: value(found[0]), counts=settled)
+
+
+def _accuracy(run: Run) -> float:
+    """accuracy in per cent"""
+    return 100 * run.summary["test_accuracy"]
+
+
+def _efficiency(run: Run) -> float:
+    """accuracy in per cent a million parameters"""
+    return _accuracy(run) / run.config["parameters"] * 1e6
 
 
 def compression() -> Iterator[Entry]:
@@ -174,8 +216,9 @@ def compression() -> Iterator[Entry]:
         holds = bool((sizes.expected == sizes.measured).all())
         note, convention = _COMPRESSION[block]
         yield stated(
-            rows.loc[block], "value", printed=holds, note=f"tested, not proved, on blocks of sizes "
-            f"1 to 8: {note}", convention=convention,
+            rows.loc[block], "value", printed=holds, convention=convention,
+            note=f"tested, not proved, on blocks of sizes {sizes['size'].min()} to "
+            f"{sizes['size'].max()}: {note}",
         )  # fmt: skip
     layers = {n: deepest_path(n) for n in found["size"].unique()}
     yield stated(
@@ -207,9 +250,11 @@ _COMPRESSION = {
 PARTS = {
     "thesis, table 4.1": partial(data_sets, "thesis/table-4-1"),
     "paper, table 1": partial(data_sets, "paper/table-1"),
-    "thesis, table 4.2": partial(trained_models, "thesis/table-4-2"),
+    "thesis, table 4.2": table_4_2,
     "paper, table 2": partial(trained_models, "paper/table-2"),
     "thesis, section 4.5.4": printed_settings,
+    "thesis, section 4.1.3": partial(claims, "thesis, section 4.1.3"),
+    "thesis, section 4.5.3": partial(claims, "thesis, section 4.5.3"),
     "thesis, section 4.1.4": partial(claims, "thesis, section 4.1.4"),
     "thesis, section 4.5.6": partial(claims, "thesis, section 4.5.6"),
     "thesis, section C.1.1": compression,

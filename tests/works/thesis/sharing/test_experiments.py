@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from reuseprior import data, paths
-from reuseprior.results import ResultError
+from reuseprior.cli.train import experiment
+from reuseprior.results import ResultError, Run
 from reuseprior.training import Protocol
 from reuseprior.works.thesis.sharing import experiments
 
@@ -68,10 +69,9 @@ def test_only_finished_runs_of_the_tables_models_on_the_data_are_read(folder):
 def test_runs_that_were_not_trained_alike_are_refused(folder, changes, sentence):
     record(folder)
     record(folder, **changes)
-    for read in (experiments.runs, experiments.complete):
-        with pytest.raises(ResultError, match=sentence) as caught:
-            read("cpu", "cifar10")
-        assert "\n" not in str(caught.value)
+    with pytest.raises(ResultError, match=sentence) as caught:
+        experiments.runs("cpu", "cifar10")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_model_may_have_image_sizes_of_its_own(folder):
@@ -85,27 +85,61 @@ def test_without_runs_one_sentence_says_how_to_make_them(folder):
     for _ in range(2):
         with pytest.raises(ResultError, match=message):
             experiments.runs("cpu", "cifar10")
-        assert experiments.complete("cpu", "cifar10") == []
         record(folder, state="interrupted")
 
 
-def test_a_set_is_complete_with_every_model_and_seed(folder):
-    assert experiments.complete("cpu", "cifar10") == []
-    full_set(folder)
-    assert len(experiments.complete("cpu", "cifar10")) == 6
-    (one,) = folder.glob("efficientnetv2-s-all_but_bn-5")
-    summary = json.loads((one / "summary.json").read_text())
-    (one / "summary.json").write_text(json.dumps(summary | {"state": "interrupted"}))
-    assert experiments.complete("cpu", "cifar10") == []
+def test_the_better_protocol_is_read_once_all_its_models_are_recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    with pytest.raises(ResultError, match="make them with `reuseprior train resnet20-cifar"):
+        experiments.recorded()
+    full_set(tmp_path / "train-cpu")
+    record(tmp_path / "train-cpu-hours")
+    assert experiments.recorded() == "cpu"
+    for model, sharing in [("b0", "all_but_bn"), ("s", "all_but_bn")]:
+        record(tmp_path / "train-cpu-hours", model, sharing)
+    assert experiments.recorded() == "cpu-hours"
 
 
-def test_a_set_on_parts_of_the_data_is_none(folder):
-    full_set(folder)
-    for path in folder.glob("*/config.json"):
-        config = json.loads(path.read_text())
-        config["protocol"]["train_images"] = 100
+def test_the_names_of_tables_lead_to_models_and_back(folder):
+    record(folder, "s", "all_but_bn")
+    record(folder, sharing="all_but_bn", seed=1, model="b0")
+    for path in folder.glob("*-b0-*/config.json"):
+        config = json.loads(path.read_text()) | {"model": "resnet56-cifar"}
         path.write_text(json.dumps(config))
-    assert experiments.complete("cpu", "cifar10") == []
+    found = {experiments.label(run): run.config for run in experiments.runs("cpu", "cifar10")}
+    assert sorted(found) == ["ResNet-56-shared", "V2-S-shared"]
+    for name, config in found.items():
+        assert experiments.recipe_of(name) == (config["model"], config["sharing"])
+
+
+def test_a_planned_run_is_where_its_command_records_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    everything = list(experiments.planned())
+    assert len(set(everything)) == len(everything) == len(experiments.outstanding())
+    plans = {one.protocol: Protocol.load(one.protocol) for one in everything}
+    for one in everything:
+        plan = plans[one.protocol].changed({"width": one.width})
+        assert one.folder.parent.name == experiment(plan, plans[one.protocol])
+    done = next(one for one in everything if one.width != 1)
+    done.folder.mkdir(parents=True)
+    (done.folder / "summary.json").write_text('{"state": "finished"}')
+    left = set(experiments.outstanding().command)
+    assert {one.command for one in everything} - left == {done.command}
+
+
+@pytest.mark.parametrize(
+    ("course", "gain", "stopped"),
+    [
+        ([0.5 + 0.01 * i for i in range(20)], 2.0, False),  # rises to the end
+        ([0.5 + 0.01 * i for i in range(16)] + [0.70, 0.701, 0.702, 0.703], 0.2, True),
+        ([0.7] * 9, float("nan"), False),  # too few epochs to say
+    ],
+)
+def test_a_run_has_settled_when_its_last_tenth_gains_less_than_the_error(course, gain, stopped):
+    metrics = pd.DataFrame({"validation_accuracy": course, "test_accuracy": [None] * len(course)})
+    run = Run("r", paths.ROOT, {"images": {"validation": 5000}}, metrics, {})
+    assert experiments.last_gain(run) == pytest.approx(gain, nan_ok=True)
+    assert experiments.settled(run) is stopped
 
 
 def test_what_an_older_package_did_not_know_is_at_rest(folder):
@@ -166,5 +200,15 @@ def test_what_seeds_can_tell_apart(high, low, said):
     assert sentence.startswith("V2-S-shared, with 50% fewer parameters, ")
 
 
-def test_the_committed_runs_are_a_full_set():
-    assert len(experiments.complete("cpu", "cifar10")) == 6
+def test_recorded_runs_of_all_three_models_are_committed():
+    assert set(experiments.trained(experiments.runs(experiments.recorded(), "cifar10")).model) == {
+        *experiments.OF_TABLE_4_2
+    }
+
+
+def test_a_recorded_run_says_the_command_that_repeats_it():
+    run = experiments.runs("cpu", "cifar10")[0]
+    assert experiments.repeat(run) == (
+        "reuseprior train efficientnetv2-b0 --sharing all_but_bn --data cifar10 --protocol cpu "
+        f"--seed 0 --output build/again/{run.name}  # commit {run.summary['commit'][:7]}"
+    )

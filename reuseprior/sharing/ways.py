@@ -1,0 +1,78 @@
+"""All ways of sharing by one text: `scopes:all_but_bn`, `stores:10%,mask`, `channels:4`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from reuseprior.errors import did_you_mean
+from reuseprior.sharing.blocks import share_blocks
+from reuseprior.sharing.channels import Channels
+from reuseprior.sharing.scopes import POLICIES, SharingError, policy, tie
+from reuseprior.sharing.stores import Stores
+
+Share = Callable[[nn.Module], object]  # shares in place, and returns what it made
+
+
+def _scopes(text: str) -> Share:
+    chosen = policy(text)
+    return lambda model: tie(model, chosen)
+
+
+def _stores(text: str) -> Share:
+    return Stores.parse(text).share
+
+
+def _channels(text: str) -> Share:
+    return Channels.parse(text).share
+
+
+def _blocks(text: str) -> Share:
+    if not text.isdecimal():
+        raise SharingError(f"blocks:{text} has no number of templates: write it as blocks:2")
+    return lambda model: share_blocks(model, int(text))
+
+
+# A way reads what stands after its name and a colon, and says what to do with a model.
+WAYS: dict[str, Callable[[str], Share]] = {
+    "scopes": _scopes,
+    "stores": _stores,
+    "channels": _channels,
+    "blocks": _blocks,
+}
+
+
+def parse(sharing: str) -> Share:
+    """What a text asks to be done to a model; a policy alone, as `all_but_bn`, is one of scopes.
+
+    >>> (store,) = parse("stores:50%")(nn.Sequential(nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)))
+    >>> store.values.numel(), store.layers
+    (550, ('0', '1'))
+
+    Raises `SharingError` for a text that means nothing, before there is a model.
+    """
+    way, colon, rest = sharing.partition(":")
+    if not colon and sharing in POLICIES:
+        way, rest = "scopes", sharing
+    if way not in WAYS:
+        known = [*POLICIES, *WAYS]
+        raise SharingError(
+            f"unknown sharing {sharing!r}{did_you_mean(way, known)}: choose from "
+            f"{', '.join(POLICIES)}, or write {', '.join(f'{name}:…' for name in WAYS)}"
+        )
+    return WAYS[way](rest)
+
+
+def apply(model: nn.Module, sharing: str) -> nn.Module:
+    """Share parameters in a model, in place, the way that a text says; returns the model.
+
+    >>> from reuseprior.models import catalog
+    >>> model = apply(catalog.build("resnet20-cifar"), "stores:10%,weighted,mask")
+    >>> sum(p.numel() for p in model.parameters())
+    26972
+
+    Raises `SharingError` for a text that means nothing, and for a model that cannot share so.
+    """
+    parse(sharing)(model)
+    return model

@@ -1,0 +1,146 @@
+"""Weights that are made instead of held: a layer computes its weight each time it needs it.
+
+Stores and channel banks both put a *maker* in place of a layer's weight, through
+`torch.nn.utils.parametrize`, so that the layer's own code, `state_dict`, copies and compilers need
+not know. `merge` puts plain weights back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
+
+from reuseprior.sharing.scopes import SharingError
+
+
+class Maker(nn.Module):
+    """Base of the modules whose `forward()`, without arguments, makes the weight of a layer.
+
+    `makes_weights` tells the recorder that what happens in here is no layer of the network: a
+    stored value's contexts are those of the weights it makes, and weight nodes are theirs.
+    """
+
+    makes_weights = True
+
+    def __init__(self):
+        super().__init__()
+        self.attached = False
+
+    def right_inverse(self, weight: Tensor) -> tuple[()]:
+        """Of the layer's old weight nothing is kept; a new one cannot be set."""
+        if self.attached:
+            raise SharingError(
+                "the weight of this layer is made from shared values and cannot be set: change "
+                "those, or take the layers apart with merge first"
+            )
+        return ()
+
+
+def attach(layer: nn.Module, maker: Maker, tensor: str = "weight") -> None:
+    """Let `maker` make the weight of a layer, or its bias, in place of the parameter it held."""
+    parametrize.register_parametrization(layer, tensor, maker)
+    maker.attached = True
+
+
+def makers(model: nn.Module) -> dict[str, Maker]:
+    """The makers in a model by the names of their layers."""
+    return {
+        name: layer.parametrizations["weight"][0]
+        for name, layer in model.named_modules()
+        if parametrize.is_parametrized(layer, "weight")
+        and isinstance(layer.parametrizations["weight"][0], Maker)
+    }
+
+
+def merge(model: nn.Module) -> nn.Module:
+    """Give every layer whose weight is made a plain weight of the same values, in place.
+
+    Returns the model, which then computes what it did before at no extra cost, holds no shared
+    values and can be saved as a plain network. Copies of the model are left alone.
+    """
+    found = {name: model.get_submodule(name) for name in makers(model)}
+    weights = {
+        name: {tensor: getattr(layer, tensor).detach().clone() for tensor in layer.parametrizations}
+        for name, layer in found.items()
+    }
+    for name, layer in found.items():
+        if any(type(made[-1]) is not type(made[0]) for made in layer.parametrizations.values()):
+            raise SharingError(
+                f"layer {name!r} has other parametrizations too: remove those first with "
+                "torch.nn.utils.parametrize.remove_parametrizations"
+            )
+    for name, layer in found.items():
+        # Not remove_parametrizations, which takes the property from the class that copies share.
+        del layer.parametrizations
+        layer.__class__ = type(layer).__bases__[0]
+        others = dict(layer._parameters)
+        layer._parameters.clear()  # the weight comes first again, as optimizers number parameters
+        for tensor, values in weights[name].items():
+            layer.register_parameter(tensor, nn.Parameter(values))
+        layer._parameters.update(others)
+    return model
+
+
+def shareable(
+    model: nn.Module,
+    kinds: tuple[type[nn.Module], ...] = (_ConvNd, nn.Linear),
+    without: nn.Module | None = None,
+) -> dict[str, nn.Module]:
+    """The layers of a model, by name, whose weights can be made: those of `kinds` that learn.
+
+    A layer `without` is left out, whatever it is. Raises `SharingError`, in one sentence, for
+    layers that cannot: whose weights have no shape yet, are quantised, computed by something else,
+    or shared with another layer already.
+    """
+    held = (layer._parameters.values() for layer in model.modules())
+    uses = Counter(id(p) for parameters in held for p in parameters if p is not None)
+    found = {}
+    for name, layer in model.named_modules():
+        if layer is without:
+            continue
+        if ".quantized" in type(layer).__module__:
+            raise SharingError(
+                f"layer {name!r} is quantised ({type(layer).__name__}): share the weights first "
+                "and quantise the merged network"
+            )
+        if isinstance(layer, kinds) and layer._parameters.get("weight", ...) is not None:
+            _check(name, layer, uses)
+            if layer.weight.requires_grad and layer.weight.numel():
+                found[name] = layer
+    return found
+
+
+def _check(name: str, layer: nn.Module, uses: Counter[int]) -> None:
+    weight, bias = (layer._parameters.get(tensor) for tensor in ("weight", "bias"))
+    if weight is None:
+        raise SharingError(
+            f"the weight of layer {name!r} is computed by something else, such as a "
+            "parametrization or a weight norm: remove that first"
+        )
+    if is_lazy(weight):
+        raise SharingError(
+            f"layer {name!r} ({type(layer).__name__}) has no shape yet: run the model on an input "
+            "first, or give the layer its number of inputs"
+        )
+    for tensor, values in (("weight", weight), ("bias", bias)):
+        if values is not None and uses[id(values)] > 1:
+            raise SharingError(
+                f"layer {name!r} shares its {tensor} with another layer already: share in one way "
+                "only, or untie it first"
+            )
+
+
+def same_kind(layers: dict[str, nn.Module]) -> tuple[torch.dtype, torch.device]:
+    """The type and device of all these layers' weights; `SharingError` where they differ."""
+    kinds = {(layer.weight.dtype, layer.weight.device) for layer in layers.values()}
+    if len(kinds) > 1:
+        listed = " and ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
+        raise SharingError(
+            f"the weights to share are {listed}: move the model to one type and device first"
+        )
+    return kinds.pop()

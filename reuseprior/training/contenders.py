@@ -1,0 +1,240 @@
+"""Ways of sharing against each other and against smaller networks, at equal budgets on CIFAR-10.
+
+A contender is a network of the catalogue by how it shares and how wide it is. Two plain ones are
+shared in every way: a wide ResNet, of full convolutions, and a narrow VS-Xception, of depthwise and
+pointwise ones. A rival is a plain network, narrower or shallower, that stores as much. All are
+trained by the protocol `stores`, so that their accuracies stand on one scale.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from math import gcd
+from pathlib import Path
+from statistics import fmean
+
+import pandas as pd
+
+from reuseprior import data, paths, results
+from reuseprior.contexts import multiply_adds, record_model
+from reuseprior.errors import UserError
+from reuseprior.measures.statistics import Sample, told_apart
+from reuseprior.models import Recipe
+from reuseprior.quantities import Quantities
+from reuseprior.results import Run
+from reuseprior.training.protocol import Protocol
+from reuseprior.training.trainer import finished, train
+
+DATA = "cifar10"
+PROTOCOL = "stores"
+EXPERIMENTS = ("stores", "channels")  # the folders of `data/results` in which their runs lie
+SHALLOW = "wrn-10-2"
+GRAIN = 256  # widths of rivals are whole numbers of this part
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model of the catalogue by how it shares, as `sharing.apply` takes it, and its width."""
+
+    model: str
+    sharing: str = "none"
+    width: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Its name in folders of runs: wrn-16-2-stores-10pct-weighted-mask, wrn-10-2-width0.25."""
+        shared = "" if self.sharing == "none" else "-" + self.sharing.translate(_PLAIN)
+        return f"{self.model}{shared}{'' if self.width == 1 else f'-width{self.width:g}'}"
+
+    @property
+    def way(self) -> str:
+        """What a reader calls it: stores (weighted, mask), channels (full), scopes, narrower …"""
+        if self.sharing == "none":
+            if self in (WIDE, SMALL):
+                return "plain"
+            return "shallower" if self.model == SHALLOW else "narrower"
+        name, colon, rest = self.sharing.partition(":")
+        if not colon or name == "scopes":
+            return "scopes"
+        words = [word for word in rest.split(",")[1:] if "=" not in word]
+        if name == "channels":
+            words = words or ["depthwise"]
+        if "map=" in rest:
+            words.append("learned mapping")
+        return f"{name} ({', '.join(words)})" if words else name
+
+    def recipe(self, *, classes: int = 10, seed: int = 0) -> Recipe:
+        """All that it is built from."""
+        options = {"width": self.width, "bn_momentum": Protocol.load(PROTOCOL).bn_momentum}
+        return Recipe(self.model, self.sharing, classes, options, seed)
+
+
+_PLAIN = str.maketrans({":": "-", ",": "-", "=": "", "%": "pct"})
+WIDE = Contender("wrn-16-2")
+SMALL = Contender("vs-xception", width=0.25)
+
+
+def shared(plain: Contender, way: str, *words: str) -> Contender:
+    """The network sharing in a way: `shared(WIDE, "stores:10%", "mask")`."""
+    return replace(plain, sharing=",".join([way, *words]))
+
+
+@cache
+def parameters_of(one: Contender) -> int:
+    """Parameters that a contender stores."""
+    return sum(p.numel() for p in one.recipe().build(lazy=True).parameters())
+
+
+@cache
+def counted(one: Contender, seed: int = 0) -> tuple[Quantities, int]:
+    """The quantities and multiply-adds of a contender at the protocol's image size.
+
+    The seed decides a random mapping, and nothing else that is counted.
+    """
+    size = Protocol.load(PROTOCOL).image_size
+    recorded = record_model(one.recipe(seed=seed).build(lazy=True), (1, 3, size, size))
+    return recorded.count().quantities(), multiply_adds(recorded)
+
+
+@cache
+def rival(model: str, parameters: int) -> Contender:
+    """The widest plain network of a model that stores no more than so many parameters.
+
+    Of the widths that make it, the one of the roundest number. Raises `UserError` where even the
+    narrowest stores more.
+    """
+    low, high = 0, 4 * GRAIN  # the narrowest and widest that are thought of
+    while high - low > 1:
+        middle = (low + high) // 2
+        size = parameters_of(Contender(model, width=middle / GRAIN))
+        low, high = (middle, high) if size <= parameters else (low, middle)
+    if not low:
+        raise UserError(
+            f"no {model} stores {parameters:,} parameters or fewer: give a larger budget"
+        )
+    size = parameters_of(Contender(model, width=low / GRAIN))
+    equal = [low]  # channels are whole numbers, so that widths close by are one network
+    while parameters_of(Contender(model, width=(equal[-1] - 1) / GRAIN)) == size:
+        equal.append(equal[-1] - 1)
+    return Contender(model, width=max(equal, key=lambda width: gcd(width, GRAIN)) / GRAIN)
+
+
+def train_one(
+    one: Contender, experiment: str, *, seed: int = 0, root: Path | None = None,
+    progress: bool = True,
+) -> Run:  # fmt: skip
+    """Train a contender, or go on from its checkpoint; its run if it is finished already.
+
+    The run lies in the folder `experiment` of `root`, which is `data/results` if not given. The
+    seed decides the weights, the stores of a random mapping, and the order of the images.
+    """
+    folder = (paths.RESULTS if root is None else Path(root)) / experiment / f"{one.name}-seed{seed}"
+    if not finished(folder):
+        images = data.load(DATA)
+        recipe = one.recipe(classes=images.classes, seed=seed)
+        protocol = Protocol.load(PROTOCOL, width=one.width)
+        train(recipe.build(), images, protocol, folder, seed=seed,
+              about=recipe.about(), resume=True, progress=progress)  # fmt: skip
+    return Run.read(folder)
+
+
+def runs(root: Path | None = None) -> list[Run]:
+    """The finished runs of all contenders, as far as there are any."""
+    folder = paths.RESULTS if root is None else Path(root)
+    there = [e for e in EXPERIMENTS if any(folder.glob(f"{e}/*/{results.CONFIG}"))]
+    found = [run for experiment in there for run in results.runs(experiment, root)]
+    return [run for run in found if run.summary["state"] == "finished" and _as_compared(run)]
+
+
+def _as_compared(run: Run) -> bool:
+    """Whether a run has the data and the protocol of the comparison."""
+    protocol = vars(Protocol()) | run.config["protocol"]  # what it does not know is at its default
+    same = protocol == vars(Protocol.load(PROTOCOL, width=protocol["width"]))
+    return same and run.config["data"] == DATA
+
+
+def contender(run: Run) -> Contender:
+    """The contender that a run trained."""
+    config = run.config
+    return Contender(config["model"], config["sharing"], config["protocol"]["width"])
+
+
+def missing(
+    listed: Iterable[Contender], seeds: Sequence[int] = (0, 1), root: Path | None = None
+) -> list[tuple[Contender, int]]:
+    """The contenders and seeds that have no finished run, all of a contender's seeds together."""
+    done = {(contender(run), run.config["seed"]) for run in runs(root)}
+    return [(one, seed) for one in listed for seed in seeds if (one, seed) not in done]
+
+
+def compared(found: Sequence[Run]) -> pd.DataFrame:
+    """One row a contender, fewest stored parameters first.
+
+    Columns: network, model, way, parameters (stored), multiply_adds, P_G and P_G_spread at the size
+    at which it was tested, seeds, accuracy and its standard deviation over seeds, in per cent.
+    Seeds whose stores are mapped otherwise count as one contender, with the mean of their P_G, and
+    two runs of one seed as one.
+    """
+    columns = ["network", "model", "way", "parameters", "multiply_adds", "P_G", "P_G_spread",
+               "seeds", "accuracy", "sd"]  # fmt: skip
+    groups: dict[str, dict[int, Run]] = {}
+    for run in found:
+        name = re.sub("-map[0-9a-z]+", "-map", contender(run).name)
+        groups.setdefault(name, {}).setdefault(run.config["seed"], run)
+    rows = []
+    for name, members in groups.items():
+        first = next(iter(members.values()))
+        one = contender(first)
+        accuracy = Sample.of([100 * run.summary["test_accuracy"] for run in members.values()])
+        mapped = {(contender(r), s if "random" in one.sharing else 0) for s, r in members.items()}
+        found = [counted(*of) for of in mapped]
+        rows.append([
+            name, one.model, one.way, first.config["parameters"], found[0][1],
+            fmean(q.P_G for q, _ in found), fmean(q.P_G_spread for q, _ in found),
+            len(members), accuracy.mean, accuracy.deviation,
+        ])  # fmt: skip
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values(["parameters", "network"], ignore_index=True)
+
+
+def estimated(listed: Iterable[Contender]) -> pd.DataFrame:
+    """What contenders store and compute, and their estimates, untrained: a row each, by name."""
+    rows = {}
+    for one in listed:
+        q, cost = counted(one)
+        rows[one.name] = {
+            "model": one.model, "way": one.way, "parameters": parameters_of(one),
+            "weight nodes": q.weight_nodes, "multiply-adds": cost, "P_G": q.P_G,
+            "P′_G": q.P_G_spread,
+        }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("network")
+
+
+def against(models: pd.DataFrame, first: str, second: str) -> str:
+    """What runs say of two contenders by name, as one sentence: Welch's t-test over seeds."""
+    rows = models.set_index("network")
+    one, other = rows.loc[first], rows.loc[second]
+    means = f"{one.accuracy:.1f} % against {other.accuracy:.1f} %"
+    if min(one.seeds, other.seeds) < 2:
+        return f"{first} and {second} ({means}) have too few seeds to tell them apart."
+    test = told_apart(*(Sample(row.accuracy, row.sd, row.seeds) for row in (one, other)))
+    return f"{first} {test.word} {second} ({means}; {test.how})."
+
+
+def against_rivals(models: pd.DataFrame) -> list[str]:
+    """What runs say of each network that shares against its plain rivals of equal storage.
+
+    A rival stores no more, and at least nine tenths as much.
+    """
+    smaller = models.way.isin(["narrower", "shallower"])
+    plain = models[smaller]
+    lines = []
+    for row in models[~smaller & (models.way != "plain")].itertuples():
+        near = plain[plain.parameters.between(0.9 * row.parameters, row.parameters)]
+        family = row.model.partition("-")[0]
+        lines += [against(models, row.network, other.network) for other in near.itertuples()
+                  if other.model.partition("-")[0] == family]  # fmt: skip
+    return lines

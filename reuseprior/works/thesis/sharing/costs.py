@@ -1,0 +1,129 @@
+"""What sharing buys at equal cost: accuracy beside what a network stores, computes and takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import nan
+from statistics import fmean
+
+import numpy as np
+import pandas as pd
+
+from reuseprior import paths
+from reuseprior.contexts import multiply_adds
+from reuseprior.measures.statistics import LEAST, agreement
+from reuseprior.models import Recipe
+from reuseprior.results import ResultError, Run
+from reuseprior.training import Protocol
+from reuseprior.works.thesis.sharing import experiments
+
+PROTOCOL_OF = {"EfficientNetV2": experiments.PROTOCOLS[0], "ResNet": experiments.RESNETS}
+
+COSTS = {
+    "params": "stored parameters",
+    "multiply_adds": "multiply-adds of an image",
+    "seconds": "seconds of training",
+    "P_G": "$P_G$, bits",
+    "P_G_spread": "$P'_G$, bits",
+}
+
+
+def equal_cost() -> pd.DataFrame:
+    """One row a network of both families on CIFAR-10, at all widths that are planned.
+
+    Columns: family, model, width, shared, seeds, accuracy (mean over seeds, per cent, of the test
+    images), params (learnable, tied ones once), multiply_adds (of one image forward), seconds (of a
+    training, were all epochs as fast as its fastest: others may have used the processor), P_G and
+    P_G_spread. Accuracy and seconds are those of runs that had settled, and NaN as long as there
+    are none. Raises `results.ResultError` where runs of a family differ in more than model and
+    width.
+    """
+    planned = {(one.model, one.width): one for one in experiments.planned()}
+    runs = {network: its for p in PROTOCOL_OF.values() for network, its in _settled(p).items()}
+    rows = [_row(one, runs.get(network, [])) for network, one in planned.items()]
+    columns = ["family", "model", "width", "shared", "seeds", "accuracy", *COSTS]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values(["family", "params"], ignore_index=True)
+
+
+def _settled(protocol: str) -> dict[tuple[str, float], list[Run]]:
+    """The settled runs of a protocol at any width, by model and width."""
+    folders = sorted(paths.RESULTS.glob(f"train-{protocol}*"))
+    names = [folder.name.removeprefix("train-") for folder in folders]
+    wanted = [name for name in names if name == protocol or name.startswith(f"{protocol},width=")]
+    found = [run for name in wanted for run in experiments.finished_runs(name, "cifar10")]
+    groups: dict[tuple[str, float], list[Run]] = {}
+    for run in found:
+        differs = _settings(run).items() ^ _settings(found[0]).items()
+        if differs:
+            raise ResultError(
+                f"{run.folder} and {found[0].folder} differ in "
+                f"{', '.join(sorted({key for key, _ in differs}))}: they do not compare, move one "
+                "of them to another experiment"
+            )
+        if experiments.settled(run):
+            key = experiments.label(run), run.config["protocol"]["width"]
+            groups.setdefault(key, []).append(run)
+    return groups
+
+
+def _settings(run: Run) -> dict[str, object]:
+    # a run is older than some settings, which then were what their defaults are
+    protocol = vars(Protocol()) | run.config["protocol"]
+    return {key: v for key, v in protocol.items() if key not in ("name", "width")}
+
+
+def _row(network: experiments.Planned, runs: Sequence[Run]) -> dict[str, object]:
+    recorded = experiments.forward_pass(network.config)
+    quantities = recorded.count().quantities()
+    model = Recipe.recorded(network.config).build(lazy=True)
+    accuracies = [100 * run.summary["test_accuracy"] for run in runs]
+    fastest = [len(run.metrics) * run.metrics.seconds.min() for run in runs]
+    return {
+        "family": next(f for f, protocol in PROTOCOL_OF.items() if protocol == network.protocol),
+        "model": network.model,
+        "width": network.width,
+        "shared": network.model.endswith("-shared"),
+        "seeds": len(runs),
+        "accuracy": fmean(accuracies) if runs else nan,
+        "params": sum(p.numel() for p in model.parameters()),
+        "multiply_adds": multiply_adds(recorded),
+        "seconds": min(fastest, default=nan),
+        "P_G": quantities.P_G,
+        "P_G_spread": quantities.P_G_spread,
+    }
+
+
+def foretold(networks: pd.DataFrame) -> pd.DataFrame:
+    """Kendall's τ between accuracy and each cost and estimate, within each family.
+
+    `networks` is a table of `equal_cost`. A row a family of three networks or more, with their
+    number; each cell is τ and half its 95 % bootstrap interval.
+    """
+    rows = {}
+    for family, group in networks.dropna().groupby("family"):
+        if len(group) < LEAST:
+            continue
+        rows[family] = {"networks": len(group)}
+        for column in COSTS:
+            found = agreement(group[column], group.accuracy, resamples=1000)
+            rows[family][column] = f"{found.tau:+.2f} ± {found.tau_margin:.2f}"
+    return pd.DataFrame.from_dict(rows, "index", columns=["networks", *COSTS])
+
+
+def gain_at_equal(networks: pd.DataFrame, cost: str) -> pd.DataFrame:
+    """What sharing gains at equal cost: points of accuracy above the line of unshared networks.
+
+    The line joins a family's unshared networks over the logarithm of the cost; shared ones that
+    cost less than the least of them or more than the greatest are left out. Columns: family, model,
+    width, and gain.
+    """
+    rows = []
+    for family, group in networks.dropna().groupby("family"):
+        line = group[~group.shared].sort_values(cost)
+        for row in group[group.shared].itertuples():
+            at = getattr(row, cost)
+            if len(line) and line[cost].min() <= at <= line[cost].max():
+                there = np.interp(np.log(at), np.log(line[cost]), line.accuracy)
+                rows.append((family, row.model, row.width, row.accuracy - there))
+    return pd.DataFrame(rows, columns=["family", "model", "width", "gain"])

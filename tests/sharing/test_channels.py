@@ -1,0 +1,304 @@
+"""Filters that repeat over channels: what is stored, computed, learned and counted."""
+
+import copy
+import doctest
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load, save
+from torch import nn
+
+from reuseprior import sharing
+from reuseprior.contexts import count_contexts
+from reuseprior.models import cifar_resnet18, vs_xception, wide_resnet
+from reuseprior.sharing import Channels, SharingError, weights
+from reuseprior.training import optimizers
+from reuseprior.training.protocol import Protocol
+from tests.contexts.naive import Add, Writer
+
+
+def learnable(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def small(channels=8):
+    return nn.Sequential(
+        nn.Conv2d(2, channels, 3, padding=1),
+        nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.Conv2d(channels, channels, 1),
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+    )
+
+
+def test_what_repeats_by_kind():
+    shapes = {}
+    for kind in ("depthwise", "pointwise", "full", "norms"):
+        model = small()
+        (name, *_) = Channels(4, (kind,)).share(model)
+        shapes[kind] = [name, *map(tuple, (p.shape for p in model[int(name)].parameters()))]
+        assert model[0].weight is model[0].weight  # the first convolution holds its own
+    assert shapes == {
+        "depthwise": ["1", (2, 1, 3, 3)],
+        "pointwise": ["3", (8,), (8, 2, 1, 1)],  # each filter over input channels
+        "full": ["3", (8,), (2, 8, 1, 1)],
+        "norms": ["2", (2,), (2,)],
+    }
+    model = small()
+    assert Channels(2, ("full", "pointwise")).share(model) == ("3", "5")
+    assert model[3].parametrizations.weight[0].bank.shape == (8, 4, 1, 1)
+    assert Channels(2, ("full",), ("[05]",)).share(small()) == ("0", "5")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from([1, 2, 4, 8]), st.integers(1, 3), st.sampled_from(["depthwise", "full"]))
+def test_filters_repeat_and_their_gradient_is_the_sum_of_the_copies(factor, multiple, kind):
+    """PyTorch adds the gradients of the copies, where the text says that they are averaged."""
+    torch.manual_seed(factor)
+    channels = factor * multiple
+    groups = channels if kind == "depthwise" else 1
+    plain = nn.Sequential(
+        nn.Conv2d(3, channels, 1), nn.Conv2d(channels, channels, 3, groups=groups, bias=False)
+    ).double()
+    shared = copy.deepcopy(plain)
+    if channels == 1 and kind == "depthwise":  # one channel is a full convolution
+        return
+    Channels(factor, (kind,)).share(shared)
+    bank = shared[1].parametrizations.weight[0].bank
+    assert torch.equal(bank, plain[1].weight[:multiple])
+    weight = shared[1].weight
+    assert all(torch.equal(weight[c], bank[c % multiple]) for c in range(channels))
+    with torch.no_grad():
+        plain[1].weight.copy_(weight)
+    x = torch.randn(2, 3, 5, 5, dtype=torch.float64)
+    assert torch.equal(plain(x), shared(x))
+    for model in (plain, shared):
+        model(x).square().sum().backward()
+    copies = plain[1].weight.grad.unflatten(0, (factor, multiple))
+    torch.testing.assert_close(bank.grad, copies.sum(0))
+    if factor > 1:
+        assert (bank.grad - copies.mean(0)).abs().max() > 1e-6
+
+
+def test_a_pointwise_bank_weighs_sums_of_inputs():
+    torch.manual_seed(0)
+    layer = nn.Sequential(nn.Identity(), nn.Conv2d(8, 6, 1, bias=False)).double()
+    Channels(4, ("pointwise",), ("1",)).share(layer)
+    bank = layer[1].parametrizations.weight[0].bank
+    x = torch.randn(2, 8, 3, 3, dtype=torch.float64)
+    sums = x.unflatten(1, (4, 2)).sum(1)
+    torch.testing.assert_close(layer(x), nn.functional.conv2d(sums, bank))
+
+
+def test_one_copy_is_the_plain_network_bit_for_bit_in_a_training_step():
+    results = []
+    for text in ("none", "channels:1,depthwise,pointwise,full,norms"):
+        torch.manual_seed(0)
+        model = sharing.apply(vs_xception(width=0.125), text)
+        optimizer = optimizers.build(model, Protocol(optimizer="sgd", weight_decay=0.01))
+        optimizer.param_groups[0]["lr"] = 0.1
+        loss = nn.functional.cross_entropy(model(torch.randn(4, 3, 8, 8)), torch.arange(4))
+        loss.backward()
+        optimizer.step()
+        results.append([loss, *weights.merge(model).state_dict().values()])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("text", ["channels:4,depthwise,pointwise", "channels:2,full,norms"])
+def test_merged_saved_and_copied_it_computes_the_same(text):
+    torch.manual_seed(1)
+    build = vs_xception if "depthwise" in text else cifar_resnet18
+    model = sharing.apply(build(width=0.125), text).double().eval()
+    x = torch.randn(2, 3, 16, 16, dtype=torch.float64)
+    expected = model(x)
+    other = sharing.apply(build(width=0.125), text).double().eval()
+    other.load_state_dict(load(save(model.state_dict())))
+    assert torch.equal(other(x), expected) and not torch.equal(build().double().eval()(x), expected)
+    twin = copy.deepcopy(model)
+    merged = weights.merge(copy.deepcopy(model))
+    assert torch.equal(merged(x), expected)
+    assert learnable(merged) == learnable(build(width=0.125)) > learnable(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert torch.equal(twin(x), expected) and torch.equal(merged(x), expected)
+    model.train()(x).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+FOLDED = [  # a network of some width, how it shares, and the part of it that is as good
+    (wide_resnet, (10, 2), {"width": 1.0}, "channels:4,full,norms", {"width": 0.25}),
+    (cifar_resnet18, (), {"width": 0.25}, "channels:2,full,norms,layers=layer[234].*",
+     {"width": 0.25, "narrowing": 2}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("build", "depth", "options", "text", "narrower"), FOLDED)
+def test_where_all_channels_repeat_the_network_is_a_narrow_one(
+    build, depth, options, text, narrower
+):
+    """Bidart's foldable case, after training steps in which statistics and weights have moved."""
+    torch.manual_seed(0)
+    shared = sharing.apply(build(*depth, **options), text).double()
+    optimizer = torch.optim.SGD(shared.parameters(), lr=0.05)
+    for _ in range(3):
+        optimizer.zero_grad()
+        shared(torch.randn(4, 3, 16, 16).double()).square().mean().backward()
+        optimizer.step()
+    narrow = build(*depth, **narrower).double()
+    x = torch.randn(4, 3, 16, 16).double()
+    for mode in (True, False):  # the statistics of a batch repeat as well
+        expected = shared.train(mode)(x)
+        before = (narrow.train(mode)(x) - expected).abs().max()
+        sharing.fold(shared, narrow)
+        torch.testing.assert_close(narrow(x), expected, rtol=1e-10, atol=1e-10)
+        assert before > 1e-3 or not mode
+    assert learnable(narrow) < learnable(shared)
+
+
+def test_without_repeating_norms_it_is_not():
+    torch.manual_seed(0)
+    shared = sharing.apply(wide_resnet(10, 2), "channels:4,full").double().train()
+    for module in shared.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight)
+    narrow = sharing.fold(shared, wide_resnet(10, 2, width=0.25).double().train())
+    x = torch.randn(4, 3, 16, 16).double()
+    assert (narrow(x) - shared(x)).abs().max() > 1e-3
+
+
+def test_folding_refuses_what_is_no_part():
+    shared = sharing.apply(wide_resnet(10, 2), "channels:4,full,norms")
+    with pytest.raises(SharingError, match="which is no whole part of it: choose another width"):
+        sharing.fold(shared, wide_resnet(10, 2, width=0.3))
+    with pytest.raises(SharingError, match="only one of both networks has 'stages"):
+        sharing.fold(shared, wide_resnet(16, 1, width=0.25))
+
+
+class ByValue(Writer):
+    """Writes each weight under its value: entries of a bank bear one number wherever they stand."""
+
+    def weight(self, tensor, *at):
+        return tensor[at].item()
+
+    def ParametrizedConv2d(self, layer, x):
+        return self.Conv2d(layer, x)
+
+    def ParametrizedBatchNorm2d(self, layer, x):
+        return self.BatchNorm2d(layer, x)
+
+
+def number(model):
+    """Give every parameter's entries numbers of their own."""
+    start = 0
+    for parameter in model.parameters():
+        numbers = torch.arange(start, start + parameter.numel(), dtype=torch.float32)
+        parameter.data = numbers.reshape(parameter.shape)
+        start += parameter.numel()
+
+
+def check_counts(model, shape=(2, 3, 3)):
+    """Counting sees through made weights as brute force does, to the last context."""
+    number(model)
+    model.eval()
+    expected = ByValue(model).graph(model, shape).contexts()
+    counts = count_contexts(model, (1, *shape), exact=True)
+    parameters = dict(model.named_parameters())
+    found = {}
+    for count in counts.parameter_counts:
+        values = parameters[count.name].detach()
+        entries = torch.as_tensor(count.counts.astype(float)).broadcast_to(values.shape)
+        found |= dict(zip(values.flatten().tolist(), entries.flatten().tolist(), strict=True))
+    assert {value: n for value, n in found.items() if n} == expected
+    return counts
+
+
+@pytest.mark.parametrize("kinds", [("depthwise",), ("pointwise",), ("full",), ("full", "norms")])
+@pytest.mark.parametrize("factor", [2, 4])
+def test_counting_sees_through_banks(factor, kinds):
+    body = Add(small(4))
+    model = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), body, nn.BatchNorm2d(2))
+    body.body.append(nn.Conv2d(4, 2, 1))
+    plain = count_contexts(copy.deepcopy(model), (1, 2, 3, 3))
+    Channels(factor, kinds, ("1.body.[1235]",)).share(model)
+    counts = check_counts(model)
+    assert counts.parameters < plain.parameters
+    assert counts.weight_nodes == plain.weight_nodes  # every layer still uses its own
+
+
+WRONG = [
+    ("channels:", "channels '' begin with no factor"),
+    ("channels:0", "the factor is 0: filters repeat a whole number of times"),
+    ("channels:x,full", "channels 'x,full' begin with no factor: write how often"),
+    ("channels:4,fulll", "unknown kind of layer 'fulll', did you mean 'full'.: choose from depth"),
+    ("channels:3,full", "3 does not divide the 8 output channels of layer '3': choose a factor"),
+    ("channels:3,pointwise", "3 does not divide the 8 input channels of layer '3'"),
+    ("chanels:4", "unknown sharing 'chanels:4', did you mean 'channels'"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG)
+def test_bad_input_gets_one_sentence(text, message):
+    model = small()
+    with pytest.raises(SharingError, match=message) as caught:
+        sharing.apply(model, text)
+    assert "\n" not in str(caught.value) and not weights.makers(model)
+
+
+def test_models_without_anything_to_share():
+    nothing = "Sequential has nothing to share of kind depthwise besides its first convolution"
+    with pytest.raises(SharingError, match=nothing):
+        sharing.apply(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)), "channels:2")
+    with pytest.raises(SharingError, match=r"and names like 9\*: choose from depthwise"):
+        Channels(2, layers=("9*",)).share(small())
+    with pytest.raises(SharingError, match="has no shape yet: run the model"):
+        sharing.apply(nn.Sequential(nn.Conv2d(3, 8, 3), nn.LazyConv2d(8, 3)), "channels:2,full")
+    model = small()
+    model.append(nn.BatchNorm2d(8))
+    model[-1].bias = model[2].bias
+    with pytest.raises(SharingError, match="layer '2' shares its bias with another layer alread"):
+        Channels(2, ("norms",)).share(model)
+    with pytest.raises(SharingError, match="the factor is True"):
+        Channels(True)
+    shared = sharing.apply(small(), "channels:2")
+    with pytest.raises(SharingError, match="is computed by something else"):
+        sharing.apply(shared, "channels:2,full")
+
+
+def test_norms_that_learn_nothing_are_left_alone():
+    model = small()
+    model.append(nn.BatchNorm2d(8, affine=False))
+    assert Channels(2, ("norms",)).share(model) == ("2",)
+
+
+def test_what_does_not_learn_is_left_as_it_is():
+    model = small()
+    model[0].requires_grad_(False)  # still the first convolution, whose successor shares
+    model[2].bias.requires_grad_(False)
+    assert Channels(2, ("depthwise", "norms")).share(model) == ("1", "2")
+    assert isinstance(model[2].bias, nn.Parameter) and not model[2].bias.requires_grad
+
+
+def test_networks_of_other_dimensions_do_not_fold():
+    two, one = (nn.Sequential(layer(4, 4, 1)) for layer in (nn.Conv2d, nn.Conv1d))
+    with pytest.raises(SharingError, match="which is no whole part of it"):
+        sharing.fold(two, one)
+
+
+@pytest.mark.slow
+def test_compiled():
+    torch.manual_seed(0)
+    model = sharing.apply(small(), "channels:2,depthwise,pointwise,full,norms")
+    x = torch.randn(2, 2, 4, 4)
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), model(x))
+    compiled(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_examples():
+    assert doctest.testmod(sys.modules["reuseprior.sharing.channels"]).failed == 0

@@ -1,0 +1,505 @@
+"""Stores make weights: for any model and budget, and the plain network where nothing is shared."""
+
+import copy
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from reuseprior import sharing
+from reuseprior.contexts import count_contexts, multiply_adds, record_model
+from reuseprior.models import Recipe, catalog, wide_resnet
+from reuseprior.sharing import SharingError, Stores, cluster
+from reuseprior.sharing.stores import GENERATORS, UPSAMPLERS, Slot, select
+from reuseprior.sharing.weights import makers, merge
+from tests.contexts.naive import Add, Writer
+
+TEXTS = [f"{g},{u}" for g in GENERATORS for u in UPSAMPLERS]
+
+
+def small(channels=(3, 4, 6), linear=5, dtype=torch.float64):
+    layers = []
+    for before, after in pairwise(channels):
+        layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after)]
+    layers += [nn.ReLU(), Add(nn.Conv2d(channels[-1], channels[-1], 1, groups=channels[-1]))]
+    layers += [nn.Flatten(), nn.Linear(channels[-1] * 16, linear), nn.Linear(linear, 2)]
+    return nn.Sequential(*layers).to(dtype)
+
+
+def parameters(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+MODELS = st.builds(
+    small,
+    st.lists(st.integers(1, 6), min_size=1, max_size=3).map(lambda c: (3, *c)),
+    st.integers(1, 6),
+)
+
+
+@given(
+    model=MODELS,
+    text=st.sampled_from(TEXTS),
+    words=st.sampled_from(
+        ["", ",shape", ",random,stores=2", ",classifier", ",templates=2", ",templates=3,shape"]
+    ),
+    percent=st.floats(20, 500),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=30, deadline=None)
+def test_any_model_and_budget(model, text, words, percent, seed):
+    torch.manual_seed(seed)
+    plain, shapes = parameters(model), {n: m.weight.shape for n, m in model.named_modules()
+                                        if isinstance(m, nn.Conv2d | nn.Linear)}  # fmt: skip
+    try:
+        stores = Stores.parse(f"{percent:.3f}%,{text}{words}").share(model)
+    except SharingError as error:
+        assert "is too small" in str(error)
+        alone = plain - sum(math.prod(shape) for shape in shapes.values())
+        most = 500 if "embedding" in text else 100  # coefficients and masks of a layer
+        assert percent / 100 * plain < alone + most * len(shapes)
+        return
+    assert parameters(model) <= percent / 100 * plain  # of all, so of the store as well
+    made = makers(model)
+    assert {name: model.get_submodule(name).weight.shape for name in made} == {
+        name: shapes[name] for name in made
+    }
+    x = torch.randn(3, 3, 4, 4, dtype=torch.float64)
+    model(x).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+    for store in stores:
+        used = torch.zeros(store.values.numel())
+        for maker in made.values():
+            if maker.store is store:
+                slot = maker.slot
+                used[torch.arange(slot.start, slot.end) % len(used)] = 1
+        reached = store.values.grad[0] != 0
+        assert not (reached & (used == 0)).any()
+        assert used.all()  # nothing is stored that makes no weight
+    model.eval()
+    merged = merge(copy.deepcopy(model))
+    assert not makers(merged)
+    for name in made:
+        assert torch.equal(merged.get_submodule(name).weight, model.get_submodule(name).weight)
+    # Equal but for rounding: kernels go by where a weight lies in memory.
+    torch.testing.assert_close(merged(x), model(x), rtol=1e-12, atol=1e-12)
+    assert parameters(merged) == plain and set(merged.state_dict()) == set(small_names(merged))
+
+
+def small_names(model):
+    return [n for n, _ in model.named_parameters()] + [n for n, _ in model.named_buffers()]
+
+
+def test_gradients_reach_each_value_that_makes_a_weight():
+    torch.manual_seed(0)
+    for text in TEXTS:
+        model = small()
+        (store,) = Stores.parse(f"60%,{text}").share(model)
+        sum((maker() ** 2).sum() for maker in makers(model).values()).backward()
+        taken = torch.zeros(store.values.numel(), dtype=bool)
+        for maker in makers(model).values():
+            taken[torch.arange(maker.slot.start, maker.slot.end) % len(taken)] = True
+        assert torch.equal(store.values.grad[0] != 0, taken), text
+
+
+SAVED = ["50%,weighted,mask", "40%,embedding,interpolate,shape", "300%", "200%,round_robin"]
+
+
+@pytest.mark.parametrize("text", SAVED)
+def test_saved_and_loaded_bit_for_bit(tmp_path, text):
+    torch.manual_seed(0)
+    model, other = small(), small()
+    Stores.parse(text).share(model)
+    Stores.parse(text).share(other)
+    save_model(model, str(tmp_path / "weights.safetensors"))
+    load_model(other, str(tmp_path / "weights.safetensors"))
+    for name in makers(model):
+        assert torch.equal(model.get_submodule(name).weight, other.get_submodule(name).weight)
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    loaded = torch.load(tmp_path / "weights.pt", weights_only=True)
+    third = small()
+    Stores.parse(text).share(third)
+    third.load_state_dict(loaded)
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    assert torch.equal(third.eval()(x), model.eval()(x))
+
+
+def test_weights_of_another_mapping_are_not_loaded(tmp_path):
+    torch.manual_seed(0)
+    model, other = (small((3, 4, 4, 4)) for _ in range(2))
+    Stores.parse("90%,map=01010").share(model)
+    Stores.parse("90%,map=01100").share(other)
+    save_model(model, str(tmp_path / "weights.safetensors"))
+    with pytest.raises(SharingError, match="the saved layers share in other stores than the mod"):
+        load_model(other, str(tmp_path / "weights.safetensors"))
+    with pytest.raises(SharingError, match="share it with the same mapping"):
+        other.load_state_dict(model.state_dict())
+
+
+def test_a_random_mapping_follows_the_seed_alone():
+    models = []
+    for draws in (0, 5):
+        torch.manual_seed(3)
+        torch.rand(draws)
+        models.append(sharing.apply(small((3, 4, 4, 4)), "stores:90%,random,stores=2"))
+    one, other = ([m.store.layers for m in makers(model).values()] for model in models)
+    assert one == other and len(set(one)) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_halves(dtype):
+    torch.manual_seed(0)
+    model = small((3, 4, 6), dtype=dtype)
+    Stores.parse("300%,weighted,shape").share(model)
+    assert all(p.dtype == dtype for p in model.parameters())
+    drawn = [m.coefficients for m in makers(model).values() if m.coefficients is not None]
+    assert drawn and all(float(c.detach().norm()) == pytest.approx(1, abs=0.01) for c in drawn)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_what_does_not_share_may_be_anything():
+    """The classifier is left out whatever it is, and so are layers without weights."""
+    embedding = nn.Embedding(5, 4)
+    head = nn.Linear(4, 5, bias=False)
+    head.weight = embedding.weight
+    model = nn.Sequential(embedding, nn.Linear(4, 8), nn.Linear(8, 0), nn.Linear(0, 4), head)
+    (store,) = Stores("95%").share(model)
+    assert store.layers == ("1",) and head.weight is embedding.weight
+    twice = nn.Conv2d(3, 3, 3, bias=False)
+    (store,) = Stores("90%", classifier=True).share(nn.Sequential(twice, nn.ReLU(), twice))
+    assert store.layers == ("0",)
+
+
+def test_what_was_put_on_a_made_weight_is_not_merged_away():
+    model = sharing.apply(small(), "stores:90%")
+    nn.utils.parametrizations.spectral_norm(model[0])
+    with pytest.raises(SharingError, match="layer '0' has other parametrizations too"):
+        merge(model)
+    assert makers(model).keys() >= {"0", "2"}
+
+
+def test_merging_gives_parameters_their_order_back():
+    plain = small()
+    names = [name for name, _ in plain.named_parameters()]
+    assert [name for name, _ in merge(sharing.apply(plain, "stores:90%")).named_parameters()] == (
+        names
+    )
+
+
+def test_accelerate_saves_and_prepares(tmp_path):
+    accelerate = pytest.importorskip("accelerate")
+    torch.manual_seed(0)
+    model, other = small(), small()
+    for one in (model, other):
+        Stores.parse("50%").share(one)
+    accelerator = accelerate.Accelerator(cpu=True)
+    prepared = accelerator.prepare(model)
+    accelerator.save_model(prepared, tmp_path)
+    load_model(other, str(tmp_path / "model.safetensors"))
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    assert torch.equal(other.eval()(x), model.eval()(x))
+
+
+def test_a_merged_copy_leaves_the_model_alone():
+    torch.manual_seed(0)
+    model = small()
+    Stores.parse("50%").share(model)
+    copied = copy.deepcopy(model)
+    assert len({id(maker.store) for maker in makers(copied).values()}) == 1
+    merge(copied)
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    assert torch.equal(copied.eval()(x), model.eval()(x))
+    assert type(copied[0]) is nn.Conv2d and type(model[0]) is not nn.Conv2d
+    half = merge(model)
+    assert half is model and torch.equal(half(x), copied(x))
+
+
+def step(model, x, y):
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, 0.9, weight_decay=1e-2, nesterov=True)
+    for _ in range(3):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+
+def test_one_template_a_layer_and_a_full_budget_is_the_plain_network_bit_for_bit():
+    torch.manual_seed(0)
+    plain = wide_resnet(10, 1)
+    stored = sharing.apply(copy.deepcopy(plain), "stores:100%,one")
+    assert parameters(stored) == parameters(plain)
+    x, y = torch.randn(8, 3, 16, 16), torch.arange(8)
+    for model in (plain, stored):
+        step(model, x, y)
+    merged = merge(stored).state_dict()
+    assert all(torch.equal(merged[name], tensor) for name, tensor in plain.state_dict().items())
+
+
+def test_a_layer_larger_than_its_store_and_a_store_of_one_layer():
+    torch.manual_seed(0)
+    layer = nn.Sequential(nn.Conv2d(4, 8, 3, bias=False), nn.Flatten(), nn.Linear(8, 2))
+    (store,) = Stores("100", "one", "repeat").share(layer)
+    assert store.layers == ("0",) and store.values.numel() == 100 - parameters(layer[2])
+    values = store.values[0]
+    assert torch.equal(layer[0].weight.view(-1), values.repeat(4)[:288])
+    (mask,) = Stores("200", "one", "mask").share(
+        model := nn.Sequential(nn.Conv2d(4, 8, 3, bias=False), nn.Flatten(), nn.Linear(8, 2))
+    )
+    maker, size = makers(model)["0"], mask.values.numel()
+    assert len(maker.masks) == 9 * (math.ceil(288 / size) - 1)
+    with torch.no_grad():
+        maker.masks.uniform_()
+    made, values = model[0].weight.view(-1), mask.values[0]
+    for place in (0, size - 1, size, size + 10, 287):
+        part, within = divmod(place, size)
+        factor = maker.masks[9 * (part - 1) + within % 9] if part else 1
+        assert made[place] == values[within] * factor
+    smooth = small((3, 4), dtype=torch.float64)
+    Stores("90", "one", "interpolate").share(smooth)
+    maker = makers(smooth)["0"]
+    expected = np.interp(
+        (np.arange(108) + 0.5) * maker.slot.size / 108 - 0.5,
+        np.arange(maker.slot.size), maker.store.values[0].detach().numpy(),
+    )  # fmt: skip
+    assert np.allclose(smooth[0].weight.detach().reshape(-1), expected)
+
+
+def test_selector():
+    # P~ = max(1, min(⌊|θ|/|w|⌋, P)): all that fit, from the beginning, excess ignored
+    assert list(select([4, 4], 10, 8)) == [Slot(0, 2, 4), Slot(0, 2, 4)]
+    # more than P fit: round robin, on from the beginning where the values end
+    assert list(select([4] * 4, 10, 1)) == [Slot(at, 1, 4) for at in (0, 4, 8, 2)]
+    # larger than the store: all of it
+    assert list(select([4, 12], 10, 8)) == [Slot(0, 2, 4), Slot(0, 1, 10)]
+
+
+def test_generators_by_hand():
+    torch.manual_seed(0)
+    layers = {g: small((3, 2)) for g in ("weighted", "mean", "round_robin", "embedding")}
+    for generator, model in layers.items():
+        Stores("1000%", generator, templates=3).share(model)
+        maker = makers(model)["0"]
+        rows = maker.store.templates(maker.slot)
+        made = model[0].weight.view(-1)
+        if generator == "weighted":
+            assert torch.allclose(made, maker.coefficients @ rows)
+        elif generator == "mean":
+            assert torch.allclose(made, sum(rows) / 3)
+        elif generator == "round_robin":
+            makers_ = list(makers(model).values())
+            assert [m.slot.templates for m in makers_] == [1] * len(makers_)
+        else:
+            (linear,) = (
+                e for k, e in maker.store.embeddings.items() if k.startswith(f"{maker.slot.start}-")
+            )
+            alpha = (linear.weight @ maker.coefficients + linear.bias).softmax(0)
+            assert len(maker.coefficients) == 24 and linear.weight.shape == (3, 24)
+            assert torch.allclose(made, alpha @ rows)
+
+
+def test_layers_of_one_template_set_share_an_embedding():
+    model = nn.Sequential(*(nn.Conv2d(8, 8, 3, bias=False) for _ in range(4)))
+    (store,) = Stores("75%", "embedding").share(model)
+    assert len(store.embeddings) == 1 and len(makers(model)) == 4
+
+
+def test_coefficients_begin_orthogonal():
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Conv2d(4, 4, 3, bias=False) for _ in range(5)))
+    Stores("170%", "weighted").share(model)
+    rows = torch.stack([maker.coefficients for maker in makers(model).values()])
+    assert rows.shape == (5, 8) and torch.allclose(rows @ rows.t(), torch.eye(5), atol=1e-6)
+
+
+@pytest.mark.parametrize("text", ["60%,weighted,mask", "150%,round_robin,repeat", "60%,mean,mask",
+                                  "40%,weighted,interpolate", "100%,one", "400%,weighted",
+                                  "60%,weighted,resized"])  # fmt: skip
+def test_contexts_are_those_of_all_weights_made(text):
+    """Brute force: paths of the merged model, and which weights a stored value has a part in."""
+    torch.manual_seed(0)
+    model = small((2, 3, 4), linear=2)
+    model = nn.Sequential(*list(model)[:-3], nn.AdaptiveAvgPool2d(1), nn.Flatten()).double()
+    Stores.parse(text).share(model)
+    counted = {p.names[0]: p for p in count_contexts(model, (1, 2, 4, 4), exact=True)
+               .parameter_counts}  # fmt: skip
+    merged = merge(copy.deepcopy(model))
+    contexts = Writer(merged).graph(merged, (2, 4, 4)).contexts()
+    stored = {n: p for n, p in model.named_parameters() if "parametrizations" in n}
+    expected = {name: np.zeros(p.shape, object) for name, p in stored.items()}
+    for layer in makers(model):
+        weight = model.get_submodule(layer).weight
+        for at in np.ndindex(weight.shape):
+            paths = contexts.get(f"{layer}.weight[{', '.join(map(str, at))}]", 0)
+            parts = torch.autograd.grad(
+                weight[at], list(stored.values()), retain_graph=True, allow_unused=True
+            )
+            for name, part in zip(stored, parts, strict=True):
+                if part is not None:
+                    expected[name] += (part != 0).numpy() * paths
+    for name in stored:
+        if name in counted:
+            found = np.broadcast_to(counted[name].counts, expected[name].shape)
+            assert (found == expected[name]).all(), name
+        else:
+            assert not expected[name].any()
+    plain = count_contexts(merged, (1, 2, 4, 4))
+    assert sum(p.weight_nodes for p in counted.values()) == plain.weight_nodes
+
+
+def test_an_embedding_counts_its_paths():
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Conv2d(2, 2, 1, bias=False) for _ in range(3)))
+    Stores("200", "embedding", templates=2).share(model)
+    counts = {p.name: p for p in count_contexts(model, (1, 2, 3, 3), exact=True).parameter_counts}
+    merged = merge(copy.deepcopy(model))
+    plain = {p.name: p for p in count_contexts(merged, (1, 2, 3, 3), exact=True).parameter_counts}
+    for name, p in counts.items():
+        if name.endswith("coefficients"):  # through each of two templates to all weights
+            layer = name.split(".")[0]
+            assert (p.counts == 2 * 4 * plain[f"{layer}.weight"].counts.ravel()[0]).all()
+            assert p.weight_nodes == 0
+
+
+def test_sharing_keeps_the_graph():
+    """Weight nodes and multiply-adds are the network's own: what is made is made beforehand."""
+    plain = record_model(catalog.build("wrn-16-2"), (1, 3, 16, 16))
+    for text in ("stores:5%,embedding,mask", "stores:200%", "stores:10%,mean,interpolate"):
+        model = sharing.apply(catalog.build("wrn-16-2"), text)
+        recorded = record_model(model, (1, 3, 16, 16))
+        assert multiply_adds(recorded) == multiply_adds(plain)
+        counts = recorded.count()
+        assert counts.weight_nodes == plain.count().weight_nodes
+        assert counts.parameters == parameters(model) and not counts.left_out
+
+
+def test_ties_count_alike_as_scopes_and_as_stores():
+    """Equal layers on one template each are tied layers."""
+    tied = sharing.apply(catalog.build("wrn-16-2"), "blocks:1")
+    model = catalog.build("wrn-16-2")
+
+    def later_blocks(module):
+        return names.get(module)
+
+    names = {
+        layer: f"{name.split('.')[1]} {tuple(layer.weight.shape)}"
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Conv2d) and name.split(".")[2:3] == ["1"]
+    }
+    sharing.tie(model, later_blocks)
+    one, other = (count_contexts(m, (1, 3, 16, 16)).quantities() for m in (tied, model))
+    assert one.parameters == other.parameters and one.weight_nodes == other.weight_nodes
+    assert one.to_dict() == pytest.approx(other.to_dict(), rel=1e-12)
+
+
+def test_learned_mapping():
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Conv2d(4, c, 3, bias=False) for c in (4, 4, 8, 8)))
+    Stores("60%", "weighted", resized=True).share(model)
+    for maker, to in zip(makers(model).values(), (0, 1, 0, 1), strict=True):
+        with torch.no_grad():
+            maker.coefficients.copy_(F.one_hot(torch.tensor(to), 4))
+    assert cluster(model, 2) == "0101"
+    fresh = nn.Sequential(*(nn.Conv2d(4, c, 3, bias=False) for c in (4, 4, 8, 8)))
+    stores = Stores.parse("60%,map=0101").share(fresh)
+    assert [store.layers for store in stores] == [("0", "2"), ("1", "3")]
+    sizes = [store.values.numel() for store in stores]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.05)  # in proportion to their weights
+    with pytest.raises(SharingError, match="a mapping is learned from a model whose layers all"):
+        cluster(fresh, 2)
+    with pytest.raises(SharingError, match="stores is 5: it must be between 1 and 4"):
+        cluster(model, 5)
+
+
+def test_a_recipe_decides_stores():
+    one, same = (Recipe("wrn-10-2", "stores:10%,weighted,random,stores=3", seed=4).build()
+                 for _ in range(2))  # fmt: skip
+    for (name, a), b in zip(one.state_dict().items(), same.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    lazy = Recipe("wrn-10-2", "stores:10%", seed=4).build(lazy=True)
+    assert parameters(lazy) == 303_706 // 10 and all(p.is_meta for p in lazy.parameters())
+
+
+@pytest.mark.slow
+def test_compiled():
+    torch.manual_seed(0)
+    model = small()
+    Stores.parse("50%,embedding").share(model)
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    assert torch.allclose(compiled(x), model(x))
+    compiled(x).sum().backward()
+    assert makers(model)["0"].store.values.grad is not None
+
+
+REFUSED = [
+    ("stores:1%", "a budget of 11 parameters is too small: what is not shared takes 52 alone"),
+    ("stores:150,shape", "a budget of 150 parameters is too small"),
+    ("stores:much", "budget 'much' is no number: write parameters, as 500000, or a share"),
+    ("stores:10%,wieghted", "stores know no 'wieghted', did you mean 'weighted'.: choose from one"),
+    ("stores:10%,mask,repeat", "stores '10%,mask,repeat' say upsampler twice: leave one out"),
+    ("stores:10%,templates=0", "templates is 0: it must be 1 or more"),
+    ("stores:10%,map=01", "mapping '01' is of 2 layers, and the model has 4 that share"),
+    ("stores:10%,map=A", "mapping 'A' is unknown: choose from single, random, shape or write"),
+    ("stores:10%,mean,resized", "generator 'mean' learns no coefficients"),
+    ("stores:90%,mask,resized", "stores '90%,mask,resized' say upsampler, of which resized leaves"),
+    ("stores:90%,stores=4", "mapping is single and stores 4: a random mapping needs stores=2"),
+    ("stores:90%,random", "mapping is random and stores 1: a random mapping needs stores=2"),
+    ("stroes:10%", "unknown sharing 'stroes:10%', did you mean 'stores' or 'scopes'.: choose"),
+    ("blocks:x", "blocks:x has no number of templates: write it as blocks:2"),
+    ("blocks:1", "no two blocks of a stage after its first have equal convolutions"),
+    ("scopes:all", "unknown sharing policy 'all'"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), REFUSED)
+def test_bad_use_is_one_sentence(text, message):
+    model = small((3, 4, 6), linear=8)
+    before = parameters(model)
+    with pytest.raises(SharingError, match=message) as error:
+        sharing.apply(model, text)
+    assert "\n" not in str(error.value)
+    assert parameters(model) == before and not makers(model)
+
+
+def quantised():
+    from torch.ao.nn.quantized import Linear
+
+    return nn.Sequential(nn.Linear(4, 4), Linear(4, 4), nn.Linear(4, 2))
+
+
+def tied():
+    model = small()
+    model[-1].weight = model[-2].weight
+    return model
+
+
+MODELS_REFUSED = [
+    (lambda: nn.Sequential(nn.LazyConv2d(4, 3), nn.Linear(4, 2)), "'0' .LazyConv2d. has no shape"),
+    (quantised, "layer '1' is quantised .Linear.: share the weights first"),
+    (lambda: nn.Sequential(nn.ReLU(), nn.Linear(4, 2)), "the model has nothing to share"),
+    (lambda: nn.Sequential(nn.BatchNorm2d(3)), "the model has nothing to share"),
+    (lambda: sharing.apply(small(), "stores:50%"), "the weight of layer '0' is computed by"),
+    (tied, "shares its weight with another layer already"),
+    (lambda: nn.Sequential(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3).double()),
+     "the weights to share are torch.float32 on cpu and torch.float64 on cpu"),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("build", "message"), MODELS_REFUSED)
+def test_models_that_cannot_share(build, message):
+    with pytest.raises(SharingError, match=message):
+        sharing.apply(build(), "stores:90%")
+
+
+def test_a_made_weight_cannot_be_set():
+    model = sharing.apply(small(), "stores:50%")
+    with pytest.raises(SharingError, match="the weight of this layer is made from shared values"):
+        model[0].weight = torch.zeros_like(model[0].weight)

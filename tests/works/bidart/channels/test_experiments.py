@@ -1,0 +1,55 @@
+"""What is trained, and rivals that store no more."""
+
+import json
+
+import pytest
+import torch
+
+from reuseprior import data
+from reuseprior.training import Protocol
+from reuseprior.training.contenders import SMALL, WIDE, parameters_of, rival
+from reuseprior.works.bidart.channels import clustering
+from reuseprior.works.bidart.channels.experiments import compared_with
+
+
+def test_every_network_that_does_not_fold_has_a_rival_of_its_size():
+    for one in compared_with():
+        if one.sharing == "none" or "norms" in one.sharing:
+            continue
+        other = rival(one.model, parameters_of(one))
+        assert other in compared_with()
+        assert 0.94 * parameters_of(one) < parameters_of(other) <= parameters_of(one)
+
+
+def test_networks_differ():
+    found = compared_with()
+    assert len({one.name for one in found}) == len(found)
+    assert SMALL in found and WIDE in found
+    assert {one.way for one in found} == {
+        "plain", "narrower", "channels (depthwise)", "channels (full)", "channels (full, norms)",
+        "channels (depthwise, pointwise)",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_clustering_records_what_quantising_costs(tmp_path):
+    short = Protocol.load("quick", epochs=1, image_size=8, test_image_size=8, train_images=128)
+    found = {
+        penalty: clustering.clustering(
+            penalty, "digits", short, kernels=True, root=tmp_path, progress=False, tau=100.0
+        )
+        for penalty in ("none", "kernels")
+    }
+    layer = next(iter(found["none"].weights))
+    assert data.load("digits").classes == 10
+    gaps = {penalty: one.gaps(layer) for penalty, one in found.items()}
+    assert gaps["none"].shape == (len(found["none"].weights[layer]),)
+    assert gaps["kernels"].mean() < gaps["none"].mean()
+    weights, members = (getattr(found["none"], key)[layer] for key in ("weights", "members"))
+    nearest = [min((w - m).norm() for m in members) for w in weights.flatten(0, 1)]
+    torch.testing.assert_close(gaps["none"], torch.stack(nearest))
+    for path in tmp_path.glob("clustering/*/summary.json"):
+        summary = json.loads(path.read_text())
+        assert 0 <= summary["quantised_test_accuracy"] <= 1
+    table = clustering.table(list(found.values()))
+    assert table.penalty.tolist() == ["none", "kernels"]
