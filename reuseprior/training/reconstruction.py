@@ -34,9 +34,10 @@ class Reconstruction(Task):
 
     Without `poses` they stand as the data have them. With, each is seen in a pose drawn anew every
     epoch, and each test input in one and the same, whatever the seed. `pooled` says how many cells
-    a side become one before anything else. The loss is minus the evidence lower bound, in nats an
-    example; `mse` is over all cells of the canvas, `passes` what the model's search spends on an
-    example, as `affine_vae.search` counts.
+    a side become one before anything else. The loss is that at the model's best pose, in nats an
+    example: of a model without a search it is minus the evidence lower bound, and of one with a
+    search less, as its pose is free. `mse` is over all cells of the canvas, `passes` what the
+    model's search spends on an example, as `affine_vae.search` counts.
     """
 
     name: ClassVar[str] = "reconstruction"
@@ -67,6 +68,7 @@ class Reconstruction(Task):
                 f"{data.name} has {data.channels} channels and {self.name} takes one: choose "
                 "greyscale images or voxels"
             )
+        self._check_shape(model, data)
         if isinstance(model, AffineVAE) and model.likelihood != self.likelihood:
             raise ProtocolError(
                 f"the model searches by the {model.likelihood} likelihood and is trained by the "
@@ -79,7 +81,23 @@ class Reconstruction(Task):
                     "same in every pose: leave empty grids out"
                 )
 
+    def _check_shape(self, model: nn.Module, data: DataSet) -> None:
+        held = data.train.images.ndim - 2
+        if self.poses is not None:
+            wanted = self.poses.dimensions
+        else:
+            wanted = model.poses.dimensions if isinstance(model, AffineVAE) else held
+        if held != wanted:
+            raise ProtocolError(
+                f"{data.name} has grids of {held} dimensions and {self.name} is set up for "
+                f"{wanted}: give both the same"
+            )
+
     def batches(self, part: Images, protocol: Protocol, **place) -> Posed:
+        if protocol.channels_last and part.images.ndim != 4:
+            raise ProtocolError(
+                "channels_last is true, which orders images and not voxels: set it to false"
+            )
         return Posed(part, self, protocol, **place)
 
     def batch(self, inputs: Tensor, targets: Tensor) -> Batch:

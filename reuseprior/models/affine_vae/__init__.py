@@ -5,6 +5,7 @@ from reuseprior.models.affine_vae.loss import divergence as divergence
 from reuseprior.models.affine_vae.loss import misfit as misfit
 from reuseprior.models.affine_vae.model import AffineVAE as AffineVAE
 from reuseprior.models.affine_vae.model import Passed as Passed
+from reuseprior.models.affine_vae.model import evaluating as evaluating
 from reuseprior.models.affine_vae.poses import REACH as REACH
 from reuseprior.models.affine_vae.poses import Poses as Poses
 from reuseprior.models.affine_vae.poses import inverse as inverse

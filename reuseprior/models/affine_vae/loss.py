@@ -1,4 +1,8 @@
-"""What a variational autoencoder lowers: minus the evidence lower bound of every example."""
+"""What a variational autoencoder lowers: minus the evidence lower bound of every example.
+
+At a pose that is free to choose, as an affine VAE's is, the same sum is no bound of the example's
+evidence: what it takes to say the pose is not in it.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,24 @@ from math import log, pi
 import torch.nn.functional as F
 from torch import Tensor
 
+from reuseprior.models.errors import ModelError
+
 LIKELIHOODS = ("gaussian", "bernoulli")  # Bidart 4.1.4: of images, of voxels
+
+
+def check_likelihood(likelihood: str) -> None:
+    """Raise `ModelError` for a likelihood that there is none of."""
+    if likelihood not in LIKELIHOODS:
+        raise ModelError(f"likelihood is {likelihood!r}: choose {' or '.join(LIKELIHOODS)}")
 
 
 def misfit(likelihood: str, x: Tensor, reconstruction: Tensor) -> Tensor:
     """−log p(x | z) in nats, (batch,): Gaussian of variance 1, or Bernoulli, each value by itself.
 
     A fractional x of a Bernoulli is the chance that it is 1. Its logarithms are cut at −100, as
-    torch does.
+    torch does. Raises `ModelError` for another likelihood.
     """
+    check_likelihood(likelihood)
     if likelihood == "gaussian":
         each = (x - reconstruction) ** 2 / 2 + log(2 * pi) / 2
     else:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from reuseprior.models.affine_vae.loss import divergence, misfit
+from reuseprior.models.affine_vae.loss import check_likelihood, divergence, misfit
 from reuseprior.models.affine_vae.poses import Poses, inverse, warp
 from reuseprior.models.affine_vae.search import Found, Objective
 from reuseprior.models.affine_vae.vae import VAE, sample
@@ -39,7 +40,11 @@ class AffineVAE(nn.Module):
     `search` may be set at any time; None leaves every input in its own pose, which is the plain
     VAE. While searching, z is the mean and batch norm takes its running statistics, so examples
     of a batch know nothing of one another. In training z is a sample and the search draws from
-    torch's generator; otherwise z is the mean and the search draws the same every time.
+    torch's generator, each example its own starts; otherwise z is the mean, and all examples have
+    the same starts every time, so that an input's pose does not depend on its batch.
+
+    What it lowers is the loss at the best pose. α is free: it has no prior here and costs nothing,
+    while a VAE pays a divergence for every number that says as much.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class AffineVAE(nn.Module):
                 f"poses are of {poses.dimensions} dimensions and the VAE of {vae.dimensions}: give "
                 "both the same"
             )
+        check_likelihood(likelihood)
         self.vae, self.poses, self.search, self.likelihood = vae, poses, search, likelihood
 
     def forward(self, x: Tensor) -> Passed:
@@ -61,8 +67,11 @@ class AffineVAE(nn.Module):
     def find(self, x: Tensor) -> Found:
         """The pose that the search finds for every input.
 
-        Raises `ModelError` for an input that is all zeros, which looks the same in every pose.
+        Raises `ModelError` for an empty batch, and for an input that is all zeros, which looks the
+        same in every pose.
         """
+        if not len(x):
+            raise ModelError("the batch is empty: give one input or more")
         if self.search is None:
             return Found(x.new_zeros(len(x), self.poses.numbers), x.new_zeros(len(x)), 0)
         empty = (x.flatten(1).amax(1) == 0).nonzero()
@@ -71,19 +80,16 @@ class AffineVAE(nn.Module):
                 f"input {empty[0].item()} of the batch is empty, so no pose can be found for it: "
                 "leave empty grids out"
             )
-        training = self.training
-        self.vae.eval()
-        generator = None if training else torch.Generator().manual_seed(0)
-        found = self.search(self.objective(x), generator)
-        self.vae.train(training)
-        return found
+        generator = None if self.training else torch.Generator().manual_seed(0)
+        with evaluating(self.vae):
+            return self.search(self.objective(x), generator)
 
     def objective(self, x: Tensor) -> Objective:
         """What a search for the poses of a batch lowers."""
-        return Objective(lambda alpha, rows: self.losses(x[rows], alpha), len(x), self.poses)
+        return Objective(lambda alpha, rows: self.losses(x[rows], alpha), len(x), self.poses, x)
 
     def losses(self, x: Tensor, alpha: Tensor) -> Tensor:
-        """Minus the bound of every input at its pose, in nats, (batch,), with z the mean."""
+        """The loss of every input at a pose, in nats, (batch,), with z the mean."""
         mean, log_variance, reconstruction = self.through(x, alpha, sampled=False)
         return misfit(self.likelihood, x, reconstruction) + divergence(mean, log_variance)
 
@@ -98,3 +104,15 @@ class AffineVAE(nn.Module):
     def posed(self, x: Tensor, alpha: Tensor) -> Tensor:
         """Inputs as the VAE sees them at poses."""
         return warp(x, self.poses.matrix(alpha))
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Have a module evaluate for a while; each part of it goes back to the mode that it was in."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode

@@ -13,7 +13,7 @@ from reuseprior.models.affine_vae.vae import REDUCTION
 from reuseprior.models.errors import ModelError
 
 REACH = 0.2  # of translations, in halves of a side; the text says none, the author's code this
-LEAST_DETERMINANT = 1e-6  # of a map that can be undone
+LEAST_DETERMINANT = 1e-6  # of a map that can be undone, scaled to lengths of 1 on average
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Poses:
     def draw(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Poses (count, numbers), every number uniform by itself.
 
-        Three uniform angles are not uniform over rotations; the text says only "random".
+        Three uniform angles are not uniform over rotations; the text says only "random". Drawn on
+        the CPU, so that a seed gives the same poses for every device.
         """
         return self.spread(torch.rand(count, self.numbers, generator=generator))
 
@@ -74,14 +75,23 @@ def shear(degrees: float, dimensions: int = 2) -> Tensor:
 def inverse(matrix: Tensor) -> Tensor:
     """The maps that undo maps (batch, d, d + 1).
 
-    Raises `ModelError` for a map that has no inverse.
+    Raises `ModelError` for a map that has no inverse, or that is not finite.
     """
     linear, moved = matrix[:, :, :-1], matrix[:, :, -1:]
-    flat = (linear.detach().det().abs() < LEAST_DETERMINANT).nonzero()
+    d, held = linear.shape[1], matrix.detach()
+    wild = (~held.isfinite().flatten(1).all(1)).nonzero()
+    if len(wild):
+        raise ModelError(
+            f"map {wild[0].item()} of the batch is not finite, so nothing undoes it: give every "
+            "number of an affine map a finite value"
+        )
+    held = held[:, :, :-1]
+    scale = (held.flatten(1).norm(dim=1) / sqrt(d)) ** d  # the determinant of as large a rotation
+    flat = (held.det().abs() <= LEAST_DETERMINANT * scale).nonzero()
     if len(flat):
         raise ModelError(
-            f"map {flat[0].item()} of the batch has determinant 0, so nothing undoes it: give "
-            "every affine map an inverse"
+            f"map {flat[0].item()} of the batch has determinant 0, or all but 0, so nothing undoes "
+            "it: give every affine map an inverse"
         )
     undone = torch.linalg.inv(linear)
     return torch.cat([undone, -undone @ moved], 2)
@@ -115,10 +125,13 @@ def room(side: int, poses: Poses) -> int:
 
 def padded(x: Tensor, side: int) -> Tensor:
     """Inputs (batch, channels, …) in the middle of zeros, with equal sides."""
+    if (largest := max(x.shape[2:])) > side:
+        raise ModelError(
+            f"inputs have sides {' × '.join(map(str, x.shape[2:]))} and the canvas {side}: choose "
+            f"{largest} or more"
+        )
     margins: list[int] = []
     for length in reversed(x.shape[2:]):  # the last axis first, as `pad` has it
-        if length > side:
-            raise ModelError(f"inputs are {length} wide: choose a side of {length} or more")
         margins += [(side - length) // 2, (side - length + 1) // 2]
     return F.pad(x, margins)
 

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from reuseprior.models.affine_vae.poses import Poses
+from reuseprior.models.errors import ModelError
 
 CHUNK = 128  # examples in one pass, so that thousands of candidates fit into memory
+SLOWER = 0.3  # a translation's steps beside an angle's, as its range is much the smaller
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's, as torch has them
 
 
@@ -33,11 +35,30 @@ class Objective:
     """The losses of poses, and the passes spent on them.
 
     `loss` takes poses (n, numbers) and the example (n,) that each is of, and gives losses (n,).
+    Poses are of the dtype and on the device of `like`, torch's own if it is not given.
     """
 
-    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor], batch: int, poses: Poses):
+    def __init__(
+        self, loss: Callable[[Tensor, Tensor], Tensor], batch: int, poses: Poses,
+        like: Tensor | None = None,
+    ):  # fmt: skip
         self._loss, self.batch, self.poses = loss, batch, poses
+        self._like = torch.empty(0) if like is None else like
         self.passes = 0
+
+    def uniform(self, count: int, generator: torch.Generator | None) -> Tensor:
+        """Numbers from 0 to 1, (count, batch, numbers), drawn on the CPU.
+
+        A generator draws them once for all examples, so that none depends on its place in the
+        batch; without one, torch's draws every example its own.
+        """
+        examples = self.batch if generator is None else 1
+        drawn = torch.rand(count, examples, self.poses.numbers, generator=generator)
+        return drawn.expand(-1, self.batch, -1)
+
+    def spread(self, unit: Tensor) -> Tensor:
+        """Numbers from 0 to 1 as poses, of the dtype and on the device of the inputs."""
+        return self.poses.spread(unit).to(self._like)
 
     @torch.no_grad()
     def losses(self, alpha: Tensor) -> Tensor:
@@ -70,7 +91,8 @@ class Objective:
 class Restarts:
     """Bidart's search (section 4.1.5): random starts, the best of them, Adam, the lowest.
 
-    The text says no rate; 0.03 is that of the author's code.
+    The text says no rate; 0.03 is that of the author's code. Raises `ModelError` for no start, none
+    kept, and less than no step.
     """
 
     name: ClassVar[str] = "restarts"
@@ -79,9 +101,12 @@ class Restarts:
     steps: int = 20
     rate: float = 0.03
 
+    def __post_init__(self):
+        _at_least(1, starts=self.starts, kept=self.kept)
+        _at_least(0, steps=self.steps)
+
     def __call__(self, objective: Objective, generator: torch.Generator | None = None) -> Found:
-        drawn = objective.poses.draw(self.starts * objective.batch, generator)
-        alpha = drawn.view(self.starts, objective.batch, -1)
+        alpha = objective.spread(objective.uniform(self.starts, generator))
         alpha = self.chosen(alpha, objective.losses(alpha))
         descent = Descent(alpha)
         for _ in range(self.steps):
@@ -98,7 +123,10 @@ class Halving:
     """Successive halving: starts spread evenly, and more steps for ever fewer of them.
 
     A rung keeps so many candidates for so many steps of Adam. Rates fall as half a cosine over all
-    steps. Of every candidate the best pose that it has been at counts, so no step is lost.
+    steps. Of every candidate the best pose that it has been at counts, so no step is lost. The
+    defaults are for one angle; `of` gives those for other poses, 71 passes instead of 57.
+
+    Raises `ModelError` for no start, and for a rung that keeps none or takes less than no step.
     """
 
     name: ClassVar[str] = "halving"
@@ -106,11 +134,26 @@ class Halving:
     rungs: tuple[tuple[int, int], ...] = ((4, 2), (2, 4), (1, 6))
     rate: float = 0.1
 
+    def __post_init__(self):
+        _at_least(1, starts=self.starts)
+        for kept, steps in self.rungs:
+            _at_least(1, kept=kept)
+            _at_least(0, steps=steps)
+
+    @classmethod
+    def of(cls, poses: Poses) -> Halving:
+        """The search for poses: more starts for more numbers, longer steps for angles in space."""
+        if poses.numbers == 1:
+            return cls()
+        return cls(24, ((4, 3), (2, 3), (1, 5)), 0.1 if poses.dimensions == 2 else 0.25)
+
     def __call__(self, objective: Objective, generator: torch.Generator | None = None) -> Found:
-        alpha = objective.poses.spread(even(self.starts, objective, generator))
+        alpha = objective.spread(even(self.starts, objective, generator))
         losses = objective.losses(alpha)
         steps, done = sum(steps for _, steps in self.rungs), 0
         descent = Descent(alpha)
+        pace = torch.ones_like(alpha[0, 0])
+        pace[objective.poses.angles :] = SLOWER
         top, top_losses = alpha, losses  # the best that each candidate has been at
         for kept, of_rung in self.rungs:
             top_losses, places = top_losses.topk(min(kept, len(top)), dim=0, largest=False)
@@ -118,7 +161,7 @@ class Halving:
             for _ in range(of_rung):
                 losses, slopes = objective.slopes(descent.alpha)
                 top, top_losses = better(top, top_losses, descent.alpha, losses)
-                descent.step(slopes, self.rate * (1 + cos(pi * done / steps)) / 2)
+                descent.step(slopes, pace * self.rate * (1 + cos(pi * done / steps)) / 2)
                 done += 1
         if self.rungs:  # where the last step led has not been seen
             losses = objective.losses(descent.alpha)
@@ -133,7 +176,8 @@ class Descent:
         self.alpha, self.count = alpha, 0
         self.first, self.second = torch.zeros_like(alpha), torch.zeros_like(alpha)
 
-    def step(self, slopes: Tensor, rate: float) -> None:
+    def step(self, slopes: Tensor, rate: float | Tensor) -> None:
+        """Take a step at a rate, or at one of each number, (numbers,)."""
         self.count += 1
         one, two = BETAS
         self.first = one * self.first + (1 - one) * slopes
@@ -151,7 +195,7 @@ class Descent:
 
 
 def even(starts: int, objective: Objective, generator: torch.Generator | None) -> Tensor:
-    """Starts from 0 to 1, (starts, batch, numbers), spread evenly, shifted at random per example.
+    """Starts from 0 to 1, (starts, batch, numbers), spread evenly and shifted at random.
 
     The first number in equal steps, the others by the additive recurrence of the generalised
     golden ratio, the root of x^(d+1) = x + 1 (Roberts 2018).
@@ -161,8 +205,7 @@ def even(starts: int, objective: Objective, generator: torch.Generator | None) -
     for _ in range(40):
         golden = (1 + golden) ** (1 / (others + 1))
     steps = torch.tensor([1 / starts, *(golden ** -(i + 1) for i in range(others))])
-    shift = torch.rand(objective.batch, objective.poses.numbers, generator=generator)
-    return ((places * steps)[:, None] + shift) % 1
+    return ((places * steps)[:, None] + objective.uniform(1, generator)) % 1
 
 
 def best(kept: int, alpha: Tensor, losses: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,3 +229,9 @@ def lowest(alpha: Tensor, losses: Tensor, passes: int) -> Found:
 def at(alpha: Tensor, places: Tensor) -> Tensor:
     """Candidates (k, batch, numbers) at places (kept, batch)."""
     return alpha.gather(0, places[:, :, None].expand(-1, -1, alpha.shape[2]))
+
+
+def _at_least(least: int, **values: int) -> None:
+    for name, value in values.items():
+        if value < least:
+            raise ModelError(f"{name} of a search is {value}: choose {least} or more")

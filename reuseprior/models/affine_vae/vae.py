@@ -33,7 +33,7 @@ class VAE(nn.Module):
     `width` multiplies the channels inside, for wider networks of the same shape.
 
     Raises `ModelError` for a latent size below 1, a side that is no multiple of 4 from 8 on, other
-    dimensions than 2 and 3, and a width of 0 or less.
+    dimensions than 2 and 3, and a width of 0 or less; and in training for one input of side 8.
     """
 
     def __init__(self, latent: int, side: int, *, dimensions: int = 2, width: float = 1.0):
@@ -58,6 +58,11 @@ class VAE(nn.Module):
                 f"inputs are {tuple(x.shape)} and this VAE takes (batch, 1, "
                 f"{', '.join(map(str, sides))}): pad them to equal sides of {self.side}, in one "
                 "channel"
+            )
+        if self.training and len(x) == 1 and self.side == 2 * REDUCTION:
+            raise ModelError(
+                f"one input of side {self.side} leaves batch norm one value a channel to learn "
+                "from: give two inputs or more, or a larger side"
             )
         code = self.encoder(x).flatten(1)
         return self.mean(code), self.log_variance(code)

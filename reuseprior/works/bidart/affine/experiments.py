@@ -4,15 +4,17 @@
 run(Experiment("mnist-rotation", "avae", "cpu"), seed=0)  # goes on where it was interrupted
 ```
 
-A scale's trainings lie in `data/results/affine-vae-SCALE`, and what they make of their test inputs
-at one rotation after the other in `data/results/affine-vae-angles-SCALE`.
+A scale's trainings lie in `data/results/affine-vae-SCALE`, what they make of their test inputs at
+one rotation after the other in `data/results/affine-vae-angles-SCALE`, and the orientations in
+which a search leaves digits in `data/results/affine-vae-orientations-SCALE`. "Loss" is that at the
+pose found, in which α is free; without a search it is minus the evidence lower bound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from math import pi
+from math import e, pi
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from reuseprior import data, paths, results
 from reuseprior.data import DataSet
 from reuseprior.measures.statistics import mean_interval
 from reuseprior.models.affine_vae import (
+    REACH,
     VAE,
     AffineVAE,
     Halving,
@@ -31,6 +34,7 @@ from reuseprior.models.affine_vae import (
     Poses,
     Restarts,
     divergence,
+    evaluating,
     misfit,
     room,
 )  # fmt: skip
@@ -39,8 +43,13 @@ from reuseprior.training import Protocol, train
 from reuseprior.training.batches import parts
 from reuseprior.training.reconstruction import Reconstruction
 
-KINDS = ("affine-vae", "affine-vae-angles")  # trainings, and what they make of turned inputs
-ANGLES = tuple(range(0, 360, 20))  # degrees; in space about the first axis
+# trainings, what they make of turned inputs, and in which orientation a search leaves digits
+KINDS = ("affine-vae", "affine-vae-angles", "affine-vae-orientations")
+ANGLES = tuple(range(0, 360, 5))  # degrees; in space about the first axis
+SEARCHED = 20  # degrees from one angle at which a search is tried to the next
+ORIENTED = (1, 6, 9)  # digits of figures 4.12 and 4.13
+BEND = 5 * pi / 180  # how far to both sides the curvature of a loss is measured
+LATENTS = (4, 8, 16, 32, 64)  # of figures 4.7 and 4.8, by the author's script; the text says 4
 LEARNING = 3  # passes in which an example is learnt from: one forward, two back
 
 
@@ -72,11 +81,18 @@ class Arm:
 class Scale:
     """How much of a case is run; `changes` are those of the protocol, by the data's dimensions."""
 
-    search: Restarts | Halving
+    search: Callable[[Poses], Restarts | Halving]
     changes: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
     width: float = 1.0
     pooled: Mapping[int, int] = field(default_factory=dict)  # cells a side that become one
     tested: int = 1000  # test inputs that are turned to every angle
+
+
+def _reduced(poses: Poses) -> Halving:
+    """A third to a half of `Halving.of`, in passes."""
+    if poses.numbers == 1:
+        return Halving(8, ((2, 2),))
+    return replace(Halving.of(poses), starts=16, rungs=((2, 3), (1, 2)))
 
 
 CASES = {
@@ -104,18 +120,19 @@ CPU = {"epochs": 10, "batch_size": 64, "learning_rate": 4e-3}  # 1e-3 a batch
 VOXELS = {"channels_last": False}
 SCALES = {
     "quick": Scale(
-        Halving(6, ((2, 1),)), {2: {"epochs": 8, "batch_size": 64, "learning_rate": 4e-2}},
-        width=0.5, tested=40,
+        lambda poses: Halving(6, ((2, 1),)),
+        {2: {"epochs": 8, "batch_size": 64, "learning_rate": 4e-2}}, width=0.5, tested=40,
     ),
     "cpu": Scale(
-        Halving(8, ((2, 2),)),
+        _reduced,
         {2: CPU | {"train_images": 10_000, "test_images": 1000},
          3: CPU | VOXELS | {"epochs": 15, "batch_size": 16, "learning_rate": 1.6e-2,
                             "train_images": 200, "test_images": 60}},
         pooled={3: 2}, tested=60,
     ),
     "full": Scale(
-        Restarts(), {3: VOXELS | {"epochs": 100, "batch_size": 14, "learning_rate": 9e-3}}
+        lambda poses: Restarts(),
+        {3: VOXELS | {"epochs": 100, "batch_size": 14, "learning_rate": 9e-3}}
     ),
 }  # fmt: skip
 """quick: digits, in a minute; cpu: a part of the data, in hours; full: the thesis's, on a GPU."""
@@ -147,6 +164,11 @@ class Experiment:
         return replace(found, epochs=round(found.epochs * more))
 
     @property
+    def search(self) -> Restarts | Halving:
+        """The scale's search for the case's poses, in testing whatever the arm has in training."""
+        return SCALES[self.scale].search(CASES[self.case].poses)
+
+    @property
     def width(self) -> float:
         return SCALES[self.scale].width * ARMS[self.arm].width
 
@@ -158,10 +180,14 @@ class Experiment:
 
     def about(self) -> dict[str, object]:
         """What `config.json` says of the model."""
-        search = SCALES[self.scale].search if ARMS[self.arm].search else None
-        said = search and {"kind": search.name} | asdict(search)
+        search = self.search
+        said = {"kind": search.name} | asdict(search) if ARMS[self.arm].search else None
         built = {"search": said, "width": self.width, "numbers": self.numbers}
         return asdict(self) | built | {"comparison": ARMS[self.arm].comparison}
+
+    def plan(self) -> dict[str, object]:
+        """All that decides on a run but its seed and its data: model, task and protocol."""
+        return self.about() | self.task.about() | {"protocol": asdict(self.protocol)}
 
     def build(self, seed: int) -> AffineVAE:
         """The model, with initial weights that the seed decides."""
@@ -171,21 +197,21 @@ class Experiment:
             vae = VAE(
                 self.numbers, self.task.side, dimensions=case.poses.dimensions, width=self.width
             )
-        search = SCALES[self.scale].search if arm.search else None
+        search = self.search if arm.search else None
         return AffineVAE(vae, case.poses, search, likelihood=case.likelihood)
 
-    def folders(self, seed: int, root: Path | None = None) -> tuple[Path, Path]:
-        """Where its training and its turned inputs are recorded."""
+    def folders(self, seed: int, root: Path | None = None) -> list[Path]:
+        """Where its training, its turned inputs and its orientations are recorded."""
         latent = f"-latent{self.latent}" if self.latent else ""
         name = f"{self.case}-{self.arm}{latent}-seed{seed}"
-        one, other = ((root or paths.RESULTS) / f"{kind}-{self.scale}" / name for kind in KINDS)
-        return one, other
+        return [(root or paths.RESULTS) / f"{kind}-{self.scale}" / name for kind in KINDS]
 
 
 def search_passes(case: str, scale: str) -> int:
     """What an AVAE's search spends on an example, counted on a model of nothing."""
     objective = Objective(lambda alpha, rows: alpha.sum(1), 1, CASES[case].poses)
-    return SCALES[scale].search(objective, torch.Generator().manual_seed(0)).passes
+    search = SCALES[scale].search(CASES[case].poses)
+    return search(objective, torch.Generator().manual_seed(0)).passes
 
 
 def run(
@@ -198,17 +224,24 @@ def run(
     interrupted goes on from its checkpoint.
     """
     images, model = data.load(CASES[one.case].data, place), one.build(seed)
-    training, angles = one.folders(seed, root)
+    training, *others = one.folders(seed, root)
     train(
         model, images, one.protocol, training, seed=seed, task=one.task, about=one.about(),
         resume=True, progress=progress,
     )  # fmt: skip
-    recording = Recording.start(angles, one.about() | {"data": images.name, "seed": seed},
-                                resume=True)  # fmt: skip
-    recording.truncate(0)
-    recording.extend(turn(model, one, images))
-    recording.finish(results.provenance(seed=seed, device="cpu", data_checksum=images.checksum))
+    made = {"seed": seed, "device": str(device_of(model)), "data_checksum": images.checksum}
+    for folder, rows in zip(others, (turn, orient), strict=True):
+        if found := rows(model, one, images):
+            config = one.plan() | {"data": images.name, "seed": seed}
+            recording = Recording.start(folder, config, resume=True)
+            recording.truncate(0)
+            recording.extend(found)
+            recording.finish(results.provenance(**made))
     return model
+
+
+def device_of(model: AffineVAE) -> torch.device:
+    return next(model.parameters()).device
 
 
 # Turned inputs ------------------------------------------------------------------------------------
@@ -231,25 +264,46 @@ def at_angle(one: Experiment, images: Tensor, degrees: float) -> Tensor:
 
 @torch.no_grad()
 def turn(model: AffineVAE, one: Experiment, images: DataSet) -> list[dict[str, float]]:
-    """Mean loss and MSE of test inputs at each of ANGLES, as they stand and searched; a row each.
+    """Mean loss and MSE of test inputs at each of ANGLES, as they stand (`_as_is`); a row each.
 
-    `turns` and `half_turns` say how alike the orientations are in which the search leaves inputs
-    of class 1, or all voxels: the lengths, from 0 to 1, of the mean of their angles, and of the
-    angles doubled, as directions.
+    Every 20 degrees also `loss` and `mse` with the scale's search, and, of images that are only
+    rotated, what their angles would cost (`price`), in nats.
     """
-    inputs, labels = tested_inputs(one, images)
-    ones, rows, left = labels == min(1, images.classes - 1), [], []
+    inputs, _ = tested_inputs(one, images)
+    rows = []
     for angle in ANGLES:
-        x = at_angle(one, inputs, angle)
+        x = at_angle(one, inputs, angle).to(device_of(model))
         plain, _ = measure(model, x, None)
-        searched, pose = measure(model, x, SCALES[one.scale].search)
-        rows.append({"angle": angle, **{f"{k}_as_is": v for k, v in plain.items()}, **searched})
-        left.append(pose[ones, 0] + angle * pi / 180)
-    alike = {
-        name: torch.polar(torch.ones(()), times * torch.cat(left)).mean().abs().item()
-        for name, times in (("turns", 1), ("half_turns", 2))
-    }
-    return [row | alike for row in rows]
+        row = {f"{k}_as_is": v for k, v in plain.items()} | dict.fromkeys(("loss", "mse", "price"))
+        if angle % SEARCHED == 0:
+            searched, pose = measure(model, x, one.search)
+            row |= searched
+            if model.poses.numbers == 1:
+                row["price"] = price(model, x, pose).mean().item()
+        rows.append({"angle": angle} | row)
+    return rows
+
+
+@torch.no_grad()
+def orient(model: AffineVAE, one: Experiment, images: DataSet) -> list[dict[str, float]]:
+    """In which orientation an AVAE's search leaves the test digits 1, 6 and 9; a row each.
+
+    Each digit comes in one random pose. `degrees` is that pose's angle and the found one's, from 0
+    to 360: what the encoder sees the digit turned by. Of voxels, whose angles do not add up, and of
+    models without a search there is none.
+    """
+    case = CASES[one.case]
+    if case.poses.dimensions != 2 or model.search is None:
+        return []
+    _, tests = parts(images, one.protocol)
+    labels = tests["test"].labels
+    chosen = torch.cat([(labels == digit).nonzero()[:, 0] for digit in ORIENTED])
+    pose = case.poses.draw(len(chosen), torch.Generator().manual_seed(0))
+    x = replace(one.task, poses=case.poses).grids(tests["test"].images[chosen], pose)
+    _, found = measure(model, x.to(device_of(model)), model.search)
+    left = ((found[:, 0].cpu() + pose[:, 0]).rad2deg() % 360).tolist()
+    pairs = zip(labels[chosen].tolist(), left, strict=True)
+    return [{"digit": digit, "degrees": degrees} for digit, degrees in pairs]
 
 
 @torch.no_grad()
@@ -257,14 +311,73 @@ def measure(
     model: AffineVAE, x: Tensor, search: Restarts | Halving | None
 ) -> tuple[dict[str, float], Tensor]:
     """Mean loss in nats, mean MSE and the poses (batch, numbers) under a search."""
-    model.eval()
     own, model.search = model.search, search
-    passed = model(x)
-    model.search = own
+    try:
+        with evaluating(model):
+            passed = model(x)
+    finally:
+        model.search = own
     losses = misfit(model.likelihood, x, passed.reconstruction)
     losses = losses + divergence(passed.mean, passed.log_variance)
     mse = ((passed.reconstruction - x) ** 2).mean()
     return {"loss": losses.mean().item(), "mse": mse.item()}, passed.pose
+
+
+@torch.no_grad()
+def price(model: AffineVAE, x: Tensor, pose: Tensor) -> Tensor:
+    """What the angles (batch, 1) that a search found would cost a bound, in nats, (batch,).
+
+    A latent number costs its divergence from the prior. An angle that is uniform beforehand, and
+    afterwards Gaussian with σ, costs ln(2π / (σ √(2πe))); 1/σ² is the curvature of the loss at the
+    pose. Where it hardly curves the angle says nothing and costs nothing.
+    """
+    with evaluating(model):
+        objective = model.objective(x)
+        back, at, on = objective.losses(torch.stack([pose - BEND, pose, pose + BEND]))
+    curvature = (back - 2 * at + on) / BEND**2
+    return (2 * pi * curvature / e).clamp(min=1).log() / 2
+
+
+# Room on the canvas -------------------------------------------------------------------------------
+
+
+def record_reach(case: str, *, root: Path | None = None, place: str | Path | None = None) -> Run:
+    """Measure how far the inputs of a case reach on their canvas, and record it.
+
+    A row for rotations and one for rotations with translations: of how many inputs a filled cell's
+    middle, in its worst pose, lies beyond the rim, and how far from the middle the farthest lies,
+    in cells. It lies in `data/results/affine-vae-reach`.
+    """
+    own = CASES[case]
+    images = data.load(own.data, place)
+    grids = torch.cat([images.train.images, images.test.images])[:, 0]
+    rows = []
+    for translation in (False, True):
+        poses = replace(own.poses, translation=translation)
+        reached = reach(grids, poses, own.canvas)
+        rows.append({
+            "translation": int(translation), "inputs": len(reached),
+            "beyond": int((reached > own.canvas / 2).sum()), "farthest": reached.max().item(),
+        })  # fmt: skip
+    folder = (root or paths.RESULTS) / "affine-vae-reach" / own.data
+    recording = Recording.start(
+        folder, {"data": own.data, "canvas": own.canvas, "translations": REACH}, resume=False
+    )
+    recording.extend(rows)
+    return recording.finish(results.provenance(seed=0, device="cpu", data_checksum=images.checksum))
+
+
+def reach(grids: Tensor, poses: Poses, canvas: int) -> Tensor:
+    """How far from the canvas's middle the farthest filled cell of grids (n, side, …) can come.
+
+    In cells, (n,), of cells' middles, in the worst of all poses: a rotation leaves the distance as
+    it is, after a translation of REACH along every axis, whichever way is the worst.
+    """
+    side = grids.shape[1]
+    axis = (torch.arange(side) + 0.5 - side / 2).abs() + poses.translation * REACH * canvas / 2
+    places = torch.meshgrid(*[axis] * poses.dimensions, indexing="ij")
+    away = sum(place**2 for place in places).sqrt()
+    return torch.stack([(away * (grid > 0)).max() for grid in grids])
 
 
 # What was recorded --------------------------------------------------------------------------------
@@ -291,11 +404,14 @@ def trained(scale: str, root: Path | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def angles(scale: str, case: str, root: Path | None = None) -> pd.DataFrame:
-    """What the models of a case make of turned inputs, a row an angle, with arm and seed."""
+def measured(kind: str, scale: str, case: str, root: Path | None = None) -> pd.DataFrame:
+    """What was measured on the models of a case, of the second or third of KINDS.
+
+    A row an angle, or an oriented digit, with arm and seed.
+    """
     found = [
         r.metrics.assign(arm=r.config["arm"], seed=r.config["seed"])
-        for r in _finished(KINDS[1], scale, root)
+        for r in _finished(kind, scale, root)
         if r.config["case"] == case
     ]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
@@ -313,7 +429,7 @@ def _finished(kind: str, scale: str, root: Path | None) -> list[Run]:
 
 
 def improvements(runs: pd.DataFrame, over: str = "vae") -> pd.DataFrame:
-    """By how many per cent the AVAE's MSE lies below another arm's, with a 95 % interval.
+    """By how many per cent the AVAE decreases another arm's MSE, with a 95 % interval.
 
     A row a case, in which every seed that both arms have counts once: columns `improvement`,
     `low`, `high` (NaN for one seed), `seeds`.
