@@ -35,6 +35,7 @@ from reuseprior.models.affine_vae import (
     Restarts,
     divergence,
     evaluating,
+    inverse,
     misfit,
     room,
 )  # fmt: skip
@@ -344,9 +345,10 @@ def price(model: AffineVAE, x: Tensor, pose: Tensor) -> Tensor:
 def record_reach(case: str, *, root: Path | None = None, place: str | Path | None = None) -> Run:
     """Measure how far the inputs of a case reach on their canvas, and record it.
 
-    A row for rotations and one for rotations with translations: of how many inputs a filled cell's
-    middle, in its worst pose, lies beyond the rim, and how far from the middle the farthest lies,
-    in cells. It lies in `data/results/affine-vae-reach`.
+    A row for rotations and one for rotations with translations: the filled cells' middles of how
+    many inputs lie beyond the rim in the worst pose (`beyond`) and in one random pose each
+    (`drawn`), and how far from the middle the farthest comes, in cells. It lies in
+    `data/results/affine-vae-reach`.
     """
     own = CASES[case]
     images = data.load(own.data, place)
@@ -358,6 +360,7 @@ def record_reach(case: str, *, root: Path | None = None, place: str | Path | Non
         rows.append({
             "translation": int(translation), "inputs": len(reached),
             "beyond": int((reached > own.canvas / 2).sum()), "farthest": reached.max().item(),
+            "drawn": cut(grids, poses, own.canvas),
         })  # fmt: skip
     folder = (root or paths.RESULTS) / "affine-vae-reach" / own.data
     recording = Recording.start(
@@ -373,11 +376,26 @@ def reach(grids: Tensor, poses: Poses, canvas: int) -> Tensor:
     In cells, (n,), of cells' middles, in the worst of all poses: a rotation leaves the distance as
     it is, after a translation of REACH along every axis, whichever way is the worst.
     """
-    side = grids.shape[1]
-    axis = (torch.arange(side) + 0.5 - side / 2).abs() + poses.translation * REACH * canvas / 2
-    places = torch.meshgrid(*[axis] * poses.dimensions, indexing="ij")
-    away = sum(place**2 for place in places).sqrt()
+    moved = poses.translation * REACH * canvas / 2
+    away = (_middles(grids).abs() + moved).norm(dim=-1)
     return torch.stack([(away * (grid > 0)).max() for grid in grids])
+
+
+def cut(grids: Tensor, poses: Poses, canvas: int) -> int:
+    """How many grids (n, side, …), each in one random pose, have a filled cell beyond the rim."""
+    pose = poses.draw(len(grids), torch.Generator().manual_seed(0))
+    middles, rim, found = _middles(grids).flip(-1), canvas / 2, 0  # x is the last axis
+    for grid, undo in zip(grids, inverse(poses.matrix(pose)), strict=True):
+        seen = middles[grid > 0] @ undo[:, :-1].T + undo[:, -1] * rim
+        found += bool((seen.abs() > rim).any())
+    return found
+
+
+def _middles(grids: Tensor) -> Tensor:
+    """Where the middles of cells lie, (side, …, dimensions), in cells from the grid's middle."""
+    side = grids.shape[1]
+    axis = torch.arange(side) + 0.5 - side / 2
+    return torch.stack(torch.meshgrid(*[axis] * (grids.ndim - 1), indexing="ij"), -1)
 
 
 # What was recorded --------------------------------------------------------------------------------

@@ -456,8 +456,9 @@ def _room(row: pd.Series, cases: Sequence[str], canvas: str) -> Entry:
             inside &= not found.beyond
             kind = f" and translation by up to {REACH}" if found.translation else ""
             told.append(
-                f"{own}, rotation{kind}: {found.beyond:,} of {found.inputs:,} reach beyond it, "
-                f"the farthest {found.farthest:.2f} cells from the middle of {whole / 2:g}"
+                f"{own}, rotation{kind}: in its worst pose {found.beyond:,} of {found.inputs:,} "
+                f"reach beyond it, the farthest {found.farthest:.2f} cells from the middle where "
+                f"{whole / 2:g} are, and {found.drawn:,} in one random pose each"
             )
     convention = "how far translations go the text does not say"
     return stated(
