@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,12 +28,12 @@ TIMES = ["images_per_second", "seconds"]
 class Stopping(AffineVAE):
     """Tells its own process to stop in its third batch, as somebody outside might."""
 
-    left = 0
+    left, by = 0, signal.SIGTERM
 
     def forward(self, x):
         self.left -= self.training
         if self.training and not self.left:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), self.by)
         return super().forward(x)
 
 
@@ -68,6 +71,53 @@ def test_killed_and_resumed_it_ends_the_same(tmp_path, whole, batch):
     held, _ = checkpoint.load(found.folder / checkpoint.NAME)
     same, _ = checkpoint.load(of_whole.folder / checkpoint.NAME)
     assert all(torch.equal(held[name], tensor) for name, tensor in same.items())
+
+
+KILLED = """
+import signal, sys
+sys.path.insert(0, {tests!r})
+from tests.training import test_reconstruction as t
+
+signal.alarm(120)
+stopping = t.model(t.Stopping)
+stopping.left, stopping.by = 6, signal.SIGKILL  # in the second epoch
+t.run({folder!r}, stopping)
+"""
+
+
+@pytest.mark.slow
+def test_shot_and_resumed_it_ends_the_same(tmp_path, whole):
+    """A process that cannot write another word goes on from the checkpoint of its first epoch."""
+    code = KILLED.format(tests=str(Path(__file__).parents[2]), folder=str(tmp_path / "run"))
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    child = subprocess.run([sys.executable, "-c", code], env=environment, timeout=180)
+    assert child.returncode == -signal.SIGKILL
+    resumed, _ = run(tmp_path / "run", resume=True)
+    for name, tensor in whole[0].state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_voxels_are_learnt(tmp_path):
+    """A few boxes in space, through the whole way: task, search, trainer."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = torch.randint(2, 7, (24, 3), generator=generator)
+    grids = torch.zeros(24, 1, 8, 8, 8, dtype=torch.uint8)
+    for grid, (a, b, c) in zip(grids, sizes.tolist(), strict=True):
+        grid[0, :a, :b, :c] = 255
+    part = Images(grids, torch.zeros(24, dtype=torch.int64))
+    poses = Poses(3, translation=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vae = VAE(2, 12, dimensions=3, width=0.25)
+    built = AffineVAE(vae, poses, Halving(2, ((1, 1),)), likelihood="bernoulli")
+    protocol = Protocol(epochs=8, batch_size=8, learning_rate=2e-2, channels=1, optimizer="adamw")
+    found = train(
+        built, DataSet.of("boxes", 1, part, part.take(slice(8))), protocol, tmp_path / "run",
+        seed=0, task=Reconstruction(12, poses, "bernoulli"), progress=False,
+    )  # fmt: skip
+    assert found.config["poses"] == {"dimensions": 3, "translation": True}
+    assert found.metrics.train_loss.iloc[-1] < 0.7 * found.metrics.train_loss.iloc[0]
+    assert set(found.metrics.train_passes) == {2 + 2 + 1}
 
 
 def test_what_is_recorded(whole):
@@ -141,6 +191,11 @@ def grey(images):
     [
         (grey(torch.zeros(16, 1, 8, 8, dtype=torch.uint8)), TASK, "grid 0 of a part of mine is"),
         (grey(torch.ones(16, 3, 8, 8, dtype=torch.uint8)), TASK, "mine has 3 channels and recon"),
+        (
+            grey(torch.ones(16, 1, 8, 8, 8, dtype=torch.uint8)),
+            TASK,
+            "mine has grids of 3 dimensions and reconstruction is set up for 2: give both the same",
+        ),
         (data.load("digits"), Reconstruction(12), "the model searches by the bernoulli likelihood"),
     ],
 )
@@ -151,6 +206,17 @@ def test_what_cannot_be_trained(tmp_path, set_, task, said):
             seed=0, task=task, progress=False,
         )  # fmt: skip
     assert not (tmp_path / "run").exists()
+
+
+def test_voxels_in_the_order_of_images(tmp_path):
+    cubes = grey(torch.ones(16, 1, 8, 8, 8, dtype=torch.uint8))
+    protocol = Protocol(epochs=1, batch_size=16, channels=1, channels_last=True)
+    built = AffineVAE(VAE(3, 12, dimensions=3, width=0.25), Poses(3), likelihood="bernoulli")
+    with pytest.raises(ProtocolError, match="channels_last is true, which orders images and not"):
+        train(
+            built, cubes, protocol, tmp_path / "run", seed=0, progress=False,
+            task=Reconstruction(12, Poses(3), "bernoulli"),
+        )  # fmt: skip
 
 
 def test_unknown_likelihood():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+from reuseprior.models import ModelError
 from reuseprior.models.affine_vae import VAE, AffineVAE, Halving, Poses, divergence, misfit
 
 
@@ -40,6 +41,13 @@ def test_each_example_by_itself(likelihood):
     np.testing.assert_allclose(
         (misfit(likelihood, x, vae(x)) + divergence(mean, log_variance)).detach(), found.detach()
     )
+
+
+def test_unknown_likelihood():
+    with pytest.raises(ModelError, match="likelihood is 'poisson': choose gaussian or bernoulli"):
+        misfit("poisson", torch.zeros(1, 1), torch.zeros(1, 1))
+    with pytest.raises(ModelError, match="likelihood is 'poisson'"):
+        AffineVAE(VAE(2, 8), Poses(2), likelihood="poisson")
 
 
 def test_divergence_is_the_integral():

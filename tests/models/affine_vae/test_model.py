@@ -1,5 +1,7 @@
 """The network between two affine maps: its slopes, its randomness, and what it refuses."""
 
+from contextlib import suppress
+
 import pytest
 import torch
 
@@ -62,6 +64,58 @@ def test_passes_and_modes():
     assert torch.equal(model(x).pose, model(x).pose)  # the same draws every time
     alone, together = model(x[:1]).reconstruction, model(x).reconstruction[:1]
     torch.testing.assert_close(alone, together)
+
+
+SEARCHES = pytest.mark.parametrize(
+    "search", [Restarts(6, 3, 4), Halving(6, ((3, 2), (1, 3)))], ids=lambda s: s.name
+)
+
+
+@SEARCHES
+def test_a_pose_does_not_depend_on_its_batch(search):
+    """Shuffled, in batches of other sizes, alone, twice the same: the same pose in evaluation."""
+    torch.manual_seed(0)
+    model = AffineVAE(VAE(3, 12, width=0.25), Poses(2, translation=True), search).double().eval()
+    x = torch.rand(7, 1, 12, 12, dtype=torch.float64)
+    x[5] = x[1]
+    whole, order = model.find(x).pose, torch.randperm(7)
+    assert torch.allclose(whole[5], whole[1], atol=1e-7)
+    assert torch.allclose(model.find(x[order]).pose, whole[order], atol=1e-7)
+    for size in (1, 3):
+        found = torch.cat([model.find(part).pose for part in x.split(size)])
+        assert torch.allclose(found, whole, atol=1e-7)
+    assert len(whole[:5].unique(dim=0)) == 5  # of different inputs
+    model.train()
+    assert not torch.allclose(model.find(x).pose[5], model.find(x).pose[1])  # starts of their own
+
+
+@SEARCHES
+def test_another_dtype(search):
+    torch.manual_seed(0)
+    model = AffineVAE(VAE(3, 12, width=0.25), Poses(2), search).double().eval()
+    passed = model(blob(12, 2).double())
+    assert {part.dtype for part in passed[:-1]} == {torch.float64}
+
+
+class Failing:
+    def __call__(self, objective, generator):
+        raise RuntimeError("nothing found")
+
+
+@pytest.mark.parametrize("search", [Restarts(2, 1, 1), Failing()], ids=["found", "failed"])
+def test_every_part_goes_back_to_its_mode(search):
+    model = AffineVAE(VAE(3, 12, width=0.25), Poses(2), search)
+    model.vae.encoder[1].eval()  # frozen by somebody
+    modes = [part.training for part in model.modules()]
+    with suppress(RuntimeError):
+        model.find(blob(12, 2))
+    assert [part.training for part in model.modules()] == modes
+
+
+def test_an_empty_batch():
+    model = AffineVAE(VAE(3, 12, width=0.25), Poses(2), Restarts(2, 1, 1))
+    with pytest.raises(ModelError, match="the batch is empty: give one input or more"):
+        model(torch.zeros(0, 1, 12, 12))
 
 
 def test_an_empty_grid():

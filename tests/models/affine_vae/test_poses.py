@@ -97,9 +97,23 @@ def test_no_inverse():
     with pytest.raises(ModelError) as error:
         inverse(maps)
     assert str(error.value) == (
-        "map 1 of the batch has determinant 0, so nothing undoes it: give every affine map an "
-        "inverse"
+        "map 1 of the batch has determinant 0, or all but 0, so nothing undoes it: give every "
+        "affine map an inverse"
     )
+    with pytest.raises(ModelError, match="map 0 of the batch is not finite, so nothing undoes it"):
+        inverse(torch.full((1, 3, 4), torch.nan))
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_size_is_no_lack_of_an_inverse(size):
+    """A determinant is small or large as a map is; what counts is how it lies to the norm."""
+    alpha = torch.tensor([[0.3]], dtype=torch.float64)
+    matrix = Poses(2).matrix(alpha) * size
+    both = inverse(matrix)[:, :, :2] @ matrix[:, :, :2]
+    torch.testing.assert_close(both[0], torch.eye(2, dtype=torch.float64))
+    flat = torch.tensor([[[1.0, 2.0, 0.0], [2.0, 4.0 + 1e-7, 0.0]]], dtype=torch.float64) * size
+    with pytest.raises(ModelError, match="nothing undoes it"):
+        inverse(flat)
 
 
 def test_unequal_sides():
@@ -108,5 +122,5 @@ def test_unequal_sides():
     assert str(error.value) == (
         "inputs have sides 28 × 40: pad them to equal sides, as a rotation needs"
     )
-    with pytest.raises(ModelError, match="inputs are 40 wide: choose a side of 40 or more"):
-        padded(torch.zeros(1, 1, 28, 40), 28)
+    with pytest.raises(ModelError, match="inputs have sides 40 × 28 and the canvas 28: choose 40"):
+        padded(torch.zeros(1, 1, 40, 28), 28)

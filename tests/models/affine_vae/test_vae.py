@@ -72,3 +72,15 @@ def test_what_cannot_be_built(given, said):
 def test_other_inputs(shape):
     with pytest.raises(ModelError, match=r"this VAE takes \(batch, 1, 40, 40\): pad them to equal"):
         VAE(2, 40).encode(torch.zeros(shape))
+
+
+def test_one_input_of_the_least_side_cannot_be_learnt_from():
+    vae = VAE(2, 8, width=0.25)
+    with pytest.raises(ModelError) as error:
+        vae(torch.rand(1, 1, 8, 8))
+    assert str(error.value) == (
+        "one input of side 8 leaves batch norm one value a channel to learn from: give two inputs "
+        "or more, or a larger side"
+    )
+    assert vae.eval()(torch.rand(1, 1, 8, 8)).shape == (1, 1, 8, 8)
+    assert vae.train()(torch.rand(2, 1, 8, 8)).shape == (2, 1, 8, 8)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from reuseprior.models.affine_vae import Restarts
+from reuseprior.models.affine_vae import Found, Objective, Restarts
 
 
 @dataclass(frozen=True)
@@ -16,10 +17,18 @@ class PublishedRestarts(Restarts):
 
     The losses are a table of starts by examples, the starts one list, start after start and
     example after example: start k of example b is row k · batch + b. The code takes row k, which
-    is a start of another example, so its "best" eight are about eight random ones.
+    is a start of another example, so its "best" eight are about eight random ones. Every example
+    draws its own starts, as the code does: among shared ones the slip would mean something else.
     """
 
     name: ClassVar[str] = "published restarts"
+
+    def __call__(self, objective: Objective, generator: torch.Generator | None = None) -> Found:
+        if generator is None:
+            return super().__call__(objective)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(generator.initial_seed())
+            return super().__call__(objective)
 
     def chosen(self, alpha: Tensor, losses: Tensor) -> Tensor:
         starts = losses.topk(min(self.kept, len(alpha)), dim=0, largest=False).indices

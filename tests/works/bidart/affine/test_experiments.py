@@ -1,10 +1,16 @@
 """The chapter's experiments: what is built, recorded, resumed and compared."""
 
 from dataclasses import replace
+from math import acos, log, log2, pi
 
 import pytest
+import torch
+from scipy import stats
+from torch import nn
 
-from reuseprior.models.affine_vae import Poses
+from reuseprior.contexts import count_contexts
+from reuseprior.models import without_weights
+from reuseprior.models.affine_vae import VAE, Poses
 from reuseprior.works.bidart.affine import experiments
 from reuseprior.works.bidart.affine.experiments import ARMS, CASES, SCALES, Experiment, run
 from reuseprior.works.bidart.affine.reuse import beside
@@ -54,12 +60,59 @@ def test_runs_are_recorded_and_compared(tiny, tmp_path):
     avae, vae = found.mse
     better = experiments.improvements(found).loc["digits-rotation"]
     assert better.improvement == pytest.approx(100 * (1 - avae / vae)) and better.seeds == 1
-    turned = experiments.angles("tiny", "digits-rotation", tmp_path)
-    assert len(turned) == 2 * len(experiments.ANGLES)
-    assert turned.loss.notna().all() and turned.turns.between(0, 1).all()
-    again = experiments.angles("tiny", "digits-rotation", tmp_path)
-    run(Experiment("digits-rotation", "avae", "tiny"), seed=0, root=tmp_path, progress=False)
-    assert experiments.angles("tiny", "digits-rotation", tmp_path).equals(again)
+    one, turns, left = Experiment("digits-rotation", "avae", "tiny"), *experiments.KINDS[1:]
+    turned = experiments.measured(turns, "tiny", "digits-rotation", tmp_path)
+    assert len(turned) == 2 * len(experiments.ANGLES) and turned.loss_as_is.notna().all()
+    assert set(turned.angle[turned.loss.notna()]) == set(range(0, 360, experiments.SEARCHED))
+    oriented = experiments.measured(left, "tiny", "digits-rotation", tmp_path)
+    assert set(oriented.digit) == {1, 6, 9} and oriented.degrees.between(0, 360).all()
+    assert set(oriented.arm) == {"avae"}
+    run(one, seed=0, root=tmp_path, progress=False)
+    assert experiments.measured(turns, "tiny", "digits-rotation", tmp_path).equals(turned)
+
+
+def known_losses(sigma):
+    """A model whose loss is a parabola over the angle, of a posterior with this σ."""
+    model = Experiment("digits-rotation", "avae", "quick").build(0)
+    model.losses = lambda x, alpha: (alpha[:, 0] - 1) ** 2 / (2 * sigma**2)
+    return model
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.3, 1.0])
+def test_the_price_of_an_angle(sigma):
+    """By a plain integral of q ln q/p on a line, and never less than nothing."""
+    x, pose = torch.rand(2, 1, 12, 12), torch.ones(2, 1)
+    q = stats.norm(0, sigma)
+    expected = q.expect(lambda a: q.logpdf(a) + log(2 * pi))
+    found = experiments.price(known_losses(sigma), x, pose)
+    assert found.tolist() == pytest.approx([expected] * 2, abs=1e-3)
+    assert experiments.price(known_losses(50.0), x, pose).tolist() == [0, 0]
+
+
+def test_measuring_leaves_a_model_as_it_was():
+    model = Experiment("digits-rotation", "avae", "quick").build(0).train()
+    own = model.search
+
+    def failing(objective, generator):
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        experiments.measure(model, torch.rand(2, 1, 12, 12), failing)
+    assert model.search is own and all(part.training for part in model.modules())
+
+
+def test_how_far_grids_reach():
+    """A cell in a corner, by hand; and cut where a drawn pose brings it beyond the rim."""
+    grid = torch.zeros(1, 4, 4)
+    grid[0, 0, 0] = 1  # its middle lies at (-1.5, -1.5)
+    away, moved = 1.5 * 2**0.5, (1.5 + 0.2 * 3) * 2**0.5
+    assert experiments.reach(grid, Poses(2), 6).item() == pytest.approx(away)
+    assert experiments.reach(grid, Poses(2, True), 6).item() == pytest.approx(moved)
+    many = grid.expand(500, 4, 4)
+    assert experiments.cut(many, Poses(2), 6) == 0  # 2.12 of 3 cells
+    share = experiments.cut(many, Poses(2), 4) / 500
+    # beyond 2 along either axis: where the cosine is more than 2 / 2.12
+    assert share == pytest.approx(4 * 2 * acos(2 / away) / (2 * pi), abs=0.06)
 
 
 def test_nothing_recorded(tmp_path):
@@ -82,3 +135,26 @@ def test_reuse_over_poses():
     more = found.spread["AVAE"] - found.spread["VAE"]
     assert more == pytest.approx(6.977, abs=1e-3)  # log2 of 126 rotations
     assert found.entropy["AVAE"] == found.entropy["VAE"]
+
+
+class Poses90(nn.Module):
+    """One VAE at K quarter turns, each undone, which move pixels whole: all that it makes of x."""
+
+    def __init__(self, vae: VAE, copies: int):
+        super().__init__()
+        self.vae, self.copies = vae, copies
+
+    def forward(self, x):
+        made = [self.vae(x.rot90(k, (2, 3))).rot90(-k, (2, 3)) for k in range(self.copies)]
+        return torch.cat(made, 1)
+
+
+@pytest.mark.parametrize("copies", [2, 3])
+def test_tied_copies_counted_once_are_as_many_times_the_contexts(copies):
+    """What `beside` takes from a formula, K times the contexts of each parameter, by counting."""
+    with without_weights():
+        vae = VAE(2, 8, width=0.25)
+        one, many = (count_contexts(m, (1, 1, 8, 8)) for m in (vae, Poses90(vae, copies)))
+    one, many = one.quantities(), many.quantities()
+    assert many.expected_spread - one.expected_spread == pytest.approx(log2(copies))
+    assert many.entropy == pytest.approx(one.entropy)
