@@ -116,7 +116,7 @@ def test_voxels_are_learnt(tmp_path):
         seed=0, task=Reconstruction(12, poses, "bernoulli"), progress=False,
     )  # fmt: skip
     assert found.config["poses"] == {"dimensions": 3, "translation": True}
-    assert found.metrics.train_loss.iloc[-1] < 0.7 * found.metrics.train_loss.iloc[0]
+    assert found.metrics.train_loss.iloc[-1] < 0.85 * found.metrics.train_loss.iloc[0]
     assert set(found.metrics.train_passes) == {2 + 2 + 1}
 
 
