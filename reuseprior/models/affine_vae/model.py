@@ -61,7 +61,8 @@ class AffineVAE(nn.Module):
 
     def forward(self, x: Tensor) -> Passed:
         found = self.find(x)
-        mean, log_variance, reconstruction = self.through(x, found.pose, sampled=self.training)
+        pose = None if self.search is None else found.pose
+        mean, log_variance, reconstruction = self.through(x, pose, sampled=self.training)
         return Passed(reconstruction, mean, log_variance, found.pose, found.passes)
 
     def find(self, x: Tensor) -> Found:
@@ -93,11 +94,13 @@ class AffineVAE(nn.Module):
         mean, log_variance, reconstruction = self.through(x, alpha, sampled=False)
         return misfit(self.likelihood, x, reconstruction) + divergence(mean, log_variance)
 
-    def through(self, x: Tensor, alpha: Tensor, *, sampled: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean, log-variance and reconstruction of inputs at poses."""
-        mean, log_variance = self.vae.encode(x if self.search is None else self.posed(x, alpha))
+    def through(
+        self, x: Tensor, alpha: Tensor | None, *, sampled: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, log-variance and reconstruction of inputs at poses, or as they stand (None)."""
+        mean, log_variance = self.vae.encode(x if alpha is None else self.posed(x, alpha))
         reconstruction = self.vae.decode(sample(mean, log_variance) if sampled else mean)
-        if self.search is not None:
+        if alpha is not None:
             reconstruction = warp(reconstruction, inverse(self.poses.matrix(alpha)))
         return mean, log_variance, reconstruction
 

@@ -158,3 +158,13 @@ def test_tied_copies_counted_once_are_as_many_times_the_contexts(copies):
     one, many = one.quantities(), many.quantities()
     assert many.expected_spread - one.expected_spread == pytest.approx(log2(copies))
     assert many.entropy == pytest.approx(one.entropy)
+
+
+def test_a_price_needs_no_search_of_the_models_own():
+    """Of a VAE that is searched in testing alone the loss over the angle is no constant."""
+    torch.manual_seed(0)
+    model = Experiment("digits-rotation", "upright", "quick").build(0).eval()
+    x, pose = torch.rand(2, 1, 12, 12), torch.full((2, 1), 0.3)
+    assert model.search is None
+    losses = model.losses(x, pose), model.losses(x, pose + 1)
+    assert not torch.allclose(*losses)
