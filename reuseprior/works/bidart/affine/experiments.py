@@ -12,8 +12,9 @@ pose found, in which α is free; without a search it is minus the evidence lower
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import product
 from math import e, pi
 from pathlib import Path
 
@@ -51,6 +52,7 @@ SEARCHED = 20  # degrees from one angle at which a search is tried to the next
 ORIENTED = (1, 6, 9)  # digits of figures 4.12 and 4.13
 BEND = 5 * pi / 180  # how far to both sides the curvature of a loss is measured
 LATENTS = (4, 8, 16, 32, 64)  # of figures 4.7 and 4.8, by the author's script; the text says 4
+SEEDS = (0, 1, 2)  # as few as a number is judged by
 LEARNING = 3  # passes in which an example is learnt from: one forward, two back
 
 
@@ -206,6 +208,24 @@ class Experiment:
         latent = f"-latent{self.latent}" if self.latent else ""
         name = f"{self.case}-{self.arm}{latent}-seed{seed}"
         return [(root or paths.RESULTS) / f"{kind}-{self.scale}" / name for kind in KINDS]
+
+
+def wanted(scale: str) -> Iterator[tuple[Experiment, int]]:
+    """All that the printed numbers and claims ask of a scale, and the seed of each.
+
+    Every arm of every case of the source, and the two that section 4.2.2 compares at other latent
+    sizes: the one that the text gives numbers for, and for claims, at our scale, the figures' all.
+    """
+    sizes = LATENTS[:1] if scale == "full" else LATENTS
+    for seed in SEEDS:
+        for case, arm in product(CASES, ARMS):
+            if CASES[case].data != "digits":
+                yield Experiment(case, arm, scale), seed
+        for case, arm in product(("mnist-rotation", "sofa-rotation"), ("upright", "plain")):
+            yield from ((Experiment(case, arm, scale, size), seed) for size in sizes)
+        if scale != "full":
+            for arm in ("upright", "plain"):
+                yield Experiment("chair-rotation", arm, scale, sizes[0]), seed
 
 
 def search_passes(case: str, scale: str) -> int:

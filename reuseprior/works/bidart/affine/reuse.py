@@ -26,9 +26,11 @@ def beside(latent: int, pose_numbers: int, side: int) -> pd.DataFrame:
     An AVAE that is seen at K poses is K copies of one VAE whose parameters are tied, an affine map
     and its inverse around each. The maps have no parameters and no position of theirs feeds two
     copies, so every context of a parameter is there K times: log2 K bits more of each parameter's
-    log-count, and the same distribution. Columns: parameters, poses, spread (expected log2 of the
-    contexts of a parameter, bits) and entropy (bits). The log-variances, which the reconstruction
-    from the mean does not use, have no contexts and are counted among the parameters alone.
+    log-count, and the same distribution. That interpolating spreads a value over its neighbours,
+    which would add contexts of its own, is left out. Columns: parameters, poses, spread (expected
+    log2 of the contexts of a parameter, bits) and entropy (bits). The log-variances, which the
+    reconstruction from the mean does not use, have no contexts and are counted among the parameters
+    alone.
     """
     rotations = distinct_rotations(side)
     rows = {}
