@@ -35,9 +35,9 @@ def draw_passage(axes: np.ndarray, model: AffineVAE, x: Tensor) -> None:
 def loss_over_angle(model: AffineVAE, x: Tensor, degrees: Sequence[float]) -> np.ndarray:
     """The loss of inputs at every angle α, (angles, inputs), in nats."""
     model.eval()
-    alpha = torch.zeros(len(degrees), len(x), model.poses.numbers)
-    alpha[:, :, 0] = torch.tensor(degrees)[:, None] * pi / 180
-    return model.objective(x).losses(alpha).numpy()
+    alpha = x.new_zeros(len(degrees), len(x), model.poses.numbers)
+    alpha[:, :, 0] = torch.tensor(degrees).to(x)[:, None] * pi / 180
+    return model.objective(x).losses(alpha).cpu().numpy()
 
 
 def draw_voxels(ax: Axes, grid: Tensor, *, level: float = 0.5) -> None:

@@ -43,6 +43,18 @@ def test_matched_arms_spend_as_many_passes(scale):
     assert matched * experiments.LEARNING == pytest.approx(avae * each, rel=0.05)
 
 
+@pytest.mark.parametrize(("scale", "sizes"), [("full", {0, 4}), ("cpu", {0, *experiments.LATENTS})])
+def test_all_that_is_wanted(scale, sizes):
+    found = list(experiments.wanted(scale))
+    assert len(set(found)) == len(found) and {seed for _, seed in found} == {0, 1, 2}
+    ones = {one for one, _ in found}
+    assert {one.latent for one in ones} == sizes and {one.scale for one in ones} == {scale}
+    assert {(one.case, one.arm) for one in ones} == {
+        (case, arm) for case in CASES for arm in ARMS if "digits" not in case
+    }
+    assert Experiment("sofa-rotation", "plain", scale, 4) in ones
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_every_experiment_can_be_built(case):
     one = Experiment(case, "avae", "quick" if "digits" in case else "cpu")

@@ -67,6 +67,12 @@ def test_a_setting_that_were_another_is_noticed(no_runs, misprint, name):
     assert "the package has it" not in entries()[name].note
 
 
+def test_the_variance_is_that_of_the_loss_in_use(no_runs, monkeypatch):
+    used = entries_of.misfit
+    monkeypatch.setattr(entries_of, "misfit", lambda *of: used(*of) / 2)
+    assert entries()["bidart-4-setup-variance"].note.endswith("the package has 2")
+
+
 def test_latent_sizes_follow_from_the_settings(no_runs, misprint):
     misprint("bidart-4-setup-shape-mnist", "5")
     assert entries()["bidart-4-text-mnist-rotation"].verdict == "not reproduced"
