@@ -18,7 +18,7 @@ TRAININGS = {
 }
 SEARCHES = {
     "MNIST": ("revolver/cpu-hours-mnist-evolve-seed0", "revolver/cpu-mnist-evolve-seed0"),
-    "CIFAR-10": ("revolver/cpu-hours-cifar10-evolve-seed0", "revolver/cpu-cifar10-seed0"),
+    "CIFAR-10": ("revolver/cpu-hours-cifar10-evolve-seed0",),
 }
 OF_A_CLOCK = {"seconds", "images_per_second"}
 
