@@ -139,7 +139,10 @@ def test_a_planned_run_is_where_its_command_records_it(tmp_path, monkeypatch):
     ("course", "gain", "stopped"),
     [
         ([0.5 + 0.01 * i for i in range(20)], 2.0, False),  # rises to the end
-        ([0.5 + 0.01 * i for i in range(16)] + [0.70, 0.701, 0.702, 0.703], 0.2, True),
+        # one cycle of 30 epochs, which flattens as the rate falls to zero: 0.9 − 0.4·(1 − x)²
+        ([0.9 - 0.4 * (1 - i / 30) ** 2 for i in range(1, 31)], 0.4, True),
+        # another that has twice as far to go flattens too, and gains more than the error of 0.42
+        ([0.9 - 0.8 * (1 - i / 30) ** 2 for i in range(1, 31)], 0.8, False),
         ([0.7] * 9, float("nan"), False),  # too few epochs to say
     ],
 )
