@@ -486,7 +486,8 @@ class Search:
         individual.loss, individual.accuracy = loss, accuracy
         generation = state.plan.generation
         if state.trained_by is not None:
-            learnt = (name for name, use in individual.modules.items() if use.parameters)
+            uses = individual.modules.items()
+            learnt = [name for name, use in uses if use.parameters and not use.node.freeze]
             state.trained_by |= dict.fromkeys(learnt, individual.number)
         state.plan.batches += turn.total
         state.trainings.append(
