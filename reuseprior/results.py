@@ -56,6 +56,17 @@ class Run:
         config, metrics = read_json(folder / CONFIG), pd.DataFrame(_rows(folder))
         return cls(folder.name, folder, config, metrics, read_json(folder / SUMMARY))
 
+    @property
+    def commits(self) -> list[str | None]:
+        """The commits of the package that made it, one unless it was resumed with another."""
+        return _commits(self.summary)
+
+    @property
+    def commit(self) -> str:
+        """`commits` in short, as a command that repeats the run says them."""
+        texts = [(text or "unknown").partition("-") for text in self.commits]
+        return ", ".join(commit[:7] + dash + dirty for commit, dash, dirty in texts)
+
 
 def runs(experiment: str, root: Path | None = None) -> list[Run]:
     """All runs of an experiment, by name; `root` is `data/results` if not given.
@@ -76,40 +87,66 @@ def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
     """Copy a finished run into `root`, by default `data/results`, and return it from there.
 
     A campaign runs in a checkout of its own; what it finished is recorded so. Tables and JSON
-    files are copied, weights are not. The run keeps its name and its experiment's. Raises
-    `ResultError` for a run that is not whole or not finished, one whose package was no commit, so
-    that nobody could repeat it, and where another run stands already; the same one may.
+    files are copied, those of failures too, weights are not. The run keeps its name and its
+    experiment's. Raises `ResultError` for a run that is not whole or not finished, one whose
+    package was no commit or several, so that nobody could repeat it, and where other files stand
+    already; the same ones may, and a recording that was cut short goes on.
     """
     run = Run.read(Path(folder).resolve())
-    state, commit = run.summary["state"], run.summary.get("commit")
-    if state != "finished":
+    if (state := run.summary["state"]) != "finished":
         raise ResultError(f"{run.folder} is {state}: finish it with --resume, then record it")
-    if not commit or commit.endswith("-dirty"):
+    if len(run.commits) > 1 or any(not c or c.endswith("-dirty") for c in run.commits):
         raise ResultError(
-            f"{run.folder} was made by the package at commit {commit}, which nobody can go back "
-            "to: make it anew from a checkout whose code is committed"
+            f"{run.folder} was made by the package at commit {run.commit}, which nobody can go "
+            "back to: make it anew from one checkout whose code is committed"
         )
     target = (paths.RESULTS if root is None else Path(root)) / run.folder.parent.name / run.name
-    held = {path.name: path.read_bytes() for path in run.folder.glob("*.csv")}
-    held |= {path.name: path.read_bytes() for path in run.folder.glob("*.json")}
-    if (target / CONFIG).exists():
-        there = {path.name: path.read_bytes() for path in target.iterdir() if path.name in held}
-        if there != held:
-            raise ResultError(
-                f"{target} holds another run than {run.folder}: move one of them to another name"
-            )
-    else:
-        target.mkdir(parents=True, exist_ok=True)
-        for name in sorted(held, key=CONFIG.__eq__):  # last: with it the folder is a run
+    held = _files(run.folder, "*.csv", "*.json", "failures/*.json")
+    there = _files(target, "**/*")
+    if target.resolve() != run.folder and not there.items() <= held.items():
+        raise ResultError(
+            f"{target} holds other files than {run.folder}: move one of them to another name"
+        )
+    first_to_last = (CONFIG, *sorted(held.keys() - {CONFIG, SUMMARY}), SUMMARY)
+    for name in first_to_last:  # the summary says that the run is whole
+        if name not in there:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
             files.write(target / name, held[name])
     return Run.read(target)
 
 
-class Recording:
-    """The folder of a run in progress; until `finish`, its summary says "interrupted"."""
+def _files(folder: Path, *patterns: str) -> dict[str, bytes]:
+    """The files in a folder by their place in it, but for what a kill left half written."""
+    found = (path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in found
+        if not (path.name.startswith(".") and path.name.endswith(".tmp"))
+    }
 
-    def __init__(self, folder: Path, rows: list[dict], start: str, wall_seconds: float) -> None:
+
+def _commits(summary: dict) -> list[str | None]:
+    """What a summary says of commits; an older one of the last, or of none if it was cut short."""
+    return summary.get("commits") or [summary.get("commit")]
+
+
+class Recording:
+    """The folder of a run in progress; until `finish`, its summary says "interrupted".
+
+    It says also at which commits of the package the processes began that went on with it: a commit
+    ends in "-dirty" where the code differs from it, and is null where there is no git checkout.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        rows: list[dict],
+        start: str,
+        wall_seconds: float,
+        commits: list[str | None],
+    ) -> None:
         self.folder = folder
+        self._commits = commits
         self.rows = rows
         self._start = start
         self._seconds_before = wall_seconds
@@ -137,12 +174,16 @@ class Recording:
                 )
             _refuse_difference(folder, read_json(folder / CONFIG), config)
             run = read_json(folder / SUMMARY)
+            before, now = _commits(run), _commit()
+            commits = before if now in before else [*before, now]
             if checkpoint and run["state"] == "finished" and not (folder / checkpoint).exists():
                 raise ResultError(
                     f"{folder} holds a finished run without its {checkpoint}: there is nothing to "
                     "continue, choose another folder"
                 )
-            return cls(folder, _rows(folder), run["start"], run["wall_seconds"])
+            if run["state"] != "finished" and run.get("commits") != commits:
+                write_json(folder / SUMMARY, run | {"commits": commits})
+            return cls(folder, _rows(folder), run["start"], run["wall_seconds"], commits)
         if checkpoint and (folder / checkpoint).exists():
             raise ResultError(
                 f"{folder} holds {checkpoint} of a run whose {CONFIG} is gone: choose another"
@@ -153,7 +194,7 @@ class Recording:
             raise ResultError(
                 f"cannot make the folder {folder} ({error.strerror}): choose another"
             ) from error
-        recording = cls(folder, [], _now(), 0.0)
+        recording = cls(folder, [], _now(), 0.0, [_commit()])
         recording._summarise({}, "interrupted")
         write_json(folder / CONFIG, config)  # last: with it the folder is a run
         return recording
@@ -203,14 +244,15 @@ class Recording:
     def _summarise(self, summary: dict, state: str) -> None:
         seconds = self._seconds_before + time.monotonic() - self._clock
         own = {"state": state, "start": self._start, "end": _now()}
-        write_json(self.folder / SUMMARY, own | {"wall_seconds": round(seconds, 3)} | summary)
+        own |= {"wall_seconds": round(seconds, 3), "commits": self._commits}
+        write_json(self.folder / SUMMARY, own | summary)
 
 
 def provenance(*, seed: int, device: str, data_checksum: str | None) -> dict:
     """What a result owes its numbers to, ready for `summary.json`.
 
-    The commit ends in "-dirty" where the package's code differs from it, and is None where the
-    package is no git checkout. `device` is torch's name, such as "cpu" or "cuda:0".
+    The commits are there already: those at which the processes that made it began. `device` is
+    torch's name, such as "cpu" or "cuda:0".
     """
     import torch
 
@@ -218,7 +260,6 @@ def provenance(*, seed: int, device: str, data_checksum: str | None) -> dict:
         "seed": seed,
         "data_checksum": data_checksum,
         "reuseprior": __version__,
-        "commit": _commit(),
         "python": platform.python_version(),
         "torch": str(torch.__version__),  # with the build, such as +cpu
         "torchvision": metadata.version("torchvision"),

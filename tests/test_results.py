@@ -1,5 +1,6 @@
 """Recorded runs: whole files, resumptions, provenance, and one sentence for what is wrong."""
 
+import itertools
 import json
 import math
 import os
@@ -11,6 +12,7 @@ import torch
 
 from reuseprior import __version__, files, paths, results
 from reuseprior.results import Recording, ResultError, Run
+from reuseprior.training import finished
 
 CONFIG = {"protocol": {"lr": 0.016, "epochs": 3}, "seed": 1, "shape": (3, 32, 32)}
 
@@ -210,8 +212,8 @@ def test_a_killed_write_leaves_a_whole_run(tmp_path):
 def test_provenance_names_what_made_the_numbers():
     found = results.provenance(seed=3, device="cpu", data_checksum="ab")
     assert list(found) == [
-        "seed", "data_checksum", "reuseprior", "commit", "python", "torch", "torchvision",
-        "accelerate", "platform", "device", "threads",
+        "seed", "data_checksum", "reuseprior", "python", "torch", "torchvision", "accelerate",
+        "platform", "device", "threads",
     ]  # fmt: skip
     assert (found["seed"], found["data_checksum"], found["reuseprior"]) == (3, "ab", __version__)
     assert found["torch"] == torch.__version__
@@ -227,9 +229,12 @@ def git(folder, *arguments):
 
 def test_the_commit_is_dirty_by_code_and_not_by_results(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "ROOT", tmp_path.resolve())
+    places = map(str, itertools.count())
 
     def commit():
-        return results.provenance(seed=0, device="cpu", data_checksum=None)["commit"]
+        Recording.start(tmp_path / "runs" / next(places), {}, resume=False)
+        (found,) = Run.read(max((tmp_path / "runs").iterdir(), key=lambda p: int(p.name))).commits
+        return found
 
     assert commit() is None
     git(tmp_path, "init")
@@ -249,6 +254,40 @@ def test_the_commit_is_dirty_by_code_and_not_by_results(tmp_path, monkeypatch):
     assert commit() is None
     monkeypatch.setenv("PATH", "")
     assert commit() is None
+
+
+def test_every_process_that_goes_on_with_a_run_adds_its_commit_at_its_start(tmp_path, monkeypatch):
+    at = ["a1"]
+    monkeypatch.setattr(results, "_commit", lambda: at[0])
+    recording = Recording.start(tmp_path, {}, resume=False)
+    at[0] = "b2"  # somebody commits while it runs
+    recording.append({"epoch": 1})
+    assert Run.read(tmp_path).commits == ["a1"]
+    Recording.start(tmp_path, {}, resume=True)  # killed before its first row
+    at[0] = "a1"
+    finished = Recording.start(tmp_path, {}, resume=True).finish({})
+    assert finished.commits == ["a1", "b2"] and finished.commit == "a1, b2"
+    Recording.start(tmp_path, {}, resume=True)  # only looks at what is finished
+    assert Run.read(tmp_path).summary == finished.summary
+
+
+@pytest.mark.parametrize(
+    ("held", "commits", "said"),
+    [
+        ({"commit": "0123456789-dirty"}, ["0123456789-dirty", "new"], "0123456-dirty, new"),
+        ({}, [None, "new"], "unknown, new"),  # a kill left an older package's summary without
+    ],
+)
+def test_an_older_run_that_goes_on_keeps_what_it_said(tmp_path, monkeypatch, held, commits, said):
+    monkeypatch.setattr(results, "_commit", lambda: "new")
+    Recording.start(tmp_path, {}, resume=False)
+    summary = results.read_json(tmp_path / "summary.json")
+    del summary["commits"]
+    results.write_json(tmp_path / "summary.json", summary | held)
+    assert Run.read(tmp_path).commits == commits[:1]
+    Recording.start(tmp_path, {}, resume=True)
+    run = Run.read(tmp_path)
+    assert (run.commits, run.commit) == (commits, said)
 
 
 def test_a_checkpoint_and_its_run_belong_together(tmp_path):
@@ -271,26 +310,62 @@ def test_importing_loads_neither_torch_nor_pandas():
 def finished_elsewhere(tmp_path, **summary):
     """A run of a campaign, with weights beside its tables."""
     folder = tmp_path / "campaign" / "train-x" / "net-seed0"
+    summary = {"commits": ["a1"]} | summary
     recording = results.Recording.start(folder, {"seed": 0}, resume=False)
     recording.append({"epoch": 1, "loss": 0.5})
     (folder / "checkpoint.safetensors").write_bytes(b"weights")
     (folder / "trainings.csv").write_text("generation\n1\n")
-    recording.finish({"commit": "a1"} | summary)
+    results.write_json(folder / "summary.json", recording.finish({}).summary | summary)
     return folder
 
 
 def test_a_finished_run_is_recorded_with_its_tables_and_without_weights(tmp_path):
     folder, root = finished_elsewhere(tmp_path), tmp_path / "results"
+    (folder / "failures").mkdir()
+    (folder / "failures" / "generation-1-individual-2.json").write_text("{}")
     run = results.record(folder, root)
-    assert run.folder == root / "train-x" / "net-seed0" and run.summary["commit"] == "a1"
-    files = {path.name for path in run.folder.iterdir()}
-    assert files == {"config.json", "metrics.csv", "summary.json", "trainings.csv"}
+    assert run.folder == root / "train-x" / "net-seed0" and run.commits == ["a1"]
+    held = {p.relative_to(run.folder).as_posix() for p in run.folder.rglob("*") if p.is_file()}
+    assert held == {
+        "config.json", "metrics.csv", "summary.json", "trainings.csv",
+        "failures/generation-1-individual-2.json",
+    }  # fmt: skip
     assert results.record(folder, root).folder == run.folder  # the same again
+    assert results.record(run.folder, root).folder == run.folder  # where it is already
+    (run.folder / "lineage.csv").write_text("child\n")
+    with pytest.raises(ResultError, match="holds other files than"):
+        results.record(folder, root)
+
+
+def test_a_recording_that_is_killed_is_not_whole_and_goes_on(tmp_path, monkeypatch):
+    folder, root = finished_elsewhere(tmp_path), tmp_path / "results"
+    target, write = root / "train-x" / "net-seed0", files.write
+
+    def killed(path, content):
+        if len(list(target.iterdir())) == done:
+            raise KeyboardInterrupt
+        write(path, content)
+
+    monkeypatch.setattr(files, "write", killed)
+    for done in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            results.record(folder, root)
+        assert not finished(target)
+        if done:  # then it is seen, and nobody takes it for one that is not there
+            with pytest.raises(ResultError, match=r"summary\.json does not exist"):
+                results.runs("train-x", root)
+    monkeypatch.setattr(files, "write", write)
+    assert len(results.record(folder, root).metrics) == 1
 
 
 @pytest.mark.parametrize(
     ("summary", "sentence"),
-    [({"commit": "a1-dirty"}, "commit a1-dirty, which nobody can"), ({"commit": None}, "None, wh")],
+    [
+        ({"commits": ["a1-dirty"]}, "commit a1-dirty, which nobody can"),
+        ({"commits": [None]}, "unknown, which"),
+        ({"commits": ["a1", "b2"]}, "a1, b2, which"),
+        ({"commits": [], "commit": "a1-dirty"}, "a1-dirty, which"),  # as older packages say it
+    ],
 )
 def test_a_run_that_nobody_could_repeat_is_not_recorded(tmp_path, summary, sentence):
     with pytest.raises(results.ResultError, match=sentence):
@@ -303,7 +378,7 @@ def test_an_interrupted_run_is_not_recorded_and_another_one_not_replaced(tmp_pat
     results.record(folder, root)
     summary = results.read_json(folder / "summary.json")
     results.write_json(folder / "summary.json", summary | {"seed": 1})
-    with pytest.raises(results.ResultError, match="holds another run than"):
+    with pytest.raises(results.ResultError, match="holds other files than"):
         results.record(folder, root)
     results.write_json(folder / "summary.json", summary | {"state": "interrupted"})
     with pytest.raises(results.ResultError, match="is interrupted: finish it with --resume"):

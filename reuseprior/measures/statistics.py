@@ -91,16 +91,17 @@ def differs(differences: Sample, level: float = LEVEL) -> Verdict:
 
 
 def seeds_needed(a: Sample, b: Sample | None = None, level: float = LEVEL) -> int | None:
-    """The fewest seeds of each kind with which `told_apart` finds the observed difference.
+    """The fewest seeds of each kind, more than there are, with which `told_apart` would find it.
 
-    With one sample, of differences, it is those with which `differs` finds it. That is with a
-    chance of 80 %, if the observed means and deviations are the true ones, by the noncentral t.
-    None where 1,000 are too few, where there is no difference, and where a side has no deviation.
+    That is the observed difference, with a chance of 80 %, if the observed means and deviations are
+    the true ones, by the noncentral t. With one sample, of differences, it is `differs` that finds
+    it. None where 1,000 are too few, where there is no difference, and where there is no spread to
+    measure it by: one seed on a side, or no deviation on either.
 
     >>> seeds_needed(Sample(96, 0.5, 2), Sample(95, 0.5, 2))
     6
     """
-    n = np.arange(2, MOST_SEEDS + 1)
+    n = np.arange(max(a.n, b.n if b else 0) + 1, MOST_SEEDS + 1)
     first, second = a.deviation**2 / n, (b.deviation**2 if b else 0.0) / n
     difference = abs(a.mean - (b.mean if b else 0.0))
     if not (difference and np.all(first + second > 0)):  # NaN is neither
@@ -109,8 +110,8 @@ def seeds_needed(a: Sample, b: Sample | None = None, level: float = LEVEL) -> in
     shift = difference / (first + second) ** 0.5
     edge = stats.t.ppf(1 - level / 2, freedom)
     power = stats.nct.sf(edge, freedom, shift) + stats.nct.cdf(-edge, freedom, shift)
-    # a shift so large that the distribution underflows is found for certain
-    enough = np.nan_to_num(power, nan=1.0) >= POWER
+    # a shift so large that the distribution underflows is found for certain, and no other
+    enough = np.where(np.isnan(power), shift > edge, power >= POWER)
     return int(n[enough][0]) if enough.any() else None
 
 

@@ -10,6 +10,7 @@ any scale by a test.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
@@ -124,7 +125,8 @@ class Claim:
     """What a source says of two kinds of runs: that the first score above the second, or as well.
 
     Two evidences of one scale, each by the name that the note gives it; `scale` says how ours
-    differs from the source's own. `paired` says that they are two numbers of the same runs.
+    differs from the source's own. `paired` says that they are two numbers of the same runs. A
+    claim that is `possible` is one that the source puts as a possibility, which no example refutes.
     """
 
     first: tuple[str, Evidence]
@@ -132,6 +134,7 @@ class Claim:
     scale: str
     alike: bool = False  # whether the source says that they score alike
     paired: bool = False
+    possible: bool = False
 
 
 def claimed(row, column: str, claim: Claim, needs: str) -> Entry:
@@ -140,38 +143,50 @@ def claimed(row, column: str, claim: Claim, needs: str) -> Entry:
     Of two numbers of the same runs it is Student's, over their differences.
 
     It holds if the test tells the two apart in the claimed direction, fails if in the other, and
-    is undecided if it cannot; a claim that two score alike can fail and never hold by it. The note
-    says with how many seeds an undecided claim would be decided.
+    is undecided if it cannot; a claim that two score alike can fail and never hold by it, and one
+    of a possibility can hold and never fail. The note says with how many seeds an undecided claim
+    would be decided. Runs are paired by their seed.
     """
-    values, folders = {}, set()
-    for name, evidence in (claim.first, claim.second):
-        found = runs_for(evidence)
-        if not found:
-            return entry(row, column, None, "measured", "open", None, f"needs {needs}")
-        values[name] = [evidence.value(runs) for runs in found.values()]
-        folders.add(_folders(found))
-    (one, a), (other, b) = ((name, Sample.of(its)) for name, its in values.items())
+    (one, first), (other, second) = claim.first, claim.second
+    its, theirs = runs_for(first), runs_for(second)
     if claim.paired:
-        gaps = Sample.of([x - y for x, y in zip(*values.values(), strict=True)])
+        both = its.keys() & theirs.keys()
+        its, theirs = ({seed: f[seed] for seed in sorted(both)} for f in (its, theirs))
+    if not (its and theirs):
+        return entry(row, column, None, "measured", "open", None, f"needs {needs}")
+    ours = [first.value(runs) for runs in its.values()]
+    others = [second.value(runs) for runs in theirs.values()]
+    a, b = Sample.of(ours), Sample.of(others)
+    if claim.paired:
+        gaps = Sample.of([x - y for x, y in zip(ours, others, strict=True)])
         test, more = differs(gaps), _deciding(gaps)
     else:
         test, more = told_apart(a, b), _deciding(a, b)
+    verdict, how = _verdict(claim, test.word), test.how
     if test.word == ALIKE:
-        verdict = "undecided"
-    else:
-        verdict = "claim holds" if test.word == ABOVE and not claim.alike else "claim fails"
-    how = f"{test.how}; {more}" if verdict == "undecided" else test.how
-    note = (
-        f"{claim.scale}: {one} {a.mean:.2f}, {other} {b.mean:.2f}; {how}; "
-        f"{' and '.join(sorted(folders))}"
-    )
+        how += f"; {more}"
+    if claim.possible:
+        how += "; the text says that it can be so, which no example refutes"
+    folders = " and ".join(sorted({_folders(its), _folders(theirs)}))
+    note = f"{claim.scale}: {one} {a.mean:.2f}, {other} {b.mean:.2f}; {how}; {folders}"
     return entry(row, column, a.mean - b.mean, "measured", verdict, None, note)
+
+
+def _verdict(claim: Claim, word: str) -> str:
+    """What a test that found ABOVE, BELOW or ALIKE says of a claim."""
+    if word == ALIKE:
+        return "undecided"
+    if word == ABOVE and not claim.alike:
+        return "claim holds"
+    return "undecided" if claim.possible else "claim fails"
 
 
 def _deciding(*samples: Sample) -> str:
     """With how many seeds a difference could be told, were means and spreads as they look."""
     if min(sample.n for sample in samples) < 2:
         return "two seeds or more would say how many can"
+    if not any(sample.deviation for sample in samples):
+        return "seeds that differ would say how many can"
     n = seeds_needed(*samples)
     if n is None:
         return f"no number of seeds up to {MOST_SEEDS:,} would, at this difference and spread"
@@ -182,6 +197,19 @@ def _deciding(*samples: Sample) -> str:
 def _folders(found: Mapping[int, Sequence[Run]]) -> str:
     folders = {run.folder.parent.name for runs in found.values() for run in runs}
     return f"data/results/{' and '.join(sorted(folders))}"
+
+
+def options(changes: Mapping[str, object]) -> str:
+    """What is changed of a protocol or of settings, as the command line takes it.
+
+    >>> options({"width": 0.5, "compile": True, "space.widths": [1, 2]})
+    " --set width=0.5 --set compile=true --set 'space.widths=[1, 2]'"
+    """
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in changes.items()
+    }
+    return "".join(f" --set {shlex.quote(f'{key}={text}')}" for key, text in texts.items())
 
 
 def _says(config, wanted) -> bool:

@@ -11,7 +11,7 @@ from reuseprior import data, paths, training
 from reuseprior.cli import app
 from reuseprior.cli.train import experiment
 from reuseprior.models import cifar_resnet
-from reuseprior.results import Run
+from reuseprior.results import Recording, Run
 from reuseprior.sharing import all_but_bn, tie
 
 TINY = ["--set", "epochs=1", "--set", "train_images=128", "--set", "test_images=50"]
@@ -156,3 +156,25 @@ def test_a_blind_training_never_has_the_test_images(tmp_path, monkeypatch):
     assert result.exit_code == 143 and "seen" in result.output
     result = CliRunner().invoke(app, arguments)
     assert "--blind is for comparisons, which have folders of their own" in result.output
+
+
+def test_a_blind_training_that_was_killed_goes_on(tmp_path, monkeypatch):
+    arguments = ["V2-B0", "--blind", *TINY[2:], "--set", "epochs=2", "--set", "validation=0.1"]
+    append = Recording.append
+
+    def killed(self, row):
+        if row["epoch"] == 2:
+            raise SystemExit(137)
+        append(self, row)
+
+    monkeypatch.setattr(Recording, "append", killed)
+    assert invoke(*arguments, "--output", tmp_path / "one").exit_code == 137
+    assert len(Run.read(tmp_path / "one").metrics) == 1
+    monkeypatch.setattr(Recording, "append", append)
+    for name in ("one", "whole"):
+        done = invoke(*arguments, "--output", tmp_path / name, "--resume")
+        assert done.exit_code == 0, done.stderr
+    one, whole = (Run.read(tmp_path / name) for name in ("one", "whole"))
+    assert one.config == whole.config and one.config["images"] == {"train": 128, "test": 50}
+    clock = ["images_per_second", "seconds"]
+    assert one.metrics.drop(columns=clock).equals(whole.metrics.drop(columns=clock))

@@ -112,6 +112,18 @@ def test_seeds_needed_find_the_difference_four_times_of_five():
     assert np.mean([found() for _ in range(2000)]) == pytest.approx(0.8, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (Sample(5.34, 1.0, 2), Sample(0.0, 0.1, 2)),
+        (Sample(1.0, 1.0, 2), Sample(0.0, 0.1, 40)),  # 10 of each would do, and of one there are 40
+        (Sample(9.0, 1.0, 5), None),
+    ],
+)
+def test_more_seeds_are_needed_than_there_are(a, b):
+    assert seeds_needed(a, b) > max(a.n, b.n if b else 0)
+
+
 def test_no_number_of_seeds_without_difference_or_spread():
     one = Sample(1.0, 0.5, 2)
     for a, b in [(one, one), (Sample(1.0, np.nan, 1), one), (Sample(1.0, 0, 2), Sample(2, 0, 2))]:

@@ -1,6 +1,7 @@
 """Recorded runs become verdicts, and only those at the printed protocol."""
 
 import json
+import shlex
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -9,10 +10,11 @@ import pandas as pd
 import pytest
 
 from reuseprior import paths, results
+from reuseprior.cli.app import parse_settings
 from reuseprior.press import published
 from reuseprior.press.ledger import Entry
 from reuseprior.press.published import Window
-from reuseprior.press.runs import Claim, Evidence, claimed, measured, runs_for
+from reuseprior.press.runs import Claim, Evidence, claimed, measured, options, runs_for
 from reuseprior.works import nn_mass
 from reuseprior.works.thesis import contexts, scores, sharing
 
@@ -66,27 +68,50 @@ def test_a_number_is_judged_by_an_interval_for_one_run_more(folder):
 CLAIM = Claim(("ours", EVIDENCE), ("theirs", Evidence("other", {}, EVIDENCE.value)), "small")
 
 
+POSSIBLE = {"possible": True}
+
+
 @pytest.mark.parametrize(
-    ("theirs", "alike", "verdict"),
+    ("theirs", "said", "verdict"),
     [
-        ((0.50, 0.51), False, "claim holds"),
-        ((0.98, 0.99), False, "claim fails"),
-        ((0.90, 0.92), False, "undecided"),
-        ((0.50,), False, "undecided"),  # one seed cannot tell
-        ((0.50, 0.51), True, "claim fails"),
-        ((0.90, 0.92), True, "undecided"),  # no test can show that two are alike
-        ((), False, "open"),
+        ((0.50, 0.51), {}, "claim holds"),
+        ((0.98, 0.99), {}, "claim fails"),
+        ((0.90, 0.92), {}, "undecided"),
+        ((0.50,), {}, "undecided"),  # one seed cannot tell
+        ((0.50, 0.51), {"alike": True}, "claim fails"),
+        ((0.90, 0.92), {"alike": True}, "undecided"),  # no test can show that two are alike
+        ((0.50, 0.51), POSSIBLE, "claim holds"),
+        ((0.98, 0.99), POSSIBLE, "undecided"),  # an example refutes no possibility
+        ((), {}, "open"),
     ],
 )
-def test_a_claim_is_judged_by_a_test(folder, theirs, alike, verdict):
+def test_a_claim_is_judged_by_a_test(folder, theirs, said, verdict):
     for seed, accuracy in enumerate((0.90, 0.91)):
         record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=accuracy)
     for seed, accuracy in enumerate(theirs):
         record(folder / "other", {}, seed=seed, test_accuracy=accuracy)
     row = pd.Series({"id": "a-1", "source": "a", "where": "a, p. 1", "value": "in words"})
-    found = claimed(row, "value", Claim(CLAIM.first, CLAIM.second, "small", alike), "days")
+    found = claimed(row, "value", Claim(CLAIM.first, CLAIM.second, "small", **said), "days")
     assert (found.kind, found.verdict) == ("measured", verdict)
     assert verdict == "open" or found.note.startswith("small: ours 90.50, theirs")
+    assert ("which no example refutes" in found.note) == (said == POSSIBLE)
+
+
+def test_pairs_are_of_one_seed_and_two_evidences_may_have_one_name(folder):
+    """Seed 2 has no second number, which must not pair seed 3's with it."""
+    for seed, second in ((0, 0.80), (1, 0.81), (2, None), (3, 0.91)):
+        summary = {} if second is None else {"second": second}
+        record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=0.90, **summary)
+    second = replace(
+        EVIDENCE,
+        value=lambda runs: 100 * runs[0].summary["second"],
+        counts=lambda run: "second" in run.summary,
+    )
+    row = pd.Series({"id": "a-1", "source": "a", "where": "a, p. 1", "value": "in words"})
+    claim = Claim(("one", EVIDENCE), ("one", second), "small", paired=True)
+    found = claimed(row, "value", claim, "days")
+    assert found.computed == pytest.approx(90 - (80 + 81 + 91) / 3)
+    assert "one 90.00, one 84.00; Student's t over 3 seeds" in found.note
 
 
 def test_an_undecided_claim_says_how_many_seeds_would_decide(folder):
@@ -98,7 +123,16 @@ def test_an_undecided_claim_says_how_many_seeds_would_decide(folder):
     assert of_each in claimed(row, "value", CLAIM, "days").note
     same = Claim(CLAIM.first, ("again", CLAIM.first[1]), "small", paired=True)
     assert "no number of seeds" not in claimed(row, "value", CLAIM, "days").note
-    assert "no spread over seeds" in claimed(row, "value", same, "days").note
+    without = claimed(row, "value", same, "days").note
+    assert "no spread over seeds" in without and "number of seeds" not in without
+    assert "seeds that differ would say how many can" in without
+
+
+def test_options_are_read_back_as_they_were():
+    changes = {"width": 0.5, "compile": True, "name": "a b", "space.widths": [1, 2], "rate": 1e-5}
+    words = shlex.split(options(changes))
+    assert words[::2] == ["--set"] * len(changes)
+    assert parse_settings(words[1::2]) == changes
 
 
 OTHERS = [  # what a run is instead of one at the printed protocol

@@ -19,6 +19,7 @@ from reuseprior.revolver.blocks import sessions
 from reuseprior.revolver.evolution import strategies, trainer
 from reuseprior.revolver.evolution.population import update_scores
 from reuseprior.revolver.evolution.settings import learning_rate
+from reuseprior.revolver.evolution.state import Plan
 from reuseprior.training import Interrupted
 from tests.revolver.searches import DIGITS, SPACE, small, table, weights
 
@@ -105,12 +106,6 @@ def test_the_best_is_a_trained_one_and_keeps_its_weights(tmp_path):
     assert summary["state"] == "finished" and summary["generations"] == 8
     assert summary["test_accuracy"] == search.trainer.test(model, search.data.test)[1]
     assert summary["parameters"] == best.blueprint.parameters()
-    trained = search.population.trained()
-    then = [individual.accuracy for individual in trained]
-    assert summary["accuracy_when_trained"] == pytest.approx(sum(then) / len(then))
-    built = (search.registry.build(individual.blueprint) for individual in trained)
-    now = [search.trainer.validate(module)[1] for module in built]
-    assert summary["accuracy_now"] == pytest.approx(sum(now) / len(now))
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "config.json", "metrics.csv", "summary.json", "trainings.csv", "lineage.csv",
@@ -122,6 +117,52 @@ def test_the_best_is_a_trained_one_and_keeps_its_weights(tmp_path):
     before = (tmp_path / "run" / "summary.json").read_bytes()
     assert rv.Search.resume(tmp_path / "run", DIGITS).finish().summary == summary
     assert (tmp_path / "run" / "summary.json").read_bytes() == before
+
+
+def turn_of(search, slot):
+    """Give an individual one turn, in a generation of its own."""
+    search.state.plan = Plan(search.generation + 1, 0, [slot], len(search.trainings))
+    search.step()
+    return search.population[slot]
+
+
+def test_remembered_are_those_whose_modules_others_trained_since(tmp_path):
+    search = rv.Search.start(small(generations=9), DIGITS, tmp_path / "run", seed=0)
+    shared = {slot: set(one.modules) for slot, one in enumerate(search.population)}
+    a, b = next(
+        (a, b) for a in shared for b in shared if a != b
+        and any(search.population[a].modules[n].parameters for n in shared[a] & shared[b])
+    )  # fmt: skip
+    first = turn_of(search, a)
+    assert search.summary()["remembered"] == []  # nobody else was trained
+    turn_of(search, b)
+    (only,) = search.summary()["remembered"]  # b's own turn was the last that its modules had
+    now = search.trainer.validate(search.registry.build(first.blueprint))[1]
+    assert only == {"individual": first.number, "when_trained": first.accuracy, "now": now}
+    again = rv.Search.resume(tmp_path / "run", DIGITS)
+    assert again.summary()["remembered"] == [only]
+    again.state.trained_by = None  # as after a checkpoint that does not say
+    assert again.summary()["remembered"] is None
+    turn_of(search, a)
+    (other,) = search.summary()["remembered"]
+    assert other["individual"] == search.population[b].number
+
+
+def test_an_individual_that_forgot_everything_ends_no_search(tmp_path, monkeypatch):
+    search = run(small(generations=8), tmp_path / "run")
+    before = search.summary()["remembered"]
+    lost = next(one for one in search.population if one.number == before[0]["individual"])
+    validate = search.trainer.validate
+
+    def broken(module):
+        if module is search.registry.build(lost.blueprint, lost.scopes):
+            raise trainer.TurnFailed("the loss is nan")
+        return validate(module)
+
+    monkeypatch.setattr(search.trainer, "validate", broken)
+    summary = search.finish().summary
+    assert summary["state"] == "finished"
+    assert summary["remembered"] == [before[0] | {"now": None}, *before[1:]]
 
 
 def test_no_best_before_the_first_training():

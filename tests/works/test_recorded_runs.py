@@ -1,4 +1,4 @@
-"""The first epoch or generation of a recorded run, repeated now, gives the recorded numbers."""
+"""The first epoch or generation that trained of a recorded run gives the recorded numbers again."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ TRAININGS = {
 }
 SEARCHES = {
     "MNIST": ("revolver/cpu-hours-mnist-evolve-seed0", "revolver/cpu-mnist-evolve-seed0"),
-    "CIFAR-10": ("revolver/cpu-hours-cifar10-evolve-seed0", "revolver/cpu-cifar10-seed0"),
+    "CIFAR-10": ("revolver/cpu-hours-cifar10-evolve-seed0",),
 }
 OF_A_CLOCK = {"seconds", "images_per_second"}
 
@@ -86,8 +86,13 @@ def test_the_first_epoch_of_a_training(recorded, kind, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SEARCHES)
-def test_the_first_generation_of_a_search(recorded, kind):
+def test_the_first_generation_of_a_search_that_trained(recorded, kind):
     run = recorded(SEARCHES[kind])
     settings = revolver.Settings.from_data(run.config["settings"])
     search = revolver.Search.start(settings, load(run.config["data"]), seed=run.config["seed"])
-    agree(search.step(), run.metrics.iloc[0])
+    for _, then in run.metrics.iterrows():
+        now = search.step()
+        agree(now, then)
+        if now["batches"]:
+            break
+    assert now["batches"] == then["batches"] > 0 and 0 < now["best_accuracy"] <= 1

@@ -230,8 +230,8 @@ class Search:
     def summary(self) -> dict[str, Any]:
         """What `summary.json` says of the search; evaluates the best individual on the test set.
 
-        `accuracy_when_trained` and `accuracy_now` are means over the trained individuals, on the
-        held-out images: between the two others trained the modules that they share.
+        `remembered` are the accuracies on held-out images, when trained and now, of the individuals
+        with modules that others trained since; now is null where the loss is no number any more.
         """
         found: dict[str, Any] = {}
         if self.state.best is not None:
@@ -245,7 +245,7 @@ class Search:
                 "validation_loss": best.loss,
                 "test_accuracy": accuracy,
                 "test_loss": loss,
-                **self._remembered(),
+                "remembered": self._remembered(),
             }
         last = [entry["accuracy"] for entry in self.trainings[-journal.LAST :]]
         sharing = self.population.sharing()
@@ -269,14 +269,22 @@ class Search:
             ),
         }
 
-    def _remembered(self) -> dict[str, float]:
-        trained = self.population.trained()
-        modules = (self.registry.build(one.blueprint, one.scopes) for one in trained)
-        now = [self.trainer.validate(module)[1] for module in modules]
-        if not trained:  # the best one was replaced, and so were all others that were trained
-            return {}
-        then = fmean(individual.accuracy for individual in trained)
-        return {"accuracy_when_trained": then, "accuracy_now": fmean(now)}
+    def _remembered(self) -> list[dict[str, Any]] | None:
+        last = self.state.trained_by
+        if last is None:
+            return None
+        return [
+            {"individual": one.number, "when_trained": one.accuracy, "now": self._accuracy(one)}
+            for one in self.population.trained()
+            if any(last.get(name, one.number) != one.number for name in one.modules)
+        ]
+
+    def _accuracy(self, individual: Individual) -> float | None:
+        module = self.registry.build(individual.blueprint, individual.scopes)
+        try:
+            return self.trainer.validate(module)[1]
+        except TurnFailed:
+            return None
 
     def _registry(self) -> Registry:
         return Registry(
@@ -407,6 +415,8 @@ class Search:
         alive = {name for individual in state.population for name in individual.modules}
         dropped = state.registry.retain(alive, keep=self.settings.keep_modules)
         state.population.forget(dropped)
+        for name in dropped:
+            (state.trained_by or {}).pop(name, None)
         held = state.momentum.items()
         state.momentum = {key: value for key, value in held if _owner(key) in state.registry}
 
@@ -475,6 +485,10 @@ class Search:
         individual.batches += turn.total
         individual.loss, individual.accuracy = loss, accuracy
         generation = state.plan.generation
+        if state.trained_by is not None:
+            uses = individual.modules.items()
+            learnt = [name for name, use in uses if use.parameters and not use.node.freeze]
+            state.trained_by |= dict.fromkeys(learnt, individual.number)
         state.plan.batches += turn.total
         state.trainings.append(
             {

@@ -60,6 +60,8 @@ class State:
     population: Population = field(default_factory=Population)
     trainings: list[dict[str, Any]] = field(default_factory=list)  # a row a turn
     lineage: list[dict[str, Any]] = field(default_factory=list)  # a row an individual
+    # who trained each registered module last; None after a checkpoint that does not say
+    trained_by: dict[str, int] | None = field(default_factory=dict)
     born: int = 0
     turns: int = 0
     failures: int = 0  # since the last turn that was none
@@ -75,7 +77,10 @@ class State:
         groups = {"module": tensors, "best": self.best_tensors, "momentum": self.momentum}
         if self.turn is not None:
             groups |= {"before": self.turn.before, "turn": self.turn.momentum}
-        plain = ("generation", "coefficient", "trainings", "lineage", "born", "turns", "failures")
+        plain = (
+            "generation", "coefficient", "trainings", "lineage", "trained_by", "born", "turns",
+            "failures",
+        )  # fmt: skip
         return groups, {
             **{key: getattr(self, key) for key in plain},
             "rng": state_of(self.rng),
@@ -104,7 +109,7 @@ class State:
             tensors = groups.get(group, {})
             return {key: tensor.to(device, copy=True) for key, tensor in tensors.items()}
 
-        values = data | {"rng": generator_of(data["rng"])}
+        values = {"trained_by": None} | data | {"rng": generator_of(data["rng"])}
         values["registry"] = Registry.restore(
             groups.get("module", {}), data["registry"], device=device, memory_format=memory_format
         )

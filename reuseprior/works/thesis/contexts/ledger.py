@@ -33,7 +33,7 @@ from reuseprior.works.thesis.contexts.readings import (
     readings,
     row_reading,
 )
-from reuseprior.works.thesis.scores import IMAGENET, NEEDS, score
+from reuseprior.works.thesis.scores import NEEDS, score
 
 TABLES = {
     "thesis, table 4.3": "thesis/table-4-3",
@@ -153,7 +153,7 @@ def _score(row: pd.Series, table: str) -> Entry:
 
 def _training(row: pd.Series) -> Evidence:
     """The trainings on ImageNet-1K at a row's image size."""
-    printed = {**IMAGENET, "test_image_size": int(row.image_size)}
+    printed = {"test_image_size": int(row.image_size)}
     return score(base_name(row.model), row.model.endswith("-shared"), "imagenet", printed)
 
 

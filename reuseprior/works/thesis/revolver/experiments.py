@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import nan
 
 import pandas as pd
 
 from reuseprior import paths, results
 from reuseprior.measures.statistics import Sample, told_apart
+from reuseprior.press.runs import Evidence, options, runs_for, settings
 from reuseprior.results import Run
 from reuseprior.revolver import Population, Settings, genotype_fitness
 from reuseprior.revolver.views.tables import TableError
+from reuseprior.works.thesis.revolver.protocol import OF_THE_DATA
 
 PRESETS = {
     "mnist": (
@@ -23,6 +27,9 @@ PRESETS = {
     ),
 }
 """Our presets of a data set's genetic and random search, the larger ones first."""
+
+
+MODES = {"genetic": "evolve", "random": "random"}
 
 
 def presets(data: str) -> tuple[str, str]:
@@ -39,10 +46,9 @@ def searches(data: str) -> dict[str, list[Run]]:
 
 
 def _searches(pair: tuple[str, str]) -> dict[str, list[Run]]:
-    modes = {"genetic": "evolve", "random": "random"}
     return {
-        kind: [run for run in runs(preset) if run.summary["mode"] == mode]
-        for (kind, mode), preset in zip(modes.items(), pair, strict=True)
+        kind: runs(preset, mode=mode)
+        for (kind, mode), preset in zip(MODES.items(), pair, strict=True)
     }
 
 
@@ -50,33 +56,55 @@ def outstanding(seeds: Sequence[int] = (0, 1)) -> pd.DataFrame:
     """The larger searches that are not recorded as finished, with the commands that make them."""
     rows = []
     for pair in (both[0] for both in PRESETS.values()):
-        there = {(run.summary["preset"], run.config["seed"]) for run in runs(*pair)}
+        there = {preset: {run.config["seed"] for run in runs(preset)} for preset in pair}
         rows += [
             (preset, seed, f"reuseprior evolve {preset} --seed {seed} --resume")
             for seed in seeds
             for preset in pair
-            if (preset, seed) not in there
+            if seed not in there[preset]
         ]
     return pd.DataFrame(rows, columns=["preset", "seed", "command"])
 
 
 def repeat(run: Run) -> str:
     """The command that makes a recorded search anew, and the commit it was made at."""
-    s, preset = run.summary, run.summary["preset"]
-    mode = f" --set mode={s['mode']}" if s["mode"] != Settings.load(preset).mode else ""
-    again = f"reuseprior evolve {preset}{mode} --seed {run.config['seed']}"
-    return f"{again} --output build/again/{run.name}  # commit {s['commit'][:7]}"
+    preset = run.config["settings"]["name"]
+    now, then = _flat(Settings.load(preset).to_data()), _flat(run.config["settings"])
+    changes = {key: value for key, value in then.items() if now.get(key) != value}
+    again = f"reuseprior evolve {preset}{options(changes)} --seed {run.config['seed']}"
+    return f"{again} --output build/again/{run.name}  # commit {run.commit}"
 
 
-def runs(*presets: str) -> list[Run]:
-    """The finished searches with these presets, or all; in the order of their names."""
-    found = results.runs("revolver") if any(paths.RESULTS.glob("revolver/*/config.json")) else []
-    return [
-        run
-        for run in found
-        if run.summary["state"] == "finished"
-        and (not presets or run.summary.get("preset") in presets)
-    ]
+def _flat(data: Mapping) -> dict[str, object]:
+    """Settings as `--set` names them, without those that a search takes from its data."""
+    found = {key: value for key, value in data.items() if key not in ("space", "rates")}
+    for table in ("space", "rates"):
+        inner = {k: v for k, v in data[table].items() if k not in OF_THE_DATA}
+        found |= {f"{table}.{key}": value for key, value in inner.items()}
+    return json.loads(json.dumps(found))  # as it is read: tuples are lists
+
+
+def runs(preset: str | None = None, **changes: object) -> list[Run]:
+    """The finished searches with all settings of a preset, some replaced, by their seed; or all."""
+    if preset is not None:
+        found = runs_for(evidence(preset, lambda run: nan, **changes))
+        return [run for of_a_seed in found.values() for run in of_a_seed]
+    there = any(paths.RESULTS.glob("revolver/*/config.json"))
+    found = results.runs("revolver") if there else []
+    return [run for run in found if run.summary["state"] == "finished"]
+
+
+def evidence(
+    preset: str,
+    value: Callable[[Run], float],
+    counts: Callable[[Run], bool] = lambda run: True,
+    **changes: object,
+) -> Evidence:
+    """The searches with all settings of a preset, some replaced, and the `value` of one."""
+    config = settings(Settings.load(preset, **changes).to_data(), {})
+    space = {key: value for key, value in config["space"].items() if key not in OF_THE_DATA}
+    whole = {"settings": config | {"space": space}}
+    return Evidence("revolver", whole, lambda found: value(found[0]), counts=counts)
 
 
 def tables_of(run: Run, name: str) -> pd.DataFrame:

@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from math import isfinite, nan
+from statistics import fmean
 
 import pandas as pd
 
 from reuseprior.press import published
 from reuseprior.press.ledger import Cell, Entry, Reading, judged, public, quoted, setting
-from reuseprior.press.runs import SEEDS, Claim, Evidence, claimed, measured, settings
+from reuseprior.press.runs import SEEDS, Claim, Evidence, claimed, measured, options
 from reuseprior.results import Run
 from reuseprior.revolver import Settings
 from reuseprior.works.thesis.revolver import blueprint, claims
 from reuseprior.works.thesis.revolver.experiments import (
+    MODES,
     PRESETS,
+    evidence,
     kernel_share,
     presets,
     reducing_share,
@@ -28,7 +31,6 @@ from reuseprior.works.thesis.revolver.experiments import (
 from reuseprior.works.thesis.revolver.protocol import (
     COMMAND_LINE,
     IN_TEXT,
-    OF_THE_DATA,
     WIDTHS,
     number,
     protocol,
@@ -104,8 +106,8 @@ def _measured(
         f"{s.generations} generations, a GPU; our recorded searches are scaled down"
     )
     for column, value in values.items():
-        evidence = Evidence("revolver", config, partial(_of_one, value))
-        yield measured(row, column, evidence, needs)
+        of_a_search = Evidence("revolver", config, partial(_of_one, value))
+        yield measured(row, column, of_a_search, needs)
 
 
 def _of_one(value: Callable[[Run], float], found: Sequence[Run]) -> float:
@@ -208,7 +210,7 @@ class Kind:
     """Searches of one kind that a claim compares: how they are made, and what is read of them."""
 
     value: Callable[[Run], float]
-    random: bool = False
+    mode: str = "genetic"
     more: str = ""  # a setting of which they have twice as much
 
 
@@ -224,11 +226,11 @@ def _kinds(column: str) -> dict[str, Kind]:
     value = COLUMNS.get(column)
     return {
         "genetic": Kind(value),
-        "random": Kind(value, random=True),
+        "random": Kind(value, mode="random"),
         "twice the samples": Kind(value, more="sample"),
         "twice the generations": Kind(value, more="generations"),
-        "when trained": Kind(lambda run: 100 * run.summary["accuracy_when_trained"]),
-        "at the end": Kind(lambda run: 100 * run.summary["accuracy_now"]),
+        "when trained": Kind(partial(_remembered, when="when_trained")),
+        "at the end": Kind(partial(_remembered, when="now")),
         "1x1": Kind(_modules(kernel_share, kernel_size=1)),
         "3x3": Kind(_modules(kernel_share, kernel_size=3)),
         "reducing": Kind(_modules(reducing_share)),
@@ -236,12 +238,22 @@ def _kinds(column: str) -> dict[str, Kind]:
     }
 
 
+def _remembered(run: Run, *, when: str) -> float:
+    """Mean accuracy in per cent of the individuals whose modules others trained since.
+
+    Those whose loss is no number any more are left out of both means, so that what was forgotten is
+    at least the difference.
+    """
+    found = [one[when] for one in run.summary["remembered"] or () if one["now"] is not None]
+    return 100 * fmean(found) if found else nan
+
+
 def _compared(row: pd.Series) -> Entry:
     """The entry of a comparison of two kinds of search, by our scaled-down ones."""
     dataset = "mnist" if "MNIST" in row.claim else "cifar10"
     pair = presets(dataset)
     kinds = _kinds(row["id"].rpartition("-")[2])
-    first, relation, second = re.split(" (above|like) ", row["value"])
+    first, relation, second = re.split(" (may be above|above|like) ", row["value"])
     both = [(name, _evidence(pair, kinds[name])) for name in (first, second)]
     s = Settings.load(pair[0])
     scale = (
@@ -250,33 +262,34 @@ def _compared(row: pd.Series) -> Entry:
     )
     larger = PRESETS[dataset][0]
     needs = " and ".join(dict.fromkeys(_command(larger, kinds[name]) for name in (first, second)))
-    made = {(kinds[name].random, kinds[name].more) for name in (first, second)}
-    claim = Claim(*both, scale, alike=relation == "like", paired=len(made) == 1)
+    made = {(kinds[name].mode, kinds[name].more) for name in (first, second)}
+    claim = Claim(
+        *both, scale, alike=relation == "like", possible=relation == "may be above",
+        paired=len(made) == 1,
+    )  # fmt: skip
     return claimed(row, "value", claim, f"{needs}, --seed 0, 1 and more")
 
 
 def _settings_of(pair: tuple[str, str], kind: Kind) -> tuple[str, dict[str, object]]:
     """The preset of a kind of search, and what it has otherwise."""
-    preset = pair[kind.random]
-    changes = {kind.more: 2 * getattr(Settings.load(preset), kind.more)} if kind.more else {}
+    preset = pair[list(MODES).index(kind.mode)]
+    as_it_is = Settings.load(preset)
+    changes = {kind.more: 2 * getattr(as_it_is, kind.more)} if kind.more else {}
+    if as_it_is.mode != MODES[kind.mode]:
+        changes["mode"] = MODES[kind.mode]
     return preset, changes
 
 
 def _command(pair: tuple[str, str], kind: Kind) -> str:
     preset, changes = _settings_of(pair, kind)
-    sets = "".join(f" --set {key}={value}" for key, value in changes.items())
     name = "".join(f",{key}={value}" for key, value in changes.items())
     output = f" --output data/results/revolver/{preset}{name}-seedN" if changes else ""
-    return f"`reuseprior evolve {preset}{sets}{output}`"
+    return f"`reuseprior evolve {preset}{options(changes)}{output}`"
 
 
 def _evidence(pair: tuple[str, str], kind: Kind) -> Evidence:
     preset, changes = _settings_of(pair, kind)
-    mode = "random" if kind.random else "evolve"
-    config = settings(Settings.load(preset, mode=mode, **changes).to_data(), {})
-    space = {key: value for key, value in config["space"].items() if key not in OF_THE_DATA}
-    whole = {"settings": config | {"space": space}}
-    return Evidence("revolver", whole, partial(_of_one, kind.value), counts=partial(_has, kind))
+    return evidence(preset, kind.value, partial(_has, kind), **changes)
 
 
 def _has(kind: Kind, run: Run) -> bool:

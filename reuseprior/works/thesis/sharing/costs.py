@@ -34,19 +34,24 @@ def equal_cost() -> pd.DataFrame:
     Columns: family, model, width, shared, seeds, accuracy (mean over seeds, per cent, of the test
     images), params (learnable, tied ones once), multiply_adds (of one image forward), seconds (of a
     training, were all epochs as fast as its fastest: others may have used the processor), P_G and
-    P_G_spread. Accuracy and seconds are those of runs that had settled, and NaN as long as there
-    are none. Raises `results.ResultError` where runs of a family differ in more than model and
-    width.
+    P_G_spread. Accuracy and seconds are those of runs that had settled (`experiments.settled`), and
+    NaN as long as there are none. Raises `results.ResultError` where runs of a family differ in
+    more than model and width.
     """
-    planned = {(one.model, one.width): one for one in experiments.planned()}
-    runs = {network: its for p in PROTOCOL_OF.values() for network, its in _settled(p).items()}
+    planned = {(one.model, one.width): one for one in experiments.planned() if _is_compared(one)}
+    runs = {network: its for p in PROTOCOL_OF.values() for network, its in _by_network(p).items()}
     rows = [_row(one, runs.get(network, [])) for network, one in planned.items()]
     columns = ["family", "model", "width", "shared", "seeds", "accuracy", *COSTS]
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values(["family", "params"], ignore_index=True)
 
 
-def _settled(protocol: str) -> dict[tuple[str, float], list[Run]]:
+def _is_compared(one: experiments.Planned) -> bool:
+    """Whether a planned network is of the comparison: on one data set, at one size and policy."""
+    return one.data == "cifar10" and not one.image_size and not one.model.endswith("-with-bn")
+
+
+def _by_network(protocol: str) -> dict[tuple[str, float], list[Run]]:
     """The settled runs of a protocol at any width, by model and width."""
     folders = sorted(paths.RESULTS.glob(f"train-{protocol}*"))
     names = [folder.name.removeprefix("train-") for folder in folders]

@@ -63,7 +63,7 @@ def accuracy_against(axes: Sequence[Axes], models: pd.DataFrame, title: str) -> 
         for i, row in enumerate(models.sort_values("model").itertuples()):
             x = getattr(row, column) / (1e6 if column == "params" else 1)
             error = getattr(row, "sd", None)
-            ax.errorbar(x, row.accuracy, error, fmt="os^"[i], color=f"C{i}", label=row.model)
+            ax.errorbar(x, row.accuracy, error, fmt="os^Dv"[i % 5], color=f"C{i}", label=row.model)
         ax.set(xlabel=label)
         ax.margins(0.2)
     axes[0].set(ylabel=f"{title}: top-1, %")

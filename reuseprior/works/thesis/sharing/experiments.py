@@ -1,7 +1,8 @@
 """What our own trainings of table 4.2's models, and of others that share alike, say.
 
 A protocol's runs lie in `data/results/train-<protocol>`, one folder a model, sharing and seed, and
-those with another width in `train-<protocol>,width=<width>`.
+those with another width in `train-<protocol>,width=<width>`. A run has *settled* if its last tenth
+of epochs gained no more than the error of one accuracy.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from reuseprior.measures.statistics import ABOVE, ALIKE, BELOW, Sample, told_apa
 from reuseprior.models import Recipe, catalog
 from reuseprior.press import published
 from reuseprior.press.published import Printed
+from reuseprior.press.runs import options
 from reuseprior.quantities import Quantities
 from reuseprior.results import ResultError, Run
 from reuseprior.training import Protocol, finished, train
@@ -39,6 +41,7 @@ OF_TABLE_4_2 = ("V2-B0", "V2-B0-shared", "V2-S-shared")
 PROTOCOLS = ("cpu-hours", "cpu")  # for these models on a processor, the better one first
 RESNETS = "cifar-resnet"  # for ResNets
 WIDTHS = (0.25, 0.35, 0.5, 0.7)  # of V2-B0, beside its own, at equal cost
+LARGER = 56  # 32 px in the ratio of the thesis's 384 to 224, in whole steps of eight
 
 
 # Which runs there are to be ----------------------------------------------------------------------
@@ -46,38 +49,47 @@ WIDTHS = (0.25, 0.35, 0.5, 0.7)  # of V2-B0, beside its own, at equal cost
 
 @dataclass(frozen=True)
 class Planned:
-    """A training on CIFAR-10 that the chapter wants, and what makes it."""
+    """A training that the chapter wants, and what makes it."""
 
     protocol: str
     model: str  # as the tables name it
     seed: int
     width: float = 1.0
+    image_size: int = 0
+    data: str = "cifar10"
+
+    @property
+    def changes(self) -> dict[str, float]:
+        """What it has otherwise than its protocol."""
+        given = {"image_size": self.image_size, "width": self.width}
+        return {key: value for key, value in given.items() if value != getattr(Protocol(), key)}
 
     @property
     def folder(self) -> Path:
         """Where `reuseprior train` records it."""
-        width = f",width={self.width:g}" if self.width != 1 else ""
         model, policy = recipe_of(self.model)
-        run = f"{model}-{policy}-cifar10-seed{self.seed}"
-        return paths.RESULTS / (_folder(self.protocol) + width) / run
+        experiment = [_folder(self.protocol), *(f"{k}={v}" for k, v in self.changes.items())]
+        run = f"{model}-{policy}-{self.data}-seed{self.seed}"
+        return paths.RESULTS / ",".join(experiment) / run
 
     @property
     def config(self) -> dict[str, Any]:
         """What its `config.json` will say of how the model is built."""
         model, policy = recipe_of(self.model)
-        plan = Protocol.load(self.protocol, model=model, width=self.width)
-        built = {"model": model, "sharing": policy, "seed": self.seed, "classes": 10}
-        return {**built, "data": "cifar10", "protocol": asdict(plan)}
+        plan = Protocol.load(self.protocol, model=model, **self.changes)
+        classes = 100 if self.data == "cifar100" else 10
+        built = {"model": model, "sharing": policy, "seed": self.seed, "classes": classes}
+        return {**built, "data": self.data, "protocol": asdict(plan)}
 
     @property
     def command(self) -> str:
         """What trains it, and goes on where it was stopped."""
-        width = f" --set width={self.width:g}" if self.width != 1 else ""
-        return f"{command(self.model, 'cifar10', self.protocol)}{width} --seed {self.seed} --resume"
+        trained = command(self.model, self.data, self.protocol) + options(self.changes)
+        return f"{trained} --seed {self.seed} --resume"
 
 
 def planned() -> Iterator[Planned]:
-    """The campaign in the order of its worth, then the small networks of `equal_cost`."""
+    """The campaign in the order of its worth: the small networks of `equal_cost` near the end."""
     sharers = ("ResNet-20", "ResNet-20-shared", "ResNet-56-shared")
     deeper = ("ResNet-56", "ResNet-110-shared")
     for seeds in ((0, 1), (2,)):
@@ -88,13 +100,18 @@ def planned() -> Iterator[Planned]:
         for name in OF_TABLE_4_2[:2]:
             yield Planned(PROTOCOLS[0], name, 0, width)
     yield from (Planned(RESNETS, name, 0, 0.5) for name in sharers[:2])
+    hours, two = PROTOCOLS[0], (0, 1)
+    yield from (Planned(hours, "V2-B0-shared-with-bn", seed) for seed in two)
+    yield from (Planned(hours, "V2-S-shared", seed, image_size=LARGER) for seed in two)
+    for name in ("V2-B0", "V2-S-shared"):
+        yield from (Planned(hours, name, seed, data="cifar100") for seed in two)
 
 
 def outstanding() -> pd.DataFrame:
     """The planned runs that are not recorded as finished, each with the command that makes it."""
     left = [one for one in planned() if not finished(one.folder)]
-    rows = [(one.model, one.width, one.seed, one.command) for one in left]
-    return pd.DataFrame(rows, columns=["model", "width", "seed", "command"])
+    rows = [(one.model, one.data, one.width, one.seed, one.command) for one in left]
+    return pd.DataFrame(rows, columns=["model", "data", "width", "seed", "command"])
 
 
 def command(label: str, data: str, protocol: str) -> str:
@@ -105,13 +122,19 @@ def command(label: str, data: str, protocol: str) -> str:
 
 
 def repeat(run: Run) -> str:
-    """The command that makes a recorded run anew, in `build/again`, and the run's own commit."""
-    config = run.config
-    plan = Protocol(**config["protocol"])
-    changes = plan.differences(Protocol.load(plan.name, model=config["model"]))
-    sets = "".join(f" --set {key}={value}" for key, value in changes.items())
-    again = f"{command(label(run), config['data'], plan.name)}{sets} --seed {config['seed']}"
-    return f"{again} --output build/again/{run.name}  # commit {run.summary['commit'][:7]}"
+    """The command that makes a recorded run anew, in `build/again`, and the run's own commit.
+
+    It sets all that is not at rest or that the protocol's file has otherwise now, since at the
+    run's commit that file need not have been what it is.
+    """
+    config, plan = run.config, Protocol(**run.config["protocol"])
+    changes = plan.differences(Protocol()) | plan.differences(
+        Protocol.load(plan.name, model=config["model"])
+    )
+    known = {k: v for k, v in changes.items() if k in config["protocol"] and k != "name"}
+    trained = command(label(run), config["data"], plan.name) + options(known)
+    again = f"{trained} --seed {config['seed']} --output build/again/{run.name}"
+    return f"{again}  # commit {run.commit}"
 
 
 def recipe_of(label: str) -> tuple[str, str]:
@@ -262,11 +285,12 @@ def last_gain(run: Run) -> float:
 
 
 def settled(run: Run) -> bool:
-    """Whether a run had stopped improving: its `last_gain` is within the error of an accuracy.
+    """Whether the last tenth of a run's epochs gained no more than the error of one accuracy.
 
-    That is one standard error of the last accuracy on so many images. A run of fewer than ten
-    epochs had not. Where a schedule ends at a rate of zero every run settles: whether more epochs
-    would have led higher, only a longer run says.
+    That is one standard error of the last accuracy on so many images; a run of fewer than ten
+    epochs has no such tenth. It does not say that a run could learn no more: where a schedule ends
+    at a rate of zero the course flattens in any case, and whether more epochs would have led
+    higher, only a longer run says.
     """
     part = _course(run).removesuffix("_accuracy")
     p = run.metrics[_course(run)].iloc[-1]

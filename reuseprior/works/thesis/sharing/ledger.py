@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 
@@ -14,8 +14,7 @@ from reuseprior.models import catalog
 from reuseprior.models.catalog import CIFAR_SIZE
 from reuseprior.press import published
 from reuseprior.press.ledger import Cell, Entry, Reading, judged, public, quoted, setting, stated
-from reuseprior.press.runs import Claim, Evidence, claimed, measured, settings
-from reuseprior.results import Run
+from reuseprior.press.runs import Claim, Evidence, claimed, measured, options, settings
 from reuseprior.training import Protocol
 from reuseprior.works.thesis.contexts.readings import (
     base_name,
@@ -164,48 +163,57 @@ def fewest_more_parameters() -> float:
 
 
 def _trained_claim(row: pd.Series) -> Entry:
-    """The entry of a claim that one model is better than another, by our own trainings."""
-    first, better, second, dataset, unaugmented = WORDS.fullmatch(row.claim).groups()
-    value = {"scores above": _accuracy, "is more parameter-efficient than": _efficiency}[better]
+    """The entry of a claim that one model scores above another, by our own trainings."""
+    ours, first, second, dataset, unaugmented = WORDS.fullmatch(row.claim).groups()
     if dataset == "ImageNet-1K":
-        protocol, changes = "thesis", {"augmentation": "randaugment", **IMAGENET}
+        protocol, changes = "thesis", IMAGENET
     else:
         protocol = RESNETS if first.startswith("ResNet") else PROTOCOLS[0]
         changes = {"augmentation": "none"} if unaugmented else {}
-    evidences = [(m, _trained(m, DATA[dataset], protocol, changes, value)) for m in (first, second)]
-    p = Protocol.load(protocol)
-    scale = (
-        f"at {p.image_size or CIFAR_SIZE} px, {p.epochs} epochs, by {value.__doc__} on the test "
-        "images, of runs that had stopped improving"
-    )
-    sets = "".join(f" --set {key}={value}" for key, value in changes.items())
-    needs = " and ".join(f"`{command(m, DATA[dataset], protocol)}{sets}`" for m in (first, second))
-    needs += ", --seed 0, 1 and more"
-    return claimed(row, "value", Claim(*evidences, scale), needs)
+    plans = {
+        label: Protocol.load(protocol, model=recipe_of(label)[0]).changed(changes)
+        for label in (first, second)
+    }
+    evidences = [(label, _trained(label, DATA[dataset], plan)) for label, plan in plans.items()]
+    claim = Claim(*evidences, _scale(plans), possible=ours is not None)
+    sets = options(changes)
+    needs = " and ".join(f"`{command(m, DATA[dataset], protocol)}{sets}`" for m in plans)
+    return claimed(row, "value", claim, f"{needs}, --seed 0, 1 and more")
 
 
-WORDS = re.compile(
-    r"(\S+) (scores above|is more parameter-efficient than) (\S+) on (\S+)( without augmentation)?"
-)
+# "our example" is of a statement of possibility, for which the text names no models
+WORDS = re.compile(r"(our example: )?(\S+) scores above (\S+) on (\S+)( without augmentation)?")
 
 
-def _trained(label: str, data: str, protocol: str, changes: dict, value: Callable) -> Evidence:
-    """The settled runs of a model of the tables at a protocol of ours, and `value` of each."""
+def _trained(label: str, data: str, plan: Protocol) -> Evidence:
+    """The settled runs of a model of the tables at a plan of ours, and the accuracy of each."""
     model, policy = recipe_of(label)
-    plan = settings(asdict(Protocol.load(protocol, model=model)), changes)
-    config = {"model": model, "sharing": policy, "data": data, "protocol": plan}
-    folder = ",".join([f"train-{protocol}", *(f"{k}={v}" for k, v in changes.items())])
-    return Evidence(folder, config, lambda found: value(found[0]), counts=settled)
+    config = {"model": model, "sharing": policy, "data": data}
+    config["protocol"] = settings(asdict(plan), {})
+    return Evidence(
+        f"train-{plan.name}*", config, lambda found: 100 * found[0].summary["test_accuracy"],
+        counts=settled,
+    )  # fmt: skip
 
 
-def _accuracy(run: Run) -> float:
-    """accuracy in per cent"""
-    return 100 * run.summary["test_accuracy"]
+def _scale(plans: dict[str, Protocol]) -> str:
+    """At what size two models were trained, how long, and which of their runs count."""
+    sizes = {label: _size(plan) for label, plan in plans.items()}
+    each = [f"{label} at {size}" for label, size in sizes.items()]
+    at = f"at {min(sizes.values())}" if len(set(sizes.values())) == 1 else " and ".join(each)
+    scale = (
+        f"{at}, {next(iter(plans.values())).epochs} epochs, by accuracy in per cent on the test "
+        "images, of runs whose last tenth of epochs gained no more than the error of one accuracy"
+    )
+    if any(recipe_of(label)[1] == "with_bn" for label in plans):
+        scale += ", and final ones of trainings that ended: a lower bound on what instability costs"
+    return scale
 
 
-def _efficiency(run: Run) -> float:
-    """accuracy in per cent a million parameters"""
-    return _accuracy(run) / run.config["parameters"] * 1e6
+def _size(plan: Protocol) -> str:
+    trained = plan.image_size or CIFAR_SIZE
+    tested = plan.test_image_size or trained
+    return f"{trained} px" + (f" (tested at {tested} px)" if tested != trained else "")
 
 
 def compression() -> Iterator[Entry]:

@@ -1,17 +1,21 @@
 """The ledger of chapter 3 and appendix C: kinds, verdicts, and what a misprint does to them."""
 
 import json
+import re
+import shlex
 from collections import Counter
 from copy import deepcopy
+from itertools import pairwise
 
 import pandas as pd
 import pytest
 
 from reuseprior import paths, results
+from reuseprior.cli.app import parse_settings
 from reuseprior.press import ledger, published
 from reuseprior.revolver import Settings
 from reuseprior.works.thesis import revolver as work
-from reuseprior.works.thesis.revolver import blueprint, claims, protocol
+from reuseprior.works.thesis.revolver import blueprint, claims, experiments, protocol
 from reuseprior.works.thesis.revolver import ledger as entries_of
 from tests.works.thesis.revolver.house import falsified, off_by_one
 
@@ -257,18 +261,20 @@ def test_a_search_with_another_setting_judges_nothing(folder):
     assert all(e.verdict != "within" for e in judged(entries_of.searches).values())
 
 
-def search_of(folder, preset, seed, accuracy, now):
+def search_of(folder, preset, seed, accuracy, now, **changes):
     """A finished search with one of our presets, as `evolve` records it."""
-    settings = Settings.load(preset)
+    settings = Settings.load(preset, **changes)
     config = {"seed": seed, "settings": settings.to_data()}
-    recording = results.Recording.start(folder / f"{preset}-{seed}", config, resume=False)
+    name = "".join([preset, *(f",{k}={v}" for k, v in changes.items()), f"-seed{seed}"])
+    recording = results.Recording.start(folder / name, config, resume=False)
     kernels, channels = [1, 1, 1, 3], [4, 4, 4, 16 + seed]
     table = {"kind": "conv", "kernel_size": kernels, "in_channels": 8, "out_channels": channels}
     pd.DataFrame({**table, "individuals": 2}).to_csv(recording.folder / "modules.csv")
     pd.DataFrame({"accuracy": [accuracy]}).to_csv(recording.folder / "trainings.csv")
     recording.finish(
         {"preset": preset, "mode": settings.mode, "test_accuracy": accuracy,
-         "accuracy_when_trained": accuracy, "accuracy_now": now}
+         "remembered": [{"individual": 1, "when_trained": accuracy, "now": now},
+                        {"individual": 2, "when_trained": 0.9, "now": None}]}
     )  # fmt: skip
 
 
@@ -285,9 +291,58 @@ def test_claims_are_judged_by_the_larger_searches_once_both_kinds_are_recorded(f
     assert "8 models, 36 generations, all images" in better.note
     forgotten = found["thesis-3-claim-cifar-10-forgetting-validation"]
     assert forgotten.verdict == "claim holds" and "Student's t over 3 seeds" in forgotten.note
+    assert forgotten.computed == pytest.approx(6.1)
     kernels = found["thesis-c-claim-cifar-10-kernels-share"]
     assert kernels.computed == 50 and "no spread over seeds" in kernels.note
     assert found["thesis-3-claim-cifar-10-samples-test"].verdict == "open"
+
+
+def test_what_may_be_forgotten_is_refuted_by_no_search(folder):
+    for preset in ("cpu-hours-cifar10-evolve", "cpu-hours-cifar10-random"):
+        for seed in (0, 1, 2):
+            search_of(folder, preset, seed, 0.76 + seed / 1000, 0.80)
+    found = judged(*map(work.PARTS.get, TEXT))["thesis-3-claim-cifar-10-forgetting-validation"]
+    assert found.verdict == "undecided" and "which no example refutes" in found.note
+    for path in folder.glob("*/summary.json"):  # of a package that did not say who was trained
+        results.write_json(path, results.read_json(path) | {"remembered": None})
+    found = judged(*map(work.PARTS.get, TEXT))["thesis-3-claim-cifar-10-forgetting-validation"]
+    assert found.verdict == "open"
+
+
+def test_a_search_with_more_samples_is_another_kind_to_ledger_and_notebook(folder):
+    genetic, random = experiments.PRESETS["cifar10"][0]
+    for seed in (0, 1, 2):
+        search_of(folder, genetic, seed, 0.76 + seed / 1000, 0.7, sample=6)
+        search_of(folder, random, seed, 0.74 + seed / 1000, 0.7)
+    assert experiments.searches("cifar10")["genetic"] == []
+    assert genetic in set(experiments.outstanding().preset)
+    search_of(folder, genetic, 0, 0.75, 0.7)
+    assert [run.config["seed"] for run in experiments.searches("cifar10")["genetic"]] == [0]
+    left = experiments.outstanding().query("preset == @genetic")
+    assert left.seed.tolist() == [1]
+    row = judged(*map(work.PARTS.get, TEXT))["thesis-3-claim-cifar-10-samples-test"]
+    assert "twice the samples 76.10, genetic 75.00" in row.note
+    again = experiments.repeat(results.Run.read(folder / f"{genetic},sample=6-seed0"))
+    assert again.startswith(f"reuseprior evolve {genetic} --set sample=6 --seed 0 --output ")
+
+
+def test_every_claim_s_command_makes_a_search_that_judges_it(folder):
+    """The commands of a claim's note, told to the command line's own reader of settings."""
+    where = [work.PARTS[place] for place in (*TEXT, "thesis, caption of table 3.2")]
+    open_ones = [e for e in judged(*where).values() if "-claim-" in e.id]
+    assert {e.verdict for e in open_ones} == {"open"} and len(open_ones) == 9
+    made = {}
+    for seed in (0, 1):
+        for entry in open_ones:
+            for text in re.findall(r"`reuseprior evolve ([^`]+)`", entry.note):
+                preset, *words = shlex.split(text)
+                sets = [b for a, b in pairwise(words) if a == "--set"]
+                changes = parse_settings(sets)
+                made[preset, seed, *changes.items()] = changes
+    for (preset, seed, *_), changes in made.items():
+        search_of(folder, preset, seed, 0.7, 0.6, **changes)
+    found = judged(*where)
+    assert "open" not in {found[e.id].verdict for e in open_ones}
 
 
 @pytest.mark.parametrize(("name", "number"), [("last", "2000"), ("window", "2000")])

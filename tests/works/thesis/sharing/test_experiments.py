@@ -2,11 +2,15 @@
 
 import json
 import re
+import shlex
+from dataclasses import asdict
+from itertools import pairwise
 
 import pandas as pd
 import pytest
 
 from reuseprior import data, paths
+from reuseprior.cli.app import parse_settings
 from reuseprior.cli.train import experiment
 from reuseprior.results import ResultError, Run
 from reuseprior.training import Protocol
@@ -118,8 +122,12 @@ def test_a_planned_run_is_where_its_command_records_it(tmp_path, monkeypatch):
     assert len(set(everything)) == len(everything) == len(experiments.outstanding())
     plans = {one.protocol: Protocol.load(one.protocol) for one in everything}
     for one in everything:
-        plan = plans[one.protocol].changed({"width": one.width})
+        words = shlex.split(one.command)
+        sets = [value for key, value in pairwise(words) if key == "--set"]
+        plan = plans[one.protocol].changed(parse_settings(sets))
         assert one.folder.parent.name == experiment(plan, plans[one.protocol])
+        assert one.config["protocol"] == asdict(plan)
+        assert f"-{words[words.index('--data') + 1]}-seed" in one.folder.name
     done = next(one for one in everything if one.width != 1)
     done.folder.mkdir(parents=True)
     (done.folder / "summary.json").write_text('{"state": "finished"}')
@@ -131,7 +139,10 @@ def test_a_planned_run_is_where_its_command_records_it(tmp_path, monkeypatch):
     ("course", "gain", "stopped"),
     [
         ([0.5 + 0.01 * i for i in range(20)], 2.0, False),  # rises to the end
-        ([0.5 + 0.01 * i for i in range(16)] + [0.70, 0.701, 0.702, 0.703], 0.2, True),
+        # one cycle of 30 epochs, which flattens as the rate falls to zero: 0.9 − 0.4·(1 − x)²
+        ([0.9 - 0.4 * (1 - i / 30) ** 2 for i in range(1, 31)], 0.4, True),
+        # another that has twice as far to go flattens too, and gains more than the error of 0.42
+        ([0.9 - 0.8 * (1 - i / 30) ** 2 for i in range(1, 31)], 0.8, False),
         ([0.7] * 9, float("nan"), False),  # too few epochs to say
     ],
 )
@@ -208,7 +219,22 @@ def test_recorded_runs_of_all_three_models_are_committed():
 
 def test_a_recorded_run_says_the_command_that_repeats_it():
     run = experiments.runs("cpu", "cifar10")[0]
-    assert experiments.repeat(run) == (
-        "reuseprior train efficientnetv2-b0 --sharing all_but_bn --data cifar10 --protocol cpu "
-        f"--seed 0 --output build/again/{run.name}  # commit {run.summary['commit'][:7]}"
-    )
+    command = experiments.repeat(run)
+    begin = "reuseprior train efficientnetv2-b0 --sharing all_but_bn --data cifar10 --protocol cpu "
+    assert command.startswith(begin)
+    last = f"--seed 0 --output build/again/{run.name}  # commit {run.summary['commit'][:7]}"
+    assert command.endswith(last)
+
+
+def test_a_repeated_run_has_its_settings_whatever_became_of_the_file(folder, monkeypatch):
+    """A run that changed a setting, which the protocol's file then took over."""
+    place = record(folder, weight_decay=0.5, ema_decay=0.0, compile=True)
+    then = CPU
+    adopted = CPU.changed({"weight_decay": 0.5})
+    for file in (then, adopted):
+        monkeypatch.setattr(Protocol, "load", lambda *_, file=file, **__: file)
+        words = shlex.split(experiments.repeat(Run.read(place)), comments=True)
+        sets = parse_settings(value for key, value in pairwise(words) if key == "--set")
+        ours = Protocol(**json.loads((place / "config.json").read_text())["protocol"])
+        assert then.changed(sets) == ours
+        assert "# commit unknown" in experiments.repeat(Run.read(place))

@@ -1,12 +1,19 @@
 """Chapter 4's claims on trained models: which runs judge them, and what they say until then."""
 
 import json
+import re
+import shlex
+import shutil
 from dataclasses import asdict
+from itertools import pairwise
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from reuseprior import paths
+from reuseprior.cli.app import parse_settings
+from reuseprior.cli.train import experiment
 from reuseprior.press import published
 from reuseprior.training import Protocol
 from reuseprior.works.thesis.sharing import experiments
@@ -28,23 +35,36 @@ def root(tmp_path, monkeypatch):
     return tmp_path
 
 
-def record(root, label, seed, accuracy, *, last=0.0, parameters=1_000_000, **changes):
-    """A run at the protocol that judges a model; `last` is what its last epoch gained."""
+def one_cycle(epochs, end, *, gained=0.0):
+    """A course that rises ever more slowly to its end, as the rate falls to zero.
+
+    `gained` is what its last tenth of epochs brings.
+    """
+    done = np.arange(1, epochs + 1) / epochs
+    tail = epochs - epochs // 10
+    early = (end - gained) - 0.4 * (1 - np.minimum(done * epochs / tail, 1)) ** 2
+    late = gained * np.clip((done * epochs - tail) / (epochs - tail), 0, 1)
+    return early + late
+
+
+def record(root, label, seed, accuracy, *, gained=0.0, data="cifar10", protocol="", **changes):
+    """A run as `train` records it; `gained` is what its last tenth of epochs brought."""
     model, sharing = experiments.recipe_of(label)
-    protocol = experiments.RESNETS if label.startswith("ResNet") else experiments.PROTOCOLS[0]
-    plan = Protocol.load(protocol, model=model)
-    folder = root / f"train-{protocol}" / f"{label}-{seed}"
+    ours = experiments.RESNETS if label.startswith("ResNet") else experiments.PROTOCOLS[0]
+    as_written = Protocol.load(protocol or ours, model=model)
+    plan = as_written.changed(changes)
+    folder = root / experiment(plan, as_written) / f"{model}-{sharing}-{data}-seed{seed}"
     folder.mkdir(parents=True)
     config = {
-        "model": model, "sharing": sharing, "data": "cifar10", "seed": seed,
-        "images": {"validation": 5000}, "parameters": parameters,
-        "protocol": asdict(plan) | changes,
+        "model": model, "sharing": sharing, "data": data, "seed": seed,
+        "images": {"validation": 5000, "test": 10_000}, "parameters": 1, "protocol": asdict(plan),
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
     summary = {"state": "finished", "test_accuracy": accuracy}
     (folder / "summary.json").write_text(json.dumps(summary))
-    course = [accuracy - last] * (plan.epochs - 1) + [accuracy]
-    pd.DataFrame({"validation_accuracy": course}).to_csv(folder / "metrics.csv", index=False)
+    column = "validation_accuracy" if plan.validation else "test_accuracy"
+    course = one_cycle(plan.epochs, accuracy, gained=gained)
+    pd.DataFrame({column: course}).to_csv(folder / "metrics.csv", index=False)
 
 
 def test_without_runs_every_claim_is_open_and_says_the_commands(root):
@@ -62,21 +82,59 @@ def test_claims_are_judged_by_settled_runs_of_the_campaign(root):
     for seed, wins in enumerate((0.01, 0.011)):
         record(root, "ResNet-56-shared", seed, 0.91 + wins)
         record(root, "ResNet-20", seed, 0.90 + wins)
-        record(root, "V2-S-shared", seed, 0.80 + wins, parameters=3_000_000)
-        record(root, "V2-B0", seed, 0.80 + 10 * wins, parameters=6_000_000)
+        record(root, "ResNet-110-shared", seed, 0.80 + wins)
+        record(root, "ResNet-56", seed, 0.90 + wins)
+        record(root, "V2-S-shared", seed, 0.80 + wins)
+        record(root, "V2-B0", seed, 0.80 + 10 * wins)
+        record(root, "V2-B0-shared", seed, 0.80 + wins)
+        record(root, "V2-B0-shared-with-bn", seed, 0.70 + wins)
     found = claims()
     resnet = found["thesis-4-text-scaled-back-resnet-56"]
     assert resnet.verdict == "claim holds" and resnet.computed == pytest.approx(1.0)
-    assert "36 epochs, by accuracy in per cent on the test images" in resnet.note
+    assert "at 32 px, 36 epochs, by accuracy in per cent on the test images" in resnet.note
+    assert "whose last tenth of epochs gained no more than the error of one" in resnet.note
+    deeper = found["thesis-4-text-scaled-back-resnet-110"]  # of a possibility
+    assert deeper.verdict == "undecided" and deeper.computed == pytest.approx(-10)
     assert found["thesis-4-text-shared-cifar-10"].verdict == "claim fails"
-    assert found["thesis-4-text-efficient-cifar-10"].verdict == "claim holds"
     assert found["thesis-4-text-shared-cifar-100"].verdict == "open"
+    norms = found["thesis-4-text-norms-cifar-10"]
+    assert norms.verdict == "claim holds" and "a lower bound on what instability" in norms.note
 
 
-def test_runs_that_still_improved_or_went_otherwise_judge_nothing(root):
+@pytest.mark.parametrize("gained", [0.004, 0.02])
+def test_runs_that_still_improved_or_went_otherwise_judge_nothing(root, gained):
+    """The error of an accuracy of 91 % on 5,000 images is 0.4 points."""
     for seed in (0, 1):
-        record(root, "ResNet-56-shared", seed, 0.91, last=0.02)
+        record(root, "ResNet-56-shared", seed, 0.91, gained=gained)
         record(root, "ResNet-20", seed, 0.90)
         record(root, "V2-S-shared", seed, 0.91)
         record(root, "V2-B0", seed, 0.90, epochs=31)
-    assert {entry.verdict for entry in claims().values()} == {"open"}
+    resnet = claims()["thesis-4-text-scaled-back-resnet-56"].verdict
+    assert resnet == ("open" if gained > 0.01 else "undecided")
+    assert {e.verdict for e in claims().values() if "-resnet-56" not in e.id} == {"open"}
+
+
+def test_every_claim_s_commands_make_runs_that_judge_it(root):
+    """Each command of a note as the command line reads it, recorded where it records."""
+    open_ones, made = claims(), {}
+    for entry in open_ones.values():
+        for text in re.findall(r"`reuseprior train ([^`]+)`", entry.note):
+            model, *words = shlex.split(text)
+            told = dict(zip(words[::2], words[1::2], strict=True))
+            sets = [value for key, value in pairwise(words) if key == "--set"]
+            suffix = experiments.LABELS[told.get("--sharing", "none")]
+            resnet = experiments.RESNET.fullmatch(model)
+            label = f"ResNet-{resnet[1]}" if resnet else f"V2-{model.rpartition('-')[2].upper()}"
+            where = {"data": told["--data"], "protocol": told["--protocol"]}
+            made[text] = label + suffix, where | parse_settings(sets)
+    for label, options in made.values():
+        for seed in (0, 1):
+            record(root, label, seed, 0.9 + seed / 100, **options)
+    judged = claims()
+    assert {entry.verdict for entry in judged.values()} == {"undecided"}
+    imagenet = judged["thesis-4-text-shared-imagenet-1k"].note
+    assert "V2-S-shared at 300 px (tested at 384 px) and V2-B0 at 192 px (tested at 224" in imagenet
+    assert "352 epochs" in imagenet and "train-thesis,augmentation=randaugment,batch_s" in imagenet
+    for run in root.glob("train-thesis,*/efficientnetv2-s-*"):
+        shutil.rmtree(run)
+    assert claims()["thesis-4-text-shared-imagenet-1k"].verdict == "open"
