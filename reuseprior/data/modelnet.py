@@ -136,9 +136,9 @@ def prepare_meshes(meshes: str | Path, root: str | Path) -> Path:
 def voxelise(path: str | Path) -> np.ndarray:
     """An OFF mesh as a solid grid, uint8 (32, 32, 32), 1 on its surface and inside of it.
 
-    In the middle, its largest extent as long as a side, as in the public file. A cell is of the
-    surface if one of points that lie at most half a cell apart on the triangles falls into it; what
-    no path from outside reaches without crossing the surface is inside.
+    In the middle, its largest extent as long as a side, as of most grids of the public file. A cell
+    is of the surface if one of points that lie at most half a cell apart on the triangles falls
+    into it; what no path from outside reaches without crossing the surface is inside.
     """
     from scipy.ndimage import binary_fill_holes
 

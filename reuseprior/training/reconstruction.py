@@ -35,9 +35,10 @@ class Reconstruction(Task):
     Without `poses` they stand as the data have them. With, each is seen in a pose drawn anew every
     epoch, and each test input in one and the same, whatever the seed. `pooled` says how many cells
     a side become one before anything else. The loss is that at the model's best pose, in nats an
-    example: of a model without a search it is minus the evidence lower bound, and of one with a
-    search less, as its pose is free. `mse` is over all cells of the canvas, `passes` what the
-    model's search spends on an example, as `affine_vae.search` counts.
+    example: in training, of a model without a search, a sample of minus the evidence lower bound;
+    with a search less, as the pose is free, and in testing less, as z is at its mean. `mse` is over
+    all cells of the canvas, `passes` what the model's search spends on an example, as
+    `affine_vae.search` counts.
     """
 
     name: ClassVar[str] = "reconstruction"

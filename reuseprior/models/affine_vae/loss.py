@@ -1,7 +1,8 @@
-"""What a variational autoencoder lowers: minus the evidence lower bound of every example.
+"""What a variational autoencoder lowers: for every example a misfit and a divergence.
 
-At a pose that is free to choose, as an affine VAE's is, the same sum is no bound of the example's
-evidence: what it takes to say the pose is not in it.
+With z a sample their sum is, in the mean, minus the evidence lower bound. With z at its mean it is
+less than that, and so is it at a pose that is free to choose, as an affine VAE's is: what it takes
+to say the pose is not in it.
 """
 
 from __future__ import annotations

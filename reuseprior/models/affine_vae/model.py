@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import nan
 from typing import NamedTuple
 
 import torch
@@ -68,13 +69,15 @@ class AffineVAE(nn.Module):
     def find(self, x: Tensor) -> Found:
         """The pose that the search finds for every input.
 
-        Raises `ModelError` for an empty batch, and for an input that is all zeros, which looks the
-        same in every pose.
+        Without a search it is the pose that they are in, whose loss is not computed (NaN). Raises
+        `ModelError` for an empty batch, and for an input that is all zeros, which looks the same in
+        every pose.
         """
         if not len(x):
             raise ModelError("the batch is empty: give one input or more")
         if self.search is None:
-            return Found(x.new_zeros(len(x), self.poses.numbers), x.new_zeros(len(x)), 0)
+            unknown = x.new_full((len(x),), nan)
+            return Found(x.new_zeros(len(x), self.poses.numbers), unknown, 0)
         empty = (x.flatten(1).amax(1) == 0).nonzero()
         if len(empty):
             raise ModelError(

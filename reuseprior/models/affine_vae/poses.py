@@ -65,10 +65,13 @@ class Poses:
         return torch.cat([turned, moved[:, :, None]], 2)
 
 
-def shear(degrees: float, dimensions: int = 2) -> Tensor:
-    """The map (1, dimensions, dimensions + 1) that shears x along y, as in figure 4.6."""
-    found = torch.eye(dimensions, dimensions + 1)[None]
-    found[0, 0, 1] = torch.tensor(degrees).deg2rad().tan()
+def shear(degrees: Tensor, dimensions: int = 2) -> Tensor:
+    """The maps (batch, dimensions, dimensions + 1) that shear x along y, as in figure 4.6.
+
+    `degrees` is (batch,); the maps are of its dtype and on its device.
+    """
+    found = torch.eye(dimensions, dimensions + 1).to(degrees).repeat(len(degrees), 1, 1)
+    found[:, 0, 1] = degrees.deg2rad().tan()
     return found
 
 

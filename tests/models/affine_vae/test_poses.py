@@ -86,7 +86,7 @@ def test_padded_holds_what_it_held():
 
 
 def test_shear_is_undone():
-    matrix = shear(30.0)
+    matrix = shear(torch.tensor([30.0]))
     both = inverse(matrix)[:, :, :2] @ matrix[:, :, :2]
     torch.testing.assert_close(both[0], torch.eye(2))
     assert matrix[0, 0, 1] == pytest.approx(1 / sqrt(3))

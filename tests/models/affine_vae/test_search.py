@@ -67,7 +67,7 @@ def planted_in(poses: Poses, seed: int, batch: int = 60) -> Objective:
      (Poses(3, translation=True), 0.0)], ids=str,
 )  # fmt: skip
 def test_halving_reaches_what_restarts_do_for_a_fifth(poses, worse):
-    """In space it goes lower; with translations in the plane it stays a hundredth above."""
+    """On these planted valleys; how it does on networks the notebook measures."""
     found = {}
     for search in (Restarts(), Halving.of(poses)):
         with torch.random.fork_rng():

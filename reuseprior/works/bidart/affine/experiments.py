@@ -7,15 +7,17 @@ run(Experiment("mnist-rotation", "avae", "cpu"), seed=0)  # goes on where it was
 A scale's trainings lie in `data/results/affine-vae-SCALE`, what they make of their test inputs at
 one rotation after the other in `data/results/affine-vae-angles-SCALE`, and the orientations in
 which a search leaves digits in `data/results/affine-vae-orientations-SCALE`. "Loss" is that at the
-pose found, in which α is free; without a search it is minus the evidence lower bound.
+pose found, in which α is free, and in testing at the mean of z; `bound` gives a bound of the
+evidence, which pays for both.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
-from math import e, pi
+from math import e, log, pi
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,7 @@ from reuseprior.models.affine_vae import (
     misfit,
     room,
 )  # fmt: skip
+from reuseprior.press.runs import settings
 from reuseprior.results import Recording, Run
 from reuseprior.training import Protocol, train
 from reuseprior.training.batches import parts
@@ -47,10 +50,12 @@ from reuseprior.training.reconstruction import Reconstruction
 
 # trainings, what they make of turned inputs, and in which orientation a search leaves digits
 KINDS = ("affine-vae", "affine-vae-angles", "affine-vae-orientations")
+REACHED = "affine-vae-reach"  # how far inputs reach on their canvas
 ANGLES = tuple(range(0, 360, 5))  # degrees; in space about the first axis
 SEARCHED = 20  # degrees from one angle at which a search is tried to the next
 ORIENTED = (1, 6, 9)  # digits of figures 4.12 and 4.13
-BEND = 5 * pi / 180  # how far to both sides the curvature of a loss is measured
+SPREADS = (1, 2, 4, 8, 16, 32, 64)  # degrees that the posterior of an angle may have
+DRAWS = 8  # samples of z for a bound, and nodes of a quadrature over the angle
 LATENTS = (4, 8, 16, 32, 64)  # of figures 4.7 and 4.8, by the author's script; the text says 4
 SEEDS = (0, 1, 2)  # as few as a number is judged by
 LEARNING = 3  # passes in which an example is learnt from: one forward, two back
@@ -82,13 +87,13 @@ class Arm:
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of a case is run; `changes` are those of the protocol, by the data's dimensions."""
+    """How much of a case is run; `changes` are those of the protocol, by dimensions or case."""
 
     search: Callable[[Poses], Restarts | Halving]
-    changes: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
+    changes: Mapping[int | str, Mapping[str, object]] = field(default_factory=dict)
     width: float = 1.0
     pooled: Mapping[int, int] = field(default_factory=dict)  # cells a side that become one
-    tested: int = 1000  # test inputs that are turned to every angle
+    tested: int | None = None  # test inputs that are turned to every angle; None: all
 
 
 def _reduced(poses: Poses) -> Halving:
@@ -135,7 +140,8 @@ SCALES = {
     ),
     "full": Scale(
         lambda poses: Restarts(),
-        {3: VOXELS | {"epochs": 100, "batch_size": 14, "learning_rate": 9e-3}}
+        {3: VOXELS | {"epochs": 100, "batch_size": 14, "learning_rate": 9e-3},
+         "sofa-rotation": {"epochs": 200}},
     ),
 }  # fmt: skip
 """quick: digits, in a minute; cpu: a part of the data, in hours; full: the thesis's, on a GPU."""
@@ -159,8 +165,9 @@ class Experiment:
 
     @property
     def protocol(self) -> Protocol:
-        changes = SCALES[self.scale].changes.get(CASES[self.case].poses.dimensions, {})
-        found = Protocol.load("affine-vae").changed(changes)
+        changes = SCALES[self.scale].changes
+        own = changes.get(CASES[self.case].poses.dimensions, {}) | changes.get(self.case, {})
+        found = Protocol.load("affine-vae").changed(own)
         if not ARMS[self.arm].matched:
             return found
         more = (LEARNING + search_passes(self.case, self.scale)) / LEARNING
@@ -287,20 +294,21 @@ def at_angle(one: Experiment, images: Tensor, degrees: float) -> Tensor:
 def turn(model: AffineVAE, one: Experiment, images: DataSet) -> list[dict[str, float]]:
     """Mean loss and MSE of test inputs at each of ANGLES, as they stand (`_as_is`); a row each.
 
-    Every 20 degrees also `loss` and `mse` with the scale's search, and, of images that are only
-    rotated, what their angles would cost (`price`), in nats.
+    Every 20 degrees also `bound_as_is`, `loss` and `mse` with the scale's search, and, of images
+    that are only rotated, their `bound`; in nats.
     """
     inputs, _ = tested_inputs(one, images)
     rows = []
     for angle in ANGLES:
         x = at_angle(one, inputs, angle).to(device_of(model))
         plain, _ = measure(model, x, None)
-        row = {f"{k}_as_is": v for k, v in plain.items()} | dict.fromkeys(("loss", "mse", "price"))
+        row = {f"{k}_as_is": v for k, v in plain.items()}
+        row |= dict.fromkeys(("bound_as_is", "loss", "mse", "bound"))
         if angle % SEARCHED == 0:
             searched, pose = measure(model, x, one.search)
-            row |= searched
+            row |= searched | {"bound_as_is": bound(model, x).mean().item()}
             if model.poses.numbers == 1:
-                row["price"] = price(model, x, pose).mean().item()
+                row["bound"] = bound(model, x, pose).mean().item()
         rows.append({"angle": angle} | row)
     return rows
 
@@ -345,18 +353,32 @@ def measure(
 
 
 @torch.no_grad()
-def price(model: AffineVAE, x: Tensor, pose: Tensor) -> Tensor:
-    """What the angles (batch, 1) that a search found would cost a bound, in nats, (batch,).
+def bound(model: AffineVAE, x: Tensor, pose: Tensor | None = None) -> Tensor:
+    """Minus an evidence lower bound of inputs, sampled, in nats, (batch,).
 
-    A latent number costs its divergence from the prior. An angle that is uniform beforehand, and
-    afterwards Gaussian with σ, costs ln(2π / (σ √(2πe))); 1/σ² is the curvature of the loss at the
-    pose. Where it hardly curves the angle says nothing and costs nothing.
+    As they stand, or with everything paid that their angles, `pose` (batch, 1), say: an angle is
+    uniform beforehand, and afterwards Gaussian about the one given, by Gauss–Hermite quadrature.
+    Its σ is the one of SPREADS at which the bound is least by other samples of z. On a circle the
+    divergence is at most the one on a line, ln(2π / (σ √(2πe))), that is paid here.
     """
-    with evaluating(model):
-        objective = model.objective(x)
-        back, at, on = objective.losses(torch.stack([pose - BEND, pose, pose + BEND]))
-    curvature = (back - 2 * at + on) / BEND**2
-    return (2 * pi * curvature / e).clamp(min=1).log() / 2
+    nodes, weights = (part.tolist() for part in np.polynomial.hermite_e.hermegauss(DRAWS))
+
+    def sampled(alpha: Tensor | None) -> Tensor:
+        mean, log_variance, reconstruction = model.through(x, alpha, sampled=True)
+        return misfit(model.likelihood, x, reconstruction) + divergence(mean, log_variance)
+
+    def paid(spread: Tensor) -> Tensor:
+        losses = [w * sampled(pose + spread * at) for at, w in zip(nodes, weights, strict=True)]
+        cost = log(2 * pi) - log(2 * pi * e) / 2 - spread.log().squeeze(-1)
+        return sum(losses) / sum(weights) + cost
+
+    with evaluating(model), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if pose is None:
+            return sum(sampled(None) for _ in range(DRAWS)) / DRAWS
+        spreads = pose.new_tensor(SPREADS).deg2rad()[:, None]
+        least = torch.stack([paid(spread) for spread in spreads]).argmin(0)
+        return paid(spreads[least])
 
 
 # Room on the canvas -------------------------------------------------------------------------------
@@ -382,7 +404,7 @@ def record_reach(case: str, *, root: Path | None = None, place: str | Path | Non
             "beyond": int((reached > own.canvas / 2).sum()), "farthest": reached.max().item(),
             "drawn": cut(grids, poses, own.canvas),
         })  # fmt: skip
-    folder = (root or paths.RESULTS) / "affine-vae-reach" / own.data
+    folder = (root or paths.RESULTS) / REACHED / own.data
     recording = Recording.start(
         folder, {"data": own.data, "canvas": own.canvas, "translations": REACH}, resume=False
     )
@@ -421,8 +443,25 @@ def _middles(grids: Tensor) -> Tensor:
 # What was recorded --------------------------------------------------------------------------------
 
 
+def as_planned(run: Run) -> bool:
+    """Whether a run was made by the search, task and protocol that its experiment has now.
+
+    And of the data that all others were made of: those whose reach is recorded.
+    """
+    config = run.config
+    one = Experiment(*(config[name] for name in ("case", "arm", "scale", "latent")))
+    wanted, found = json.loads(json.dumps(one.plan())), dict(config)
+    for plan in (wanted, found):
+        plan["protocol"] = settings(vars(Protocol()) | plan["protocol"], {})
+    reached = paths.RESULTS / REACHED / CASES[one.case].data / results.SUMMARY
+    same = not reached.exists() or (
+        results.read_json(reached)["data_checksum"] == run.summary["data_checksum"]
+    )
+    return same and wanted.items() <= found.items()
+
+
 def trained(scale: str, root: Path | None = None) -> pd.DataFrame:
-    """The finished trainings of a scale, a row each, for the cases' own latent sizes.
+    """The finished trainings of a scale as planned, a row each, for the cases' own latent sizes.
 
     Columns: case, arm, seed, numbers, parameters, epochs, mse (of the test inputs), psnr
     (−10 log10 of it), loss, passes (of one training example in one epoch, learning and search).
@@ -462,7 +501,7 @@ def _finished(kind: str, scale: str, root: Path | None) -> list[Run]:
     return [
         found
         for found in results.runs(folder, root)
-        if found.summary["state"] == "finished" and not found.config["latent"]
+        if found.summary["state"] == "finished" and not found.config["latent"] and as_planned(found)
     ]
 
 

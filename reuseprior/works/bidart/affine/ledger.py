@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -25,8 +24,10 @@ from reuseprior.works.bidart.affine.experiments import (
     CASES,
     KINDS,
     LATENTS,
+    REACHED,
     SCALES,
     Experiment,
+    as_planned,
     search_passes,
 )
 
@@ -57,7 +58,7 @@ _number, _text = partial(_printed, "setup"), partial(_printed, "text")
 
 def carried() -> dict[str, float]:
     """What the package has for the settings of the text, by their names."""
-    search, coder = Restarts(), VAE(1, 8).encoder
+    search, vae = Restarts(), VAE(1, 8)
     # two values that are 1 apart, and two that are the same: half of 1 over the variance
     one, same = (torch.zeros(1, 1), torch.ones(1, 1)), (torch.zeros(1, 1),) * 2
     found: dict[str, float] = {
@@ -66,7 +67,7 @@ def carried() -> dict[str, float]:
         "kept": search.kept,
         "steps": search.steps,
         "layers": len(ENCODER),
-        "normed": sum("BatchNorm" in type(layer).__name__ for layer in coder),
+        "least": LEAST,
         "canvas-mnist": CASES["mnist-rotation"].canvas,
         "canvas-modelnet": CASES["sofa-rotation"].canvas,
         "shape-mnist": CASES["mnist-rotation"].latent,
@@ -75,6 +76,8 @@ def carried() -> dict[str, float]:
     }
     for name, plan in {"encoder": ENCODER, "decoder": DECODER}.items():
         found |= {f"{name}-{place}": layer[0] for place, layer in enumerate(plan, 1)}
+        layers = getattr(vae, name)
+        found[f"normed-{name}"] = sum("BatchNorm" in type(one).__name__ for one in layers)
     return found
 
 
@@ -86,6 +89,8 @@ def setup(where: str) -> Iterator[Entry]:
         name = row.id.removeprefix("bidart-4-setup-")
         if name in facts:
             yield quoted(row, "value", public(facts[name]))
+        elif name in _AT_ANGLES:
+            yield setting(row, "value", f"{row.quantity}; the claim is tested there")
         else:
             same = abs(code[name] - float(row["value"])) < 1e-3
             has = "the package has it" if same else f"the package has {code[name]:g}"
@@ -113,21 +118,11 @@ def text(where: str) -> Iterator[Entry]:
         elif name.endswith("-improvement"):
             yield _improved(row, "value", name.removesuffix("-improvement"))
         else:
-            yield _TRAINED[name.rstrip("-0123456789")](row)
+            yield _TRAINED[name](row)
     yield from judged(cells)
 
 
 # What needs training ------------------------------------------------------------------------------
-
-
-def as_planned(run: Run) -> bool:
-    """Whether a run was made by the search, task and protocol that its experiment has now."""
-    names = ("case", "arm", "scale", "latent")
-    one = Experiment(**{name: run.config[name] for name in names})
-    wanted, found = json.loads(json.dumps(one.plan())), dict(run.config)
-    for plan in (wanted, found):
-        plan["protocol"] = settings(plan.get("protocol", {}), {})
-    return wanted.items() <= found.items()
 
 
 def _evidence(
@@ -169,9 +164,13 @@ def _improvement(runs: Sequence[Run]) -> float:
     return 100 * (1 - _ratio("avae", "vae")(runs))
 
 
-def _full(row: pd.Series, column: str, evidence: Evidence, needs: str, **how) -> Entry:
-    by = "the text's search and a protocol near the author's, as the text prints none,"
-    return measured(row, column, evidence, needs, protocol=by, **how)
+def _full(
+    row: pd.Series, column: str, evidence: Evidence, needs: str, *, read: str = "", **how
+) -> Entry:
+    """A printed number and the runs of the full scale; `read` says what the text leaves open."""
+    read = read and f"; {read}"
+    by = f"the text's search and a protocol near the author's, as the text prints none{read},"
+    return measured(row, column, evidence, needs + read, protocol=by, **how)
 
 
 def _improved(row: pd.Series, column: str, case: str) -> Entry:
@@ -184,7 +183,8 @@ def _higher(row: pd.Series, case: str, value: Callable[[float], float]) -> Entry
     ratio = _ratio("plain", "upright", LEAST)
     found = _evidence(case, lambda runs: value(ratio(runs)), scale="full", latents=[LEAST], runs=2,
                       comparison="turned")  # fmt: skip
-    return _full(row, "value", found, _needs(case, "plain", "upright", latents=[LEAST]))
+    needs = _needs(case, "plain", "upright", latents=[LEAST])
+    return _full(row, "value", found, needs, read=f"loss read as MSE, the data as {case}")
 
 
 def _worst(runs: Sequence[Run]) -> float:
@@ -214,26 +214,19 @@ def _opposite(row: pd.Series) -> Entry:
     return _full(row, "value", found, _needs(case, "avae"))
 
 
-def _epoch(row: pd.Series) -> Entry:
-    needs = "the weights after that epoch of an AVAE's training, which no run keeps"
-    return measured(row, "value", None, needs)
-
-
 def _degrades(row: pd.Series) -> Entry:
     """An upright VAE's reconstructions at the printed angle beside those at 0."""
-    values = [partial(_at_angle, "mse_as_is", angle) for angle in (0, int(row["value"]))]
-    names = ("upright", f"at {row['value']}°")
+    turned = _number(row.id.partition("-claim-")[2])
+    values = [partial(_at_angle, "mse_as_is", angle) for angle in (0, turned)]
+    names = ("upright", f"at {turned}°")
     what = "by PSNR of turned test inputs in dB"
     return _two(row, "mnist-rotation", "upright", dict(zip(names, values, strict=True)), what)
 
 
 def _half_turn(row: pd.Series) -> Entry:
     """An upright VAE's loss at the printed angle beside that at the printed maximum."""
-    worst = _text("maximum")
-    values = {
-        f"at {angle}°": partial(_at_angle, "loss_as_is", int(angle))
-        for angle in (row["value"], worst)
-    }
+    angles = _number("half-turn"), _text("maximum")
+    values = {f"at {angle}°": partial(_at_angle, "loss_as_is", angle) for angle in angles}
     what = "by minus the loss of turned test inputs in nats"
     return _two(row, "mnist-rotation", "upright", values, what)
 
@@ -250,7 +243,7 @@ def _halves(row: pd.Series) -> Entry:
     def of(runs: Sequence[Run]) -> float:
         found = _directions(runs[0], 1)
         axis = np.sqrt((found**2).mean())  # an axis is the same after half a turn
-        ends = axis * np.exp(1j * np.deg2rad([0.0, float(row["value"])]))
+        ends = axis * np.exp(1j * np.deg2rad([0.0, _number("halves")]))
         return 2 * min(_near(found, end) for end in ends)
 
     return _most(row, 1, of, "twice the share near the rarer of two orientations")
@@ -286,13 +279,9 @@ def _near(found: np.ndarray, direction: complex) -> float:
 
 _TRAINED: dict[str, Callable[[pd.Series], Entry]] = {
     "maximum": _maximum,
-    "degrades": _degrades,
-    "half-turn": _half_turn,
     "mnist-higher": lambda row: _higher(row, "mnist-rotation", lambda ratio: 100 * (ratio - 1)),
     "modelnet-higher": lambda row: _higher(row, "sofa-rotation", lambda ratio: ratio),
-    "halves": _halves,
     "opposite": _opposite,
-    "epoch": _epoch,
 }
 
 
@@ -318,8 +307,10 @@ def claims(where: str) -> Iterator[Entry]:
             yield _larger(row, f"{kept}-rotation-translation", "mnist-rotation-translation")
         elif kind == "same":
             yield _same(row, int(kept))
-        elif kind == "shear":
-            yield measured(row, "value", None, "poses that shear, of which the package has none")
+        elif name in _UNRECORDED:
+            yield measured(row, "value", None, _UNRECORDED[name])
+        elif name in _AT_ANGLES:
+            yield _AT_ANGLES[name](row)
         else:
             yield _STATED[name](row)
 
@@ -406,6 +397,17 @@ def _turned(row, case: str, value, names, bar: float, what: str, latents) -> Ent
     return _beside(row, found, names, bar, f"{_reduced(case)}; {what}", needs)
 
 
+def _converges(row: pd.Series, case: str) -> Entry:
+    """That turned and upright inputs have the same MSE at the largest latent size."""
+    size = [LATENTS[-1]]
+    first, second = (
+        (arm, _evidence(case, _psnr, arm=arm, latents=size)) for arm in ("plain", "upright")
+    )
+    scale = f"{_reduced(case)}; by PSNR in dB at latent size {size[0]}"
+    needs = _needs(case, "plain", "upright", latents=size, scale=SCALE)
+    return claimed(row, "value", Claim(first, second, scale, alike=True), needs)
+
+
 def _harder(row: pd.Series, case: str) -> Entry:
     """Rotation raises the MSE of voxels by more than that of images, at latent size 4."""
 
@@ -435,35 +437,56 @@ def _cases(row, cases, value, comparison: str, arms, latent: int, what: str) -> 
 _OF_A_CASE: dict[str, Callable[[pd.Series, str], Entry]] = {
     "complex": _complex,
     "fades": _fades,
+    "converges": _converges,
     "harder": _harder,
     "first": partial(_trained, 0, ("vae", "avae")),
     "last": partial(_trained, -1, ("avae", "vae")),
 }
 
 
+_AT_ANGLES: dict[str, Callable[[pd.Series], Entry]] = {
+    "half-turn": _half_turn,
+    "degrades-1": _degrades,
+    "degrades-2": _degrades,
+    "halves": _halves,
+}
+
+_UNRECORDED = {
+    "uniform": "the orientations after the first epoch of an AVAE's training, which no run keeps",
+    "shear": "poses that shear, of which the package has none",
+    "shear-less": "poses that shear, of which the package has none",
+    "generalizes-shear": "an upright VAE's loss over shear, which no run keeps",
+}
+
+
 def _room(row: pd.Series, cases: Sequence[str], canvas: str) -> Entry:
-    """Whether all inputs stay on a canvas in all poses, by what was measured on them."""
+    """Whether all inputs stay on a canvas however they are rotated, by what was measured on them.
+
+    The text says no range of translations, so these are told and not judged.
+    """
     told, inside, whole = [], True, _number(canvas)
     for case in cases:
         own = CASES[case].data
-        folder = paths.RESULTS / "affine-vae-reach" / own
+        folder = paths.RESULTS / REACHED / own
         if not folder.exists():
             return measured(row, "value", None, f"affine.experiments.record_reach({case!r})")
         run = Run.read(folder)
         if run.config["canvas"] != whole:
             return measured(row, "value", None, f"{own} on a canvas of {whole}")
         for found in run.metrics.itertuples():
-            inside &= not found.beyond
+            inside &= bool(found.translation) or not found.beyond
             kind = f" and translation by up to {REACH}" if found.translation else ""
             told.append(
                 f"{own}, rotation{kind}: in its worst pose {found.beyond:,} of {found.inputs:,} "
-                f"reach beyond it, the farthest {found.farthest:.2f} cells from the middle where "
-                f"{whole / 2:g} are, and {found.drawn:,} in one random pose each"
+                "have a cell whose middle lies beyond it, the farthest "
+                f"{found.farthest:.2f} cells from the middle where {whole / 2:g} are, and "
+                f"{found.drawn:,} in one random pose each"
             )
-    convention = "how far translations go the text does not say"
-    return stated(
-        row, "value", printed=inside, mended=True, note="; ".join(told), convention=convention
+    convention = (
+        "how far translations go the text does not say (the author's code: a fifth of half a "
+        "side), so rotations decide"
     )
+    return stated(row, "value", printed=inside, note="; ".join(told), convention=convention)
 
 
 def _equivalent(row: pd.Series) -> Entry:
@@ -478,7 +501,8 @@ def _equivalent(row: pd.Series) -> Entry:
         f"takes the AVAE {search_passes('mnist-rotation', 'full')} passes for an example; and the "
         "VAE pays a divergence for its number more, while α is free"
     )
-    return stated(row, "value", printed=vae == avae, mended=True,
+    equal = latent + IMAGES.numbers == _text("mnist-rotation")
+    return stated(row, "value", printed=vae == avae, mended=equal,
                   note=f"equal are the numbers that stand for an input: {note}")  # fmt: skip
 
 

@@ -1,11 +1,10 @@
 """The chapter's experiments: what is built, recorded, resumed and compared."""
 
 from dataclasses import replace
-from math import acos, log, log2, pi
+from math import acos, log, log2, pi, radians, sqrt
 
 import pytest
 import torch
-from scipy import stats
 from torch import nn
 
 from reuseprior.contexts import count_contexts
@@ -75,7 +74,9 @@ def test_runs_are_recorded_and_compared(tiny, tmp_path):
     one, turns, left = Experiment("digits-rotation", "avae", "tiny"), *experiments.KINDS[1:]
     turned = experiments.measured(turns, "tiny", "digits-rotation", tmp_path)
     assert len(turned) == 2 * len(experiments.ANGLES) and turned.loss_as_is.notna().all()
-    assert set(turned.angle[turned.loss.notna()]) == set(range(0, 360, experiments.SEARCHED))
+    searched = turned[turned.loss.notna()]
+    assert set(searched.angle) == set(range(0, 360, experiments.SEARCHED))
+    assert searched[["bound", "bound_as_is"]].notna().to_numpy().all()
     oriented = experiments.measured(left, "tiny", "digits-rotation", tmp_path)
     assert set(oriented.digit) == {1, 6, 9} and oriented.degrees.between(0, 360).all()
     assert set(oriented.arm) == {"avae"}
@@ -83,22 +84,55 @@ def test_runs_are_recorded_and_compared(tiny, tmp_path):
     assert experiments.measured(turns, "tiny", "digits-rotation", tmp_path).equals(turned)
 
 
-def known_losses(sigma):
-    """A model whose loss is a parabola over the angle, of a posterior with this σ."""
+@pytest.fixture
+def known(monkeypatch):
+    """A model whose loss is a parabola over the angle, about 1 and of this σ, in radians."""
     model = Experiment("digits-rotation", "avae", "quick").build(0)
-    model.losses = lambda x, alpha: (alpha[:, 0] - 1) ** 2 / (2 * sigma**2)
-    return model
+
+    def of(sigma):
+        def through(x, alpha, *, sampled):
+            assert sampled
+            off = (alpha - 1) / sigma
+            return off, torch.zeros_like(off), x  # the divergence of N(off, 1) is off² / 2
+
+        monkeypatch.setattr(model, "through", through)
+        monkeypatch.setattr(experiments, "misfit", lambda kind, x, made: torch.zeros(len(x)))
+        return model
+
+    return of
 
 
-@pytest.mark.parametrize("sigma", [0.05, 0.3, 1.0])
-def test_the_price_of_an_angle(sigma):
-    """By a plain integral of q ln q/p on a line, and never less than nothing."""
-    x, pose = torch.rand(2, 1, 12, 12), torch.ones(2, 1)
-    q = stats.norm(0, sigma)
-    expected = q.expect(lambda a: q.logpdf(a) + log(2 * pi))
-    found = experiments.price(known_losses(sigma), x, pose)
-    assert found.tolist() == pytest.approx([expected] * 2, abs=1e-3)
-    assert experiments.price(known_losses(50.0), x, pose).tolist() == [0, 0]
+@pytest.mark.parametrize("degrees", [4, 16])
+def test_a_bound_pays_for_the_angle(known, degrees):
+    """Of a posterior that is Gaussian the bound is the evidence itself, here in closed form."""
+    sigma = radians(degrees)
+    x, pose = torch.rand(400, 1, 12, 12), torch.ones(400, 1)
+    evidence = log(sigma * sqrt(2 * pi) / (2 * pi))
+    found = experiments.bound(known(sigma), x, pose)
+    assert found.mean() == pytest.approx(-evidence, abs=0.1)
+    off = experiments.bound(known(sigma), x, pose + 2 * sigma)
+    assert off.mean() > found.mean() + 0.5  # a pose beside the best one is a worse bound
+
+
+def test_a_bound_lies_above_what_many_samples_say():
+    """Minus the logarithm of p(x), by importance sampling; and above the loss at the mean of z."""
+    torch.manual_seed(0)
+    model = Experiment("digits-rotation", "vae", "quick").build(0).eval()
+    x = torch.rand(3, 1, 12, 12)
+    with torch.no_grad():
+        mean, log_variance = model.vae.encode(x)
+        q = torch.distributions.Normal(mean, (log_variance / 2).exp())
+        p = torch.distributions.Normal(0.0, 1.0)
+        weights = []
+        for _ in range(500):
+            z = q.sample()
+            ratio = (p.log_prob(z) - q.log_prob(z)).sum(1)
+            weights.append(ratio - experiments.misfit("bernoulli", x, model.vae.decode(z)))
+    evidence = torch.stack(weights).logsumexp(0) - log(500)
+    found = experiments.bound(model, x)
+    assert (found > -evidence - 0.2).all()
+    again = experiments.bound(model.train(), x)
+    assert torch.equal(found, again) and all(part.training for part in model.modules())
 
 
 def test_measuring_leaves_a_model_as_it_was():
@@ -170,13 +204,3 @@ def test_tied_copies_counted_once_are_as_many_times_the_contexts(copies):
     one, many = one.quantities(), many.quantities()
     assert many.expected_spread - one.expected_spread == pytest.approx(log2(copies))
     assert many.entropy == pytest.approx(one.entropy)
-
-
-def test_a_price_needs_no_search_of_the_models_own():
-    """Of a VAE that is searched in testing alone the loss over the angle is no constant."""
-    torch.manual_seed(0)
-    model = Experiment("digits-rotation", "upright", "quick").build(0).eval()
-    x, pose = torch.rand(2, 1, 12, 12), torch.full((2, 1), 0.3)
-    assert model.search is None
-    losses = model.losses(x, pose), model.losses(x, pose + 1)
-    assert not torch.allclose(*losses)

@@ -1,5 +1,6 @@
 """The ledger of Bidart's chapter 4: kinds, verdicts, and what a misprint does to them."""
 
+import json
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -33,10 +34,11 @@ def test_every_number_is_judged_once(no_runs):
         expected |= set(published.load(f"bidart/chapter-4-{table}").id)
     assert found.keys() == expected
     assert Counter((e.kind, e.verdict) for e in found.values()) == {
-        ("setting", "used"): 19, ("quoted", "confirmed"): 2, ("computed", "reproduced"): 8,
-        ("proved", "corrected"): 4, ("measured", "open"): 46,
+        ("setting", "used"): 25, ("quoted", "confirmed"): 2, ("computed", "reproduced"): 8,
+        ("proved", "corrected"): 4, ("measured", "open"): 43,
     }  # fmt: skip
-    assert all("the package has it" in e.note for e in found.values() if e.kind == "setting")
+    notes = {e.id: e.note for e in found.values() if e.kind == "setting"}
+    assert all("the package has it" in notes[name] for name in setting_names())
 
 
 @pytest.fixture
@@ -58,7 +60,8 @@ def misprint(monkeypatch):
 
 def setting_names():
     rows = published.load("bidart/chapter-4-setup").id
-    return [name for name in rows if name.split("-setup-")[1] not in ("image", "classes")]
+    others = {"image", "classes", *entries_of._AT_ANGLES}
+    return [name for name in rows if name.split("-setup-")[1] not in others]
 
 
 @pytest.mark.parametrize("name", setting_names())
@@ -78,14 +81,14 @@ def test_latent_sizes_follow_from_the_settings(no_runs, misprint):
     assert entries()["bidart-4-text-mnist-rotation"].verdict == "not reproduced"
 
 
-def record(root, one, seed, mse, *, losses=(3.0, 1.0)):
+def record(root, one, seed, mse, *, losses=(3.0, 1.0), checksum="a"):
     """A finished training of an experiment, with such a test MSE."""
     config = one.plan() | {"seed": seed, "parameters": 1}
     recording = results.Recording.start(one.folders(seed, root)[0], config, resume=False)
     recording.extend(
         {"epoch": n, "train_loss": x, "train_passes": 0.0} for n, x in enumerate(losses)
     )
-    recording.finish({"test_mse": mse, "test_loss": losses[-1]})
+    recording.finish({"test_mse": mse, "test_loss": losses[-1], "data_checksum": checksum})
 
 
 def record_rows(one, seed, kind, rows):
@@ -158,12 +161,12 @@ def test_turned_inputs_are_judged_at_the_printed_angles(no_runs, misprint):
             for a in experiments.ANGLES
         ])  # fmt: skip
     found = entries()
-    assert found["bidart-4-text-half-turn"].verdict == "undecided"  # the same gap for every seed
-    assert found["bidart-4-text-degrades-2"].verdict == "claim holds"
-    assert found["bidart-4-text-degrades-2"].computed == pytest.approx(3.01, abs=0.01)
-    assert found["bidart-4-text-degrades-1"].computed < 0.01
-    misprint("bidart-4-text-degrades-1", "75")
-    assert entries()["bidart-4-text-degrades-1"].computed > 3
+    assert found["bidart-4-claim-half-turn"].verdict == "undecided"  # the same gap for every seed
+    assert found["bidart-4-claim-degrades-2"].verdict == "claim holds"
+    assert found["bidart-4-claim-degrades-2"].computed == pytest.approx(3.01, abs=0.01)
+    assert found["bidart-4-claim-degrades-1"].computed < 0.01
+    misprint("bidart-4-setup-degrades-1", "75")
+    assert entries()["bidart-4-claim-degrades-1"].computed > 3
 
 
 def oriented(scale, six, nine, ones):
@@ -181,15 +184,15 @@ def test_orientations_of_digits(no_runs):
     oriented(entries_of.SCALE, 10.0, 190.0, [0, 5, 180, 185, 355, 175, 90])
     found = entries()
     assert found["bidart-4-claim-same-6"].computed == pytest.approx(0.75 - 0.5)
-    assert found["bidart-4-text-halves"].verdict == "claim holds"
+    assert found["bidart-4-claim-halves"].verdict == "claim holds"
     assert "of 5 or 6 or 7 test digits 1, near meaning within 30°" in (
-        found["bidart-4-text-halves"].note
+        found["bidart-4-claim-halves"].note
     )
 
 
 def test_digits_at_one_orientation_are_not_at_two(no_runs):
     oriented(entries_of.SCALE, 0.0, 0.0, [0, 5, 180, *[0] * 20])
-    assert entries()["bidart-4-text-halves"].verdict == "claim fails"
+    assert entries()["bidart-4-claim-halves"].verdict == "claim fails"
 
 
 def test_any_latent_size_is_every_latent_size(no_runs):
@@ -232,25 +235,58 @@ def test_a_note_says_all_that_a_scale_changes(no_runs):
             one = experiments.Experiment("sofa-rotation", arm, entries_of.SCALE)
             record(no_runs, one, seed, 0.1 + seed * 1e-3)
     note = entries()["bidart-4-claim-sofa-rotation"].note
-    for said in ("epochs 15 for 100", "batch size 16 for 14", "train images 200 for all",
+    for said in ("epochs 15 for 200", "batch size 16 for 14", "train images 200 for all",
                  "2 cells a side pooled to one", "a search of 33 passes for 360"):  # fmt: skip
         assert said in note
 
 
-def test_room_is_judged_by_what_was_measured(no_runs, misprint):
+@pytest.mark.parametrize(("beyond", "verdict"), [((0, 1), "unsaid"), ((1, 1), "fails")])
+def test_room_is_judged_by_rotations(no_runs, misprint, beyond, verdict):
     identity = "bidart-4-claim-no-distortion-modelnet"
     assert entries()[identity].verdict == "open"
     for part in ("sofa", "chair"):
         name = f"modelnet10-{part}"
         folder = no_runs / "affine-vae-reach" / name
         recording = results.Recording.start(folder, {"data": name, "canvas": 48}, resume=False)
-        recording.extend([{"translation": t, "inputs": 9, "beyond": t * (part == "chair"),
-                           "farthest": 23.0 + t, "drawn": 0} for t in (0, 1)])  # fmt: skip
+        recording.extend([{"translation": t, "inputs": 9, "beyond": n * (part == "chair"),
+                           "farthest": 23.0 + t, "drawn": 0} for t, n in enumerate(beyond)]
+                        )  # fmt: skip
         recording.finish({})
     found = entries()[identity]
-    assert found.verdict == "corrected"
+    assert found.verdict == verdict
     assert "modelnet10-chair, rotation and translation by up to 0.2: in its worst pose 1 of 9" in (
         found.note
     )
     misprint("bidart-4-setup-canvas-modelnet", "56")
     assert entries()[identity].verdict == "open"  # of that canvas nothing was measured
+
+
+def test_other_data_are_no_evidence(no_runs):
+    """Whoever voxelises meshes for himself has other voxels than the recorded runs."""
+    reached = no_runs / "affine-vae-reach" / "mnist"
+    results.Recording.start(reached, {"canvas": 40}, resume=False).finish({"data_checksum": "a"})
+    for seed, checksum in enumerate("aab"):
+        for arm, mse in (("avae", 0.08 + seed * 1e-3), ("vae", 0.1)):
+            record(no_runs, case(arm, entries_of.SCALE), seed, mse, checksum=checksum)
+    claim = entries()["bidart-4-claim-mnist-rotation"]
+    assert "2 seeds" in claim.note
+    assert len(experiments.trained(entries_of.SCALE)) == 4
+
+
+def test_runs_older_than_a_field_of_a_protocol_count(no_runs):
+    """A field that a run says nothing of was at its default."""
+    for seed in range(3):
+        for arm, mse in (("avae", 0.08 + seed * 1e-3), ("vae", 0.1)):
+            record(no_runs, case(arm, entries_of.SCALE), seed, mse)
+    for path in no_runs.glob(f"*/*/{results.CONFIG}"):
+        config = json.loads(path.read_text())
+        del config["protocol"]["survival"]
+        path.write_text(json.dumps(config))
+    assert entries()["bidart-4-claim-mnist-rotation"].verdict == "claim holds"
+
+
+def test_converging_is_to_be_alike(no_runs):
+    for seed in range(3):
+        for arm, mse in (("plain", 0.12), ("upright", 0.1)):
+            record(no_runs, case(arm, entries_of.SCALE, latent=64), seed, mse + seed * 1e-3)
+    assert entries()["bidart-4-claim-converges-mnist"].verdict == "claim fails"
