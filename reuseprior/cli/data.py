@@ -22,7 +22,11 @@ app.add_typer(
 )
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="digits, mnist, cifar10, cifar100 or imagenet.")
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="digits, mnist, cifar10, cifar100, imagenet, modelnet10-chair or modelnet10-sofa.",
+    ),
 ]
 
 

@@ -10,16 +10,18 @@ from reuseprior.data.digits import DIGITS
 from reuseprior.data.files import Checksum, DataError, DataMissing, Source
 from reuseprior.data.imagenet import IMAGENET, ImageFolderSet
 from reuseprior.data.mnist import MNIST
+from reuseprior.data.modelnet import CHAIR, SOFA
 from reuseprior.data.sets import DataSet
 
-_SOURCES = {source.name: source for source in (DIGITS, MNIST, CIFAR10, CIFAR100, IMAGENET)}
+ALL = (DIGITS, MNIST, CIFAR10, CIFAR100, IMAGENET, CHAIR, SOFA)
+_SOURCES = {source.name: source for source in ALL}
 
 
 def names() -> list[str]:
     """The data sets that `load` knows.
 
     >>> names()
-    ['digits', 'mnist', 'cifar10', 'cifar100', 'imagenet']
+    ['digits', 'mnist', 'cifar10', 'cifar100', 'imagenet', 'modelnet10-chair', 'modelnet10-sofa']
     """
     return list(_SOURCES)
 

@@ -17,13 +17,16 @@ from reuseprior.data.files import DataError
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images, uint8 (n, channels, height, width), and their labels, int64 (n,)."""
+    """Images, uint8 (n, channels, height, width), and their labels, int64 (n,).
+
+    Voxels are images of one axis more, (n, channels, depth, height, width).
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
 
     def __post_init__(self) -> None:
-        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+        if self.images.dtype != torch.uint8 or self.images.ndim not in (4, 5):
             raise ValueError(
                 f"Images are uint8 of shape (n, channels, height, width), and these are "
                 f"{self.images.dtype} of shape {tuple(self.images.shape)}."
@@ -64,7 +67,7 @@ class DataSet:
     @classmethod
     def of(cls, name: str, classes: int, train: Images, test: Images) -> DataSet:
         """A data set of square images, with the sizes and the checksum that its parts have."""
-        _, channels, size, _ = train.images.shape
+        _, channels, size, *_ = train.images.shape
         return cls(name, classes, channels, size, train, test, _checksum(train, test))
 
     def split(self, *, validation: float = 0.1, seed: int) -> tuple[Images, Images]:

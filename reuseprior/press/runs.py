@@ -27,7 +27,7 @@ from reuseprior.measures.statistics import (
     told_apart,
 )
 from reuseprior.press.ledger import Entry, entry
-from reuseprior.press.published import Printed
+from reuseprior.press.published import Printed, Window
 from reuseprior.results import Run
 from reuseprior.training import Protocol
 
@@ -85,20 +85,24 @@ def measured(
     *,
     of: int = 1,
     over_seeds: bool = False,
+    protocol: str = "the printed protocol",
+    window: Window | None = None,
 ) -> Entry:
     """The entry of a number that trainings give: within or outside, or open as long as none can.
 
     The printed number is the mean `of` so many runs more: it is judged by the 95 % prediction
     interval of Student's t over our seeds. `over_seeds` says that it is the standard deviation over
     the source's own trainings instead, which our runs show and do not judge. `needs` says what it
-    takes to run. Without `evidence`, which no run here can give, the number is open.
+    takes to run. Without `evidence`, which no run here can give, the number is open. `protocol`
+    says what the runs were made by where the source prints none, `window` what the number stands
+    for where its digits do not say it, as of "about".
     """
     found = {} if evidence is None else runs_for(evidence)
     values = [evidence.value(runs) for runs in found.values()]
     if not values:
         return entry(row, column, None, "measured", "open", None, f"needs {needs}")
     seeds = f"{len(values)} seed{'s' * (len(values) > 1)}"
-    note = f"{seeds} at the printed protocol in {_folders(found)}"
+    note = f"{seeds} at {protocol} in {_folders(found)}"
     mean, deviation, _ = Sample.of(values)
     if over_seeds:
         value = None if isnan(deviation) else deviation
@@ -109,7 +113,7 @@ def measured(
         note += f"; needs {SEEDS} or more: {needs}"
         return entry(row, column, mean, "measured", "open", None, note)
     low, high = one_more(values, of)
-    window = Printed.parse(row[column]).window()
+    window = window or Printed.parse(row[column]).window()
     verdict = "within" if window.least <= high and low <= window.most else "outside"
     what = "further runs" if of == 1 else f"means of {of} further runs"
     note += f"; 95 % of {what} lie between {low:.4g} and {high:.4g}"

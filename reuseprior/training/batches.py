@@ -111,7 +111,7 @@ class InMemory:
         draws = draw(len(self), self._images.shape[-1], generator).to(device)
         size = image_size(protocol, epoch)
         for batch in range(first, steps(len(self), protocol, self._share)):
-            part = _part(batch, protocol.batch_size, self._share)
+            part = own_part(batch, protocol.batch_size, self._share)
             chosen = order[part]
             images = augment(self._images[chosen], protocol.augmentation, draws[part])
             yield to_input(images, size, protocol), self._labels[chosen]
@@ -147,7 +147,7 @@ class Folder:
         generator = torch.Generator().manual_seed(derive("order", self._seed, epoch))
         order = torch.randperm(len(self), generator=generator).tolist()
         own = [
-            order[_part(batch, protocol.batch_size, self._share)]
+            order[own_part(batch, protocol.batch_size, self._share)]
             for batch in range(first, steps(len(self), protocol, self._share))
         ]
         size = image_size(protocol, epoch)
@@ -186,7 +186,8 @@ class _Seeded(Dataset):
         return self._transform(image), label
 
 
-def _part(batch: int, size: int, share: Share) -> slice:
+def own_part(batch: int, size: int, share: Share) -> slice:
+    """Where this process's part of a batch of an epoch lies in the epoch's order."""
     own = size // share.count
     start = batch * size + share.index * own
     return slice(start, start + own)

@@ -43,6 +43,11 @@ class Task(ABC):
     name: ClassVar[str]
     measures: ClassVar[tuple[str, ...]] = ("loss",)  # columns, after train_ and test_; loss first
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The measures that stand beside the progress bar."""
+        return self.measures[-1:]
+
     def about(self) -> dict[str, object]:
         """What `config.json` says of the task."""
         return {"task": self.name}

@@ -168,7 +168,7 @@ class _Training:
             while self.epoch < self.protocol.epochs:
                 self.train_epoch(stop, bar)
                 row = self.row()
-                shown = {k: v for k, v in row.items() if k.endswith(self.task.measures[-1])}
+                shown = {k: v for k, v in row.items() if k.endswith(self.task.shown)}
                 bar.set_postfix({k: v for k, v in shown.items() if v is not None})
                 self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
                 self.totals.zero_()

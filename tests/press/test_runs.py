@@ -3,6 +3,7 @@
 import json
 import shlex
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from reuseprior import paths, results
 from reuseprior.cli.app import parse_settings
 from reuseprior.press import published
 from reuseprior.press.ledger import Entry
+from reuseprior.press.published import Window
 from reuseprior.press.runs import Claim, Evidence, claimed, measured, options, runs_for
 from reuseprior.works import nn_mass
 from reuseprior.works.thesis import contexts, scores, sharing
@@ -57,6 +59,10 @@ def test_a_number_is_judged_by_an_interval_for_one_run_more(folder):
     both = judged(EVIDENCE)
     assert (both.kind, both.verdict, both.computed) == ("measured", "within", pytest.approx(91))
     assert both.note.startswith("3 seeds at the printed protocol in data/results/train-x; 95 %")
+    about = judged(EVIDENCE, "105", window=Window(Fraction(90), Fraction(120)), protocol="ours")
+    assert (about.verdict, about.window) == ("within", (90, 120))
+    assert about.note.startswith("3 seeds at ours in data/results/train-x; 95 %")
+    assert judged(EVIDENCE, "105").verdict == "outside"
 
 
 CLAIM = Claim(("ours", EVIDENCE), ("theirs", Evidence("other", {}, EVIDENCE.value)), "small")
