@@ -17,10 +17,12 @@ from reuseprior.works.bidart.affine.reuse import beside
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """Two epochs on a few digits."""
+    """Two epochs on a few digits, turned to a few angles."""
     changes = {"epochs": 2, "batch_size": 32, "train_images": 64, "test_images": 20}
     scale = replace(SCALES["quick"], changes={2: changes}, width=0.25, tested=20)
     monkeypatch.setitem(SCALES, "tiny", scale)
+    monkeypatch.setattr(experiments, "ANGLES", tuple(range(0, 360, 30)))
+    monkeypatch.setattr(experiments, "SEARCHED", 90)
 
 
 def test_arms_have_the_numbers_that_the_text_compares():
