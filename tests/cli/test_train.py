@@ -24,7 +24,7 @@ BAD_USE = [
     (["nonet"], "unknown model 'nonet'"),
     (
         ["V2-B0", "--protocol", "slow"],
-        "unknown protocol 'slow': choose from bidart, cifar-resnet, ",
+        "unknown protocol 'slow': choose from affine-vae, bidart, ",
     ),
     (["V2-B0", "--set", "epoch=1"], "unknown key 'epoch', did you mean 'epochs'"),
     (["V2-B0", "--set", "epochs"], "--set 'epochs' is not name=value: write it as --set epochs=2"),
