@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 from reuseprior.data import DataSet, ImageFolderSet
 from reuseprior.errors import UserError
 from reuseprior.results import CONFIG, SUMMARY, Recording, Run, provenance, read_json
+from reuseprior.schemas import Summary
 from reuseprior.training import checkpoint, optimizers
 from reuseprior.training.average import Average, tensors
 from reuseprior.training.batches import derive, parts, steps
@@ -100,7 +101,8 @@ def train(
 
 def finished(folder: Path) -> bool:
     """Whether a run stands in a folder and is finished."""
-    return (folder / SUMMARY).exists() and read_json(folder / SUMMARY)["state"] == "finished"
+    path = folder / SUMMARY
+    return path.exists() and read_json(path, Summary)["state"] == "finished"
 
 
 class _Training:
@@ -154,8 +156,9 @@ class _Training:
     def fields(self) -> dict:
         """The protocol's, without those at rest that an older package began this run without."""
         path, every = self.folder / CONFIG, asdict(self.protocol)
-        begun = read_json(path) if path.exists() else {}
-        known = begun.get("protocol", every) if isinstance(begun, dict) else every
+        begun = read_json(path, dict) if path.exists() else {}
+        known = begun.get("protocol", every)
+        known = known if isinstance(known, dict) else every  # which is refused as it differs
         rest = asdict(Protocol())
         return {k: v for k, v in every.items() if k in known or v != rest[k]}
 

@@ -15,6 +15,7 @@ from reuseprior.revolver.evolution import checkpoint
 from reuseprior.revolver.evolution.population import Individual
 from reuseprior.revolver.evolution.settings import Settings, learning_rate
 from reuseprior.revolver.evolution.state import State
+from reuseprior.schemas import Summary
 
 WINDOW = 700  # validations in the moving average of figure 3.1
 LAST = 200  # validations in the mean of table 3.2
@@ -65,7 +66,7 @@ class Journal:
         """Whether the last generation is done and the summary written."""
         if self.folder is None or state.generation < settings.generations:
             return False
-        return read_json(self.folder / SUMMARY)["state"] == "finished"
+        return read_json(self.folder / SUMMARY, Summary)["state"] == "finished"
 
     def add(self, row: dict[str, Any], state: State) -> None:
         """A generation that is done: its row, the tables beside it and a checkpoint."""

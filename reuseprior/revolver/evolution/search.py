@@ -47,6 +47,7 @@ from reuseprior.revolver.evolution.strategies import (
     random_search,
 )
 from reuseprior.revolver.evolution.trainer import Told, Trainer, Turn, TurnFailed, copies, put_back
+from reuseprior.schemas import Config
 from reuseprior.training.interruption import Interrupted, Stop, signals
 
 DATA_SEED = 0  # the held-out images belong to the settings: the same for every seed
@@ -140,8 +141,8 @@ class Search:
         The data are loaded from `root`, as `data.load` does, unless they are given.
         """
         path = Path(folder) / CONFIG
-        config = read_json(path)
-        if not (isinstance(config, dict) and {"settings", "seed"} <= config.keys()):
+        config = read_json(path, Config)
+        if not {"settings", "seed"} <= config.keys():
             raise SearchError(
                 f"{path} has no settings and seed of a search: give the folder of a run of "
                 "`reuseprior evolve`"
