@@ -218,7 +218,7 @@ class Recording:
         """Add several rows with one write."""
         for row in rows:
             if self.rows and row.keys() != self.rows[0].keys():
-                raise ValueError(
+                raise ResultError(
                     f"The columns of {self.folder / METRICS} are {', '.join(self.rows[0])}, and "
                     f"this row has {', '.join(row)}: give every row the same."
                 )
@@ -310,7 +310,12 @@ def read_csv(path: Path, columns: Sequence[str] | None = None) -> list[dict]:
 
     Raises `ResultError` where the file is missing or cut short, or has other columns.
     """
-    header, *lines = list(csv.reader(io.StringIO(_read(path), newline=""))) or [[]]
+    try:
+        header, *lines = list(csv.reader(io.StringIO(_read(path), newline=""))) or [[]]
+    except csv.Error as error:  # such as a cell of 200 kB
+        raise ResultError(
+            f"{path} is no table ({error}): restore it, or delete it and run anew"
+        ) from error
     if columns is not None and header != list(columns):
         unknown = [name for name in header if name not in columns]
         lacking = [name for name in columns if name not in header]

@@ -91,6 +91,21 @@ class Config(TypedDict, total=False):
     settings: dict[str, Any]  # of a search, which checks each by its name
 
 
+class Counts(TypedDict):
+    """A model's quantities in the user's cache; null stands for a logarithm of nothing."""
+
+    parameters: int
+    weight_nodes: int
+    input_nodes: int
+    output_nodes: int
+    log2_contexts: float | None
+    expected_spread: float | None
+    entropy: float | None
+    total_surprisal: float | None
+    P_G: float | None
+    P_G_spread: float | None
+
+
 class Stamp(TypedDict):
     """The record of a notebook that was run, in `build/stamps` and `build/failed`."""
 
@@ -106,18 +121,24 @@ class LedgerEntry(TypedDict):
     source: str
     where: str
     printed: str
-    computed: int | float | None
+    computed: int | float | Literal["inf", "-inf", "nan"] | None
     kind: str
     verdict: str
-    window: tuple[float, float] | None
+    window: tuple[float | None, float | None] | None  # null where it is open to that side
     note: str
+
+
+class CellMetadata(TypedDict, total=False):
+    """What a cell says of itself."""
+
+    tags: list[str]
 
 
 class Cell(TypedDict, total=False):
     """A cell of a notebook."""
 
     cell_type: Required[Literal["code", "markdown", "raw"]]
-    metadata: Required[dict[str, Any]]
+    metadata: Required[CellMetadata]
     source: Required[str | list[str]]
     id: str
     execution_count: int | None
