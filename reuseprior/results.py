@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from reuseprior import __version__, files, paths, schemas
-from reuseprior.errors import UserError
+from reuseprior.errors import UserError, expect
 from reuseprior.schemas import Config, Resumable, Summary
 
 if TYPE_CHECKING:  # both take seconds to import, and most of this module needs neither
@@ -53,6 +53,7 @@ class Run:
         """The run in `folder`; `ResultError` where a file is missing, cut short or damaged."""
         import pandas as pd
 
+        expect(folder, (str, os.PathLike), "the folder", "give the path of a run", ResultError)
         folder = Path(folder)
         config, metrics = read_json(folder / CONFIG, Config), pd.DataFrame(_rows(folder))
         return cls(folder.name, folder, config, metrics, read_json(folder / SUMMARY, Summary))
@@ -74,6 +75,7 @@ def runs(experiment: str, root: Path | None = None) -> list[Run]:
 
     Raises `ResultError` for an experiment without runs.
     """
+    expect(experiment, str, "the experiment", "give the name of its folder", ResultError)
     root = paths.RESULTS if root is None else Path(root)
     known = sorted({config.parent.parent.name for config in root.glob(f"*/*/{CONFIG}")})
     if experiment not in known:

@@ -14,7 +14,7 @@ from operator import attrgetter
 import torch
 from torch import nn
 
-from reuseprior.errors import did_you_mean
+from reuseprior.errors import did_you_mean, shown
 from reuseprior.models import nas_bench_201, nas_bench_macro
 from reuseprior.models.cifar_resnet import cifar_resnet
 from reuseprior.models.darts import GENOTYPES, darts
@@ -30,7 +30,6 @@ from reuseprior.models.separable import (
     vs_xception,
 )
 from reuseprior.models.wide_resnet import wide_resnet, wide_resnet50_2
-from reuseprior.presets import shown
 
 DEFAULT_IMAGE_SIZE = 224  # pixels a side, where nothing says otherwise
 CIFAR_SIZE = 32

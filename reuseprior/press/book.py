@@ -18,8 +18,7 @@ from math import inf, isfinite
 from pathlib import Path
 
 from reuseprior import paths
-from reuseprior.errors import UserError
-from reuseprior.presets import shown
+from reuseprior.errors import UserError, shown
 from reuseprior.press import chapters, ledger, notebooks
 from reuseprior.press.chapters import Chapter
 from reuseprior.press.published import Printed

@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from reuseprior import schemas
-from reuseprior.presets import shown
+from reuseprior.errors import expect, shown
 from reuseprior.revolver.blueprints import kinds
 from reuseprior.revolver.blueprints.domains import Domain
 from reuseprior.revolver.blueprints.errors import BlueprintError
@@ -181,6 +181,7 @@ class Blueprint:
     @classmethod
     def from_json(cls, text: str) -> Blueprint:
         """The tree that `to_json` wrote; raises `BlueprintError` as `from_data` does."""
+        expect(text, (str, bytes), "the blueprint", "give its JSON as a text", BlueprintError)
         try:
             return cls.from_data(schemas.decode(text))
         except schemas.SchemaError as error:

@@ -35,8 +35,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from reuseprior.errors import did_you_mean
-from reuseprior.presets import shown
+from reuseprior.errors import did_you_mean, shown
 from reuseprior.revolver.blueprints.errors import BlueprintError, Misfit
 
 LARGEST = 1_000_000  # of a block's arguments and of a shape's sizes
