@@ -80,7 +80,8 @@ def refusal(
     `whole` is a file that is in order but not this run's.
     """
     what = f"{path} {why}" if whole else f"{path} is no whole checkpoint ({why})"
-    return CheckpointError(f"{what}: {_mend(path, config)}")
+    away = "move it away" if whole else "delete it"
+    return CheckpointError(f"{what}: {_mend(path, config, away)}")
 
 
 def copy_in(path: Path, saved: dict[str, Tensor], target: dict[str, Tensor]) -> None:
@@ -151,7 +152,7 @@ def _compare(held: dict | None, config: Mapping | None) -> None:
         raise _Refused(f"is of another run, with {key} = {old} where this has {new}", whole=True)
 
 
-def _mend(path: Path, config: Mapping | None) -> str:
+def _mend(path: Path, config: Mapping | None, away: str) -> str:
     before = kept(path)
     try:
         _read(before, config)
@@ -161,5 +162,5 @@ def _mend(path: Path, config: Mapping | None) -> str:
                 "the run is finished and its tables stand, but its weights are lost; to have them "
                 "make it anew in another folder"
             )
-        return "delete it to begin that run again"
-    return f"delete it, and --resume goes on from the one before it, {before.name}"
+        return f"{away} to begin this run again"
+    return f"{away}, and --resume goes on from the one before it, {before.name}"
