@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from reuseprior import __version__, files, paths
+from reuseprior import __version__, files, paths, schemas
 from reuseprior.errors import UserError
+from reuseprior.schemas import Config, Resumable, Summary
 
 if TYPE_CHECKING:  # both take seconds to import, and most of this module needs neither
     import pandas as pd
@@ -49,12 +50,12 @@ class Run:
 
     @classmethod
     def read(cls, folder: str | os.PathLike) -> Run:
-        """The run in `folder`, or `ResultError` where a file of it is missing or cut short."""
+        """The run in `folder`; `ResultError` where a file is missing, cut short or damaged."""
         import pandas as pd
 
         folder = Path(folder)
-        config, metrics = read_json(folder / CONFIG), pd.DataFrame(_rows(folder))
-        return cls(folder.name, folder, config, metrics, read_json(folder / SUMMARY))
+        config, metrics = read_json(folder / CONFIG, Config), pd.DataFrame(_rows(folder))
+        return cls(folder.name, folder, config, metrics, read_json(folder / SUMMARY, Summary))
 
     @property
     def commits(self) -> list[str | None]:
@@ -101,6 +102,13 @@ def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
             f"{run.folder} was made by the package at commit {run.commit}, which nobody can go "
             "back to: make it anew from one checkout whose code is committed"
         )
+    for key in run.config.keys() & run.summary.keys():
+        told = [json.dumps(value[key]) for value in (run.config, run.summary)]
+        if key in _SAID_TWICE and told[0] != told[1]:
+            raise ResultError(
+                f"{run.folder} has {key} {told[0]} in {CONFIG} and {told[1]} in {SUMMARY}: one "
+                "of them was changed, make the run anew"
+            )
     target = (paths.RESULTS if root is None else Path(root)) / run.folder.parent.name / run.name
     if target.resolve() == run.folder:
         return run
@@ -125,6 +133,9 @@ def _copy(source: Path, target: Path) -> None:
         if name not in there:
             _make((target / name).parent)
             files.write(target / name, held[name])
+
+
+_SAID_TWICE = ("seed", "data_checksum", "parameters", "processes")  # in config and summary
 
 
 def _files(folder: Path, *patterns: str) -> dict[str, bytes]:
@@ -212,11 +223,11 @@ class Recording:
             raise ResultError(
                 f"{folder} holds a run already: continue it with --resume, or choose another folder"
             )
-        _refuse_difference(folder, read_json(folder / CONFIG), config)
+        _refuse_difference(folder, read_json(folder / CONFIG, dict), config)
         files.sweep(folder)
         if saved:
             files.recover(saved, kept(saved))
-        run = read_json(folder / SUMMARY)
+        run = read_json(folder / SUMMARY, Resumable)
         before, now = _commits(run), _commit()
         commits = before if now in before else [*before, now]
         if saved and run["state"] == "finished" and not saved.exists():
@@ -304,7 +315,8 @@ def kept(checkpoint: Path) -> Path:
 
 def finished(folder: Path) -> bool:
     """Whether a run stands in a folder and is finished."""
-    return (folder / SUMMARY).exists() and read_json(folder / SUMMARY)["state"] == "finished"
+    path = folder / SUMMARY
+    return path.exists() and read_json(path, Summary)["state"] == "finished"
 
 
 def as_read(config: dict) -> dict:
@@ -352,15 +364,13 @@ def write_csv(path: Path, rows: list[dict]) -> None:
     files.write(path, text.getvalue().encode())
 
 
-def read_json(path: Path):
-    """Read JSON, or raise `ResultError` where the file is missing or cut short."""
+def read_json(path: Path, schema: Any = Any):
+    """Read JSON; `ResultError` where the file is missing or cut short, or not of the schema."""
     text = _read(path)
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise ResultError(
-            f"{path} is not whole JSON ({error}): restore it, or delete it and run anew"
-        ) from error
+        return schemas.read(text, schema)
+    except schemas.SchemaError as error:
+        raise ResultError(f"{path} {error}: restore it, or delete it and run anew") from error
 
 
 def read_csv(path: Path, columns: Sequence[str] | None = None) -> list[dict]:
@@ -434,10 +444,6 @@ def _json(path: Path, value) -> str:
         raise ValueError(f"{path} cannot hold this value ({error}): write null for it.") from error
 
 
-def _refuse_constant(text: str):
-    raise ValueError(f"JSON has no {text}")
-
-
 _NOTHING = object()  # where a configuration has no such key
 
 
@@ -458,8 +464,9 @@ def difference(recorded, given, key: str = "") -> tuple[str, str, str] | None:
             for name in recorded | given
         )
         return next(filter(None, inner), None)
+    # texts are compared, as Python has 1 == True and 1 == 1.0
     texts = ["nothing" if value is _NOTHING else json.dumps(value) for value in (recorded, given)]
-    return None if recorded == given else (key.removeprefix("."), *texts)
+    return None if texts[0] == texts[1] else (key.removeprefix("."), *texts)
 
 
 def _now() -> str:

@@ -160,8 +160,9 @@ class _Training:
     def fields(self) -> dict:
         """The protocol's, without those at rest that an older package began this run without."""
         path, every = self.folder / CONFIG, asdict(self.protocol)
-        begun = read_json(path) if path.exists() else {}
-        known = begun.get("protocol", every) if isinstance(begun, dict) else every
+        begun = read_json(path, dict) if path.exists() else {}
+        known = begun.get("protocol", every)
+        known = known if isinstance(known, dict) else every  # which is refused as it differs
         rest = asdict(Protocol())
         return {k: v for k, v in every.items() if k in known or v != rest[k]}
 

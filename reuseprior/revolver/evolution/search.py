@@ -47,9 +47,11 @@ from reuseprior.revolver.evolution.strategies import (
     random_search,
 )
 from reuseprior.revolver.evolution.trainer import Told, Trainer, Turn, TurnFailed, copies, put_back
+from reuseprior.schemas import Config
 from reuseprior.training.interruption import Interrupted, Stop, signals
 
 DATA_SEED = 0  # the held-out images belong to the settings: the same for every seed
+LARGEST_COEFFICIENT = 1e100  # of the genotypes' fitness, which a long search may raise and raise
 PATIENCE = 20  # individuals that cannot be trained, one after another
 
 log = logging.getLogger(__name__)
@@ -141,8 +143,8 @@ class Search:
         The data are loaded from `root`, as `data.load` does, unless they are given.
         """
         path = Path(folder) / CONFIG
-        config = read_json(path)
-        if not (isinstance(config, dict) and {"settings", "seed"} <= config.keys()):
+        config = read_json(path, Config)
+        if not {"settings", "seed"} <= config.keys():
             raise SearchError(
                 f"{path} has no settings and seed of a search: give the folder of a run of "
                 "`reuseprior evolve`"
@@ -380,7 +382,8 @@ class Search:
             if generation > 0:
                 factor = s.coefficient_down if found is None else s.coefficient_up
                 floor = s.coefficient_floor if found is None else 0.0
-                state.coefficient = max(state.coefficient * factor, floor)
+                coefficient = max(state.coefficient * factor, floor)
+                state.coefficient = min(coefficient, LARGEST_COEFFICIENT)
         return replaced
 
     def _found(self, target: float, exclude: list[int], generation: int) -> Found | None:
