@@ -186,6 +186,15 @@ def test_a_lock_whose_holder_says_nonsense_holds_all_the_same(tmp_path, holder):
             Lock(tmp_path)
 
 
+def test_without_locks_of_the_kernel_nothing_is_written(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(files.fcntl, "flock", none)
+    with pytest.raises(FileError, match=r"cannot lock .* \(No locks available\): mend that, or ch"):
+        Lock(tmp_path / "a")
+
+
 def test_a_lock_is_never_a_link(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("mine")
