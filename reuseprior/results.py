@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -122,6 +123,8 @@ def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
 
 
 def _copy(source: Path, target: Path) -> None:
+    for folder in (target, *(inner for inner in target.iterdir() if inner.is_dir())):
+        files.sweep(folder)
     held = _files(source, "*.csv", "*.json", "failures/*.json")
     there = _files(target, "**/*")
     if not there.items() <= held.items():
@@ -263,14 +266,34 @@ class Recording:
 
     def truncate(self, n_rows: int) -> None:
         """Keep the first `n_rows`: a run continued from a checkpoint drops what came after it."""
+        self._first(n_rows)
+        del self.rows[n_rows:]
+        self._rewrite()
+
+    def digest(self) -> str:
+        """A digest of the rows, for a checkpoint that comes after them."""
+        return _digest(self.rows)
+
+    def verify(self, n_rows: int, digest: str | None) -> None:
+        """Raise `ResultError` where the first rows are not those that had this digest.
+
+        The rows of a checkpoint without one, as older packages wrote it, are believed.
+        """
+        if digest is not None and _digest(self._first(n_rows)) != digest:
+            raise ResultError(
+                f"the first {n_rows} rows of {self.folder / METRICS} are not those that the "
+                "checkpoint came after, so they are damaged or edited: put them back, or start it "
+                "anew in another folder"
+            )
+
+    def _first(self, n_rows: int) -> list[dict]:
         if n_rows > len(self.rows):
             raise ResultError(
                 f"{self.folder / METRICS} holds {len(self.rows)} rows and the checkpoint comes "
                 f"after row {n_rows}: take both from the same run, or start it anew in another "
                 "folder"
             )
-        del self.rows[n_rows:]
-        self._rewrite()
+        return self.rows[:n_rows]
 
     def finish(
         self, summary: dict, *, state: Literal["finished", "interrupted"] = "finished"
@@ -356,12 +379,20 @@ def write_json(path: Path, value) -> None:
 
 def write_csv(path: Path, rows: list[dict]) -> None:
     """Write rows of equal keys, floats to their last bit and None as an empty cell."""
+    files.write(path, _csv(rows))
+
+
+def _csv(rows: list[dict]) -> bytes:
     text = io.StringIO(newline="")
     if rows:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    files.write(path, text.getvalue().encode())
+    return text.getvalue().encode()
+
+
+def _digest(rows: list[dict]) -> str:
+    return sha256(_csv(rows)).hexdigest()
 
 
 def read_json(path: Path, schema: Any = Any):

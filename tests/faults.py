@@ -152,6 +152,7 @@ PROGRAMS: dict[str, Callable[..., None]] = {
 
 CLOCK = {
     "seconds", "images_per_second", "start", "end", "wall_seconds", "peak_memory_bytes", "digest",
+    "rows",  # a digest of all that a row says, seconds too
 }  # fmt: skip
 
 

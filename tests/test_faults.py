@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -199,6 +200,25 @@ def test_a_configuration_edited_by_hand_is_not_believed(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config | {"seed": 5}))
     refused = trained(tmp_path, seed=5)
     assert refused.exit_code == 2 and "with seed = 0 where this has 5" in refused.stderr
+
+
+DAMAGED_ROWS = [
+    (lambda text: text.replace("epoch,", "epochs,"), "the first 4 rows of .* are not those that"),
+    (lambda text: text.replace("\n2,", "\n7,"), "the first 4 rows of .* are not those that the ch"),
+    (
+        lambda text: text[: text.index("\n3,") + 1],
+        "holds 2 rows and the checkpoint comes after row",
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "sentence"), DAMAGED_ROWS)
+def test_rows_that_were_changed_are_not_believed(tmp_path, damage, sentence):
+    assert trained(tmp_path).exit_code == 0
+    metrics = tmp_path / "metrics.csv"
+    metrics.write_text(damage(metrics.read_text()))
+    refused = trained(tmp_path)
+    assert refused.exit_code == 2 and re.search(sentence, refused.stderr), refused.stderr
 
 
 # Children -----------------------------------------------------------------------------------------

@@ -318,11 +318,14 @@ class _Training:
         if self.recording:
             self.recording.check()
             place = {"epoch": self.epoch, "batch": self.batch, "seconds": self.seconds}
+            place["rows"] = self.recording.digest()
             checkpoint.save(self.path, {**held, "totals": totals}, place, config=self.config)
 
     def restore(self) -> None:
         """Go back to the checkpoint."""
         saved, place = checkpoint.load(self.path, config=self.config)
+        if self.recording:
+            self.recording.verify(place["epoch"], place.get("rows"))
         totals = saved.pop("totals")
         self.start_optimizer(saved)
         checkpoint.copy_in(self.path, saved, self.state())

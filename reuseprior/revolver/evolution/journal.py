@@ -31,6 +31,7 @@ class Journal:
         self.folder = folder
         self.rows: list[dict[str, Any]] = []  # a generation each
         self._config = config
+        self._digest: str | None = None  # of the rows that the checkpoint comes after
         self._recording: Recording | None = None
 
     def open(self, *, resume: bool) -> None:
@@ -54,6 +55,7 @@ class Journal:
         if not path.exists():
             return None
         groups, data = checkpoint.load(path, config=self._config)
+        self._digest = data.pop("rows", None)
         try:
             return State.from_data(groups, data, device=device, memory_format=memory_format)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -62,8 +64,10 @@ class Journal:
     def follow(self, state: State, settings: Settings) -> None:
         """Drop the rows that came after the state that a search goes on from."""
         if self._recording:
+            done = state.generation + settings.warmup
+            self._recording.verify(done, self._digest)
             if not self.is_finished(state, settings):
-                self._recording.truncate(state.generation + settings.warmup)
+                self._recording.truncate(done)
             self.rows = list(self._recording.rows)
 
     def is_finished(self, state: State, settings: Settings) -> bool:
@@ -85,7 +89,9 @@ class Journal:
         if self._recording:
             self._recording.check()
             path = self.folder / checkpoint.NAME
-            checkpoint.save(path, *state.to_data(), config=self._config)
+            groups, data = state.to_data()
+            data["rows"] = self._recording.digest()
+            checkpoint.save(path, groups, data, config=self._config)
 
     def note_failure(self, individual: Individual, state: State, reason: str, batches: int) -> None:
         """An individual that could not be trained, with its blueprint."""
