@@ -211,7 +211,7 @@ recording.append({"epoch": 1})
 def test_a_killed_write_leaves_a_whole_run(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=paths.ROOT)
     assert done.returncode == 9
-    assert next(p.name for p in tmp_path.glob(".*")).startswith(".metrics.csv.")
+    assert next(p.name for p in tmp_path.glob(".*")).endswith("-metrics.csv.tmp")
     assert Run.read(tmp_path).metrics["epoch"].tolist() == [0]
 
 
@@ -348,7 +348,7 @@ def test_a_recording_that_is_killed_is_not_whole_and_goes_on(tmp_path, monkeypat
     target, write = root / "train-x" / "net-seed0", files.write
 
     def killed(path, content):
-        if len(list(target.iterdir())) == done:
+        if len(list(target.glob("[!.]*"))) == done:
             raise KeyboardInterrupt
         write(path, content)
 

@@ -170,6 +170,7 @@ def rank(
         ranking.add(done)
         if isinstance(done, measuring.Refused):
             refused[done.model] = done.reason
+    ranking.close()
     rows = ranking.best(names)
     if as_json:
         print_json([_record(row) for row in rows])

@@ -118,7 +118,8 @@ class Search:
         """A new search with settings or a preset, recorded in `folder` if one is given.
 
         With `resume`, one that stands in the folder goes on. Raises `SettingsError`,
-        `results.ResultError` for a folder that holds another run, and `CheckpointError`.
+        `results.ResultError` for a folder that holds another run, `CheckpointError` and, where
+        another process searches there, `files.Locked`.
         """
         if not isinstance(settings, Settings):
             settings = Settings.load(settings)
@@ -306,9 +307,9 @@ class Search:
         return torch.channels_last if self.settings.channels_last else torch.contiguous_format
 
     def _open(self, folder: Path, resume: bool) -> None:
-        self.journal = Journal(folder)
+        self.journal = Journal(folder, self.config())
         if self.trainer.accelerator.is_main_process:
-            self.journal.open(self.config(), resume=resume)
+            self.journal.open(resume=resume)
         self.trainer.accelerator.wait_for_everyone()
         restored = self.journal.restore(self.trainer.device, self._memory_format)
         self.state = restored or self.state
