@@ -23,6 +23,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from reuseprior import schemas
 from reuseprior.data import DataSet, ImageFolderSet
 from reuseprior.errors import UserError, expect, expect_seed
 from reuseprior.results import CONFIG, Recording, Run, finished, provenance, read_json
@@ -332,9 +333,13 @@ class _Training:
     def restore(self) -> None:
         """Go back to the checkpoint."""
         saved, place = checkpoint.load(self.path, config=self.config)
+        try:
+            schemas.fitting(place, schemas.Place)
+            totals = saved.pop("totals")
+        except (schemas.SchemaError, KeyError) as error:  # of an older package's search, say
+            raise checkpoint.refusal(self.path, "it is none of a training", self.config) from error
         if self.recording:
             self.recording.verify(place["epoch"], place.get("rows"))
-        totals = saved.pop("totals")
         self.start_optimizer(saved)
         checkpoint.copy_in(self.path, saved, self.state())
         if self.is_main:  # the sum over processes
