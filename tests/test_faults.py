@@ -183,6 +183,15 @@ def test_a_run_goes_on_from_the_checkpoint_before_as_if_nothing_had_been(tmp_pat
     assert faults.contents(run) == faults.contents(tmp_path / "whole")
 
 
+def test_the_checkpoint_before_goes_when_the_run_is_finished(tmp_path):
+    assert trained(tmp_path).exit_code == 0
+    last = tmp_path / checkpoint.NAME
+    assert not results.kept(last).exists()
+    shutil.copy(last, results.kept(last))  # as a kill leaves it, right after the summary
+    assert trained(tmp_path).exit_code == 0
+    assert last.exists() and not results.kept(last).exists()
+
+
 def test_another_seed_s_checkpoint_is_not_believed(tmp_path):
     for seed in (0, 1):
         assert trained(tmp_path / f"seed{seed}", seed=seed).exit_code == 0

@@ -86,6 +86,8 @@ def train(
             if training.path.exists():
                 training.restore()
             if training.epoch == protocol.epochs and finished(folder):
+                if training.recording:
+                    training.recording.settle()  # which a kill may have prevented
                 if training.average:
                     training.average.apply()
             else:
