@@ -121,7 +121,7 @@ def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
     target = (paths.RESULTS if root is None else Path(root)) / run.folder.parent.name / run.name
     if target.resolve() == run.folder:
         return run
-    _make(target)
+    make_folder(target)
     lock = files.Lock(target)
     try:
         _copy(run.folder, target)
@@ -142,7 +142,7 @@ def _copy(source: Path, target: Path) -> None:
     first_to_last = (CONFIG, *sorted(held.keys() - {CONFIG, SUMMARY}), SUMMARY)
     for name in first_to_last:  # the summary says that the run is whole
         if name not in there:
-            _make((target / name).parent)
+            make_folder((target / name).parent)
             files.write(target / name, held[name])
 
 
@@ -207,7 +207,7 @@ class Recording:
         """
         folder = Path(folder)
         config = as_read(config)
-        _make(folder)
+        make_folder(folder)
         lock = files.Lock(folder)
         try:
             return cls._opened(folder, config, lock, resume, checkpoint)
@@ -315,10 +315,14 @@ class Recording:
             summary = summary | {CONFIG_DIGEST: _sha256(self.folder / CONFIG)}
         self._summarise(summary, state)
         if state == "finished":
-            if self._checkpoint:
-                kept(self._checkpoint).unlink(missing_ok=True)
+            self.settle()
             self.close()
         return Run.read(self.folder)
+
+    def settle(self) -> None:
+        """Delete the checkpoint before the last one: the run is finished, and the last is whole."""
+        if self._checkpoint:
+            kept(self._checkpoint).unlink(missing_ok=True)
 
     def check(self) -> None:
         """Raise `files.Locked` where this process has since opened the run anew."""
@@ -447,8 +451,8 @@ def read_csv(path: Path, columns: Sequence[str] | None = None) -> list[dict]:
     return [dict(zip(header, map(_cell, line), strict=True)) for line in lines]
 
 
-def _make(folder: Path) -> None:
-    """Make a folder, unless it is there."""
+def make_folder(folder: Path) -> None:
+    """Make a folder, unless it is there; `ResultError` where that cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:  # a file stands there, or above; the disk is full or read-only
