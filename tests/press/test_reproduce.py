@@ -409,7 +409,8 @@ def rules_to_run():
 CODE_LIKE = [
     "__import__('os').system('touch planted')", "1; import os", "'); import os; ('", '"', "'",
     "\\", "\n\nimport os", "\r\nimport os", 3 * '"', 3 * "'", "{wildcards}", "{0}{a[0]}",
-    "{sys.executable}", "$(touch a)", "`touch a`", "%run a", "!touch a", "\u2028import os", "\x00", "# a", "f'{1}'", "a=b",
+    "{sys.executable}", "$(touch a)", "`touch a`", "%run a", "!touch a", "\u2028import os", "\x00",
+    "# a", "f'{1}'", "a=b",
 ]  # fmt: skip
 
 
