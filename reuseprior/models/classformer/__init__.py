@@ -12,3 +12,9 @@ from reuseprior.models.classformer.model import sizes_of as sizes_of
 from reuseprior.models.classformer.model import thin as thin
 from reuseprior.models.classformer.schedule import Schedule as Schedule
 from reuseprior.models.classformer.schedule import Space as Space
+from reuseprior.models.classformer.search import SAMPLERS as SAMPLERS
+from reuseprior.models.classformer.search import Trial as Trial
+from reuseprior.models.classformer.search import binary_search as binary_search
+from reuseprior.models.classformer.search import reward as reward
+from reuseprior.models.classformer.search import search as search
+from reuseprior.models.classformer.search import started as started
