@@ -236,6 +236,7 @@ def test_table_is_described(name):
     assert f"`{name}.csv`" in described
 
 
+SIGNED = {"bidart/chapter-5-table-5-6", "bidart/chapter-5-text"}  # correlations
 _SCORES = ["cola", "mnli", "qnli", "qqp", "sst2", "mrpc", "rte", "stsb", "average"]
 NUMBERS = {
     "bidart/chapter-3-notebook-mobilenet": ["accuracy"],
@@ -336,7 +337,9 @@ NUMBERS |= {again: NUMBERS[first] for first, again in PAPER.items()}
 def test_every_number_parses(name):
     for column in NUMBERS[name]:
         for text in load(name)[column]:
-            assert text in ("in words", "not printed") or Printed.parse(text).value >= 0
+            assert text in ("in words", "not printed") or (
+                Printed.parse(text).value >= 0 or name in SIGNED
+            )
 
 
 def values(table, column):

@@ -21,11 +21,12 @@ a search itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -38,6 +39,7 @@ from reuseprior.measures.latency import interleaved
 from reuseprior.models import without_weights
 from reuseprior.models.classformer import (
     MINILM,
+    SAMPLERS,
     Classformer,
     Schedule,
     Space,
@@ -48,21 +50,21 @@ from reuseprior.models.classformer import (
     tokenizer,
 )
 from reuseprior.results import Recording, Run
-from reuseprior.training import Protocol, train
+from reuseprior.training import Protocol, finished, train
 from reuseprior.training.batches import Share
 from reuseprior.training.text import TextClassification
 
 TASKS = ("glue-cola", "glue-sst2", "glue-mrpc", "glue-rte")
 SPACE = Space(6)
 MARGIN = 0.02  # of the plain encoder's score that a schedule may lose, out of 1
-TIMED = 12  # texts that are timed, of those that training is on
+TIMED = 8  # texts that are timed, of those that training is on
 DRAWN = "drawn"  # in place of a schedule: every training batch draws its own from SPACE
 
 # by task: all that a scale changes of the protocol. cpu: an hour on one core for all four
 SCALES: dict[str, Mapping[str, Mapping[str, object]]] = {
     "cpu": {
         "glue-cola": {"epochs": 3, "warmup_epochs": 0.3},
-        "glue-sst2": {"epochs": 2, "warmup_epochs": 0.2, "train_images": 20_000},
+        "glue-sst2": {"epochs": 2, "warmup_epochs": 0.2, "train_images": 10_000},
         "glue-mrpc": {"epochs": 3, "warmup_epochs": 0.3},
         "glue-rte": {"epochs": 3, "warmup_epochs": 0.3},
     },
@@ -145,7 +147,7 @@ class Search:
     scale: str
     sampler: str
     length: int = 0
-    budget: int = 30
+    budget: int = 24
 
     @property
     def weights(self) -> Experiment:
@@ -174,11 +176,13 @@ def look(
         "plain": plain.name(0), "timed": TIMED, "threads": 1,
     }  # fmt: skip
     recording = Recording.start(one.folder(seed, root), config, resume=True)
+    if finished(recording.folder):
+        return Run.read(recording.folder)
     recording.truncate(0)
 
     def evaluate(schedule: Schedule) -> tuple[float, float]:
         calls = {str(s): bench.under(s) for s in (Schedule.plain(SPACE.layers), schedule)}
-        times = interleaved(calls, bench.timed(one.length), rounds=3)
+        times = interleaved(calls, bench.timed(one.length), rounds=2)
         return bench.score(schedule, "search"), times[str(schedule)].share
 
     trials = search(
@@ -273,7 +277,7 @@ SHALLOWER = (3, 4)  # layers of encoders that are trained with fewer
 
 def compare(
     task: str, scale: str, *, length: int, seed: int, root: Path | None = None,
-    place: str | Path | None = None, rounds: int = 9,
+    place: str | Path | None = None, rounds: int = 5,
 ) -> Run:  # fmt: skip
     """Time and score, in one run, what was found and what it stands beside; a row each.
 
@@ -305,6 +309,8 @@ def compare(
     name = f"{task.removeprefix('glue-')}-{f'length{length}' if length else 'own-lengths'}"
     folder = (root or paths.RESULTS) / f"classformer-front-{scale}" / f"{name}-seed{seed}"
     recording = Recording.start(folder, config, resume=True)
+    if finished(folder):
+        return Run.read(folder)
     recording.truncate(0)
     times = {n: interleaved(calls, base.timed(length), rounds=rounds, threads=n) for n in (1, 2)}
     for i, (kind, one, bench, schedule) in enumerate(entries):
@@ -328,9 +334,7 @@ def found(
 ) -> list[tuple[str, Schedule]]:
     """The schedules of most reward of the recorded searches, each once, with its sampler."""
     best: dict[Schedule, str] = {}
-    folder = (root or paths.RESULTS) / f"classformer-search-{scale}"
-    for path in sorted(folder.glob(f"*/{results.SUMMARY}")):
-        searched = Run.read(path.parent)
+    for searched in _runs(f"classformer-search-{scale}", root):
         config = searched.config
         if (config["task"], config["length"]) == (task, length):
             row = searched.metrics.loc[searched.metrics.reward.idxmax()]
@@ -355,6 +359,34 @@ def read_test(
     recording = Recording.start(folder, asdict(one) | {"read": str(schedule)}, resume=False)
     recording.append({bench.task.metric: scored(bench.under(schedule), bench.task, part)})
     return recording.finish(_made(bench, 0))
+
+
+SEEDS = (0, 1, 2)  # of searches
+LENGTHS = (128, 0, 512)  # that texts are padded to when they are timed; 0: their own
+
+
+def campaign(
+    scale: str, *, root: Path | None = None, place: str | Path | None = None,
+    progress: bool = True,
+) -> None:  # fmt: skip
+    """Make all runs of a scale but the reading of test parts; goes on where it was interrupted.
+
+    The plain encoder on every task. Searches on SST-2 at scale cpu, on every task at scale full:
+    all samplers at 128 tokens, a Gaussian process at the texts' own lengths; and comparisons.
+    """
+    for task in TASKS:
+        run(Experiment(task, scale), seed=0, root=root, place=place, progress=progress)
+    for task in TASKS if scale == "full" else ("glue-sst2",):
+        others = [Experiment(task, scale, DRAWN)]
+        others += [Experiment(task, scale, layers=layers) for layers in SHALLOWER]
+        for one in others:
+            run(one, seed=0, root=root, place=place, progress=progress)
+        for seed in SEEDS:
+            for sampler in SAMPLERS:
+                look(Search(task, scale, sampler, 128), seed=seed, root=root, place=place)
+            look(Search(task, scale, "gp"), seed=seed, root=root, place=place)
+        for length in LENGTHS:
+            compare(task, scale, length=length, seed=0, root=root, place=place)
 
 
 # Structure before training ------------------------------------------------------------------------
@@ -392,3 +424,59 @@ def structure(schedule: Schedule, length: int) -> dict[str, float]:
         "bits": own["log2_contexts"] - base["log2_contexts"],
         "cost": own["multiply_adds"] / base["multiply_adds"],
     }
+
+
+# What is recorded ---------------------------------------------------------------------------------
+
+
+def trained(scale: str, root: Path | None = None) -> pd.DataFrame:
+    """The finished trainings of a scale, a row each: scores on both halves, in per cent."""
+    rows = []
+    for run in _runs(f"classformer-{scale}", root):
+        metric = run.config["metric"]
+        rows.append({
+            "run": run.name, "task": run.config["task"], "metric": metric,
+            "texts": run.config["images"]["train"], "epochs": run.summary["epochs"],
+            "best_epoch": run.summary["best_epoch"], "search_half": 100 * _score(run),
+            "report_half": 100 * run.summary[f"test_{metric}"],
+            "minutes": run.summary["wall_seconds"] / 60,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def trials(task: str, scale: str, length: int, root: Path | None = None) -> pd.DataFrame:
+    """The trials of the finished searches of a task, with the best reward up to each."""
+    parts = []
+    for run in _runs(f"classformer-search-{scale}", root):
+        config = run.config
+        if (config["task"], config["length"]) == (task, length):
+            said = {key: config[key] for key in ("sampler", "seed", "required")}
+            parts.append(run.metrics.assign(**said, best=run.metrics.reward.cummax()))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def front(task: str, scale: str, length: int, root: Path | None = None) -> pd.DataFrame:
+    """The comparison of seed 0 of a task at a length, a row a network; scores in per cent."""
+    for run in _runs(f"classformer-front-{scale}", root):
+        config = run.config
+        if (config["task"], config["length"], config["seed"]) == (task, length, 0):
+            halves = [f"score_{half}" for half in ("search", "report")]
+            return run.metrics.assign(**{half: 100 * run.metrics[half] for half in halves})
+    return pd.DataFrame()
+
+
+def halved(table: pd.DataFrame, loss: float = 100 * MARGIN) -> pd.DataFrame:
+    """The rows of a comparison at half the baseline's time or less that lose at most `loss`.
+
+    By the score on the half that nothing was chosen by, in points, with one thread.
+    """
+    base = table[table.kind == "baseline"].score_report.item()
+    return table[(table.share_1_threads <= 0.5) & (table.score_report >= base - loss)]
+
+
+def _runs(experiment: str, root: Path | None) -> Iterator[Run]:
+    """The finished runs of an experiment, none where there are none."""
+    for path in sorted(((root or paths.RESULTS) / experiment).glob(f"*/{results.SUMMARY}")):
+        run = Run.read(path.parent)
+        if run.summary["state"] == "finished":
+            yield run
