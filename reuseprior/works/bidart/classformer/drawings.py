@@ -38,9 +38,7 @@ def positions(ax: Axes, schedule: Schedule, length: int) -> None:
 def missing(ax: Axes, how: str) -> None:
     """Say on an axis that nothing is recorded, and what makes it, in place of an empty drawing."""
     ax.set_axis_off()
-    module, _, call = how.rpartition(".")
-    text = "\n".join(("no run yet:", *module.replace(".", "\n.").split("\n"), f".{call}"))
-    ax.text(0.5, 0.5, text, ha="center", va="center", transform=ax.transAxes)
+    ax.text(0.5, 0.5, f"no run yet:\n{how}", ha="center", va="center", transform=ax.transAxes)
 
 
 def progress(ax: Axes, trials: pd.DataFrame) -> None:

@@ -100,9 +100,10 @@ class Experiment:
         return (root or paths.RESULTS) / f"classformer-{self.scale}" / self.name(seed)
 
     def about(self) -> dict[str, object]:
-        """What `config.json` says of the model."""
-        space = asdict(SPACE) if self.schedule == DRAWN else None
-        return asdict(self) | {"space": space}
+        """What `config.json` says of the model, beside its data and its task."""
+        own = asdict(self)
+        del own["task"]  # the data's name; a trainer's task is another thing
+        return own | {"space": asdict(SPACE) if self.schedule == DRAWN else None}
 
     def build(self, seed: int) -> Classformer:
         """The pretrained encoder with a new classifier, which the seed decides."""
@@ -435,7 +436,7 @@ def trained(scale: str, root: Path | None = None) -> pd.DataFrame:
     for run in _runs(f"classformer-{scale}", root):
         metric = run.config["metric"]
         rows.append({
-            "run": run.name, "task": run.config["task"], "metric": metric,
+            "run": run.name, "task": run.config["data"], "metric": metric,
             "texts": run.config["images"]["train"], "epochs": run.summary["epochs"],
             "best_epoch": run.summary["best_epoch"], "search_half": 100 * _score(run),
             "report_half": 100 * run.summary[f"test_{metric}"],
