@@ -8,6 +8,7 @@ are kept, so there a model with batch norm trains a little differently than in o
 
 from __future__ import annotations
 
+import os
 import signal
 import statistics
 import time
@@ -23,7 +24,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from reuseprior.data import DataSet, ImageFolderSet
-from reuseprior.errors import UserError
+from reuseprior.errors import UserError, expect, expect_seed
 from reuseprior.results import CONFIG, Recording, Run, finished, provenance, read_json
 from reuseprior.training import checkpoint, optimizers
 from reuseprior.training.average import Average, tensors
@@ -74,6 +75,13 @@ def train(
     are `ProtocolError`, `CheckpointError`, `results.ResultError`, `files.FileError` and, where
     another process trains in this folder, `files.Locked`.
     """
+    expect(model, nn.Module, "the model", "pass a torch.nn.Module")
+    expect(protocol, Protocol, "the protocol", "pass Protocol.load('quick')", ProtocolError)
+    expect(folder, (str, os.PathLike), "the folder", "give the path of one")
+    expect_seed(seed)
+    if task is None:
+        sets = (DataSet, ImageFolderSet)
+        expect(data, sets, "the data", "pass a set that data.load returned")
     folder = Path(folder)
     loop = Loop(protocol.precision, ProtocolError)
     task = task or Classification(data.classes, protocol.label_smoothing)
