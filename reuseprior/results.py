@@ -307,10 +307,14 @@ class Recording:
         """
         self._summarise(summary, state)
         if state == "finished":
-            if self._checkpoint:
-                kept(self._checkpoint).unlink(missing_ok=True)
+            self.settle()
             self.close()
         return Run.read(self.folder)
+
+    def settle(self) -> None:
+        """Delete the checkpoint before the last one: the run is finished, and the last is whole."""
+        if self._checkpoint:
+            kept(self._checkpoint).unlink(missing_ok=True)
 
     def check(self) -> None:
         """Raise `files.Locked` where this process has since opened the run anew."""

@@ -23,6 +23,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from reuseprior import schemas
 from reuseprior.data import DataSet, ImageFolderSet
 from reuseprior.errors import UserError, expect, expect_seed
 from reuseprior.results import CONFIG, Recording, Run, finished, provenance, read_json
@@ -94,6 +95,8 @@ def train(
             if training.path.exists():
                 training.restore()
             if training.epoch == protocol.epochs and finished(folder):
+                if training.recording:
+                    training.recording.settle()  # which a kill may have prevented
                 if training.average:
                     training.average.apply()
             else:
@@ -332,14 +335,24 @@ class _Training:
     def restore(self) -> None:
         """Go back to the checkpoint."""
         saved, place = checkpoint.load(self.path, config=self.config)
+        try:
+            schemas.fitting(place, schemas.Place)
+        except schemas.SchemaError as error:
+            raise self.no_place(str(error)) from error
+        if not (0 <= place["epoch"] <= self.protocol.epochs and 0 <= place["batch"] <= self.steps):
+            raise self.no_place(f"epoch {place['epoch']}, batch {place['batch']}")
         if self.recording:
             self.recording.verify(place["epoch"], place.get("rows"))
-        totals = saved.pop("totals")
         self.start_optimizer(saved)
-        checkpoint.copy_in(self.path, saved, self.state())
-        if self.is_main:  # the sum over processes
-            self.totals.copy_(totals)
+        checkpoint.copy_in(self.path, saved, self.state() | {"totals": self.totals})
+        if not self.is_main:  # the first process has the sum over all
+            self.totals.zero_()
         self.epoch, self.batch, self.seconds = place["epoch"], place["batch"], place["seconds"]
+
+    def no_place(self, why: str) -> checkpoint.CheckpointError:
+        """The error for a checkpoint that stands nowhere in this training."""
+        why = f"is no whole checkpoint of this training ({why})"
+        return checkpoint.refusal(self.path, why, self.config, whole=True)
 
     def state(self) -> dict[str, torch.Tensor]:
         """The tensors of a checkpoint: model, average and optimiser, by name.
