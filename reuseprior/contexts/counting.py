@@ -12,12 +12,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from reuseprior.contexts.array import CountArray
 from reuseprior.contexts.errors import CountingError
 from reuseprior.contexts.record import Node, Operator, Record
 from reuseprior.contexts.recorder import record, uncollected
+from reuseprior.contexts.refusals import check_model
 from reuseprior.contexts.rules import RULES, Rule, overloads
 from reuseprior.contexts.scaling import ExactSum, ScaledSum
 from reuseprior.quantities import Quantities, derive
@@ -207,7 +207,7 @@ def record_model(model, inputs, *, output=None) -> RecordedModel:
     >>> recorded = record_model(torchvision.models.resnet18(), (1, 3, 224, 224))
     >>> recorded.count(), recorded.count(discount=per_layer(0.5))
     """
-    _check_model(model)
+    check_model(model)
     tensors = _named_tensors(model)
     dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
     examples = _examples(inputs, next(dtypes, torch.float32))
@@ -379,28 +379,6 @@ def _apply(function: Rule, operator: Operator, index: int, count: CountArray) ->
 # What the user hands in ------------------------------------------------------------------------
 
 
-def _check_model(model) -> None:
-    if not isinstance(model, nn.Module):
-        raise CountingError(
-            f"Cannot count contexts of a {type(model).__name__}: pass a torch.nn.Module, or use "
-            "Graph.contexts() for an explicit graph."
-        )
-    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
-        raise CountingError(
-            "The model is in TorchScript, whose operators cannot be recorded: count the model it "
-            "was made from."
-        )
-    if next(model.parameters(), None) is None:
-        raise CountingError(
-            f"The model {type(model).__name__} has no parameters, so nothing has contexts."
-        )
-    for name, parameter in model.named_parameters():
-        if is_lazy(parameter):
-            raise CountingError(
-                f"Parameter {name} has no shape yet (a lazy module): run the model once first."
-            )
-
-
 def _examples(inputs, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
     """Tensors to run the model on, from a shape, a tensor, or several of either."""
     is_nest = isinstance(inputs, (tuple, list)) and len(inputs) > 0
@@ -444,6 +422,8 @@ def _chosen(result, output):
         if isinstance(result, torch.Tensor):
             raise TypeError("one tensor has no parts")
         return result[output]
+    except CountingError:
+        raise
     except Exception as error:
         if callable(output):
             raise CountingError(

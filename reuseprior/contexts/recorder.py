@@ -47,12 +47,12 @@ def record(
         twins = [recorder.input(tensor) for tensor in inputs]
         try:
             with recorder, _WholeOperators():
-                output = model(*twins)
+                output = choose(model(*twins))  # which may compute, too
         except CountingError:
             raise
         except Exception as error:
             raise CountingError(_explain(error, model, recorder.where, inputs)) from error
-        outputs = {id(n): n for n in map(recorder.read, _tensors_in(choose(output)))}
+        outputs = {id(n): n for n in map(recorder.read, _tensors_in(output))}
     recorder.recording.outputs.extend(outputs.values())
     return recorder.recording
 
