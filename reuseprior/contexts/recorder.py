@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from reuseprior.contexts.errors import CountingError
+from reuseprior.contexts.fixed import fix
 from reuseprior.contexts.record import Node, Operator, Record, map_nodes, overwrite_view
 from reuseprior.contexts.rules import traits
 
@@ -54,6 +55,7 @@ def record(
             raise CountingError(_explain(error, model, recorder.where, inputs)) from error
         outputs = {id(n): n for n in map(recorder.read, _tensors_in(output))}
     recorder.recording.outputs.extend(outputs.values())
+    fix(recorder.recording.operators, lambda function: traits(function).fixed)
     return recorder.recording
 
 
@@ -113,7 +115,7 @@ class _Recorder(TorchDispatchMode):
         """The meta twin of an input; integer inputs keep their data (token ids, indices)."""
         alias = self._adopt(tensor)
         if tensor.is_floating_point() or tensor.is_complex():
-            alias.node.tensor = None
+            alias.node.tensor, alias.node.varies = None, True
         self.recording.inputs.append(alias.node)
         return alias.twin
 
@@ -122,6 +124,7 @@ class _Recorder(TorchDispatchMode):
         node = Node(tuple(tensor.shape))
         node.tensor = None if tensor.is_meta else tensor.detach()
         node.has_parameters = node.is_view_of_parameter = id(tensor) in self.tracked
+        node.varies = node.has_parameters or node.tensor is None
         self.recording.leaves[id(tensor)] = node
         twin = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
         alias = _Alias(tensor, twin, _Storage(node), (), node)

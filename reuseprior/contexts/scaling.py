@@ -23,10 +23,11 @@ class ScaledSum:
     """A sum of float64 count arrays times powers of two."""
 
     dtype = np.float64
-    __slots__ = ("parts",)
+    __slots__ = ("is_summed", "parts")
 
     def __init__(self) -> None:
         self.parts: list[tuple[CountArray, int]] = []
+        self.is_summed = False
 
     def add(self, count: CountArray, exponent: int = 0) -> None:
         """Add `count` · 2^`exponent`, to a part that can hold it without losing digits."""
@@ -35,13 +36,16 @@ class ScaledSum:
             a, b = _shifted(held, other - high), _shifted(count, exponent - high)
             if a is not None and b is not None:
                 self.parts[i] = (a + b, high)
+                self.is_summed = True
                 return
         self.parts.append((count, exponent))
 
     def terms(self) -> Iterator[tuple[CountArray, int]]:
         """The arrays with their exponents, entries well inside the range of a float."""
         for count, exponent in self.parts:
-            top = count.values.max()
+            if self.is_summed:
+                count = count.compressed()
+            top = count.bound()
             if top == 0:
                 continue
             if _SMALL < top < _LARGE:
@@ -97,7 +101,7 @@ class ExactSum:
 
     def terms(self) -> Iterator[tuple[CountArray, int]]:
         """The sum, as the one array it is."""
-        yield self.total, 0
+        yield self.total.compressed(), 0
 
     def log2(self) -> tuple[np.ndarray, np.ndarray]:
         """Log2 of the sum (-inf where it is zero), and the integers themselves."""

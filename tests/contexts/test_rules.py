@@ -389,6 +389,7 @@ ONE = {
         "comparison": lambda x: x * (x > 0),
     }.items()
 }
+COLUMN = torch.tensor([True, False, False, True])
 TWO = {
     "add": ((3, 4), lambda x: x + x[:, :1], lambda x: x + x[:, :1]),
     "mul": ((3, 4), lambda x: x * x[0], lambda x: x + x[0]),
@@ -413,8 +414,18 @@ TWO = {
     "out=": ((4, 4), write_through_out, lambda x: 2 * x),
     "masked_fill by a tensor": (
         (3, 4),
-        lambda x: x.masked_fill(torch.zeros(3, 4, dtype=bool), x[0, 0]),
+        lambda x: x.masked_fill(x > 0, x[0, 0]),
         lambda x: x + x[0, 0],
+    ),
+    "where, constant": (
+        (3, 4),
+        lambda x: torch.where(torch.eye(3, 4, dtype=bool), x, x[0]),
+        lambda x: torch.where(torch.eye(3, 4, dtype=bool), x, x[0]),
+    ),
+    "masked_fill, constant": (
+        (3, 4),
+        lambda x: x.masked_fill(torch.eye(3, 4, dtype=bool), x[0, 0]).masked_fill_(COLUMN, 2),
+        lambda x: torch.where(torch.eye(3, 4, dtype=bool), x[0, 0], x).masked_fill(COLUMN, 0),
     ),
     "copy over": ((3, 4), lambda x: torch.empty(2, 3, 4).copy_(x) * 1, lambda x: x.expand(2, 3, 4)),
 }  # fmt: skip
@@ -654,8 +665,12 @@ def linear(x, weight, bias):
     return meet(x, weight.mT) + bias
 
 
-def attend(q, k, v):
-    return meet(meet(q, k.mT), v)
+def attend(q, k, v, mask=None):
+    """Attention's dependences: behind a mask a score is none, and uses no value."""
+    scores = meet(q, k.mT)
+    if mask is None:
+        return meet(scores, v)
+    return (scores * mask) @ torch.ones_like(v) + mask.to(v) @ v
 
 
 def heads(x, n):  # (length, width) -> (n, length, width / n)
@@ -683,16 +698,102 @@ class SelfAttention(nn.MultiheadAttention):
         return super().forward(x, x, x, need_weights=False)[0]
 
 
+CAUSAL = torch.ones(3, 3).tril()
+LATER = CAUSAL == 0  # a row whose scores are all masked is tested apart
+LOWEST = torch.finfo(torch.float32).min
+
+
+def masked(mask_scores, *, softmax=lambda s: s.softmax(-1), add=False):
+    """Attention written out, its scores masked in some way."""
+
+    def attention(x):
+        return softmax(mask_scores(x @ x.mT)) @ x
+
+    return (1, 3, 4), attention, lambda x: attend(x, x, x, CAUSAL)
+
+
+def in_place(scores):
+    return scores.masked_fill_(LATER, float("-inf"))
+
+
+def partly(scores):
+    """A mask that depends on data, where a constant one leaves something open."""
+    return torch.where((scores > 0) & ~LATER, scores, torch.where(LATER, LOWEST, scores))
+
+
+MASKS = {
+    "filled": masked(lambda s: s.masked_fill(LATER, float("-inf"))),
+    "filled in place": masked(in_place),
+    "filled with the lowest": masked(lambda s: s.masked_fill(LATER, LOWEST)),
+    "chosen": masked(lambda s: torch.where(~LATER, s, LOWEST)),
+    "chosen from a constant": masked(lambda s: torch.where(~LATER, s, torch.tensor(LOWEST))),
+    "chosen, the other way": masked(lambda s: torch.where(LATER, torch.full((), LOWEST), s)),
+    "added": masked(lambda s: s + torch.full((3, 3), float("-inf")).triu(1)),
+    "added in place": masked(lambda s: (s * 1).add_(torch.full((3, 3), LOWEST).triu(1))),
+    "partly by data": (
+        (1, 3, 4),
+        lambda x: partly(x @ x.mT).softmax(-1) @ x,
+        lambda x: (2 * meet(x, x.mT) * CAUSAL) @ torch.ones_like(x) + CAUSAL.to(x) @ x,
+    ),
+    "added to a bias": (
+        (1, 3, 4),
+        lambda x: (x @ x.mT + (x[..., :3] + torch.full((3, 3), LOWEST).triu(1))).softmax(-1) @ x,
+        lambda x: ((meet(x, x.mT) + x[..., :3]) * CAUSAL) @ torch.ones_like(x) + CAUSAL.to(x) @ x,
+    ),
+    "turned": (
+        (1, 3, 4),
+        lambda x: x.mT @ (x @ x.mT).masked_fill(LATER, LOWEST).softmax(-1).transpose(-1, -2),
+        lambda x: attend(x, x, x, CAUSAL).mT,
+    ),
+    "with a sink": (  # a score that takes part in the softmax and is then cut off
+        (1, 3, 4),
+        lambda x: (
+            torch.cat([(x @ x.mT).masked_fill(LATER, LOWEST), x[..., :1]], -1).softmax(-1)[..., :3]
+            @ x
+        ),
+        lambda x: attend(x, x, x, CAUSAL),
+    ),
+    "nothing masked": (
+        (1, 3, 4),
+        lambda x: (x @ x.mT + torch.zeros(3, 3)).softmax(-1) @ x,
+        lambda x: attend(x, x, x),
+    ),
+    "large numbers are numbers": (
+        (1, 3, 4),
+        lambda x: (x @ x.mT + torch.full((3, 3), -1e9).triu(1)).softmax(-1) @ x,
+        lambda x: attend(x, x, x),
+    ),
+    "drawn at random": (
+        (1, 3, 4),
+        lambda x: (x @ x.mT).masked_fill(torch.rand(3, 3) > 0.5, LOWEST).softmax(-1) @ x,
+        lambda x: attend(x, x, x),
+    ),
+    "whole rows, safely": (
+        (1, 3, 4),
+        lambda x: F.scaled_dot_product_attention(x, x, x, attn_mask=~ROWS),
+        lambda x: attend(x, x, x, (~ROWS).float()),
+    ),
+    "whole rows, uniformly": (  # the softmax of equal numbers: all values are used
+        (1, 3, 4),
+        lambda x: (x @ x.mT).masked_fill(ROWS, LOWEST).softmax(-1) @ x,
+        lambda x: (
+            (meet(x, x.mT) * ~ROWS) @ torch.ones_like(x)
+            + torch.tensor([[1.0, 1, 0], [1, 1, 1], [1, 1, 1]]).to(x) @ x
+        ),
+    ),
+}
+ROWS = torch.tensor([[0, 0, 1], [1, 1, 1], [0, 0, 0]], dtype=bool)
+
 ATTENTION = {
     "products of sequences": (
         (2, 3, 4),
         lambda x: F.scaled_dot_product_attention(x, x.flip(1), x),
         lambda x: attend(x, x.flip(1), x),
     ),
-    "causal": (  # masked scores are added to, not left out
+    "causal": (
         (1, 3, 4),
         lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True),
-        lambda x: attend(x, x, x),
+        lambda x: attend(x, x, x, CAUSAL),
     ),
     "batch first": (
         (1, 3, 4),
@@ -732,6 +833,7 @@ CASES = {
         "convolution": CONVOLUTIONS,
         "layer": LAYERS,
         "norm": NORMS,
+        "mask": MASKS,
         "attention": ATTENTION,
     }.items()
     for name, (shape, body, *stand_in) in cases.items()
@@ -758,6 +860,16 @@ def test_softmax_over_whole_rows():
     """`full_softmax` makes every entry of a row a source of every result."""
     rules = {aten._softmax: full_softmax}
     check((3, 4), lambda x: x.softmax(-1), row_sums, rules=rules)
+
+
+def test_softmax_over_whole_rows_behind_a_mask():
+    """A masked score is no source of its row's results."""
+    check(
+        (1, 3, 4),
+        lambda x: x[..., :3].masked_fill(LATER, LOWEST).softmax(-1),
+        lambda x: row_sums(x[..., :3] * CAUSAL) * CAUSAL,
+        rules={aten._softmax: full_softmax},
+    )
 
 
 def row_sums(x):

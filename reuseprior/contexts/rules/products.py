@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from reuseprior.contexts.array import CountArray
+from reuseprior.contexts.array import CountArray, Mask
+from reuseprior.contexts.record import Node
 from reuseprior.contexts.rules.registry import aten, rule
 
 
@@ -41,8 +42,19 @@ def cumsum(count, x, dim, **_):
 
 @rule(aten.mm, aten.bmm, factors=(0, 1), layer=True)
 def product(count, a, b, *_):  # (…, n, k) @ (…, k, m) -> (…, n, m)
-    yield a, count.sum(-1)
-    yield b, count.sum(-2)
+    """A factor that is always zero, as attention is behind a mask, uses nothing of the other."""
+    for x, other, axis in ((a, b, -1), (b, a, -2)):
+        # a constant's own zeros are numbers like others
+        met = other.fixed.free_of_zeros if other.varies and other.fixed else None
+        yield x, count.sum(axis) if met is None else _meeting(count, x, met, axis)
+
+
+def _meeting(count: CountArray, x: Node, met: Mask, axis: int) -> CountArray:
+    """The counts of a factor x: those of the products along `axis` whose other factor is not 0."""
+    counts = (count.expand(axis) if met.values.shape[axis] > 1 else count.sum(axis)).values
+    met = met.values.astype(object) if counts.dtype == object else met.numbers()
+    met = met.swapaxes(-1, -2)
+    return CountArray(counts @ met if axis == -1 else met @ counts, x.shape)
 
 
 @rule(aten.addmm, aten.baddbmm, factors=(1, 2), layer=True)
