@@ -17,6 +17,7 @@ from reuseprior.contexts.array import CountArray
 _LARGE = 2.0**400  # rescale beyond; one operator multiplies counts by far less than 2^600
 _SMALL = 2.0**-400
 _FLOOR = 2.0**-900  # a smaller entry beside a large one gets an array of its own
+_LOST = 200  # bits: far more than a float's 53, whatever is added up
 
 
 class ScaledSum:
@@ -39,6 +40,21 @@ class ScaledSum:
                 self.is_summed = True
                 return
         self.parts.append((count, exponent))
+        if len(self.parts) > 1:
+            self._drop_what_is_lost()
+
+    def _drop_what_is_lost(self) -> None:
+        """Drop parts that no digit of a sum shows, here or anywhere before.
+
+        Counts go backwards by adding up with factors that are not negative, so where one part is
+        everywhere 2^200 times another, it stays that. In a long sequence each step's output adds
+        such a part to the steps before.
+        """
+        ranges = [_range(count, exponent) for count, exponent in self.parts]
+        level = max(least for least, _ in ranges) - _LOST
+        if level == -np.inf:
+            return
+        self.parts = [p for p, (_, most) in zip(self.parts, ranges, strict=True) if most > level]
 
     def terms(self) -> Iterator[tuple[CountArray, int]]:
         """The arrays with their exponents, entries well inside the range of a float."""
@@ -61,6 +77,12 @@ class ScaledSum:
         for part in parts[1:]:
             total = np.logaddexp2(total, part)
         return total, None
+
+
+def _range(count: CountArray, exponent: int) -> tuple[float, float]:
+    """Log2 of the least and the greatest count, -inf for zero."""
+    least, most = (float(v) for v in (count.values.min(), count.values.max()))
+    return tuple(np.log2(v) + exponent if v > 0 else -np.inf for v in (least, most))
 
 
 def _shifted(count: CountArray, exponent: int) -> CountArray | None:
