@@ -18,7 +18,7 @@ from reuseprior.contexts.errors import CountingError
 from reuseprior.contexts.record import Node, Operator, Record
 from reuseprior.contexts.recorder import record, uncollected
 from reuseprior.contexts.refusals import check_model
-from reuseprior.contexts.rules import RULES, Rule, overloads
+from reuseprior.contexts.rules import RULES, Rule, overloads, summing
 from reuseprior.contexts.scaling import ExactSum, ScaledSum
 from reuseprior.quantities import Quantities, derive
 
@@ -351,6 +351,8 @@ def _walk(recorded: RecordedModel, table, accumulator, discount: Discount | None
 
 def _rule_for(operator: Operator, index: int, table) -> Rule:
     function = table.get(operator.function)
+    if function is None and (function := summing(operator, index)) is not None:
+        return function
     if function is None:
         raise CountingError(
             f"Operator {operator.function} (in {operator.place}) has no counting rule: register "

@@ -22,8 +22,8 @@ NONLINEAR = """
     cos cosh elu erf erfc erfinv exp exp2 expm1 floor floor_divide fmax fmin fmod frac hardshrink
     hardtanh hypot leaky_relu log log10 log1p log2 log_sigmoid_forward logaddexp logaddexp2 logit
     minimum mish pow _prelu_kernel reciprocal relu6 remainder round rrelu_with_noise rsqrt
-    selu sgn sigmoid sign silu sin sinc sinh softplus softshrink sqrt square tan tanh threshold
-    trunc xlogy
+    selu sgn sigmoid sigmoid_backward sign silu sin sinc sinh softplus softshrink sqrt square tan
+    tanh tanh_backward threshold trunc xlogy
 """
 
 
@@ -132,6 +132,14 @@ def _true(values: np.ndarray) -> np.ndarray:
     return ~np.isnan(values) & (values != 0)
 
 
+@rule(aten.glu, linear=False)
+def glu(count, x, dim=-1):
+    """One half times the sigmoid of the other."""
+    dim, size = dim % len(x.shape), count.shape[dim]
+    for start in (0, size):
+        yield x, count.embed(dim, 2 * size, slice(start, start + size))
+
+
 @rule(*named("copy"), linear=True)
 def copy(count, _overwritten, x, *__):
     yield from pointwise(count, x)
@@ -141,7 +149,7 @@ def copy(count, _overwritten, x, *__):
 SOURCELESS = """
     all any argmax argmin bernoulli bitwise_not bitwise_or bitwise_xor empty_like eq
     exponential fill full_like ge gt heaviside isfinite isinf isnan le
-    logical_not logical_or lt ne new_empty new_empty_strided new_full new_ones
+    logical_not logical_or logical_xor lt ne new_empty new_empty_strided new_full new_ones
     new_zeros normal ones_like rand_like randn_like uniform zero zeros_like
 """
 

@@ -22,6 +22,14 @@ def embedding(count, table, indices, *_):
     yield table, rows.scatter_add(0, positions, table.shape[0])
 
 
+@rule(aten._embedding_bag, aten._embedding_bag_forward_only, linear=True)
+def embedding_bag(count, table, indices, offsets, *_, **__):
+    """Each row of a bag is a source of the bag's sum, average or greatest."""
+    positions, starts = indices.data().reshape(-1).numpy(), offsets.data().numpy()
+    bags = np.searchsorted(starts[: count.shape[0]], np.arange(len(positions)), side="right") - 1
+    yield table, count.gather(0, bags).scatter_add(0, positions, table.shape[0])
+
+
 @rule(aten.index_select, linear=True, moves=True)
 def index_select(count, x, dim, indices):
     positions = indices.data().reshape(-1).numpy()
