@@ -26,6 +26,7 @@ class Node:
     # and that says of itself `makes_weights`.
     is_view_of_parameter: bool = False
     varies: bool = False  # whether it depends on a parameter or on a tensor without data
+    lost: str = ""  # a tensor of integers that it depends on, and that has no values
     is_random: bool = False  # whether it depends on numbers drawn in the forward pass
     fixed: CountArray | None = None  # entries that constants decide (contexts.fixed)
 
@@ -38,6 +39,11 @@ class Node:
 
         Raises `CountingError` when they depend on the model's input or its parameters.
         """
+        if self.lost:
+            raise CountingError(
+                f"{self.lost} is on the meta device and has lost its values, which say how the "
+                "model computes: build the model elsewhere, or with models.without_weights()"
+            )
         if self.has_parameters:
             raise CountingError("its values depend on the model's parameters, not its structure")
         if self.tensor is not None:
@@ -66,9 +72,10 @@ class Operator:
         has_parameters = any(node.has_parameters for node in inputs)
         varies = any(node.varies for node in inputs)
         is_random = _draws(self.function) or any(node.is_random for node in inputs)
+        lost = next((node.lost for node in inputs if node.lost), "")
         for node in self.results:
             node.has_parameters, node.varies = has_parameters, varies
-            node.is_random = is_random
+            node.is_random, node.lost = is_random, lost
 
     @property
     def name(self) -> str:

@@ -15,14 +15,23 @@ from reuseprior.contexts.record import Node, follow, map_nodes, overwrite_view
 from reuseprior.contexts.rules.registry import aten, rule
 
 
-@rule(aten.embedding, linear=True)
+@rule(aten.embedding, linear=True, chooses=1)
 def embedding(count, table, indices, *_):
+    """Token ids without values (a shape, or chosen by data) may be any: all rows are sources."""
+    if indices.varies and not indices.lost:
+        axes = range(len(indices.shape))
+        yield table, count.sum(*axes).reshape((1, *table.shape[1:]))
+        yield (
+            indices,
+            count.sum(*range(len(indices.shape), len(count.shape))).reshape(indices.shape),
+        )
+        return
     positions = indices.data().reshape(-1).numpy()
     rows = count.reshape((len(positions), *table.shape[1:]))
     yield table, rows.scatter_add(0, positions, table.shape[0])
 
 
-@rule(aten._embedding_bag, aten._embedding_bag_forward_only, linear=True)
+@rule(aten._embedding_bag, aten._embedding_bag_forward_only, linear=True, chooses=1)
 def embedding_bag(count, table, indices, offsets, *_, **__):
     """Each row of a bag is a source of the bag's sum, average or greatest."""
     positions, starts = indices.data().reshape(-1).numpy(), offsets.data().numpy()
@@ -30,7 +39,7 @@ def embedding_bag(count, table, indices, offsets, *_, **__):
     yield table, count.gather(0, bags).scatter_add(0, positions, table.shape[0])
 
 
-@rule(aten.index_select, linear=True, moves=True)
+@rule(aten.index_select, linear=True, moves=True, chooses=2)
 def index_select(count, x, dim, indices):
     positions = indices.data().reshape(-1).numpy()
     yield x, count.scatter_add(dim % len(x.shape), positions, x.shape[dim])
@@ -48,8 +57,8 @@ def _picking(operator: Callable, **traits) -> None:
         yield x, met.narrow(0, 1, prod(x.shape)).reshape(x.shape)
 
 
-_picking(aten.index, moves=True, masks=1)
-_picking(aten.gather)
+_picking(aten.index, moves=True, masks=1, chooses=1)
+_picking(aten.gather, chooses=2)
 _picking(aten.diagonal, moves=True)
 _picking(aten.channel_shuffle, moves=True)
 _picking(aten.rot90, moves=True)

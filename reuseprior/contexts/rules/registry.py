@@ -50,6 +50,8 @@ class Traits:
     """Its results carry no value of what went in."""
     masks: int | None = None
     """Indices in which a boolean mask stands for the positions that it keeps."""
+    chooses: int | None = None
+    """Integers that choose entries, rows of a table perhaps, of the first argument."""
     fixed: Callable[[Operator], np.ndarray | None] | None = None
     """Which entries of its first result constants decide, and how (contexts.fixed)."""
     meta: Callable[[torch.Tensor], torch.Tensor | tuple[torch.Tensor, ...]] | None = None
