@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from numbers import Integral, Number
 from typing import Any
 
@@ -14,6 +15,7 @@ from reuseprior.contexts.record import Node, Operator
 from reuseprior.contexts.rules import RULES, traits
 from reuseprior.contexts.rules.elementwise import add, pointwise
 
+MOST_ENTRIES = 2**28  # of an input: an image of 9,459 pixels a side; more would fill any memory
 Signal = Iterable[str | int] | str | int | None
 
 
@@ -87,6 +89,11 @@ def _like(value: tuple | list, parts: list) -> Any:
 
 def _of_shape(shape: list[int], dtype: torch.dtype, name: str) -> torch.Tensor:
     """Token ids without values, a mask that masks nothing, or else numbers without values."""
+    if (entries := prod(shape)) > MOST_ENTRIES:
+        raise CountingError(
+            f"Input shape {tuple(shape)} has {entries:,} entries: give at most {MOST_ENTRIES:,}, "
+            "more is not counted."
+        )
     if name.endswith("ids"):
         return torch.empty(shape, dtype=torch.int64, device="meta")
     if name.endswith("mask"):
