@@ -86,6 +86,8 @@ class ContextCounts:
     """(name, entries, reason) for tensors without any context."""
     input_nodes: int
     output_nodes: int
+    are_expectations: bool = False
+    """Whether counts may be below one, as those of experts that are chosen now and then."""
 
     @property
     def left_out(self) -> tuple[tuple[str, int, str], ...]:
@@ -131,6 +133,7 @@ class ContextCounts:
             input_nodes=self.input_nodes,
             output_nodes=self.output_nodes,
             weight_nodes=self.weight_nodes,
+            expectations=self.are_expectations,
         )
 
     def table(self):
@@ -334,6 +337,7 @@ class RecordedModel:
             tuple(dead),
             input_nodes=sum(prod(n.shape) for n in self.recording.inputs),
             output_nodes=sum(prod(n.shape) for n in self.recording.outputs),
+            are_expectations=discount is None,
         )
 
 

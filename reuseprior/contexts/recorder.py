@@ -429,6 +429,9 @@ def _meta(node: Node) -> torch.Tensor:
     return torch.empty(node.shape, device="meta")
 
 
+EXPERTS = "_experts_implementation"
+
+
 @contextmanager
 def _untouched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
     """Put the modules in evaluation mode, and afterwards back as they were, attributes too.
@@ -441,6 +444,10 @@ def _untouched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
         tables = [own["_parameters"], own["_buffers"], own["_modules"]]
         before += [(table, dict(table)) for table in (*tables, own)]
         own["training"] = False
+        if hasattr(config := own.get("config"), EXPERTS):
+            # transformers' way of which no shape depends on how tokens are routed
+            before.append((vars(config), dict(vars(config))))
+            setattr(config, EXPERTS, "batched_mm")
         if isinstance(module, nn.RNNBase):  # its kernels compare devices before any operator runs
             own["_flat_weights"] = [recorder.twin(w) for w in own["_flat_weights"]]
     states = random.getstate(), np.random.get_state()

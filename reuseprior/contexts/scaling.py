@@ -9,6 +9,7 @@ applies them to each.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
 
@@ -132,13 +133,15 @@ class ExactSum:
         return logs.reshape(values.shape), values
 
 
-def log2_integer(n: int) -> float:
-    """Log2 of a non-negative integer of any size, -inf for zero.
+def log2_integer(n: int | Fraction) -> float:
+    """Log2 of a non-negative integer or fraction of any size, -inf for zero.
 
     >>> log2_integer(3 << 5000)
     5001.584962500721
     """
     if n == 0:
         return float("-inf")
+    if isinstance(n, Fraction):
+        return log2_integer(n.numerator) - log2_integer(n.denominator)
     excess = max(0, n.bit_length() - 64)
     return float(np.log2(float(n >> excess))) + excess

@@ -238,3 +238,40 @@ def test_advice_where_it_helps(name):
     forward, inputs, message = MESSAGES[name]
     with pytest.raises(CountingError, match=message):
         count_contexts(Calls(forward, w=ones(2, 3)), inputs)
+
+
+# Mixtures of experts ----------------------------------------------------------------------------
+
+
+class Experts(nn.Module):
+    """Each token goes to the two of four experts that score best."""
+
+    def __init__(self):
+        super().__init__()
+        self.router = nn.Linear(3, 4, bias=False)
+        self.experts = ones(4, 5, 3)
+
+    def forward(self, x):  # (tokens, 3)
+        scores, chosen = self.router(x).softmax(-1).topk(2)
+        made = torch.einsum("tkof,tf->tko", self.experts[chosen], x)
+        return (made * scores[..., None]).sum(1)
+
+
+def test_experts_count_as_often_as_they_are_chosen():
+    """Of two of four experts and six tokens, three an expert; of one token, half a one."""
+    found = counted(Experts(), [(1, 3)])
+    assert found["experts"] == [[[1 / 2] * 3] * 5] * 4
+    assert found["router.weight"] == [[10] * 3] * 4  # two gates of five outputs each
+    counts = count_contexts(Experts(), [(1, 3)])
+    assert counts.parameters == 72 and counts.log2_counts.min() == -1
+    q = counts.quantities()
+    assert abs(q.entropy + q.expected_spread - q.log2_contexts) < 1e-9
+
+
+def test_codes_that_the_model_chooses():
+    model = Calls(
+        lambda self, x: F.embedding((x * self.w).argmax(-1), self.codes),
+        w=ones(3),
+        codes=ones(8, 2),
+    )
+    assert counted(model, (1, 3)) == {"codes": [[1 / 8] * 2] * 8}
