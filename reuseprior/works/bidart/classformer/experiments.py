@@ -178,6 +178,7 @@ def look(
     }  # fmt: skip
     recording = Recording.start(one.folder(seed, root), config, resume=True)
     if finished(recording.folder):
+        recording.close()
         return Run.read(recording.folder)
     recording.truncate(0)
 
@@ -311,6 +312,7 @@ def compare(
     folder = (root or paths.RESULTS) / f"classformer-front-{scale}" / f"{name}-seed{seed}"
     recording = Recording.start(folder, config, resume=True)
     if finished(folder):
+        recording.close()
         return Run.read(folder)
     recording.truncate(0)
     times = {n: interleaved(calls, base.timed(length), rounds=rounds, threads=n) for n in (1, 2)}
