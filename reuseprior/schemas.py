@@ -219,6 +219,8 @@ class Place(TypedDict):
     batch: int
     seconds: float
     rows: NotRequired[str]  # a digest of those before it
+    best_epoch: NotRequired[int]  # with patience
+    best_score: NotRequired[float]
 
 
 class Population(TypedDict):
