@@ -212,6 +212,32 @@ class Individual(TypedDict):
     accuracy: float | None
 
 
+Size = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class ClassformerSizes(TypedDict):
+    """What a Classformer's encoder is built of."""
+
+    layers: Size
+    width: Size
+    heads: Size
+    hidden: Size
+    vocabulary: Size
+    positions: Size
+    first_position: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+    segments: Size
+    epsilon: float
+    dropout: Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Classformer(TypedDict):
+    """What `classformer.json` says of the weights beside it."""
+
+    schedule: str
+    classes: Size
+    sizes: ClassformerSizes
+
+
 class Place(TypedDict):
     """Where the training stands that a checkpoint is of."""
 

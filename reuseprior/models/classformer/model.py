@@ -8,10 +8,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from reuseprior import files
+from reuseprior import files, schemas
 from reuseprior.models.classformer.schedule import Schedule, Space
 from reuseprior.models.errors import ModelError
 
@@ -179,9 +181,7 @@ class Classformer(nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         held = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
-        temporary = folder / f".{WEIGHTS}.tmp"
-        save_file(held, temporary)
-        temporary.replace(folder / WEIGHTS)
+        files.write(folder / WEIGHTS, to_bytes(held))
         about = {"schedule": str(self.schedule), "classes": self.classes}
         text = json.dumps(about | {"sizes": asdict(self.sizes)}, indent=2)
         files.write(folder / SIZES, f"{text}\n".encode())
@@ -189,15 +189,27 @@ class Classformer(nn.Module):
 
     @classmethod
     def load(cls, folder: str | Path) -> Classformer:
-        """What `save` wrote, ready to be evaluated; raises `ModelError` where there is none."""
+        """What `save` wrote, ready to be evaluated.
+
+        Raises `ModelError` where there is none, or it is damaged.
+        """
         folder = Path(folder)
         if not (folder / SIZES).exists():
             raise ModelError(
                 f"{folder} holds no {SIZES}: name a folder that Classformer.save wrote"
             )
-        about = json.loads((folder / SIZES).read_text(encoding="utf-8"))
+        try:
+            about = schemas.read((folder / SIZES).read_bytes(), schemas.Classformer)
+        except (OSError, schemas.SchemaError) as error:
+            raise ModelError(f"{folder / SIZES} {error}: save the model anew") from error
         model = cls(Schedule.parse(about["schedule"]), about["classes"], Sizes(**about["sizes"]))
-        model.load_state_dict(load_file(folder / WEIGHTS))
+        try:
+            model.load_state_dict(load_file(folder / WEIGHTS))
+        except (OSError, SafetensorError, RuntimeError) as error:  # torch's for other shapes
+            raise ModelError(
+                f"{folder / WEIGHTS} does not hold the weights that {SIZES} tells of "
+                f"({' '.join(str(error).split())[:200]}): save the model anew"
+            ) from error
         return model.eval()
 
 

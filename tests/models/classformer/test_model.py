@@ -130,6 +130,34 @@ def test_saved_and_loaded_without_transformers(tmp_path):
     assert {type(m).__module__.split(".")[0] for m in loaded.modules()} == {"reuseprior", "torch"}
 
 
+def test_a_damaged_model_is_one_sentence(tmp_path):
+    small("1,2,2+3").save(tmp_path)
+    sizes, weights = tmp_path / "classformer.json", tmp_path / "classformer.safetensors"
+    text, content = sizes.read_text(), weights.read_bytes()
+    cases = [
+        ("{", r"classformer\.json is not whole JSON"),
+        ("[]", r"Expected `object`, got `array`"),
+        (text.replace('"classes": 2', '"classes": "2"'), r"got `str` - at `\$\.classes`"),
+        (
+            text.replace('"layers": 3', '"layers": 0'),
+            r"Expected `int` >= 1 - at `\$\.sizes\.layers`",
+        ),
+        (text.replace('"layers": 3', '"layers": null'), r"got `null` - at `\$\.sizes\.layers`"),
+        (text.replace("1,2,2+3", "one"), r"'one' is no schedule"),
+        (text.replace('"classes": 2', '"classes": 5'), r"does not hold the weights that class"),
+    ]
+    for damaged, sentence in cases:
+        assert damaged != text
+        sizes.write_text(damaged)
+        with pytest.raises(ModelError, match=sentence):
+            Classformer.load(tmp_path)
+    sizes.write_text(text)
+    for damaged in (content[:-9], b""):
+        weights.write_bytes(damaged)
+        with pytest.raises(ModelError, match=r"does not hold the weights that classformer\.json"):
+            Classformer.load(tmp_path)
+
+
 def test_exported_program_gives_the_logits():
     model, x = small("1,2,2+3"), tokens(5, 17)
     program = torch.export.export(model, (x,))
