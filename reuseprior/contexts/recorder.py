@@ -521,6 +521,8 @@ def _explain(error: Exception, model: nn.Module, where: str, inputs: Inputs) -> 
 def _advice(error: Exception, reason: str) -> str:
     """What may mend it, where the error tells."""
     said = reason.lower()
+    if isinstance(error, RecursionError):  # a recorded module takes more frames than one that runs
+        return ": its modules are nested deep, so raise Python's limit with sys.setrecursionlimit"
     if isinstance(error, TypeError) and ("argument" in said and "forward()" in said):
         return ": give its arguments by name, as inputs={'x': (1, 3, 224, 224), …}"
     if "indices" in said and ("long" in said or "dtype" in said or "type" in said):
