@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # both take seconds to import, and most of this module needs 
 CONFIG = "config.json"
 METRICS = "metrics.csv"
 SUMMARY = "summary.json"
+CONFIG_DIGEST = "config_sha256"  # of a summary
 
 
 class ResultError(UserError):
@@ -104,6 +105,11 @@ def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
         raise ResultError(
             f"{run.folder} was made by the package at commit {run.commit}, which nobody can go "
             "back to: make it anew from one checkout whose code is committed"
+        )
+    if run.summary.get(CONFIG_DIGEST, (now := _sha256(run.folder / CONFIG))) != now:
+        raise ResultError(
+            f"{run.folder / CONFIG} was changed after the run was finished: put the old one back, "
+            "or make the run anew"
         )
     for key in run.config.keys() & run.summary.keys():
         told = [json.dumps(value[key]) for value in (run.config, run.summary)]
@@ -305,6 +311,8 @@ class Recording:
         A run that is finished is closed, and the checkpoint before its last one is deleted; one
         that is interrupted can be gone on with.
         """
+        if state == "finished":
+            summary = summary | {CONFIG_DIGEST: _sha256(self.folder / CONFIG)}
         self._summarise(summary, state)
         if state == "finished":
             self.settle()
@@ -399,6 +407,10 @@ def _csv(rows: list[dict]) -> bytes:
 
 def _digest(rows: list[dict]) -> str:
     return sha256(_csv(rows)).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()
 
 
 def read_json(path: Path, schema: Any = Any):

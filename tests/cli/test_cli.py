@@ -201,7 +201,6 @@ BAD_USE = [  # arguments, message
     (["count", "V2-B0", "--image-size", "0"], "Invalid value for '--image-size'"),
     (["count", "V2-B0", "--shape", "1,3,x"], "--shape '1,3,x' is not a list of whole numbers"),
     (["count", "V2-B0", "--shape", "1,3,0,0"], "(1, 3, 0, 0) is not a tuple of positive integers"),
-    (["count", "V2-B0", "--shape", "2,3,64,64"], "but the input's batch is 2"),
     (
         ["count", "V2-B0", "--shape", "1,3,64,64", "--image-size", "64"],
         "--image-size and --shape exclude each other",
