@@ -35,13 +35,23 @@ def style() -> None:
     mpl_style.use(STYLE)
 
 
+def save_to(folder: Path | None) -> None:
+    """Let `save` write to a folder from now on; with None to the repository's `figures/` again."""
+    global _folder
+    _folder = folder
+
+
+_folder: Path | None = None
+
+
 def save(fig: Figure, name: str, *, folder: Path | None = None) -> tuple[Path, Path]:
-    """Write `fig` as SVG and PNG to `figures/` (or `folder`) and return both paths.
+    """Write `fig` as SVG and PNG to `folder`, and return both paths.
+
+    Without a folder they go to `figures/`, or where `save_to` said.
 
     >>> fig = Figure(figsize=(COLUMN_WIDTH, 2.0))
     >>> [path.name for path in save(fig, "fig-4-1-context")]  # doctest: +SKIP
     ['fig-4-1-context.svg', 'fig-4-1-context.png']
-
 
     The bytes repeat between runs and machines of one matplotlib version, not across versions.
     Raises ValueError for a name that is not lower-case words joined by hyphens.
@@ -51,6 +61,7 @@ def save(fig: Figure, name: str, *, folder: Path | None = None) -> tuple[Path, P
             f"figure name {name!r} must be lower-case letters and digits joined by hyphens, "
             "such as 'fig-4-1-context'"
         )
+    folder = folder or _folder
     if folder is None:
         paths.checkout()
         folder = paths.FIGURES

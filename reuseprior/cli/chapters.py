@@ -110,7 +110,7 @@ def reproduce(
             failed.append(run)
     if save and not failed:
         _save(jobs)
-    _conclude(failed)
+    _conclude(jobs, failed)
 
 
 def _save(jobs) -> None:
@@ -126,7 +126,7 @@ def _save(jobs) -> None:
             note(f"{job.name}: {slip}")
 
 
-def _conclude(failed) -> None:
+def _conclude(jobs, failed) -> None:
     """The ledger, where things are, and what failed."""
     from reuseprior.press import ledger
 
@@ -136,7 +136,11 @@ def _conclude(failed) -> None:
         entries = ledger.saved()
         typer.echo(_verdicts(entries))
         _tell(ledger.changes(entries))
-    typer.echo(f"executed notebooks: {paths.BUILD / 'notebooks'}\nfigures: {paths.FIGURES}")
+    for told, places in {
+        "executed notebooks": {job.output.parent for job in jobs},
+        "figures": {job.figures for job in jobs},
+    }.items():
+        typer.echo(f"{told}: {', '.join(map(str, sorted(places)))}")
     for run in failed:
         note(f"{run.job.name} failed: {run.failure}; see {run.job.broken}")
     if failed:
