@@ -1,7 +1,13 @@
-"""The reusability prior, reproducible: count contexts in a model, compare models untrained."""
+"""The reusability prior, reproducible: count contexts in a model, compare models untrained.
+
+>>> import reuseprior as rp
+>>> rp.compare({"a": net, "b": other}, (1, 3, 224, 224))  # doctest: +SKIP
+
+What most users need stands here; it is loaded when it is first asked for.
+"""
 
 import tomllib
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 try:
@@ -11,3 +17,32 @@ except metadata.PackageNotFoundError:
     # version. Where that is missing too, the import fails; no version is made up.
     _pyproject = Path(__file__).parents[1] / "pyproject.toml"
     __version__ = tomllib.loads(_pyproject.read_text(encoding="utf-8"))["project"]["version"]
+
+_FRONT = {
+    "compare": "measures.comparing",  # models in memory, ranked
+    "count_contexts": "contexts",  # one model's counts, with table(), plot() and draw()
+    "record_model": "contexts",  # a model's record, to count it more than once
+    "Graph": "contexts",  # an explicit graph, small enough to draw
+    "rule": "contexts",  # registers a counting rule for an operator
+    "CountingError": "contexts",  # what cannot be counted, and why
+    "derive": "quantities",  # the thesis's quantities, from counts alone
+    "Quantities": "quantities",
+    "build": "models",  # a model by its name
+    "sharing": "",  # ways to let layers share parameters: sharing.apply(model, way)
+}
+
+__all__ = list(_FRONT)
+
+
+def __getattr__(name: str):
+    if name not in _FRONT:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if not _FRONT[name]:
+        return import_module(f"{__name__}.{name}")
+    found = getattr(import_module(f"{__name__}.{_FRONT[name]}"), name)
+    globals()[name] = found  # asked for once
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FRONT})

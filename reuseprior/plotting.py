@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from matplotlib import style as mpl_style
@@ -33,6 +34,19 @@ def style() -> None:
     True
     """
     mpl_style.use(STYLE)
+
+
+def styled() -> AbstractContextManager:
+    """The project's look for what is drawn inside a `with` block, and the caller's after it."""
+    return mpl_style.context(STYLE)
+
+
+class Picture(Figure):
+    """A figure that shows itself in Jupyter once, whether or not pyplot is at work there."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, float]]:
+        width, height = 96 * self.get_size_inches()  # of the screen, where an inch is 96 pixels
+        return _render(self, "png"), {"width": width, "height": height}
 
 
 def save_to(folder: Path | None) -> None:
@@ -77,7 +91,7 @@ def save(fig: Figure, name: str, *, folder: Path | None = None) -> tuple[Path, P
 def _render(fig: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     # The style again: a caller's savefig settings must not reach the file.
-    with mpl_style.context(STYLE):
+    with styled():
         fig.savefig(buffer, format=kind, metadata=_METADATA[kind])
     return buffer.getvalue()
 

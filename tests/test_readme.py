@@ -55,7 +55,7 @@ def test_snippet_runs(capsys):
     (snippet,) = re.findall(r"```python\n(.*?)```", README, re.S)
     exec(compile(snippet, "README.md", "exec"), {})
     shown = capsys.readouterr().out
-    assert "0.weight" in shown and "P_G" in shown
+    assert "1.weight" in shown and "P_G" in shown and "wide" in shown
 
 
 @pytest.mark.parametrize("target", ["reproduce", "notebooks", "book", "test", "lab"])

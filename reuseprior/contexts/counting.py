@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from numbers import Integral, Number
@@ -83,6 +83,8 @@ class ContextCounts:
     """(name, entries, reason) for tensors without any context."""
     input_nodes: int
     output_nodes: int
+    recorded: RecordedModel | None = field(default=None, repr=False, compare=False)
+    """What was counted: `draw()` shows how its layers hang together."""
 
     @property
     def left_out(self) -> tuple[tuple[str, int, str], ...]:
@@ -269,6 +271,7 @@ class RecordedModel:
             tuple(dead),
             input_nodes=sum(prod(n.shape) for n in self.recording.inputs),
             output_nodes=sum(prod(n.shape) for n in self.recording.outputs),
+            recorded=self,
         )
 
 
