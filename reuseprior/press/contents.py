@@ -98,26 +98,36 @@ def _table(folder: str, column: str, text: Callable[[Summary], str]) -> str:
 
 
 def tally() -> str:
-    """What became of the computed numbers, and how many others there are, in two sentences.
+    """What became of the computed numbers, and how many others there are, in a few sentences.
 
-    A number that a second source repeats is counted once.
+    The source that the ledger begins with goes first, all others follow together. A number that a
+    second source repeats is counted once.
 
     >>> tally()
-    '... printed numbers follow from definitions: ... settings, which are inputs and test nothing.'
+    '... printed numbers of the thesis follow from definitions: ... inputs and test nothing.'
     """
     rows = list(_distinct(ledger.committed_rows()))
+    main = rows[0]["source"]
+    computed = [row for row in rows if row["kind"] == "computed"]
+    first = _tally(row for row in computed if row["source"] == main)
+    others = _tally(row for row in computed if row["source"] != main)
+    sentences = [
+        f"{sum(first.values())} printed numbers of the {main} follow from definitions: "
+        f"{_listed(first)}."
+    ]
+    if others:
+        sentences.append(f"Of the other sources {sum(others.values())} do: {_listed(others)}.")
     kinds = {kind: _tally(r for r in rows if r["kind"] == kind) for kind in ledger.KINDS}
-    computed = sum(kinds["computed"].values())
-    others = [
+    besides = [
         f"{sum(found.values())} {_OTHERS[kind]} ({_listed(found)})"
         for kind, found in kinds.items()
         if kind in _OTHERS and found
     ]
-    return (
-        f"{computed} printed numbers follow from definitions: {_listed(kinds['computed'])}. "
-        f"Besides there are {', '.join(others)}, and {sum(kinds['setting'].values())} settings, "
+    sentences.append(
+        f"Besides there are {', '.join(besides)}, and {sum(kinds['setting'].values())} settings, "
         "which are inputs and test nothing."
     )
+    return " ".join(sentences)
 
 
 def legend() -> str:
