@@ -48,7 +48,7 @@ class Sample:
         if self.left is None or self.right is None:
             return f"{self.at}: no value"
         left, right = (
-            mpmath.nstr(side, DIGITS).removesuffix(".0") for side in (self.left, self.right)
+            mpmath.nstr(mpmath.mpf(side), DIGITS).removesuffix(".0") for side in (self.left, self.right)
         )
         if self.deviation <= EXACT:
             return f"{self.at}: {left} = {right}"
