@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,7 +18,7 @@ from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from math import isfinite
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from textwrap import shorten
 
@@ -155,7 +156,7 @@ def measure_all(
             yield one(*task)
         return
     # torch and its threads do not survive a fork
-    workers = ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn"), _one_thread)
+    workers = ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn"), _start_worker)
     with workers as pool:
         try:
             for future in as_completed([pool.submit(one, *task) for task in tasks]):
@@ -184,8 +185,16 @@ def _measure_or_refuse(
         return Refused(model, " ".join(str(error).split()))
 
 
-def _one_thread() -> None:
+def _start_worker() -> None:
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait until the process that started this one is gone, also by kill -9; nobody is left then
+    to take what is counted here, and to wait for the next model would be for ever."""
+    parent_process().join()
+    os._exit(1)
 
 
 def _record(model: str, conventions: Conventions):

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -370,7 +370,20 @@ def _schedule(arguments: Sequence[str]) -> None:
 
 def _end_with_caller() -> None:
     """Wait until the process that started this one closes its pipe, which kill -9 does as well."""
+    import psutil
+
     os.read(sys.stdin.fileno(), 1)
+    # Kernels are in sessions of their own. All are stopped before one is ended, or a process
+    # without its parent could no longer be found, and its parent could start another.
+    stopped: set[psutil.Process] = set()
+    while started := set(psutil.Process().children(recursive=True)) - stopped:
+        stopped |= started
+        for process in started:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+    for process in stopped:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     os.killpg(os.getpgrp(), signal.SIGKILL)  # nothing is lost: all files are put in place whole
 
 

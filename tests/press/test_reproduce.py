@@ -481,7 +481,8 @@ def test_snakemake_s_own_failure_is_told(folder):
 
 
 @pytest.mark.notebook
-def test_kill_9_in_the_middle(folder):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_in_the_middle(folder, number):
     """Nothing half-done is left under a final name, nothing goes on, and what was done stays."""
     wait = "import pathlib, time\ntime.sleep(0 if pathlib.Path('../go').exists() else 600)"
     write(folder, "03-quick", PROFILE, quick=SLOWER)  # so it goes first
@@ -497,7 +498,8 @@ def test_kill_9_in_the_middle(folder):
         _until(lambda: list(half.glob(".04-slow.*")), "the slow notebook did not start")
         with pytest.raises(RunError, match="another reproduce is at work in "):
             list(reproduce.batch(reproduce.plan()))
-        process.kill()
+        _until(lambda: any("ipykernel_launcher" in c for c in _at_work()), "no kernel started")
+        process.send_signal(number)
     assert not (half / "04-slow.ipynb").exists()
     done = (half / "03-quick.ipynb").stat().st_mtime_ns
 
@@ -509,9 +511,15 @@ def test_kill_9_in_the_middle(folder):
 
 
 def _at_work():
-    """Processes whose command names this test's repository."""
-    commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
-    return [command for command in commands if any(str(paths.ROOT) in word for word in command)]
+    """The commands of processes that were told of this test's repository."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("REUSEPRIOR_ROOT") == str(paths.ROOT):
+                found.append(process.cmdline())
+        except psutil.Error:  # it has just ended
+            continue
+    return found
 
 
 def _until(condition, complaint):
