@@ -47,12 +47,14 @@ class Sample:
     def __str__(self) -> str:
         if self.left is None or self.right is None:
             return f"{self.at}: no value"
-        left, right = (
-            mpmath.nstr(mpmath.mpf(side), DIGITS).removesuffix(".0") for side in (self.left, self.right)
-        )
+        left, right = map(_digits, (self.left, self.right))
         if self.deviation <= EXACT:
             return f"{self.at}: {left} = {right}"
         return f"{self.at}: {left} and {right}, {self.gap:.2g} apart"
+
+
+def _digits(side) -> str:
+    return mpmath.nstr(mpmath.mpf(side), DIGITS).removesuffix(".0")
 
 
 def samples(left: sp.Expr, right: sp.Expr, check: Check) -> Iterator[Sample]:
