@@ -356,11 +356,11 @@ CHANGES = [  # what is done, why it then runs
             paths.NOTEBOOKS,
             "04-counting",
             PROFILE + "; seed = 0",
-            "import reuseprior.errors",
+            "import reuseprior.quantities",
             inputs=INPUTS,
         ),
-        "changed: notebooks/04-counting.ipynb; new: reuseprior/errors.py; "
-        "gone: reuseprior/files.py",
+        "changed: notebooks/04-counting.ipynb; new: reuseprior/quantities.py; "
+        "gone: reuseprior/errors.py, reuseprior/files.py",
     ),
 ]
 
