@@ -7,6 +7,7 @@ import textwrap
 from collections import Counter
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from importlib import metadata
 from typing import Annotated
 
@@ -19,6 +20,13 @@ from reuseprior.press import reproduce as reproducing
 from reuseprior.press.chapters import PROFILES
 
 Profile = StrEnum("Profile", PROFILES)  # how much of a chapter to run
+
+
+def _chapters_that_begin(text: str) -> list[str]:
+    """For the completion of shells."""
+    from reuseprior.press import chapters
+
+    return [chapter.name for chapter in chapters.found() if chapter.name.startswith(text)]
 
 
 @app.command(epilog="Example: reuseprior audit --only 'thesis, table 4.4'")
@@ -40,7 +48,8 @@ def audit(
     places = only or ()
     if places and update:
         raise UsageError("--update commits the whole ledger: leave --only out")
-    entries = ledger.collect(bar, only=places)
+    total = None if places else len(ledger.committed_rows())
+    entries = ledger.collect(partial(bar, total=total), only=places)
     if as_json:
         print_json([{k: strict(v) for k, v in asdict(e).items()} for e in entries])
     elif places:
@@ -62,7 +71,11 @@ def audit(
 def reproduce(
     chapters: Annotated[
         list[str] | None,
-        typer.Argument(metavar="CHAPTER", help="Names in notebooks/ (default: all)."),
+        typer.Argument(
+            metavar="CHAPTER",
+            help="Names in notebooks/ (default: all).",
+            autocompletion=_chapters_that_begin,
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
@@ -79,7 +92,10 @@ def reproduce(
         int, typer.Option("--jobs", "-j", min=1, help="How many notebooks run side by side.")
     ] = 2,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Only say what would run, and why.")
+        bool,
+        typer.Option(
+            "--dry-run", "-n", help="Only say what would run, why, for how long and with what."
+        ),
     ] = False,
     save: Annotated[
         bool,
@@ -96,8 +112,8 @@ def reproduce(
     jobs = reproducing.plan(chosen, profile=profile.value, parameters=given)
     reasons = {job.name: reproducing.why(job) for job in jobs}
     if dry_run:
-        for name, reason in reasons.items():
-            typer.echo(f"{name}: {reason or 'up to date'}")
+        for job in jobs:
+            typer.echo(f"{job.name}: {reasons[job.name] or 'up to date'} ({job.needs})")
         return
     if stale := [name for name, reason in reasons.items() if reason]:
         note(f"running {', '.join(stale)}")

@@ -91,7 +91,9 @@ def _table(folder: str, column: str, text: Callable[[Summary], str]) -> str:
     heads = ["notebook", column, *PROFILES, "computed numbers"]
     lines = [heads, ["---"] * len(heads)]
     for summary in summaries():
-        times = [_time(summary.chapter.presets[profile].minutes) for profile in PROFILES]
+        times = [
+            chapters.duration(summary.chapter.presets[profile].minutes) for profile in PROFILES
+        ]
         link = f"[{summary.title}]({folder}{summary.chapter.notebook.name})"
         lines.append([link, text(summary), *times, marks(summary.verdicts)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
@@ -158,13 +160,6 @@ def _distinct(rows: Iterable[Mapping[str, str]]) -> Iterator[Mapping[str, str]]:
 def marks(verdicts: Mapping[str, int]) -> str:
     """Counts of verdicts as marks: `210 ✓ 250 ≈ 16 ✗`."""
     return " ".join(f"{n} {ledger.MARKS[verdict]}" for verdict, n in verdicts.items()) or "–"
-
-
-def _time(minutes: float) -> str:
-    for unit, length in (("days", 1440), ("h", 60), ("min", 1)):
-        if minutes >= 1.5 * length or (unit == "min" and minutes >= 1):
-            return f"{minutes / length:.0f} {unit}"
-    return f"{round(60 * minutes, -1):.0f} s"
 
 
 def _label(name: str) -> str:

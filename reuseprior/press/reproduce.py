@@ -78,6 +78,18 @@ class Job:
         return self.chapter.presets[self.parameters["profile"]].minutes
 
     @property
+    def needs(self) -> str:
+        """Its time, and the data and the device that it cannot do without, in words.
+
+        >>> plan(["10-nn-mass"], profile="full")[0].needs
+        'about 25 h on a GPU, with cifar10'
+        """
+        preset = self.chapter.presets[self.parameters["profile"]]
+        device = preset.device or "two cores"
+        data = f", with {' and '.join(preset.data)}" if preset.data else ""
+        return f"about {chapters.duration(self.minutes)} on {device}{data}"
+
+    @property
     def order(self) -> str:
         """The job as JSON, for another process; `Job.ordered` reads it."""
         return json.dumps([self.name, dict(self.parameters)])

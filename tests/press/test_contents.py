@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from reuseprior import paths
-from reuseprior.press import contents, ledger, notebooks, published
+from reuseprior.press import chapters, contents, ledger, notebooks, published
 from reuseprior.press.notebooks import NotebookError
 from tests.press import house
 
@@ -113,7 +113,7 @@ TIMES = [
 
 @pytest.mark.parametrize(("minutes", "time"), TIMES)
 def test_times(minutes, time):
-    assert contents._time(minutes) == time
+    assert chapters.duration(minutes) == time
 
 
 def test_renewing(root):

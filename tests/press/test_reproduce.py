@@ -102,6 +102,15 @@ def test_a_preset_goes_before_the_notebook_and_after_the_command(folder):
     assert quick.parameters == {"profile": "quick"}
 
 
+def test_what_a_profile_needs(folder):
+    write(folder, "04-counting", PROFILE)
+    needs = 'minutes = 2880\nparameters = {}\ndata = ["mnist", "cifar10"]\ndevice = "a GPU"'
+    house.chapter("04-counting", full=needs)
+    (quick,), (full,) = reproduce.plan(), reproduce.plan(profile="full")
+    assert quick.needs == "about 1 min on two cores"
+    assert full.needs == "about 2 days on a GPU, with mnist and cifar10"
+
+
 REFUSED = [  # chapters, profile, parameters, message
     (["xyz"], "quick", {}, r"unknown chapter 'xyz': there are 03-plain, 04-counting$"),
     (["04-countign"], "quick", {}, "unknown chapter '04-countign', did you mean '04-counting'?"),
