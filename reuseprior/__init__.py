@@ -6,18 +6,6 @@
 What most users need stands here; it is loaded when it is first asked for.
 """
 
-import tomllib
-from importlib import import_module, metadata
-from pathlib import Path
-
-try:
-    __version__ = metadata.version("reuseprior")
-except metadata.PackageNotFoundError:
-    # Run from a checkout that is not installed (PYTHONPATH=.): its pyproject.toml says the
-    # version. Where that is missing too, the import fails; no version is made up.
-    _pyproject = Path(__file__).parents[1] / "pyproject.toml"
-    __version__ = tomllib.loads(_pyproject.read_text(encoding="utf-8"))["project"]["version"]
-
 _FRONT = {
     "compare": "measures.comparing",  # models in memory, ranked
     "count_contexts": "contexts",  # one model's counts, with table(), plot() and draw()
@@ -35,14 +23,34 @@ __all__ = list(_FRONT)
 
 
 def __getattr__(name: str):
+    """A name of the front, or `__version__`, read when it is asked for.
+
+    So importing this package imports nothing else, and `__main__` can first see to it that nothing
+    comes from the current folder.
+    """
+    from importlib import import_module
+
+    if name == "__version__":
+        return _version()
     if name not in _FRONT:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if not _FRONT[name]:
-        return import_module(f"{__name__}.{name}")
-    found = getattr(import_module(f"{__name__}.{_FRONT[name]}"), name)
-    globals()[name] = found  # asked for once
-    return found
+    module = import_module(f"{__name__}.{_FRONT[name] or name}")
+    return getattr(module, name) if _FRONT[name] else module
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_FRONT})
+    return sorted({*globals(), *_FRONT, "__version__"})
+
+
+def _version() -> str:
+    import tomllib
+    from importlib import metadata
+    from pathlib import Path
+
+    try:
+        return metadata.version(__name__)
+    except metadata.PackageNotFoundError:
+        # Run from a checkout that is not installed (PYTHONPATH=.): its pyproject.toml says the
+        # version. Where that is missing too, the import fails; no version is made up.
+        pyproject = Path(__file__).parents[1] / "pyproject.toml"
+        return tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["version"]

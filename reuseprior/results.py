@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from reuseprior import __version__, files, paths, schemas
-from reuseprior.errors import UserError
+from reuseprior.errors import UserError, expect
 from reuseprior.schemas import Config, Resumable, Summary
 
 if TYPE_CHECKING:  # both take seconds to import, and most of this module needs neither
@@ -54,6 +54,7 @@ class Run:
         """The run in `folder`; `ResultError` where a file is missing, cut short or damaged."""
         import pandas as pd
 
+        expect(folder, (str, os.PathLike), "the folder", "give the path of a run", ResultError)
         folder = Path(folder)
         config, metrics = read_json(folder / CONFIG, Config), pd.DataFrame(_rows(folder))
         return cls(folder.name, folder, config, metrics, read_json(folder / SUMMARY, Summary))
@@ -75,6 +76,7 @@ def runs(experiment: str, root: Path | None = None) -> list[Run]:
 
     Raises `ResultError` for an experiment without runs.
     """
+    expect(experiment, str, "the experiment", "give the name of its folder", ResultError)
     root = paths.RESULTS if root is None else Path(root)
     known = sorted({config.parent.parent.name for config in root.glob(f"*/*/{CONFIG}")})
     if experiment not in known:
@@ -252,7 +254,7 @@ class Recording:
         """Add several rows with one write."""
         for row in rows:
             if self.rows and row.keys() != self.rows[0].keys():
-                raise ValueError(
+                raise ResultError(
                     f"The columns of {self.folder / METRICS} are {', '.join(self.rows[0])}, and "
                     f"this row has {', '.join(row)}: give every row the same."
                 )
@@ -305,10 +307,14 @@ class Recording:
         """
         self._summarise(summary, state)
         if state == "finished":
-            if self._checkpoint:
-                kept(self._checkpoint).unlink(missing_ok=True)
+            self.settle()
             self.close()
         return Run.read(self.folder)
+
+    def settle(self) -> None:
+        """Delete the checkpoint before the last one: the run is finished, and the last is whole."""
+        if self._checkpoint:
+            kept(self._checkpoint).unlink(missing_ok=True)
 
     def check(self) -> None:
         """Raise `files.Locked` where this process has since opened the run anew."""
@@ -409,7 +415,12 @@ def read_csv(path: Path, columns: Sequence[str] | None = None) -> list[dict]:
 
     Raises `ResultError` where the file is missing or cut short, or has other columns.
     """
-    header, *lines = list(csv.reader(io.StringIO(_read(path), newline=""))) or [[]]
+    try:
+        header, *lines = list(csv.reader(io.StringIO(_read(path), newline=""))) or [[]]
+    except csv.Error as error:  # such as a cell of 200 kB
+        raise ResultError(
+            f"{path} is no table ({error}): restore it, or delete it and run anew"
+        ) from error
     if columns is not None and header != list(columns):
         unknown = [name for name in header if name not in columns]
         lacking = [name for name in columns if name not in header]

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from safetensors.torch import save as to_bytes
 from typer.testing import CliRunner
 
 from reuseprior import paths, results
@@ -183,6 +184,15 @@ def test_a_run_goes_on_from_the_checkpoint_before_as_if_nothing_had_been(tmp_pat
     assert faults.contents(run) == faults.contents(tmp_path / "whole")
 
 
+def test_the_checkpoint_before_goes_when_the_run_is_finished(tmp_path):
+    assert trained(tmp_path).exit_code == 0
+    last = tmp_path / checkpoint.NAME
+    assert not results.kept(last).exists()
+    shutil.copy(last, results.kept(last))  # as a kill leaves it, right after the summary
+    assert trained(tmp_path).exit_code == 0
+    assert last.exists() and not results.kept(last).exists()
+
+
 def test_another_seed_s_checkpoint_is_not_believed(tmp_path):
     for seed in (0, 1):
         assert trained(tmp_path / f"seed{seed}", seed=seed).exit_code == 0
@@ -200,6 +210,32 @@ def test_a_configuration_edited_by_hand_is_not_believed(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config | {"seed": 5}))
     refused = trained(tmp_path, seed=5)
     assert refused.exit_code == 2 and "with seed = 0 where this has 5" in refused.stderr
+
+
+NOWHERE = [
+    ({"epoch": "2"}, r"\(Expected `int`, got `str` - at `\$\.epoch`\)"),
+    ({"batch": None}, r"got `null` - at `\$\.batch`"),
+    ({"epoch": 5}, r"\(epoch 5, batch 0\)"),
+    ({"epoch": -1}, r"\(epoch -1, batch 0\)"),
+    ({"batch": 10**9}, r"\(epoch 4, batch 1000000000\)"),
+]
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_checkpoint_that_stands_nowhere_in_the_training_is_told(tmp_path, older):
+    assert trained(tmp_path).exit_code == 0
+    path = tmp_path / checkpoint.NAME
+    tensors, place = checkpoint.load(path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for change, told in NOWHERE:
+        checkpoint.save(path, tensors, place | change, config=config)
+        if older:  # without digest and configuration
+            path.write_bytes(to_bytes(tensors, {"progress": json.dumps(place | change)}))
+        refused = trained(tmp_path)
+        assert refused.exit_code == 2
+        assert re.search(f"is no whole checkpoint of this training .*{told}", refused.stderr)
+    checkpoint.save(path, {"a": tensors["totals"]}, place, config=config)
+    assert "holds " in trained(tmp_path).stderr
 
 
 DAMAGED_ROWS = [

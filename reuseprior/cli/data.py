@@ -25,7 +25,8 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="digits, mnist, cifar10, cifar100, imagenet, modelnet10-chair or modelnet10-sofa.",
+        help="digits, mnist, cifar10, cifar100, imagenet, modelnet10-chair, modelnet10-sofa, "
+        "glue-cola, glue-sst2, glue-mrpc or glue-rte.",
     ),
 ]
 

@@ -24,7 +24,7 @@ from textwrap import shorten
 
 import torch
 
-from reuseprior import files, sharing
+from reuseprior import files, schemas, sharing
 from reuseprior.contexts import (
     ContextCounts,
     RecordedModel,
@@ -248,9 +248,9 @@ def _place(cache: Path, recorded: RecordedModel, conventions: Conventions) -> Pa
 
 
 def _kept(place: Path) -> Quantities | None:
-    with suppress(OSError, ValueError, TypeError, AttributeError):  # not there or not whole
-        values = json.loads(place.read_text(encoding="utf-8"))
-        if all(v is None or (type(v) in (int, float) and isfinite(v)) for v in values.values()):
+    with suppress(OSError, schemas.SchemaError):  # not there or not whole: then it is counted
+        values = schemas.read(place.read_bytes(), schemas.Counts)
+        if values.keys() == schemas.Counts.__annotations__.keys():
             return Quantities(**{k: float("-inf") if v is None else v for k, v in values.items()})
     return None
 

@@ -29,7 +29,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import patch
 
-from reuseprior import files, paths
+from reuseprior import files, paths, schemas
 from reuseprior.errors import UserError, did_you_mean
 from reuseprior.press import chapters, notebooks, variants
 from reuseprior.press.chapters import PROFILES, Chapter
@@ -199,10 +199,20 @@ def why(job: Job) -> str:
         records = _stamps(job.label)
         if not records:
             return "failed last time" if job.broken.exists() else "not run yet"
-        before = json.loads(records[-1].read_text(encoding="utf-8"))["facts"]
-        return _difference(before, job.facts)
+        before = _record(records[-1])
+        return _difference(before["facts"], job.facts) if before else "its record is damaged"
+    if _record(job.stamp) is None:
+        return "its record is damaged"
     missing = [_label(path) for path in job.products if not path.exists()]
     return f"missing: {_shortened(missing)}" if missing else ""
+
+
+def _record(path: Path) -> dict | None:
+    """What `_recorded` wrote, or None where a file is damaged: then the chapter runs again."""
+    try:
+        return schemas.read(path.read_bytes(), schemas.Stamp)
+    except schemas.SchemaError:
+        return None
 
 
 def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -408,7 +418,9 @@ def _outcome(job: Job) -> Outcome | None:
     failed = _failure_path(job)
     if not failed.exists() and why(job):
         return None
-    told = json.loads((failed if failed.exists() else job.stamp).read_text(encoding="utf-8"))
+    told = _record(failed if failed.exists() else job.stamp)
+    if told is None:
+        raise RunError(f"the record of {job.name} was damaged while it ran: run it again")
     return Outcome(job, told["seconds"], told["failure"])
 
 

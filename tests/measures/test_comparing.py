@@ -75,7 +75,7 @@ REFUSED = [  # models, inputs, message
     (nn.Linear(8, 2), (1, 8), r"write it as compare\(\{'a': net, 'b': other\}, shape\)"),
     ({}, (1, 8), "compare takes models by name"),
     ({"net": nn.Linear(8, 2)}, {"other": (1, 8)}, "There is no input for 'net'"),
-    ({"net": nn.Linear(8, 2)}, (2, 8), "^net: Contexts are counted for one sample"),
+    ({"net": nn.Linear(8, 2)}, (1, 9), "^net: "),
     ({"net": 3}, (1, 8), "^net: Cannot count contexts of a int"),
 ]
 

@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
 
 import nbformat
 import papermill
@@ -16,7 +18,7 @@ import pytest
 
 from reuseprior import paths
 from reuseprior.errors import UserError
-from reuseprior.press import reproduce
+from reuseprior.press import notebooks, reproduce
 from reuseprior.press.reproduce import RunError
 from tests.press import house
 
@@ -432,6 +434,23 @@ def snakemake(*arguments):
 def rules_to_run():
     shown = snakemake("--dry-run", "--cores", "1")
     return set(re.findall(r"^rule (\d\S*):", shown, re.MULTILINE))
+
+
+@pytest.mark.notebook
+def test_a_batch_where_paths_hold_a_space_a_quote_and_an_accent(tmp_path, monkeypatch):
+    odd = tmp_path / "x y'z é"
+    house.build(odd, monkeypatch)
+    venv.create(odd / "environment", symlinks=True)
+    monkeypatch.setattr(sys, "executable", str(odd / "environment/bin/python"))
+    monkeypatch.setenv("PYTHONPATH", sysconfig.get_path("purelib"))
+    places = "import sys\nprint(sys.executable)\nfrom reuseprior import paths\nprint(paths.ROOT)"
+    write(paths.NOTEBOOKS, "03-fine", f"{PROFILE}; text = 'a'", places)
+    jobs = reproduce.plan(["03-fine"], parameters={"text": '{wildcards} it\'s "é" $HOME {0}'})
+    assert outcomes(jobs, parallel=2) == {"03-fine": ""}
+    copy = notebooks.read(paths.BUILD / "notebooks/03-fine.ipynb")
+    (printed,) = copy["cells"][-1]["outputs"]
+    assert "".join(printed["text"]).splitlines() == [sys.executable, str(odd)]
+    assert any("{wildcards} it" in notebooks.source(cell) for cell in copy["cells"])
 
 
 @pytest.mark.notebook

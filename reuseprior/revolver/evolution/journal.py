@@ -66,7 +66,9 @@ class Journal:
         if self._recording:
             done = state.generation + settings.warmup
             self._recording.verify(done, self._digest)
-            if not self.is_finished(state, settings):
+            if self.is_finished(state, settings):
+                self._recording.settle()  # which a kill may have prevented
+            else:
                 self._recording.truncate(done)
             self.rows = list(self._recording.rows)
 
