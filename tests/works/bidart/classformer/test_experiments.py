@@ -16,10 +16,13 @@ from reuseprior.works.bidart.classformer.experiments import (
     Search,
     compare,
     found,
+    front,
+    halved,
     look,
     read_test,
     run,
     structure,
+    trials,
 )
 
 pytest.importorskip("optuna")
@@ -79,18 +82,34 @@ def test_a_search_goes_by_one_half_and_is_recorded(root):
     assert again.metrics.equals(searched.metrics)
     best = searched.metrics.reward.idxmax()
     wanted = [("tpe", Schedule.parse(searched.metrics.schedule[best]))]
-    assert found(TASK, "small", 32, root) == wanted
-    assert found(TASK, "small", 0, root) == []
+    assert found(TASK, "small", 32, root=root) == wanted
+    assert found(TASK, "small", 0, root=root) == []
+    assert len(trials(TASK, "small", 32, root=root)) == 10
+    assert trials(TASK, "small", 32, "", root=root).empty
 
 
 def test_a_comparison_times_all_in_one_run(root):
     compared = compare(TASK, "small", length=32, seed=0, root=root, rounds=1).metrics
     assert compared.kind[0] == "baseline" and compared.share_1_threads[0] == 1
     assert {*KNOWN} <= {*compared.kind}
-    free = compared[(compared.kind == "free") & (compared.weights == compared.weights[0])]
-    for half in ("search", "report"):  # no logit depends on what the last layer forgets
-        assert free[f"score_{half}"].item() == compared[f"score_{half}"][0]
+    scores = compared.set_index("kind").filter(like="score_")
+    assert scores.loc["free"].equals(scores.loc["plain"].rename("free"))
     assert compared.filter(like="threads").notna().all(axis=None)
+
+
+def test_a_search_by_the_plain_encoders_weights(root):
+    """The last layer's bottleneck costs them nothing."""
+    look(Search(TASK, "small", "random", 32, "", budget=3), seed=0, root=root)
+    table = compare(
+        TASK, "small", length=32, seed=0, weights="", root=root, rounds=1
+    ).metrics.set_index("kind")  # fmt: skip
+    assert set(table.weights) == {Experiment(TASK, "small").name(0)}
+    scores = table.filter(like="score_")
+    assert scores.loc["free"].equals(scores.loc["baseline"].rename("free"))
+    assert "found by random" in table.index and "plain" not in table.index
+    shown = front(TASK, "small", 32, "", root=root)
+    assert shown.score_report[0] == 100 * table.score_report.iloc[0]
+    assert (halved(shown).share_1_threads <= 0.5).all()
 
 
 def test_the_test_part_is_read_once(root):
