@@ -388,7 +388,7 @@ def test_rank_says_when_sizes_differ():
 
 
 def test_shells_complete():
-    assert "_completion()" in run("--show-completion", "bash").stdout
+    assert "_completion()" in complete("source_bash")
     found = completions("reuseprior reproduce 04-")
     assert found == ["04-counting-contexts", "04-parameter-sharing"]
     assert "new-study" in completions("reuseprior ne")
@@ -396,13 +396,16 @@ def test_shells_complete():
 
 def completions(words):
     """What bash would offer after these words."""
-    asked = {"_REUSEPRIOR_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    return complete("complete_bash", COMP_WORDS=words, COMP_CWORD=str(words.count(" "))).split()
+
+
+def complete(asked, **more):
     done = subprocess.run(
         [sys.executable, "-c", "from reuseprior.cli import main; main()"],
-        env=os.environ | asked | {"COMP_CWORD": str(words.count(" "))},
+        env=os.environ | {"_REUSEPRIOR_COMPLETE": asked} | more,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    return done.stdout.split()
+    return done.stdout
 
 
 # The ledger ------------------------------------------------------------------------------------
