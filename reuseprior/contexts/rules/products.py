@@ -61,3 +61,15 @@ def mv(count, matrix, vector):  # (n, k) @ (k,) -> (n,)
 def dot(count, a, b):
     yield a, count.reshape((1,))
     yield b, count.reshape((1,))
+
+
+@rule(aten._fft_r2c, aten._fft_c2c, linear=True)
+def fourier(count, x, dims, *_):
+    """Every result is a sum over all positions of the transformed dimensions."""
+    yield x, count.sum(*(d % len(x.shape) for d in dims)).broadcast_to(x.shape)
+
+
+@rule(aten.view_as_real, linear=True)
+def view_as_real(count, x):
+    """A complex number as two, which both come from it."""
+    yield x, count.sum(-1).reshape(x.shape)

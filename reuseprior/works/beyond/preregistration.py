@@ -1,0 +1,33 @@
+"""What was settled before scoring: `preregistration.toml`, whose hash the results hold."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("preregistration.toml")
+EVERY = "every"  # task of a benchmark, where all have the same training set
+
+
+def sha256() -> str:
+    """Of the file, as each survey's configuration holds it."""
+    return hashlib.sha256(FILE.read_bytes()).hexdigest()
+
+
+@cache
+def settled() -> dict[str, Any]:
+    """The file as a dict of its tables."""
+    return tomllib.loads(FILE.read_text(encoding="utf-8"))
+
+
+def examples(benchmark: str, accuracy: str) -> int:
+    """T, the training examples behind an accuracy of a benchmark.
+
+    >>> examples("transnas-micro", "jigsaw")
+    80000
+    """
+    known = settled()["examples"][benchmark]
+    return known.get(accuracy) or known[EVERY]
