@@ -76,7 +76,7 @@ class Score:
             found = {"P_G": table["P_G"]} if "P_G" in self.takes else {}
             found |= {name: self.weight * sizes[name]() for name in self.sizes}
         if "blur" in self.takes:
-            found["blur"] = -table["blur"]
+            found["blur"] = 0.0 - table["blur"]
         if "depth" in self.takes:
             found["depth"] = -np.log2(np.maximum(1, table["shortest"] / np.log2(examples))) + 0.0
         return {n: float(v) if np.isscalar(v) else v for n, v in found.items()}

@@ -138,9 +138,10 @@ def find(name: str) -> CatalogEntry:
     """Look a name up, without building anything.
 
     A name is one of `names()` or a short name of the thesis (`V2-B0`), in any case;
-    `torchvision:NAME` for a torchvision classifier; `timm:NAME`; `nas-bench-201:CELL` and
-    `nas-bench-macro:DIGITS`; or `package.module:factory`, a callable without arguments, whose
-    module may lie in the current directory.
+    `torchvision:NAME` for a torchvision classifier; `timm:NAME`; `nas-bench-201:CELL`,
+    `nas-bench-macro:DIGITS`, `transnas-macro:DIGITS`, `transnas-micro:CELL`, `flexibert:ENCODER`;
+    or `package.module:factory`, a callable without arguments, whose module may lie in the current
+    directory.
 
     Raises `ModelError` for a name that leads nowhere.
     """

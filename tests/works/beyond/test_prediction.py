@@ -130,7 +130,7 @@ def test_a_survey(kept, monkeypatch):
     assert "write eight digits" in rows["reason"].iloc[-1]
     summary = read_json(kept / "summary.json")
     assert (summary["state"], summary["models"], summary["refused"]) == ("finished", 4, 1)
-    again = survey.recounted(rows[:3])
+    again = survey.recounted("tiny", rows[:3])
     assert survey.agree(rows[:3], again)
     assert not survey.agree(rows[:3], again.assign(P_G=again["P_G"] * (1 + 1e-8)))
     assert not survey.agree(rows[:2], rows[1:3])
