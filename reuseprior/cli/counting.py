@@ -209,6 +209,7 @@ def models() -> None:
     typer.echo(f"{'transnas-macro:DIGITS':<24} modules of TransNAS-Bench-101, as 42433")
     typer.echo(f"{'transnas-micro:CELL':<24} a cell of it, six digits from 0 to 3")
     typer.echo(f"{'flexibert:ENCODER':<24} as 256-sa.wma.4.1024x3, with --shape 1,128,128")
+    typer.echo(f"{'random-cells:NUMBER':<24} a network of random cells, 0, 1, 2 …")
     typer.echo(f"{'package.module:factory':<24} your own, a callable that returns the module")
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from reuseprior.errors import did_you_mean
-from reuseprior.models import flexibert, nas_bench_201, nas_bench_macro, transnas
+from reuseprior.models import flexibert, nas_bench_201, nas_bench_macro, random_cells, transnas
 from reuseprior.models.cifar_resnet import cifar_resnet
 from reuseprior.models.darts import GENOTYPES, darts
 from reuseprior.models.densenet import densenet_bc
@@ -139,9 +139,9 @@ def find(name: str) -> CatalogEntry:
 
     A name is one of `names()` or a short name of the thesis (`V2-B0`), in any case;
     `torchvision:NAME` for a torchvision classifier; `timm:NAME`; `nas-bench-201:CELL`,
-    `nas-bench-macro:DIGITS`, `transnas-macro:DIGITS`, `transnas-micro:CELL`, `flexibert:ENCODER`;
-    or `package.module:factory`, a callable without arguments, whose module may lie in the current
-    directory.
+    `nas-bench-macro:DIGITS`, `transnas-macro:DIGITS`, `transnas-micro:CELL`, `flexibert:ENCODER`,
+    `random-cells:NUMBER`; or `package.module:factory`, a callable without arguments, whose module
+    may lie in the current directory.
 
     Raises `ModelError` for a name that leads nowhere.
     """
@@ -269,6 +269,12 @@ def _transnas_micro(name: str, cell: str) -> CatalogEntry:
     return CatalogEntry(name, partial(transnas.transnas_micro, cell), transnas.IMAGE_SIZE)
 
 
+def _random_cells(name: str, number: str) -> CatalogEntry:
+    return CatalogEntry(
+        name, partial(random_cells.random_cells, random_cells.parse(number)), CIFAR_SIZE
+    )
+
+
 def _flexibert(name: str, encoder: str) -> CatalogEntry:
     flexibert.parse(encoder)
     return CatalogEntry(name, partial(flexibert.flexibert, encoder))
@@ -282,6 +288,7 @@ _SOURCES = {
     "transnas-macro": _transnas_macro,
     "transnas-micro": _transnas_micro,
     "flexibert": _flexibert,
+    "random-cells": _random_cells,
 }
 _LISTS = {
     "": lambda _model: names(),
