@@ -30,7 +30,7 @@ def names() -> list[str]:
 
 
 def record(folder: Path | None = None) -> Path:
-    """Train and measure every network, about half a minute each on one core; goes on where it was stopped.
+    """Train and measure every network, half a minute each; goes on where it was stopped.
 
     Returns the run's folder. The accuracy is the last epoch's on the test images, a part of one.
     """
