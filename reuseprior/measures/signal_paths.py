@@ -203,7 +203,7 @@ class SignalPaths:
             raise UserError("No input reaches the model's outputs, so it has no signal path.")
 
 
-def signal_paths(recorded: RecordedModel) -> SignalPaths:
+def signal_paths(recorded: RecordedModel, *, averages: bool = True) -> SignalPaths:
     """The Markov chain over visits to learnable layers, from the outputs of a recorded model back.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1))
@@ -212,6 +212,7 @@ def signal_paths(recorded: RecordedModel) -> SignalPaths:
 
     Learnable is a convolution or matrix product of a signal with what only parameters decide; the
     parameters of norms, scales and embeddings are no layers. Outputs count together, by size.
+    Without `averages` these leave variances as they are.
     """
     recording = recorded.recording
     signals = {node: _NEW[INPUT] for node in recording.inputs}
@@ -223,6 +224,8 @@ def signal_paths(recorded: RecordedModel) -> SignalPaths:
         arriving = [node for node in operator.nodes() if node in signals]
         if arriving:
             made = _passed(operator, arriving, signals, visits, blocks)
+            if averages and (positions := averaged_positions(operator)) != 1:
+                made = _Signal(made.log2_scale - log2(positions) / 2, made.amplitudes)
             signals.update(dict.fromkeys(operator.results, made))
     ends = [(signals[n], prod(n.shape)) for n in recording.outputs if n in signals]
     shares_at_end = _squares(_joined(ends)) if ends else {}
@@ -259,12 +262,7 @@ def _passed(operator, arriving, signals, visits, blocks) -> _Signal:
         made = _product(others, signals[given]) if given in signals else others
     else:
         made = _sum([signals[node] for node in arriving])
-    if known.normalises:
-        return _Signal(0.0, made.amplitudes)
-    averaged = averaged_positions(operator)
-    if averaged != 1:
-        return _Signal(made.log2_scale - log2(averaged) / 2, made.amplitudes)
-    return made
+    return _Signal(0.0, made.amplitudes) if known.normalises else made
 
 
 def _of_product(operator: Operator, known, signals, visits, blocks) -> _Signal:

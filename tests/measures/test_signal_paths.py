@@ -238,6 +238,11 @@ def test_shares(join, ways, share):
     assert np.isfinite(paths.probabilities).all()
 
 
+def test_averages_may_leave_variances_as_they_are():
+    net = Joined(sum, SKIP, nn.Sequential(conv(), nn.AvgPool2d(3, 1, 1)))
+    assert close(signal_paths(record_model(net, (1, 4, 8, 8)), averages=False).ends[1], 1 / 2)
+
+
 def test_a_norm_makes_an_average_whole_again():
     pooled = nn.Sequential(conv(), nn.AvgPool2d(3, 1, 1), nn.BatchNorm2d(4))
     assert close(paths_of(Joined(sum, SKIP, pooled)).ends[1], 1 / 2)

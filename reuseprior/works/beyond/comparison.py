@@ -104,6 +104,11 @@ def compare(
     return pd.DataFrame.from_dict(result, orient="index", columns=["agreement", "difference"])
 
 
+def agreements(found: pd.DataFrame, accuracies: pd.DataFrame, *, by: str = "rho") -> pd.Series:
+    """Each measure's agreement as `compare` has it, without intervals."""
+    return pd.Series(_agreements(by)(*_checked(found, accuracies)), index=found.columns)
+
+
 def within(
     found: pd.DataFrame,
     accuracy: pd.Series,

@@ -62,8 +62,10 @@ def record(name: str, *, jobs: int = 1, folder: Path | None = None, progress: bo
 def _tasks(name: str, table: pd.DataFrame) -> list[tuple[str, Conventions]]:
     """A benchmark's models with what is counted of them."""
     shape = benchmarks.find(name).shape
+    if shape:
+        return [(model, Conventions(shape=shape)) for model in table["model"]]
     sizes = zip(table["model"], table["image_size"].astype(int), strict=True)
-    return [(m, Conventions(shape=shape) if shape else Conventions(size)) for m, size in sizes]
+    return [(model, Conventions(size)) for model, size in sizes]
 
 
 def keep(
