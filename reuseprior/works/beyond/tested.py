@@ -78,9 +78,8 @@ are not known. FlexiBERT's accuracy is the mean over GLUE's tasks."""
 
 
 def all_compared(**options) -> dict[str, pd.DataFrame]:
-    """Every population's table, and that of the networks of random cells, trained afterwards."""
-    found = {population.name: population.compared(**options) for population in POPULATIONS}
-    return found | {"random cells": fresh_compared(**options)}
+    """Every population's table."""
+    return {population.name: population.compared(**options) for population in POPULATIONS}
 
 
 def fresh_compared(*, more=(), **options) -> pd.DataFrame:
