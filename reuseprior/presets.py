@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from math import inf, isfinite
 from pathlib import Path
 from typing import Any, get_args
 
-from reuseprior.errors import UserError, did_you_mean
+from reuseprior.errors import UserError, did_you_mean, shown
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Presets:
             raise self.error(f"there is no {self.kind} file {text}: check the path") from None
         except (OSError, ValueError) as error:  # no text, no TOML, a number of too many digits
             raise self.error(f"cannot read {where} ({error}): mend the file") from error
+        except RecursionError as error:
+            raise self.error(f"{where} is nested too deep to be read: mend the file") from error
 
     def check_keys(self, given: Iterable[str], known: Iterable[str], where: str) -> None:
         """Refuse a key that is not known."""
@@ -57,7 +60,8 @@ class Presets:
     def checked(self, key: str, hint, value, low: float = -inf, high: float = inf):
         """The value as the type `hint` (a `Literal`, or a class), refused if it is another.
 
-        A whole number stands for a float as well; numbers must be finite, from `low` to `high`.
+        A whole number stands for a float as well; numbers must be finite, from `low` to `high`. A
+        text is refused where nothing can hold it: half of a character, as a damaged name has.
         """
         if choices := get_args(hint):
             if value not in choices:
@@ -66,6 +70,8 @@ class Presets:
             return value
         if type(value) is not hint and not (hint is float and type(value) is int):
             raise self.error(f"{key} is {shown(value)}: it must be {_KINDS.get(hint, 'a table')}")
+        if hint is str and not value.isprintable():
+            raise self.error(f"{key} is {shown(value)}: it must be a text that can be printed")
         if hint not in (int, float):
             return value
         try:
@@ -73,19 +79,28 @@ class Presets:
         except OverflowError:  # a whole number beyond 10^308
             number = inf
         if not (isfinite(number) and low <= number <= high):
-            most = f" to {high}" if high < inf else " or more"
+            most = f" to {high:,}" if high < inf else " or more"
             finite = "" if isfinite(number) else ", and finite"
             raise self.error(f"{key} is {shown(value)}: it must be {low}{most}{finite}")
         return number if hint is float else value
+
+    def check_name(self, name: str) -> None:
+        """Refuse a name that is more than a name: a path, markup, nothing at all.
+
+        It becomes part of a folder's name and stands in pages.
+        """
+        if not _NAME.fullmatch(name):
+            raise self.error(
+                f"name is {shown(name)}: it becomes part of a folder's name, so it must begin "
+                "with a letter or digit and hold nothing else but spaces, dots, +, - and _, and "
+                "at most 100 characters"
+            )
 
     def _place(self):
         return resources.files(self.package) / self.folder
 
 
-def shown(value: object) -> str:
-    """A value in a message, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 50 else f"{text[:47]}..."
+_NAME = re.compile(r"\w[\w .+-]{0,99}")
 
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}

@@ -2,7 +2,7 @@
 
 `data/results/<experiment>/<run>/` holds `config.json`, `metrics.csv` (a row an epoch or a
 generation) and `summary.json`. Every file is whole at any moment: it is written under a temporary
-name and put in place at once, so a run may be killed anywhere.
+name and put in place at once, so a run may be killed anywhere. One process at a time writes a run.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from reuseprior import __version__, files, paths
-from reuseprior.errors import UserError
+from reuseprior import __version__, files, paths, schemas
+from reuseprior.errors import UserError, expect
+from reuseprior.schemas import Config, Resumable, Summary
 
 if TYPE_CHECKING:  # both take seconds to import, and most of this module needs neither
     import pandas as pd
@@ -49,12 +51,13 @@ class Run:
 
     @classmethod
     def read(cls, folder: str | os.PathLike) -> Run:
-        """The run in `folder`, or `ResultError` where a file of it is missing or cut short."""
+        """The run in `folder`; `ResultError` where a file is missing, cut short or damaged."""
         import pandas as pd
 
+        expect(folder, (str, os.PathLike), "the folder", "give the path of a run", ResultError)
         folder = Path(folder)
-        config, metrics = read_json(folder / CONFIG), pd.DataFrame(_rows(folder))
-        return cls(folder.name, folder, config, metrics, read_json(folder / SUMMARY))
+        config, metrics = read_json(folder / CONFIG, Config), pd.DataFrame(_rows(folder))
+        return cls(folder.name, folder, config, metrics, read_json(folder / SUMMARY, Summary))
 
     @property
     def commits(self) -> list[str | None]:
@@ -73,6 +76,7 @@ def runs(experiment: str, root: Path | None = None) -> list[Run]:
 
     Raises `ResultError` for an experiment without runs.
     """
+    expect(experiment, str, "the experiment", "give the name of its folder", ResultError)
     root = paths.RESULTS if root is None else Path(root)
     known = sorted({config.parent.parent.name for config in root.glob(f"*/*/{CONFIG}")})
     if experiment not in known:
@@ -90,7 +94,8 @@ def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
     files are copied, those of failures too, weights are not. The run keeps its name and its
     experiment's. Raises `ResultError` for a run that is not whole or not finished, one whose
     package was no commit or several, so that nobody could repeat it, and where other files stand
-    already; the same ones may, and a recording that was cut short goes on.
+    already; the same ones may, and a recording that was cut short goes on. Raises `files.Locked`
+    where another process is recording or making the run there.
     """
     run = Run.read(Path(folder).resolve())
     if (state := run.summary["state"]) != "finished":
@@ -100,28 +105,51 @@ def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
             f"{run.folder} was made by the package at commit {run.commit}, which nobody can go "
             "back to: make it anew from one checkout whose code is committed"
         )
+    for key in run.config.keys() & run.summary.keys():
+        told = [json.dumps(value[key]) for value in (run.config, run.summary)]
+        if key in _SAID_TWICE and told[0] != told[1]:
+            raise ResultError(
+                f"{run.folder} has {key} {told[0]} in {CONFIG} and {told[1]} in {SUMMARY}: one "
+                "of them was changed, make the run anew"
+            )
     target = (paths.RESULTS if root is None else Path(root)) / run.folder.parent.name / run.name
-    held = _files(run.folder, "*.csv", "*.json", "failures/*.json")
+    if target.resolve() == run.folder:
+        return run
+    _make(target)
+    lock = files.Lock(target)
+    try:
+        _copy(run.folder, target)
+    finally:
+        lock.release()
+    return Run.read(target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    for folder in (target, *(inner for inner in target.iterdir() if inner.is_dir())):
+        files.sweep(folder)
+    held = _files(source, "*.csv", "*.json", "failures/*.json")
     there = _files(target, "**/*")
-    if target.resolve() != run.folder and not there.items() <= held.items():
+    if not there.items() <= held.items():
         raise ResultError(
-            f"{target} holds other files than {run.folder}: move one of them to another name"
+            f"{target} holds other files than {source}: move one of them to another name"
         )
     first_to_last = (CONFIG, *sorted(held.keys() - {CONFIG, SUMMARY}), SUMMARY)
     for name in first_to_last:  # the summary says that the run is whole
         if name not in there:
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            _make((target / name).parent)
             files.write(target / name, held[name])
-    return Run.read(target)
+
+
+_SAID_TWICE = ("seed", "data_checksum", "parameters", "processes")  # in config and summary
 
 
 def _files(folder: Path, *patterns: str) -> dict[str, bytes]:
-    """The files in a folder by their place in it, but for what a kill left half written."""
+    """The files in a folder by their place in it, but for half-written ones and locks."""
     found = (path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in found
-        if not (path.name.startswith(".") and path.name.endswith(".tmp"))
+        if not files.is_ours(path.name)
     }
 
 
@@ -135,6 +163,7 @@ class Recording:
 
     It says also at which commits of the package the processes began that went on with it: a commit
     ends in "-dirty" where the code differs from it, and is null where there is no git checkout.
+    Nobody else writes there until it is finished, closed or forgotten.
     """
 
     def __init__(
@@ -144,9 +173,13 @@ class Recording:
         start: str,
         wall_seconds: float,
         commits: list[str | None],
+        lock: files.Lock,
+        checkpoint: Path | None,
     ) -> None:
         self.folder = folder
+        self._checkpoint = checkpoint
         self._commits = commits
+        self._lock = lock
         self.rows = rows
         self._start = start
         self._seconds_before = wall_seconds
@@ -162,42 +195,56 @@ class Recording:
         starts one: a job that may be killed calls the same thing each time. Raises `ResultError`
         if there is a run and `resume` is false, or if its configuration is another. `checkpoint`
         names the file that a resume goes on from: a finished run that has lost it, as committed
-        ones have, is refused, and so is one that lies in a folder without a run.
+        ones have, is refused, and so is one that lies in a folder without a run. Where a kill left
+        only the one before it, `kept`, that takes its place. Raises `files.Locked` where another
+        process is at work on the run, and within one process takes the run from whoever had it.
         """
         folder = Path(folder)
-        config = json.loads(_json(folder / CONFIG, config))  # as it will be read: tuples are lists
-        if (folder / CONFIG).exists():
-            if not resume:
-                raise ResultError(
-                    f"{folder} holds a run already: continue it with --resume, or choose another "
-                    "folder"
-                )
-            _refuse_difference(folder, read_json(folder / CONFIG), config)
-            run = read_json(folder / SUMMARY)
-            before, now = _commits(run), _commit()
-            commits = before if now in before else [*before, now]
-            if checkpoint and run["state"] == "finished" and not (folder / checkpoint).exists():
-                raise ResultError(
-                    f"{folder} holds a finished run without its {checkpoint}: there is nothing to "
-                    "continue, choose another folder"
-                )
-            if run["state"] != "finished" and run.get("commits") != commits:
-                write_json(folder / SUMMARY, run | {"commits": commits})
-            return cls(folder, _rows(folder), run["start"], run["wall_seconds"], commits)
-        if checkpoint and (folder / checkpoint).exists():
-            raise ResultError(
-                f"{folder} holds {checkpoint} of a run whose {CONFIG} is gone: choose another"
-            )
+        config = as_read(config)
+        _make(folder)
+        lock = files.Lock(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:  # a file stands there, or above; the disk is full or read-only
+            return cls._opened(folder, config, lock, resume, checkpoint)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def _opened(
+        cls, folder: Path, config: dict, lock: files.Lock, resume: bool, checkpoint: str | None
+    ) -> Recording:
+        saved = folder / checkpoint if checkpoint else None
+        if not (folder / CONFIG).exists():
+            if saved and (saved.exists() or kept(saved).exists()):
+                raise ResultError(
+                    f"{folder} holds {checkpoint} of a run whose {CONFIG} is gone: choose another"
+                )
+            files.sweep(folder)
+            recording = cls(folder, [], _now(), 0.0, [_commit()], lock, saved)
+            recording._summarise({}, "interrupted")
+            write_json(folder / CONFIG, config)  # last: with it the folder is a run
+            return recording
+        if not resume:
             raise ResultError(
-                f"cannot make the folder {folder} ({error.strerror}): choose another"
-            ) from error
-        recording = cls(folder, [], _now(), 0.0, [_commit()])
-        recording._summarise({}, "interrupted")
-        write_json(folder / CONFIG, config)  # last: with it the folder is a run
-        return recording
+                f"{folder} holds a run already: continue it with --resume, or choose another folder"
+            )
+        _refuse_difference(folder, read_json(folder / CONFIG, dict), config)
+        files.sweep(folder)
+        if saved:
+            files.recover(saved, kept(saved))
+        run = read_json(folder / SUMMARY, Resumable)
+        before, now = _commits(run), _commit()
+        commits = before if now in before else [*before, now]
+        if saved and run["state"] == "finished" and not saved.exists():
+            raise ResultError(
+                f"{folder} holds a finished run without its {checkpoint}: there is nothing to "
+                "continue, choose another folder"
+            )
+        if run["state"] != "finished" and run.get("commits") != commits:
+            lock.check()
+            write_json(folder / SUMMARY, run | {"commits": commits})
+        rows, start, seconds = _rows(folder), run["start"], run["wall_seconds"]
+        return cls(folder, rows, start, seconds, commits, lock, saved)
 
     def append(self, row: dict) -> None:
         """Add a row; the first one fixes the columns, and another set of them is a ValueError."""
@@ -207,7 +254,7 @@ class Recording:
         """Add several rows with one write."""
         for row in rows:
             if self.rows and row.keys() != self.rows[0].keys():
-                raise ValueError(
+                raise ResultError(
                     f"The columns of {self.folder / METRICS} are {', '.join(self.rows[0])}, and "
                     f"this row has {', '.join(row)}: give every row the same."
                 )
@@ -221,31 +268,88 @@ class Recording:
 
     def truncate(self, n_rows: int) -> None:
         """Keep the first `n_rows`: a run continued from a checkpoint drops what came after it."""
+        self._first(n_rows)
+        del self.rows[n_rows:]
+        self._rewrite()
+
+    def digest(self) -> str:
+        """A digest of the rows, for a checkpoint that comes after them."""
+        return _digest(self.rows)
+
+    def verify(self, n_rows: int, digest: str | None) -> None:
+        """Raise `ResultError` where the first rows are not those that had this digest.
+
+        The rows of a checkpoint without one, as older packages wrote it, are believed.
+        """
+        if digest is not None and _digest(self._first(n_rows)) != digest:
+            raise ResultError(
+                f"the first {n_rows} rows of {self.folder / METRICS} are not those that the "
+                "checkpoint came after, so they are damaged or edited: put them back, or start it "
+                "anew in another folder"
+            )
+
+    def _first(self, n_rows: int) -> list[dict]:
         if n_rows > len(self.rows):
             raise ResultError(
                 f"{self.folder / METRICS} holds {len(self.rows)} rows and the checkpoint comes "
                 f"after row {n_rows}: take both from the same run, or start it anew in another "
                 "folder"
             )
-        del self.rows[n_rows:]
-        self._rewrite()
+        return self.rows[:n_rows]
 
     def finish(
         self, summary: dict, *, state: Literal["finished", "interrupted"] = "finished"
     ) -> Run:
-        """Write the summary, with state, start, end and the wall seconds of all resumptions."""
+        """Write the summary, with state, start, end and the wall seconds of all resumptions.
+
+        A run that is finished is closed, and the checkpoint before its last one is deleted; one
+        that is interrupted can be gone on with.
+        """
         self._summarise(summary, state)
+        if state == "finished":
+            if self._checkpoint:
+                kept(self._checkpoint).unlink(missing_ok=True)
+            self.close()
         return Run.read(self.folder)
 
+    def check(self) -> None:
+        """Raise `files.Locked` where this process has since opened the run anew."""
+        self._lock.check()
+
+    def close(self) -> None:
+        """Let others write here."""
+        self._lock.release()
+
     def _rewrite(self) -> None:
+        self.check()
         write_csv(self.folder / METRICS, self.rows)
         self._summarise({}, "interrupted")
 
     def _summarise(self, summary: dict, state: str) -> None:
+        self.check()
         seconds = self._seconds_before + time.monotonic() - self._clock
         own = {"state": state, "start": self._start, "end": _now()}
         own |= {"wall_seconds": round(seconds, 3), "commits": self._commits}
         write_json(self.folder / SUMMARY, own | summary)
+
+
+def kept(checkpoint: Path) -> Path:
+    """Where the checkpoint before the last one stands, until the run is finished."""
+    return checkpoint.with_name(f"{checkpoint.stem}.previous{checkpoint.suffix}")
+
+
+def finished(folder: Path) -> bool:
+    """Whether a run stands in a folder and is finished."""
+    path = folder / SUMMARY
+    return path.exists() and read_json(path, Summary)["state"] == "finished"
+
+
+def as_read(config: dict) -> dict:
+    """A configuration as it will be read from its file, where tuples are lists.
+
+    Raises ValueError for what JSON does not know.
+    """
+    return json.loads(_json(Path(CONFIG), config))
 
 
 def provenance(*, seed: int, device: str, data_checksum: str | None) -> dict:
@@ -277,23 +381,29 @@ def write_json(path: Path, value) -> None:
 
 def write_csv(path: Path, rows: list[dict]) -> None:
     """Write rows of equal keys, floats to their last bit and None as an empty cell."""
+    files.write(path, _csv(rows))
+
+
+def _csv(rows: list[dict]) -> bytes:
     text = io.StringIO(newline="")
     if rows:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    files.write(path, text.getvalue().encode())
+    return text.getvalue().encode()
 
 
-def read_json(path: Path):
-    """Read JSON, or raise `ResultError` where the file is missing or cut short."""
+def _digest(rows: list[dict]) -> str:
+    return sha256(_csv(rows)).hexdigest()
+
+
+def read_json(path: Path, schema: Any = Any):
+    """Read JSON; `ResultError` where the file is missing or cut short, or not of the schema."""
     text = _read(path)
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise ResultError(
-            f"{path} is not whole JSON ({error}): restore it, or delete it and run anew"
-        ) from error
+        return schemas.read(text, schema)
+    except schemas.SchemaError as error:
+        raise ResultError(f"{path} {error}: restore it, or delete it and run anew") from error
 
 
 def read_csv(path: Path, columns: Sequence[str] | None = None) -> list[dict]:
@@ -301,7 +411,12 @@ def read_csv(path: Path, columns: Sequence[str] | None = None) -> list[dict]:
 
     Raises `ResultError` where the file is missing or cut short, or has other columns.
     """
-    header, *lines = list(csv.reader(io.StringIO(_read(path), newline=""))) or [[]]
+    try:
+        header, *lines = list(csv.reader(io.StringIO(_read(path), newline=""))) or [[]]
+    except csv.Error as error:  # such as a cell of 200 kB
+        raise ResultError(
+            f"{path} is no table ({error}): restore it, or delete it and run anew"
+        ) from error
     if columns is not None and header != list(columns):
         unknown = [name for name in header if name not in columns]
         lacking = [name for name in columns if name not in header]
@@ -320,6 +435,16 @@ def read_csv(path: Path, columns: Sequence[str] | None = None) -> list[dict]:
     return [dict(zip(header, map(_cell, line), strict=True)) for line in lines]
 
 
+def _make(folder: Path) -> None:
+    """Make a folder, unless it is there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # a file stands there, or above; the disk is full or read-only
+        raise ResultError(
+            f"cannot make the folder {folder} ({error.strerror}): choose another"
+        ) from error
+
+
 def _rows(folder: Path) -> list[dict]:
     """The rows of a run; there is no file before the first one."""
     return read_csv(folder / METRICS) if (folder / METRICS).exists() else []
@@ -332,6 +457,8 @@ def _read(path: Path) -> str:
         raise ResultError(f"{path} does not exist: name the folder of a recorded run") from error
     except UnicodeDecodeError as error:
         raise ResultError(f"{path} is not text: restore it, or delete it and run anew") from error
+    except OSError as error:
+        raise ResultError(f"cannot read {path} ({error.strerror or error}): mend that") from error
 
 
 def _cell(text: str) -> int | float | str | None:
@@ -355,15 +482,11 @@ def _json(path: Path, value) -> str:
         raise ValueError(f"{path} cannot hold this value ({error}): write null for it.") from error
 
 
-def _refuse_constant(text: str):
-    raise ValueError(f"JSON has no {text}")
-
-
 _NOTHING = object()  # where a configuration has no such key
 
 
 def _refuse_difference(folder: Path, recorded: dict, given: dict) -> None:
-    if (found := _difference(recorded, given)) is not None:
+    if (found := difference(recorded, given)) is not None:
         key, old, new = found
         raise ResultError(
             f"the run in {folder} was started with {key} = {old} and this one has {new}: resume "
@@ -371,16 +494,17 @@ def _refuse_difference(folder: Path, recorded: dict, given: dict) -> None:
         )
 
 
-def _difference(recorded, given, key: str = "") -> tuple[str, str, str] | None:
+def difference(recorded, given, key: str = "") -> tuple[str, str, str] | None:
     """The first key, with dots between levels, at which two JSON values differ, and both texts."""
     if isinstance(recorded, dict) and isinstance(given, dict):
         inner = (
-            _difference(recorded.get(name, _NOTHING), given.get(name, _NOTHING), f"{key}.{name}")
+            difference(recorded.get(name, _NOTHING), given.get(name, _NOTHING), f"{key}.{name}")
             for name in recorded | given
         )
         return next(filter(None, inner), None)
+    # texts are compared, as Python has 1 == True and 1 == 1.0
     texts = ["nothing" if value is _NOTHING else json.dumps(value) for value in (recorded, given)]
-    return None if recorded == given else (key.removeprefix("."), *texts)
+    return None if texts[0] == texts[1] else (key.removeprefix("."), *texts)
 
 
 def _now() -> str:

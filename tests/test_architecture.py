@@ -21,7 +21,7 @@ def dotted(path):
 
 MODULES = {dotted(path): path for path in paths.PACKAGE.rglob("*.py")}
 ROOMS = ("press", "works", "cli")
-GROUND = ("errors", "files", "paths", "presets", "quantities", "results", "plotting")
+GROUND = ("errors", "files", "paths", "presets", "quantities", "results", "plotting", "schemas")
 
 
 def imports(path):

@@ -90,6 +90,8 @@ REFUSED = [  # what is given instead of CONFIG, and the sentence's middle
     (CONFIG | {"protocol": {"lr": 0.1, "epochs": 3}}, r"protocol\.lr = 0\.016 and this one has 0"),
     (CONFIG | {"protocol": None}, r'protocol = {"lr": 0\.016, "epochs": 3} and this one has null'),
     (CONFIG | {"ema": True}, "ema = nothing and this one has true"),
+    (CONFIG | {"seed": True}, "seed = 1 and this one has true"),
+    (CONFIG | {"seed": 1.0}, r"seed = 1 and this one has 1\.0"),
     ({"seed": 1}, r'protocol = {"lr": 0\.016, "epochs": 3} and this one has nothing'),
 ]
 
@@ -132,8 +134,12 @@ def test_cells_round_trip(tmp_path):
 
 BROKEN = [  # file, its content (None: no file), the sentence
     ("config.json", None, r"config\.json does not exist: name the folder of a recorded run"),
-    ("summary.json", '{"state": "fin', r"summary\.json is not whole JSON \(.*column"),
-    ("summary.json", '{"loss": NaN}', r"summary\.json is not whole JSON \(JSON has no NaN\)"),
+    ("summary.json", '{"state": "fin', r"summary\.json is not whole JSON \(.*truncated"),
+    ("summary.json", '{"loss": NaN}', r"summary\.json is not whole JSON \(.*invalid character"),
+    ("summary.json", "[]", r"summary\.json does not hold what it should \(Expected `object`"),
+    ("summary.json", "{}", r"summary\.json does not hold what it should \(Object missing requi"),
+    ("config.json", '{"seed": true}', r"config\.json does not hold .*got `bool` - at `\$\.seed`"),
+    ("config.json", f"{'[' * 10**5}{']' * 10**5}", r"config\.json is nested too deep to be read: "),
     ("summary.json", b"\xff\xfe", r"summary\.json is not text"),
     ("metrics.csv", "epoch,loss\n0,0.5\n1\n", r"has 1 cells in line 3 and 2 columns: restore it"),
 ]
@@ -205,7 +211,7 @@ recording.append({"epoch": 1})
 def test_a_killed_write_leaves_a_whole_run(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=paths.ROOT)
     assert done.returncode == 9
-    assert next(p.name for p in tmp_path.glob(".*")).startswith(".metrics.csv.")
+    assert next(p.name for p in tmp_path.glob(".*")).endswith("-metrics.csv.tmp")
     assert Run.read(tmp_path).metrics["epoch"].tolist() == [0]
 
 
@@ -342,7 +348,7 @@ def test_a_recording_that_is_killed_is_not_whole_and_goes_on(tmp_path, monkeypat
     target, write = root / "train-x" / "net-seed0", files.write
 
     def killed(path, content):
-        if len(list(target.iterdir())) == done:
+        if len(list(target.glob("[!.]*"))) == done:
             raise KeyboardInterrupt
         write(path, content)
 
@@ -377,8 +383,15 @@ def test_an_interrupted_run_is_not_recorded_and_another_one_not_replaced(tmp_pat
     folder, root = finished_elsewhere(tmp_path), tmp_path / "results"
     results.record(folder, root)
     summary = results.read_json(folder / "summary.json")
-    results.write_json(folder / "summary.json", summary | {"seed": 1})
+    results.write_json(folder / "summary.json", summary | {"threads": 3})
     with pytest.raises(results.ResultError, match="holds other files than"):
+        results.record(folder, root)
+    config = results.read_json(folder / "config.json")
+    results.write_json(folder / "config.json", config | {"seed": 2})
+    results.write_json(folder / "summary.json", summary | {"seed": 0})
+    with pytest.raises(
+        results.ResultError, match=r"seed 2 in config\.json and 0 in summary\.json: "
+    ):
         results.record(folder, root)
     results.write_json(folder / "summary.json", summary | {"state": "interrupted"})
     with pytest.raises(results.ResultError, match="is interrupted: finish it with --resume"):

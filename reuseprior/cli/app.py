@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import sys
 import tomllib
 from collections.abc import Iterable
+from contextlib import suppress
 from math import isfinite
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +23,11 @@ UsageError = typer.BadParameter.__base__  # click's own, which newer typer carri
 
 
 class _OneSentenceErrors(TyperGroup):
-    """Commands whose foreseen errors are one sentence and exit code 2."""
+    """Commands whose foreseen errors are one sentence and exit code 2.
+
+    Foreseen are bad use, the project's own errors, and what a machine refuses: a file, memory, a
+    depth. Any other exception is a bug of this package and is shown as Python shows it.
+    """
 
     def invoke(self, ctx):
         try:
@@ -30,6 +38,69 @@ class _OneSentenceErrors(TyperGroup):
             message = str(error)
         note(f"Error: {message}")
         raise typer.Exit(2)
+
+    def main(self, *arguments, **options):
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # what an encoding lacks is written as an escape
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            return super().main(*arguments, **options)
+        except BrokenPipeError:  # whoever read has enough, as `head` does: no error
+            raise
+        except (OSError, MemoryError, RecursionError, RuntimeError) as error:
+            message = _refusal(error)
+            if not message:
+                raise
+        with suppress(OSError):  # nothing can be said where standard error is full as well
+            note(f"Error: {message}")
+        _leave_out_what_cannot_be_written()
+        sys.exit(2)
+
+
+_MENDS = {
+    errno.ENOSPC: "free space on that disk",
+    errno.EDQUOT: "free space within your quota",
+    errno.EFBIG: "raise the limit on the size of files",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "choose another, or let yourself read and write it",
+    errno.EPERM: "choose another, or let yourself read and write it",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EISDIR: "name a file, as a folder stands there",
+    errno.ENOTDIR: "name a folder, as a file stands there or above",
+    errno.EEXIST: "choose another name",
+    errno.ENOENT: "check the path",
+    errno.ELOOP: "check the links, which lead in a circle",
+    errno.EMFILE: "raise the limit on open files",
+}
+
+
+def _refusal(error: Exception) -> str:
+    """What a machine refused and the mend, or nothing for an error that is none of a machine's."""
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename is not None else ""
+        mend = _MENDS.get(error.errno, "see what lies there, and try again")
+        return f"{place}{error.strerror or one_line(error)}: {mend}"
+    if isinstance(error, MemoryError) or any(text in str(error) for text in _NO_MEMORY):
+        return f"there is too little memory ({one_line(error)[:200]}): ask for something smaller"
+    if isinstance(error, RecursionError):
+        return "what was given is nested deeper than Python follows: give something flatter"
+    return ""
+
+
+# as torch says it of a processor's memory and of a GPU's
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+
+
+def _leave_out_what_cannot_be_written() -> None:
+    """Or Python would try again as it ends, fail, and say so with an exit code of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 app = typer.Typer(
@@ -57,9 +128,21 @@ def options(
     """The reusability prior: count contexts in any PyTorch model, compare models untrained."""
 
 
+def path(text: str) -> Path:
+    """A path given on the command line; an empty one is refused, as it would mean this folder."""
+    if not text.strip():
+        raise typer.BadParameter("it is empty: name a file or folder, or leave the option out")
+    return Path(text)
+
+
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of everything that chance decides.")]
 Root = Annotated[
     Path | None,
-    typer.Option(help="Folder of the data sets (default: REUSEPRIOR_DATA, or the user's cache)."),
+    typer.Option(
+        parser=path,
+        metavar="FOLDER",
+        help="Folder of the data sets (default: REUSEPRIOR_DATA, or the user's cache).",
+    ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")]
 Json = Annotated[bool, typer.Option("--json", help="Print strict JSON.")]
@@ -89,7 +172,7 @@ def parse_settings(given: Iterable[str]) -> dict[str, object]:
 def _toml(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except ValueError:  # no TOML, or a number of thousands of digits
+    except (ValueError, RecursionError):  # no TOML, too many digits, nested too deep
         return text
 
 

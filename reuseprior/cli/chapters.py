@@ -34,12 +34,22 @@ def audit(
         bool, typer.Option("--update", help="Commit these verdicts to data/ledger.csv.")
     ] = False,
 ) -> None:
-    """Recompute every printed number; exit code 1 if a verdict is worse than the committed one."""
+    """Recompute every printed number; exit code 1 if a verdict is not the committed one.
+
+    Also where it is better, which --update commits, and where there is nothing to compare with:
+    data/ledger.csv is missing, cut short or damaged, or lacks a number.
+    """
     from reuseprior.press import ledger
 
     places = only or ()
     if places and update:
         raise UsageError("--update commits the whole ledger: leave --only out")
+    try:
+        if not update:
+            ledger.committed_rows()  # before minutes of work
+    except ledger.LedgerError as error:
+        note(f"Error: {error}")
+        raise typer.Exit(1) from error
     entries = ledger.collect(bar, only=places)
     if as_json:
         print_json([{k: strict(v) for k, v in asdict(e).items()} for e in entries])
@@ -50,11 +60,11 @@ def audit(
         for entry in entries:
             if entry.verdict in ("erratum", "not reproduced"):
                 typer.echo(str(entry))
-    worse = _tell(ledger.changes(entries, places))
+    changed = _tell(entries, places)
     if update:
         ledger.update(entries)
         note("the verdicts are committed to data/ledger.csv")
-    elif worse:
+    elif changed:
         raise typer.Exit(1)
 
 
@@ -135,7 +145,7 @@ def _conclude(failed) -> None:
     else:
         entries = ledger.saved()
         typer.echo(_verdicts(entries))
-        _tell(ledger.changes(entries))
+        _tell(entries)
     typer.echo(f"executed notebooks: {paths.BUILD / 'notebooks'}\nfigures: {paths.FIGURES}")
     for run in failed:
         note(f"{run.job.name} failed: {run.failure}; see {run.job.broken}")
@@ -185,9 +195,15 @@ def _rows(entries) -> str:
     return "\n".join([*lines, "", _total(entries)])
 
 
-def _tell(changes) -> bool:
-    """Say what changed for the worse and for the better; whether anything got worse."""
-    changes = list(changes)
+def _tell(entries, places=()) -> bool:
+    """Say what changed for the worse and for the better; whether anything did."""
+    from reuseprior.press import ledger
+
+    try:
+        changes = sorted(ledger.changes(entries, places), key=lambda change: change.id)
+    except ledger.LedgerError as error:  # which an update mends
+        note(f"nothing to compare with: {error}")
+        return True
     for change in changes:
         note(f"{'worse' if change.worse else 'better'}: {change}")
-    return any(change.worse for change in changes)
+    return bool(changes)

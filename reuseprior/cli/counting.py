@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reuseprior.cli.app import Json, UsageError, app, note, one_line, print_json, strict
+from reuseprior.cli.app import Json, UsageError, app, note, one_line, path, print_json, strict
 
 if TYPE_CHECKING:
     from reuseprior.contexts import ContextCounts
     from reuseprior.measures.measuring import Conventions
 
 LEFT_OUT_LINES = 5
+MOST_PIXELS = 9_459  # a side of an image of as many entries as are counted
 
 
 class BatchNorm(StrEnum):
@@ -41,7 +42,11 @@ Models = Annotated[
 ]
 ImageSize = Annotated[
     int | None,
-    typer.Option(min=1, help="Pixels a side of the image (default: what the model is made for)."),
+    typer.Option(
+        min=1,
+        max=MOST_PIXELS,
+        help="Pixels a side (default: what the model is made for).",
+    ),
 ]
 Shape = Annotated[
     str | None,
@@ -75,6 +80,7 @@ Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Models measured 
 Save = Annotated[
     Path | None,
     typer.Option(
+        parser=path,
         metavar="FILE.csv",
         help="Keep a row a model in this file, and measure only those that it lacks.",
     ),
@@ -179,6 +185,7 @@ def rank(
         ranking.add(done)
         if isinstance(done, measuring.Refused):
             refused[done.model] = done.reason
+    ranking.close()
     rows = ranking.best(names)
     if as_json:
         print_json([_record(row) | _scored(row, examples) for row in rows])

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from reuseprior import paths
-from reuseprior.cli.app import Json, Resume, Root, UsageError, app, note, print_json
+from reuseprior.cli.app import Json, Resume, Root, Seed, UsageError, app, note, path, print_json
 
 
 @app.command(epilog="Example: reuseprior evolve quick --seed 1 --until '20 generations'")
@@ -26,7 +26,7 @@ def evolve(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a key, such as space.widths=[1]."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that chance decides.")] = 0,
+    seed: Seed = 0,
     data: Annotated[
         str | None, typer.Option(help="digits, mnist, cifar10 … (default: the preset's).")
     ] = None,
@@ -34,6 +34,7 @@ def evolve(
     output: Annotated[
         Path | None,
         typer.Option(
+            parser=path,
             metavar="FOLDER",
             help="Where config.json, metrics.csv, summary.json, the tables beside them and the "
             "checkpoint go (default: data/results/revolver/PRESET-seedN).",

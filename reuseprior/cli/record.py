@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
-from reuseprior.cli.app import app
+from reuseprior.cli.app import app, path
 
 
 @app.command(epilog="Example: reuseprior record ../campaign/data/results/train-cpu-hours/*")
 def record(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="FOLDER…", help="Finished runs, wherever they were made."),
+        typer.Argument(
+            parser=path, metavar="FOLDER…", help="Finished runs, wherever they were made."
+        ),
     ],
 ) -> None:
     """Copy finished runs into data/results: their tables and provenance, without weights.

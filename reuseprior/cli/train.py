@@ -15,10 +15,12 @@ from reuseprior.cli.app import (
     Json,
     Resume,
     Root,
+    Seed,
     UsageError,
     app,
     note,
     parse_settings,
+    path,
     print_json,
 )
 
@@ -54,10 +56,11 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the protocol."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of initial weights, order and draws.")] = 0,
+    seed: Seed = 0,
     output: Annotated[
         Path | None,
         typer.Option(
+            parser=path,
             metavar="FOLDER",
             help="Where config.json, metrics.csv, summary.json and the checkpoint go "
             "(default: data/results/train-PROTOCOL/MODEL-SHARING-DATA-seedN, and "
@@ -98,7 +101,7 @@ def train(
                              "--output data/results/recipe-PROTOCOL/NAME")  # fmt: skip
         images, plan = _blind(images, plan)
     if output is None:
-        run = re.sub("[:,=%]+", "-", f"{name}-{sharing}-{data}-seed{seed}")
+        run = re.sub(r"[^\w .+-]+", "-", f"{name}-{sharing}-{data}-seed{seed}")
         output = paths.checkout() / "data" / "results" / experiment(plan, as_written) / run
     try:
         run = training.train(

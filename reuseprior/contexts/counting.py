@@ -26,6 +26,7 @@ BatchNorm = Literal["learnable", "all"]
 Discount = Callable[[Operator], float]
 STATISTICS = ("running_mean", "running_var")
 PARTLY = "never meets an output: always on padding, sliced away or overwritten"
+MOST_ENTRIES = 2**28  # of an input: an image of 9,459 pixels a side; more would fill any memory
 ROWS_SHOWN = 20  # of a table that may have hundreds; `table()` has them all
 
 
@@ -412,6 +413,11 @@ def _examples(inputs, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
                 raise CountingError(
                     f"Input shape {given!r} is not a tuple of positive integers: pass one such as "
                     "(1, 3, 224, 224)."
+                )
+            if (entries := prod(map(int, given))) > MOST_ENTRIES:
+                raise CountingError(
+                    f"Input shape {given!r} has {entries:,} entries: give at most "
+                    f"{MOST_ENTRIES:,}, more is not counted."
                 )
             given = torch.empty([int(n) for n in given], dtype=dtype, device="meta")
         if given.ndim == 0 or given.shape[0] != 1:

@@ -12,6 +12,7 @@ from reuseprior.data.imagenet import IMAGENET, ImageFolderSet
 from reuseprior.data.mnist import MNIST
 from reuseprior.data.modelnet import CHAIR, SOFA
 from reuseprior.data.sets import DataSet
+from reuseprior.errors import expect
 
 ALL = (DIGITS, MNIST, CIFAR10, CIFAR100, IMAGENET, CHAIR, SOFA)
 _SOURCES = {source.name: source for source in ALL}
@@ -28,6 +29,9 @@ def names() -> list[str]:
 
 def root_folder(root: str | os.PathLike | None = None) -> Path:
     """Where data sets lie: `root`, else REUSEPRIOR_DATA, else the user's cache."""
+    if root is not None:
+        mend = "give the path of the folder of the data sets, or leave it out"
+        expect(root, (str, os.PathLike), "the root", mend, DataError)
     given = root or os.environ.get("REUSEPRIOR_DATA")
     if given:
         return Path(given).expanduser()
@@ -72,6 +76,7 @@ def prepare(name: str, root: str | os.PathLike | None = None) -> list[Checksum]:
 
 
 def _source(name: str) -> Source:
+    expect(name, str, "the name of the data set", f"give one of {', '.join(_SOURCES)}", DataError)
     if name not in _SOURCES:
         raise DataError(f"no data set {name!r}: there are {', '.join(_SOURCES)}")
     return _SOURCES[name]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,13 +18,13 @@ from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from math import isfinite
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from textwrap import shorten
 
 import torch
 
-from reuseprior import files, sharing
+from reuseprior import files, schemas, sharing
 from reuseprior.contexts import (
     ContextCounts,
     RecordedModel,
@@ -165,7 +166,7 @@ def measure_all(
             yield one(*task)
         return
     # torch and its threads do not survive a fork
-    workers = ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn"), _one_thread)
+    workers = ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn"), _start_worker)
     with workers as pool:
         try:
             for future in as_completed([pool.submit(one, *task) for task in tasks]):
@@ -194,8 +195,16 @@ def _measure_or_refuse(
         return Refused(model, " ".join(str(error).split()))
 
 
-def _one_thread() -> None:
+def _start_worker() -> None:
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait until the process that started this one is gone, also by kill -9; nobody is left then
+    to take what is counted here, and to wait for the next model would be for ever."""
+    parent_process().join()
+    os._exit(1)
 
 
 def _record(model: str, conventions: Conventions):
@@ -282,9 +291,9 @@ def _place(cache: Path, recorded: RecordedModel, conventions: Conventions) -> Pa
 
 
 def _kept(place: Path) -> Quantities | None:
-    with suppress(OSError, ValueError, TypeError, AttributeError):  # not there or not whole
-        values = json.loads(place.read_text(encoding="utf-8"))
-        if all(v is None or (type(v) in (int, float) and isfinite(v)) for v in values.values()):
+    with suppress(OSError, schemas.SchemaError):  # not there or not whole: then it is counted
+        values = schemas.read(place.read_bytes(), schemas.Counts)
+        if values.keys() == schemas.Counts.__annotations__.keys():
             return Quantities(**{k: float("-inf") if v is None else v for k, v in values.items()})
     return None
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from math import inf
+from math import inf, isnan
 from pathlib import Path
 
-from reuseprior import results
+from reuseprior import files, results
 from reuseprior.measures.measuring import Conventions, Measured, Refused
 from reuseprior.models import ModelError
 from reuseprior.quantities import Quantities
@@ -24,6 +24,9 @@ a context; `reason` says why a model could not be counted, and then the numbers 
 NUMBERS = COLUMNS[COLUMNS.index("held") : COLUMNS.index("reason")]
 
 
+LARGEST = 10**30  # whole numbers of a table are below
+
+
 class Ranking:
     """Rows of models, with those of `file` if there is one; each addition is written to it.
 
@@ -34,12 +37,19 @@ class Ranking:
     ranking.best(names)
     ```
 
-    Raises `ResultError` for a file of other columns, and for a number that is none.
+    Nobody else writes the file until the ranking is closed or forgotten. Raises `ResultError` for a
+    file of other columns and for a number that is none, and `files.Locked` where another process
+    writes it.
     """
 
     def __init__(self, conventions: Conventions, file: Path | None = None) -> None:
         self.conventions = conventions
         self.file = file
+        if file is not None and file.is_dir():
+            raise ResultError(f"{file} is a folder: name a file")
+        self._lock = None if file is None else files.Lock(file)
+        if file is not None:
+            files.sweep(file)
         rows = results.read_csv(file, COLUMNS) if file is not None and file.exists() else []
         for line, row in enumerate(rows, start=2):
             _check(row, f"line {line} of {file}")
@@ -62,8 +72,14 @@ class Ranking:
         self._refused.pop(self._key(row | {"shape": None}), None)
         rows = self._rows if row["reason"] is None else self._refused
         rows[self._key(row)] = row
-        if self.file is not None:
+        if self._lock:
+            self._lock.check()
             results.write_csv(self.file, [*self._rows.values(), *self._refused.values()])
+
+    def close(self) -> None:
+        """Let others write the file."""
+        if self._lock:
+            self._lock.release()
 
     def best(self, models: Sequence[str]) -> list[dict]:
         """The rows of these models, the greatest P′_G first.
@@ -87,13 +103,25 @@ class Ranking:
 
 
 def _check(row: dict, where: str) -> None:
-    """Whether the numbers of a row are numbers; a refused row has none."""
+    """Whether the numbers of a row are numbers; a refused row has none.
+
+    `P_G` and others are −∞ where there is no context, and `blur` is infinite; none is ever NaN.
+    """
+    for name in ("model", "sharing", "batch_norm"):
+        if not isinstance(row[name], str):
+            raise ResultError(f"{name} in {where} is {row[name]!r}, not a text: delete the line")
     for name in NUMBERS if row["reason"] is None else ():
-        if type(row[name]) not in (int, float):
+        if not _is_measured(row[name], endless=name in ("blur", "blur_all")):
             raise ResultError(
                 f"{name} in {where} is {row[name]!r}, not a number: mend it, or delete the line "
                 "and the model is counted anew"
             )
+
+
+def _is_measured(value, *, endless: bool) -> bool:
+    if type(value) is int:
+        return abs(value) < LARGEST
+    return type(value) is float and not isnan(value) and (endless or value < inf)
 
 
 def _text(shape: tuple[int, ...]) -> str:

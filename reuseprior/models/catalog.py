@@ -5,7 +5,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -14,7 +14,7 @@ from operator import attrgetter
 import torch
 from torch import nn
 
-from reuseprior.errors import did_you_mean
+from reuseprior.errors import did_you_mean, shown
 from reuseprior.models import flexibert, nas_bench_201, nas_bench_macro, random_cells, transnas
 from reuseprior.models.cifar_resnet import cifar_resnet
 from reuseprior.models.darts import GENOTYPES, darts
@@ -44,6 +44,7 @@ class CatalogEntry:
     image_size: int = DEFAULT_IMAGE_SIZE  # pixels a side
     # What the factory takes besides num_classes; None: it is called without arguments.
     options: tuple[str, ...] | None = None
+    own: bool = False  # the caller's own code, whose imports may lie in the current folder
 
 
 _V2_OPTIONS = ("width", "dropout", "survival", "bn_momentum")
@@ -125,7 +126,7 @@ def build(name: str, *, lazy: bool = True) -> nn.Module:
     Raises `ModelError` as `find` does, and where the factory returns something else than a module.
     """
     entry = find(name)
-    with _importable_from_here():
+    with _importable_from_here() if entry.own else nullcontext():
         model = _build_without_weights(entry) if lazy else entry.factory()
     if not isinstance(model, nn.Module):
         raise ModelError(
@@ -141,16 +142,22 @@ def find(name: str) -> CatalogEntry:
     `torchvision:NAME` for a torchvision classifier; `timm:NAME`; `nas-bench-201:CELL`,
     `nas-bench-macro:DIGITS`, `transnas-macro:DIGITS`, `transnas-micro:CELL`, `flexibert:ENCODER`,
     `random-cells:NUMBER`; or `package.module:factory`, a callable without arguments, whose module
-    may lie in the current directory.
+    may lie in the current folder. That folder is searched for such a module alone, and last: no
+    file there stands in for an installed module.
 
     Raises `ModelError` for a name that leads nowhere.
     """
+    if not isinstance(name, str):
+        raise ModelError(
+            f"a model's name is {shown(name)}: give a text such as 'V2-B0'; a module itself goes "
+            "to count_contexts(module, shape)"
+        )
     if ":" not in name:
         return _own(name)
     source, _, rest = name.partition(":")
     if source in _SOURCES:
         return _SOURCES[source](name, rest)
-    return CatalogEntry(name, _imported(name, source, rest))
+    return CatalogEntry(name, _imported(name, source, rest), own=True)
 
 
 def matching(pattern: str) -> list[str]:
@@ -305,7 +312,7 @@ def _imported(name: str, module_name: str, attribute: str) -> Callable[[], nn.Mo
     try:
         with _importable_from_here():
             module = importlib.import_module(module_name)
-    except Exception as error:  # an import runs the module, which may fail in any way
+    except (Exception, SystemExit) as error:  # an import runs the module, which may fail anyhow
         raise ModelError(
             f"cannot import {module_name!r} for model {name!r} ({error})"
             f"{did_you_mean(module_name, _SOURCES)}: run from the folder that "
@@ -316,7 +323,8 @@ def _imported(name: str, module_name: str, attribute: str) -> Callable[[], nn.Mo
     except AttributeError as error:
         raise ModelError(
             f"module {module_name!r} has no {attribute!r}"
-            f"{did_you_mean(attribute, dir(module))}: model {name!r} must name a function in it"
+            f"{did_you_mean(attribute, dir(module))}: model {name!r} must name a function in it "
+            f"(it was found at {getattr(module, '__file__', None) or 'Python itself'})"
         ) from error
     _check_factory(name, factory)
     return factory
@@ -338,9 +346,9 @@ def _check_factory(name: str, factory) -> None:
 
 @contextmanager
 def _importable_from_here() -> Iterator[None]:
-    """Let imports find the current directory, as `python -m` does and a console script does not."""
+    """Let imports find the current folder, after all that is installed."""
     path = list(sys.path)
-    sys.path.insert(0, os.getcwd())
+    sys.path.append(os.getcwd())
     try:
         yield
     finally:

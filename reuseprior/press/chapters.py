@@ -29,8 +29,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from reuseprior import paths
-from reuseprior.errors import UserError, did_you_mean
-from reuseprior.presets import Presets, shown
+from reuseprior.errors import UserError, did_you_mean, shown
+from reuseprior.presets import Presets
 
 FILE = "chapter.toml"
 

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -29,7 +29,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import patch
 
-from reuseprior import files, paths
+from reuseprior import files, paths, schemas
 from reuseprior.errors import UserError, did_you_mean
 from reuseprior.press import chapters, notebooks
 from reuseprior.press.chapters import PROFILES, Chapter
@@ -177,10 +177,20 @@ def why(job: Job) -> str:
         records = _stamps(job.name)
         if not records:
             return "failed last time" if job.broken.exists() else "not run yet"
-        before = json.loads(records[-1].read_text(encoding="utf-8"))["facts"]
-        return _difference(before, job.facts)
+        before = _record(records[-1])
+        return _difference(before["facts"], job.facts) if before else "its record is damaged"
+    if _record(job.stamp) is None:
+        return "its record is damaged"
     missing = [_label(path) for path in job.products if not path.exists()]
     return f"missing: {_shortened(missing)}" if missing else ""
+
+
+def _record(path: Path) -> dict | None:
+    """What `_recorded` wrote, or None where a file is damaged: then the chapter runs again."""
+    try:
+        return schemas.read(path.read_bytes(), schemas.Stamp)
+    except schemas.SchemaError:
+        return None
 
 
 def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -366,7 +376,20 @@ def _schedule(arguments: Sequence[str]) -> None:
 
 def _end_with_caller() -> None:
     """Wait until the process that started this one closes its pipe, which kill -9 does as well."""
+    import psutil
+
     os.read(sys.stdin.fileno(), 1)
+    # Kernels are in sessions of their own. All are stopped before one is ended, or a process
+    # without its parent could no longer be found, and its parent could start another.
+    stopped: set[psutil.Process] = set()
+    while started := set(psutil.Process().children(recursive=True)) - stopped:
+        stopped |= started
+        for process in started:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+    for process in stopped:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     os.killpg(os.getpgrp(), signal.SIGKILL)  # nothing is lost: all files are put in place whole
 
 
@@ -379,7 +402,9 @@ def _outcome(job: Job) -> Outcome | None:
     failed = _failure_path(job)
     if not failed.exists() and why(job):
         return None
-    told = json.loads((failed if failed.exists() else job.stamp).read_text(encoding="utf-8"))
+    told = _record(failed if failed.exists() else job.stamp)
+    if told is None:
+        raise RunError(f"the record of {job.name} was damaged while it ran: run it again")
     return Outcome(job, told["seconds"], told["failure"])
 
 

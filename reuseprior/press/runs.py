@@ -29,6 +29,7 @@ from reuseprior.measures.statistics import (
 from reuseprior.press.ledger import Entry, entry
 from reuseprior.press.published import Printed, Window
 from reuseprior.results import Run
+from reuseprior.schemas import Config
 from reuseprior.training import Protocol
 
 # How a machine works a protocol off, or when it looks at test images, changes no printed setting.
@@ -63,7 +64,7 @@ def runs_for(evidence: Evidence) -> dict[int, list[Run]]:
     wanted = json.loads(json.dumps(evidence.config))  # as it is read: tuples are lists
     by_seed: dict[int, list[Run]] = {}
     for path in sorted(paths.RESULTS.glob(f"{evidence.experiment}/*/{results.CONFIG}")):
-        config = results.read_json(path)
+        config = results.read_json(path, Config)
         if "protocol" in config:  # runs older than a field say nothing of it: it is at its default
             config["protocol"] = vars(Protocol()) | config["protocol"]
         if _says(config, wanted):

@@ -1,5 +1,6 @@
 """Training: a protocol as data, and one trainer for all devices."""
 
+from reuseprior.results import finished as finished
 from reuseprior.training.checkpoint import CheckpointError as CheckpointError
 from reuseprior.training.interruption import Interrupted as Interrupted
 from reuseprior.training.protocol import Protocol as Protocol
@@ -9,5 +10,4 @@ from reuseprior.training.task import Classification as Classification
 from reuseprior.training.task import Penalised as Penalised
 from reuseprior.training.task import Task as Task
 from reuseprior.training.trainer import Diverged as Diverged
-from reuseprior.training.trainer import finished as finished
 from reuseprior.training.trainer import train as train

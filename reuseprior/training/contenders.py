@@ -24,9 +24,9 @@ from reuseprior.errors import UserError
 from reuseprior.measures.statistics import Sample, told_apart
 from reuseprior.models import Recipe
 from reuseprior.quantities import Quantities
-from reuseprior.results import Run
+from reuseprior.results import Run, finished
 from reuseprior.training.protocol import Protocol
-from reuseprior.training.trainer import finished, train
+from reuseprior.training.trainer import train
 
 DATA = "cifar10"
 PROTOCOL = "stores"

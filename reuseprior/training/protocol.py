@@ -6,7 +6,6 @@ A table `[models.NAME]` holds what differs for one model, such as its image size
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -15,13 +14,14 @@ from typing import Annotated, Literal, get_type_hints
 from reuseprior.errors import UserError
 from reuseprior.models import catalog
 from reuseprior.models.recipe import OPTIONS
-from reuseprior.presets import Presets, shown
+from reuseprior.presets import Presets
 
-# Numbers from a lowest to a highest value.
-Count = Annotated[int, 1]
-Whole = Annotated[int, 0]
-Amount = Annotated[float, 0]
+# Numbers from a lowest to a highest value; what is beyond is a slip, and would overflow somewhere.
+Count = Annotated[int, 1, 10**9]
+Whole = Annotated[int, 0, 10**9]
+Amount = Annotated[float, 0, 10**6]
 Part = Annotated[float, 0, 1]
+Pixels = Annotated[int, 0, 16_384]  # a side
 
 
 class ProtocolError(UserError):
@@ -61,11 +61,11 @@ class Protocol:
     label_smoothing: Part = 0.0
     gradient_clip: Amount = 0.0  # largest norm of all gradients together; 0: no clipping
 
-    image_size: Whole = 0  # pixels a side in training; 0: as the data have them
-    test_image_size: Whole = 0  # 0: as in training
-    start_image_size: Whole = 0  # of the first stage, for progressive training
-    stages: Count = 1  # stages of equal length, up to image_size
-    channels: Count = 3  # images of one channel are repeated to as many
+    image_size: Pixels = 0  # pixels a side in training; 0: as the data have them
+    test_image_size: Pixels = 0  # 0: as in training
+    start_image_size: Pixels = 0  # of the first stage, for progressive training
+    stages: Annotated[int, 1, 10_000] = 1  # stages of equal length, up to image_size
+    channels: Annotated[int, 1, 100_000] = 3  # images of one channel are repeated to as many
     augmentation: Literal["none", "flip", "flip_crop", "randaugment", "autoaugment"] = "none"
     mixup_alpha: Amount = 0.0  # of Beta(α, α), the proportion of two blended images; 0: no mixup
     cutmix_alpha: Amount = 0.0  # the same for pasted rectangles; with both a coin decides
@@ -75,7 +75,7 @@ class Protocol:
     compile: bool = False
     checkpoint_every: Count = 1  # epochs
     test_every: Whole = 1  # epochs between looks at the test images; 0: after the last one alone
-    workers: Whole = 4  # processes that read image folders
+    workers: Annotated[int, 0, 1024] = 4  # processes that read image folders
 
     # what the model is built with, where it takes it
     dropout: Part = OPTIONS["dropout"]
@@ -112,9 +112,16 @@ class Protocol:
         _check_keys(found, where)
         for name, table in variants.items():
             _check_keys(table, f"[models.{name}] in {where}")
-            cls(**found | table)
+            cls._of(f"[models.{name}] in {where}", found | table)
         own = variants.get(_model_name(model), {}) if model else {}
-        return cls(**found | own).changed(overrides)
+        return cls._of(where, found | own).changed(overrides)
+
+    @classmethod
+    def _of(cls, where: str, values: Mapping[str, object]) -> Protocol:
+        try:
+            return cls(**values)
+        except ProtocolError as error:
+            raise ProtocolError(f"{where}: {error}") from error
 
     def changed(self, changes: Mapping[str, object]) -> Protocol:
         """The protocol with some fields replaced; raises `ProtocolError` as `load` does."""
@@ -130,8 +137,6 @@ class Protocol:
         theirs = asdict(other)
         return {key: value for key, value in asdict(self).items() if value != theirs[key]}
 
-
-NAME = re.compile(r"\w[\w .+-]*")
 
 PRESETS = Presets("protocol", "reuseprior.training", "protocols", ProtocolError)
 
@@ -168,11 +173,7 @@ def _check_keys(given: Iterable[str], source: str) -> None:
 
 def _check_together(protocol: Protocol) -> None:
     p = protocol
-    if not NAME.fullmatch(p.name):
-        raise ProtocolError(
-            f"name is {shown(p.name)}: it becomes part of a folder's name, so it must begin "
-            "with a letter or digit and hold nothing else but spaces, dots, - and _"
-        )
+    PRESETS.check_name(p.name)
     if {p.step_epochs > 0, 0 < p.step_factor < 1} != {p.schedule == "steps"}:
         raise ProtocolError(
             f"schedule is {p.schedule!r}, step_epochs {p.step_epochs} and step_factor "

@@ -8,11 +8,12 @@ are kept, so there a model with batch norm trains a little differently than in o
 
 from __future__ import annotations
 
+import os
 import signal
 import statistics
 import time
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -23,8 +24,8 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from reuseprior.data import DataSet, ImageFolderSet
-from reuseprior.errors import UserError
-from reuseprior.results import CONFIG, SUMMARY, Recording, Run, provenance, read_json
+from reuseprior.errors import UserError, expect, expect_seed
+from reuseprior.results import CONFIG, Recording, Run, finished, provenance, read_json
 from reuseprior.training import checkpoint, optimizers
 from reuseprior.training.average import Average, tensors
 from reuseprior.training.batches import derive, parts, steps
@@ -71,42 +72,41 @@ def train(
     processes as it began with; on one processor it ends the same bit for bit. SIGTERM and Ctrl-C
     write a checkpoint after the batch in hand and raise `Interrupted`, a KeyboardInterrupt. A loss
     that is not a number raises `Diverged`, and the last checkpoint stays. Other errors one can mend
-    are `ProtocolError`, `CheckpointError` and `results.ResultError`.
+    are `ProtocolError`, `CheckpointError`, `results.ResultError`, `files.FileError` and, where
+    another process trains in this folder, `files.Locked`.
     """
+    expect(model, nn.Module, "the model", "pass a torch.nn.Module")
+    expect(protocol, Protocol, "the protocol", "pass Protocol.load('quick')", ProtocolError)
+    expect(folder, (str, os.PathLike), "the folder", "give the path of one")
+    expect_seed(seed)
+    if task is None:
+        sets = (DataSet, ImageFolderSet)
+        expect(data, sets, "the data", "pass a set that data.load returned")
     folder = Path(folder)
     loop = Loop(protocol.precision, ProtocolError)
     task = task or Classification(data.classes, protocol.label_smoothing)
     if cuda := loop.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(loop.device)
     with torch.random.fork_rng(devices=[loop.device] if cuda else []):
-        training = _Training(model, data, protocol, folder, loop, task, seed)
-        config = {**(about or {}), **training.config()}
-        if training.is_main:  # the only one that writes
-            training.recording = Recording.start(
-                folder, config, resume=resume, checkpoint=checkpoint.NAME
-            )
-        loop.accelerator.wait_for_everyone()
-        if training.path.exists():
-            training.restore()
-        if training.epoch == protocol.epochs and finished(folder):
-            if training.average:
-                training.average.apply()
-        else:
-            with signals() as stop:
-                training.run(stop, progress)
-        loop.accelerator.wait_for_everyone()
+        training = _Training(model, data, protocol, folder, loop, task, seed, about or {})
+        with training.recorded(resume):
+            loop.accelerator.wait_for_everyone()
+            if training.path.exists():
+                training.restore()
+            if training.epoch == protocol.epochs and finished(folder):
+                if training.average:
+                    training.average.apply()
+            else:
+                with signals() as stop:
+                    training.run(stop, progress)
+            loop.accelerator.wait_for_everyone()
     return Run.read(folder)
-
-
-def finished(folder: Path) -> bool:
-    """Whether a run stands in a folder and is finished."""
-    return (folder / SUMMARY).exists() and read_json(folder / SUMMARY)["state"] == "finished"
 
 
 class _Training:
     """A training in progress: what a checkpoint holds of it, and what moves it on."""
 
-    def __init__(self, model, data, protocol, folder, loop, task, seed):
+    def __init__(self, model, data, protocol, folder, loop, task, seed, about):
         self.protocol, self.loop, self.task, self.seed = protocol, loop, task, seed
         self.data, self.folder = data, folder
         self.path = folder / checkpoint.NAME
@@ -133,13 +133,27 @@ class _Training:
         self.forward, self.stepper = self.accelerator.prepare(self.network, self.optimizer)
         self.average = Average(model) if protocol.ema_decay else None
 
+        self.config = {**about, **self.own_config()}
         self.recording: Recording | None = None
         self.epoch = 0  # epochs done
         self.batch = 0  # batches done of this epoch
         self.totals = torch.zeros(len(task.measures), device=self.device)  # over its examples
         self.seconds = 0.0  # spent on its batches
 
-    def config(self) -> dict:
+    @contextmanager
+    def recorded(self, resume: bool) -> Iterator[None]:
+        """Write into the folder for as long as this lasts, if this is the process that writes."""
+        if self.is_main:
+            self.recording = Recording.start(
+                self.folder, self.config, resume=resume, checkpoint=checkpoint.NAME
+            )
+        try:
+            yield
+        finally:
+            if self.recording:
+                self.recording.close()
+
+    def own_config(self) -> dict:
         return {
             "data": self.data.name,
             **self.task.about(),
@@ -154,8 +168,9 @@ class _Training:
     def fields(self) -> dict:
         """The protocol's, without those at rest that an older package began this run without."""
         path, every = self.folder / CONFIG, asdict(self.protocol)
-        begun = read_json(path) if path.exists() else {}
-        known = begun.get("protocol", every) if isinstance(begun, dict) else every
+        begun = read_json(path, dict) if path.exists() else {}
+        known = begun.get("protocol", every)
+        known = known if isinstance(known, dict) else every  # which is refused as it differs
         rest = asdict(Protocol())
         return {k: v for k, v in every.items() if k in known or v != rest[k]}
 
@@ -308,13 +323,17 @@ class _Training:
         totals = self.accelerator.reduce(self.totals, "sum")
         finite = torch.stack([t.isfinite().all() for t in held.values()]).all()
         self.check(0.0 if finite else float("nan"))
-        if self.is_main:
+        if self.recording:
+            self.recording.check()
             place = {"epoch": self.epoch, "batch": self.batch, "seconds": self.seconds}
-            checkpoint.save(self.path, {**held, "totals": totals}, place)
+            place["rows"] = self.recording.digest()
+            checkpoint.save(self.path, {**held, "totals": totals}, place, config=self.config)
 
     def restore(self) -> None:
         """Go back to the checkpoint."""
-        saved, place = checkpoint.load(self.path)
+        saved, place = checkpoint.load(self.path, config=self.config)
+        if self.recording:
+            self.recording.verify(place["epoch"], place.get("rows"))
         totals = saved.pop("totals")
         self.start_optimizer(saved)
         checkpoint.copy_in(self.path, saved, self.state())

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import metadata
 from math import inf
 
 import nbformat
@@ -136,6 +137,49 @@ def test_help_ends_in_an_example(command):
     assert result.exit_code == 0
     last = result.stdout.strip().splitlines()[-1].strip()
     assert last.startswith(f"Example: reuseprior {command}")
+
+
+def planted(folder):
+    """Files that stand in for every module that might be imported, and say so if one is."""
+    names = {name.split("/")[0] for name in metadata.packages_distributions()}
+    for name in (names | set(sys.stdlib_module_names)) - {"reuseprior"}:
+        code = f"import os\nos.write(2, b'PLANTED {name}')\nraise SystemExit('planted')\n"
+        (folder / f"{name}.py").write_text(code)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["count", "resnet20-cifar"],
+        pytest.param(
+            [
+                "rank",
+                "resnet20-cifar",
+                "nets:linear",
+                "--shape",
+                "1,16",
+                "--jobs",
+                "2",
+                "--no-cache",
+            ],
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_no_code_of_the_current_folder_is_run_but_the_module_that_is_named(tmp_path, arguments):
+    planted(tmp_path)
+    done = shell("-m", "reuseprior", *arguments)
+    assert "PLANTED" not in done.stderr and "planted" not in done.stderr
+    assert done.returncode == (1 if "rank" in arguments else 0), done.stderr
+
+
+def test_a_module_of_the_current_folder_stands_in_for_no_installed_one(tmp_path):
+    planted(tmp_path)
+    done = shell("-m", "reuseprior", "count", "colorsys:tiny")  # nothing has imported it
+    assert done.returncode == 2 and "PLANTED" not in done.stderr
+    assert re.search(
+        r"module 'colorsys' has no 'tiny'.* \(it was found at .*colorsys\.py\)", done.stderr
+    )
 
 
 def test_python_m_from_a_checkout_starts_quickly():
@@ -360,17 +404,23 @@ def committed(tmp_path, monkeypatch):
 
 
 def commit(path, verdicts):
-    """Write a ledger of the given verdicts; of another one's kind, it is `quoted` in table 2."""
-    known = {e.id: (e.where, e.kind) for e in ENTRIES}
+    """Write a ledger whose verdicts are as given, and else those of ENTRIES.
+
+    An id that these lack is `quoted` in table 2; None for a verdict leaves the row out.
+    """
+    rows = {e.id: {"id": e.id, "where": e.where, "kind": e.kind, "verdict": e.verdict}
+            for e in ENTRIES}  # fmt: skip
+    for identity, verdict in verdicts.items():
+        new = {"id": identity, "where": "thesis, table 2", "kind": "quoted"}
+        rows[identity] = rows.get(identity, new) | {"verdict": verdict}
     with path.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["id", "where", "kind", "verdict"])
-        for identity, verdict in verdicts.items():
-            rows.writerow([identity, *known.get(identity, ("thesis, table 2", "quoted")), verdict])
+        writer = csv.DictWriter(file, ledger.COLUMNS, restval="")
+        writer.writeheader()
+        writer.writerows(row for row in rows.values() if row["verdict"])
 
 
 def test_audit(committed):
-    commit(committed, {"t-1/a": "reproduced", "t-1/b": "erratum"})
+    commit(committed, {})
     result = run("audit")
     assert result.exit_code == 0
     assert result.stderr == ""
@@ -383,6 +433,7 @@ def test_audit(committed):
 
 
 def test_audit_json(committed):
+    commit(committed, {})
     found = loads(run("audit", "--json").stdout)
     assert all(list(entry) == AUDIT_KEYS for entry in found)
     assert [entry["computed"] for entry in found] == [1.04, 3.0, None, None, 5]
@@ -397,6 +448,7 @@ def test_audit_json(committed):
 
 def test_audit_of_a_place(committed, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
+    commit(committed, {})
     result = run("audit", "--only", "thesis, table 1")
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
@@ -415,6 +467,7 @@ def test_audit_of_a_place(committed, monkeypatch):
 
 
 def test_audit_of_places_makes_only_them(committed, monkeypatch):
+    commit(committed, {})
     made = {**parts(), "thesis, table 1": lambda: pytest.fail("is not asked for")}
     monkeypatch.setattr(ledger, "parts", lambda: made)
     found = loads(run("audit", "--only", "thesis, table 2", "--json").stdout)
@@ -433,11 +486,13 @@ def test_audit_of_places_makes_only_them(committed, monkeypatch):
     ],
 )
 def test_audit_refuses(committed, arguments, message):
+    commit(committed, {})
+    before = committed.read_bytes()
     result = run("audit", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     (error,) = result.stderr.splitlines()
     assert error.startswith(f"Error: {message}")
-    assert not committed.exists()
+    assert committed.read_bytes() == before
 
 
 def test_audit_fails_where_a_verdict_got_worse(committed):
@@ -461,12 +516,60 @@ def test_audit_of_a_place_compares_its_rows_only(committed):
     assert run("audit", "--only", "thesis, table 1").exit_code == 0
 
 
-def test_audit_tells_what_got_better(committed):
+def test_audit_fails_as_well_where_a_verdict_got_better(committed):
+    """Or a ledger of low verdicts would let all later ones pass."""
     commit(committed, {"t-1/a": "erratum"})
     for arguments in ([], ["--only", "thesis, table 1"]):
         result = run("audit", *arguments)
-        assert result.exit_code == 0
+        assert result.exit_code == 1
         assert result.stderr.splitlines() == ["better: t-1/a was erratum and is now reproduced"]
+
+
+GONE = [  # what happens to the committed text, and what is said
+    (lambda text: None, r"ledger\.csv is missing: restore it with git, or write it anew with"),
+    (lambda text: "", r"ledger\.csv cannot be read \(not enough values"),
+    (lambda text: text.splitlines()[0] + "\n", r"ledger\.csv has no row: restore it"),
+    (lambda text: text.replace("verdict", "verdikt"), r"has not the columns id, source, where"),
+    (lambda text: text + text.splitlines()[1] + "\n", r"has the id 't-1/a' twice: restore"),
+    (lambda text: text[:-12], r"ledger\.csv has \d cells in row 5: restore"),
+    (lambda text: text.replace("reproduced", "fine"), r"'t-1/a' that it is 'computed' and 'fine'"),
+    (lambda text: text.replace("setting", "wish"), r"'t-2/c' that it is 'wish' and 'used', which"),
+    (lambda text: text.replace("t-1/a", "a" * 200_000), r"\(field larger than field limit"),
+    (lambda text: text.encode("utf-16"), r"ledger\.csv cannot be read \('utf-8' codec"),
+]
+
+
+@pytest.mark.parametrize(("damage", "sentence"), GONE)
+def test_audit_fails_where_there_is_nothing_to_compare_with(committed, damage, sentence):
+    commit(committed, {})
+    damaged = damage(committed.read_text())
+    if damaged is None:
+        committed.unlink()
+    else:
+        committed.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+    for arguments in ([], ["--json"], ["--only", "thesis, table 1"]):
+        result = run("audit", *arguments)
+        assert result.exit_code == 1
+        (error,) = result.stderr.splitlines()
+        assert error.startswith("Error: ") and re.search(sentence, error)
+    assert run("audit", "--update").exit_code == 0
+    assert run("audit").exit_code == 0
+
+
+def test_audit_fails_where_a_folder_lies_in_the_ledgers_place(committed):
+    committed.mkdir()
+    result = run("audit")
+    assert result.exit_code == 1 and "cannot be read ([Errno 21] Is a directory" in result.stderr
+
+
+def test_audit_fails_where_a_number_was_never_committed(committed):
+    commit(committed, {"t-1/a": None, "t-2/b": None})
+    result = run("audit")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "worse: t-1/a is reproduced and has no committed verdict to be compared with",
+        "worse: t-2/b is not reproduced and has no committed verdict to be compared with",
+    ]
 
 
 def test_audit_update_accepts_the_verdicts(committed):

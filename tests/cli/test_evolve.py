@@ -52,7 +52,7 @@ def test_a_warm_up_alone_has_no_accuracy(tmp_path):
     [
         (["quik"], "unknown preset 'quik', did you mean 'quick'?"),
         (["quick", "--set", "populaton=3"], "unknown key 'populaton', did you mean 'population'?"),
-        (["quick", "--set", "population=1"], "population is 1: it must be 2 or more"),
+        (["quick", "--set", "population=1"], "population is 1: it must be 2 to 10,000"),
         (["quick", "--set", "population"], "is not name=value"),
         (["quick", "--until", "soon"], "--until 'soon' is no limit: write it as"),
         (["quick", "--until", "-3 minutes"], "is no limit"),

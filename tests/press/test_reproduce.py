@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
 
 import nbformat
 import papermill
@@ -16,7 +18,7 @@ import pytest
 
 from reuseprior import paths
 from reuseprior.errors import UserError
-from reuseprior.press import reproduce
+from reuseprior.press import notebooks, reproduce
 from reuseprior.press.reproduce import RunError
 from tests.press import house
 
@@ -405,6 +407,23 @@ def rules_to_run():
 
 
 @pytest.mark.notebook
+def test_a_batch_where_paths_hold_a_space_a_quote_and_an_accent(tmp_path, monkeypatch):
+    odd = tmp_path / "x y'z é"
+    house.build(odd, monkeypatch)
+    venv.create(odd / "environment", symlinks=True)
+    monkeypatch.setattr(sys, "executable", str(odd / "environment/bin/python"))
+    monkeypatch.setenv("PYTHONPATH", sysconfig.get_path("purelib"))
+    places = "import sys\nprint(sys.executable)\nfrom reuseprior import paths\nprint(paths.ROOT)"
+    write(paths.NOTEBOOKS, "03-fine", f"{PROFILE}; text = 'a'", places)
+    jobs = reproduce.plan(["03-fine"], parameters={"text": '{wildcards} it\'s "é" $HOME {0}'})
+    assert outcomes(jobs, parallel=2) == {"03-fine": ""}
+    copy = notebooks.read(paths.BUILD / "notebooks/03-fine.ipynb")
+    (printed,) = copy["cells"][-1]["outputs"]
+    assert "".join(printed["text"]).splitlines() == [sys.executable, str(odd)]
+    assert any("{wildcards} it" in notebooks.source(cell) for cell in copy["cells"])
+
+
+@pytest.mark.notebook
 def test_batch(folder):
     """A failing chapter leaves the others done; then only what changed runs, by hand as well."""
     save = "from matplotlib.figure import Figure\nfrom reuseprior import plotting\n"
@@ -460,7 +479,8 @@ def test_snakemake_s_own_failure_is_told(folder):
 
 
 @pytest.mark.notebook
-def test_kill_9_in_the_middle(folder):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_in_the_middle(folder, number):
     """Nothing half-done is left under a final name, nothing goes on, and what was done stays."""
     wait = "import pathlib, time\ntime.sleep(0 if pathlib.Path('../go').exists() else 600)"
     write(folder, "03-quick", PROFILE, quick=SLOWER)  # so it goes first
@@ -476,7 +496,8 @@ def test_kill_9_in_the_middle(folder):
         _until(lambda: list(half.glob(".04-slow.*")), "the slow notebook did not start")
         with pytest.raises(RunError, match="another reproduce is at work in "):
             list(reproduce.batch(reproduce.plan()))
-        process.kill()
+        _until(lambda: any("ipykernel_launcher" in c for c in _at_work()), "no kernel started")
+        process.send_signal(number)
     assert not (half / "04-slow.ipynb").exists()
     done = (half / "03-quick.ipynb").stat().st_mtime_ns
 
@@ -488,9 +509,15 @@ def test_kill_9_in_the_middle(folder):
 
 
 def _at_work():
-    """Processes whose command names this test's repository."""
-    commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
-    return [command for command in commands if any(str(paths.ROOT) in word for word in command)]
+    """The commands of processes that were told of this test's repository."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("REUSEPRIOR_ROOT") == str(paths.ROOT):
+                found.append(process.cmdline())
+        except psutil.Error:  # it has just ended
+            continue
+    return found
 
 
 def _until(condition, complaint):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from reuseprior import revolver as rv
-from reuseprior.results import ResultError, Run
+from reuseprior.results import CONFIG, ResultError, Run, read_json
 from reuseprior.revolver.evolution import checkpoint
 from reuseprior.revolver.evolution.state import generator_of, state_of
 from reuseprior.training import CheckpointError
@@ -74,6 +74,7 @@ def contents(folder):
     tensors, state = checkpoint.load(folder / checkpoint.NAME)
     for entry in state["trainings"]:
         del entry["seconds"]
+    del state["rows"]  # the digest of what the clock said as well
     data = {group: {k: t.tolist() for k, t in held.items()} for group, held in tensors.items()}
     return data, state
 
@@ -148,12 +149,13 @@ def test_a_checkpoint_holds_no_pickle_and_is_one_file(tmp_path):
 
 def rewritten(path, **changes):
     tensors, state = files.load(path)
-    files.save(path, tensors, {**state, **changes})
+    files.save(path, tensors, {**state, **changes}, config=read_json(path.with_name(CONFIG)))
 
 
 def shortened(path):
     tensors, state = files.load(path)
-    files.save(path, {name: tensor[:-5] for name, tensor in tensors.items()}, state)
+    config = read_json(path.with_name(CONFIG))
+    files.save(path, {k: tensor[:-5] for k, tensor in tensors.items()}, state, config=config)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import gc
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,7 +140,8 @@ def test_remembered_are_those_whose_modules_others_trained_since(tmp_path):
     (only,) = search.summary()["remembered"]  # b's own turn was the last that its modules had
     now = search.trainer.validate(search.registry.build(first.blueprint))[1]
     assert only == {"individual": first.number, "when_trained": first.accuracy, "now": now}
-    again = rv.Search.resume(tmp_path / "run", DIGITS)
+    beside = shutil.copytree(tmp_path / "run", tmp_path / "beside")
+    again = rv.Search.resume(beside, DIGITS)
     assert again.summary()["remembered"] == [only]
     again.state.trained_by = None  # as after a checkpoint that does not say
     assert again.summary()["remembered"] is None

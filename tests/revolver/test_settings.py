@@ -58,7 +58,7 @@ def test_values_are_replaced(tmp_path):
         ({"xyz": 8}, "unknown key 'xyz': the keys are name, data"),
         ({"space.width": [1]}, "unknown key 'width', did you mean 'widths'"),
         ({"rates.togle": 0.1}, "unknown key 'togle', did you mean 'toggle'"),
-        ({"population": 1}, "population is 1: it must be 2 or more"),
+        ({"population": 1}, "population is 1: it must be 2 to 10,000"),
         ({"sample": 81}, "sample is 81 and population 80: train at most the whole population"),
         ({"replacements": 80}, "replacements is 80 and population 80: replace fewer"),
         ({"mode": "evolv"}, "mode is 'evolv', did you mean 'evolve'.*: choose from random"),

@@ -313,7 +313,7 @@ def test_a_checkpoint_that_is_a_folder(tmp_path):
     fit(tmp_path, protocol=change(SMALL, epochs=1))
     (tmp_path / checkpoint.NAME).unlink()
     (tmp_path / checkpoint.NAME).mkdir()
-    with pytest.raises(CheckpointError, match=r"is no whole checkpoint .*: delete it to begin"):
+    with pytest.raises(CheckpointError, match=r"\(Is a directory\): the run is finished and its"):
         fit(tmp_path, protocol=change(SMALL, epochs=1), resume=True)
 
 

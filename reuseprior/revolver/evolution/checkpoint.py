@@ -5,6 +5,7 @@ It holds the tensors of a search's state; everything else of it stands in its me
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,30 @@ from reuseprior.training.checkpoint import CheckpointError as CheckpointError
 VERSION = 1
 
 
-def save(path: Path, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
-    """Write groups of tensors and a state of JSON values in place of the last checkpoint."""
+def save(
+    path: Path,
+    tensors: dict[str, dict[str, Tensor]],
+    state: dict[str, Any],
+    *,
+    config: Mapping | None = None,
+) -> None:
+    """Write groups of tensors and a state of JSON values in place of the last checkpoint.
+
+    `config` is what the search's `config.json` says.
+    """
     packed, index = _pack(tensors)
-    checkpoint.save(path, packed, {"version": VERSION, "index": index, **state})
+    checkpoint.save(path, packed, {"version": VERSION, "index": index, **state}, config=config)
 
 
-def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """What `save` wrote; `CheckpointError` for a file cut short or of another version."""
-    packed, state = checkpoint.load(path)
+def load(
+    path: Path, *, config: Mapping | None = None
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """What `save` wrote.
+
+    `CheckpointError` for a file that is not whole or of another version and, with `config`, for one
+    of another search.
+    """
+    packed, state = checkpoint.load(path, config=config)
     version = state.pop("version", None)
     if version != VERSION:
         raise CheckpointError(
@@ -37,10 +53,14 @@ def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     try:
         return _unpack(packed, state.pop("index")), state
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{path} is no whole checkpoint of a search, its tensors do not fit their index "
-            f"({error}): delete it to begin that run again"
-        ) from error
+        raise refusal(path, f"its tensors do not fit their index: {error}", config) from error
+
+
+def refusal(path: Path, why: str, config: Mapping | None = None) -> CheckpointError:
+    """The error for a checkpoint that holds no state of a search, with what can be done now."""
+    return checkpoint.refusal(
+        path, f"is no whole checkpoint of a search ({why})", config, whole=True
+    )
 
 
 def _pack(tensors: dict[str, dict[str, Tensor]]) -> tuple[dict[str, Tensor], list[list]]:

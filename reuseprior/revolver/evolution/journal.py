@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from reuseprior import files
-from reuseprior.results import SUMMARY, Recording, Run, read_json, write_csv, write_json
+from reuseprior.results import Recording, Run, finished, write_csv, write_json
 from reuseprior.revolver.evolution import checkpoint
 from reuseprior.revolver.evolution.population import Individual
 from reuseprior.revolver.evolution.settings import Settings, learning_rate
@@ -27,45 +27,54 @@ class Journal:
     Of several processes only the one that `writes` does.
     """
 
-    def __init__(self, folder: Path | None = None):
+    def __init__(self, folder: Path | None = None, config: dict[str, Any] | None = None):
         self.folder = folder
         self.rows: list[dict[str, Any]] = []  # a generation each
+        self._config = config
+        self._digest: str | None = None  # of the rows that the checkpoint comes after
         self._recording: Recording | None = None
 
-    def open(self, config: dict[str, Any], *, resume: bool) -> None:
-        """Begin to write, or go on with what stands in the folder; raises `ResultError`."""
+    def open(self, *, resume: bool) -> None:
+        """Begin to write, or go on with what stands in the folder.
+
+        Raises `ResultError` and, where another process searches there, `files.Locked`.
+        """
         self._recording = Recording.start(
-            self.folder, config, resume=resume, checkpoint=checkpoint.NAME
+            self.folder, self._config, resume=resume, checkpoint=checkpoint.NAME
         )
-        for torn in self.folder.glob(".*.tmp"):  # what a kill left half written
-            torn.unlink()
+        if self._failures.is_dir():
+            files.sweep(self._failures)
+
+    @property
+    def _failures(self) -> Path:
+        return self.folder / "failures"
 
     def restore(self, device: torch.device, memory_format: torch.memory_format) -> State | None:
         """The state that the checkpoint holds, or None without one; raises `CheckpointError`."""
         path = self.folder / checkpoint.NAME
         if not path.exists():
             return None
-        groups, data = checkpoint.load(path)
+        groups, data = checkpoint.load(path, config=self._config)
+        self._digest = data.pop("rows", None)
         try:
             return State.from_data(groups, data, device=device, memory_format=memory_format)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise checkpoint.CheckpointError(
-                f"{path} is no whole checkpoint of a search ({error}): delete it to begin that "
-                "run again"
-            ) from error
+            raise checkpoint.refusal(path, str(error), self._config) from error
 
     def follow(self, state: State, settings: Settings) -> None:
         """Drop the rows that came after the state that a search goes on from."""
         if self._recording:
+            done = state.generation + settings.warmup
+            self._recording.verify(done, self._digest)
             if not self.is_finished(state, settings):
-                self._recording.truncate(state.generation + settings.warmup)
+                self._recording.truncate(done)
             self.rows = list(self._recording.rows)
 
     def is_finished(self, state: State, settings: Settings) -> bool:
         """Whether the last generation is done and the summary written."""
         if self.folder is None or state.generation < settings.generations:
             return False
-        return read_json(self.folder / SUMMARY)["state"] == "finished"
+        return finished(self.folder)
 
     def add(self, row: dict[str, Any], state: State) -> None:
         """A generation that is done: its row, the tables beside it and a checkpoint."""
@@ -78,18 +87,22 @@ class Journal:
     def keep(self, state: State) -> None:
         """Write a checkpoint in place of the last one."""
         if self._recording:
-            checkpoint.save(self.folder / checkpoint.NAME, *state.to_data())
+            self._recording.check()
+            path = self.folder / checkpoint.NAME
+            groups, data = state.to_data()
+            data["rows"] = self._recording.digest()
+            checkpoint.save(path, groups, data, config=self._config)
 
     def note_failure(self, individual: Individual, state: State, reason: str, batches: int) -> None:
         """An individual that could not be trained, with its blueprint."""
         if not self._recording:
             return
-        place = self.folder / "failures"
-        place.mkdir(exist_ok=True)
+        self._recording.check()
+        self._failures.mkdir(exist_ok=True)
         generation = state.plan.generation
         note = {"generation": generation, "reason": reason, "batches": batches}
         write_json(
-            place / f"generation-{generation}-individual-{individual.number}.json",
+            self._failures / f"generation-{generation}-individual-{individual.number}.json",
             note | {"individual": individual.to_data()},
         )
 

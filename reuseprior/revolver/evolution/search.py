@@ -24,7 +24,7 @@ from torch import nn
 
 from reuseprior import data as data_sets
 from reuseprior.data import DataSet
-from reuseprior.errors import UserError
+from reuseprior.errors import UserError, expect, expect_seed
 from reuseprior.results import CONFIG, Run, provenance, read_json
 from reuseprior.revolver.evolution import journal
 from reuseprior.revolver.evolution.fitness import phenotype_fitness
@@ -47,9 +47,11 @@ from reuseprior.revolver.evolution.strategies import (
     random_search,
 )
 from reuseprior.revolver.evolution.trainer import Told, Trainer, Turn, TurnFailed, copies, put_back
+from reuseprior.schemas import Config
 from reuseprior.training.interruption import Interrupted, Stop, signals
 
 DATA_SEED = 0  # the held-out images belong to the settings: the same for every seed
+LARGEST_COEFFICIENT = 1e100  # of the genotypes' fitness, which a long search may raise and raise
 PATIENCE = 20  # individuals that cannot be trained, one after another
 
 log = logging.getLogger(__name__)
@@ -116,10 +118,16 @@ class Search:
         """A new search with settings or a preset, recorded in `folder` if one is given.
 
         With `resume`, one that stands in the folder goes on. Raises `SettingsError`,
-        `results.ResultError` for a folder that holds another run, and `CheckpointError`.
+        `results.ResultError` for a folder that holds another run, `CheckpointError` and, where
+        another process searches there, `files.Locked`.
         """
         if not isinstance(settings, Settings):
             settings = Settings.load(settings)
+        expect(data, DataSet, "the data", "give a set that data.load returned", SearchError)
+        expect_seed(seed, SearchError)
+        if folder is not None:
+            place = "give the path of a folder, or none"
+            expect(folder, (str, os.PathLike), "the folder", place, SearchError)
         search = cls(settings, data, seed=seed)
         if folder is not None:
             search._open(Path(folder), resume)
@@ -140,8 +148,8 @@ class Search:
         The data are loaded from `root`, as `data.load` does, unless they are given.
         """
         path = Path(folder) / CONFIG
-        config = read_json(path)
-        if not (isinstance(config, dict) and {"settings", "seed"} <= config.keys()):
+        config = read_json(path, Config)
+        if not {"settings", "seed"} <= config.keys():
             raise SearchError(
                 f"{path} has no settings and seed of a search: give the folder of a run of "
                 "`reuseprior evolve`"
@@ -299,9 +307,9 @@ class Search:
         return torch.channels_last if self.settings.channels_last else torch.contiguous_format
 
     def _open(self, folder: Path, resume: bool) -> None:
-        self.journal = Journal(folder)
+        self.journal = Journal(folder, self.config())
         if self.trainer.accelerator.is_main_process:
-            self.journal.open(self.config(), resume=resume)
+            self.journal.open(resume=resume)
         self.trainer.accelerator.wait_for_everyone()
         restored = self.journal.restore(self.trainer.device, self._memory_format)
         self.state = restored or self.state
@@ -379,7 +387,8 @@ class Search:
             if generation > 0:
                 factor = s.coefficient_down if found is None else s.coefficient_up
                 floor = s.coefficient_floor if found is None else 0.0
-                state.coefficient = max(state.coefficient * factor, floor)
+                coefficient = max(state.coefficient * factor, floor)
+                state.coefficient = min(coefficient, LARGEST_COEFFICIENT)
         return replaced
 
     def _found(self, target: float, exclude: list[int], generation: int) -> Found | None:

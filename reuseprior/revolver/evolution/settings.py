@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 from reuseprior.errors import UserError
 from reuseprior.presets import Presets
 from reuseprior.revolver.evolution.operators import Rates
-from reuseprior.revolver.evolution.space import Space
+from reuseprior.revolver.evolution.space import Space, SpaceError
 
-# Types with the lowest and the highest value.
+# Types with the lowest and the highest value; what is beyond is a slip, and would overflow.
 Part = Annotated[float, 0, 1]  # or a probability
-Positive = Annotated[float, 1e-9, inf]
-Count = Annotated[int, 1, inf]
-Natural = Annotated[int, 0, inf]
+Positive = Annotated[float, 1e-9, 10**6]
+Count = Annotated[int, 1, 10**9]
+Natural = Annotated[int, 0, 10**9]
+CANDIDATES = 100_000  # the most of a first population: each is a tree in memory
 Mode = Literal["random", "evolve", "random_warmup", "random_warmup_evolve"]
 
 
@@ -48,10 +48,10 @@ class Settings:
     mode: Mode = "evolve"
     generations: Count = 160  # with training
     warmup_generations: Natural = 30  # before them, without; only in the modes that say so
-    population: Annotated[int, 2, inf] = 80
-    warmup_x: Annotated[float, 1, inf] = 2.0  # candidates for a place at first
+    population: Annotated[int, 2, 10_000] = 80
+    warmup_x: Annotated[float, 1, 1000] = 2.0  # candidates for a place at first
     sample: Count = 8  # individuals trained in a generation
-    batch_size: Annotated[int, 2, inf] = 128  # images a step, over all processes
+    batch_size: Annotated[int, 2, 10**9] = 128  # images a step, over all processes
     validation_batch_size: Count = 1000
 
     learning_rate: Positive = 0.35
@@ -72,10 +72,10 @@ class Settings:
     tournament: Count = 3  # individuals that a choice by score compares
 
     fitness: Literal["thesis", "author", "P_G", "P_G_spread", "R6"] = "thesis"  # of genotypes
-    size_penalty: Annotated[float, 0, inf] = 0.0075  # of phenotypes, Algorithm 3
+    size_penalty: Annotated[float, 0, 10**6] = 0.0075  # of phenotypes, Algorithm 3
     max_parameters: Count = 16_000_000  # larger genotypes are discarded
     genotype_coefficient: Positive = 32.0  # at first (genotype_cost)
-    coefficient_up: Annotated[float, 1, inf] = 1.005  # after an individual was found
+    coefficient_up: Annotated[float, 1, 10] = 1.005  # after an individual was found
     coefficient_down: Part = 0.985  # after none was found
     coefficient_floor: Positive = 0.001
     score_weight: Part = 0.5  # of what is new in a score
@@ -117,6 +117,12 @@ class Settings:
         """
         values, where = PRESETS.read(name_or_path)
         values = {"name": Path(name_or_path).stem} | values
+        try:
+            written = cls.from_data(values, where)
+        except (SettingsError, SpaceError) as error:
+            raise type(error)(f"{where}: {error}") from error
+        if not changes:
+            return written
         for key, value in changes.items():
             table, dot, inner = key.partition(".")
             if dot and table in _TABLES:
@@ -183,6 +189,12 @@ def learning_rate(settings: Settings, generation: int) -> float:
 
 
 def _check_together(s: Settings) -> None:
+    PRESETS.check_name(s.name)
+    if s.population * s.warmup_x > CANDIDATES:
+        raise SettingsError(
+            f"population is {s.population} and warmup_x {s.warmup_x}: they may ask for "
+            f"{CANDIDATES:,} candidates together at most"
+        )
     if s.sample > s.population:
         raise SettingsError(
             f"sample is {s.sample} and population {s.population}: train at most the whole "

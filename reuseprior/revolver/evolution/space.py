@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from reuseprior.errors import UserError
+from reuseprior.errors import UserError, shown
 from reuseprior.revolver.blueprints import kinds
 from reuseprior.revolver.blueprints.kinds import Shape
 
@@ -31,6 +31,18 @@ CONVS = {
 _CHOICES = {
     "schemes": ("resnet", "densenet"),
     "dense_groups": ("dense_concat", "dense_sum", "residual_group"),
+}
+
+
+_MOST = {  # what is beyond is a slip, and takes more time or memory than there is
+    "image": 16_384,
+    "classes": 1_000_000,
+    "depths": 1000,
+    "widths": 1000,
+    "channels": 100_000,
+    "groups": 16,
+    "smallest": 16_384,
+    "kernels": 101,
 }
 
 
@@ -80,9 +92,14 @@ class Space:
                     kind in choices,
                     f"{name} of the search space hold {kind!r}: choose from {', '.join(choices)}",
                 )
-        for name in ("classes", "channels", "groups", "smallest"):
-            value = getattr(self, name)
-            _require(value >= 1, f"{name} is {value}: give 1 or more")
+        for name, most in _MOST.items():
+            given = getattr(self, name)
+            for value in given if isinstance(given, tuple) else [given]:
+                _require(1 <= value <= most, f"{name} is {shown(given)}: give 1 to {most:,}")
+        for drop in self.drops:
+            _require(0 <= drop <= 1, f"drops hold {drop}: give probabilities from 0 to 1")
+        printable = self.prefix.isprintable() and len(self.prefix) <= 100
+        _require(printable, f"prefix is {shown(self.prefix)}: give up to 100 printable characters")
         for order in self.orders:
             once = order.count("conv") == 1
             _require(once, f"orders hold {order}: name its convolution, 'conv', once")
@@ -100,8 +117,9 @@ class Space:
         _require(0 <= share <= 1, f"unique is {share}: give a probability from 0 to 1")
         _require(scope in ("block", "use"), f"norm_scope is {scope!r}: use 'block' or 'use'")
         _require(
-            any(weights) and min(weights) >= 0,
-            f"convs are weighted {self.convs}: give one a positive weight",
+            any(weights) and min(weights) >= 0 and max(weights) <= 10**9,
+            f"convs are weighted {shown(self.convs)}: give one a positive weight, and none more "
+            "than a billion",
         )
 
     @property
@@ -122,7 +140,7 @@ class Space:
             _require(key in usual, f"the search space has no {key!r}: it has {', '.join(usual)}")
             _require(
                 _is_like(value, usual[key]),
-                f"space.{key} is {data[key]!r}: give a value of the kind of "
+                f"space.{key} is {shown(data[key])}: give a value of the kind of "
                 f"{_listed(usual[key])!r}",
             )
         return cls(**values)

@@ -1,0 +1,256 @@
+"""What the files that are read must hold, as types; msgspec compares.
+
+Whatever lies in a file may have been written by an older package, a hand, another program or a
+failing disk. So it is compared with its schema as it is read, and what does not fit is refused
+with the field's name. A schema names the fields that code relies on; others may stand beside them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Required, TypedDict, TypeVar
+
+import msgspec
+
+from reuseprior.errors import UserError
+
+T = TypeVar("T")
+
+
+class SchemaError(UserError):
+    """Content that is not JSON, or not of the types that were asked for."""
+
+
+class Summary(TypedDict, total=False):
+    """`summary.json` of a run; `Resumable` has its two fields besides."""
+
+    state: Required[Literal["finished", "interrupted"]]
+    start: str
+    end: str
+    wall_seconds: float
+    commits: list[str | None]
+    commit: str | None  # of an older package
+    reason: str | None
+    # provenance
+    seed: int
+    data_checksum: str | None
+    reuseprior: str
+    python: str
+    torch: str
+    torchvision: str
+    accelerate: str
+    platform: str
+    device: str
+    threads: int
+    processes: int
+    # of a training
+    protocol: str
+    epochs: int
+    parameters: int
+    test_accuracy: float | None
+    test_loss: float | None
+    images_per_second: float | None
+    peak_memory_bytes: int
+    # of a search
+    preset: str
+    mode: str
+    generations: int
+    best_generation: int
+    best_individual: int
+    validation_accuracy: float
+    validation_loss: float
+    mean_validation_accuracy: float | None
+    trainings: int
+    batches: int
+    individuals: int
+    sharing_factor: float
+    shared_share: float
+    distinct_parameters: int
+
+
+class Resumable(Summary):
+    """What a summary must say besides for a run to go on."""
+
+    start: str
+    wall_seconds: float
+
+
+class Config(TypedDict, total=False):
+    """`config.json` of a run."""
+
+    data: str
+    images: dict[str, int]
+    data_checksum: str | None
+    seed: int
+    processes: int
+    parameters: int
+    model: str
+    sharing: str
+    classes: int
+    task: str
+    protocol: dict[str, Any]
+    settings: dict[str, Any]  # of a search, which checks each by its name
+
+
+class Counts(TypedDict):
+    """A model's quantities in the user's cache; null stands for a logarithm of nothing."""
+
+    parameters: int
+    weight_nodes: int
+    input_nodes: int
+    output_nodes: int
+    log2_contexts: float | None
+    expected_spread: float | None
+    entropy: float | None
+    total_surprisal: float | None
+    P_G: float | None
+    P_G_spread: float | None
+
+
+class Stamp(TypedDict):
+    """The record of a notebook that was run, in `build/stamps` and `build/failed`."""
+
+    seconds: float
+    failure: str
+    facts: dict[str, str]
+
+
+class LedgerEntry(TypedDict):
+    """A number in `build/ledger.json`."""
+
+    id: str
+    source: str
+    where: str
+    printed: str
+    computed: int | float | Literal["inf", "-inf", "nan"] | None
+    kind: str
+    verdict: str
+    window: tuple[float | None, float | None] | None  # null where it is open to that side
+    note: str
+
+
+class CellMetadata(TypedDict, total=False):
+    """What a cell says of itself."""
+
+    tags: list[str]
+
+
+class Cell(TypedDict, total=False):
+    """A cell of a notebook."""
+
+    cell_type: Required[Literal["code", "markdown", "raw"]]
+    metadata: Required[CellMetadata]
+    source: Required[str | list[str]]
+    id: str
+    execution_count: int | None
+    outputs: list[dict[str, Any]]
+
+
+class Notebook(TypedDict, total=False):
+    """A notebook, as Jupyter writes it."""
+
+    cells: Required[list[Cell]]
+    metadata: Required[dict[str, Any]]
+    nbformat: int
+    nbformat_minor: int
+
+
+class History(TypedDict):
+    """What a mutated block was before, of which all else is as in `Blueprint`."""
+
+    name: str
+    kind: str
+    input_shape: list[int] | None
+    output_shape: list[int] | None
+    unique: bool
+    children: dict[str, HistoryBelow]
+
+
+class HistoryBelow(TypedDict):
+    """A block in a block that was mutated."""
+
+    children: dict[str, HistoryBelow]
+
+
+class BlueprintMeta(TypedDict, total=False):
+    """What a block of a blueprint remembers."""
+
+    score: float
+    mutation_history: Annotated[list[History], msgspec.Meta(min_length=1)]
+    origins: list[str]
+
+
+class Blueprint(TypedDict, total=False):
+    """A block of a blueprint; each of its children is one as well."""
+
+    name: str
+    kind: Required[str]
+    prefix: str
+    tag: str | None
+    arguments: dict[str, Any]
+    unique: bool
+    freeze: bool
+    input_shape: list[int] | None
+    output_shape: list[int] | None
+    mutables: dict[str, Any]
+    meta: BlueprintMeta
+    children: dict[str, Any]
+
+
+class Individual(TypedDict):
+    """An individual of a population, in a search's checkpoint."""
+
+    number: int
+    blueprint: dict[str, Any]  # a `Blueprint`, which is read block by block
+    fitness: float
+    operator: str
+    parents: list[int]
+    generation: int
+    rounds: int
+    batches: int
+    loss: float | None
+    accuracy: float | None
+
+
+class Place(TypedDict):
+    """Where the training stands that a checkpoint is of."""
+
+    epoch: int
+    batch: int
+    seconds: float
+
+
+def decode(content: str | bytes) -> Any:
+    """The value that JSON text stands for; raises `SchemaError` where it is none.
+
+    >>> decode('{"seed": 1}')
+    {'seed': 1}
+
+    Strictly: no NaN or infinity, no number beyond a float's range. What is nested deeper than
+    Python follows, some hundred levels, is refused as well.
+    """
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:  # half of a surrogate pair in a str
+        raise SchemaError(f"is not whole JSON ({error})") from error
+    except RecursionError as error:
+        raise SchemaError("is nested too deep to be read") from error
+
+
+def fitting(value: T, schema: Any) -> T:
+    """The value itself, if it is of the types of a schema; raises `SchemaError` if not.
+
+    >>> fitting({"epoch": True, "batch": 0, "seconds": 0.5}, Place)
+    Traceback (most recent call last):
+    ...
+    reuseprior.schemas.SchemaError: does not hold what it should (Expected `int`, got `bool` - at `$.epoch`)
+    """  # noqa: E501
+    try:
+        msgspec.convert(value, schema)
+    except msgspec.ValidationError as error:
+        raise SchemaError(f"does not hold what it should ({error})") from error
+    return value
+
+
+def read(content: str | bytes, schema: Any) -> Any:
+    """What `decode` gives, if it is `fitting`."""
+    return fitting(decode(content), schema)

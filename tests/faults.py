@@ -1,0 +1,378 @@
+"""Programs that write, and what comes of them when they die or the disk is full at any step.
+
+A server that has imported everything forks a process for each life of a program, for a new one
+takes seconds: `python -m tests.faults kills train FOLDER 20` kills at random steps, until it has
+killed so often, and compares what comes of it in the end with a run that nobody disturbed.
+
+A step is one that changes something below the program's folder: a file is opened to be written, is
+brought to the disk, gets another name or mode or is deleted, a folder is made. A process that dies
+bringing a file to the disk leaves half of it.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import accelerate  # noqa: F401
+import pandas  # noqa: F401
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from typer.testing import CliRunner
+
+from reuseprior import data, paths, results, revolver, training  # noqa: F401  before any fork
+from reuseprior.cli import app
+from reuseprior.errors import UserError
+from reuseprior.measures import measuring, ranking  # noqa: F401
+from reuseprior.works.bidart.affine import experiments
+
+LIVES = 5  # of a run that are cut short, before one may last
+REFUSED = 2  # what a program ends with that says a sentence; 1 is a traceback
+
+
+# Programs: each takes up what stands in its folder ------------------------------------------------
+
+
+def net() -> nn.Module:
+    """A model with all that a checkpoint can hold: ties, statistics, dropout."""
+    first, second = (nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1))
+    third = nn.Conv2d(4, 4, 3, padding=1)
+    third.weight = second.weight
+    layers = [first, nn.BatchNorm2d(4), nn.ReLU(), second, third, nn.Flatten(), nn.Dropout(0.3)]
+    return nn.Sequential(*layers, nn.Linear(4 * 64, 10))
+
+
+def wide() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 36, 4))
+
+
+def narrow() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 36, 4))
+
+
+def deep() -> nn.Module:
+    return nn.Sequential(*[nn.Conv2d(3, 3, 1) for _ in range(4)], *narrow())
+
+
+def slow() -> nn.Module:
+    time.sleep(0.3)
+    return narrow()
+
+
+def never() -> nn.Module:
+    time.sleep(600)
+    return narrow()
+
+
+def command(*arguments: object) -> None:
+    """A command of ours in this process; SystemExit with its exit code and what it says."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    print(done.stderr, file=sys.stderr)
+    if done.exit_code:
+        sys.exit(done.exit_code)
+
+
+SETTINGS = {
+    "train": [
+        "epochs=4", "channels=1", "train_images=96", "test_images=30", "batch_size=32", "width=1.0",
+        "image_size=8", "test_image_size=8", "channels_last=false", "validation=0.1",
+        "bn_momentum=0.01",
+    ],
+    "evolve": [
+        "generations=3", "warmup_generations=1", "constant_generations=2",
+        "mode=random_warmup_evolve", "population=4", "train_images=150", "test_images=50",
+        "sample=2", "batch_size=32",
+        "minimum_batches=2", "optimizer_state=scope", "augmentation=flip_crop", "keep_modules=4",
+        "space.depths=[6]", "space.channels=4", "space.groups=2", "space.kernels=[1, 3]", "low=2",
+        "top=1", "elimination=0.25",
+    ],
+}  # fmt: skip
+NETS = [f"tests.faults:{name}" for name in ("wide", "slow", "deep", "narrow")]
+
+
+def run_train(folder: Path, seed: int = 0) -> None:
+    settings = [word for setting in SETTINGS["train"] for word in ("--set", setting)]
+    made = ["--protocol", "quick", "--output", folder / "run", "--resume", "--seed", seed]
+    command("train", "tests.faults:net", *settings, *made)
+
+
+def run_evolve(folder: Path, seed: int = 0) -> None:
+    settings = [word for setting in SETTINGS["evolve"] for word in ("--set", setting)]
+    command("evolve", "quick", *settings, "--output", folder / "run", "--resume", "--seed", seed)
+
+
+def run_rank(folder: Path, seed: int = 0) -> None:
+    command("rank", *NETS, "--image-size", 8, "--no-cache", "--save", folder / "zoo.csv")
+
+
+def run_affine(folder: Path, seed: int = 0) -> None:
+    changes = {"epochs": 2, "batch_size": 32, "train_images": 64, "test_images": 20}
+    tiny = replace(experiments.SCALES["quick"], changes={2: changes}, width=0.25, tested=10)
+    with (
+        patch.dict(experiments.SCALES, tiny=tiny),
+        patch.multiple(experiments, ANGLES=(0, 90, 180), SEARCHED=90),
+    ):
+        one = experiments.Experiment("digits-rotation", "avae", "tiny")
+        experiments.run(one, seed=seed, root=folder, progress=False)
+
+
+def run_record(folder: Path, seed: int = 0) -> None:
+    source = folder.parent / "campaign" / "train" / "net-seed0"
+    if not source.exists():  # made once, and not what is disturbed
+        recording = results.Recording.start(source, {"seed": 0}, resume=False)
+        recording.append({"epoch": 1, "loss": 0.5})
+        results.write_csv(source / "trainings.csv", [{"generation": 1}])
+        summary = recording.finish({}).summary | {"commits": ["a1"]}
+        results.write_json(source / results.SUMMARY, summary)
+    results.record(source, folder)
+
+
+PROGRAMS: dict[str, Callable[..., None]] = {
+    "train": run_train, "evolve": run_evolve, "rank": run_rank, "affine": run_affine,
+    "record": run_record,
+}  # fmt: skip
+
+
+# What a program left ------------------------------------------------------------------------------
+
+CLOCK = {
+    "seconds", "images_per_second", "start", "end", "wall_seconds", "peak_memory_bytes", "digest",
+    "rows",  # a digest of all that a row says, seconds too
+}  # fmt: skip
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """All files below a folder by name, without what a clock says."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): _content(path) for path in found}
+
+
+def _content(path: Path) -> object:
+    if path.suffix == ".json":
+        return _timeless(json.loads(path.read_text()))
+    if path.suffix == ".csv":
+        with path.open(newline="") as lines:
+            return sorted(map(str, map(_timeless, csv.DictReader(lines))))  # ranks come as done
+    if path.suffix == ".safetensors":
+        content = path.read_bytes()
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        about = header["__metadata__"]
+        about |= {key: _timeless(json.loads(about[key])) for key in ("config", "progress")}
+        tensors = {name: tensor.tolist() for name, tensor in load_file(path).items()}
+        return _timeless(about), tensors
+    return path.read_bytes()
+
+
+def _timeless(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _timeless(inner) for key, inner in value.items() if key not in CLOCK}
+    return [_timeless(inner) for inner in value] if isinstance(value, list) else value
+
+
+# Lives --------------------------------------------------------------------------------------------
+
+
+class Steps:
+    """Counts this process's steps below a folder, and does something at one of them and after."""
+
+    def __init__(self, folder: Path, at: int, what: Callable[[str, int | None], None]):
+        self.folder, self.at, self.what = str(folder), at, what
+        self.count = 0
+
+    def watch(self) -> None:
+        """From here on; there is no way back."""
+        fsync = os.fsync
+
+        def watched(number: int) -> None:
+            if self.is_below(os.readlink(f"/proc/self/fd/{number}")):
+                self.step("fsync", number)
+            fsync(number)
+
+        os.fsync = watched
+        sys.addaudithook(self.audit)
+
+    def audit(self, event: str, arguments: tuple) -> None:
+        path = arguments[0] if arguments else None
+        if event == "open":
+            writes = arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            event = "open" if writes else ""
+        if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.chmod"):
+            number = path if isinstance(path, int) else None
+            path = os.readlink(f"/proc/self/fd/{path}") if number is not None else path
+            if self.is_below(os.fsdecode(path)):
+                self.step(event, number)
+
+    def is_below(self, path: str) -> bool:
+        return path.startswith(self.folder)
+
+    def step(self, event: str, number: int | None) -> None:
+        self.count += 1
+        if self.count >= self.at:
+            self.what(event, number)
+
+
+def die(event: str, number: int | None) -> None:
+    """Be killed, in the middle of what is written."""
+    if event == "fsync" and os.path.isfile(f"/proc/self/fd/{number}"):
+        os.ftruncate(number, os.fstat(number).st_size // 2)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def full(event: str, number: int | None) -> None:
+    """Let nothing new be written, as on a full disk; the rest goes on."""
+    if event in ("open", "os.mkdir", "fsync"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def live(
+    program: str, folder: Path, *, at: int = 10**9, what=die, seed: int = 0, log: Path | None = None
+) -> int:
+    """Fork a process that runs a program; its number. What it says goes to a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = log or folder.with_name(f"{folder.name}.log")
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        with log.open("w") as said:
+            sys.stderr = said
+            steps = Steps(folder, at, what)
+            steps.watch()
+            try:
+                PROGRAMS[program](folder, seed)
+                code = 0
+            except UserError as error:
+                print(f"Error: {error}", file=said)
+                code = REFUSED
+            except SystemExit as end:
+                code = end.code
+            except BaseException:
+                traceback.print_exc(file=said)
+            print(f"{steps.count} steps", file=said)
+    finally:
+        os._exit(code)
+
+
+def ended(child: int) -> int:
+    """A process's exit code, or minus the signal that killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def undisturbed(program: str, root: Path) -> tuple[dict[str, object], int, float]:
+    """What a program leaves that nobody disturbs, in how many steps and seconds."""
+    start = time.monotonic()
+    code = ended(live(program, root / "whole"))
+    said = (root / "whole.log").read_text()
+    assert code == 0, said
+    steps = int(said.split()[-2])
+    return contents(root / "whole"), steps, time.monotonic() - start
+
+
+def complete(program: str, folder: Path, whole: dict[str, object]) -> None:
+    """Let a program come to its end, and compare."""
+    code = ended(live(program, folder))
+    assert code == 0, f"{folder}: {folder.with_name(f'{folder.name}.log').read_text()}"
+    left = contents(folder)
+    differing = [name for name in whole.keys() | left.keys() if whole.get(name) != left.get(name)]
+    assert not differing, f"{folder}: {differing}"
+
+
+def kills(program: str, root: Path, wanted: int, seed: int = 0) -> str:
+    """Kill a program at random steps, so often in all, and compare each run's end."""
+    whole, steps, _ = undisturbed(program, root)
+    rng, killed, runs = random.Random(seed), 0, 0
+    while killed < wanted:
+        folder = root / f"killed-{runs}"
+        for _ in range(LIVES):
+            code = ended(live(program, folder, at=rng.randint(1, steps)))
+            assert code in (0, -signal.SIGKILL), folder.with_name(f"{folder.name}.log").read_text()
+            if code == 0:
+                break
+            killed += 1
+        complete(program, folder, whole)
+        runs += 1
+    return f"{killed} kills of {program} in {runs} runs at any of {steps} steps"
+
+
+def full_disk(program: str, root: Path, every: int = 1) -> str:
+    """Let the disk be full from each step on, and then again empty, and compare each run's end."""
+    whole, steps, _ = undisturbed(program, root)
+    refused = 0
+    for at in range(1, steps + 1, every):
+        folder = root / f"full-{at}"
+        code = ended(live(program, folder, at=at, what=full))
+        said = folder.with_name(f"{folder.name}.log").read_text()
+        assert code in (0, REFUSED), said
+        if code == REFUSED:
+            refused += 1
+            (sentence,) = [line for line in said.splitlines() if line.startswith("Error: ")]
+            assert "No space left on device" in sentence, said
+        else:  # only what is deleted was left to do
+            assert contents(folder).keys() >= whole.keys(), said
+        complete(program, folder, whole)
+    return f"{refused} sentences of {program} at any of {steps} steps"
+
+
+def pairs(program: str, root: Path, wanted: int, seed: int = 0) -> str:
+    """Start a program twice at about the same time, so often, and compare what both leave."""
+    whole, _, seconds = undisturbed(program, root)
+    rng, told = random.Random(seed), 0
+    for number in range(wanted):
+        folder = root / f"pair-{number}"
+        logs = [root / f"pair-{number}-{which}.log" for which in "ab"]
+        children = []
+        children.append(live(program, folder, log=logs[0]))
+        end = time.monotonic() + rng.uniform(0, seconds / 2)
+        while number % 2 and time.monotonic() < end and not any(folder.rglob(".*.lock")):
+            time.sleep(0.001)
+        children.append(live(program, folder, log=logs[1]))
+        codes = [ended(child) for child in children]
+        said = [log.read_text() for log in logs]
+        assert 0 in codes and set(codes) <= {0, REFUSED}, said
+        if REFUSED in codes:
+            told += 1
+            refused, other = (1, 0) if codes[1] == REFUSED else (0, 1)
+            assert "is being written by" in said[refused], said
+            assert f"(process {children[other]} on " in said[refused], said
+        left = contents(folder)
+        differing = [n for n in whole.keys() | left.keys() if whole.get(n) != left.get(n)]
+        assert not differing, f"{folder}: {differing}"
+    return f"{wanted} double starts of {program}, {told} of them told"
+
+
+SCENARIOS = {"kills": kills, "full": full_disk, "pairs": pairs}
+
+
+def serve(scenario: str, program: str, root: Path, *numbers: int) -> str:
+    """Play a scenario in a process of its own, and what it says of it."""
+    # one thread: a forked process waits for ever for the threads that its parent had
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(paths.PACKAGE.parent)}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults", scenario, program, str(root), *map(str, numbers)],
+        env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    scenario, program, root, *numbers = sys.argv[1:]
+    torch.set_num_threads(1)
+    data.load("digits")
+    print(SCENARIOS[scenario](program, Path(root), *map(int, numbers)))

@@ -1,0 +1,265 @@
+"""What RELIABILITY.md promises of kills, full disks, two processes and damaged checkpoints."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from reuseprior import paths, results
+from reuseprior.cli import app
+from reuseprior.training import CheckpointError, checkpoint
+from tests import faults
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="steps are told apart by /proc"
+)
+KILLS = 20
+DISTANCE = {"train": 1, "rank": 1, "record": 1, "evolve": 4, "affine": 4}  # of steps with no space
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", faults.PROGRAMS)
+def test_killed_at_any_step_it_ends_the_same_bit_for_bit(tmp_path, program):
+    said = faults.serve("kills", program, tmp_path, KILLS)
+    assert int(said.split()[0]) >= KILLS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("program", "every"), DISTANCE.items())
+def test_a_full_disk_at_any_step_is_a_sentence_and_costs_nothing(tmp_path, program, every):
+    said = faults.serve("full", program, tmp_path, every)
+    assert int(said.split()[0]) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", faults.PROGRAMS)
+def test_of_two_at_once_one_writes_and_the_other_is_told(tmp_path, program):
+    said = faults.serve("pairs", program, tmp_path, KILLS)
+    assert int(said.split()[-4]) > 0
+
+
+# Damage -------------------------------------------------------------------------------------------
+
+AWAY = "(delete it|move it away)"
+CONFIG = {"seed": 1, "data": "digits", "protocol": {"epochs": 3}}
+
+
+def saved(path, config=CONFIG, **progress):
+    tensors = {"model.0.weight": torch.arange(60.0).view(3, 20), "steps": torch.tensor(7)}
+    checkpoint.save(path, tensors, {"epoch": 2} | progress, config=config)
+    return path.read_bytes()
+
+
+def test_every_flipped_bit_of_a_checkpoint_is_noticed(tmp_path):
+    path = tmp_path / checkpoint.NAME
+    content = saved(path)
+    rng = random.Random(0)
+    for place in range(len(content)):  # of the header's length, the header and the tensors
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(flipped)
+        for config in (None, CONFIG):
+            with pytest.raises(CheckpointError, match=f"{AWAY} to begin this run") as caught:
+                checkpoint.load(path, config=config)
+            assert "\n" not in str(caught.value)
+    path.write_bytes(content)
+    assert checkpoint.load(path, config=CONFIG)[1] == {"epoch": 2}
+
+
+def edited(content):
+    """A checkpoint whose epoch was changed by hand."""
+    assert content.count(rb"\"epoch\": 2") == 1
+    return content.replace(rb"\"epoch\": 2", rb"\"epoch\": 1")
+
+
+def without_digest(content):
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    del header["__metadata__"]["digest"]
+    text = json.dumps(header).encode().ljust(size)
+    return content[:8] + text[:size] + content[8 + size :]
+
+
+def deep(content):
+    text = b"[" * 100_000
+    return len(text).to_bytes(8, "little") + text + content
+
+
+DAMAGE = [
+    (edited, "is no whole checkpoint .its digest is not that of its contents: damaged, or edited"),
+    (without_digest, "is no whole checkpoint .its digest is not that of its contents: damaged, or"),
+    (lambda content: content[: len(content) // 2], "is no whole checkpoint"),
+    (lambda content: content + b"\0", "is no whole checkpoint"),
+    (lambda content: b"", "is no whole checkpoint"),
+    (lambda content: b"\xff" * 100, "is no whole checkpoint"),
+    (deep, "is no whole checkpoint .its header makes no sense"),
+    (
+        lambda content: content.replace(b'"version":"2"', b'"version":"3"'),
+        "is a checkpoint of version 3 and this package reads versions up to 2",
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "sentence"), DAMAGE)
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_offered(tmp_path, damage, sentence):
+    path = tmp_path / checkpoint.NAME
+    path.write_bytes(damage(saved(path)))
+    with pytest.raises(CheckpointError, match=f"{sentence}.*: {AWAY} to begin this run again$"):
+        checkpoint.load(path, config=CONFIG)
+    saved(path, epoch=1)
+    content = saved(path)
+    path.write_bytes(damage(content))
+    offered = "--resume goes on from the one before it, checkpoint.previous.safetensors$"
+    with pytest.raises(CheckpointError, match=f"{sentence}.*: {AWAY}, and {offered}"):
+        checkpoint.load(path, config=CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (CONFIG | {"seed": 0}, "seed = 1 where this has 0"),
+        (CONFIG | {"protocol": {"epochs": 4}}, r"protocol\.epochs = 3 where this has 4"),
+        ({"seed": 1}, 'data = "digits" where this has nothing'),
+    ],
+)
+def test_another_run_s_checkpoint_is_told(tmp_path, config, told):
+    path = tmp_path / checkpoint.NAME
+    saved(path)
+    with pytest.raises(CheckpointError, match=f"is of another run, with {told}: move it away to"):
+        checkpoint.load(path, config=config)
+    results.kept(path).write_bytes(saved(tmp_path / "own", config))
+    with pytest.raises(CheckpointError, match=r"is of another run.*from the one before it"):
+        checkpoint.load(path, config=config)
+
+
+def trained(folder, *, seed=0, epochs=4):
+    settings = [s for s in faults.SETTINGS["train"] if not s.startswith("epochs")]
+    arguments = [w for s in (*settings, f"epochs={epochs}") for w in ("--set", s)]
+    made = ["--protocol", "quick", "--output", str(folder), "--resume", "--seed", str(seed)]
+    return CliRunner().invoke(app, ["train", "tests.faults:net", *arguments, *made])
+
+
+def unfinished(folder):
+    """A run of which a kill has left the rows and checkpoints of three epochs."""
+    append = results.Recording.append
+
+    def killed(self, row):
+        append(self, row)
+        if row["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results.Recording, "append", killed)
+        assert trained(folder).exit_code == 130
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_as_if_nothing_had_been(tmp_path):
+    assert trained(tmp_path / "whole").exit_code == 0
+    run = tmp_path / "run"
+    unfinished(run)
+    last = run / checkpoint.NAME
+    assert checkpoint.load(last)[1]["epoch"] == 2
+    assert checkpoint.load(results.kept(last))[1]["epoch"] == 1
+    content = bytearray(last.read_bytes())
+    content[-1] ^= 1
+    last.write_bytes(content)
+    before = faults.contents(run)
+    refused = trained(run)
+    assert refused.exit_code == 2 and "and --resume goes on from the one before" in refused.stderr
+    assert faults.contents(run) == before  # a refusal changes nothing
+    last.unlink()
+    assert trained(run).exit_code == 0
+    assert faults.contents(run) == faults.contents(tmp_path / "whole")
+
+
+def test_another_seed_s_checkpoint_is_not_believed(tmp_path):
+    for seed in (0, 1):
+        assert trained(tmp_path / f"seed{seed}", seed=seed).exit_code == 0
+    shutil.copy(tmp_path / "seed1" / checkpoint.NAME, tmp_path / "seed0")
+    refused = trained(tmp_path / "seed0")
+    assert refused.exit_code == 2
+    assert "is of another run, with seed = 1 where this has 0: the run is finished and its" in (
+        refused.stderr
+    )
+
+
+def test_a_configuration_edited_by_hand_is_not_believed(tmp_path):
+    assert trained(tmp_path).exit_code == 0
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"seed": 5}))
+    refused = trained(tmp_path, seed=5)
+    assert refused.exit_code == 2 and "with seed = 0 where this has 5" in refused.stderr
+
+
+DAMAGED_ROWS = [
+    (lambda text: text.replace("epoch,", "epochs,"), "the first 4 rows of .* are not those that"),
+    (lambda text: text.replace("\n2,", "\n7,"), "the first 4 rows of .* are not those that the ch"),
+    (
+        lambda text: text[: text.index("\n3,") + 1],
+        "holds 2 rows and the checkpoint comes after row",
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "sentence"), DAMAGED_ROWS)
+def test_rows_that_were_changed_are_not_believed(tmp_path, damage, sentence):
+    assert trained(tmp_path).exit_code == 0
+    metrics = tmp_path / "metrics.csv"
+    metrics.write_text(damage(metrics.read_text()))
+    refused = trained(tmp_path)
+    assert refused.exit_code == 2 and re.search(sentence, refused.stderr), refused.stderr
+
+
+# Children -----------------------------------------------------------------------------------------
+
+
+def at_work(mark):
+    """Processes, but for this one, whose command or environment names a place."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get("XDG_CACHE_HOME") == str(mark):
+                found.append(process)
+        except psutil.Error:  # it has just ended
+            continue
+    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def until(condition, complaint, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, complaint
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+def test_no_process_of_rank_outlives_it(tmp_path, number):
+    models = [f"tests.faults:{name}" for name in ("wide", "never", "narrow", "never")]
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "reuseprior", "rank", "tests.faults:never", "tests.faults:wide",
+            *models, "--jobs", "2", "--image-size", "8", "--save", tmp_path / "zoo.csv",
+        ],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(paths.ROOT)},
+    )  # fmt: skip
+    with process:
+        # it, two workers and the tracker of their semaphores
+        until((tmp_path / "zoo.csv").exists, "no worker measured a model")
+        assert len(at_work(tmp_path)) >= 4
+        process.send_signal(number)
+        if number == signal.SIGINT:
+            process.send_signal(signal.SIGKILL)
+        process.wait(60)
+    until(lambda: not at_work(tmp_path), "workers go on without who started them", 30)

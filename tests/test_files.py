@@ -1,0 +1,256 @@
+"""Files that are whole at any moment, locks, and what of ours may be deleted."""
+
+import errno
+import gc
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reuseprior import files, paths
+from reuseprior.errors import UserError
+from reuseprior.files import FileError, Lock, Locked
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from reuseprior.files import Lock
+lock = Lock(Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder():
+    """Starts processes that hold a lock until they are killed."""
+    started = []
+
+    def start(path):
+        command = [sys.executable, "-c", HOLDER, str(path)]
+        process = subprocess.Popen(command, cwd=paths.ROOT, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        with process:
+            process.kill()
+
+
+def listed(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# Writing ------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_replaced_and_nothing_is_left(tmp_path):
+    for content in (b"old", b"new"):
+        files.write(tmp_path / "a.csv", content)
+    assert (tmp_path / "a.csv").read_bytes() == b"new" and listed(tmp_path) == ["a.csv"]
+
+
+def test_a_file_keeps_its_mode_and_a_new_one_has_the_user_s(tmp_path):
+    path = tmp_path / "a"
+    before = os.umask(0o027)
+    try:
+        files.write(path, b"1")
+        assert path.stat().st_mode & 0o777 == 0o640
+        path.chmod(0o600)
+        files.write(path, b"2")
+        assert path.stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(before)
+
+
+def test_links_are_replaced_and_not_followed(tmp_path, monkeypatch):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "a").symlink_to(victim)
+    files.write(tmp_path / "a", b"ours")
+    assert victim.read_text() == "mine" and not (tmp_path / "a").is_symlink()
+    # also where somebody could guess the temporary name
+    monkeypatch.setattr(files.secrets, "token_hex", lambda _: "0" * 16)
+    (tmp_path / f".reuseprior-{'0' * 16}-a.tmp").symlink_to(victim)
+    with pytest.raises(FileError, match=r"cannot write .*/a \(File exists\): mend that, or choose"):
+        files.write(tmp_path / "a", b"again")
+    assert victim.read_text() == "mine" and (tmp_path / "a").read_text() == "ours"
+
+
+FAILURES = [
+    (lambda p: p / "none" / "a", r"none/a \(No such file or directory\): make its folder first"),
+    (lambda p: p / ("a" * 300), r"a \(File name too long\): choose a shorter name"),
+    (lambda p: p / "folder", r"folder \(Is a directory\): a folder stands there, choose another"),
+]
+
+
+@pytest.mark.parametrize(("place", "sentence"), FAILURES)
+def test_what_cannot_be_written_is_said_in_a_sentence(tmp_path, place, sentence):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=f"cannot write .*{sentence}") as caught:
+        files.write(place(tmp_path), b"a")
+    assert isinstance(caught.value, OSError) and "\n" not in str(caught.value)
+    assert listed(tmp_path) == ["folder"]
+
+
+@pytest.mark.parametrize("step", ["open", "fsync", "replace"])
+def test_a_full_disk_at_any_step_leaves_the_old_file(tmp_path, monkeypatch, step):
+    path = tmp_path / "a"
+    path.write_text("old")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, step, full)
+    with pytest.raises(FileError, match=r"\(No space left on device\): free some space, or choose"):
+        files.write(path, b"new")
+    monkeypatch.undo()
+    assert path.read_text() == "old" and listed(tmp_path) == ["a"]
+
+
+def test_the_file_before_is_kept_and_taken_back(tmp_path):
+    path, kept = tmp_path / "a", tmp_path / "before"
+    for content in (b"1", b"2", b"3"):
+        files.write(path, content, keep=kept)
+    assert (path.read_bytes(), kept.read_bytes()) == (b"3", b"2")
+    files.recover(path, kept)
+    assert path.read_bytes() == b"3"
+    path.unlink()
+    files.recover(path, kept)
+    assert path.read_bytes() == b"2" and listed(tmp_path) == ["a"]
+
+
+# What is ours -------------------------------------------------------------------------------------
+
+TORN = f".reuseprior-{'0f' * 8}-metrics.csv.tmp"
+THEIRS = [
+    ".notes.tmp", ".checkpoint.safetensors.1234.tmp", ".reuseprior-1234-metrics.csv.tmp", "a.tmp",
+    f"x.reuseprior-{'0f' * 8}-metrics.csv.tmp", f".reuseprior-{'0F' * 8}-metrics.csv.tmp",
+]  # fmt: skip
+
+
+def test_a_folder_is_swept_of_our_half_written_files_alone(tmp_path):
+    for name in (TORN, *THEIRS):
+        (tmp_path / name).touch()
+    (tmp_path / ".folder.tmp").mkdir()
+    assert files.is_ours(TORN) and not any(map(files.is_ours, THEIRS))
+    files.sweep(tmp_path)
+    assert listed(tmp_path) == sorted([*THEIRS, ".folder.tmp"])
+
+
+def test_beside_a_file_only_what_was_meant_for_it_is_swept(tmp_path, holder):
+    torn = [f".reuseprior-{'0' * 16}-{name}.tmp" for name in ("zoo.csv", "b.csv")]
+    for name in torn:
+        (tmp_path / name).touch()
+    files.sweep(tmp_path / "zoo.csv")
+    assert listed(tmp_path) == torn[1:]
+    holder(tmp_path / "b.csv")  # somebody is writing it
+    files.sweep(tmp_path)
+    assert torn[1] in listed(tmp_path)
+
+
+# Locks --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [".", "zoo.csv"])
+def test_a_second_process_is_told_who_the_first_is(tmp_path, holder, name):
+    path = tmp_path / name
+    process = holder(path)
+    told = rf"{path} is being written by -c .* \(process {process.pid} on .*, since 20.*\): wait"
+    with pytest.raises(Locked, match=told):
+        Lock(path)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    Lock(path).release()  # what it left locks nothing
+    assert listed(tmp_path) == []
+
+
+def test_a_lock_whose_holder_says_nonsense_holds_all_the_same(tmp_path, holder):
+    holder(tmp_path)
+    for nonsense, said in (
+        (b"", "another process: wait"),
+        (b"[" * 4096, "another process: wait"),
+        (b"{}", "another process: wait"),
+        (
+            rb'{"command": "\u001b[2J\nx", "process": 1, "host": "h", "start": "now"}',
+            r"\?\[2J\?x \(process 1 on h, since now\): wait",
+        ),
+    ):
+        (tmp_path / ".reuseprior.lock").write_bytes(nonsense)
+        with pytest.raises(Locked, match=f"is being written by {said}"):
+            Lock(tmp_path)
+
+
+def test_without_locks_of_the_kernel_nothing_is_written(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(files.fcntl, "flock", none)
+    with pytest.raises(FileError, match=r"cannot lock .* \(No locks available\): mend that, or ch"):
+        Lock(tmp_path / "a")
+
+
+def test_a_lock_is_never_a_link(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / ".a.reuseprior.lock").symlink_to(victim)
+    with pytest.raises(FileError, match=r"cannot lock .*/a \(Too many levels of symbolic links\)"):
+        Lock(tmp_path / "a")
+    assert victim.read_text() == "mine"
+
+
+def test_within_a_process_the_last_to_write_goes_on(tmp_path):
+    first, second = Lock(tmp_path), Lock(tmp_path)
+    first.check()
+    with pytest.raises(Locked, match="is written by another run of this process: go on with that"):
+        second.check()  # it began before the first has written
+    third = Lock(tmp_path)
+    third.check()
+    with pytest.raises(Locked, match="another run of this process"):
+        first.check()
+    for lock in (first, second):
+        lock.release()
+    third.check()
+    third.release()
+    third.release()
+    assert listed(tmp_path) == []
+
+
+def test_a_lock_that_is_forgotten_is_free(tmp_path):
+    lock = Lock(tmp_path)
+    assert listed(tmp_path) == [".reuseprior.lock"]
+    del lock
+    gc.collect()
+    assert listed(tmp_path) == []
+
+
+FORKED = """
+import os, sys
+from pathlib import Path
+from reuseprior.files import Lock
+path = Path(sys.argv[1])
+lock = Lock(path)
+if not os.fork():
+    lock.release()  # not the child's to give
+    sys.exit()
+os.wait()
+assert list(path.iterdir()) == [path / ".reuseprior.lock"]
+if not os.fork():  # lives longer than its parent, and holds nothing
+    os.setsid()
+    sys.stdout.close()
+    os.close(1)
+    __import__("time").sleep(5)
+    os._exit(0)
+os._exit(0)
+"""
+
+
+def test_a_fork_neither_frees_nor_keeps_its_parent_s_lock(tmp_path):
+    command = [sys.executable, "-c", FORKED, str(tmp_path)]
+    subprocess.run(command, cwd=paths.ROOT, check=True, stdout=subprocess.PIPE)
+    Lock(Path(tmp_path)).release()
