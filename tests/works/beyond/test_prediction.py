@@ -78,7 +78,7 @@ def test_the_committed_surveys(name):
     assert rows["reason"].isna().all()
     summary = read_json(paths.RESULTS / "beyond" / name / "summary.json")
     assert summary["state"] == "finished"
-    assert not summary["commit"].endswith("-dirty")
+    assert len(summary["commits"]) == 1 and not summary["commits"][0].endswith("-dirty")
     joined = survey.joined(name)
     assert len(joined) == len(wanted)
     assert (joined["held"] >= joined["parameters"]).all()
