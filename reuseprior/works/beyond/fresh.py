@@ -29,10 +29,11 @@ def names() -> list[str]:
     return [f"random-cells:{number}" for number in range(_settled()["networks"])]
 
 
-def record(folder: Path | None = None) -> Path:
-    """Train and measure every network, half a minute each; goes on where it was stopped.
+def record(folder: Path | None = None, *, until: int | None = None) -> Path:
+    """Train and measure the networks in order, half a minute each; goes on where it was stopped.
 
-    Returns the run's folder. The accuracy is the last epoch's on the test images, a part of one.
+    `until` is how many to have in the end, all if not given. Returns the run's folder. The accuracy
+    is the last epoch's on the test images, a part of one.
     """
     config = {
         "columns": COLUMNS,
@@ -41,7 +42,7 @@ def record(folder: Path | None = None) -> Path:
         **_settled()["training"],
     }
     folder = folder or paths.RESULTS / EXPERIMENT / "random-cells"
-    return keep(folder, config, {name: name for name in names()}, _rows)
+    return keep(folder, config, {name: name for name in names()[:until]}, _rows)
 
 
 def read(folder: Path | None = None) -> pd.DataFrame:
