@@ -191,8 +191,8 @@ def rank(
         print_json([_record(row) | _scored(row, examples) for row in rows])
     elif rows:
         typer.echo(_table(rows))
-        typer.echo(f"\n{conventions}\n")
-        typer.echo(_terms(rows, examples))
+        typer.echo(f"\n{_terms(rows, examples)}")
+        typer.echo(f"\n{conventions}")
     for row in rows:
         if row["blur"] == inf:
             note(f"{row['model']}: {NO_PATH}")

@@ -344,6 +344,7 @@ def test_rank_shows_the_others_when_one_cannot_be_counted():
     result = run("rank", "nets:failing", "nets:small", "v2-b9", "--image-size", "8")
     assert result.exit_code == 1
     assert "nets:small 1×3×8×8" in result.stdout
+    assert "R6 and its terms, bits, for 1,281,167 training examples" in result.stdout
     assert result.stdout.endswith("\nsharing none, batch norm learnable\n")
     reasons = [line for line in result.stderr.splitlines() if line.startswith("not counted: ")]
     assert len(reasons) == 2
@@ -362,8 +363,9 @@ def test_models():
     assert result.exit_code == 0
     names = [line.split()[0] for line in result.stdout.splitlines()]
     assert names[0] == "efficientnetv2-b0"
-    assert names[-5:] == [
+    assert names[-9:] == [
         "torchvision:NAME", "timm:NAME", "nas-bench-201:CELL", "nas-bench-macro:DIGITS",
+        "transnas-macro:DIGITS", "transnas-micro:CELL", "flexibert:ENCODER", "random-cells:NUMBER",
         "package.module:factory",
     ]  # fmt: skip
     assert "resnet50-v1              image size 384" in result.stdout
