@@ -39,7 +39,7 @@ def record(folder: Path | None = None, *, until: int | None = None) -> Path:
         "columns": COLUMNS,
         "data": DATA,
         "preregistration": preregistration.sha256(preregistration.FRESH),
-        **_settled()["training"],
+        "training": _settled()["training"],
     }
     folder = folder or paths.RESULTS / EXPERIMENT / "random-cells"
     return keep(folder, config, {name: name for name in names()[:until]}, _rows)
