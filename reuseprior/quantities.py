@@ -92,6 +92,7 @@ def derive(
     input_nodes: int,
     output_nodes: int,
     weight_nodes: int | None = None,
+    expectations: bool = False,
 ) -> Quantities:
     """Derive the quantities from log2 counts, each standing for `multiplicities` parameters.
 
@@ -104,12 +105,13 @@ def derive(
     (2.17, 1.28)
 
     Everything stays in log space, so counts of 2^100000 are fine. `weight_nodes` defaults to the
-    number of parameters (no sharing). Raises ValueError for no counts, zero or NaN counts,
+    number of parameters (no sharing). With `expectations` counts may be below one, as those of
+    experts that are chosen now and then. Raises ValueError for no counts, zero or NaN counts,
     counts or multiplicities below one, and sizes below one.
     """
     logs = np.asarray(log2_counts, np.float64).ravel()
     times = np.ones(len(logs)) if multiplicities is None else _weights(multiplicities, len(logs))
-    _check_counts(logs)
+    _check_counts(logs, -np.inf if expectations else 0)
     parameters = int(times.sum())
     weight_nodes = parameters if weight_nodes is None else weight_nodes
     for name, size in [
@@ -136,7 +138,7 @@ def derive(
         entropy=entropy,
         total_surprisal=total_surprisal,
         P_G=log2(total_surprisal * scale) if total_surprisal > 0 else float("-inf"),
-        P_G_spread=log2(parameters * (spread + 1) * scale),
+        P_G_spread=log2(parameters * (spread + 1) * scale) if spread > -1 else float("-inf"),
     )
 
 
@@ -155,7 +157,7 @@ def _weights(multiplicities, length: int) -> np.ndarray:
     return times
 
 
-def _check_counts(logs: np.ndarray) -> None:
+def _check_counts(logs: np.ndarray, least: float) -> None:
     if len(logs) == 0:
         raise ValueError("No counts were given: a graph needs at least one parameter.")
     if np.isnan(logs).any():
@@ -167,8 +169,8 @@ def _check_counts(logs: np.ndarray) -> None:
             f"Count {where} is {kind} (log2 {logs[where]}): leave parameters without contexts "
             "out, and pass log2 of finite counts."
         )
-    if (logs < 0).any():
-        where = int((logs < 0).argmax())
+    if (logs < least).any():
+        where = int((logs < least).argmax())
         raise ValueError(
             f"Count {where} is less than one (log2 {logs[where]:g}): pass log2 of counts of "
             "contexts, which are at least one."

@@ -126,3 +126,10 @@ SIZES = {"input_nodes": 1, "output_nodes": 1}
 def test_numbers_that_mean_nothing(logs, times, sizes, message):
     with pytest.raises(ValueError, match=message):
         derive(logs, times, **{**SIZES, **sizes})
+
+
+def test_expectations_may_be_below_one():
+    q = derive([-1.0, 1.0], [2, 1], input_nodes=2, output_nodes=1, expectations=True)
+    assert q.log2_contexts == pytest.approx(np.log2(3))
+    assert q.expected_spread + q.entropy == pytest.approx(q.log2_contexts)
+    assert derive([-3.0], input_nodes=1, output_nodes=1, expectations=True).P_G_spread == -np.inf

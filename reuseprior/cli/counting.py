@@ -98,9 +98,9 @@ Examples = Annotated[
 
 NO_PATH = "no input reaches the output: it ranks lowest, whatever its numbers are"
 JSON_KEYS = (
-    "model", "image_size", "sharing", "batch_norm", "parameters", "weight_nodes", "input_nodes",
-    "output_nodes", "log2_contexts", "expected_spread", "entropy", "total_surprisal", "P_G",
-    "P_G_spread", "seconds",
+    "model", "image_size", "shape", "sharing", "batch_norm", "parameters", "weight_nodes",
+    "input_nodes", "output_nodes", "multiply_adds", "log2_contexts", "expected_spread", "entropy",
+    "total_surprisal", "P_G", "P_G_spread", "seconds",
 )  # fmt: skip
 
 
@@ -165,6 +165,7 @@ def rank(
     from tqdm.auto import tqdm
 
     from reuseprior.measures import measuring
+    from reuseprior.measures.comparing import SIZES_DIFFER
     from reuseprior.measures.ranking import Ranking
     from reuseprior.measures.scores import IMAGENET
     from reuseprior.models import catalog
@@ -193,6 +194,8 @@ def rank(
         typer.echo(_table(rows))
         typer.echo(f"\n{_terms(rows, examples)}")
         typer.echo(f"\n{conventions}")
+    if len({row["input_nodes"] for row in rows}) > 1:
+        note(SIZES_DIFFER)
     for row in rows:
         if row["blur"] == inf:
             note(f"{row['model']}: {NO_PATH}")
@@ -207,8 +210,10 @@ def models() -> None:
     """List the models that can be named."""
     from reuseprior.models import catalog
 
+    short = catalog.short_names()
     for name in catalog.names():
-        typer.echo(f"{name:<24} image size {catalog.image_size(name)}")
+        also = f", also {short[name]}" if name in short else ""
+        typer.echo(f"{name:<24} image size {catalog.image_size(name)}{also}")
     typer.echo(f"{'torchvision:NAME':<24} a classifier of torchvision, as torchvision:swin_t")
     typer.echo(f"{'timm:NAME':<24} a model of timm, as timm:vit_tiny_patch16_224")
     typer.echo(f"{'nas-bench-201:CELL':<24} a cell in six digits or as the benchmark writes it")
@@ -218,6 +223,8 @@ def models() -> None:
     typer.echo(f"{'flexibert:ENCODER':<24} as 256-sa.wma.4.1024x3, with --shape 1,128,128")
     typer.echo(f"{'random-cells:NUMBER':<24} a network of random cells, 0, 1, 2 …")
     typer.echo(f"{'package.module:factory':<24} your own, a callable that returns the module")
+    pattern = "'torchvision:resnet*'"
+    typer.echo(f"{pattern:<24} a pattern, for `rank`: all that it fits")
 
 
 def _conventions(image_size, shape, sharing, batch_norm, output) -> Conventions:
@@ -234,7 +241,8 @@ def _conventions(image_size, shape, sharing, batch_norm, output) -> Conventions:
 
 def _record(row: dict) -> dict:
     """What `--json` prints of a row."""
-    return {key: strict(row[key]) for key in JSON_KEYS}
+    shape = [int(size) for size in row["shape"].split("×")]
+    return {key: strict((row | {"shape": shape})[key]) for key in JSON_KEYS}
 
 
 def _scored(row: dict, examples: int) -> dict:

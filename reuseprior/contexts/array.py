@@ -47,6 +47,16 @@ class CountArray:
     def __mul__(self, factor: int | float) -> CountArray:
         return CountArray(self.values * factor, self.shape)
 
+    def where(self, mask: Mask) -> CountArray:
+        """The same counts where a mask holds, whose shape may have to be broadcast, else zeros."""
+        if self.values.dtype == object:
+            return CountArray(np.where(mask.aligned(self.shape).values, self.values, 0), self.shape)
+        return _Masked(self, mask.aligned(self.shape))
+
+    def bound(self) -> float | int:
+        """A number that no count exceeds."""
+        return self.values.max()
+
     # Sums and broadcasting ---------------------------------------------------------------
 
     def sum(self, *axes: int) -> CountArray:
@@ -73,6 +83,8 @@ class CountArray:
 
     def unbroadcast(self, shape: Sequence[int]) -> CountArray:
         """Adjoint of broadcasting a tensor of `shape` to this one's: sums what it met."""
+        if tuple(shape) == self.shape:
+            return self
         lead = len(self.shape) - len(shape)
         widened = [
             i for i, n in enumerate(self.shape) if n != 1 and (i < lead or shape[i - lead] == 1)
@@ -86,6 +98,20 @@ class CountArray:
         for axis in axes:
             stored[axis] = self.shape[axis]
         return CountArray(np.broadcast_to(self.values, stored), self.shape)
+
+    def compressed(self) -> CountArray:
+        """The same counts, an axis along which all are equal stored once.
+
+        Parts that were put beside one another and added up are often equal again.
+        """
+        values = self.values
+        for axis in range(values.ndim):
+            if values.shape[axis] > 1:
+                first = values[_along(values.ndim, axis, slice(0, 1))]
+                second = values[_along(values.ndim, axis, slice(1, 2))]
+                if (first == second).all() and (values == first).all():
+                    values = first
+        return self if values is self.values else CountArray(values, self.shape)
 
     # Moving positions around -------------------------------------------------------------
 
@@ -159,6 +185,83 @@ class CountArray:
             for _, result in taps
         ]
         return CountArray(np.concatenate(sums, axis=axis), shape)
+
+
+class Mask(CountArray):
+    """Where something holds: `values` are bool. What is computed of it serves its other shapes."""
+
+    __slots__ = ("_made",)
+
+    def __init__(self, values: np.ndarray, shape: Sequence[int], made: dict | None = None):
+        super().__init__(values, shape)
+        self._made = {} if made is None else made
+
+    def aligned(self, shape: Sequence[int]) -> Mask:
+        """The mask with the leading axes of another shape."""
+        lead = (1,) * (len(shape) - self.values.ndim)
+        return Mask(self.values.reshape(lead + self.values.shape), shape, self._made)
+
+    def reshape(self, shape: Sequence[int]) -> Mask:
+        values = super().reshape(shape).values
+        return Mask(values, shape, self._made if values.size == self.values.size else None)
+
+    def numbers(self) -> np.ndarray:
+        """Its values as ones and zeros, in float64."""
+        if "numbers" not in self._made:
+            self._made["numbers"] = self.values.astype(np.float64)
+        return self._made["numbers"].reshape(self.values.shape)
+
+    def totals(self, axis: int) -> np.ndarray:
+        """How often it holds along an axis, which stays as an axis of length 1."""
+        if axis not in self._made:
+            self._made[axis] = self.values.sum(axis=axis, keepdims=True, dtype=np.float64)
+        return self._made[axis].reshape(with_axis(self.values.shape, axis, 1))
+
+
+class _Masked(CountArray):
+    """Counts where a mask holds and zeros elsewhere, multiplied out only where they have to be.
+
+    Attention's scores are as many as positions squared, and their counts equal along a row: sums
+    over rows and columns are then products of the mask with a vector.
+    """
+
+    __slots__ = ("_values", "count", "mask")
+
+    def __init__(self, count: CountArray, mask: Mask):
+        self.count, self.mask, self.shape, self._values = count, mask, count.shape, None
+
+    @property
+    def values(self) -> np.ndarray:
+        if self._values is None:
+            self._values = np.where(self.mask.values, self.count.values, 0)
+        return self._values
+
+    def bound(self) -> float:
+        return self.count.bound()
+
+    def __mul__(self, factor: int | float) -> CountArray:
+        return _Masked(self.count * factor, self.mask)
+
+    def reshape(self, shape: Sequence[int]) -> CountArray:
+        if tuple(shape[-2:]) != self.shape[-2:]:
+            return super().reshape(shape)
+        return _Masked(self.count.reshape(shape), self.mask.reshape(shape))
+
+    def sum(self, *axes: int) -> CountArray:
+        mask, vector = self.mask, self.count.values
+        is_plain = mask.values.ndim > 1 and mask.values.shape[-2:] == self.shape[-2:]
+        if axes not in ((-1,), (-2,)) or not is_plain:
+            return super().sum(*axes)
+        (axis,) = axes
+        if vector.shape[axis] == 1:
+            made = vector * mask.totals(axis)
+        elif vector.shape[-3 - axis] == 1 and axis == -1:
+            made = mask.numbers() @ vector.swapaxes(-1, -2)
+        elif vector.shape[-3 - axis] == 1:
+            made = vector.swapaxes(-1, -2) @ mask.numbers()
+        else:
+            return super().sum(*axes)
+        return CountArray(made, with_axis(self.shape, axis, 1))
 
 
 def taps(

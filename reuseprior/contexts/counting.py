@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from math import prod
-from numbers import Integral, Number
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from reuseprior.contexts.array import CountArray
 from reuseprior.contexts.errors import CountingError
+from reuseprior.contexts.inputs import Inputs, Signal, apart, batch_of, first_sample, read
 from reuseprior.contexts.record import Node, Operator, Record
-from reuseprior.contexts.recorder import record, uncollected
-from reuseprior.contexts.rules import RULES, Rule, overloads
+from reuseprior.contexts.recorder import record, tensors_in, uncollected
+from reuseprior.contexts.refusals import check_model
+from reuseprior.contexts.rules import RULES, Rule, overloads, summing
 from reuseprior.contexts.scaling import ExactSum, ScaledSum
 from reuseprior.quantities import Quantities, derive
+
+logger = logging.getLogger(__name__)
 
 BatchNorm = Literal["learnable", "all"]
 Discount = Callable[[Operator], float]
 STATISTICS = ("running_mean", "running_var")
 PARTLY = "never meets an output: always on padding, sliced away or overwritten"
-MOST_ENTRIES = 2**28  # of an input: an image of 9,459 pixels a side; more would fill any memory
 ROWS_SHOWN = 20  # of a table that may have hundreds; `table()` has them all
 
 
@@ -84,6 +86,10 @@ class ContextCounts:
     """(name, entries, reason) for tensors without any context."""
     input_nodes: int
     output_nodes: int
+    are_expectations: bool = False
+    """Whether counts may be below one, as those of experts that are chosen now and then."""
+    recorded: RecordedModel | None = field(default=None, repr=False, compare=False)
+    """What was counted: `draw()` shows how its layers hang together."""
 
     @property
     def left_out(self) -> tuple[tuple[str, int, str], ...]:
@@ -129,6 +135,7 @@ class ContextCounts:
             input_nodes=self.input_nodes,
             output_nodes=self.output_nodes,
             weight_nodes=self.weight_nodes,
+            expectations=self.are_expectations,
         )
 
     def table(self):
@@ -170,10 +177,11 @@ class ContextCounts:
 
 def count_contexts(
     model: nn.Module,
-    inputs: Sequence[int] | torch.Tensor | Sequence[torch.Tensor],
+    inputs: Any,
     *,
     batch_norm: BatchNorm = "learnable",
     output: str | int | Callable[[Any], Any] | None = None,
+    signal: Signal = None,
     exact: bool = False,
     rules: Mapping[Callable, Rule] | None = None,
 ) -> ContextCounts:
@@ -185,12 +193,20 @@ def count_contexts(
     The model runs once, in evaluation mode and without data, and is left as it was.
 
     Args:
-        inputs: the input's shape with a batch of one, e.g. `(1, 3, 224, 224)`, or an example
-            tensor (for token ids, whose values choose rows of a table), or several of them.
+        inputs: the input's shape, e.g. `(1, 3, 224, 224)`, or an example tensor; a list of
+            several, or a dict of arguments by name, with None, numbers and nests among them, as the
+            forward takes them. In a dict a shape under a name that ends in `ids` stands for token
+            ids that may be any (all rows of their table are then sources), one that ends in `mask`
+            for a mask that masks nothing; example ids choose rows. Of a batch of samples that do
+            not meet, one is counted; steps of a sequence or nodes of a graph, which do, count
+            together.
         batch_norm: "learnable" counts scale and shift; "all" also counts the two running
             statistics, as the thesis's tables do.
         output: which part of a dict or tuple of outputs to count (key, position or function);
             by default every tensor in it is an output.
+        signal: names or positions of the inputs that are input nodes; by default floating-point
+            inputs that are read, and integers that choose rows of a parameter, but no masks,
+            timesteps or edges. Example numbers that are no signal are constants of the model.
         exact: count in Python integers instead of scaled floats (small models).
         rules: counting rules to use instead of the registered ones, by operator.
 
@@ -198,27 +214,78 @@ def count_contexts(
         CountingError: if the model cannot run or be counted; the message says why.
     """
     _check_convention(batch_norm)
-    recorded = record_model(model, inputs, output=output)
+    recorded = record_model(model, inputs, output=output, signal=signal)
     return recorded.count(batch_norm=batch_norm, exact=exact, rules=rules)
 
 
-def record_model(model, inputs, *, output=None) -> RecordedModel:
+def record_model(model, inputs, *, output=None, signal: Signal = None) -> RecordedModel:
     """Run a model once, as `count_contexts` does, and keep the record to count it more than once.
 
     >>> recorded = record_model(torchvision.models.resnet18(), (1, 3, 224, 224))
     >>> recorded.count(), recorded.count(discount=per_layer(0.5))
     """
-    _check_model(model)
+    check_model(model)
     tensors = _named_tensors(model)
     dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
-    examples = _examples(inputs, next(dtypes, torch.float32))
-    recording = record(model, examples, [t for _, t in tensors], lambda made: _chosen(made, output))
+    given = read(inputs, next(dtypes, torch.float32))
+    given = _one_sample(model, given, output)
+    choose = partial(_chosen, output=output)
+    recording = record(model, given, [t for _, t in tensors], choose, signal)
     if not recording.outputs:
         raise CountingError(
             "The model returns no tensor to count contexts to; return its outputs, or choose "
             "them with output=."
         )
     return RecordedModel(recording, tuple(tensors))
+
+
+def _one_sample(model: nn.Module, given: Inputs, output) -> Inputs:
+    """The first sample of a batch, or the inputs as they are where the first axis is none.
+
+    It is one where the first entries of the outputs depend on the first entries of the inputs and
+    on no others, and the last on the last: so images are told from the steps of a sequence and the
+    nodes of a graph.
+    """
+    size = batch_of(given)
+    if size == 1:
+        return given
+    for entries in (2, size):  # two may do, and take less time than a long sequence
+        try:
+            is_batch = _is_batch(model, given, size, entries, output)
+        except CountingError:  # said again, and in full, when the inputs are counted as they are
+            continue
+        if not is_batch:
+            return given
+        break
+    else:
+        return given
+    logger.info("The input holds %d samples, counted for one of them.", size)
+    return first_sample(given, size)
+
+
+def _is_batch(model: nn.Module, given: Inputs, size: int, entries: int, output) -> bool:
+    """Whether the first and last of so many entries of the outputs depend on their own alone."""
+    probe, emptied = apart(given, size, entries)
+    shapes: list[tuple[int, ...]] = []
+
+    def ends(made):
+        found = list(tensors_in(_chosen(made, output)))
+        shapes.extend(tuple(t.shape) for t in found)
+        found = [t for t in found if t.ndim]
+        return [t[:1] for t in found] + [t[-1:] for t in found]
+
+    recording = record(model, probe, emptied, ends)
+    if any(shape[:1] != (entries,) for shape in shapes):
+        return False
+    half = len(recording.outputs) // 2
+    of_first, of_last = recording.outputs[:half], recording.outputs[half:]
+    for outputs, others in ((of_first, slice(1, None)), (of_last, slice(-1))):
+        counts, _ = _walk(replace(recording, outputs=outputs), RULES, ScaledSum, None)
+        totals = [(counts.get(recording.node_of(tensor)), tensor) for tensor in emptied]
+        logs = [np.broadcast_to(total.log2()[0], t.shape) for total, t in totals if total]
+        if not logs or any(np.isfinite(log[others]).any() for log in logs):
+            return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -248,7 +315,9 @@ class RecordedModel:
             raise CountingError("Discounted counts are not whole numbers: leave exact=True out.")
         own = {o: function for packet, function in (rules or {}).items() for o in overloads(packet)}
         with uncollected():
-            counts, uses = _walk(self, {**RULES, **own}, ExactSum if exact else ScaledSum, discount)
+            counts, uses = _walk(
+                self.recording, {**RULES, **own}, ExactSum if exact else ScaledSum, discount
+            )
         found, dead = [], []
         for names, tensor in self.tensors:
             if batch_norm == "learnable" and not is_learnable(names[0]):
@@ -270,6 +339,8 @@ class RecordedModel:
             tuple(dead),
             input_nodes=sum(prod(n.shape) for n in self.recording.inputs),
             output_nodes=sum(prod(n.shape) for n in self.recording.outputs),
+            are_expectations=discount is None,
+            recorded=self,
         )
 
 
@@ -313,14 +384,14 @@ def _named_tensors(model: nn.Module) -> list[tuple[tuple[str, ...], torch.Tensor
     return [(tuple(names), tensor) for names, tensor in tensors.values()]
 
 
-def _walk(recorded: RecordedModel, table, accumulator, discount: Discount | None):
+def _walk(recording: Record, table, accumulator, discount: Discount | None):
     """Counts of every node that depends on a parameter, and the uses of each parameter."""
     counts: dict[Node, Any] = {}
     uses: dict[Node, list[tuple[str, int]]] = {}
-    for node in recorded.recording.outputs:
+    for node in recording.outputs:
         one = CountArray.full(node.shape, 1, accumulator.dtype)
         counts.setdefault(node, accumulator()).add(one)
-    for operator in reversed(recorded.recording.operators):
+    for operator in reversed(recording.operators):
         for index, result in enumerate(operator.results):
             total = counts.pop(result, None)
             if total is None or not result.has_parameters:
@@ -352,6 +423,8 @@ def _walk(recorded: RecordedModel, table, accumulator, discount: Discount | None
 
 def _rule_for(operator: Operator, index: int, table) -> Rule:
     function = table.get(operator.function)
+    if function is None and (function := summing(operator, index)) is not None:
+        return function
     if function is None:
         raise CountingError(
             f"Operator {operator.function} (in {operator.place}) has no counting rule: register "
@@ -377,65 +450,7 @@ def _apply(function: Rule, operator: Operator, index: int, count: CountArray) ->
         ) from error
 
 
-# What the user hands in ------------------------------------------------------------------------
-
-
-def _check_model(model) -> None:
-    if not isinstance(model, nn.Module):
-        raise CountingError(
-            f"Cannot count contexts of a {type(model).__name__}: pass a torch.nn.Module, or use "
-            "Graph.contexts() for an explicit graph."
-        )
-    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
-        raise CountingError(
-            "The model is in TorchScript, whose operators cannot be recorded: count the model it "
-            "was made from."
-        )
-    if next(model.parameters(), None) is None:
-        raise CountingError(
-            f"The model {type(model).__name__} has no parameters, so nothing has contexts."
-        )
-    for name, parameter in model.named_parameters():
-        if is_lazy(parameter):
-            raise CountingError(
-                f"Parameter {name} has no shape yet (a lazy module): run the model once first."
-            )
-
-
-def _examples(inputs, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
-    """Tensors to run the model on, from a shape, a tensor, or several of either."""
-    is_nest = isinstance(inputs, (tuple, list)) and len(inputs) > 0
-    several = is_nest and not isinstance(inputs[0], (Number, str))
-    examples = []
-    for given in inputs if several else [inputs]:
-        if not isinstance(given, torch.Tensor):
-            if not _is_shape(given):
-                raise CountingError(
-                    f"Input shape {given!r} is not a tuple of positive integers: pass one such as "
-                    "(1, 3, 224, 224)."
-                )
-            if (entries := prod(map(int, given))) > MOST_ENTRIES:
-                raise CountingError(
-                    f"Input shape {given!r} has {entries:,} entries: give at most "
-                    f"{MOST_ENTRIES:,}, more is not counted."
-                )
-            given = torch.empty([int(n) for n in given], dtype=dtype, device="meta")
-        if given.ndim == 0 or given.shape[0] != 1:
-            first = given.shape[0] if given.ndim else "none"
-            raise CountingError(
-                f"Contexts are counted for one sample, but the input's batch is {first} (shape "
-                f"{tuple(given.shape)}): pass a batch of 1 in front, such as (1, 3, 224, 224)."
-            )
-        examples.append(given)
-    return tuple(examples)
-
-
-def _is_shape(value) -> bool:
-    return (
-        isinstance(value, (tuple, list))
-        and len(value) > 0
-        and all(isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in value)
-    )
+# The part that counts ---------------------------------------------------------------------------
 
 
 def _chosen(result, output):
@@ -450,6 +465,8 @@ def _chosen(result, output):
         if isinstance(result, torch.Tensor):
             raise TypeError("one tensor has no parts")
         return result[output]
+    except CountingError:
+        raise
     except Exception as error:
         if callable(output):
             raise CountingError(

@@ -8,7 +8,7 @@ from numbers import Real
 
 from reuseprior.contexts.errors import CountingError
 from reuseprior.contexts.record import Node, Operator
-from reuseprior.contexts.rules import traits
+from reuseprior.contexts.rules import RULES, summing, traits
 
 
 def per_layer(gamma: float) -> Callable[[Operator], float]:
@@ -95,6 +95,8 @@ def _is_linear(operator: Operator, from_input: set[Node]) -> bool:
         return not depends(known.given)
     if known.statistics is not None:
         return isinstance(operator.args[known.statistics], Node)
+    if known.linear is None and operator.function not in RULES and summing(operator, 0):
+        return True
     if known.linear is None:
         raise CountingError(
             f"Nobody has said whether {operator.function} is linear: say so where its rule is "

@@ -25,7 +25,7 @@ def fingerprint(recorded: RecordedModel) -> str | None:
 
     It holds the operators with their arguments, constants' values, which tensors are parameters,
     and the counting code itself, so that counts kept under it are void once a rule changes.
-    None where an operator's rule was registered from outside, whose code it cannot hold.
+    None where an operator or its rule is from outside, whose code it cannot hold.
     """
     digest = hashlib.sha256(_code())
     for line in _lines(recorded):
@@ -81,7 +81,11 @@ def _lines(recorded: RecordedModel) -> Iterator[str | None]:
         yield f"{is_learnable(names[0])}{tuple(tensor.shape)}{node and text(node)}\n"
     for operator in recorded.recording.operators:
         rule = RULES.get(operator.function)
-        if rule is not None and not rule.__module__.startswith(f"{__package__}.rules."):
+        if rule is None:  # counted by its own derivative, which is torch's for torch's operators
+            is_foreign = getattr(operator.function, "namespace", "") != "aten"
+        else:
+            is_foreign = not rule.__module__.startswith(f"{__package__}.rules.")
+        if is_foreign:
             yield None
         arguments = text([operator.args, operator.kwargs, operator.results])
         made = any(node.is_view_of_parameter for node in operator.results)

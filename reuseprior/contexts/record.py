@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import InitVar, dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
 
+from reuseprior.contexts.array import CountArray
 from reuseprior.contexts.errors import CountingError
 
 
@@ -23,6 +25,10 @@ class Node:
     # A parameter, reached from one by views alone, or a weight that a module makes of parameters
     # and that says of itself `makes_weights`.
     is_view_of_parameter: bool = False
+    varies: bool = False  # whether it depends on a parameter or on a tensor without data
+    lost: str = ""  # a tensor of integers that it depends on, and that has no values
+    is_random: bool = False  # whether it depends on numbers drawn in the forward pass
+    fixed: CountArray | None = None  # entries that constants decide (contexts.fixed)
 
     def __repr__(self) -> str:
         maker = self.made_by.function if self.made_by else "leaf"
@@ -33,6 +39,11 @@ class Node:
 
         Raises `CountingError` when they depend on the model's input or its parameters.
         """
+        if self.lost:
+            raise CountingError(
+                f"{self.lost} is on the meta device and has lost its values, which say how the "
+                "model computes: build the model elsewhere, or with models.without_weights()"
+            )
         if self.has_parameters:
             raise CountingError("its values depend on the model's parameters, not its structure")
         if self.tensor is not None:
@@ -52,13 +63,19 @@ class Operator:
     where: str  # path of the module that called it, "" for the model itself
     shapes: InitVar[Sequence[tuple[int, ...]]]
     results: list[Node] = field(init=False)
+    same_as: Operator | None = None  # the first operator that makes the same constants
     _replayed: Any = field(init=False, default=None)
 
     def __post_init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
         self.results = [Node(shape, self, index) for index, shape in enumerate(shapes)]
-        if any(node.has_parameters for node in self.nodes()):
-            for node in self.results:
-                node.has_parameters = True
+        inputs = list(self.nodes())
+        has_parameters = any(node.has_parameters for node in inputs)
+        varies = any(node.varies for node in inputs)
+        is_random = _draws(self.function) or any(node.is_random for node in inputs)
+        lost = next((node.lost for node in inputs if node.lost), "")
+        for node in self.results:
+            node.has_parameters, node.varies = has_parameters, varies
+            node.is_random, node.lost = is_random, lost
 
     @property
     def name(self) -> str:
@@ -95,6 +112,8 @@ class Operator:
 
     def replay(self) -> Any:
         """Compute its results on the CPU from constant inputs, once."""
+        if self.same_as not in (None, self):
+            return self.same_as.replay()
         if self._replayed is None:
             args = map_nodes(self.args, lambda n: n.data().clone())
             kwargs = {k: map_nodes(v, lambda n: n.data().clone()) for k, v in self.kwargs.items()}
@@ -125,6 +144,12 @@ class Record:
             if not reached.isdisjoint(operator.nodes()):
                 reached.update(operator.results)
                 yield operator
+
+
+@cache
+def _draws(function: Callable) -> bool:
+    """Whether an operator draws random numbers."""
+    return torch.Tag.nondeterministic_seeded in getattr(function, "tags", ())
 
 
 def map_nodes(value: Any, change: Callable[[Node], Any]) -> Any:

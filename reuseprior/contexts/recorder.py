@@ -23,6 +23,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from reuseprior.contexts.errors import CountingError
+from reuseprior.contexts.fixed import fix
+from reuseprior.contexts.inputs import Given, Inputs, Signal, carrying, check_signal, chosen
 from reuseprior.contexts.record import Node, Operator, Record, map_nodes, overwrite_view
 from reuseprior.contexts.rules import traits
 
@@ -31,42 +33,50 @@ aten = torch.ops.aten
 
 def record(
     model: nn.Module,
-    inputs: tuple[torch.Tensor, ...],
+    inputs: Inputs,
     tracked: list[torch.Tensor],
     choose: Callable[[Any], Any] = lambda output: output,
+    signal: Signal = None,
 ) -> Record:
-    """Run `model(*inputs)` once on meta tensors in evaluation mode; return the record.
+    """Run the model on `inputs` once on meta tensors in evaluation mode; return the record.
 
     `tracked` are the tensors whose contexts matter (parameters, perhaps running statistics), and
-    `choose` picks the outputs from what the model returns. The model's parameters, buffers,
-    attributes, training flags and the random state are as before when it returns. Raises
-    `CountingError` if the forward pass fails.
+    `choose` picks the outputs from what the model returns; `signal` names the inputs that are
+    input nodes. The model's parameters, buffers, attributes, training flags and the random state
+    are as before when it returns. Raises `CountingError` if the forward pass fails.
     """
-    recorder = _Recorder(tracked)
+    recorder = _Recorder(tracked, model)
+    if signal is not None:
+        check_signal([name for name, _ in inputs.tensors()], signal)
     with _untouched(model, recorder), _plain_operators(), recorder.watching(model), uncollected():
-        twins = [recorder.input(tensor) for tensor in inputs]
+        names = {id(tensor): name for name, tensor in inputs.tensors()}
+        twins = inputs.changed(lambda t: recorder.input(names[id(t)], t, signal))
         try:
             with recorder, _WholeOperators():
-                output = model(*twins)
+                output = choose(model(*twins.args, **twins.kwargs))  # which may compute, too
         except CountingError:
             raise
         except Exception as error:
             raise CountingError(_explain(error, model, recorder.where, inputs)) from error
-        outputs = {id(n): n for n in map(recorder.read, _tensors_in(choose(output)))}
-    recorder.recording.outputs.extend(outputs.values())
-    return recorder.recording
+        outputs = {id(n): n for n in map(recorder.read, tensors_in(output))}
+    recording = recorder.recording
+    recording.outputs.extend(outputs.values())
+    if signal is None:
+        recording.inputs[:] = carrying(recorder.given, recording.operators, recording.outputs)
+    fix(recording.operators, lambda function: traits(function).fixed)
+    return recording
 
 
-def _tensors_in(output: Any) -> Iterator[torch.Tensor]:
+def tensors_in(output: Any) -> Iterator[torch.Tensor]:
     """Every tensor in a nest of mappings, sequences and dataclasses."""
     if isinstance(output, torch.Tensor):
         yield output
     elif isinstance(output, Mapping):
-        yield from (t for v in output.values() for t in _tensors_in(v))
+        yield from (t for v in output.values() for t in tensors_in(v))
     elif isinstance(output, (tuple, list)):
-        yield from (t for v in output for t in _tensors_in(v))
+        yield from (t for v in output for t in tensors_in(v))
     elif is_dataclass(output):
-        yield from (t for f in fields(output) for t in _tensors_in(getattr(output, f.name)))
+        yield from (t for f in fields(output) for t in tensors_in(getattr(output, f.name)))
 
 
 @dataclass(slots=True, eq=False)
@@ -95,8 +105,10 @@ class _Alias:
 class _Recorder(TorchDispatchMode):
     """Notes every operator, and turns in-place writes into new nodes (static single use)."""
 
-    def __init__(self, tracked: list[torch.Tensor]):
+    def __init__(self, tracked: list[torch.Tensor], model: nn.Module):
         super().__init__()
+        self.given: list[Given] = []
+        self.buffers = {id(b): name for name, b in model.named_buffers()}
         self.aliases: dict[int, _Alias] = {}
         self.modules: list[str] = [""]
         self.making = 0  # modules that make weights, and whose forward is running
@@ -109,12 +121,23 @@ class _Recorder(TorchDispatchMode):
 
     # Tensors and nodes -------------------------------------------------------------------
 
-    def input(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The meta twin of an input; integer inputs keep their data (token ids, indices)."""
+    def input(self, name: str, tensor: torch.Tensor, signal: Signal) -> torch.Tensor:
+        """The meta twin of an input.
+
+        Integer inputs keep their data (token ids, indices), and so do numbers that the caller
+        says are no signal.
+        """
+        known = self.aliases.get(id(tensor))
+        if known is not None:  # given twice
+            return known.twin
         alias = self._adopt(tensor)
-        if tensor.is_floating_point() or tensor.is_complex():
-            alias.node.tensor = None
-        self.recording.inputs.append(alias.node)
+        is_number = tensor.is_floating_point() or tensor.is_complex()
+        is_signal = signal is not None and chosen(name, signal)
+        if tensor.is_meta or (is_number and (signal is None or is_signal)):
+            alias.node.tensor, alias.node.varies, alias.node.lost = None, True, ""
+        self.given.append(Given(name, alias.node, is_number, tensor.dtype is torch.bool))
+        if is_signal:
+            self.recording.inputs.append(alias.node)
         return alias.twin
 
     def _adopt(self, tensor: torch.Tensor) -> _Alias:
@@ -122,6 +145,10 @@ class _Recorder(TorchDispatchMode):
         node = Node(tuple(tensor.shape))
         node.tensor = None if tensor.is_meta else tensor.detach()
         node.has_parameters = node.is_view_of_parameter = id(tensor) in self.tracked
+        node.varies = node.has_parameters or node.tensor is None
+        if node.tensor is None and not tensor.is_floating_point() and not node.has_parameters:
+            name = self.buffers.get(id(tensor))
+            node.lost = f"buffer {name}" if name else "a tensor of the model"
         self.recording.leaves[id(tensor)] = node
         twin = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
         alias = _Alias(tensor, twin, _Storage(node), (), node)
@@ -402,6 +429,9 @@ def _meta(node: Node) -> torch.Tensor:
     return torch.empty(node.shape, device="meta")
 
 
+EXPERTS = "_experts_implementation"
+
+
 @contextmanager
 def _untouched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
     """Put the modules in evaluation mode, and afterwards back as they were, attributes too.
@@ -414,6 +444,10 @@ def _untouched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
         tables = [own["_parameters"], own["_buffers"], own["_modules"]]
         before += [(table, dict(table)) for table in (*tables, own)]
         own["training"] = False
+        if hasattr(config := own.get("config"), EXPERTS):
+            # transformers' way of which no shape depends on how tokens are routed
+            before.append((vars(config), dict(vars(config))))
+            setattr(config, EXPERTS, "batched_mm")
         if isinstance(module, nn.RNNBase):  # its kernels compare devices before any operator runs
             own["_flat_weights"] = [recorder.twin(w) for w in own["_flat_weights"]]
     states = random.getstate(), np.random.get_state()
@@ -466,10 +500,11 @@ def _plain_operators() -> Iterator[None]:
 _NO_VALUES = ("tolist()", "to numpy", "meta tensors")
 
 
-def _explain(
-    error: Exception, model: nn.Module, where: str, inputs: tuple[torch.Tensor, ...]
-) -> str:
-    shapes = ", ".join(str(tuple(t.shape)) for t in inputs)
+# What an error says where the input's size is the reason.
+_ABOUT_SIZE = ("size", "shape", "channel", "dim", "height", "width", "too small", "elements")
+
+
+def _explain(error: Exception, model: nn.Module, where: str, inputs: Inputs) -> str:
     place = f"in {where}" if where else "in its forward"
     module = model.get_submodule(where)
     layer = f", {module}," if where and not list(module.children()) else ""
@@ -479,8 +514,17 @@ def _explain(
             "The model asks for the values of a tensor, which depend on data (data-dependent "
             f"control flow, {place}): count a version of the model that does not."
         )
-    return (
-        f"The model failed {place}{layer} on an input of shape {shapes} "
-        f"({type(error).__name__}: {reason}): check the input's channels and size (a larger "
-        "image may do), and pass an example tensor where the model takes token ids."
-    )
+    said = f"The model failed {place}{layer} on {inputs} ({type(error).__name__}: {reason})"
+    return f"{said}{_advice(error, reason)}."
+
+
+def _advice(error: Exception, reason: str) -> str:
+    """What may mend it, where the error tells."""
+    said = reason.lower()
+    if isinstance(error, TypeError) and ("argument" in said and "forward()" in said):
+        return ": give its arguments by name, as inputs={'x': (1, 3, 224, 224), …}"
+    if "indices" in said and ("long" in said or "dtype" in said or "type" in said):
+        return ": it takes token ids, so pass inputs={'input_ids': (1, 128)} or an example tensor"
+    if any(word in said for word in _ABOUT_SIZE):
+        return ": check the input's channels and size (a larger image may do)"
+    return ""

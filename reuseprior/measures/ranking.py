@@ -8,6 +8,7 @@ from math import inf, isnan
 from pathlib import Path
 
 from reuseprior import files, results
+from reuseprior.errors import shown
 from reuseprior.measures.measuring import Conventions, Measured, Refused
 from reuseprior.models import ModelError
 from reuseprior.quantities import Quantities
@@ -113,8 +114,8 @@ def _check(row: dict, where: str) -> None:
     for name in NUMBERS if row["reason"] is None else ():
         if not _is_measured(row[name], endless=name in ("blur", "blur_all")):
             raise ResultError(
-                f"{name} in {where} is {row[name]!r}, not a number: mend it, or delete the line "
-                "and the model is counted anew"
+                f"{name} in {where} is {shown(row[name])}, not a number: mend it, or delete the "
+                "line and the model is counted anew"
             )
 
 

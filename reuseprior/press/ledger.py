@@ -145,10 +145,11 @@ class Reading:
     """A value under one reading of the text.
 
     Without a `convention` it is what the text says. A convention is left open by the text, unless
-    `against` quotes the words that rule it out, with their place.
+    `against` quotes the words that rule it out, with their place. A fraction is compared as it is,
+    which matters for a tie.
     """
 
-    value: float | int
+    value: float | int | Fraction
     convention: str = ""
     against: str = ""
 
@@ -243,6 +244,7 @@ def _judged(cell: Cell, how: How) -> Entry:
     if found and how == "cut":
         notes.append("digits are cut, which gives more of its column")
     value = (found or text).value
+    value = float(value) if isinstance(value, Fraction) else value
     return entry(cell.row, cell.column, value, "computed", verdict, window, _note(*notes))
 
 
@@ -283,8 +285,8 @@ def reading_of_row(row: pd.Series, readings: Sequence[Mapping[str, float]]) -> i
     return max(reversed(range(len(readings))), key=digits)
 
 
-def _short(value: float | int) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+def _short(value: float | int | Fraction) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{float(value):.6g}"
 
 
 def _note(*parts: str) -> str:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from reuseprior.data import DataError, DataSet, ImageFolderSet, Images
+from reuseprior.data import DataError, DataSet, ImageFolderSet, Images, TextSet
 from reuseprior.training.augment import augment, draw, to_input
 from reuseprior.training.protocol import Protocol, ProtocolError
 from reuseprior.training.schedules import image_size
@@ -62,8 +62,17 @@ def steps(images: int, protocol: Protocol, share: Share) -> int:
     return images // protocol.batch_size
 
 
-def parts(data: DataSet | ImageFolderSet, protocol: Protocol):
-    """The images to train on, and those to test on by name."""
+def parts(data: DataSet | ImageFolderSet | TextSet, protocol: Protocol):
+    """The examples to train on, and those to test on by name."""
+    if isinstance(data, TextSet):
+        if protocol.test_images or protocol.validation:
+            raise ProtocolError(
+                f"test_images and validation choose from images, and {data.name} brings parts of "
+                "its own: leave them at 0"
+            )
+        if protocol.train_images:
+            data = data.subset(protocol.train_images, seed=DATA_SEED)
+        return data.train, {"validation": data.search, "test": data.report}
     if isinstance(data, ImageFolderSet):
         if protocol.train_images or protocol.test_images or protocol.validation:
             raise ProtocolError(

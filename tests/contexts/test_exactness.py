@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from reuseprior.contexts import CountingError, Graph, count_contexts, horizontal_unroll, uniform
+from reuseprior.contexts.array import CountArray
+from reuseprior.contexts.scaling import ScaledSum
 from tests.contexts.naive import Add, Concatenate, Gate, Writer
 
 UNROLLED_AT_MOST = 20_000
@@ -180,3 +182,18 @@ def test_the_oracle_itself():
     counts = np.array(list(graph.contexts().values()))
     assert sorted(counts.tolist()) == [1, 1, 1, 1, 2, 2, 2, 2, 4]
     assert torch.Size(model[0].weight.shape).numel() == 9
+
+
+def test_parts_that_no_digit_shows_are_dropped():
+    """In a long sequence counts differ by far more than a float's range from step to step."""
+    model = nn.RNN(2, 6, batch_first=True)
+    exact, scaled = (count_contexts(model, (1, 400, 2), exact=e) for e in (True, False))
+    assert exact.quantities().log2_contexts > 1000
+    for a, b in zip(exact.parameter_counts, scaled.parameter_counts, strict=True):
+        np.testing.assert_allclose(*np.broadcast_arrays(a.log2_counts, b.log2_counts), 0, 1e-11)
+    held = ScaledSum()
+    for exponent in (0, 2000, 4000):
+        held.add(CountArray(np.array([1.0, 2.0]), (2,)), exponent)
+    assert [exponent for _, exponent in held.parts] == [4000]
+    held.add(CountArray(np.array([0.0, 1.0]), (2,)), 6000)  # leaves the first entry to the others
+    assert [exponent for _, exponent in held.parts] == [4000, 6000]

@@ -410,3 +410,17 @@ def test_outputs_by_position_and_function(kind):
 def test_an_output_given_twice_counts_once():
     model = Calls(lambda self, x: [y := x * self.w, y], w=weight(3))
     assert count_contexts(model, (1, 3), exact=True).output_nodes == 3
+
+
+def test_what_an_output_function_computes_is_counted():
+    """A slice and a layer of the model in it are operators like those of the forward."""
+    model = Calls(lambda self, x: (h := x * self.w, self.b(h)), w=weight(3), b=nn.Linear(3, 1))
+    found = counted(model, output=lambda made: (made[0][:, :1], made[1]))
+    assert found["w"] == [2, 1, 1] and found["b.weight"] == [[1, 1, 1]]
+    last = Calls(lambda self, x: Result(x[:, None] * self.w), w=weight(2, 3))
+    assert counted(last, output=lambda made: made.logits[:, -1])["w"] == [[0, 0, 0], [1, 1, 1]]
+    again = Calls(lambda self, x: (x * self.w, x), w=weight(3), b=nn.Linear(3, 1, bias=False))
+    assert counted(again, output=lambda made: again.b(made[0])) == {
+        "w": [1, 1, 1],
+        "b.weight": [[1, 1, 1]],
+    }

@@ -18,8 +18,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from reuseprior.contexts import count_contexts, full_softmax, record_model
-from reuseprior.contexts.rules import RULES
+from reuseprior.contexts import CountingError, count_contexts, full_softmax, record_model
+from reuseprior.contexts.array import CountArray
+from reuseprior.contexts.discounts import linear_paths
+from reuseprior.contexts.rules import RULES, overloads, summing
 
 aten = torch.ops.aten
 
@@ -311,6 +313,162 @@ RESIZED = {
     "trilinear": ((1, 1, 2, 3, 2), *between(size=(3, 5, 4), mode="trilinear")),
 }
 
+RESIZED |= {
+    "bicubic": ((1, 2, 5, 4), *between(scale_factor=2, mode="bicubic")),
+    "bicubic, a size": ((1, 1, 5, 6), *between(size=(7, 3), mode="bicubic")),
+    "bicubic, corners": ((1, 1, 4, 5), *between(size=(7, 9), mode="bicubic", align_corners=True)),
+    "antialiased": ((1, 2, 9, 7), *between(size=(4, 5), mode="bilinear", antialias=True)),
+    "bicubic, antialiased": ((1, 1, 9, 8), *between(size=(4, 3), mode="bicubic", antialias=True)),
+}
+
+# What data choose, and what needs no rule of its own -------------------------------------------
+
+GRID = F.affine_grid(torch.tensor([[[0.7, 0.2, 0.1], [-0.3, 0.8, -0.2]]]), (1, 1, 3, 4), False)
+OFFSETS = torch.tensor([0, 2])
+LANDING = torch.tensor([[0, 1, 0], [2, 2, 2]])
+
+
+def sampled(**options):
+    sample = partial(F.grid_sample, grid=GRID.double(), align_corners=False, **options)
+    plain = partial(F.grid_sample, grid=GRID, align_corners=False, **options)
+    return lambda x: plain(x), dependences(sample)
+
+
+def unpooled(x):
+    pooled, indices = F.max_pool2d(x, 2, 2, return_indices=True)
+    return F.max_unpool2d(pooled, indices, 2, 2, output_size=x.shape)
+
+
+def windows_twice(x):
+    pooled = window_sums(2)(x)
+    return F.conv_transpose2d(pooled, torch.ones(1, 1, 2, 2, dtype=x.dtype), stride=2)
+
+
+def scattered(x):
+    """Sums of where entries land, written out."""
+    made = x * 1
+    for i, j in np.ndindex(2, 3):
+        one = torch.zeros(3, 3, dtype=x.dtype)
+        one[LANDING[i, j], j] = 1
+        made = made + one * x[i, j]
+    return made
+
+
+class Bilinear(nn.Bilinear):
+    def forward(self, x):
+        return super().forward(x, x.flip(0))
+
+
+def bilinear(layer, x):
+    """Each of the factors meets the other two in every product."""
+    pairs = x.sum(1, keepdim=True) * 3 + x.flip(0).sum(1, keepdim=True) * 3
+    return pairs + layer.weight.sum((1, 2))
+
+
+CHOICES = {
+    "topk": ((3, 4), lambda x: x.topk(2, 0)[0], lambda x: x.sum(0, keepdim=True).expand(2, 4)),
+    "sort": ((3, 4), lambda x: x.sort(-1)[0], lambda x: row_sums(x)),
+    "sort, stable": (
+        (3, 4),
+        lambda x: x.sort(dim=0, stable=True, descending=True)[0],
+        lambda x: x.sum(0, keepdim=True).expand(3, 4),
+    ),
+    "scatter_reduce": (
+        (3, 3),
+        lambda x: x.scatter_reduce(0, LANDING, x, "amax"),
+        scattered,
+    ),
+    "scatter_reduce, averages": (
+        (3, 3),
+        lambda x: (x * 1).scatter_reduce_(0, LANDING, x, "mean"),
+        scattered,
+    ),
+    "scatter_reduce without self": (
+        (3, 3),
+        lambda x: x.scatter_reduce(0, LANDING, x, "prod", include_self=False),
+        lambda x: scattered(x) - x + x.scatter(0, LANDING, 0.0),
+    ),
+    "grid": ((1, 2, 4, 5), *sampled()),
+    "grid with a border": ((1, 2, 4, 5), *sampled(padding_mode="border")),
+    "grid, nearest": ((1, 2, 4, 5), *sampled(mode="nearest")),
+    "grid from data": (
+        (1, 2, 3, 2),
+        lambda x: F.grid_sample(x, x.permute(0, 2, 3, 1), align_corners=False),
+        lambda x: x.sum((2, 3), keepdim=True) + x.sum(1, keepdim=True).expand(1, 2, 3, 2),
+    ),
+    "affine grid": (
+        (1, 2, 3),
+        lambda x: F.affine_grid(x, (1, 1, 2, 2), align_corners=False),
+        lambda x: x.sum(2)[:, None, None].expand(1, 2, 2, 2),
+    ),
+    "max_unpool": ((1, 1, 4, 6), unpooled, windows_twice),
+    "bag": (
+        (4, 3),
+        lambda x: F.embedding_bag(torch.tensor([3, 0, 3, 1]), x, OFFSETS, mode="sum"),
+        lambda x: torch.stack([x[3] + x[0], x[3] + x[1]]),
+    ),
+    "bag of rows": (
+        (4, 3),
+        lambda x: F.embedding_bag(torch.tensor([[3, 0], [2, 2]]), x, mode="mean"),
+        lambda x: torch.stack([x[3] + x[0], x[2] + x[2]]),
+    ),
+    "fft": (
+        (2, 4),
+        lambda x: torch.view_as_real(torch.fft.fft(x)),
+        lambda x: row_sums(x)[..., None].expand(2, 4, 2),
+    ),
+    "fft of two axes and back": (
+        (2, 4),
+        lambda x: torch.fft.irfft2(torch.fft.rfft2(x), s=(2, 4)),
+        lambda x: 6 * x.sum() + 0 * x,
+    ),
+    "complex numbers": (
+        (3, 2),
+        lambda x: torch.view_as_real(torch.fft.ifft(torch.view_as_complex(x))),
+        lambda x: x.sum() + 0 * x,
+    ),
+    "glu": ((3, 4), lambda x: F.glu(x), lambda x: x[:, :2] + x[:, 2:]),
+    "bilinear": (
+        (2, 3),
+        Bilinear(3, 3, 2, bias=False),
+        bilinear,
+    ),
+    "distances": (
+        (2, 3),
+        lambda x: torch.cdist(x, x[:1]),
+        lambda x: row_sums(x)[:, :1] + x[:1].sum(),
+    ),
+    "distances within": (
+        (3, 2),
+        lambda x: torch.pdist(x),
+        lambda x: (r := x.sum(1))[[0, 0, 1]] + r[[1, 2, 2]],
+    ),
+    "vdot": ((4,), lambda x: torch.vdot(x, x.flip(0)).reshape(1)),
+}
+
+ROWS_OF = torch.tensor([2, 0, 2])
+SUMMED = {
+    "scatter_add": ((3, 3), lambda x: x.scatter_add(0, LANDING, x[1:])),
+    "scatter_add in place": ((3, 3), lambda x: (x * 1).scatter_add_(0, LANDING, x[:2])),
+    "scatter": ((3, 3), lambda x: x.scatter(1, torch.tensor([[1], [0]]), x[1:, :1])),
+    "scatter of a number": ((3, 3), lambda x: x.scatter(1, torch.tensor([[1], [0]]), 2.0)),
+    "index_add": ((3, 3), lambda x: x.index_add(0, ROWS_OF, x)),
+    "index_copy": ((3, 3), lambda x: x.index_copy(0, torch.tensor([2, 0]), x[:2])),
+    "index_fill": ((3, 3), lambda x: x.index_fill(0, torch.tensor([2, 0]), 1.0)),
+    "index_put": ((3, 3), lambda x: x.index_put((torch.tensor([2, 0]),), x[1])),
+    "index_put, added": ((3, 3), lambda x: x.index_put((ROWS_OF,), x, accumulate=True)),
+    "index_put in place": ((3, 3), lambda x: (x * 1).index_put_((torch.tensor([2, 0]),), x[1:])),
+    "tril": ((2, 3, 3), lambda x: x.tril(-1)),
+    "triu": ((3, 4), lambda x: (x * 1).triu_()),
+    "trace": ((3, 3), lambda x: x.trace().reshape(1)),
+    "take": ((3, 3), lambda x: x.take(torch.tensor([0, 4, 4]))),
+    "as_strided": ((3, 4), lambda x: x.contiguous().as_strided((2, 3), (4, 2), 1)),
+    "masked_scatter": ((3, 4), lambda x: x.masked_scatter(torch.eye(3, 4, dtype=bool), x)),
+    "select_scatter": ((3, 4), lambda x: x.select_scatter(x[0], 0, 1)),
+    "slice_scatter": ((3, 4), lambda x: x.slice_scatter(x[:2], 0, 1)),
+    "diagonal_scatter": ((3, 4), lambda x: x.diagonal_scatter(x[0, :3])),
+}
+
 SUMS = {
     "sum": ((3, 4), lambda x: x.sum()),
     "sum of an axis": ((3, 4, 2), lambda x: x.sum(1)),
@@ -389,6 +547,7 @@ ONE = {
         "comparison": lambda x: x * (x > 0),
     }.items()
 }
+COLUMN = torch.tensor([True, False, False, True])
 TWO = {
     "add": ((3, 4), lambda x: x + x[:, :1], lambda x: x + x[:, :1]),
     "mul": ((3, 4), lambda x: x * x[0], lambda x: x + x[0]),
@@ -413,8 +572,18 @@ TWO = {
     "out=": ((4, 4), write_through_out, lambda x: 2 * x),
     "masked_fill by a tensor": (
         (3, 4),
-        lambda x: x.masked_fill(torch.zeros(3, 4, dtype=bool), x[0, 0]),
+        lambda x: x.masked_fill(x > 0, x[0, 0]),
         lambda x: x + x[0, 0],
+    ),
+    "where, constant": (
+        (3, 4),
+        lambda x: torch.where(torch.eye(3, 4, dtype=bool), x, x[0]),
+        lambda x: torch.where(torch.eye(3, 4, dtype=bool), x, x[0]),
+    ),
+    "masked_fill, constant": (
+        (3, 4),
+        lambda x: x.masked_fill(torch.eye(3, 4, dtype=bool), x[0, 0]).masked_fill_(COLUMN, 2),
+        lambda x: torch.where(torch.eye(3, 4, dtype=bool), x[0, 0], x).masked_fill(COLUMN, 0),
     ),
     "copy over": ((3, 4), lambda x: torch.empty(2, 3, 4).copy_(x) * 1, lambda x: x.expand(2, 3, 4)),
 }  # fmt: skip
@@ -654,8 +823,12 @@ def linear(x, weight, bias):
     return meet(x, weight.mT) + bias
 
 
-def attend(q, k, v):
-    return meet(meet(q, k.mT), v)
+def attend(q, k, v, mask=None):
+    """Attention's dependences: behind a mask a score is none, and uses no value."""
+    scores = meet(q, k.mT)
+    if mask is None:
+        return meet(scores, v)
+    return (scores * mask) @ torch.ones_like(v) + mask.to(v) @ v
 
 
 def heads(x, n):  # (length, width) -> (n, length, width / n)
@@ -683,16 +856,102 @@ class SelfAttention(nn.MultiheadAttention):
         return super().forward(x, x, x, need_weights=False)[0]
 
 
+CAUSAL = torch.ones(3, 3).tril()
+LATER = CAUSAL == 0  # a row whose scores are all masked is tested apart
+LOWEST = torch.finfo(torch.float32).min
+
+
+def masked(mask_scores, *, softmax=lambda s: s.softmax(-1), add=False):
+    """Attention written out, its scores masked in some way."""
+
+    def attention(x):
+        return softmax(mask_scores(x @ x.mT)) @ x
+
+    return (1, 3, 4), attention, lambda x: attend(x, x, x, CAUSAL)
+
+
+def in_place(scores):
+    return scores.masked_fill_(LATER, float("-inf"))
+
+
+def partly(scores):
+    """A mask that depends on data, where a constant one leaves something open."""
+    return torch.where((scores > 0) & ~LATER, scores, torch.where(LATER, LOWEST, scores))
+
+
+MASKS = {
+    "filled": masked(lambda s: s.masked_fill(LATER, float("-inf"))),
+    "filled in place": masked(in_place),
+    "filled with the lowest": masked(lambda s: s.masked_fill(LATER, LOWEST)),
+    "chosen": masked(lambda s: torch.where(~LATER, s, LOWEST)),
+    "chosen from a constant": masked(lambda s: torch.where(~LATER, s, torch.tensor(LOWEST))),
+    "chosen, the other way": masked(lambda s: torch.where(LATER, torch.full((), LOWEST), s)),
+    "added": masked(lambda s: s + torch.full((3, 3), float("-inf")).triu(1)),
+    "added in place": masked(lambda s: (s * 1).add_(torch.full((3, 3), LOWEST).triu(1))),
+    "partly by data": (
+        (1, 3, 4),
+        lambda x: partly(x @ x.mT).softmax(-1) @ x,
+        lambda x: (2 * meet(x, x.mT) * CAUSAL) @ torch.ones_like(x) + CAUSAL.to(x) @ x,
+    ),
+    "added to a bias": (
+        (1, 3, 4),
+        lambda x: (x @ x.mT + (x[..., :3] + torch.full((3, 3), LOWEST).triu(1))).softmax(-1) @ x,
+        lambda x: ((meet(x, x.mT) + x[..., :3]) * CAUSAL) @ torch.ones_like(x) + CAUSAL.to(x) @ x,
+    ),
+    "turned": (
+        (1, 3, 4),
+        lambda x: x.mT @ (x @ x.mT).masked_fill(LATER, LOWEST).softmax(-1).transpose(-1, -2),
+        lambda x: attend(x, x, x, CAUSAL).mT,
+    ),
+    "with a sink": (  # a score that takes part in the softmax and is then cut off
+        (1, 3, 4),
+        lambda x: (
+            torch.cat([(x @ x.mT).masked_fill(LATER, LOWEST), x[..., :1]], -1).softmax(-1)[..., :3]
+            @ x
+        ),
+        lambda x: attend(x, x, x, CAUSAL),
+    ),
+    "nothing masked": (
+        (1, 3, 4),
+        lambda x: (x @ x.mT + torch.zeros(3, 3)).softmax(-1) @ x,
+        lambda x: attend(x, x, x),
+    ),
+    "large numbers are numbers": (
+        (1, 3, 4),
+        lambda x: (x @ x.mT + torch.full((3, 3), -1e9).triu(1)).softmax(-1) @ x,
+        lambda x: attend(x, x, x),
+    ),
+    "drawn at random": (
+        (1, 3, 4),
+        lambda x: (x @ x.mT).masked_fill(torch.rand(3, 3) > 0.5, LOWEST).softmax(-1) @ x,
+        lambda x: attend(x, x, x),
+    ),
+    "whole rows, safely": (
+        (1, 3, 4),
+        lambda x: F.scaled_dot_product_attention(x, x, x, attn_mask=~ROWS),
+        lambda x: attend(x, x, x, (~ROWS).float()),
+    ),
+    "whole rows, uniformly": (  # the softmax of equal numbers: all values are used
+        (1, 3, 4),
+        lambda x: (x @ x.mT).masked_fill(ROWS, LOWEST).softmax(-1) @ x,
+        lambda x: (
+            (meet(x, x.mT) * ~ROWS) @ torch.ones_like(x)
+            + torch.tensor([[1.0, 1, 0], [1, 1, 1], [1, 1, 1]]).to(x) @ x
+        ),
+    ),
+}
+ROWS = torch.tensor([[0, 0, 1], [1, 1, 1], [0, 0, 0]], dtype=bool)
+
 ATTENTION = {
     "products of sequences": (
         (2, 3, 4),
         lambda x: F.scaled_dot_product_attention(x, x.flip(1), x),
         lambda x: attend(x, x.flip(1), x),
     ),
-    "causal": (  # masked scores are added to, not left out
+    "causal": (
         (1, 3, 4),
         lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True),
-        lambda x: attend(x, x, x),
+        lambda x: attend(x, x, x, CAUSAL),
     ),
     "batch first": (
         (1, 3, 4),
@@ -732,6 +991,9 @@ CASES = {
         "convolution": CONVOLUTIONS,
         "layer": LAYERS,
         "norm": NORMS,
+        "mask": MASKS,
+        "choice": CHOICES,
+        "sum of its own": SUMMED,
         "attention": ATTENTION,
     }.items()
     for name, (shape, body, *stand_in) in cases.items()
@@ -754,10 +1016,93 @@ def test_every_rule_has_a_case():
     assert missing == set()
 
 
+BY_ITSELF = """
+    as_strided index_put masked_scatter scatter scatter_add select_scatter slice_scatter
+"""
+WITHOUT_RULE = {
+    "makes constants": """
+        arange empty empty_strided full rand randn randperm scalar_tensor
+    """,
+    "gives a number to Python, which the recorder answers from constants or refuses": """
+        _local_scalar_dense sym_is_contiguous sym_numel sym_size sym_storage_offset sym_stride
+    """,
+    "makes a result whose shape depends on data": "nonzero",
+    "leaves what it adds without values": "resize_",
+    "is taken apart before it is recorded": "adaptive_avg_pool1d avg_pool1d",
+    "is a gradient's step, which no forward pass takes": """
+        _adaptive_avg_pool2d_backward avg_pool2d_backward convolution_backward
+        embedding_dense_backward max_pool2d_with_indices_backward native_group_norm_backward
+        native_layer_norm_backward
+    """,
+}
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+def test_every_core_operator_has_a_rule_or_a_reason():
+    known = (name.partition("::") for name in torch._C._dispatch_get_all_op_names())
+    names = {name.partition(".")[0] for space, _, name in known if space == "aten"}
+    packets = [getattr(aten, name) for name in sorted(names)]
+    core = {f for p in packets for f in overloads(p) if torch.Tag.core in f.tags}
+    missing = {f.overloadpacket.__name__ for f in core - RULES.keys()}
+    reasons = " ".join(WITHOUT_RULE.values()).split()
+    assert len(core) > 150 and missing == {*BY_ITSELF.split(), *reasons}
+    met = set()
+    for shape, body, *_ in SUMMED.values():
+        record = record_model(Behind(shape, body, lambda y: y), (1,)).recording
+        met |= {o.name.removesuffix("_") for o in record.operators}
+    assert met >= set(BY_ITSELF.split())
+
+
+class Adds(nn.Module):
+    """Entries to a table at positions, in an operator that has no rule by hand."""
+
+    def __init__(self):
+        super().__init__()
+        self.p = nn.Parameter(torch.ones(3, 3))
+
+    def forward(self, x):
+        return (x + self.p).index_add(0, ROWS_OF, x * self.p)
+
+
+def test_sums_are_linear_and_exact():
+    recorded = record_model(Adds(), (1, 3))
+    assert set(map(linear_paths(recorded), recorded.recording.from_input())) == {1}
+    big = 3**200
+    (index_add,) = (o for o in recorded.recording.operators if o.name == "index_add")
+    counts = CountArray(np.array([[big * (i + 1)] * 3 for i in range(3)], object), (3, 3))
+    found = [g.values[:, 0].tolist() for _, g in summing(index_add, 0)(counts)]
+    assert found[-1] == [3 * big, big, 3 * big]
+
+
+REFUSED = {
+    "a factor that is not one": lambda x: x.index_add(0, ROWS_OF, x, alpha=2),
+    "differences": lambda x: x.diff(dim=0).cumprod(0),
+    "no sum": lambda x: x.index_reduce(0, ROWS_OF, x, "prod"),
+    "positions from data": lambda x: x.scatter_add(0, x.argmax(0, keepdim=True), x),
+}
+
+
+@pytest.mark.filterwarnings("ignore:index_reduce")
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_sum_has_no_rule(name):
+    with pytest.raises(CountingError, match="has no counting rule: register one"):
+        count_contexts(Behind((3, 3), REFUSED[name], lambda y: y), (1,))
+
+
 def test_softmax_over_whole_rows():
     """`full_softmax` makes every entry of a row a source of every result."""
     rules = {aten._softmax: full_softmax}
     check((3, 4), lambda x: x.softmax(-1), row_sums, rules=rules)
+
+
+def test_softmax_over_whole_rows_behind_a_mask():
+    """A masked score is no source of its row's results."""
+    check(
+        (1, 3, 4),
+        lambda x: x[..., :3].masked_fill(LATER, LOWEST).softmax(-1),
+        lambda x: row_sums(x[..., :3] * CAUSAL) * CAUSAL,
+        rules={aten._softmax: full_softmax},
+    )
 
 
 def row_sums(x):

@@ -12,16 +12,19 @@ smaller than the node's shape; they are then broadcast.
     ...     yield b, count.sum(0, 2, 3).reshape(b.shape)
 
 Rules are linear in the counts, so the same rule serves scaled floats and exact integers.
+An operator that only moves entries or adds them up needs no rule: `summing` is its own.
 A rule given to `count_contexts(..., rules={...})` is used instead of the registered one.
 What else is known of an operator stands beside its rule, as its `Traits`.
 """
 
+from reuseprior.contexts.rules import choices as choices
 from reuseprior.contexts.rules import elementwise as elementwise
 from reuseprior.contexts.rules import indexing as indexing
 from reuseprior.contexts.rules import moves as moves
 from reuseprior.contexts.rules import products as products
 from reuseprior.contexts.rules import windows as windows
 from reuseprior.contexts.rules.elementwise import full_softmax as full_softmax
+from reuseprior.contexts.rules.linear import summing as summing
 from reuseprior.contexts.rules.registry import RULES as RULES
 from reuseprior.contexts.rules.registry import Rule as Rule
 from reuseprior.contexts.rules.registry import Traits as Traits

@@ -2,38 +2,68 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import numpy as np
 import torch
 
 from reuseprior.contexts.array import CountArray
+from reuseprior.contexts.fixed import LOWEST, NOTHING, entries, kept
 from reuseprior.contexts.record import Node
 from reuseprior.contexts.rules.registry import aten, named, rule
 
-LINEAR = """
-    _to_copy add alias clone contiguous detach dropout lift lift_fresh lift_fresh_copy nan_to_num
-    native_dropout neg positive rsub sub
+LINEAR = "nan_to_num neg positive rsub sub"
+COPIES = """
+    _to_copy alias clone contiguous detach dropout lift lift_fresh lift_fresh_copy native_dropout
 """
-
-# Softmax is treated like the other non-linearities, position by position (see `full_softmax`).
-SOFTMAX = "_softmax _safe_softmax _log_softmax"
 
 NONLINEAR = """
     abs acos acosh angle asin asinh atan atan2 atanh ceil celu clamp clamp_max clamp_min copysign
     cos cosh elu erf erfc erfinv exp exp2 expm1 floor floor_divide fmax fmin fmod frac hardshrink
     hardtanh hypot leaky_relu log log10 log1p log2 log_sigmoid_forward logaddexp logaddexp2 logit
-    maximum minimum mish pow _prelu_kernel reciprocal relu6 remainder round rrelu_with_noise rsqrt
-    selu sgn sigmoid sign silu sin sinc sinh softplus softshrink sqrt square tan tanh threshold
-    trunc xlogy
+    minimum mish pow _prelu_kernel reciprocal relu6 remainder round rrelu_with_noise rsqrt
+    selu sgn sigmoid sigmoid_backward sign silu sin sinc sinh softplus softshrink sqrt square tan
+    tanh tanh_backward threshold trunc xlogy
 """
 
 
+def _as_it_is(operator):
+    return entries(operator.args[0])
+
+
+def _of_maximum(operator):
+    return np.maximum(*map(entries, operator.args[:2]))
+
+
+def _of_softmax(operator, *, safe=False):
+    """Zero where -inf or the lowest number stands beside something greater in a row.
+
+    A row of -inf alone is undefined, or zero where the operator is safe.
+    """
+    x, dim, *_ = operator.args
+    values = entries(x)
+    if values is NOTHING:
+        return None
+    low = values <= LOWEST
+    zero = low & ~low.all(axis=dim, keepdims=True)
+    if safe:
+        zero |= np.isneginf(values)
+    return np.where(zero, np.float32(0), NOTHING)
+
+
 @rule(*named(LINEAR), linear=True)
+@rule(*named(COPIES), linear=True, fixed=_as_it_is)
 @rule(*named("mul"), factors=(0, 1))
 @rule(*named("addcmul"), factors=(1, 2))
-@rule(*named("where"), given=0)
 @rule(*named("div true_divide"), given=1)
 @rule(*named("addcdiv lerp"), given=2)
 @rule(*named("relu gelu hardswish hardsigmoid"), linear=False, meta=torch.empty_like)
-@rule(*named(NONLINEAR), *named(SOFTMAX), linear=False)
+@rule(*named(NONLINEAR), linear=False)
+@rule(*named("maximum"), linear=False, fixed=_of_maximum)
+# Softmax is treated like the other non-linearities, position by position (see `full_softmax`).
+@rule(*named("_softmax"), linear=False, fixed=_of_softmax)
+@rule(*named("_safe_softmax"), linear=False, fixed=partial(_of_softmax, safe=True))
+@rule(*named("_log_softmax"), linear=False)
 def pointwise(count, *operands, out=None, **others):
     """Operands of another shape are broadcast."""
     for x in (*operands, *others.values()):
@@ -46,12 +76,68 @@ def full_softmax(count, x, dim, *_):
 
     >>> count_contexts(model, shape, rules={aten._softmax.default: full_softmax})
     """
-    yield x, count.sum(dim)
+    yield x, kept(count, x, "beside_others").sum(dim)  # behind a mask a result is zero
 
 
-@rule(*named("masked_fill"), given=1)
-def masked_fill(count, x, _mask, value):
-    yield from pointwise(count, x, value)
+def _of_sum(operator):
+    a, b = map(entries, operator.args[:2])
+    if (a is NOTHING and b is NOTHING) or operator.kwargs.get("alpha", 1) != 1:
+        return None
+    total = np.where(a <= LOWEST, a, np.where(b <= LOWEST, b, np.nan))
+    known = ~(np.isnan(a) | np.isnan(b) | (total <= LOWEST))
+    return np.where(known, np.add(a, b, where=known, out=total.astype(np.float32)), total)
+
+
+@rule(*named("add"), linear=True, fixed=_of_sum)
+def add(count, x, y, alpha=1, **_):
+    """Beside -inf or the lowest number, as in masks of scores, the other operand is lost."""
+    if alpha != 1:
+        yield from pointwise(count, x, y)
+        return
+    for one, other in ((x, y), (y, x)):
+        if isinstance(one, Node):
+            yield from pointwise(kept(count, other, "beside_others"), one)
+
+
+def _of_choice(operator):
+    condition, *values = operator.args
+    a, b = map(entries, (*values, 1, 0)[:2])
+    chosen = entries(condition)
+    return np.where(_true(chosen), a, np.where(chosen == 0, b, NOTHING))
+
+
+@rule(*named("where"), given=0, fixed=_of_choice)
+def where(count, condition, x, y):
+    """What a constant condition never chooses is no source."""
+    yield from pointwise(count, condition)
+    yield from pointwise(kept(count, condition, "free_of_zeros"), x)
+    yield from pointwise(kept(count, condition, "not_chosen"), y)
+
+
+def _of_filling(operator):
+    x, mask, value = operator.args
+    chosen = entries(mask)
+    return np.where(_true(chosen), entries(value), np.where(chosen == 0, entries(x), NOTHING))
+
+
+@rule(*named("masked_fill"), given=1, fixed=_of_filling)
+def masked_fill(count, x, mask, value):
+    """What a constant mask overwrites is no source, nor is the value where it does not."""
+    yield from pointwise(kept(count, mask, "not_chosen"), x)
+    yield from pointwise(kept(count, mask, "free_of_zeros"), value)
+
+
+def _true(values: np.ndarray) -> np.ndarray:
+    """Where a condition is known to hold."""
+    return ~np.isnan(values) & (values != 0)
+
+
+@rule(aten.glu, linear=False)
+def glu(count, x, dim=-1):
+    """One half times the sigmoid of the other."""
+    dim, size = dim % len(x.shape), count.shape[dim]
+    for start in (0, size):
+        yield x, count.embed(dim, 2 * size, slice(start, start + size))
 
 
 @rule(*named("copy"), linear=True)
@@ -61,14 +147,20 @@ def copy(count, _overwritten, x, *__):
 
 # Results that carry no value of what went in: fresh tensors, random numbers, comparisons.
 SOURCELESS = """
-    all any argmax argmin bernoulli bitwise_and bitwise_not bitwise_or bitwise_xor empty_like eq
+    all any argmax argmin bernoulli bitwise_not bitwise_or bitwise_xor empty_like eq
     exponential fill full_like ge gt heaviside isfinite isinf isnan le
-    logical_and logical_not logical_or lt ne new_empty new_empty_strided new_full new_ones
+    logical_not logical_or logical_xor lt ne new_empty new_empty_strided new_full new_ones
     new_zeros normal ones_like rand_like randn_like uniform zero zeros_like
 """
 
 
+def _of_conjunction(operator):
+    a, b = map(entries, operator.args[:2])
+    return np.where((a == 0) | (b == 0), np.float32(0), NOTHING)
+
+
 @rule(*named(SOURCELESS), linear=True, sourceless=True)
+@rule(*named("bitwise_and logical_and"), linear=True, sourceless=True, fixed=_of_conjunction)
 def no_source(count, *_, **__):
     yield from ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from math import prod
 
 import numpy as np
@@ -15,14 +16,40 @@ from reuseprior.contexts.record import Node, follow, map_nodes, overwrite_view
 from reuseprior.contexts.rules.registry import aten, rule
 
 
-@rule(aten.embedding, linear=True)
+@rule(aten.embedding, linear=True, chooses=1)
 def embedding(count, table, indices, *_):
-    positions = indices.data().reshape(-1).numpy()
-    rows = count.reshape((len(positions), *table.shape[1:]))
-    yield table, rows.scatter_add(0, positions, table.shape[0])
+    """Token ids without values may be any, so that all rows are sources."""
+    axes = range(len(indices.shape))
+    if indices.has_parameters:
+        yield table, _routed(count, table, len(axes))
+    elif indices.varies and not indices.lost:
+        yield table, count.sum(*axes).reshape((1, *table.shape[1:]))
+    else:
+        positions = indices.data().reshape(-1).numpy()
+        rows = count.reshape((len(positions), *table.shape[1:]))
+        yield table, rows.scatter_add(0, positions, table.shape[0])
+    yield indices, count.sum(*range(len(axes), len(count.shape))).reshape(indices.shape)
 
 
-@rule(aten.index_select, linear=True, moves=True)
+def _routed(count: CountArray, table: Node, axes: int) -> CountArray:
+    """Rows of a parameter that the model itself chooses, experts say: each is chosen as often.
+
+    So that a row's counts are an expectation, and may be below one.
+    """
+    chosen = count.sum(*range(axes)).reshape((1, *table.shape[1:]))
+    share = Fraction(1, table.shape[0]) if count.values.dtype == object else 1 / table.shape[0]
+    return chosen * share
+
+
+@rule(aten._embedding_bag, aten._embedding_bag_forward_only, linear=True, chooses=1)
+def embedding_bag(count, table, indices, offsets, *_, **__):
+    """Each row of a bag is a source of the bag's sum, average or greatest."""
+    positions, starts = indices.data().reshape(-1).numpy(), offsets.data().numpy()
+    bags = np.searchsorted(starts[: count.shape[0]], np.arange(len(positions)), side="right") - 1
+    yield table, count.gather(0, bags).scatter_add(0, positions, table.shape[0])
+
+
+@rule(aten.index_select, linear=True, moves=True, chooses=2)
 def index_select(count, x, dim, indices):
     positions = indices.data().reshape(-1).numpy()
     yield x, count.scatter_add(dim % len(x.shape), positions, x.shape[dim])
@@ -33,15 +60,27 @@ def _picking(operator: Callable, **traits) -> None:
 
     @rule(operator, linear=True, **traits)
     def pick(count, x, *arguments, **keywords):
-        """Adjoint of the operator run on the positions' numbers."""
-        picked = operator(_numbered(x.shape), *map_nodes(arguments, Node.data), **keywords)
-        flat = count.reshape((prod(count.shape),))
-        met = flat.scatter_add(0, picked.reshape(-1).long().numpy(), prod(x.shape) + 1)
-        yield x, met.narrow(0, 1, prod(x.shape)).reshape(x.shape)
+        yield from _picked(operator, count, x, *arguments, **keywords)
 
 
-_picking(aten.index, moves=True, masks=1)
-_picking(aten.gather)
+def _picked(operator: Callable, count, x, *arguments, **keywords):
+    """Adjoint of the operator run on the positions' numbers."""
+    picked = operator(_numbered(x.shape), *map_nodes(arguments, Node.data), **keywords)
+    flat = count.reshape((prod(count.shape),))
+    met = flat.scatter_add(0, picked.reshape(-1).long().numpy(), prod(x.shape) + 1)
+    yield x, met.narrow(0, 1, prod(x.shape)).reshape(x.shape)
+
+
+@rule(aten.index, linear=True, moves=True, masks=1, chooses=1)
+def index(count, x, indices):
+    first, *others = indices
+    if x.is_view_of_parameter and first is not None and first.has_parameters and not any(others):
+        yield x, _routed(count, x, len(first.shape))
+    else:
+        yield from _picked(aten.index, count, x, indices)
+
+
+_picking(aten.gather, chooses=2)
 _picking(aten.diagonal, moves=True)
 _picking(aten.channel_shuffle, moves=True)
 _picking(aten.rot90, moves=True)
@@ -68,7 +107,7 @@ def overwrite(count, base, value, path):
     numbers = torch.arange(prod(base.shape)).reshape(base.shape)
     written = follow(path, numbers).reshape(-1).numpy()
     flat = count.reshape((prod(base.shape),)).expand(0).values
-    if len(np.unique(written)) != len(written):
+    if len(written) and np.bincount(written, minlength=1).max() > 1:
         raise CountingError(
             "A tensor is written to through a view that holds some of its entries more than "
             "once, so what they keep is undefined: write to a contiguous copy instead."

@@ -8,34 +8,82 @@ from math import prod
 import numpy as np
 
 from reuseprior.contexts.array import CountArray, taps, with_axis
+from reuseprior.contexts.fixed import entries, fixed
 from reuseprior.contexts.rules.registry import Rule, aten, named, rule
 
 moving = partial(rule, linear=True, moves=True)
 
 
-@moving(*named("view _unsafe_view reshape _reshape_alias unsqueeze squeeze view_copy flatten"))
+def _reshaped(operator):
+    found = fixed(operator.args[0])
+    return found and found.reshape(operator.results[0].shape).values
+
+
+def _transposed(operator):
+    x, *axes = operator.args
+    return entries(x).swapaxes(*(axes or (0, -1))) if fixed(x) and x.shape else None
+
+
+def _permuted(operator):
+    found = fixed(operator.args[0])
+    return found and found.values.transpose(operator.args[1])
+
+
+def _expanded(operator):
+    return entries(operator.args[0])
+
+
+def _sliced(operator):
+    x, dim, *bounds = (*operator.args, 0)[: max(2, len(operator.args))]
+    found = fixed(x)
+    if found is None or found.values.shape[dim] == 1:
+        return found and found.values
+    start, end, step = (*bounds, *(None, None, 1)[len(bounds) :])
+    index = (slice(None),) * (dim % len(x.shape)) + (slice(start, end, step),)
+    return found.values[index]
+
+
+def _joined(operator):
+    tensors, dim = (*operator.args, 0)[:2]
+    tensors = [x for x in tensors if prod(x.shape)]
+    found = [fixed(x) for x in tensors]
+    if not any(found):
+        return None
+    dim %= len(tensors[0].shape)
+    free = [CountArray.full(x.shape, np.nan, np.float32) for x in tensors]
+    parts = [(f or free[i]).expand(dim).values for i, f in enumerate(found)]
+    shape = np.broadcast_shapes(*(with_axis(p.shape, dim, 1) for p in parts))
+    widened = [np.broadcast_to(p, with_axis(shape, dim, p.shape[dim])) for p in parts]
+    return np.concatenate(widened, axis=dim)
+
+
+@moving(
+    *named("view _unsafe_view reshape _reshape_alias unsqueeze squeeze view_copy flatten"),
+    fixed=_reshaped,
+)
 def view(count, x, *_):
     yield x, count.reshape(x.shape)
 
 
-@moving(aten.t, aten.numpy_T)
+@moving(aten.numpy_T)
+@moving(aten.t, fixed=_transposed)
 def t(count, x):
     yield x, count.permute(range(len(x.shape))[::-1])
 
 
-@moving(aten.transpose)
+@moving(aten.transpose, fixed=_transposed)
 def transpose(count, x, a, b):
     dims = list(range(len(x.shape)))
     dims[a], dims[b] = dims[b], dims[a]
     yield x, count.permute(dims)
 
 
-@moving(aten.permute)
+@moving(aten.permute, fixed=_permuted)
 def permute(count, x, dims):
     yield x, count.permute(np.argsort([d % len(dims) for d in dims]).tolist())
 
 
-@moving(aten.expand)
+@moving(aten.expand, fixed=_expanded)
 def expand(count, x, *_, **__):
     yield x, count.unbroadcast(x.shape)
 
@@ -49,7 +97,7 @@ def repeat(count, x, repeats):
     yield x, summed.reshape(x.shape)
 
 
-@rule(aten.cat, linear=True, joins=True)
+@rule(aten.cat, linear=True, joins=True, fixed=_joined)
 def cat(count, tensors, dim=0):
     start = 0
     for x in tensors:
@@ -67,7 +115,7 @@ def stack(count, tensors, dim=0):
         yield x, count.narrow(dim, i, 1).reshape(x.shape)
 
 
-@moving(aten.slice)
+@moving(aten.slice, fixed=_sliced)
 def slice_(count, x, dim=0, start=None, end=None, step=1):
     dim %= len(x.shape)
     yield x, count.embed(dim, x.shape[dim], slice(*slice(start, end, step).indices(x.shape[dim])))

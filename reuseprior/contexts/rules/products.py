@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from reuseprior.contexts.array import CountArray
+from reuseprior.contexts.array import CountArray, Mask
+from reuseprior.contexts.record import Node
 from reuseprior.contexts.rules.registry import aten, rule
 
 
@@ -41,8 +42,19 @@ def cumsum(count, x, dim, **_):
 
 @rule(aten.mm, aten.bmm, factors=(0, 1), layer=True)
 def product(count, a, b, *_):  # (…, n, k) @ (…, k, m) -> (…, n, m)
-    yield a, count.sum(-1)
-    yield b, count.sum(-2)
+    """A factor that is always zero, as attention is behind a mask, uses nothing of the other."""
+    for x, other, axis in ((a, b, -1), (b, a, -2)):
+        # a constant's own zeros are numbers like others
+        met = other.fixed.free_of_zeros if other.varies and other.fixed else None
+        yield x, count.sum(axis) if met is None else _meeting(count, x, met, axis)
+
+
+def _meeting(count: CountArray, x: Node, met: Mask, axis: int) -> CountArray:
+    """The counts of a factor x: those of the products along `axis` whose other factor is not 0."""
+    counts = (count.expand(axis) if met.values.shape[axis] > 1 else count.sum(axis)).values
+    met = met.values.astype(object) if counts.dtype == object else met.numbers()
+    met = met.swapaxes(-1, -2)
+    return CountArray(counts @ met if axis == -1 else met @ counts, x.shape)
 
 
 @rule(aten.addmm, aten.baddbmm, factors=(1, 2), layer=True)
@@ -57,19 +69,63 @@ def mv(count, matrix, vector):  # (n, k) @ (k,) -> (n,)
     yield vector, count.sum(0)
 
 
-@rule(aten.dot, factors=(0, 1))
+@rule(aten.dot, aten.vdot, factors=(0, 1))
 def dot(count, a, b):
     yield a, count.reshape((1,))
     yield b, count.reshape((1,))
 
 
-@rule(aten._fft_r2c, aten._fft_c2c, linear=True)
-def fourier(count, x, dims, *_):
-    """Every result is a sum over all positions of the transformed dimensions."""
-    yield x, count.sum(*(d % len(x.shape) for d in dims)).broadcast_to(x.shape)
+@rule(aten._trilinear, linear=False)
+def trilinear(count, a, b, c, widened_a, widened_b, widened_c, summed, *_):
+    """A sum of products of three, each widened along some axes first."""
+    operands = ((a, widened_a), (b, widened_b), (c, widened_c))
+    shapes = [_with_ones(x.shape, widened) for x, widened in operands]
+    whole = count.reshape(_with_ones(count.shape, summed))
+    whole = whole.broadcast_to(np.broadcast_shapes(*shapes))
+    for (x, _), shape in zip(operands, shapes, strict=True):
+        yield x, whole.unbroadcast(shape).reshape(x.shape)
+
+
+def _with_ones(shape, axes) -> tuple[int, ...]:
+    """The shape with axes of length 1 at places of the result."""
+    shape = list(shape)
+    for axis in sorted(axis % (len(shape) + len(axes)) for axis in axes):
+        shape.insert(axis, 1)
+    return tuple(shape)
+
+
+@rule(aten._cdist_forward, linear=False)
+def distances(count, a, b, *_):  # (…, n, k), (…, m, k) -> (…, n, m)
+    yield a, count.sum(-1)
+    yield b, count.sum(-2).reshape((*b.shape[:-1], 1))
+
+
+@rule(aten._pdist_forward, linear=False)
+def distances_within(count, x, *_):  # (n, k) -> (n (n - 1) / 2,)
+    first, second = np.triu_indices(x.shape[0], 1)
+    yield x, count.scatter_add(0, first, x.shape[0]).reshape((x.shape[0], 1))
+    yield x, count.scatter_add(0, second, x.shape[0]).reshape((x.shape[0], 1))
+
+
+@rule(aten.affine_grid_generator, linear=True)
+def affine_grid(count, theta, *_):  # (N, 2, 3) -> (N, height, width, 2)
+    summed = count.sum(*range(1, len(count.shape) - 1))
+    yield theta, summed.reshape((*theta.shape[:-1], 1))
+
+
+# Each result of a Fourier transform depends on all entries along its axes, real and imaginary.
+
+
+@rule(aten._fft_r2c, aten._fft_c2c, aten._fft_c2r, linear=True)
+def fourier(count, x, dim, *_):
+    yield x, count.sum(*dim)
 
 
 @rule(aten.view_as_real, linear=True)
 def view_as_real(count, x):
-    """A complex number as two, which both come from it."""
     yield x, count.sum(-1).reshape(x.shape)
+
+
+@rule(aten.view_as_complex, linear=True)
+def view_as_complex(count, x):
+    yield x, count.reshape((*x.shape[:-1], 1))

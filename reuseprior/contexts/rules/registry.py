@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from reuseprior.contexts.array import CountArray
-from reuseprior.contexts.record import Node
+from reuseprior.contexts.record import Node, Operator
 
 aten = torch.ops.aten
 
@@ -51,6 +52,10 @@ class Traits:
     """Its results carry no value of what went in."""
     masks: int | None = None
     """Indices in which a boolean mask stands for the positions that it keeps."""
+    chooses: int | None = None
+    """Integers that choose entries, rows of a table perhaps, of the first argument."""
+    fixed: Callable[[Operator], np.ndarray | None] | None = None
+    """Which entries of its first result constants decide, and how (contexts.fixed)."""
     meta: Callable[[torch.Tensor], torch.Tensor | tuple[torch.Tensor, ...]] | None = None
     """Its results' shapes without computing: torch's own meta version takes up to 1 ms."""
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from reuseprior.contexts.array import CountArray, taps, with_axis
+from reuseprior.contexts.errors import CountingError
 from reuseprior.contexts.record import Node
 from reuseprior.contexts.rules.elementwise import per_channel
 from reuseprior.contexts.rules.moves import constant_pad
@@ -120,8 +121,10 @@ def _average_pool(ndim: int) -> Rule:
     return average_pool
 
 
-rule(aten.max_pool2d_with_indices, linear=False)(_pool(2))
-rule(aten.max_pool3d_with_indices, linear=False)(_pool(3))
+MAX_POOLS = {
+    rule(aten.max_pool2d_with_indices, linear=False)(_pool(2)): 2,
+    rule(aten.max_pool3d_with_indices, linear=False)(_pool(3)): 3,
+}
 rule(aten.avg_pool2d, linear=True, window_average=2)(_average_pool(2))
 rule(aten.avg_pool3d, linear=True, window_average=3)(_average_pool(3))
 
@@ -173,3 +176,45 @@ def _interpolated(count, x, scales, operator, *options) -> CountArray:
         results_of = np.concatenate([np.arange(results), between])
         count = count.gather(axis, results_of).scatter_add(axis, sources, size)
     return count
+
+
+def _resized(operator) -> Rule:
+    """Axis by axis, with more than two neighbours each; those of weight zero are none."""
+
+    def resize(count, x, _size, align_corners, *scales):
+        for axis, scale in enumerate(scales or (None,) * (len(x.shape) - 2), start=2):
+            size, results = x.shape[axis], count.shape[axis]
+            each = torch.eye(size, dtype=torch.float64)[None, :, :, None]  # a channel a source
+            each = each.expand(1, size, size, 2)  # torch 2.15 errs on images of width one
+            made = operator(each, [results, 2], align_corners, scale, None)[0, :, :, 0]
+            sources, results_of = (made.abs() > 1e-9).nonzero(as_tuple=True)
+            count = count.gather(axis, results_of.numpy())
+            count = count.scatter_add(axis, sources.numpy(), size)
+        yield x, count
+
+    return resize
+
+
+RESIZED = (aten.upsample_bicubic2d, aten._upsample_bilinear2d_aa, aten._upsample_bicubic2d_aa)
+for _operator in RESIZED:
+    rule(_operator, linear=True)(_resized(_operator))
+
+
+@rule(aten.max_unpool2d, aten.max_unpool3d, linear=False)
+def max_unpool(count, x, indices, _size, *_):
+    """Where a maximum stood depends on data: it may be any place of the window it is of."""
+    pool = indices.made_by
+    ndim = MAX_POOLS.get(RULES.get(pool.function)) if pool else None
+    if ndim is None:
+        raise CountingError("its indices are not those of a max pool, which has windows")
+    _, kernel, *settings = pool.args
+    stride, padding, dilation = (*settings, *((), 0, 1)[len(settings) :])[:3]
+    for axis, k, s, p, d in zip(
+        range(len(x.shape) - ndim, len(x.shape)),
+        *(_each(v, ndim) for v in (kernel, stride or kernel, padding, dilation)),
+        strict=True,
+    ):
+        windows = taps(count.shape[axis], x.shape[axis], k, s, p, d)
+        made = [(result, place) for place, result in windows]
+        count = count.windows_add(axis, x.shape[axis], made)
+    yield x, count

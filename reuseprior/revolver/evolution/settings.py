@@ -120,7 +120,8 @@ class Settings:
         try:
             written = cls.from_data(values, where)
         except (SettingsError, SpaceError) as error:
-            raise type(error)(f"{where}: {error}") from error
+            named = str(error) if where in str(error) else f"{where}: {error}"
+            raise type(error)(named) from error
         if not changes:
             return written
         for key, value in changes.items():

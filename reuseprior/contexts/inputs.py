@@ -1,0 +1,226 @@
+"""What the user hands in: shapes, tensors and whatever else a forward takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from numbers import Integral, Number
+from typing import Any
+
+import torch
+
+from reuseprior.contexts.errors import CountingError
+from reuseprior.contexts.record import Node, Operator
+from reuseprior.contexts.rules import RULES, traits
+from reuseprior.contexts.rules.elementwise import add, pointwise
+
+MOST_ENTRIES = 2**28  # of an input: an image of 9,459 pixels a side; more would fill any memory
+Signal = Iterable[str | int] | str | int | None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The arguments of one forward pass: tensors, and what else a model may be given."""
+
+    args: tuple
+    kwargs: dict[str, Any]
+
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Every tensor with its name: a position or keyword, and the way to it in a nest."""
+        for key, value in (*enumerate(self.args), *self.kwargs.items()):
+            yield from _named(str(key), value)
+
+    def changed(self, change: Callable[[torch.Tensor], Any]) -> Inputs:
+        """The same arguments with something else for each tensor."""
+        args, kwargs = _changed(self.args, change), _changed(self.kwargs, change)
+        return Inputs(args, kwargs)
+
+    def __str__(self) -> str:
+        tensors = list(self.tensors())
+        shapes = ", ".join(
+            str(tuple(t.shape)) if name.isdecimal() else f"{name} {tuple(t.shape)}"
+            for name, t in tensors
+        )
+        return f"an input of shape {shapes}" if tensors else "no tensor"
+
+
+def read(inputs: Any, dtype: torch.dtype) -> Inputs:
+    """The arguments that `inputs` stands for, tensors of `dtype` for shapes without a name.
+
+    >>> read({"input_ids": (1, 8), "attention_mask": None}, torch.float32).kwargs["input_ids"].dtype
+    torch.int64
+
+    Raises `CountingError` for what is neither a tensor, a shape, a mapping nor several of these.
+    """
+    if isinstance(inputs, Mapping):
+        return Inputs((), {str(k): _part(v, dtype, str(k)) for k, v in inputs.items()})
+    is_nest = isinstance(inputs, (tuple, list)) and len(inputs) > 0
+    if is_nest and not all(isinstance(v, (Number, str)) for v in inputs):
+        return Inputs(tuple(_part(v, dtype) for v in inputs), {})
+    if isinstance(inputs, torch.Tensor) or _is_shape(inputs):
+        return Inputs((_part(inputs, dtype),), {})
+    raise CountingError(
+        f"Input shape {inputs!r} is not a tuple of positive integers: pass one such as "
+        "(1, 3, 224, 224), a tensor, a dict of arguments by name, or a list of several."
+    )
+
+
+def _part(value: Any, dtype: torch.dtype, name: str = "") -> Any:
+    """An argument as the model takes it: shapes become tensors, the rest stays."""
+    if isinstance(value, Mapping):
+        return {k: _part(v, dtype, str(k)) for k, v in value.items()}
+    if isinstance(value, (tuple, list)) and value:
+        if _is_shape(value):
+            return _of_shape([int(n) for n in value], dtype, name)
+        if all(isinstance(v, Number) for v in value):
+            raise CountingError(
+                f"Input shape {value!r} is not a tuple of positive integers: pass one such as "
+                "(1, 3, 224, 224)."
+            )
+        return _like(value, [_part(v, dtype) for v in value])
+    return value
+
+
+def _like(value: tuple | list, parts: list) -> Any:
+    """The parts in a sequence of the same type, named ones included."""
+    return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+
+
+def _of_shape(shape: list[int], dtype: torch.dtype, name: str) -> torch.Tensor:
+    """Token ids without values, a mask that masks nothing, or else numbers without values."""
+    if (entries := prod(shape)) > MOST_ENTRIES:
+        raise CountingError(
+            f"Input shape {tuple(shape)} has {entries:,} entries: give at most {MOST_ENTRIES:,}, "
+            "more is not counted."
+        )
+    if name.endswith("ids"):
+        return torch.empty(shape, dtype=torch.int64, device="meta")
+    if name.endswith("mask"):
+        return torch.ones(shape, dtype=torch.int64)
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+def _is_shape(value) -> bool:
+    return (
+        isinstance(value, (tuple, list))
+        and len(value) > 0
+        and all(isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in value)
+    )
+
+
+def _named(name: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _named(f"{name}.{key}", part)
+    elif isinstance(value, (tuple, list)):
+        for key, part in enumerate(value):
+            yield from _named(f"{name}.{key}", part)
+
+
+def _changed(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: _changed(part, change) for key, part in value.items()}
+    if isinstance(value, (tuple, list)):
+        return _like(value, [_changed(part, change) for part in value])
+    return value
+
+
+# Samples ----------------------------------------------------------------------------------------
+
+
+def batch_of(inputs: Inputs) -> int:
+    """How many entries the first axis has of all numbers and token ids without values, else 1."""
+    sizes = {t.shape[0] if t.ndim else 1 for _, t in inputs.tensors() if _may_vary(t)}
+    return sizes.pop() if len(sizes) == 1 else 1
+
+
+def apart(inputs: Inputs, size: int, entries: int) -> tuple[Inputs, list[torch.Tensor]]:
+    """The inputs with `entries` of the first axis where it has that size, and no values there.
+
+    Returns the tensors without values, too.
+    """
+    made: list[torch.Tensor] = []
+
+    def emptied(tensor: torch.Tensor) -> torch.Tensor:
+        if not (tensor.ndim and tensor.shape[0] == size):
+            return tensor
+        if not _may_vary(tensor):
+            return tensor[:entries]
+        made.append(torch.empty_like(tensor[:entries], device="meta"))
+        return made[-1]
+
+    return inputs.changed(emptied), made
+
+
+def first_sample(inputs: Inputs, size: int) -> Inputs:
+    """The first entry of every tensor whose first axis has that size."""
+    return inputs.changed(lambda t: t[:1] if t.ndim and t.shape[0] == size else t)
+
+
+def _may_vary(tensor: torch.Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex() or tensor.dtype is torch.int64
+
+
+# Which of them carry a signal -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Given:
+    """An input tensor in the record."""
+
+    name: str
+    node: Node
+    is_number: bool  # a floating-point or complex one
+    is_bool: bool = False
+
+
+def chosen(name: str, signal: Signal) -> bool:
+    """Whether the caller says that the tensor of that name carries a signal."""
+    wanted = [signal] if isinstance(signal, (str, int)) else list(signal)
+    return any(name == str(w) or name.startswith(f"{w}.") for w in wanted)
+
+
+def check_signal(names: list[str], signal: Signal) -> None:
+    """Raise `CountingError` where the caller names an input that there is none of."""
+    wanted = [signal] if isinstance(signal, (str, int)) else list(signal)
+    for one in wanted:
+        if not any(chosen(name, one) for name in names):
+            raise CountingError(f"signal={one!r} names no input tensor; there are {names}.")
+
+
+def carrying(given: list[Given], operators: list[Operator], outputs: list[Node]) -> list[Node]:
+    """The inputs that carry a signal: numbers that are read, and integers that choose rows.
+
+    Masks, positions and edges say how a model computes, not what. Where nothing of the two kinds
+    is given, whatever is read is the signal, and else everything.
+    """
+    used = {node for operator in operators for node in operator.nodes()} | set(outputs)
+    read_ones = [g for g in given if g.node in used]
+    signal = [g for g in read_ones if g.is_number or _chooses_rows(g, operators)]
+    signal = signal or [g for g in read_ones if not g.is_bool] or read_ones or given
+    return [g.node for g in signal]
+
+
+def _chooses_rows(given: Given, operators: list[Operator]) -> bool:
+    """Whether integers choose rows of a parameter, as they are or moved, copied and shifted."""
+    if given.is_bool:
+        return False
+    same = {given.node}
+    for operator in operators:
+        if same.isdisjoint(operator.nodes()):
+            continue
+        known = traits(operator.function)
+        if known.chooses is not None and operator.args[0].is_view_of_parameter:
+            positions = operator.args[known.chooses]
+            if not same.isdisjoint(
+                positions if isinstance(positions, (tuple, list)) else [positions]
+            ):
+                return True
+        if known.moves or (known.linear and RULES.get(operator.function) in (pointwise, add)):
+            same.update(operator.results)
+    return False

@@ -1,0 +1,277 @@
+"""Inputs as people have them: by name, in nests, as ids and masks, in batches and sequences."""
+
+from collections import namedtuple
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from reuseprior.contexts import CountingError, count_contexts, fingerprint, record_model
+
+
+class Calls(nn.Module):
+    """Whatever `forward` is given, with parameters and modules by name."""
+
+    def __init__(self, forward, **attributes):
+        super().__init__()
+        for name, value in attributes.items():
+            setattr(self, name, value)
+        self.call = forward
+
+    def forward(self, *args, **kwargs):
+        return self.call(self, *args, **kwargs)
+
+
+def ones(*shape):
+    return nn.Parameter(torch.ones(shape))
+
+
+def counted(model, inputs, **options):
+    found = count_contexts(model, inputs, exact=True, **options).parameter_counts
+    return {p.name: np.broadcast_to(p.counts, p.shape).tolist() for p in found}
+
+
+def nodes(model, inputs, **options):
+    return count_contexts(model, inputs, **options).input_nodes
+
+
+def scaled(self, x, *, y=None, times=1, flag=False):
+    made = x * self.w
+    if y is not None:
+        made = made + y
+    return [made] * times if flag else made
+
+
+@pytest.mark.parametrize(
+    ("inputs", "input_nodes"),
+    [
+        ({"x": (1, 3)}, 3),
+        ({"x": (1, 3), "y": None}, 3),
+        ({"x": (1, 3), "y": (1, 1)}, 4),
+        ({"x": torch.ones(1, 3), "y": torch.tensor(2.0), "times": 1, "flag": True}, 4),
+    ],
+)
+def test_by_name(inputs, input_nodes):
+    model = Calls(scaled, w=ones(3))
+    assert counted(model, inputs) == {"w": [1, 1, 1]}
+    assert nodes(model, inputs) == input_nodes
+
+
+Pair = namedtuple("Pair", "a b")
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        [{"a": (1, 3), "b": [(1, 3), None, 2.0]}],
+        [Pair((1, 3), [torch.ones(1, 3), None, 2.0])],
+    ],
+)
+def test_nests(inputs):
+    def forward(self, given):
+        a, b = given if isinstance(given, tuple) else (given["a"], given["b"])
+        return a * self.w * b[2] + b[0]
+
+    model = Calls(forward, w=ones(3))
+    assert counted(model, inputs) == {"w": [1, 1, 1]} and nodes(model, inputs) == 6
+
+
+# What carries a signal --------------------------------------------------------------------------
+
+
+def attentive(self, x, mask=None, timestep=None, unread=None):
+    x = x * self.w
+    if mask is not None:
+        x = x.masked_fill(mask == 0, 0.0)
+    return x if timestep is None else x + timestep.float()[:, None].sin() * self.v
+
+
+def test_masks_and_timesteps_are_no_input_nodes():
+    model = Calls(attentive, w=ones(3), v=ones(3))
+    mask = torch.tensor([[1, 0, 1]])
+    given = {"x": (1, 3), "mask": mask, "timestep": torch.tensor([7])}
+    assert nodes(model, given) == 3 == nodes(model, given | {"mask": mask.bool()})
+    assert counted(model, given) == {"w": [1, 0, 1], "v": [1, 1, 1]}
+    assert nodes(model, given, signal=["x", "timestep"]) == 4
+    assert nodes(model, given | {"timestep": torch.tensor([7.0])}) == 4
+    assert nodes(model, given | {"timestep": torch.tensor([7.0])}, signal="x") == 3
+    assert nodes(model, given | {"unread": (1, 3)}) == 3
+    assert nodes(model, [(1, 3), mask], signal=0) == 3
+    with pytest.raises(CountingError, match=r"signal='y' names no input tensor; there are \['x'"):
+        nodes(model, given, signal=["y"])
+
+
+def test_masks_by_shape_mask_nothing():
+    model = Calls(attentive, w=ones(3))
+    assert counted(model, {"x": (1, 3), "mask": (1, 3)}) == {"w": [1, 1, 1]}
+
+
+def test_a_mask_without_values_masks_nothing_that_is_known():
+    model = Calls(attentive, w=ones(3))
+    mask = torch.empty(1, 3, dtype=bool, device="meta")
+    assert counted(model, {"x": (1, 3), "mask": mask}) == {"w": [1, 1, 1]}
+
+
+def test_numbers_that_are_no_signal_are_constants():
+    model = Calls(lambda self, x, bias: (x * self.w + bias).softmax(-1), w=ones(3))
+    bias = torch.tensor([[0.0, float("-inf"), 0.0]])
+    assert counted(model, [(1, 3), bias], signal=0) == {"w": [1, 0, 1]}
+    assert counted(model, [(1, 3), bias]) == {"w": [1, 1, 1]}
+
+
+def test_nothing_but_masks():
+    model = Calls(lambda self, x: x * self.w, w=ones(3))
+    assert nodes(model, torch.ones(1, 3, dtype=bool)) == 3
+    assert nodes(model, torch.ones(1, 3, dtype=torch.int64)) == 3
+
+
+def test_what_is_signal_tells_records_apart():
+    model = Calls(lambda self, x, y: x * self.w + y, w=ones(3))
+    of = {s: fingerprint(record_model(model, [(1, 3), (1, 3)], signal=s)) for s in (None, 0, 1)}
+    assert len({*of.values()}) == 3
+
+
+# Token ids --------------------------------------------------------------------------------------
+
+
+def language(self, input_ids, attention_mask=None):
+    x = self.table(input_ids)
+    if attention_mask is not None:
+        x = x * attention_mask[..., None]
+    return x.sum(1)
+
+
+def test_token_ids_without_values_may_be_any():
+    model = Calls(language, table=nn.Embedding(4, 2))
+    for ids in ((1, 3), torch.empty(1, 3, dtype=torch.int64, device="meta")):
+        assert counted(model, {"input_ids": ids}) == {"table.weight": [[3, 3]] * 4}
+    assert nodes(model, {"input_ids": (1, 3), "attention_mask": (1, 3)}) == 3
+    example = {"input_ids": torch.tensor([[1, 1, 3]])}
+    assert counted(model, example) == {"table.weight": [[0, 0], [2, 2], [0, 0], [1, 1]]}
+    assert nodes(model, example) == 3
+    shifted = Calls(lambda self, x: self.table(x[:, 1:] + 1), table=nn.Embedding(4, 2))
+    assert nodes(shifted, {"x": torch.tensor([[0, 2]])}) == 2
+
+
+# Batches ----------------------------------------------------------------------------------------
+
+
+def mixed(self, x):
+    return self.layer(x) + x.mean(0, keepdim=True)
+
+
+def test_a_batch_is_counted_a_sample():
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    one = counted(model, (1, 4))
+    for inputs in ((5, 4), torch.ones(2, 4), [(3, 4)]):
+        assert counted(model, inputs) == one and nodes(model, inputs) == 4
+    table = Calls(language, table=nn.Embedding(4, 2))
+    assert counted(table, {"input_ids": (7, 3)}) == {"table.weight": [[3, 3]] * 4}
+    nested = Calls(lambda self, given: given["x"] * self.w + given["y"][0], w=ones(3))
+    assert nodes(nested, [{"x": (5, 3), "y": [(5, 3)]}]) == 6
+
+
+def test_samples_that_meet_are_no_batch():
+    model = Calls(mixed, layer=nn.Linear(4, 4, bias=False))
+    assert nodes(model, (3, 4)) == 12
+    assert counted(model, (3, 4)) == {"layer.weight": [[3] * 4] * 4}
+    assert nodes(nn.Linear(4, 4), (4,)) == 4
+
+
+def test_sequences_first():
+    layer = nn.LSTM(2, 3)
+    assert nodes(layer, (5, 1, 2), output=0) == 10 and nodes(layer, (5, 2), output=0) == 10
+    batch_first = nn.LSTM(2, 3, batch_first=True)
+    ours, theirs = (
+        counted(m, s, output=0) for m, s in [(layer, (5, 1, 2)), (batch_first, (1, 5, 2))]
+    )
+    assert ours == theirs
+
+
+class Graphs(nn.Module):
+    """A layer of messages along edges, added up where they arrive."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2, bias=False)
+
+    def forward(self, x, edge_index):
+        x = self.layer(x)
+        source, target = edge_index
+        return torch.zeros_like(x).index_add(0, target, x[source])
+
+
+def test_nodes_of_a_graph():
+    edges = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 2]])
+    found = counted(Graphs(), {"x": (3, 3), "edge_index": edges})
+    assert found == {"layer.weight": [[4, 4, 4], [4, 4, 4]]}
+    assert nodes(Graphs(), {"x": (3, 3), "edge_index": edges}) == 9
+
+
+# What misleads no more --------------------------------------------------------------------------
+
+
+def test_buffers_without_values_are_named():
+    with torch.device("meta"):
+        model = Calls(lambda self, x: x + self.table(self.positions), table=nn.Embedding(4, 3))
+        model.register_buffer("positions", torch.arange(2))
+    with pytest.raises(CountingError, match="buffer positions is on the meta device and has lost"):
+        count_contexts(model, (1, 2, 3))
+
+
+MESSAGES = {
+    "no size": (lambda self, x: x.no_such, (1, 3), r"no_such'\)\.$"),
+    "size": (lambda self, x: F.linear(x, self.w), (1, 4), r"check the input's channels and size"),
+    "ids": (
+        lambda self, x: F.embedding(x, self.w),
+        (1, 3),
+        r"it takes token ids, so pass inputs=\{'input_ids'",
+    ),
+    "missing": (lambda self, x, y: x, (1, 3), "failed in its forward"),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_advice_where_it_helps(name):
+    forward, inputs, message = MESSAGES[name]
+    with pytest.raises(CountingError, match=message):
+        count_contexts(Calls(forward, w=ones(2, 3)), inputs)
+
+
+# Mixtures of experts ----------------------------------------------------------------------------
+
+
+class Experts(nn.Module):
+    """Each token goes to the two of four experts that score best."""
+
+    def __init__(self):
+        super().__init__()
+        self.router = nn.Linear(3, 4, bias=False)
+        self.experts = ones(4, 5, 3)
+
+    def forward(self, x):  # (tokens, 3)
+        scores, chosen = self.router(x).softmax(-1).topk(2)
+        made = torch.einsum("tkof,tf->tko", self.experts[chosen], x)
+        return (made * scores[..., None]).sum(1)
+
+
+def test_experts_count_as_often_as_they_are_chosen():
+    """Of two of four experts and six tokens, three an expert; of one token, half a one."""
+    found = counted(Experts(), [(1, 3)])
+    assert found["experts"] == [[[1 / 2] * 3] * 5] * 4
+    assert found["router.weight"] == [[10] * 3] * 4  # two gates of five outputs each
+    counts = count_contexts(Experts(), [(1, 3)])
+    assert counts.parameters == 72 and counts.log2_counts.min() == -1
+    q = counts.quantities()
+    assert abs(q.entropy + q.expected_spread - q.log2_contexts) < 1e-9
+
+
+def test_codes_that_the_model_chooses():
+    model = Calls(
+        lambda self, x: F.embedding((x * self.w).argmax(-1), self.codes),
+        w=ones(3),
+        codes=ones(8, 2),
+    )
+    assert counted(model, (1, 3)) == {"codes": [[1 / 8] * 2] * 8}

@@ -1,0 +1,102 @@
+"""What cannot be counted is refused by its name before anything runs, and left as it was."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+from reuseprior.contexts import CountingError, count_contexts, record_model
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+@pytest.fixture
+def mesh(tmp_path):
+    """One process, as if it were several."""
+    store = dist.FileStore(str(tmp_path / "store"), 1)
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    dist.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_sharded_model(mesh):
+    model = mlp()
+    for layer in (model[0], model[2], model):
+        fully_shard(layer, mesh=mesh)
+    x = torch.randn(3, 4)
+    before = model(x)
+    with pytest.raises(CountingError, match=r"0\.weight is sharded .*before it is sharded"):
+        count_contexts(model, (1, 4))
+    assert torch.equal(model(x), before)
+
+
+class Refused(nn.Module):
+    """Keeps a note of whether its forward was called."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+        self.plain = nn.Linear(4, 4)
+        self.called = 0
+
+    def forward(self, x):
+        self.called += 1
+        return self.inner(x)
+
+
+def dynamic():
+    return torch.ao.quantization.quantize_dynamic(mlp())
+
+
+def by_hand():
+    return torch.ao.nn.quantized.Linear(4, 2)
+
+
+def codes():
+    layer = nn.Linear(4, 2)
+    layer.weight = nn.Parameter(torch.zeros(2, 4, dtype=torch.int8), requires_grad=False)
+    return layer
+
+
+def gptq():
+    layer = nn.Module()
+    layer.register_buffer("qweight", torch.zeros(2, 4, dtype=torch.int32))
+    return layer
+
+
+def functional():
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    graph.output(graph.call_function(torch.ops.quantized.add_scalar.default, (x, 1)))
+    return torch.fx.GraphModule(nn.Module(), graph)
+
+
+KINDS = {
+    "TorchScript": (lambda: torch.jit.script(mlp()), r"Module inner is in TorchScript"),
+    "dynamic": (dynamic, r"Module inner\.0 is quantised \(Linear\)"),
+    "by hand": (by_hand, r"Module inner is quantised \(Linear\)"),
+    "codes": (codes, r"Parameter inner\.weight is quantised \(Parameter of torch\.int8\)"),
+    "gptq": (gptq, r"Module inner is quantised \(Module\)"),
+    "functional": (functional, r"Module inner is quantised"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", KINDS)
+def test_by_name(kind):
+    build, message = KINDS[kind]
+    model = Refused(build()).train()
+    state = {k: deepcopy(v) for k, v in model.plain.state_dict().items()}
+    random = torch.get_rng_state()
+    with pytest.raises(CountingError, match=message):
+        record_model(model, (1, 4))
+    assert model.called == 0 and model.training
+    assert all(torch.equal(v, state[k]) for k, v in model.plain.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
