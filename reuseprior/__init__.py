@@ -1,15 +1,48 @@
-"""The reusability prior, reproducible: count contexts in a model, compare models untrained."""
+"""The reusability prior, reproducible: count contexts in a model, compare models untrained.
+
+>>> import reuseprior as rp
+>>> rp.compare({"a": net, "b": other}, (1, 3, 224, 224))  # doctest: +SKIP
+
+What most users need stands here; it is loaded when it is first asked for.
+"""
+
+_FRONT = {
+    "compare": "measures.comparing",  # models in memory, ranked
+    "count_contexts": "contexts",  # one model's counts, with table(), plot() and draw()
+    "record_model": "contexts",  # a model's record, to count it more than once
+    "Graph": "contexts",  # an explicit graph, small enough to draw
+    "rule": "contexts",  # registers a counting rule for an operator
+    "CountingError": "contexts",  # what cannot be counted, and why
+    "derive": "quantities",  # the thesis's quantities, from counts alone
+    "Quantities": "quantities",
+    "build": "models",  # a model by its name
+    "sharing": "",  # ways to let layers share parameters: sharing.apply(model, way)
+}
+
+__all__ = list(_FRONT)
 
 
-def __getattr__(name: str) -> str:
-    """`__version__`, read when it is asked for.
+def __getattr__(name: str):
+    """A name of the front, or `__version__`, read when it is asked for.
 
     So importing this package imports nothing else, and `__main__` can first see to it that nothing
     comes from the current folder.
     """
-    if name != "__version__":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
+    if name == "__version__":
+        return _version()
+    if name not in _FRONT:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_FRONT[name] or name}")
+    return getattr(module, name) if _FRONT[name] else module
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FRONT, "__version__"})
+
+
+def _version() -> str:
     import tomllib
     from importlib import metadata
     from pathlib import Path

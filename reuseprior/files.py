@@ -172,7 +172,12 @@ class Lock:
         self._release = weakref.finalize(self, _give_back, place, self._held, self._turn)
 
     def check(self) -> None:
-        """Raise `Locked` where another part of this process has written since this one began."""
+        """Raise `Locked` where another part of this process has written since this one began.
+
+        And in a fork, whose parent has the lock.
+        """
+        if self._held.number is None:
+            raise Locked(f"{self.path} is written by the process that this one is a fork of")
         if self._held.writer != self._turn and self._held.writes != self._seen:
             raise Locked(f"{self.path} is written by another run of this process: go on with that")
         self._held.writer = self._turn
@@ -187,7 +192,7 @@ class Lock:
 class _Held:
     """A lock that this process holds."""
 
-    number: int  # of the open file
+    number: int | None  # of the open file, None in a fork
     turns: set[int] = field(default_factory=set)  # who has it
     writer: int | None = None  # who has written last
     writes: int = 0
@@ -247,6 +252,7 @@ def _forget() -> None:
     """In a fork: its parent has the locks, and they end with the parent."""
     for held in _held.values():
         os.close(held.number)
+        held.number = None
     _held.clear()
 
 

@@ -14,6 +14,7 @@ from reuseprior.cli import (  # noqa: F401  importing registers
     data,
     evolve,
     record,
+    study,
     train,
 )
 from reuseprior.cli.app import app

@@ -7,6 +7,7 @@ import textwrap
 from collections import Counter
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from importlib import metadata
 from typing import Annotated
 
@@ -19,6 +20,13 @@ from reuseprior.press import reproduce as reproducing
 from reuseprior.press.chapters import PROFILES
 
 Profile = StrEnum("Profile", PROFILES)  # how much of a chapter to run
+
+
+def _chapters_that_begin(text: str) -> list[str]:
+    """For the completion of shells."""
+    from reuseprior.press import chapters
+
+    return [chapter.name for chapter in chapters.found() if chapter.name.startswith(text)]
 
 
 @app.command(epilog="Example: reuseprior audit --only 'thesis, table 4.4'")
@@ -44,13 +52,15 @@ def audit(
     places = only or ()
     if places and update:
         raise UsageError("--update commits the whole ledger: leave --only out")
+    total = None
     try:
         if not update:
-            ledger.committed_rows()  # before minutes of work
+            committed = ledger.committed_rows()  # before minutes of work
+            total = None if places else len(committed)
     except ledger.LedgerError as error:
         note(f"Error: {error}")
         raise typer.Exit(1) from error
-    entries = ledger.collect(bar, only=places)
+    entries = ledger.collect(partial(bar, total=total), only=places)
     if as_json:
         print_json([{k: strict(v) for k, v in asdict(e).items()} for e in entries])
     elif places:
@@ -72,7 +82,11 @@ def audit(
 def reproduce(
     chapters: Annotated[
         list[str] | None,
-        typer.Argument(metavar="CHAPTER", help="Names in notebooks/ (default: all)."),
+        typer.Argument(
+            metavar="CHAPTER",
+            help="Names in notebooks/ (default: all).",
+            autocompletion=_chapters_that_begin,
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
@@ -89,7 +103,10 @@ def reproduce(
         int, typer.Option("--jobs", "-j", min=1, help="How many notebooks run side by side.")
     ] = 2,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Only say what would run, and why.")
+        bool,
+        typer.Option(
+            "--dry-run", "-n", help="Only say what would run, why, for how long and with what."
+        ),
     ] = False,
     save: Annotated[
         bool,
@@ -106,8 +123,8 @@ def reproduce(
     jobs = reproducing.plan(chosen, profile=profile.value, parameters=given)
     reasons = {job.name: reproducing.why(job) for job in jobs}
     if dry_run:
-        for name, reason in reasons.items():
-            typer.echo(f"{name}: {reason or 'up to date'}")
+        for job in jobs:
+            typer.echo(f"{job.name}: {reasons[job.name] or 'up to date'} ({job.needs})")
         return
     if stale := [name for name, reason in reasons.items() if reason]:
         note(f"running {', '.join(stale)}")
@@ -120,7 +137,7 @@ def reproduce(
             failed.append(run)
     if save and not failed:
         _save(jobs)
-    _conclude(failed)
+    _conclude(jobs, failed)
 
 
 def _save(jobs) -> None:
@@ -136,7 +153,7 @@ def _save(jobs) -> None:
             note(f"{job.name}: {slip}")
 
 
-def _conclude(failed) -> None:
+def _conclude(jobs, failed) -> None:
     """The ledger, where things are, and what failed."""
     from reuseprior.press import ledger
 
@@ -146,7 +163,11 @@ def _conclude(failed) -> None:
         entries = ledger.saved()
         typer.echo(_verdicts(entries))
         _tell(entries)
-    typer.echo(f"executed notebooks: {paths.BUILD / 'notebooks'}\nfigures: {paths.FIGURES}")
+    for told, places in {
+        "executed notebooks": {job.output.parent for job in jobs},
+        "figures": {job.figures for job in jobs},
+    }.items():
+        typer.echo(f"{told}: {', '.join(map(str, sorted(places)))}")
     for run in failed:
         note(f"{run.job.name} failed: {run.failure}; see {run.job.broken}")
     if failed:

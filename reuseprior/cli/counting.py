@@ -89,9 +89,9 @@ Cache = Annotated[bool, typer.Option(help="Take counts from the user's cache, an
 
 NO_PATH = "no input reaches the output: it ranks lowest, whatever its numbers are"
 JSON_KEYS = (
-    "model", "image_size", "sharing", "batch_norm", "parameters", "weight_nodes", "input_nodes",
-    "output_nodes", "log2_contexts", "expected_spread", "entropy", "total_surprisal", "P_G",
-    "P_G_spread", "seconds",
+    "model", "image_size", "shape", "sharing", "batch_norm", "parameters", "weight_nodes",
+    "input_nodes", "output_nodes", "multiply_adds", "log2_contexts", "expected_spread", "entropy",
+    "total_surprisal", "P_G", "P_G_spread", "seconds",
 )  # fmt: skip
 
 
@@ -152,6 +152,7 @@ def rank(
     from tqdm.auto import tqdm
 
     from reuseprior.measures import measuring
+    from reuseprior.measures.comparing import SIZES_DIFFER
     from reuseprior.measures.ranking import Ranking
     from reuseprior.models import catalog
 
@@ -177,6 +178,8 @@ def rank(
     elif rows:
         typer.echo(_table(rows))
         typer.echo(f"\n{conventions}")
+    if len({row["input_nodes"] for row in rows}) > 1:
+        note(SIZES_DIFFER)
     for row in rows:
         if row["blur"] == inf:
             note(f"{row['model']}: {NO_PATH}")
@@ -191,13 +194,17 @@ def models() -> None:
     """List the models that can be named."""
     from reuseprior.models import catalog
 
+    short = catalog.short_names()
     for name in catalog.names():
-        typer.echo(f"{name:<24} image size {catalog.image_size(name)}")
+        also = f", also {short[name]}" if name in short else ""
+        typer.echo(f"{name:<24} image size {catalog.image_size(name)}{also}")
     typer.echo(f"{'torchvision:NAME':<24} a classifier of torchvision, as torchvision:swin_t")
     typer.echo(f"{'timm:NAME':<24} a model of timm, as timm:vit_tiny_patch16_224")
     typer.echo(f"{'nas-bench-201:CELL':<24} a cell in six digits or as the benchmark writes it")
     typer.echo(f"{'nas-bench-macro:DIGITS':<24} eight digits of 0, 1 and 2")
     typer.echo(f"{'package.module:factory':<24} your own, a callable that returns the module")
+    pattern = "'torchvision:resnet*'"
+    typer.echo(f"{pattern:<24} a pattern, for `rank`: all that it fits")
 
 
 def _conventions(image_size, shape, sharing, batch_norm, output) -> Conventions:
@@ -214,7 +221,8 @@ def _conventions(image_size, shape, sharing, batch_norm, output) -> Conventions:
 
 def _record(row: dict) -> dict:
     """What `--json` prints of a row."""
-    return {key: strict(row[key]) for key in JSON_KEYS}
+    shape = [int(size) for size in row["shape"].split("×")]
+    return {key: strict((row | {"shape": shape})[key]) for key in JSON_KEYS}
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:

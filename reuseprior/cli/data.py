@@ -68,6 +68,7 @@ def _report(name: str, root: Path, checks, as_json: bool) -> None:
     else:
         for check in checks:
             typer.echo(f"{'✓' if check.ok else '✗'} {check.file}: {check.why}")
-        typer.echo(f"{name} in {root} is {'whole' if ok else 'not whole'}")
+        mend = f": `reuseprior data prepare {name}` downloads what it can"
+        typer.echo(f"{name} in {root} is {'whole' if ok else f'not whole{mend}'}")
     if not ok:
         raise typer.Exit(1)

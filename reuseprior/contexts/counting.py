@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from math import prod
 from typing import Any, Literal
@@ -88,6 +88,8 @@ class ContextCounts:
     output_nodes: int
     are_expectations: bool = False
     """Whether counts may be below one, as those of experts that are chosen now and then."""
+    recorded: RecordedModel | None = field(default=None, repr=False, compare=False)
+    """What was counted: `draw()` shows how its layers hang together."""
 
     @property
     def left_out(self) -> tuple[tuple[str, int, str], ...]:
@@ -338,6 +340,7 @@ class RecordedModel:
             input_nodes=sum(prod(n.shape) for n in self.recording.inputs),
             output_nodes=sum(prod(n.shape) for n in self.recording.outputs),
             are_expectations=discount is None,
+            recorded=self,
         )
 
 

@@ -105,6 +105,15 @@ def names() -> list[str]:
     return list(_CATALOG)
 
 
+def short_names() -> dict[str, str]:
+    """The names that the thesis has for some of them, by `names()`: V2-B0, ResNet-50."""
+    return {name: _printed(short) for short, name in _SHORT_NAMES.items() if short != name}
+
+
+def _printed(short: str) -> str:
+    return short.upper().replace("RESNET", "ResNet")
+
+
 def image_size(name: str) -> int:
     """Pixels a side of the square images a model is made for: `image_size("V2-B1")` is 240."""
     return find(name).image_size

@@ -75,7 +75,8 @@ def stage(folder: Path) -> None:
 def with_outputs(notebook: Path) -> Path:
     """The executed copy of a notebook in `build/notebooks`, or the notebook itself as committed.
 
-    A copy counts if it was made of the notebook as it is, whatever its parameters were.
+    A copy counts if it was made of the notebook as it is, with the committed parameters: a page
+    must not show another run as the chapter.
     """
     executed = paths.BUILD / "notebooks" / notebook.name
     if executed.exists() and _written(executed) == _written(notebook):
@@ -85,8 +86,7 @@ def with_outputs(notebook: Path) -> Path:
 
 def _written(notebook: Path) -> list[tuple[str, str]]:
     cells = notebooks.read(notebook)["cells"]
-    own = [cell for cell in cells if "injected-parameters" not in notebooks.tags(cell)]
-    return [(cell["cell_type"], notebooks.source(cell)) for cell in own]
+    return [(cell["cell_type"], notebooks.source(cell)) for cell in cells]
 
 
 def _with_anchors(chapter: Chapter) -> str:

@@ -311,15 +311,25 @@ def save(path: Path, executed: Path) -> bool:
                 raise NotebookError(f"{executed} has a code cell without outputs: reproduce it")
             cell["execution_count"] = ran["execution_count"]
             cell["outputs"] = ran["outputs"]
-        cell["metadata"] = {k: v for k, v in cell["metadata"].items() if k in CELL_METADATA and v}
         cell["source"] = source(cell).splitlines(keepends=True)
-    notebook["metadata"] = METADATA
+    tidy(notebook)
     text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     before = path.read_bytes()
     if before == text.encode():
         return False
     files.write(path, text.encode())
     return True
+
+
+def tidy(notebook: dict) -> None:
+    """Leave out of a notebook's metadata what differs between machines and runs.
+
+    `jupyter_server_config.py` has JupyterLab do so before it saves: opening a chapter then changes
+    nothing in git, whatever the Python is called there.
+    """
+    for cell in notebook["cells"]:
+        cell["metadata"] = {k: v for k, v in cell["metadata"].items() if k in CELL_METADATA and v}
+    notebook["metadata"] = METADATA
 
 
 def slips(path: Path) -> list[str]:

@@ -293,7 +293,8 @@ def merge(counts: ContextCounts, model: nn.Module, policy: Policy) -> ContextCou
         scope = scope_of.get(name, name)
         if scope not in groups:
             dead.setdefault(scope, (name, entries, why))
-    return replace(counts, parameter_counts=merged, dead=tuple(dead.values()))
+    # the model itself shares nothing, so its layers are not those of these counts
+    return replace(counts, parameter_counts=merged, dead=tuple(dead.values()), recorded=None)
 
 
 def _added(group: list[ParameterCount]) -> ParameterCount:

@@ -15,14 +15,15 @@ from typer.testing import CliRunner
 from reuseprior import __version__, paths
 from reuseprior.cli import app
 from reuseprior.contexts import count_contexts
+from reuseprior.measures.comparing import SIZES_DIFFER
 from reuseprior.press import contents, ledger, reproduce
 from reuseprior.press.ledger import Entry
 from tests.press import house
 
 COUNT_KEYS = [
-    "model", "image_size", "sharing", "batch_norm", "parameters", "weight_nodes", "input_nodes",
-    "output_nodes", "log2_contexts", "expected_spread", "entropy", "total_surprisal", "P_G",
-    "P_G_spread", "seconds",
+    "model", "image_size", "shape", "sharing", "batch_norm", "parameters", "weight_nodes",
+    "input_nodes", "output_nodes", "multiply_adds", "log2_contexts", "expected_spread", "entropy",
+    "total_surprisal", "P_G", "P_G_spread", "seconds",
 ]  # fmt: skip
 AUDIT_KEYS = [
     "id", "source", "where", "printed", "computed", "kind", "verdict", "window", "note",
@@ -248,6 +249,7 @@ def test_count_json():
     assert found["image_size"] == 64
     assert (found["sharing"], found["batch_norm"]) == ("none", "learnable")
     assert found["parameters"] == found["weight_nodes"] == 7_139_704
+    assert found["shape"] == [1, 3, 64, 64] and found["multiply_adds"] > 1_000_000
     assert (found["input_nodes"], found["output_nodes"]) == (3 * 64 * 64, 1000)
     assert found["entropy"] + found["expected_spread"] == pytest.approx(found["log2_contexts"])
     assert found["seconds"] > 0
@@ -360,11 +362,47 @@ def test_models():
     assert result.exit_code == 0
     names = [line.split()[0] for line in result.stdout.splitlines()]
     assert names[0] == "efficientnetv2-b0"
-    assert names[-5:] == [
+    assert names[-6:] == [
         "torchvision:NAME", "timm:NAME", "nas-bench-201:CELL", "nas-bench-macro:DIGITS",
-        "package.module:factory",
+        "package.module:factory", "'torchvision:resnet*'",
     ]  # fmt: skip
-    assert "resnet50-v1              image size 384" in result.stdout
+    assert "resnet50-v1              image size 384, also ResNet-50\n" in result.stdout
+
+
+def test_models_lists_what_the_readme_names():
+    readme = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    given = re.findall(r"^reuseprior (?:count|rank|train) (.+)$", readme, re.MULTILINE)
+    words = [word for line in given for word in line.partition(" --")[0].split()]
+    shown = run("models").stdout
+    for word in words:
+        source = word.strip("'").partition(":")[0]
+        listed = f"{source}:" in shown if ":" in word else f" {word}\n" in shown
+        assert listed or source == "my_models", word
+    assert len(words) >= 5
+
+
+def test_rank_says_when_sizes_differ():
+    told = run("rank", "resnet20-cifar", "V2-B0").stderr
+    assert SIZES_DIFFER in told
+    assert SIZES_DIFFER not in run("rank", "resnet20-cifar", "V2-B0", "--image-size", "32").stderr
+
+
+def test_shells_complete():
+    assert "_completion()" in run("--show-completion", "bash").stdout
+    found = completions("reuseprior reproduce 04-")
+    assert found == ["04-counting-contexts", "04-parameter-sharing"]
+    assert "new-study" in completions("reuseprior ne")
+
+
+def completions(words):
+    """What bash would offer after these words."""
+    asked = {"_REUSEPRIOR_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    done = subprocess.run(
+        [sys.executable, "-c", "from reuseprior.cli import main; main()"],
+        env=os.environ | asked | {"COMP_CWORD": str(words.count(" "))},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.stdout.split()
 
 
 # The ledger ------------------------------------------------------------------------------------
@@ -607,7 +645,8 @@ def test_reproduce(chapters, monkeypatch):
     renewed = []  # the pages that show tables; how is test_contents' subject
     monkeypatch.setattr(contents, "renew", lambda: renewed.append(True) or [])
     result = run("reproduce", "--dry-run")
-    expected = [f"{name}: not run yet" for name in ("03-broken", "04-fine", "00-ledger")]
+    needs = "(about 1 min on two cores)"
+    expected = [f"{name}: not run yet {needs}" for name in ("03-broken", "04-fine", "00-ledger")]
     assert result.stdout.splitlines() == expected
 
     result = run("reproduce")

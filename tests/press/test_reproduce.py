@@ -104,6 +104,15 @@ def test_a_preset_goes_before_the_notebook_and_after_the_command(folder):
     assert quick.parameters == {"profile": "quick"}
 
 
+def test_what_a_profile_needs(folder):
+    write(folder, "04-counting", PROFILE)
+    needs = 'minutes = 2880\nparameters = {}\ndata = ["mnist", "cifar10"]\ndevice = "a GPU"'
+    house.chapter("04-counting", full=needs)
+    (quick,), (full,) = reproduce.plan(), reproduce.plan(profile="full")
+    assert quick.needs == "about 1 min on two cores"
+    assert full.needs == "about 2 days on a GPU, with mnist and cifar10"
+
+
 REFUSED = [  # chapters, profile, parameters, message
     (["xyz"], "quick", {}, r"unknown chapter 'xyz': there are 03-plain, 04-counting$"),
     (["04-countign"], "quick", {}, "unknown chapter '04-countign', did you mean '04-counting'?"),
@@ -358,11 +367,11 @@ CHANGES = [  # what is done, why it then runs
             paths.NOTEBOOKS,
             "04-counting",
             PROFILE + "; seed = 0",
-            "import reuseprior.errors",
+            "import reuseprior.quantities",
             inputs=INPUTS,
         ),
-        "changed: notebooks/04-counting.ipynb; new: reuseprior/errors.py; "
-        "gone: reuseprior/files.py",
+        "changed: notebooks/04-counting.ipynb; new: reuseprior/quantities.py; "
+        "gone: reuseprior/errors.py, reuseprior/files.py",
     ),
 ]
 
@@ -374,10 +383,31 @@ def test_why(ran, change, why):
 
 
 def test_why_names_values_and_versions(ran, monkeypatch):
-    assert reproduce.why(ran(parameters={"seed": "1"})) == "new: parameter seed"
-    assert reproduce.why(ran(profile="full")) == "parameter profile was 'quick', is 'full'"
+    quick = "minutes = 1\nparameters = {seed = 1}"
+    house.chapter("04-counting", inputs=INPUTS, quick=quick)
+    assert reproduce.why(ran()) == "new: parameter seed"
+    house.chapter("04-counting", inputs=INPUTS)
     monkeypatch.setattr(reproduce.metadata, "version", lambda name: f"{name} 9")
     assert re.match(r"torch was [^,]+, is torch 9; ", reproduce.why(ran()))
+
+
+def test_other_parameters_leave_the_chapter_as_it_is(ran, monkeypatch):
+    """A variant has a copy, figures and a record of its own, and no other of these is touched."""
+    variant = ran(parameters={"seed": "1"})
+    assert reproduce.why(variant) == reproduce.why(ran(profile="full")) == "not run yet"
+    figures = paths.BUILD / "variants" / "04-counting,seed=1" / "figures"
+
+    def draw():
+        figures.mkdir(parents=True)
+        for kind in ("svg", "png"):
+            (figures / f"fig-1.{kind}").write_text("drawn otherwise")
+
+    executes(monkeypatch, draw)
+    before = {path: path.read_bytes() for path in paths.ROOT.rglob("*") if path.is_file()}
+    assert reproduce.run(variant).failure == ""
+    assert before == {path: path.read_bytes() for path in before}
+    assert reproduce.why(ran(parameters={"seed": "1"})) == reproduce.why(ran()) == ""
+    assert variant.output == figures.parent / "04-counting.ipynb" and variant.output.exists()
 
 
 # The batch -------------------------------------------------------------------------------------
@@ -404,6 +434,25 @@ def snakemake(*arguments):
 def rules_to_run():
     shown = snakemake("--dry-run", "--cores", "1")
     return set(re.findall(r"^rule (\d\S*):", shown, re.MULTILINE))
+
+
+CODE_LIKE = [
+    "__import__('os').system('touch planted')", "1; import os", "'); import os; ('", '"', "'",
+    "\\", "\n\nimport os", "\r\nimport os", 3 * '"', 3 * "'", "{wildcards}", "{0}{a[0]}",
+    "{sys.executable}", "$(touch a)", "`touch a`", "%run a", "!touch a", "\u2028import os", "\x00",
+    "# a", "f'{1}'", "a=b",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", CODE_LIKE, ids=range(len(CODE_LIKE)))
+def test_a_parameter_is_never_code(folder, text):
+    """What papermill writes into a notebook is one assignment of this very text."""
+    write(folder, "03-a", PROFILE + "; text = 'a'")
+    (job,) = reproduce.plan(["03-a"], parameters={"text": text})
+    code = papermill.translators.PythonTranslator.codify(job.parameters)
+    values = {s.targets[0].id: ast.literal_eval(s.value) for s in ast.parse(code).body}
+    assert values == {"profile": "quick", "text": text}
+    assert reproduce.Job.ordered(job.order).parameters == job.parameters
 
 
 @pytest.mark.notebook
