@@ -386,21 +386,23 @@ def campaign(
 
     The plain encoder on every task. Searches on SST-2 at scale cpu, on every task at scale full:
     all samplers at 128 tokens, a Gaussian process at the texts' own lengths; and comparisons. The
-    same by the plain encoder's weights on MRPC.
+    same by the plain encoder's weights on MRPC. Searches need weights, which recorded runs have
+    not, so it works in a `root` of its own; `reuseprior record` copies what is finished.
     """
-    for task in TASKS:
-        run(Experiment(task, scale), seed=0, root=root, place=place, progress=progress)
-    for task in TASKS if scale == "full" else ("glue-sst2",):
-        others = [Experiment(task, scale, DRAWN)]
-        others += [Experiment(task, scale, layers=layers) for layers in SHALLOWER]
-        for one in others:
-            run(one, seed=0, root=root, place=place, progress=progress)
-        _searches(task, scale, DRAWN, root, place)
-    _searches("glue-mrpc", scale, "", root, place)
-
-
-def _searches(task: str, scale: str, weights: str, root: Path | None, place) -> None:
     options = {"root": root, "place": place}
+    searched = TASKS if scale == "full" else ("glue-sst2",)
+    ones = [Experiment(task, scale) for task in TASKS]
+    ones += [Experiment(task, scale, DRAWN) for task in searched]
+    ones += [Experiment(t, scale, layers=layers) for t in searched for layers in SHALLOWER]
+    for one in ones:
+        if not finished(one.folder(0, root)):
+            run(one, seed=0, progress=progress, **options)
+    for task in searched:
+        _searches(task, scale, DRAWN, **options)
+    _searches("glue-mrpc", scale, "", **options)
+
+
+def _searches(task: str, scale: str, weights: str, **options) -> None:
     for seed in SEEDS:
         for sampler in SAMPLERS:
             look(Search(task, scale, sampler, 128, weights), seed=seed, **options)

@@ -26,7 +26,7 @@ from reuseprior.works.bidart.classformer.experiments import (
 )
 
 pytest.importorskip("optuna")
-SIZES = Sizes(layers=6, width=16, heads=2, hidden=16, vocabulary=40, positions=64)
+SIZES = Sizes(layers=6, width=16, heads=2, hidden=16, vocabulary=40, positions=130)
 TASK = "glue-sst2"
 
 
@@ -59,7 +59,7 @@ def root(tmp_path_factory):
     patch.setattr(experiments, "labelled_test", lambda name, place: texts(20, 2))
     changes = {"epochs": 2, "warmup_epochs": 0.2, "learning_rate": 0.1}
     patch.setattr(experiments, "TIMED", 3)
-    patch.setitem(experiments.SCALES, "small", {TASK: changes})
+    patch.setitem(experiments.SCALES, "small", dict.fromkeys(experiments.TASKS, changes))
     place = tmp_path_factory.mktemp("results")
     for schedule in ("", DRAWN):
         run(Experiment(TASK, "small", schedule), seed=0, root=place, progress=False)
@@ -110,6 +110,22 @@ def test_a_search_by_the_plain_encoders_weights(root):
     shown = front(TASK, "small", 32, "", root=root)
     assert shown.score_report[0] == 100 * table.score_report.iloc[0]
     assert (halved(shown).share_1_threads <= 0.5).all()
+
+
+@pytest.mark.slow
+def test_a_campaign_goes_on_with_what_is_finished(root, monkeypatch):
+    monkeypatch.setattr(experiments, "SEEDS", (0,))
+    monkeypatch.setattr(experiments, "SAMPLERS", {"random": "RandomSampler"})
+    monkeypatch.setattr(experiments, "LENGTHS", (48,))
+    experiments.campaign("small", root=root, progress=False)
+    made = {path: path.stat().st_mtime_ns for path in root.rglob("summary.json")}
+    names = {path.parent.name for path in made}
+    assert {"sst2-drawn-seed0", "sst2-plain-layers3-seed0", "rte-plain-seed0"} <= names
+    assert {"mrpc-plain-length128-random-seed0", "sst2-drawn-own-lengths-gp-seed0"} <= names
+    table = front(TASK, "small", 48, root=root)
+    assert {"fewer layers", "baseline"} <= set(table.kind)
+    experiments.campaign("small", root=root, progress=False)
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("summary.json")} == made
 
 
 def test_the_test_part_is_read_once(root):
