@@ -21,7 +21,7 @@ KINDS = {
     "fixed": ("fixed schedules", "^"),
     "uniform": ("uniform", "s"),
     "funnel": ("Funnel-like", "X"),
-    "found": ("found by a search", "h"),
+    "found": ("most reward of a search", "h"),
 }
 
 
