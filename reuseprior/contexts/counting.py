@@ -180,6 +180,7 @@ def count_contexts(
     batch_norm: BatchNorm = "learnable",
     output: str | int | Callable[[Any], Any] | None = None,
     signal: Signal = None,
+    until: str | None = None,
     exact: bool = False,
     rules: Mapping[Callable, Rule] | None = None,
 ) -> ContextCounts:
@@ -205,6 +206,8 @@ def count_contexts(
         signal: names or positions of the inputs that are input nodes; by default floating-point
             inputs that are read, and integers that choose rows of a parameter, but no masks,
             timesteps or edges. Example numbers that are no signal are constants of the model.
+        until: path of a module (`"backbone"`) whose output takes the place of the model's: what
+            comes after, such as a detector's choice among boxes, does not run.
         exact: count in Python integers instead of scaled floats (small models).
         rules: counting rules to use instead of the registered ones, by operator.
 
@@ -212,11 +215,13 @@ def count_contexts(
         CountingError: if the model cannot run or be counted; the message says why.
     """
     _check_convention(batch_norm)
-    recorded = record_model(model, inputs, output=output, signal=signal)
+    recorded = record_model(model, inputs, output=output, signal=signal, until=until)
     return recorded.count(batch_norm=batch_norm, exact=exact, rules=rules)
 
 
-def record_model(model, inputs, *, output=None, signal: Signal = None) -> RecordedModel:
+def record_model(
+    model, inputs, *, output=None, signal: Signal = None, until: str | None = None
+) -> RecordedModel:
     """Run a model once, as `count_contexts` does, and keep the record to count it more than once.
 
     >>> recorded = record_model(torchvision.models.resnet18(), (1, 3, 224, 224))
@@ -226,9 +231,9 @@ def record_model(model, inputs, *, output=None, signal: Signal = None) -> Record
     tensors = _named_tensors(model)
     dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
     given = read(inputs, next(dtypes, torch.float32))
-    given = _one_sample(model, given, output)
+    given = _one_sample(model, given, output, until)
     choose = partial(_chosen, output=output)
-    recording = record(model, given, [t for _, t in tensors], choose, signal)
+    recording = record(model, given, [t for _, t in tensors], choose, signal, until)
     if not recording.outputs:
         raise CountingError(
             "The model returns no tensor to count contexts to; return its outputs, or choose "
@@ -237,7 +242,7 @@ def record_model(model, inputs, *, output=None, signal: Signal = None) -> Record
     return RecordedModel(recording, tuple(tensors))
 
 
-def _one_sample(model: nn.Module, given: Inputs, output) -> Inputs:
+def _one_sample(model: nn.Module, given: Inputs, output, until) -> Inputs:
     """The first sample of a batch, or the inputs as they are where the first axis is none.
 
     It is one where the first entries of the outputs depend on the first entries of the inputs and
@@ -249,7 +254,7 @@ def _one_sample(model: nn.Module, given: Inputs, output) -> Inputs:
         return given
     for entries in (2, size):  # two may do, and take less time than a long sequence
         try:
-            is_batch = _is_batch(model, given, size, entries, output)
+            is_batch = _is_batch(model, given, size, entries, output, until)
         except CountingError:  # said again, and in full, when the inputs are counted as they are
             continue
         if not is_batch:
@@ -261,7 +266,7 @@ def _one_sample(model: nn.Module, given: Inputs, output) -> Inputs:
     return first_sample(given, size)
 
 
-def _is_batch(model: nn.Module, given: Inputs, size: int, entries: int, output) -> bool:
+def _is_batch(model: nn.Module, given: Inputs, size: int, entries: int, output, until) -> bool:
     """Whether the first and last of so many entries of the outputs depend on their own alone."""
     probe, emptied = apart(given, size, entries)
     shapes: list[tuple[int, ...]] = []
@@ -272,7 +277,7 @@ def _is_batch(model: nn.Module, given: Inputs, size: int, entries: int, output) 
         found = [t for t in found if t.ndim]
         return [t[:1] for t in found] + [t[-1:] for t in found]
 
-    recording = record(model, probe, emptied, ends)
+    recording = record(model, probe, emptied, ends, until=until)
     if any(shape[:1] != (entries,) for shape in shapes):
         return False
     half = len(recording.outputs) // 2

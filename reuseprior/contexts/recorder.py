@@ -27,6 +27,7 @@ from reuseprior.contexts.fixed import fix
 from reuseprior.contexts.inputs import Given, Inputs, Signal, carrying, check_signal, chosen
 from reuseprior.contexts.record import Node, Operator, Record, map_nodes, overwrite_view
 from reuseprior.contexts.rules import traits
+from reuseprior.errors import did_you_mean
 
 aten = torch.ops.aten
 
@@ -37,15 +38,17 @@ def record(
     tracked: list[torch.Tensor],
     choose: Callable[[Any], Any] = lambda output: output,
     signal: Signal = None,
+    until: str | None = None,
 ) -> Record:
     """Run the model on `inputs` once on meta tensors in evaluation mode; return the record.
 
     `tracked` are the tensors whose contexts matter (parameters, perhaps running statistics), and
     `choose` picks the outputs from what the model returns; `signal` names the inputs that are
-    input nodes. The model's parameters, buffers, attributes, training flags and the random state
-    are as before when it returns. Raises `CountingError` if the forward pass fails.
+    input nodes, and `until` the module after whose first call the pass ends. The model's
+    parameters, buffers, attributes, training flags and the random state are as before when it
+    returns. Raises `CountingError` if the forward pass fails.
     """
-    recorder = _Recorder(tracked, model)
+    recorder = _Recorder(tracked, model, _module_at(model, until))
     if signal is not None:
         check_signal([name for name, _ in inputs.tensors()], signal)
     with _untouched(model, recorder), _plain_operators(), recorder.watching(model), uncollected():
@@ -53,7 +56,13 @@ def record(
         twins = inputs.changed(lambda t: recorder.input(names[id(t)], t, signal))
         try:
             with recorder, _WholeOperators():
-                output = choose(model(*twins.args, **twins.kwargs))  # which may compute, too
+                try:
+                    output = model(*twins.args, **twins.kwargs)
+                except _Reached as reached:
+                    output = reached.output
+                else:
+                    _check_reached(until)
+                output = choose(output)  # which may compute, too
         except CountingError:
             raise
         except Exception as error:
@@ -65,6 +74,33 @@ def record(
         recording.inputs[:] = carrying(recorder.given, recording.operators, recording.outputs)
     fix(recording.operators, lambda function: traits(function).fixed)
     return recording
+
+
+class _Reached(Exception):
+    """The pass has come as far as it is to go, with this output."""
+
+    def __init__(self, output: Any):
+        super().__init__()
+        self.output = output
+
+
+def _module_at(model: nn.Module, path: str | None) -> nn.Module | None:
+    if path is None:
+        return None
+    known = dict(model.named_modules())
+    if path not in known or not path:
+        raise CountingError(
+            f"until={path!r} is no module of the model{did_you_mean(path, known)}: give a path "
+            "that named_modules() lists."
+        )
+    return known[path]
+
+
+def _check_reached(until: str | None) -> None:
+    if until is not None:
+        raise CountingError(
+            f"until={until!r} is a module that the forward pass does not call: choose another."
+        )
 
 
 def tensors_in(output: Any) -> Iterator[torch.Tensor]:
@@ -105,8 +141,9 @@ class _Alias:
 class _Recorder(TorchDispatchMode):
     """Notes every operator, and turns in-place writes into new nodes (static single use)."""
 
-    def __init__(self, tracked: list[torch.Tensor], model: nn.Module):
+    def __init__(self, tracked: list[torch.Tensor], model: nn.Module, last: nn.Module | None):
         super().__init__()
+        self.last = last
         self.given: list[Given] = []
         self.buffers = {id(b): name for name, b in model.named_buffers()}
         self.aliases: dict[int, _Alias] = {}
@@ -341,6 +378,8 @@ class _Recorder(TorchDispatchMode):
         def leave(module, args, output):
             self.modules.pop()
             self.making -= getattr(module, "makes_weights", False)
+            if module is self.last:
+                raise _Reached(output)
 
         handles = [
             nn.modules.module.register_module_forward_pre_hook(enter),
@@ -457,7 +496,7 @@ def _untouched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
-        for table, saved in before:
+        for table, saved in reversed(before):  # several modules may hold one configuration
             table.clear()
             table.update(saved)
 
