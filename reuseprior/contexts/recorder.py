@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import random
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from reuseprior.contexts.errors import CountingError
 from reuseprior.contexts.fixed import fix
 from reuseprior.contexts.inputs import Given, Inputs, Signal, carrying, check_signal, chosen
-from reuseprior.contexts.record import Node, Operator, Record, map_nodes, overwrite_view
+from reuseprior.contexts.record import Node, Operator, Record, map_nodes, one_step, overwrite_view
 from reuseprior.contexts.rules import traits
 from reuseprior.errors import did_you_mean
 
@@ -39,16 +39,18 @@ def record(
     choose: Callable[[Any], Any] = lambda output: output,
     signal: Signal = None,
     until: str | None = None,
+    one_steps: Iterable[type | nn.Module | str] = (),
 ) -> Record:
     """Run the model on `inputs` once on meta tensors in evaluation mode; return the record.
 
     `tracked` are the tensors whose contexts matter (parameters, perhaps running statistics), and
     `choose` picks the outputs from what the model returns; `signal` names the inputs that are
-    input nodes, and `until` the module after whose first call the pass ends. The model's
-    parameters, buffers, attributes, training flags and the random state are as before when it
-    returns. Raises `CountingError` if the forward pass fails.
+    input nodes, `until` the module after whose first call the pass ends, and `one_steps` modules
+    whose results depend on their input position by position. The model's parameters, buffers,
+    attributes, training flags and the random state are as before when it returns. Raises
+    `CountingError` if the forward pass fails.
     """
-    recorder = _Recorder(tracked, model, _module_at(model, until))
+    recorder = _Recorder(tracked, model, _module_at(model, until), _modules_of(model, one_steps))
     if signal is not None:
         check_signal([name for name, _ in inputs.tensors()], signal)
     with _untouched(model, recorder), _plain_operators(), recorder.watching(model), uncollected():
@@ -96,6 +98,23 @@ def _module_at(model: nn.Module, path: str | None) -> nn.Module | None:
     return known[path]
 
 
+def _modules_of(model: nn.Module, wanted: Iterable[type | nn.Module | str]) -> set[nn.Module]:
+    """The modules that classes, paths or modules name."""
+    named = dict(model.named_modules())
+    found: set[nn.Module] = set()
+    for one in wanted:
+        is_type = isinstance(one, type)
+        own = {m for p, m in named.items() if (isinstance(m, one) if is_type else one in (p, m))}
+        if not own:
+            name = one.__name__ if is_type else one
+            raise CountingError(
+                f"pointwise names {name!r}, which is no module of the model: give classes, "
+                "modules, or paths that named_modules() lists."
+            )
+        found |= own
+    return found
+
+
 def _check_reached(until: str | None) -> None:
     if until is not None:
         raise CountingError(
@@ -141,9 +160,17 @@ class _Alias:
 class _Recorder(TorchDispatchMode):
     """Notes every operator, and turns in-place writes into new nodes (static single use)."""
 
-    def __init__(self, tracked: list[torch.Tensor], model: nn.Module, last: nn.Module | None):
+    def __init__(
+        self,
+        tracked: list[torch.Tensor],
+        model: nn.Module,
+        last: nn.Module | None,
+        one_steps: set[nn.Module],
+    ):
         super().__init__()
         self.last = last
+        self.one_steps = one_steps
+        self.within: list[tuple[nn.Module, _Alias, Node, Node]] = []  # of these, who are running
         self.given: list[Given] = []
         self.buffers = {id(b): name for name, b in model.named_buffers()}
         self.aliases: dict[int, _Alias] = {}
@@ -366,6 +393,34 @@ class _Recorder(TorchDispatchMode):
             "the network is fixed."
         )
 
+    def _begin_step(self, module: nn.Module, args: tuple) -> None:
+        """Within the module nothing is known of where its input comes from."""
+        source = next((a for a in args if isinstance(a, torch.Tensor)), None)
+        if source is None:
+            raise CountingError(
+                f"pointwise: {type(module).__name__} (in {self.where}) is called without a tensor "
+                "in front, so it is no step from one."
+            )
+        node = self.read(source)
+        stand_in = Node(node.shape, varies=True)
+        alias = self.aliases[id(source)]
+        alias.node = stand_in
+        self.within.append((module, alias, node, stand_in))
+
+    def _end_step(self, output: Any) -> None:
+        """What the module made depends on its input at its own position, and on its parameters."""
+        module, alias, node, stand_in = self.within.pop()
+        if alias.node is stand_in:
+            alias.node = node
+        if not isinstance(output, torch.Tensor) or tuple(output.shape) != node.shape:
+            raise CountingError(
+                f"pointwise: {type(module).__name__} gives something else than a tensor of its "
+                f"input's shape {node.shape}, so it is no step position by position."
+            )
+        made = self.read(output)
+        (whole,) = self._note(one_step, (node, made), {}, [node.shape])
+        self._write(output, whole)
+
     @contextmanager
     def watching(self, model: nn.Module) -> Iterator[None]:
         """Keep track of the module whose forward is running, through global hooks."""
@@ -374,10 +429,14 @@ class _Recorder(TorchDispatchMode):
         def enter(module, args):
             self.modules.append(names.get(id(module), self.where))
             self.making += getattr(module, "makes_weights", False)
+            if module in self.one_steps and not self.within:
+                self._begin_step(module, args)
 
         def leave(module, args, output):
             self.modules.pop()
             self.making -= getattr(module, "makes_weights", False)
+            if self.within and self.within[-1][0] is module:
+                self._end_step(output)
             if module is self.last:
                 raise _Reached(output)
 

@@ -52,6 +52,8 @@ class Traits:
     """Indices in which a boolean mask stands for the positions that it keeps."""
     chooses: int | None = None
     """Integers that choose entries, rows of a table perhaps, of the first argument."""
+    step: str | None = None
+    """What it does in a norm or an activation that is spelled out (contexts.spelled)."""
     fixed: Callable[[Operator], np.ndarray | None] | None = None
     """Which entries of its first result constants decide, and how (contexts.fixed)."""
     meta: Callable[[torch.Tensor], torch.Tensor | tuple[torch.Tensor, ...]] | None = None
