@@ -257,6 +257,11 @@ class _Recorder(TorchDispatchMode):
         if known.masks is not None:
             args = [self._without_masks(a) if i == known.masks else a for i, a in enumerate(args)]
         twins, nodes = self._split(args)
+        if known.of_shapes:
+            nodes = [
+                _shape_of(a) if isinstance(a, torch.Tensor) else n
+                for a, n in zip(args, nodes, strict=True)
+            ]
         kwtwins, kwnodes = {}, {}
         if kwargs:
             values = self._split(kwargs.values())
@@ -266,6 +271,8 @@ class _Recorder(TorchDispatchMode):
         if function is aten.as_strided_.default and _keeps_positions(*twins):
             function(*twins)
             return args[0]
+        if function is aten.as_strided.default and not _is_plain(args[0]):
+            self._refuse_strides(nodes[0])
         effects = _effects(function)
         if effects.turns:
             return self._view_in_place(function, args[0], twins, nodes)
@@ -354,6 +361,13 @@ class _Recorder(TorchDispatchMode):
             node.is_view_of_parameter = origin.node.is_view_of_parameter
             path = (*origin.path, (function, rest, kwargs, index))
             self.aliases[id(tensor)] = _Alias(tensor, tensor, origin.storage, path, node)
+
+    def _refuse_strides(self, node: Node) -> None:
+        if node.has_parameters:
+            raise CountingError(
+                f"as_strided (in {self.where or 'the forward'}) looks at the memory of a tensor "
+                "that is not contiguous, which is not followed: make it contiguous, or use unfold."
+            )
 
     def _view_in_place(self, function, tensor, twins, nodes) -> torch.Tensor:
         """The tensor becomes a view of what it was: `x.squeeze_()`, `x.t_()`."""
@@ -508,6 +522,18 @@ def _effects(function) -> _Effects:
     )
     is_view = not written and any(r.alias_info is not None for r in schema.returns)
     return _Effects(written, is_view, torch.Tag.inplace_view in function.tags)
+
+
+def _shape_of(tensor: torch.Tensor) -> Node:
+    """A constant that stands for a tensor of which only shape and type matter."""
+    return Node(
+        tuple(tensor.shape), tensor=torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+    )
+
+
+def _is_plain(x: torch.Tensor) -> bool:
+    """Whether a tensor's entries lie in memory as they come, from its start on."""
+    return x.is_contiguous() and x.storage_offset() == 0
 
 
 def _keeps_positions(x: torch.Tensor, size, stride, offset=None) -> bool:

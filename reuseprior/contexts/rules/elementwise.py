@@ -152,10 +152,13 @@ def copy(count, _overwritten, x, *__):
 
 # Results that carry no value of what went in: fresh tensors, random numbers, comparisons.
 SOURCELESS = """
-    all any argmax argmin bernoulli bitwise_not bitwise_or bitwise_xor empty_like eq
-    exponential fill full_like ge gt heaviside isfinite isinf isnan le
-    logical_not logical_or logical_xor lt ne new_empty new_empty_strided new_full new_ones
-    new_zeros normal ones_like rand_like randn_like uniform zero zeros_like
+    all any argmax argmin bernoulli bitwise_not bitwise_or bitwise_xor eq exponential fill ge
+    gt heaviside isfinite isinf isnan le logical_not logical_or logical_xor lt ne normal
+    uniform zero
+"""
+OF_SHAPES = """
+    empty_like full_like new_empty new_empty_strided new_full new_ones new_zeros ones_like
+    rand_like randn_like zeros_like
 """
 
 
@@ -165,6 +168,7 @@ def _of_conjunction(operator):
 
 
 @rule(*named(SOURCELESS), linear=True, sourceless=True)
+@rule(*named(OF_SHAPES), linear=True, sourceless=True, of_shapes=True)
 @rule(*named("bitwise_and logical_and"), linear=True, sourceless=True, fixed=_of_conjunction)
 def no_source(count, *_, **__):
     yield from ()

@@ -48,6 +48,8 @@ class Traits:
     """Puts the tensors of a list side by side, so that each makes a part of the result."""
     sourceless: bool = False
     """Its results carry no value of what went in."""
+    of_shapes: bool = False
+    """Its results follow from shapes and numbers alone, as a tensor of ones like another does."""
     masks: int | None = None
     """Indices in which a boolean mask stands for the positions that it keeps."""
     chooses: int | None = None
