@@ -35,7 +35,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab --notebook-dir=. notebooks/index.ipynb
+	$(BIN)/jupyter lab --config=jupyter_server_config.py --notebook-dir=. notebooks/index.ipynb
 
 # The stamp is written last, so an interrupted installation is taken up again. One installation
 # serves all targets: pip chooses torch and torchvision together, and a second target adds nothing.

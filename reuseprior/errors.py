@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class UserError(ValueError):
@@ -24,3 +25,34 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     holding.sort(key=lambda n: (not n.startswith(name), len(n)))
     close = holding[:3] or get_close_matches(name, known)
     return f", did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def shown(value: object) -> str:
+    """A value in a message, cut where it is long.
+
+    >>> shown("a" * 100)
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 50 else f"{text[:47]}..."
+
+
+def expect(
+    value: object, kind: Any, name: str, mend: str, error: type[UserError] = UserError
+) -> None:
+    """Refuse an argument that is not of a kind, or of one of several.
+
+    >>> expect("V2-B0", dict, "the model", "pass a module")
+    Traceback (most recent call last):
+    ...
+    reuseprior.errors.UserError: the model is 'V2-B0', a str: pass a module
+    """
+    if not isinstance(value, kind):
+        what = "itself a class" if isinstance(value, type) else f"a {type(value).__name__}"
+        raise error(f"{name} is {shown(value)}, {what}: {mend}")
+
+
+def expect_seed(seed: object, error: type[UserError] = UserError) -> None:
+    """Refuse a seed that is no whole number from 0 to 2⁶³ − 1, as all generators take."""
+    if type(seed) is not int or not 0 <= seed < 2**63:
+        raise error(f"the seed is {shown(seed)}: give a whole number from 0 to 2**63 - 1")

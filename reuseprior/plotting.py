@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from matplotlib import style as mpl_style
@@ -35,13 +36,36 @@ def style() -> None:
     mpl_style.use(STYLE)
 
 
+def styled() -> AbstractContextManager:
+    """The project's look for what is drawn inside a `with` block, and the caller's after it."""
+    return mpl_style.context(STYLE)
+
+
+class Picture(Figure):
+    """A figure that shows itself in Jupyter once, whether or not pyplot is at work there."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, float]]:
+        width, height = 96 * self.get_size_inches()  # of the screen, where an inch is 96 pixels
+        return _render(self, "png"), {"width": width, "height": height}
+
+
+def save_to(folder: Path | None) -> None:
+    """Let `save` write to a folder from now on; with None to the repository's `figures/` again."""
+    global _folder
+    _folder = folder
+
+
+_folder: Path | None = None
+
+
 def save(fig: Figure, name: str, *, folder: Path | None = None) -> tuple[Path, Path]:
-    """Write `fig` as SVG and PNG to `figures/` (or `folder`) and return both paths.
+    """Write `fig` as SVG and PNG to `folder`, and return both paths.
+
+    Without a folder they go to `figures/`, or where `save_to` said.
 
     >>> fig = Figure(figsize=(COLUMN_WIDTH, 2.0))
     >>> [path.name for path in save(fig, "fig-4-1-context")]  # doctest: +SKIP
     ['fig-4-1-context.svg', 'fig-4-1-context.png']
-
 
     The bytes repeat between runs and machines of one matplotlib version, not across versions.
     Raises ValueError for a name that is not lower-case words joined by hyphens.
@@ -51,6 +75,7 @@ def save(fig: Figure, name: str, *, folder: Path | None = None) -> tuple[Path, P
             f"figure name {name!r} must be lower-case letters and digits joined by hyphens, "
             "such as 'fig-4-1-context'"
         )
+    folder = folder or _folder
     if folder is None:
         paths.checkout()
         folder = paths.FIGURES
@@ -66,7 +91,7 @@ def save(fig: Figure, name: str, *, folder: Path | None = None) -> tuple[Path, P
 def _render(fig: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     # The style again: a caller's savefig settings must not reach the file.
-    with mpl_style.context(STYLE):
+    with styled():
         fig.savefig(buffer, format=kind, metadata=_METADATA[kind])
     return buffer.getvalue()
 

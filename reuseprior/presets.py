@@ -11,7 +11,7 @@ from math import inf, isfinite
 from pathlib import Path
 from typing import Any, get_args
 
-from reuseprior.errors import UserError, did_you_mean
+from reuseprior.errors import UserError, did_you_mean, shown
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,6 @@ class Presets:
 
 
 _NAME = re.compile(r"\w[\w .+-]{0,99}")
-
-
-def shown(value: object) -> str:
-    """A value in a message, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 50 else f"{text[:47]}..."
 
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}

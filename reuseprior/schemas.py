@@ -7,7 +7,7 @@ with the field's name. A schema names the fields that code relies on; others may
 
 from __future__ import annotations
 
-from typing import Any, Literal, Required, TypedDict, TypeVar
+from typing import Annotated, Any, Literal, NotRequired, Required, TypedDict, TypeVar
 
 import msgspec
 
@@ -27,6 +27,7 @@ class Summary(TypedDict, total=False):
     start: str
     end: str
     wall_seconds: float
+    config_sha256: str  # of config.json, as it was when the run was finished
     commits: list[str | None]
     commit: str | None  # of an older package
     reason: str | None
@@ -91,6 +92,21 @@ class Config(TypedDict, total=False):
     settings: dict[str, Any]  # of a search, which checks each by its name
 
 
+class Counts(TypedDict):
+    """A model's quantities in the user's cache; null stands for a logarithm of nothing."""
+
+    parameters: int
+    weight_nodes: int
+    input_nodes: int
+    output_nodes: int
+    log2_contexts: float | None
+    expected_spread: float | None
+    entropy: float | None
+    total_surprisal: float | None
+    P_G: float | None
+    P_G_spread: float | None
+
+
 class Stamp(TypedDict):
     """The record of a notebook that was run, in `build/stamps` and `build/failed`."""
 
@@ -106,18 +122,24 @@ class LedgerEntry(TypedDict):
     source: str
     where: str
     printed: str
-    computed: int | float | None
+    computed: int | float | Literal["inf", "-inf", "nan"] | None
     kind: str
     verdict: str
-    window: tuple[float, float] | None
+    window: tuple[float | None, float | None] | None  # null where it is open to that side
     note: str
+
+
+class CellMetadata(TypedDict, total=False):
+    """What a cell says of itself."""
+
+    tags: list[str]
 
 
 class Cell(TypedDict, total=False):
     """A cell of a notebook."""
 
     cell_type: Required[Literal["code", "markdown", "raw"]]
-    metadata: Required[dict[str, Any]]
+    metadata: Required[CellMetadata]
     source: Required[str | list[str]]
     id: str
     execution_count: int | None
@@ -133,12 +155,131 @@ class Notebook(TypedDict, total=False):
     nbformat_minor: int
 
 
+class History(TypedDict):
+    """What a mutated block was before, of which all else is as in `Blueprint`."""
+
+    name: str
+    kind: str
+    input_shape: list[int] | None
+    output_shape: list[int] | None
+    unique: bool
+    children: dict[str, HistoryBelow]
+
+
+class HistoryBelow(TypedDict):
+    """A block in a block that was mutated."""
+
+    children: dict[str, HistoryBelow]
+
+
+class BlueprintMeta(TypedDict, total=False):
+    """What a block of a blueprint remembers."""
+
+    score: float
+    mutation_history: Annotated[list[History], msgspec.Meta(min_length=1)]
+    origins: list[str]
+
+
+class Blueprint(TypedDict, total=False):
+    """A block of a blueprint; each of its children is one as well."""
+
+    name: str
+    kind: Required[str]
+    prefix: str
+    tag: str | None
+    arguments: dict[str, Any]
+    unique: bool
+    freeze: bool
+    input_shape: list[int] | None
+    output_shape: list[int] | None
+    mutables: dict[str, Any]
+    meta: BlueprintMeta
+    children: dict[str, Any]
+
+
+class Individual(TypedDict):
+    """An individual of a population, in a search's checkpoint."""
+
+    number: int
+    blueprint: dict[str, Any]  # a `Blueprint`, which is read block by block
+    fitness: float
+    operator: str
+    parents: list[int]
+    generation: int
+    rounds: int
+    batches: int
+    loss: float | None
+    accuracy: float | None
+
+
 class Place(TypedDict):
     """Where the training stands that a checkpoint is of."""
 
     epoch: int
     batch: int
     seconds: float
+    rows: NotRequired[str]  # a digest of those before it
+    best_epoch: NotRequired[int]  # with patience
+    best_score: NotRequired[float]
+
+
+class Population(TypedDict):
+    """A population in a search's checkpoint."""
+
+    individuals: list[str]  # JSON of an `Individual`
+    scores: dict[str, float]
+
+
+class Plan(TypedDict):
+    """The generation in hand."""
+
+    generation: int
+    replaced: int
+    left: list[int]
+    turns: int
+    failures: int
+    batches: int
+    seconds: float
+
+
+class Turn(TypedDict):
+    """A turn that was interrupted."""
+
+    slot: int
+    number: int
+    rate: float
+    total: int
+    done: int
+    loss: float
+
+
+class Best(TypedDict):
+    """The best individual so far."""
+
+    number: int
+    generation: int
+    accuracy: float
+    loss: float
+    blueprint: dict[str, Any]
+
+
+class SearchState(TypedDict):
+    """What a search's checkpoint holds beside its tensors."""
+
+    generation: int
+    coefficient: float
+    trainings: list[dict[str, Any]]
+    lineage: list[dict[str, Any]]
+    trained_by: NotRequired[dict[str, int] | None]  # which older packages did not say
+    born: int
+    turns: int
+    failures: int
+    rng: tuple[int, list[int], float | None]
+    registry: dict[str, Any]
+    population: Population
+    plan: Plan | None
+    turn: Turn | None
+    best: Best | None
 
 
 def decode(content: str | bytes) -> Any:

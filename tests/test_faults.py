@@ -14,18 +14,22 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from safetensors.torch import save as to_bytes
 from typer.testing import CliRunner
 
-from reuseprior import paths, results
+from reuseprior import paths, results, revolver
 from reuseprior.cli import app
+from reuseprior.revolver.evolution import checkpoint as searched
 from reuseprior.training import CheckpointError, checkpoint
 from tests import faults
+from tests.revolver.searches import DIGITS
+from tests.revolver.test_checkpoint import KILLED
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="steps are told apart by /proc"
 )
 KILLS = 20
-DISTANCE = {"train": 1, "rank": 1, "record": 1, "evolve": 4, "affine": 4}  # of steps with no space
+DISTANCE = {"train": 1, "rank": 1, "record": 1, "evolve": 4, "affine": 4, "text": 12}  # of steps
 
 
 @pytest.mark.slow
@@ -183,6 +187,15 @@ def test_a_run_goes_on_from_the_checkpoint_before_as_if_nothing_had_been(tmp_pat
     assert faults.contents(run) == faults.contents(tmp_path / "whole")
 
 
+def test_the_checkpoint_before_goes_when_the_run_is_finished(tmp_path):
+    assert trained(tmp_path).exit_code == 0
+    last = tmp_path / checkpoint.NAME
+    assert not results.kept(last).exists()
+    shutil.copy(last, results.kept(last))  # as a kill leaves it, right after the summary
+    assert trained(tmp_path).exit_code == 0
+    assert last.exists() and not results.kept(last).exists()
+
+
 def test_another_seed_s_checkpoint_is_not_believed(tmp_path):
     for seed in (0, 1):
         assert trained(tmp_path / f"seed{seed}", seed=seed).exit_code == 0
@@ -202,6 +215,32 @@ def test_a_configuration_edited_by_hand_is_not_believed(tmp_path):
     assert refused.exit_code == 2 and "with seed = 0 where this has 5" in refused.stderr
 
 
+NOWHERE = [
+    ({"epoch": "2"}, r"\(Expected `int`, got `str` - at `\$\.epoch`\)"),
+    ({"batch": None}, r"got `null` - at `\$\.batch`"),
+    ({"epoch": 5}, r"\(epoch 5, batch 0\)"),
+    ({"epoch": -1}, r"\(epoch -1, batch 0\)"),
+    ({"batch": 10**9}, r"\(epoch 4, batch 1000000000\)"),
+]
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_checkpoint_that_stands_nowhere_in_the_training_is_told(tmp_path, older):
+    assert trained(tmp_path).exit_code == 0
+    path = tmp_path / checkpoint.NAME
+    tensors, place = checkpoint.load(path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for change, told in NOWHERE:
+        checkpoint.save(path, tensors, place | change, config=config)
+        if older:  # without digest and configuration
+            path.write_bytes(to_bytes(tensors, {"progress": json.dumps(place | change)}))
+        refused = trained(tmp_path)
+        assert refused.exit_code == 2
+        assert re.search(f"is no whole checkpoint of this training .*{told}", refused.stderr)
+    checkpoint.save(path, {"a": tensors["totals"]}, place, config=config)
+    assert "holds " in trained(tmp_path).stderr
+
+
 DAMAGED_ROWS = [
     (lambda text: text.replace("epoch,", "epochs,"), "the first 4 rows of .* are not those that"),
     (lambda text: text.replace("\n2,", "\n7,"), "the first 4 rows of .* are not those that the ch"),
@@ -219,6 +258,32 @@ def test_rows_that_were_changed_are_not_believed(tmp_path, damage, sentence):
     metrics.write_text(damage(metrics.read_text()))
     refused = trained(tmp_path)
     assert refused.exit_code == 2 and re.search(sentence, refused.stderr), refused.stderr
+
+
+def test_of_a_search_too_flipped_bits_are_told_and_users_files_stay(tmp_path):
+    search = revolver.Search.start(KILLED, DIGITS, tmp_path, seed=3)
+    for _ in range(2):  # a checkpoint each
+        search.step()
+    path = tmp_path / checkpoint.NAME
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little") + 8
+    rng = random.Random(0)
+    regions = [range(8), range(8, size), range(size, len(content))]
+    for place in (rng.choice(region) for region in regions for _ in range(20)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(flipped)
+        with pytest.raises(CheckpointError, match=AWAY):
+            searched.load(path)
+    with pytest.raises(
+        CheckpointError, match="delete it, and --resume goes on from the one before"
+    ):
+        revolver.Search.resume(tmp_path, DIGITS)
+    path.write_bytes(content)
+    (tmp_path / ".notes.tmp").write_text("mine")
+    (tmp_path / ".folder.tmp").mkdir()
+    revolver.Search.resume(tmp_path, DIGITS).step()
+    assert (tmp_path / ".notes.tmp").read_text() == "mine" and (tmp_path / ".folder.tmp").is_dir()
 
 
 # Children -----------------------------------------------------------------------------------------

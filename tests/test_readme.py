@@ -4,11 +4,15 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 import yaml
 
 from reuseprior import paths
 from reuseprior.measures import closed_forms
+from reuseprior.measures.measuring import Conventions, measure
+from reuseprior.measures.statistics import agreement
+from reuseprior.works.beyond import benchmarks, comparison, survey
 from reuseprior.works.thesis import contexts as chapter4
 
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,6 +46,70 @@ def test_exact_rows_in_the_text():
     assert sentence in README
 
 
+def decimals(*values):
+    """As the text writes numbers below one: .66, +.21, −.18."""
+    return [re.sub(r"^([+-]?)0", r"\1", f"{value:+.2f}").replace("-", "−") for value in values]
+
+
+@pytest.mark.slow
+def test_what_the_prediction_is_worth():
+    """On models that the thesis never saw, from the recorded counts."""
+    zoos = {name: survey.joined(name) for name in ("torchvision", "timm")}
+    sizes = [len(zoo) for zoo in zoos.values()]
+    assert "{} classifiers of torchvision and {} of timm".format(*sizes) in README
+    scores = {
+        name: comparison.scores(zoo, benchmarks.find(name).examples("top1"))
+        for name, zoo in zoos.items()
+    }
+    found = {
+        name: comparison.agreements(scores[name], zoo[["top1"]], by="tau")
+        for name, zoo in zoos.items()
+    }
+    said = {"P_G": "Kendall's τ {} and {}", "multiply-adds": "with {} and {}"}
+    for name, words in said.items():
+        values = decimals(*(taus[name] for taus in found.values()))
+        assert words.format(*(v.removeprefix("+") for v in values)) in README
+    for name, zoo in zoos.items():
+        table = comparison.compare(
+            scores[name], zoo[["top1"]], zoo["alike"], by="tau", against="P_G"
+        )
+        differs = table.loc["multiply-adds", "difference"]
+        assert differs.low < 0 < differs.high, "and so it is not told apart"
+        difference, low, high = decimals(differs.value, differs.low, differs.high)
+        assert re.search(
+            rf"{re.escape(difference)} \((95 % interval )?{low} to {re.escape(high)}\)", README
+        )
+
+
+@pytest.mark.slow
+def test_cells_are_ordered_better_by_parameters():
+    cells = survey.joined("nas-bench-201")
+    estimates = cells["P_G"].where(np.isfinite(cells["blur"]), -np.inf)
+    taus = [agreement(s, cells["cifar10"], resamples=0).tau for s in (estimates, cells["held"])]
+    estimate, parameters = (v.removeprefix("+") for v in decimals(*taus))
+    sentence = f"the {len(cells):,} cells of NAS-Bench-201 τ is {estimate} against {parameters}"
+    assert sentence in README
+
+
+@pytest.mark.slow
+def test_what_size_and_sharing_do():
+    shared_at = {
+        px: chapter4.readings.readings("V2-S-shared", px)[-1].quantities.P_G for px in (224, 384)
+    }
+    plain = chapter4.quantities("V2-B0", 224)
+    assert f"({shared_at[384]:.2f} and {plain.P_G:.2f}) because" in README
+    assert f"With both at 224 px it has {shared_at[224]:.2f}, and" in README
+    assert shared_at[224] < plain.P_G < shared_at[384]
+    whole, shared = (quantities_of(sharing) for sharing in ("none", "all_but_bn"))
+    assert f"from {whole.P_G:.2f} to {shared.P_G:.2f}, while" in README
+    times = shared.parameter_efficiency / whole.parameter_efficiency
+    assert f"accounts for {times:.1f} times as much" in README
+
+
+def quantities_of(sharing):
+    return measure("V2-B0", Conventions(image_size=224, sharing=sharing)).quantities
+
+
 def test_gap_of_theorems_4_and_5():
     gaps = [
         closed_forms.printed_expected_energy_limit(width, 50)
@@ -55,7 +123,7 @@ def test_snippet_runs(capsys):
     (snippet,) = re.findall(r"```python\n(.*?)```", README, re.S)
     exec(compile(snippet, "README.md", "exec"), {})
     shown = capsys.readouterr().out
-    assert "0.weight" in shown and "P_G" in shown
+    assert "1.weight" in shown and "P_G" in shown and "wide" in shown
 
 
 @pytest.mark.parametrize("target", ["reproduce", "notebooks", "book", "test", "lab"])

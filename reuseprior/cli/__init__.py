@@ -5,6 +5,8 @@ Results go to standard output, everything else to standard error. Exit code 0: f
 says no; 2: bad use.
 """
 
+import os
+
 from reuseprior.cli import (  # noqa: F401  importing registers
     book,
     chapters,
@@ -12,6 +14,7 @@ from reuseprior.cli import (  # noqa: F401  importing registers
     data,
     evolve,
     record,
+    study,
     train,
 )
 from reuseprior.cli.app import app
@@ -19,4 +22,6 @@ from reuseprior.cli.app import app
 
 def main() -> None:
     """The entry point of the command `reuseprior`."""
+    # processes that it starts look for no module in the current folder either
+    os.environ["PYTHONSAFEPATH"] = "1"
     app(prog_name="reuseprior")

@@ -106,7 +106,6 @@ def _leave_out_what_cannot_be_written() -> None:
 app = typer.Typer(
     cls=_OneSentenceErrors,
     epilog="Example: reuseprior count V2-B0",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -194,11 +193,11 @@ def note(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def bar(entries):
+def bar(entries, total: int | None = None):
     """A progress bar on standard error, hidden where that is no terminal."""
     from tqdm.auto import tqdm
 
-    return tqdm(entries, unit=" numbers", disable=None, leave=False)
+    return tqdm(entries, total=total, unit=" numbers", disable=None, leave=False)
 
 
 def one_line(error: Exception) -> str:

@@ -7,6 +7,7 @@ import textwrap
 from collections import Counter
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from importlib import metadata
 from typing import Annotated
 
@@ -19,6 +20,13 @@ from reuseprior.press import reproduce as reproducing
 from reuseprior.press.chapters import PROFILES
 
 Profile = StrEnum("Profile", PROFILES)  # how much of a chapter to run
+
+
+def _chapters_that_begin(text: str) -> list[str]:
+    """For the completion of shells."""
+    from reuseprior.press import chapters
+
+    return [chapter.name for chapter in chapters.found() if chapter.name.startswith(text)]
 
 
 @app.command(epilog="Example: reuseprior audit --only 'thesis, table 4.4'")
@@ -34,13 +42,25 @@ def audit(
         bool, typer.Option("--update", help="Commit these verdicts to data/ledger.csv.")
     ] = False,
 ) -> None:
-    """Recompute every printed number; exit code 1 if a verdict is worse than the committed one."""
+    """Recompute every printed number; exit code 1 if a verdict is not the committed one.
+
+    Also where it is better, which --update commits, and where there is nothing to compare with:
+    data/ledger.csv is missing, cut short or damaged, or lacks a number.
+    """
     from reuseprior.press import ledger
 
     places = only or ()
     if places and update:
         raise UsageError("--update commits the whole ledger: leave --only out")
-    entries = ledger.collect(bar, only=places)
+    total = None
+    try:
+        if not update:
+            committed = ledger.committed_rows()  # before minutes of work
+            total = None if places else len(committed)
+    except ledger.LedgerError as error:
+        note(f"Error: {error}")
+        raise typer.Exit(1) from error
+    entries = ledger.collect(partial(bar, total=total), only=places)
     if as_json:
         print_json([{k: strict(v) for k, v in asdict(e).items()} for e in entries])
     elif places:
@@ -50,11 +70,11 @@ def audit(
         for entry in entries:
             if entry.verdict in ("erratum", "not reproduced"):
                 typer.echo(str(entry))
-    worse = _tell(ledger.changes(entries, places))
+    changed = _tell(entries, places)
     if update:
         ledger.update(entries)
         note("the verdicts are committed to data/ledger.csv")
-    elif worse:
+    elif changed:
         raise typer.Exit(1)
 
 
@@ -62,7 +82,11 @@ def audit(
 def reproduce(
     chapters: Annotated[
         list[str] | None,
-        typer.Argument(metavar="CHAPTER", help="Names in notebooks/ (default: all)."),
+        typer.Argument(
+            metavar="CHAPTER",
+            help="Names in notebooks/ (default: all).",
+            autocompletion=_chapters_that_begin,
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
@@ -79,7 +103,10 @@ def reproduce(
         int, typer.Option("--jobs", "-j", min=1, help="How many notebooks run side by side.")
     ] = 2,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Only say what would run, and why.")
+        bool,
+        typer.Option(
+            "--dry-run", "-n", help="Only say what would run, why, for how long and with what."
+        ),
     ] = False,
     save: Annotated[
         bool,
@@ -96,8 +123,8 @@ def reproduce(
     jobs = reproducing.plan(chosen, profile=profile.value, parameters=given)
     reasons = {job.name: reproducing.why(job) for job in jobs}
     if dry_run:
-        for name, reason in reasons.items():
-            typer.echo(f"{name}: {reason or 'up to date'}")
+        for job in jobs:
+            typer.echo(f"{job.name}: {reasons[job.name] or 'up to date'} ({job.needs})")
         return
     if stale := [name for name, reason in reasons.items() if reason]:
         note(f"running {', '.join(stale)}")
@@ -110,7 +137,7 @@ def reproduce(
             failed.append(run)
     if save and not failed:
         _save(jobs)
-    _conclude(failed)
+    _conclude(jobs, failed)
 
 
 def _save(jobs) -> None:
@@ -126,7 +153,7 @@ def _save(jobs) -> None:
             note(f"{job.name}: {slip}")
 
 
-def _conclude(failed) -> None:
+def _conclude(jobs, failed) -> None:
     """The ledger, where things are, and what failed."""
     from reuseprior.press import ledger
 
@@ -135,8 +162,12 @@ def _conclude(failed) -> None:
     else:
         entries = ledger.saved()
         typer.echo(_verdicts(entries))
-        _tell(ledger.changes(entries))
-    typer.echo(f"executed notebooks: {paths.BUILD / 'notebooks'}\nfigures: {paths.FIGURES}")
+        _tell(entries)
+    for told, places in {
+        "executed notebooks": {job.output.parent for job in jobs},
+        "figures": {job.figures for job in jobs},
+    }.items():
+        typer.echo(f"{told}: {', '.join(map(str, sorted(places)))}")
     for run in failed:
         note(f"{run.job.name} failed: {run.failure}; see {run.job.broken}")
     if failed:
@@ -185,9 +216,15 @@ def _rows(entries) -> str:
     return "\n".join([*lines, "", _total(entries)])
 
 
-def _tell(changes) -> bool:
-    """Say what changed for the worse and for the better; whether anything got worse."""
-    changes = list(changes)
+def _tell(entries, places=()) -> bool:
+    """Say what changed for the worse and for the better; whether anything did."""
+    from reuseprior.press import ledger
+
+    try:
+        changes = sorted(ledger.changes(entries, places), key=lambda change: change.id)
+    except ledger.LedgerError as error:  # which an update mends
+        note(f"nothing to compare with: {error}")
+        return True
     for change in changes:
         note(f"{'worse' if change.worse else 'better'}: {change}")
-    return any(change.worse for change in changes)
+    return bool(changes)

@@ -25,7 +25,8 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="digits, mnist, cifar10, cifar100, imagenet, modelnet10-chair or modelnet10-sofa.",
+        help="digits, mnist, cifar10, cifar100, imagenet, modelnet10-chair, modelnet10-sofa, "
+        "glue-cola, glue-sst2, glue-mrpc or glue-rte.",
     ),
 ]
 
@@ -67,6 +68,7 @@ def _report(name: str, root: Path, checks, as_json: bool) -> None:
     else:
         for check in checks:
             typer.echo(f"{'✓' if check.ok else '✗'} {check.file}: {check.why}")
-        typer.echo(f"{name} in {root} is {'whole' if ok else 'not whole'}")
+        mend = f": `reuseprior data prepare {name}` downloads what it can"
+        typer.echo(f"{name} in {root} is {'whole' if ok else f'not whole{mend}'}")
     if not ok:
         raise typer.Exit(1)

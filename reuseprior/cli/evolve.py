@@ -65,7 +65,7 @@ def evolve(
     if data is not None:
         changes["data"] = data
     plan = revolver.Settings.load(preset, **changes)
-    images = data_sets.load(plan.data, root)
+    images = data_sets.load_images(plan.data, root)
     if output is None:
         output = paths.checkout() / "data" / "results" / "revolver" / f"{plan.name}-seed{seed}"
     try:

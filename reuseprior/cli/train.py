@@ -94,7 +94,7 @@ def train(
     as_written = training.Protocol.load(protocol, model=name)
     plan = as_written.changed(parse_settings(settings or ()))
     recipe = Recipe.of(name, vars(plan), sharing=sharing, seed=seed)
-    images = data_sets.load(data, root)
+    images = data_sets.load_images(data, root)
     if blind:
         if output is None:
             raise UsageError("--blind is for comparisons, which have folders of their own: add "

@@ -7,6 +7,8 @@ from reuseprior.contexts.counting import ParameterCount as ParameterCount
 from reuseprior.contexts.counting import RecordedModel as RecordedModel
 from reuseprior.contexts.counting import count_contexts as count_contexts
 from reuseprior.contexts.counting import record_model as record_model
+from reuseprior.contexts.displays import draw as draw
+from reuseprior.contexts.displays import plot as plot
 from reuseprior.contexts.errors import CountingError as CountingError
 from reuseprior.contexts.fingerprint import fingerprint as fingerprint
 from reuseprior.contexts.fingerprint import multiply_adds as multiply_adds

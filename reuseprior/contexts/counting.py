@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from math import prod
 from typing import Any, Literal
@@ -93,6 +93,8 @@ class ContextCounts:
     one_step: tuple[tuple[str, str], ...] = ()
     """(how, module) of what was counted as one step though the model computes it in several: a
     norm or an activation that it spells out, or what the caller says is pointwise."""
+    recorded: RecordedModel | None = field(default=None, repr=False, compare=False)
+    """What was counted: `draw()` shows how its layers hang together."""
 
     @property
     def left_out(self) -> tuple[tuple[str, int, str], ...]:
@@ -365,6 +367,7 @@ class RecordedModel:
             output_nodes=sum(prod(n.shape) for n in self.recording.outputs),
             are_expectations=discount is None,
             one_step=(*self._named_steps(), *((one.kind, one.where) for one in spelled)),
+            recorded=self,
         )
 
     @cached_property

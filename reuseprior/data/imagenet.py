@@ -73,7 +73,7 @@ def _fetch(root: Path) -> None:
 def _part(root: Path, part: str) -> ImageFolder:
     try:
         return ImageFolder(root / "imagenet" / part)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DataMissing(
             f"{root / 'imagenet' / part} is missing or has a class without images: ImageNet needs "
             "an account to download, so put or link it there as CLASS/*.JPEG, or set "
@@ -85,7 +85,7 @@ def _broken(root: Path, path: Path) -> Checksum | None:
     try:
         with Image.open(path):  # reads the header alone
             return None
-    except OSError as error:
+    except Exception as error:  # a decoder may fail in any way
         return Checksum(path.relative_to(root).as_posix(), False, " ".join(str(error).split()))
 
 

@@ -8,26 +8,32 @@ from pathlib import Path
 from reuseprior.data.cifar import CIFAR10, CIFAR100
 from reuseprior.data.digits import DIGITS
 from reuseprior.data.files import Checksum, DataError, DataMissing, Source
+from reuseprior.data.glue import GLUE
 from reuseprior.data.imagenet import IMAGENET, ImageFolderSet
 from reuseprior.data.mnist import MNIST
 from reuseprior.data.modelnet import CHAIR, SOFA
 from reuseprior.data.sets import DataSet
+from reuseprior.data.texts import TextSet
+from reuseprior.errors import expect
 
-ALL = (DIGITS, MNIST, CIFAR10, CIFAR100, IMAGENET, CHAIR, SOFA)
+ALL = (DIGITS, MNIST, CIFAR10, CIFAR100, IMAGENET, CHAIR, SOFA, *GLUE)
 _SOURCES = {source.name: source for source in ALL}
 
 
 def names() -> list[str]:
     """The data sets that `load` knows.
 
-    >>> names()
-    ['digits', 'mnist', 'cifar10', 'cifar100', 'imagenet', 'modelnet10-chair', 'modelnet10-sofa']
+    >>> names()[:5], names()[-2:]
+    (['digits', 'mnist', 'cifar10', 'cifar100', 'imagenet'], ['glue-mrpc', 'glue-rte'])
     """
     return list(_SOURCES)
 
 
 def root_folder(root: str | os.PathLike | None = None) -> Path:
     """Where data sets lie: `root`, else REUSEPRIOR_DATA, else the user's cache."""
+    if root is not None:
+        mend = "give the path of the folder of the data sets, or leave it out"
+        expect(root, (str, os.PathLike), "the root", mend, DataError)
     given = root or os.environ.get("REUSEPRIOR_DATA")
     if given:
         return Path(given).expanduser()
@@ -36,7 +42,7 @@ def root_folder(root: str | os.PathLike | None = None) -> Path:
 
 def load(
     name: str, root: str | os.PathLike | None = None, *, download: bool = True
-) -> DataSet | ImageFolderSet:
+) -> DataSet | ImageFolderSet | TextSet:
     """A data set, every file of it checked against its published MD5 before it is opened.
 
     >>> load("digits").train.images.shape
@@ -53,6 +59,14 @@ def load(
             raise
     source.fetch(folder)
     return source.read(folder)
+
+
+def load_images(name: str, root: str | os.PathLike | None = None) -> DataSet | ImageFolderSet:
+    """A data set of images, as `load` gives it; `DataError` for one of texts."""
+    if name in {source.name for source in GLUE}:
+        images = ", ".join(n for n in _SOURCES if not n.startswith("glue-"))
+        raise DataError(f"{name} holds texts, and images are needed: choose one of {images}")
+    return load(name, root)
 
 
 def verify(name: str, root: str | os.PathLike | None = None) -> list[Checksum]:
@@ -72,6 +86,7 @@ def prepare(name: str, root: str | os.PathLike | None = None) -> list[Checksum]:
 
 
 def _source(name: str) -> Source:
+    expect(name, str, "the name of the data set", f"give one of {', '.join(_SOURCES)}", DataError)
     if name not in _SOURCES:
         raise DataError(f"no data set {name!r}: there are {', '.join(_SOURCES)}")
     return _SOURCES[name]

@@ -8,6 +8,7 @@ from math import inf, isnan
 from pathlib import Path
 
 from reuseprior import files, results
+from reuseprior.errors import shown
 from reuseprior.measures.measuring import Conventions, Measured, Refused
 from reuseprior.models import ModelError
 from reuseprior.quantities import Quantities
@@ -15,12 +16,16 @@ from reuseprior.results import ResultError
 
 COLUMNS = (
     "model", "image_size", "shape", "sharing", "batch_norm", "output", "held", "multiply_adds",
-    "blur", "blur_all", *(field.name for field in fields(Quantities)), "seconds", "reason",
+    "blur", "blur_all", "shortest", "mean_length", "layer_entropy", "path_entropy",
+    *(field.name for field in fields(Quantities)), "seconds", "reason",
 )  # fmt: skip
 """Of the file: a row a model. `held` counts all its parameters and `parameters` is N_G, those with
 a context; `reason` says why a model could not be counted, and then the numbers are missing."""
 
 NUMBERS = COLUMNS[COLUMNS.index("held") : COLUMNS.index("reason")]
+
+
+LARGEST = 10**30  # whole numbers of a table are below
 
 
 class Ranking:
@@ -99,13 +104,25 @@ class Ranking:
 
 
 def _check(row: dict, where: str) -> None:
-    """Whether the numbers of a row are numbers; a refused row has none."""
+    """Whether the numbers of a row are numbers; a refused row has none.
+
+    `P_G` and others are −∞ where there is no context, and `blur` is infinite; none is ever NaN.
+    """
+    for name in ("model", "sharing", "batch_norm"):
+        if not isinstance(row[name], str):
+            raise ResultError(f"{name} in {where} is {row[name]!r}, not a text: delete the line")
     for name in NUMBERS if row["reason"] is None else ():
-        if type(row[name]) not in (int, float) or isnan(row[name]):
+        if not _is_measured(row[name], endless=name in ("blur", "blur_all")):
             raise ResultError(
-                f"{name} in {where} is {row[name]!r}, not a number: mend it, or delete the line "
-                "and the model is counted anew"
+                f"{name} in {where} is {shown(row[name])}, not a number: mend it, or delete the "
+                "line and the model is counted anew"
             )
+
+
+def _is_measured(value, *, endless: bool) -> bool:
+    if type(value) is int:
+        return abs(value) < LARGEST
+    return type(value) is float and not isnan(value) and (endless or value < inf)
 
 
 def _text(shape: tuple[int, ...]) -> str:

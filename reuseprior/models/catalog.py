@@ -5,7 +5,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -14,8 +14,8 @@ from operator import attrgetter
 import torch
 from torch import nn
 
-from reuseprior.errors import did_you_mean
-from reuseprior.models import hf, nas_bench_201, nas_bench_macro
+from reuseprior.errors import did_you_mean, shown
+from reuseprior.models import flexibert, hf, nas_bench_201, nas_bench_macro, random_cells, transnas
 from reuseprior.models.cifar_resnet import cifar_resnet
 from reuseprior.models.darts import GENOTYPES, darts
 from reuseprior.models.densenet import densenet_bc
@@ -44,6 +44,7 @@ class CatalogEntry:
     image_size: int = DEFAULT_IMAGE_SIZE  # pixels a side
     # What the factory takes besides num_classes; None: it is called without arguments.
     options: tuple[str, ...] | None = None
+    own: bool = False  # the caller's own code, whose imports may lie in the current folder
     tokens: tuple[str, ...] = ()  # its arguments that are token ids, if it takes no image
     output: str | None = None  # the part of its output that counts, if not all
 
@@ -106,6 +107,15 @@ def names() -> list[str]:
     return list(_CATALOG)
 
 
+def short_names() -> dict[str, str]:
+    """The names that the thesis has for some of them, by `names()`: V2-B0, ResNet-50."""
+    return {name: _printed(short) for short, name in _SHORT_NAMES.items() if short != name}
+
+
+def _printed(short: str) -> str:
+    return short.upper().replace("RESNET", "ResNet")
+
+
 def image_size(name: str) -> int:
     """Pixels a side of the square images a model is made for: `image_size("V2-B1")` is 240."""
     return find(name).image_size
@@ -127,7 +137,7 @@ def build(name: str, *, lazy: bool = True) -> nn.Module:
     Raises `ModelError` as `find` does, and where the factory returns something else than a module.
     """
     entry = find(name)
-    with _importable_from_here():
+    with _importable_from_here() if entry.own else nullcontext():
         model = _build_without_weights(entry) if lazy else entry.factory()
     if not isinstance(model, nn.Module):
         raise ModelError(
@@ -141,17 +151,25 @@ def find(name: str) -> CatalogEntry:
 
     A name is one of `names()` or a short name of the thesis (`V2-B0`), in any case;
     `torchvision:NAME` for a torchvision classifier; `timm:NAME`; `hf:TYPE` or `hf:config.json` for
-    transformers; `nas-bench-201:CELL` and `nas-bench-macro:DIGITS`; or `package.module:factory`, a
-    callable without arguments, whose module may lie in the current directory.
+    transformers; `nas-bench-201:CELL`, `nas-bench-macro:DIGITS`, `transnas-macro:DIGITS`,
+    `transnas-micro:CELL`, `flexibert:ENCODER`, `random-cells:NUMBER`; or
+    `package.module:factory`, a callable without arguments, whose module
+    may lie in the current folder. That folder is searched for such a module alone, and last: no
+    file there stands in for an installed module.
 
     Raises `ModelError` for a name that leads nowhere.
     """
+    if not isinstance(name, str):
+        raise ModelError(
+            f"a model's name is {shown(name)}: give a text such as 'V2-B0'; a module itself goes "
+            "to count_contexts(module, shape)"
+        )
     if ":" not in name:
         return _own(name)
     source, _, rest = name.partition(":")
     if source in _SOURCES:
         return _SOURCES[source](name, rest)
-    return CatalogEntry(name, _imported(name, source, rest))
+    return CatalogEntry(name, _imported(name, source, rest), own=True)
 
 
 def matching(pattern: str) -> list[str]:
@@ -255,7 +273,9 @@ def _hf(name: str, known: str) -> CatalogEntry:
     size = getattr(config, "image_size", DEFAULT_IMAGE_SIZE)
     size = size if isinstance(size, int) else DEFAULT_IMAGE_SIZE
     factory = partial(hf.build, config)
-    return CatalogEntry(name, factory, size, None, hf.tokens_of(config), hf.output_of(config))
+    return CatalogEntry(
+        name, factory, size, tokens=hf.tokens_of(config), output=hf.output_of(config)
+    )
 
 
 def _nas_bench_201(name: str, cell: str) -> CatalogEntry:
@@ -268,12 +288,37 @@ def _nas_bench_macro(name: str, digits: str) -> CatalogEntry:
     return CatalogEntry(name, partial(nas_bench_macro.nas_bench_macro, digits), CIFAR_SIZE)
 
 
+def _transnas_macro(name: str, modules: str) -> CatalogEntry:
+    transnas.check_macro(modules)
+    return CatalogEntry(name, partial(transnas.transnas_macro, modules), transnas.IMAGE_SIZE)
+
+
+def _transnas_micro(name: str, cell: str) -> CatalogEntry:
+    transnas.check_micro(cell)
+    return CatalogEntry(name, partial(transnas.transnas_micro, cell), transnas.IMAGE_SIZE)
+
+
+def _random_cells(name: str, number: str) -> CatalogEntry:
+    return CatalogEntry(
+        name, partial(random_cells.random_cells, random_cells.parse(number)), CIFAR_SIZE
+    )
+
+
+def _flexibert(name: str, encoder: str) -> CatalogEntry:
+    flexibert.parse(encoder)
+    return CatalogEntry(name, partial(flexibert.flexibert, encoder))
+
+
 _SOURCES = {
     "torchvision": _torchvision,
     "timm": _timm,
     "hf": _hf,
     "nas-bench-201": _nas_bench_201,
     "nas-bench-macro": _nas_bench_macro,
+    "transnas-macro": _transnas_macro,
+    "transnas-micro": _transnas_micro,
+    "flexibert": _flexibert,
+    "random-cells": _random_cells,
 }
 _LISTS = {
     "": lambda _model: names(),
@@ -282,6 +327,8 @@ _LISTS = {
     "hf": hf.names,
     "nas-bench-201": lambda _model: nas_bench_201.codes(),
     "nas-bench-macro": lambda _model: nas_bench_macro.codes(),
+    "transnas-macro": lambda _model: transnas.macro_codes(),
+    "transnas-micro": lambda _model: transnas.micro_codes(),
 }
 
 
@@ -289,7 +336,7 @@ def _imported(name: str, module_name: str, attribute: str) -> Callable[[], nn.Mo
     try:
         with _importable_from_here():
             module = importlib.import_module(module_name)
-    except Exception as error:  # an import runs the module, which may fail in any way
+    except (Exception, SystemExit) as error:  # an import runs the module, which may fail anyhow
         raise ModelError(
             f"cannot import {module_name!r} for model {name!r} ({error})"
             f"{did_you_mean(module_name, _SOURCES)}: run from the folder that "
@@ -300,7 +347,8 @@ def _imported(name: str, module_name: str, attribute: str) -> Callable[[], nn.Mo
     except AttributeError as error:
         raise ModelError(
             f"module {module_name!r} has no {attribute!r}"
-            f"{did_you_mean(attribute, dir(module))}: model {name!r} must name a function in it"
+            f"{did_you_mean(attribute, dir(module))}: model {name!r} must name a function in it "
+            f"(it was found at {getattr(module, '__file__', None) or 'Python itself'})"
         ) from error
     _check_factory(name, factory)
     return factory
@@ -322,9 +370,9 @@ def _check_factory(name: str, factory) -> None:
 
 @contextmanager
 def _importable_from_here() -> Iterator[None]:
-    """Let imports find the current directory, as `python -m` does and a console script does not."""
+    """Let imports find the current folder, after all that is installed."""
     path = list(sys.path)
-    sys.path.insert(0, os.getcwd())
+    sys.path.append(os.getcwd())
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ from math import inf, isfinite
 from pathlib import Path
 
 from reuseprior import paths
-from reuseprior.errors import UserError
+from reuseprior.errors import UserError, shown
 from reuseprior.press import chapters, ledger, notebooks
 from reuseprior.press.chapters import Chapter
 from reuseprior.press.published import Printed
@@ -75,7 +75,8 @@ def stage(folder: Path) -> None:
 def with_outputs(notebook: Path) -> Path:
     """The executed copy of a notebook in `build/notebooks`, or the notebook itself as committed.
 
-    A copy counts if it was made of the notebook as it is, whatever its parameters were.
+    A copy counts if it was made of the notebook as it is, with the committed parameters: a page
+    must not show another run as the chapter.
     """
     executed = paths.BUILD / "notebooks" / notebook.name
     if executed.exists() and _written(executed) == _written(notebook):
@@ -85,8 +86,7 @@ def with_outputs(notebook: Path) -> Path:
 
 def _written(notebook: Path) -> list[tuple[str, str]]:
     cells = notebooks.read(notebook)["cells"]
-    own = [cell for cell in cells if "injected-parameters" not in notebooks.tags(cell)]
-    return [(cell["cell_type"], notebooks.source(cell)) for cell in own]
+    return [(cell["cell_type"], notebooks.source(cell)) for cell in cells]
 
 
 def _with_anchors(chapter: Chapter) -> str:
@@ -139,8 +139,19 @@ def slack_table() -> str:
 
 def _entry(row: Mapping[str, str]) -> ledger.Entry:
     """A committed row as an entry, its numbers to the digits that are committed."""
-    computed = float(row["computed"]) if row["computed"] else None
-    return ledger.Entry(**{**row, "computed": computed, "window": _window(row["window"])})
+    try:
+        computed = float(row["computed"]) if row["computed"] else None
+        window = _window(row["window"])
+    except ValueError as error:
+        raise _unreadable(row) from error
+    return ledger.Entry(**{**row, "computed": computed, "window": window})
+
+
+def _unreadable(row: Mapping[str, str]) -> ledger.LedgerError:
+    return ledger.LedgerError(
+        f"{ledger.ledger_path()} has computed {shown(row['computed'])} and window "
+        f"{shown(row['window'])} for {row['id']!r}, which are no numbers: restore it with git"
+    )
 
 
 def _window(text: str) -> tuple[float, float] | None:
@@ -170,21 +181,27 @@ def ledger_table() -> str:
 
 
 def _row(row: Mapping[str, str], works: Sequence[Chapter]) -> str:
-    identity, window, note = escape(row["id"]), row["window"], escape(row["note"])
-    verdict, mark = row["verdict"], ledger.MARKS[row["verdict"]]
+    # whatever the file says is text in the page, wherever it stands there
+    text = {name: escape(said) for name, said in row.items()}
+    identity, note, verdict = text["id"], text["note"], row["verdict"]
+    try:
+        looseness = _looseness(_window(row["window"]))
+    except ValueError as error:
+        raise _unreadable(row) from error
     about = [chapter for chapter in works if chapter.is_about(row["where"])]
     # a formula is drawn: its letters would be lost
     as_text = f' data-value="{note}"' if "$" in note else ""
-    shown = f"{mark} {verdict}".strip().replace(" ", "&nbsp;")
+    marked = f"{ledger.MARKS[verdict]} {verdict}".strip().replace(" ", "&nbsp;")
     cells = ", ".join(filter(None, (_link(chapter, row["where"]) for chapter in about)))
+    computed = escape(_grouped(row["computed"]))
     values = {
         "id": f'<td><a href="#{identity}">{identity}</a></td>',
-        "where": f"<td>{escape(row['where'])}</td>",
-        "kind": f"<td>{row['kind']}</td>",
-        "printed": f'<td data-value="{_number(row["printed"])}">{escape(row["printed"])}</td>',
-        "computed": f'<td data-value="{row["computed"]}">{_grouped(row["computed"])}</td>',
-        "window": f'<td data-value="{_looseness(_window(window))}">{window}</td>',
-        "verdict": f'<td data-value="{list(ledger.MARKS).index(verdict)}">{shown}</td>',
+        "where": f"<td>{text['where']}</td>",
+        "kind": f"<td>{text['kind']}</td>",
+        "printed": f'<td data-value="{_number(row["printed"])}">{text["printed"]}</td>',
+        "computed": f'<td data-value="{text["computed"]}">{computed}</td>',
+        "window": f'<td data-value="{looseness}">{text["window"]}</td>',
+        "verdict": f'<td data-value="{list(ledger.MARKS).index(verdict)}">{marked}</td>',
         "note": f"<td{as_text}>{note}</td>",
         "shown in": f"<td>{cells}</td>",
     }
@@ -204,7 +221,7 @@ def _link(chapter: Chapter, where: str) -> str:
     if not cell:
         return ""
     page = f"{chapter.notebook.parent.name}/{chapter.name}.html"
-    return f'<a href="{page}#{_anchor(cell)}">{chapter.name}</a>'
+    return f'<a href="{escape(page)}#{escape(_anchor(cell))}">{escape(chapter.name)}</a>'
 
 
 def _looseness(window: tuple[float, float] | None) -> str:

@@ -17,7 +17,8 @@ parameters = {seed = 0}
 Only the notebook and the profiles must be there. `last = true` lets a chapter run after all others
 and with any of them; `products` names files that it leaves besides its copy and its figures, and
 `records` those of runs that it makes, where they may be inputs as well. All files are patterns from
-the repository's root. A chapter without `inputs` may read any data.
+the repository's root. A chapter without `inputs` may read any data. A profile may say which `data`
+sets it needs and on which `device` it takes its minutes: `data = ["mnist"]`, `device = "a GPU"`.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from reuseprior import paths
-from reuseprior.errors import UserError, did_you_mean
-from reuseprior.presets import Presets, shown
+from reuseprior.errors import UserError, did_you_mean, shown
+from reuseprior.presets import Presets
 
 FILE = "chapter.toml"
 
@@ -43,10 +44,12 @@ class ChapterError(UserError):
 
 @dataclass(frozen=True)
 class Preset:
-    """What a profile gives a notebook, and about how long it then takes on two cores."""
+    """What a profile gives a notebook, and what it then takes."""
 
-    minutes: float
+    minutes: float  # about; on two cores, or on the device
     parameters: Mapping[str, Any]
+    data: tuple[str, ...] = ()  # sets that must be prepared, as `reuseprior data` calls them
+    device: str = ""  # in words, where two cores will not do
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ def _notebook(where: str, name: str) -> Path:
 
 def _preset(where: str, given) -> Preset:
     _TOML.checked(where, dict, given)
-    _TOML.check_keys(given, ("minutes", "parameters"), where)
+    _TOML.check_keys(given, ("minutes", "parameters", "data", "device"), where)
     for key in ("minutes", "parameters"):
         if key not in given:
             raise ChapterError(f"{where} has no {key!r}: {_MEND}")
@@ -180,4 +183,19 @@ def _preset(where: str, given) -> Preset:
     parameters = _TOML.checked(f"{where}: parameters", dict, given["parameters"])
     if "profile" in parameters:
         raise ChapterError(f"{where}: parameters has 'profile': leave it to the table's name")
-    return Preset(minutes, parameters)
+    data = _checked(f"{where}: data", list, given.get("data", []))
+    return Preset(
+        minutes, parameters, data, _checked(f"{where}: device", str, given.get("device", ""))
+    )
+
+
+def duration(minutes: float) -> str:
+    """A time in the unit that fits it.
+
+    >>> duration(0.5), duration(120), duration(4000)
+    ('30 s', '2 h', '3 days')
+    """
+    for unit, length in (("days", 1440), ("h", 60), ("min", 1)):
+        if minutes >= 1.5 * length or (unit == "min" and minutes >= 1):
+            return f"{minutes / length:.0f} {unit}"
+    return f"{round(60 * minutes, -1):.0f} s"

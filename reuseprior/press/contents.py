@@ -91,33 +91,45 @@ def _table(folder: str, column: str, text: Callable[[Summary], str]) -> str:
     heads = ["notebook", column, *PROFILES, "computed numbers"]
     lines = [heads, ["---"] * len(heads)]
     for summary in summaries():
-        times = [_time(summary.chapter.presets[profile].minutes) for profile in PROFILES]
+        times = [
+            chapters.duration(summary.chapter.presets[profile].minutes) for profile in PROFILES
+        ]
         link = f"[{summary.title}]({folder}{summary.chapter.notebook.name})"
         lines.append([link, text(summary), *times, marks(summary.verdicts)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def tally() -> str:
-    """What became of the computed numbers, and how many others there are, in two sentences.
+    """What became of the computed numbers, and how many others there are, in a few sentences.
 
-    A number that a second source repeats is counted once.
+    The source that the ledger begins with goes first, all others follow together. A number that a
+    second source repeats is counted once.
 
     >>> tally()
-    '... printed numbers follow from definitions: ... settings, which are inputs and test nothing.'
+    '... printed numbers of the thesis follow from definitions: ... inputs and test nothing.'
     """
     rows = list(_distinct(ledger.committed_rows()))
+    main = rows[0]["source"]
+    computed = [row for row in rows if row["kind"] == "computed"]
+    first = _tally(row for row in computed if row["source"] == main)
+    others = _tally(row for row in computed if row["source"] != main)
+    sentences = [
+        f"{sum(first.values())} printed numbers of the {main} follow from definitions: "
+        f"{_listed(first)}."
+    ]
+    if others:
+        sentences.append(f"Of the other sources {sum(others.values())} do: {_listed(others)}.")
     kinds = {kind: _tally(r for r in rows if r["kind"] == kind) for kind in ledger.KINDS}
-    computed = sum(kinds["computed"].values())
-    others = [
+    besides = [
         f"{sum(found.values())} {_OTHERS[kind]} ({_listed(found)})"
         for kind, found in kinds.items()
         if kind in _OTHERS and found
     ]
-    return (
-        f"{computed} printed numbers follow from definitions: {_listed(kinds['computed'])}. "
-        f"Besides there are {', '.join(others)}, and {sum(kinds['setting'].values())} settings, "
+    sentences.append(
+        f"Besides there are {', '.join(besides)}, and {sum(kinds['setting'].values())} settings, "
         "which are inputs and test nothing."
     )
+    return " ".join(sentences)
 
 
 def legend() -> str:
@@ -148,13 +160,6 @@ def _distinct(rows: Iterable[Mapping[str, str]]) -> Iterator[Mapping[str, str]]:
 def marks(verdicts: Mapping[str, int]) -> str:
     """Counts of verdicts as marks: `210 ✓ 250 ≈ 16 ✗`."""
     return " ".join(f"{n} {ledger.MARKS[verdict]}" for verdict, n in verdicts.items()) or "–"
-
-
-def _time(minutes: float) -> str:
-    for unit, length in (("days", 1440), ("h", 60), ("min", 1)):
-        if minutes >= 1.5 * length or (unit == "min" and minutes >= 1):
-            return f"{minutes / length:.0f} {unit}"
-    return f"{round(60 * minutes, -1):.0f} s"
 
 
 def _label(name: str) -> str:

@@ -9,6 +9,7 @@ it. The verdict follows by comparing, here and in `runs` and `theorems`, and now
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from reuseprior import files, paths
+from reuseprior import files, paths, schemas
 from reuseprior.errors import UserError
 from reuseprior.press import chapters, published
 from reuseprior.press.published import How, Printed, Window
@@ -144,10 +145,11 @@ class Reading:
     """A value under one reading of the text.
 
     Without a `convention` it is what the text says. A convention is left open by the text, unless
-    `against` quotes the words that rule it out, with their place.
+    `against` quotes the words that rule it out, with their place. A fraction is compared as it is,
+    which matters for a tie.
     """
 
-    value: float | int
+    value: float | int | Fraction
     convention: str = ""
     against: str = ""
 
@@ -242,6 +244,7 @@ def _judged(cell: Cell, how: How) -> Entry:
     if found and how == "cut":
         notes.append("digits are cut, which gives more of its column")
     value = (found or text).value
+    value = float(value) if isinstance(value, Fraction) else value
     return entry(cell.row, cell.column, value, "computed", verdict, window, _note(*notes))
 
 
@@ -282,8 +285,8 @@ def reading_of_row(row: pd.Series, readings: Sequence[Mapping[str, float]]) -> i
     return max(reversed(range(len(readings))), key=digits)
 
 
-def _short(value: float | int) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+def _short(value: float | int | Fraction) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{float(value):.6g}"
 
 
 def _note(*parts: str) -> str:
@@ -436,9 +439,16 @@ def _at(where: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(where, pattern) for pattern in patterns)
 
 
+class LedgerError(UserError):
+    """A ledger that nothing can be compared with: it is missing, cut short or damaged."""
+
+
 @dataclass(frozen=True)
 class Change:
-    """A verdict that is not the committed one; `now` is empty for an entry that is gone."""
+    """A verdict that is not the committed one.
+
+    `now` is empty for an entry that is gone, `before` for one that was never committed.
+    """
 
     id: str
     before: str
@@ -448,6 +458,8 @@ class Change:
     def __str__(self) -> str:
         if not self.now:
             return f"{self.id} was {self.before} and is no longer in the ledger"
+        if not self.before:
+            return f"{self.id} is {self.now} and has no committed verdict to be compared with"
         return f"{self.id} was {self.before} and is now {self.now}"
 
 
@@ -455,11 +467,16 @@ def changes(entries: Iterable[Entry], only: Sequence[str] = ()) -> Iterator[Chan
     """Every verdict that differs from the committed one, the better ones too.
 
     `only` are the places of the entries, as `collect` takes them, where they are not all. Another
-    kind of number counts as worse: somebody must say that it is right.
+    kind of number counts as worse, and one without a committed verdict: somebody must say that it
+    is right. Raises LedgerError as `committed_rows` does.
     """
     now = {e.id: e for e in entries}
     patterns = _patterns(only)
-    for row in committed_rows():
+    rows = committed_rows()
+    known = {row["id"] for row in rows}
+    for identity in now.keys() - known:
+        yield Change(identity, "", now[identity].verdict, worse=True)
+    for row in rows:
         identity, before = row["id"], row["verdict"]
         if identity not in now:
             if only and not _at(row["where"], patterns):
@@ -475,11 +492,40 @@ def changes(entries: Iterable[Entry], only: Sequence[str] = ()) -> Iterator[Chan
 
 
 def committed_rows() -> list[dict[str, str]]:
-    """The rows of `data/ledger.csv` as text; none before the first `update`."""
-    if not ledger_path().exists():
-        return []
-    with ledger_path().open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    """The rows of `data/ledger.csv` as text.
+
+    Raises LedgerError where the file is missing or cannot be read, has other columns, an id twice,
+    a verdict that its kind does not have, or no row at all: with such a reference everything would
+    pass.
+    """
+    path = ledger_path()
+    mend = "restore it with git, or write it anew with `reuseprior audit --update`"
+    try:
+        text = path.read_text(encoding="utf-8")
+        header, *lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    except FileNotFoundError as error:
+        raise LedgerError(f"{path} is missing: {mend}") from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise LedgerError(f"{path} cannot be read ({error}): {mend}") from error
+    if header != COLUMNS:
+        raise LedgerError(f"{path} has not the columns {', '.join(COLUMNS)}: {mend}")
+    if not lines:
+        raise LedgerError(f"{path} has no row: {mend}")
+    rows, seen = [], set()
+    for number, line in enumerate(lines, 1):
+        if len(line) != len(header):
+            raise LedgerError(f"{path} has {len(line)} cells in row {number}: {mend}")
+        row = dict(zip(header, line, strict=True))
+        if row["id"] in seen:
+            raise LedgerError(f"{path} has the id {row['id']!r} twice: {mend}")
+        if row["verdict"] not in KINDS.get(row["kind"], {}):
+            raise LedgerError(
+                f"{path} says of {row['id']!r} that it is {row['kind']!r} and "
+                f"{row['verdict']!r}, which is no verdict of that kind: {mend}"
+            )
+        seen.add(row["id"])
+        rows.append(row)
+    return rows
 
 
 def update(entries: Sequence[Entry]) -> None:
@@ -495,18 +541,52 @@ def save(entries: Iterable[Entry]) -> Path:
     """Leave the entries in `build/ledger.json`, for whoever needs them without computing."""
     path = paths.BUILD / "ledger.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = json.dumps([asdict(e) for e in entries], indent=1, ensure_ascii=False)
+    rows = [
+        {
+            **asdict(e),
+            "window": e.window and [x if isfinite(x) else None for x in e.window],
+            "computed": str(e.computed) if str(e.computed) in _ENDLESS else e.computed,
+        }
+        for e in entries
+    ]
+    rows = json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False)
     files.write(path, f"{rows}\n".encode())
     return path
 
 
 def saved() -> list[Entry]:
-    """The entries that `save` left; FileNotFoundError before the first time."""
-    text = (paths.BUILD / "ledger.json").read_text(encoding="utf-8")
+    """The entries that `save` left; LedgerError where there are none or the file is damaged."""
+    path = paths.BUILD / "ledger.json"
+    try:
+        rows = schemas.read(path.read_bytes(), list[schemas.LedgerEntry])
+    except (OSError, schemas.SchemaError) as error:
+        raise LedgerError(
+            f"{path} cannot be read ({error}): delete it and reproduce 00-ledger"
+        ) from error
+    for row in rows:
+        if row["verdict"] not in KINDS.get(row["kind"], {}):
+            raise LedgerError(f"{path} says of {row['id']!r} that it is {row['kind']!r} and "
+                              f"{row['verdict']!r}: delete it and reproduce 00-ledger")  # fmt: skip
     return [
-        Entry(**{**row, "window": row["window"] and tuple(row["window"])})
-        for row in json.loads(text)
+        Entry(
+            **{
+                **row,
+                "window": row["window"] and _ends(row["window"]),
+                "computed": float(row["computed"])
+                if row["computed"] in _ENDLESS
+                else row["computed"],
+            }
+        )
+        for row in rows
     ]
+
+
+_ENDLESS = ("inf", "-inf", "nan")  # what JSON has no numbers for
+
+
+def _ends(window: Sequence[float | None]) -> tuple[float, float]:
+    low, high = window
+    return (-inf if low is None else low, inf if high is None else high)
 
 
 def ledger_path() -> Path:

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from reuseprior import files, paths
+from reuseprior import files, paths, schemas
 from reuseprior.errors import UserError
 from reuseprior.press import chapters
 
@@ -52,12 +52,9 @@ class Parameter:
 def read(path: Path) -> dict:
     """A notebook's JSON; raises NotebookError where it is none."""
     try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(cell["metadata"], dict) for cell in notebook["cells"]):
-            raise TypeError("a cell without metadata")
-    except (ValueError, KeyError, TypeError) as error:
-        raise NotebookError(f"{path} is not a notebook that can be read: {error!r}") from error
-    return notebook
+        return schemas.read(path.read_bytes(), schemas.Notebook)
+    except (OSError, schemas.SchemaError) as error:
+        raise NotebookError(f"{path} is not a notebook that can be read: {error}") from error
 
 
 def source(cell: Mapping) -> str:
@@ -112,8 +109,10 @@ def _literal(value: ast.expr) -> Any:
 def _parsed(chapter: str, place: str, text: str) -> ast.Module:
     try:
         return ast.parse(text)
-    except SyntaxError as error:
+    except (SyntaxError, ValueError) as error:  # a null byte is no SyntaxError in older Pythons
         raise NotebookError(f"{place} of {chapter} is not plain Python: {error}") from error
+    except RecursionError as error:
+        raise NotebookError(f"{place} of {chapter} is nested too deep to be read") from error
 
 
 # What a notebook depends on ----------------------------------------------------------------------
@@ -308,17 +307,29 @@ def save(path: Path, executed: Path) -> bool:
         )
     for cell, ran in zip(notebook["cells"], copy["cells"], strict=True):
         if cell["cell_type"] == "code":
+            if not {"execution_count", "outputs"} <= ran.keys():
+                raise NotebookError(f"{executed} has a code cell without outputs: reproduce it")
             cell["execution_count"] = ran["execution_count"]
             cell["outputs"] = ran["outputs"]
-        cell["metadata"] = {k: v for k, v in cell["metadata"].items() if k in CELL_METADATA and v}
         cell["source"] = source(cell).splitlines(keepends=True)
-    notebook["metadata"] = METADATA
+    tidy(notebook)
     text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     before = path.read_bytes()
     if before == text.encode():
         return False
     files.write(path, text.encode())
     return True
+
+
+def tidy(notebook: dict) -> None:
+    """Leave out of a notebook's metadata what differs between machines and runs.
+
+    `jupyter_server_config.py` has JupyterLab do so before it saves: opening a chapter then changes
+    nothing in git, whatever the Python is called there.
+    """
+    for cell in notebook["cells"]:
+        cell["metadata"] = {k: v for k, v in cell["metadata"].items() if k in CELL_METADATA and v}
+    notebook["metadata"] = METADATA
 
 
 def slips(path: Path) -> list[str]:

@@ -29,9 +29,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import patch
 
-from reuseprior import files, paths
+from reuseprior import files, paths, schemas
 from reuseprior.errors import UserError, did_you_mean
-from reuseprior.press import chapters, notebooks
+from reuseprior.press import chapters, notebooks, variants
 from reuseprior.press.chapters import PROFILES, Chapter
 from reuseprior.press.notebooks import Parameter
 
@@ -58,6 +58,16 @@ class Job:
         return self.chapter.name
 
     @property
+    def label(self) -> str:
+        """The name of its files: the chapter's, and the parameters that are not committed."""
+        return variants.name_of(self.chapter, self.parameters)
+
+    @property
+    def figures(self) -> Path:
+        """The folder that its figures go to."""
+        return variants.figures(self.chapter, self.parameters)
+
+    @property
     def notebook(self) -> Path:
         """What is run."""
         return self.chapter.notebook
@@ -66,6 +76,18 @@ class Job:
     def minutes(self) -> float:
         """About how long it takes on two cores."""
         return self.chapter.presets[self.parameters["profile"]].minutes
+
+    @property
+    def needs(self) -> str:
+        """Its time, and the data and the device that it cannot do without, in words.
+
+        >>> plan(["10-nn-mass"], profile="full")[0].needs
+        'about 25 h on a GPU, with cifar10'
+        """
+        preset = self.chapter.presets[self.parameters["profile"]]
+        device = preset.device or "two cores"
+        data = f", with {' and '.join(preset.data)}" if preset.data else ""
+        return f"about {chapters.duration(self.minutes)} on {device}{data}"
 
     @property
     def order(self) -> str:
@@ -81,13 +103,13 @@ class Job:
 
     @property
     def output(self) -> Path:
-        """Where the executed copy goes."""
-        return paths.BUILD / "notebooks" / self.notebook.name
+        """Where the executed copy goes; with other than the committed parameters, elsewhere."""
+        return variants.copy(self.chapter, self.parameters)
 
     @property
     def broken(self) -> Path:
         """Where the executed copy goes instead if a cell failed."""
-        return paths.BUILD / "failed" / self.notebook.name
+        return paths.BUILD / "failed" / f"{self.label}.ipynb"
 
     @cached_property
     def inputs(self) -> list[Path]:
@@ -97,8 +119,8 @@ class Job:
     @cached_property
     def products(self) -> list[Path]:
         """The executed copy, the figures, and what its chapter leaves besides."""
-        figures = notebooks.figures(self.notebook)
-        drawn = [paths.FIGURES / f"{name}.{kind}" for name in figures for kind in ("svg", "png")]
+        names = notebooks.figures(self.notebook)
+        drawn = [self.figures / f"{name}.{kind}" for name in names for kind in ("svg", "png")]
         return [self.output, *drawn, *(paths.ROOT / name for name in self.chapter.products)]
 
     @cached_property
@@ -117,7 +139,7 @@ class Job:
     def stamp(self) -> Path:
         """The record of a run made of exactly these facts."""
         digest = sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
-        return paths.BUILD / "stamps" / f"{self.name}.{digest[:16]}.json"
+        return paths.BUILD / "stamps" / f"{self.label}.{digest[:16]}.json"
 
 
 @dataclass(frozen=True)
@@ -174,13 +196,23 @@ def _job(chapter: Chapter, profile: str, texts: Mapping[str, str]) -> Job:
 def why(job: Job) -> str:
     """Why a job has to run, or nothing where its last run still stands."""
     if not job.stamp.exists():
-        records = _stamps(job.name)
+        records = _stamps(job.label)
         if not records:
             return "failed last time" if job.broken.exists() else "not run yet"
-        before = json.loads(records[-1].read_text(encoding="utf-8"))["facts"]
-        return _difference(before, job.facts)
+        before = _record(records[-1])
+        return _difference(before["facts"], job.facts) if before else "its record is damaged"
+    if _record(job.stamp) is None:
+        return "its record is damaged"
     missing = [_label(path) for path in job.products if not path.exists()]
     return f"missing: {_shortened(missing)}" if missing else ""
+
+
+def _record(path: Path) -> dict | None:
+    """What `_recorded` wrote, or None where a file is damaged: then the chapter runs again."""
+    try:
+        return schemas.read(path.read_bytes(), schemas.Stamp)
+    except schemas.SchemaError:
+        return None
 
 
 def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -213,8 +245,8 @@ def _label(path: Path) -> str:
     return str(path)
 
 
-def _stamps(name: str) -> list[Path]:
-    return sorted((paths.BUILD / "stamps").glob(f"{name}.*.json"))
+def _stamps(label: str) -> list[Path]:
+    return sorted((paths.BUILD / "stamps").glob(f"{label}.*.json"))
 
 
 def _check_tools() -> None:
@@ -233,13 +265,6 @@ def _chosen(names: Sequence[str]) -> list[Chapter]:
     return [c for c in found.values() if c.name in names or c.last or not names]
 
 
-def _known(chapter: str, name: str, known: Mapping[str, Parameter]) -> Parameter:
-    if name not in known:
-        mend = did_you_mean(name, known) or f": it has {', '.join(known) or 'none'}"
-        raise RunError(f"{chapter} has no parameter {name!r}{mend}")
-    return known[name]
-
-
 def _read_bool(text: str) -> bool:
     return {"true": True, "false": False}[text.lower()]
 
@@ -249,7 +274,7 @@ _READERS = {"int": int, "float": float, "bool": _read_bool, "str": str}
 
 def _read(chapter: str, name: str, text: str, known: Mapping[str, Parameter]) -> Value:
     """A text as a value of the parameter's type."""
-    kind = _known(chapter, name, known).type
+    kind = variants.parameter(chapter, name, known).type
     if kind not in _READERS:
         raise RunError(
             f"parameter {name!r} of {chapter} ({kind}) cannot be set from text: only int, float, "
@@ -266,7 +291,8 @@ def _read(chapter: str, name: str, text: str, known: Mapping[str, Parameter]) ->
 
 def _check(chapter: Chapter, name: str, value, known: Mapping[str, Parameter]) -> None:
     """Refuse a preset's value of another type: TOML reads 1 as no float."""
-    kind, given = _known(chapter.name, name, known).type, type(value).__name__
+    kind = variants.parameter(chapter.name, name, known).type
+    given = type(value).__name__
     if given != kind:
         hint = ": write it as 1.0e-3 or 1.0" if kind == "float" else ""
         raise RunError(
@@ -392,7 +418,9 @@ def _outcome(job: Job) -> Outcome | None:
     failed = _failure_path(job)
     if not failed.exists() and why(job):
         return None
-    told = json.loads((failed if failed.exists() else job.stamp).read_text(encoding="utf-8"))
+    told = _record(failed if failed.exists() else job.stamp)
+    if told is None:
+        raise RunError(f"the record of {job.name} was damaged while it ran: run it again")
     return Outcome(job, told["seconds"], told["failure"])
 
 
@@ -411,7 +439,7 @@ def run(job: Job) -> Outcome:
     unfinished = job.output.with_name(f".{job.name}.{os.getpid()}.tmp.ipynb")
     for folder in (job.output.parent, job.broken.parent, stamp.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    for left in (*_stamps(job.name), *job.output.parent.glob(f".{job.name}.*.tmp.ipynb")):
+    for left in (*_stamps(job.label), *job.output.parent.glob(f".{job.name}.*.tmp.ipynb")):
         left.unlink()  # from here on nothing says that this chapter is done
     for left in (job.broken, _failure_path(job)):
         left.unlink(missing_ok=True)

@@ -10,6 +10,8 @@ import sympy as sp
 from sympy.printing.pretty.pretty_symbology import greek_unicode
 from sympy.printing.str import StrPrinter
 
+ROUNDING = 1e-10  # what floats may leave of an exact equation
+
 SIGNS = {
     r"\\ln(?=\\)": "ln ", r"\\ln": "ln", r"\\log_2": "log2", r"\\langle ": "⟨", r" \\rangle": "⟩",
     r"\\lvert ": "|", r" \\rvert": "|", r"\\mathcal{(\w)}": r"\1", r"\\sum": "Σ", r"\\to": "→",
@@ -21,10 +23,26 @@ SIGNS = {
 
 def latex(expression: sp.Basic, names: Mapping[sp.Basic, str]) -> str:
     """An expression in LaTeX, with these names for symbols, fit for a cell of a table."""
-    text = sp.latex(expression, ln_notation=True, symbol_names=names)
-    text = re.sub(r"\\ln\{\\left\((\\[a-z]+|\w) \\right\)\}", r"\\ln \1", text)
+    # sympy puts factors with an index behind logarithms, where ln z c_i reads as ln(z c_i)
+    places: dict[sp.Basic, sp.Dummy] = {}
+    ordered = _in_places(expression, places)
+    told = {place: sp.latex(one, symbol_names=names) for one, place in places.items()}
+    text = sp.latex(ordered, ln_notation=True, symbol_names={**names, **told})
+    text = re.sub(rf"\\ln\{{\\left\(({_ONE}) \\right\)\}}", r"\\ln \1", text)
     # a bare | would end the table's cell
     return re.sub(r"\\right\|_{\\substack{ (.*?) }}", r"\\right\\rvert_{\1}", text)
+
+
+_ONE = r"\\[a-z]+|\w|\{\w\}_\{\w\}"  # a letter, with an index or without
+
+
+def _in_places(expression: sp.Basic, places: dict[sp.Basic, sp.Dummy]) -> sp.Basic:
+    """With a placeholder for what has an index, which sympy puts before all other factors."""
+    if isinstance(expression, sp.Indexed):
+        return places.setdefault(expression, sp.Dummy(str(expression), positive=True))
+    if not expression.args or isinstance(expression, sp.Derivative):
+        return expression
+    return expression.func(*(_in_places(part, places) for part in expression.args))
 
 
 class _Text(StrPrinter):
@@ -65,3 +83,14 @@ def bound(deviation: float) -> str:
     if deviation == inf:
         return "no bound"
     return f"1e{max(-12, ceil(log10(deviation))) if deviation > 0 else -12}"
+
+
+def largest(deviation: float) -> str:
+    """A deviation to two digits; where it is that of rounding alone, which varies, a bound.
+
+    >>> largest(3e-16), largest(0.00748)
+    ('below 1e-12', '0.0075')
+    """
+    if deviation == inf:
+        return "without bound"
+    return f"below {bound(deviation)}" if deviation <= ROUNDING else f"{deviation:.2g}"

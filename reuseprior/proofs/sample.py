@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
+from dataclasses import dataclass
 from functools import cache
 from math import inf
 
@@ -10,7 +11,10 @@ import mpmath
 import sympy as sp
 
 from reuseprior.proofs.prove import worked_out
-from reuseprior.proofs.theory import Check, Dial, Numbers, Theory
+from reuseprior.proofs.render import text
+from reuseprior.proofs.theory import EXACT, Check, Dial, Numbers, Theory
+
+DIGITS = 6  # of a number that is shown
 
 
 def symbols(*sides: sp.Expr) -> frozenset[sp.Basic]:
@@ -18,25 +22,80 @@ def symbols(*sides: sp.Expr) -> frozenset[sp.Basic]:
     return frozenset().union(*(worked_out(side).free_symbols for side in sides))
 
 
-def deviations(left: sp.Expr, right: sp.Expr, check: Check) -> Iterator[float]:
-    """How far the sides are apart at each point of the check, relative where they are above one.
+@dataclass(frozen=True)
+class Sample:
+    """Both sides at one point; a side without a value is None."""
+
+    at: str  # the point in words
+    left: mpmath.mpf | None
+    right: mpmath.mpf | None
+
+    @property
+    def gap(self) -> float:
+        """How far the sides are apart, infinitely where one has no value."""
+        if self.left is None or self.right is None:
+            return inf
+        return float(abs(self.left - self.right))
+
+    @property
+    def deviation(self) -> float:
+        """The gap, relative where numbers are above one."""
+        if self.gap == inf:
+            return inf
+        return float(abs(self.left - self.right) / max(1, abs(self.left), abs(self.right)))
+
+    def __str__(self) -> str:
+        if self.left is None or self.right is None:
+            return f"{self.at}: no value"
+        left, right = map(_digits, (self.left, self.right))
+        if self.deviation <= EXACT:
+            return f"{self.at}: {left} = {right}"
+        return f"{self.at}: {left} and {right}, {self.gap:.2g} apart"
+
+
+def _digits(side) -> str:
+    return mpmath.nstr(mpmath.mpf(side), DIGITS).removesuffix(".0")
+
+
+def samples(left: sp.Expr, right: sp.Expr, check: Check) -> Iterator[Sample]:
+    """Both sides at each point of the check.
 
     At a point there is one a value of the dial and an end of the index that the step leaves free.
-    A side without a value is infinitely far from anything.
     """
-    free, theory = symbols(left, right), check.theory
-    sides = worked_out(left), worked_out(right)
+    for point in check.grid:
+        yield from _at_point(left, right, check.theory, point)
+
+
+def worked(left: sp.Expr, right: sp.Expr, check: Check) -> Sample:
+    """Both sides at the theory's example, or in the middle of a grid that has another purpose."""
+    middle = check.grid[len(check.grid) // 2]
+    elsewhere = check.variable is not None or check.theory.example is None
+    point = middle if elsewhere else check.theory.example
+    *_, last = _at_point(left, right, check.theory, point)  # an index at its end, not at its start
+    return last
+
+
+def deviations(left: sp.Expr, right: sp.Expr, check: Check) -> Iterator[float]:
+    """How far the sides are apart at each point of the check, relative where they are above one."""
+    return (sample.deviation for sample in samples(left, right, check))
+
+
+def _at_point(left: sp.Expr, right: sp.Expr, theory: Theory, point: tuple) -> Iterator[Sample]:
+    free = symbols(left, right)
+    sides, dial = (worked_out(left), worked_out(right)), theory.dial(free)
     with mpmath.workdps(30):
-        for point in check.grid:
-            for read in _dialled(theory, theory.read(*point), theory.dial(free)):
-                for index in _ends(theory, free, read):
-                    at = {**read, **dict.fromkeys(theory.indices, index)}
-                    try:
-                        x, y = (_value(side, at) for side in sides)
-                    except ZeroDivisionError:
-                        yield inf
-                    else:
-                        yield float(abs(x - y) / max(1, abs(x), abs(y)))
+        for read in _dialled(theory, theory.read(*point), dial):
+            for index in _ends(theory, free, read):
+                at = {**read, **dict.fromkeys(theory.indices, index)}
+                told = [theory.told(*point)]
+                if dial:
+                    told.append(f"{text(dial.symbol)} = {mpmath.nstr(read[dial.symbol], 3)}")
+                told += [f"{text(name)} = {index}" for name in theory.indices if name in free]
+                try:
+                    values = [_value(side, at) for side in sides]
+                except ZeroDivisionError:
+                    values = [None, None]
+                yield Sample(", ".join(told), *values)
 
 
 def misdefined(check: Check) -> float:

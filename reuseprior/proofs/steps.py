@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,8 +11,8 @@ import pandas as pd
 import sympy as sp
 
 from reuseprior.proofs.prove import proves
-from reuseprior.proofs.render import bound, latex, plain, text
-from reuseprior.proofs.sample import deviations, misdefined, symbols
+from reuseprior.proofs.render import largest, latex, plain, text
+from reuseprior.proofs.sample import Sample, misdefined, samples, symbols, worked
 from reuseprior.proofs.theory import EXACT, Check
 
 
@@ -31,7 +32,17 @@ class Outcome:
     @cached_property
     def deviation(self) -> float:
         """How far the sides are apart, at the most."""
-        return max(deviations(self.left, self.right, self.check))
+        return max(sample.deviation for sample in self.samples)
+
+    @cached_property
+    def samples(self) -> tuple[Sample, ...]:
+        """Both sides wherever they were compared."""
+        return tuple(samples(self.left, self.right, self.check))
+
+    @cached_property
+    def worked(self) -> Sample:
+        """Both sides at one point, to be read."""
+        return worked(self.left, self.right, self.check)
 
     @cached_property
     def free(self) -> frozenset[sp.Basic]:
@@ -69,18 +80,36 @@ class Outcome:
                 reached |= meaning.free_symbols
         return False
 
-    def __str__(self) -> str:
-        proof, theory = f"difference {'0' if self.symbolic else 'NOT 0'}", self.check.theory
+    @property
+    def proof(self) -> str:
+        """What sympy finds."""
+        proof = f"difference {'0' if self.symbolic else 'NOT 0'}"
         if self.definition:
             proof = "definition"
-        if not self.defined:
-            proof += ", by a definition that the numbers contradict"
-        if not self.free:
-            return f"{proof}; both sides are numbers"
+        return proof if self.defined else f"{proof}, by a definition that the numbers contradict"
+
+    @property
+    def tried(self) -> str:
+        """On what numbers both sides were compared, and how far they were apart at the most."""
+        theory = self.check.theory
         what = theory.things if self.counted else theory.settings
         if dial := theory.dial(self.free):
             what += f", {len(dial.values)} values of {text(dial.symbol)}"
-        return f"{proof}; {len(self.check.grid)} {what}, within {bound(self.deviation)}"
+        return f"{len(self.check.grid)} {what}, largest deviation {largest(self.deviation)}"
+
+    @property
+    def cell(self) -> str:
+        """What was found, as a cell of a table in Markdown: one point, and the others in a fold."""
+        if not self.free:
+            return f"both sides are numbers <br> {self.proof}"
+        grid = "<br>".join(map(str, self.samples))
+        fold = f"<details><summary>{self.tried}</summary>{grid}</details>"
+        return f"{self.worked} <br> {self.proof} {fold}"
+
+    def __str__(self) -> str:
+        if not self.free:
+            return f"{self.proof}; both sides are numbers"
+        return f"{self.worked}; {self.proof}; {self.tried}"
 
 
 @dataclass(frozen=True)
@@ -111,10 +140,15 @@ class Step:
             sign = rf"\xrightarrow[{goes}]{{}}"
         return f"{latex(self.left, names)} {sign} {latex(self.right, names)}"
 
-    def row(self, before: str = "") -> str:
-        """The row of a table in Markdown, with some words `before` the justification."""
-        equation = f"$\\displaystyle {self.latex}$ <br> {before}{self.justification}"
-        return f"| {equation} | {self.mark} {self.outcome} |"
+    def row(self, before: str = "", place: str = "") -> str:
+        """The row of a table in Markdown, with some words `before` the justification.
+
+        A justification that names no equation itself is followed by the `place` of the derivation.
+        """
+        named = re.search(r"eq\. |equation |§", self.justification)
+        after = f" ({place})" if place and not named else ""
+        equation = f"$\\displaystyle {self.latex}$ <br> {before}{self.justification}{after}"
+        return f"| {equation} | {self.mark} {self.outcome.cell} |"
 
     def __str__(self) -> str:
         sign = "="
@@ -153,6 +187,8 @@ class Derivation:
     printed: tuple[Step, ...] = ()
     correction: Correction | None = None
     remark: Remark | None = None
+    place: str = ""
+    """The equation or the section of the source that it is about."""
 
     @property
     def all_steps(self) -> tuple[Step, ...]:
@@ -215,22 +251,24 @@ class Derivation:
 
     @property
     def deviation(self) -> float:
-        """The largest of its exact steps, relative where numbers are above one."""
-        exact = [step for step in self.all_steps if step.check.tolerance <= EXACT]
-        return max((step.outcome.deviation for step in exact), default=0.0)
+        """The largest of its steps, relative where numbers are above one."""
+        return max((step.outcome.deviation for step in self.all_steps), default=0.0)
 
     def _repr_markdown_(self) -> str:
         lines = [f"**{self.name}** · {self.mark}\n\n{self.statement}\n"]
         lines += ["| derivation | numbers that check it |\n| :--- | :--- |"]
         lines += map(self._row, self.steps)
         if self.only_printed:
-            lines += ["| **As printed.** | |", *(step.row() for step in self.only_printed)]
+            lines += [
+                "| **As printed.** | |",
+                *(step.row(place=self.place) for step in self.only_printed),
+            ]
         for title, note in self._notes:
             lines += [f"| **{title}.** {note.says} | |", *map(self._row, note.steps)]
         return "\n".join(lines)
 
     def _row(self, step: Step) -> str:
-        return step.row("as printed: " if step in self.printed else "")
+        return step.row("as printed: " if step in self.printed else "", self.place)
 
     def _repr_pretty_(self, printer, cycle: bool) -> None:
         printer.text(str(self))
@@ -244,8 +282,10 @@ class Derivation:
         return "\n".join(parts)
 
 
-def derived(name: str, statement: str) -> Callable[..., Derivation]:
+def derived(name: str, statement: str, place: str = "") -> Callable[..., Derivation]:
     """Make a derivation of a function that yields its steps, and the one that it becomes.
+
+    `place` is the equation or the section that it is about.
 
     A yielded Correction or Remark takes the steps after it. What is Printed is derived as well only
     if it is yielded as a step too.
@@ -263,7 +303,7 @@ def derived(name: str, statement: str) -> Callable[..., Derivation]:
         before, *notes = derived
         noted = {type(note): replace(note, steps=tuple(own)) for note, *own in notes}
         correction, remark = noted.get(Correction), noted.get(Remark)
-        return Derivation(name, statement, tuple(before), printed, correction, remark)
+        return Derivation(name, statement, tuple(before), printed, correction, remark, place)
 
     return make
 
@@ -298,8 +338,8 @@ class Derivations:
     def summary(self) -> pd.DataFrame:
         """Mark, number of steps and largest deviation of each derivation."""
         rows = [
-            (d.name, d.mark, *map(len, (d.proved, d.counted, d.definitions)), bound(d.deviation))
+            (d.name, d.mark, *map(len, (d.proved, d.counted, d.definitions)), largest(d.deviation))
             for d in self.derivations
         ]
         counts = ["proved", "also counted", "definitions"]
-        return pd.DataFrame(rows, columns=["derivation", "mark", *counts, "deviation below"])
+        return pd.DataFrame(rows, columns=["derivation", "mark", *counts, "largest deviation"])

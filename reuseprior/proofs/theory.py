@@ -50,6 +50,10 @@ class Theory:
     """What a proof puts in for a symbol whose range no assumption of sympy's can say."""
     latex: Mapping[sp.Basic, str] = field(default_factory=dict)
     """How symbols are printed that sympy would print otherwise."""
+    example: tuple | None = None
+    """The point that is worked out beside a step; without one, the middle of the step's grid."""
+    told: Callable[..., str] = lambda *point: ", ".join(map(str, point))
+    """A point in words."""
 
     def dial(self, free: Set[sp.Basic]) -> Dial | None:
         """The dial that these symbols need, the first if several."""

@@ -20,7 +20,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from reuseprior.contexts import ContextCounts, ParameterCount
 from reuseprior.contexts.array import with_axis
-from reuseprior.errors import UserError, did_you_mean
+from reuseprior.errors import UserError, did_you_mean, expect, shown
 
 Policy = Callable[[nn.Module], str | None]
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]  # of a module's own parameters, by name
@@ -129,8 +129,10 @@ def policy(name: str) -> Policy:
     return POLICIES[name]
 
 
-def tie(model: nn.Module, policy: Policy = all_but_bn) -> tuple[Scope, ...]:
+def tie(model: nn.Module, policy: Policy | str = all_but_bn) -> tuple[Scope, ...]:
     """Tie, in place, the parameters of all modules that the policy gives the same name.
+
+    A policy is a function of a module, or the name of one of `POLICIES`.
 
     Every module of a scope then holds the parameters of the first. Returns the scopes with more
     than one module; tying again changes nothing and returns the same. Raises `SharingError`,
@@ -291,7 +293,8 @@ def merge(counts: ContextCounts, model: nn.Module, policy: Policy) -> ContextCou
         scope = scope_of.get(name, name)
         if scope not in groups:
             dead.setdefault(scope, (name, entries, why))
-    return replace(counts, parameter_counts=merged, dead=tuple(dead.values()))
+    # the model itself shares nothing, so its layers are not those of these counts
+    return replace(counts, parameter_counts=merged, dead=tuple(dead.values()), recorded=None)
 
 
 def _added(group: list[ParameterCount]) -> ParameterCount:
@@ -317,10 +320,17 @@ def _added(group: list[ParameterCount]) -> ParameterCount:
     )
 
 
-def _members(model: nn.Module, policy: Policy) -> dict[str, list[tuple[str, nn.Module]]]:
+def _members(model: nn.Module, given: Policy | str) -> dict[str, list[tuple[str, nn.Module]]]:
+    expect(model, nn.Module, "the model", "pass a torch.nn.Module", SharingError)
+    if isinstance(given, type) or not (isinstance(given, str) or callable(given)):
+        raise SharingError(
+            f"the policy is {shown(given)}: pass one of {', '.join(POLICIES)} as a text, or a "
+            "function that takes a module and returns the name of its scope or None"
+        )
+    chosen = policy(given) if isinstance(given, str) else given
     members: dict[str, list[tuple[str, nn.Module]]] = {}
     for name, module in model.named_modules():
-        scope = policy(module)
+        scope = chosen(module)
         if scope is not None:
             members.setdefault(scope, []).append((name, module))
     return members

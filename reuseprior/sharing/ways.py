@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from reuseprior.errors import did_you_mean
+from reuseprior.errors import did_you_mean, expect
 from reuseprior.sharing.blocks import share_blocks
 from reuseprior.sharing.channels import Channels
 from reuseprior.sharing.scopes import POLICIES, SharingError, policy, tie
@@ -52,6 +52,8 @@ def parse(sharing: str) -> Share:
 
     Raises `SharingError` for a text that means nothing, before there is a model.
     """
+    mend = "write it as a text, such as 'all_but_bn' or 'stores:10%,mask'"
+    expect(sharing, str, "the sharing", mend, SharingError)
     way, colon, rest = sharing.partition(":")
     if not colon and sharing in POLICIES:
         way, rest = "scopes", sharing
@@ -74,5 +76,7 @@ def apply(model: nn.Module, sharing: str) -> nn.Module:
 
     Raises `SharingError` for a text that means nothing, and for a model that cannot share so.
     """
-    parse(sharing)(model)
+    share = parse(sharing)
+    expect(model, nn.Module, "the model", "pass a torch.nn.Module", SharingError)
+    share(model)
     return model

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from reuseprior.data import DataSet, ImageFolderSet, Images
+from reuseprior.data import DataError, DataSet, ImageFolderSet, Images, TextSet
 from reuseprior.training.augment import augment, draw, to_input
 from reuseprior.training.protocol import Protocol, ProtocolError
 from reuseprior.training.schedules import image_size
@@ -62,8 +62,17 @@ def steps(images: int, protocol: Protocol, share: Share) -> int:
     return images // protocol.batch_size
 
 
-def parts(data: DataSet | ImageFolderSet, protocol: Protocol):
-    """The images to train on, and those to test on by name."""
+def parts(data: DataSet | ImageFolderSet | TextSet, protocol: Protocol):
+    """The examples to train on, and those to test on by name."""
+    if isinstance(data, TextSet):
+        if protocol.test_images or protocol.validation:
+            raise ProtocolError(
+                f"test_images and validation choose from images, and {data.name} brings parts of "
+                "its own: leave them at 0"
+            )
+        if protocol.train_images:
+            data = data.subset(protocol.train_images, seed=DATA_SEED)
+        return data.train, {"validation": data.search, "test": data.report}
     if isinstance(data, ImageFolderSet):
         if protocol.train_images or protocol.test_images or protocol.validation:
             raise ProtocolError(
@@ -166,9 +175,22 @@ class Folder:
         loader = DataLoader(
             dataset, batch_sampler=batches, num_workers=self.protocol.workers, pin_memory=cuda
         )
-        for images, labels in loader:
+        for images, labels in _named(loader):
             images = images.to(self._device, non_blocking=cuda)
             yield to_input(images, 0, self.protocol), labels.to(self._device, non_blocking=cuda)
+
+
+def _named(loader: DataLoader) -> Iterator[Batch]:
+    """The batches; an error in a worker is one sentence again, which torch wraps in a traceback."""
+    try:
+        yield from loader
+    except DataError as error:
+        last = str(error).strip().splitlines()[-1]
+        raise DataError(last.removeprefix(f"{DataError.__module__}.DataError: ")) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class _Seeded(Dataset):
@@ -181,7 +203,13 @@ class _Seeded(Dataset):
         return len(self._dataset)
 
     def __getitem__(self, index: int):
-        image, label = self._dataset[index]
+        try:
+            image, label = self._dataset[index]
+        except Exception as error:  # a decoder may fail in any way
+            path, _ = self._dataset.samples[index]
+            raise DataError(
+                f"{path} is no image that can be read ({_line(error)}): mend or remove it"
+            ) from error
         torch.manual_seed(derive("image", self._seed, self._epoch, index))
         return self._transform(image), label
 

@@ -73,9 +73,9 @@ class Loop:
 
     @torch.no_grad()
     def totals(self, task: Task, model: nn.Module, batches) -> Tensor:
-        """The task's measures (measures,), summed over this process's part of all `batches`."""
+        """What the task's `sums` gives, over this process's part of all `batches`."""
         model.eval()
-        totals = torch.zeros(len(task.measures), device=self.device)
+        totals = torch.zeros(task.sizes, device=self.device)
         for inputs, targets in batches.once():
             inputs, targets = task.batch(inputs, targets)
             with self.autocast():

@@ -53,7 +53,9 @@ class Protocol:
     epsilon: Amount = 1e-3  # of RMSprop, inside the square root
     learning_rate: Amount = 0.016  # for 256 images; it grows in proportion to the batch
     warmup_epochs: Amount = 0.0  # from zero, in a straight line
-    schedule: Literal["exponential", "cosine", "one_cycle", "steps", "constant"] = "constant"
+    schedule: Literal["exponential", "cosine", "one_cycle", "steps", "linear", "constant"] = (
+        "constant"
+    )
     step_epochs: Amount = 0.0  # of the schedule `steps`: from fall to fall
     step_factor: Part = 1.0  # what the rate falls to each time
     weight_decay: Amount = 0.0  # of tensors with more than one dimension: no bias, no batch norm
@@ -74,6 +76,7 @@ class Protocol:
     channels_last: bool = False
     compile: bool = False
     checkpoint_every: Count = 1  # epochs
+    patience: Whole = 0  # epochs without a better validation score that end a training; 0: none
     test_every: Whole = 1  # epochs between looks at the test images; 0: after the last one alone
     workers: Annotated[int, 0, 1024] = 4  # processes that read image folders
 
@@ -179,6 +182,11 @@ def _check_together(protocol: Protocol) -> None:
             f"schedule is {p.schedule!r}, step_epochs {p.step_epochs} and step_factor "
             f"{p.step_factor}: the schedule 'steps' needs step_epochs above 0 and a step_factor "
             "between 0 and 1, and others leave them at 0 and 1"
+        )
+    if p.patience and p.ema_decay:
+        raise ProtocolError(
+            f"patience is {p.patience} and ema_decay {p.ema_decay}: the weights that are kept are "
+            "the best epoch's or the averaged ones, so set one of them to 0"
         )
     if (p.stages > 1) != (p.start_image_size > 0) or p.start_image_size > p.image_size:
         raise ProtocolError(

@@ -24,7 +24,8 @@ def learning_rate(protocol: Protocol, epoch: float) -> float:
 
     As in the official implementation of EfficientNetV2: the rate is in proportion to the batch,
     the exponential schedule falls in steps, and all schedules run from epoch 0, so that a
-    warm-up covers their beginning. One cycle (Smith & Topin 2018) needs none: it rises itself.
+    warm-up covers their beginning. Two are otherwise: one cycle (Smith & Topin 2018) needs none,
+    for it rises itself, and the linear one falls from the warm-up's end to 0, as BERT's does.
     """
     peak = protocol.learning_rate * protocol.batch_size / 256
     if epoch < protocol.warmup_epochs:
@@ -35,6 +36,9 @@ def learning_rate(protocol: Protocol, epoch: float) -> float:
         return peak * (1 + cos(pi * epoch / protocol.epochs)) / 2
     if protocol.schedule == "steps":
         return peak * protocol.step_factor ** floor(epoch / protocol.step_epochs)
+    if protocol.schedule == "linear":
+        left = protocol.epochs - epoch
+        return peak * left / (protocol.epochs - protocol.warmup_epochs)
     if protocol.schedule == "one_cycle":
         return peak * _one_cycle(epoch / protocol.epochs)
     return peak

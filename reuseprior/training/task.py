@@ -42,11 +42,21 @@ class Task(ABC):
 
     name: ClassVar[str]
     measures: ClassVar[tuple[str, ...]] = ("loss",)  # columns, after train_ and test_; loss first
+    score: ClassVar[str] = ""  # the measure that `patience` goes by: higher is better
 
     @property
     def shown(self) -> tuple[str, ...]:
         """The measures that stand beside the progress bar."""
         return self.measures[-1:]
+
+    @property
+    def sizes(self) -> int:
+        """How many numbers `sums` gives."""
+        return len(self.measures)
+
+    def measured(self, means: list[float]) -> list[float]:
+        """The measures, of what `sums` gave for an example on average."""
+        return means
 
     def about(self) -> dict[str, object]:
         """What `config.json` says of the task."""
@@ -79,7 +89,10 @@ class Task(ABC):
         """What training lowers: a mean over the batch, in float32."""
 
     def sums(self, outputs, targets: Tensor, loss: Tensor | None = None) -> Tensor:
-        """The measures (measures,), summed over a batch; `loss`: its mean, if training had it."""
+        """What `measured` needs, loss first, summed over a batch: the measures, unless it says.
+
+        `loss`: its mean, if training had it.
+        """
         loss = self.loss(outputs, targets) if loss is None else loss
         return (loss * len(targets))[None]
 
@@ -93,6 +106,7 @@ class Classification(Task):
 
     name: ClassVar[str] = "classification"
     measures: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
+    score: ClassVar[str] = "accuracy"
     classes: int
     label_smoothing: float = 0.0
 

@@ -8,13 +8,14 @@ are kept, so there a model with batch norm trains a little differently than in o
 
 from __future__ import annotations
 
+import os
 import signal
 import statistics
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,12 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from reuseprior import schemas
 from reuseprior.data import DataSet, ImageFolderSet
-from reuseprior.errors import UserError
+from reuseprior.errors import UserError, expect, expect_seed
 from reuseprior.results import CONFIG, Recording, Run, finished, provenance, read_json
 from reuseprior.training import checkpoint, optimizers
-from reuseprior.training.average import Average, tensors
+from reuseprior.training.average import Average, copies, put_back, tensors
 from reuseprior.training.batches import derive, parts, steps
 from reuseprior.training.interruption import Interrupted, Stop, signals
 from reuseprior.training.loop import Loop
@@ -67,6 +69,9 @@ def train(
     model does not know of itself, such as its name. The seed decides everything but the initial
     weights, and torch's generators are left as they were.
 
+    With `patience`, a training ends when its score on the validation part has not risen for as many
+    epochs; the model comes back with the weights of the best, and these alone are tested.
+
     With `resume`, a training that stands in the folder goes on from its last checkpoint, on as many
     processes as it began with; on one processor it ends the same bit for bit. SIGTERM and Ctrl-C
     write a checkpoint after the batch in hand and raise `Interrupted`, a KeyboardInterrupt. A loss
@@ -74,6 +79,13 @@ def train(
     are `ProtocolError`, `CheckpointError`, `results.ResultError`, `files.FileError` and, where
     another process trains in this folder, `files.Locked`.
     """
+    expect(model, nn.Module, "the model", "pass a torch.nn.Module")
+    expect(protocol, Protocol, "the protocol", "pass Protocol.load('quick')", ProtocolError)
+    expect(folder, (str, os.PathLike), "the folder", "give the path of one")
+    expect_seed(seed)
+    if task is None:
+        sets = (DataSet, ImageFolderSet)
+        expect(data, sets, "the data", "pass a set that data.load returned")
     folder = Path(folder)
     loop = Loop(protocol.precision, ProtocolError)
     task = task or Classification(data.classes, protocol.label_smoothing)
@@ -85,9 +97,12 @@ def train(
             loop.accelerator.wait_for_everyone()
             if training.path.exists():
                 training.restore()
-            if training.epoch == protocol.epochs and finished(folder):
+            if training.ended and finished(folder):
+                if training.recording:
+                    training.recording.settle()  # which a kill may have prevented
                 if training.average:
                     training.average.apply()
+                training.go_back()
             else:
                 with signals() as stop:
                     training.run(stop, progress)
@@ -125,11 +140,20 @@ class _Training:
         self.forward, self.stepper = self.accelerator.prepare(self.network, self.optimizer)
         self.average = Average(model) if protocol.ema_decay else None
 
+        self.best: dict[str, torch.Tensor] = {}  # weights of the best epoch so far
+        self.best_epoch, self.best_score = 0, -inf
+        if protocol.patience:
+            if not task.score or "validation" not in self.tests:
+                raise ProtocolError(
+                    f"patience is {protocol.patience}, and {self.data.name} has no validation "
+                    f"part or {task.name} no score: set validation, or patience to 0"
+                )
+            self.best = copies(tensors(model))
         self.config = {**about, **self.own_config()}
         self.recording: Recording | None = None
         self.epoch = 0  # epochs done
         self.batch = 0  # batches done of this epoch
-        self.totals = torch.zeros(len(task.measures), device=self.device)  # over its examples
+        self.totals = torch.zeros(task.sizes, device=self.device)  # over its examples
         self.seconds = 0.0  # spent on its batches
 
     @contextmanager
@@ -172,21 +196,43 @@ class _Training:
         shown = progress and self.is_main
         total = self.protocol.epochs * self.steps
         with tqdm(total=total, initial=self.done, disable=not shown, unit="batch") as bar:
-            while self.epoch < self.protocol.epochs:
+            while not self.ended:
                 self.train_epoch(stop, bar)
                 row = self.row()
+                if self.best:
+                    self.keep(row[f"validation_{self.task.score}"])
                 shown = {k: v for k, v in row.items() if k.endswith(self.task.shown)}
                 bar.set_postfix({k: v for k, v in shown.items() if v is not None})
                 self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
                 self.totals.zero_()
                 if self.recording:
                     self.recording.append(row)
-                last = self.epoch == self.protocol.epochs
-                if last or self.epoch % self.protocol.checkpoint_every == 0:
+                if self.ended or self.epoch % self.protocol.checkpoint_every == 0:
                     self.save()
         if self.average:
             self.average.apply()
-        self.finish("finished")
+        self.go_back()
+        tested = self.test(self.tests["test"]) if self.best else None
+        self.finish("finished", tested=tested)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all epochs are done, or as many as its patience allows."""
+        waited = self.epoch - self.best_epoch
+        return self.epoch == self.protocol.epochs or (
+            self.protocol.patience > 0 and waited >= self.protocol.patience
+        )
+
+    def keep(self, score: float) -> None:
+        """Remember the weights of the epoch that was just trained, if it is the best."""
+        if score > self.best_score:
+            self.best_epoch, self.best_score = self.epoch + 1, score
+            put_back(tensors(self.model), self.best)
+
+    def go_back(self) -> None:
+        """Give the model the weights of the best epoch, where they are kept."""
+        if self.best:
+            put_back(self.best, tensors(self.model))
 
     @property
     def done(self) -> int:
@@ -241,7 +287,7 @@ class _Training:
         start = time.perf_counter()
         seen = self.steps * self.protocol.batch_size
         rate = learning_rate(self.protocol, self.epoch + 1 - 1 / self.steps)
-        means = {"train": [total / seen for total in self.totals.tolist()]}
+        means = {"train": self.task.measured([total / seen for total in self.totals.tolist()])}
         with self.average.applied() if self.average else nullcontext():
             for part, batches in self.tests.items():
                 due = part != "test" or self.test_is_due()
@@ -254,7 +300,12 @@ class _Training:
         return row
 
     def test_is_due(self) -> bool:
-        """Whether the test images are looked at after this epoch: after the last one, always."""
+        """Whether the test images are looked at after this epoch: after the last one, always.
+
+        With patience only once, by the weights of the best epoch.
+        """
+        if self.best:
+            return False
         done, every = self.epoch + 1, self.protocol.test_every
         return done == self.protocol.epochs or (every > 0 and done % every == 0)
 
@@ -266,7 +317,7 @@ class _Training:
         totals = self.loop.totals(self.task, self.network, batches)
         means = self.loop.means(totals, len(batches))
         self.check(means[0])
-        return means
+        return self.task.measured(means)
 
     def check(self, loss: float) -> None:
         """Stop where a loss is no number, before anything of it is saved."""
@@ -287,19 +338,24 @@ class _Training:
         self.finish("interrupted", reason)
         raise Interrupted(f"{self.folder}: {reason}; continue it with --resume", number)
 
-    def finish(self, state: str, reason: str | None = None) -> None:
+    def finish(
+        self, state: str, reason: str | None = None, tested: list[float] | None = None
+    ) -> None:
         if self.recording:
-            self.recording.finish(self.summary(reason), state=state)
+            self.recording.finish(self.summary(reason, tested), state=state)
 
-    def summary(self, reason: str | None) -> dict:
+    def summary(self, reason: str | None, tested: list[float] | None) -> dict:
         rows = self.recording.rows
         last = rows[-1] if rows else {}
+        if tested:
+            last = {f"test_{m}": v for m, v in zip(self.task.measures, tested, strict=True)}
         speeds = [row["images_per_second"] for row in rows]
         made = {"device": str(self.device), "data_checksum": self.data.checksum}
         return {
             "protocol": self.protocol.name,
             "epochs": len(rows),
-            # of the last epoch, not of the best one, which the test set would have chosen
+            **({"best_epoch": self.best_epoch} if self.best else {}),
+            # of the last epoch, or of the best by validation: never of that by the test set
             **{f"test_{m}": last.get(f"test_{m}") for m in reversed(self.task.measures)},
             "parameters": self.parameters,
             "images_per_second": statistics.median(speeds) if speeds else None,
@@ -318,20 +374,34 @@ class _Training:
         if self.recording:
             self.recording.check()
             place = {"epoch": self.epoch, "batch": self.batch, "seconds": self.seconds}
+            if self.best_epoch:
+                place |= {"best_epoch": self.best_epoch, "best_score": self.best_score}
             place["rows"] = self.recording.digest()
             checkpoint.save(self.path, {**held, "totals": totals}, place, config=self.config)
 
     def restore(self) -> None:
         """Go back to the checkpoint."""
         saved, place = checkpoint.load(self.path, config=self.config)
+        try:
+            schemas.fitting(place, schemas.Place)
+        except schemas.SchemaError as error:
+            raise self.no_place(str(error)) from error
+        if not (0 <= place["epoch"] <= self.protocol.epochs and 0 <= place["batch"] <= self.steps):
+            raise self.no_place(f"epoch {place['epoch']}, batch {place['batch']}")
         if self.recording:
             self.recording.verify(place["epoch"], place.get("rows"))
-        totals = saved.pop("totals")
         self.start_optimizer(saved)
-        checkpoint.copy_in(self.path, saved, self.state())
-        if self.is_main:  # the sum over processes
-            self.totals.copy_(totals)
+        checkpoint.copy_in(self.path, saved, self.state() | {"totals": self.totals})
+        if not self.is_main:  # the first process has the sum over all
+            self.totals.zero_()
         self.epoch, self.batch, self.seconds = place["epoch"], place["batch"], place["seconds"]
+        self.best_epoch = place.get("best_epoch", 0)
+        self.best_score = place.get("best_score", -inf)
+
+    def no_place(self, why: str) -> checkpoint.CheckpointError:
+        """The error for a checkpoint that stands nowhere in this training."""
+        why = f"is no whole checkpoint of this training ({why})"
+        return checkpoint.refusal(self.path, why, self.config, whole=True)
 
     def state(self) -> dict[str, torch.Tensor]:
         """The tensors of a checkpoint: model, average and optimiser, by name.
@@ -342,6 +412,7 @@ class _Training:
         found = {f"model.{name}": tensor for name, tensor in tensors(self.model).items()}
         if self.average:
             found |= {f"average.{name}": t for name, t in self.average.tensors.items()}
+        found |= {f"best.{name}": t for name, t in self.best.items()}
         for name, parameter in self.model.named_parameters():
             for key, tensor in self.optimizer.state[parameter].items():
                 if tensor is not None:

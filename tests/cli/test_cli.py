@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import metadata
 from math import inf
 
 import nbformat
@@ -14,14 +15,15 @@ from typer.testing import CliRunner
 from reuseprior import __version__, paths
 from reuseprior.cli import app
 from reuseprior.contexts import count_contexts
+from reuseprior.measures.comparing import SIZES_DIFFER
 from reuseprior.press import contents, ledger, reproduce
 from reuseprior.press.ledger import Entry
 from tests.press import house
 
 COUNT_KEYS = [
-    "model", "image_size", "sharing", "batch_norm", "parameters", "weight_nodes", "input_nodes",
-    "output_nodes", "log2_contexts", "expected_spread", "entropy", "total_surprisal", "P_G",
-    "P_G_spread", "seconds",
+    "model", "image_size", "shape", "sharing", "batch_norm", "parameters", "weight_nodes",
+    "input_nodes", "output_nodes", "multiply_adds", "log2_contexts", "expected_spread", "entropy",
+    "total_surprisal", "P_G", "P_G_spread", "seconds",
 ]  # fmt: skip
 AUDIT_KEYS = [
     "id", "source", "where", "printed", "computed", "kind", "verdict", "window", "note",
@@ -138,6 +140,49 @@ def test_help_ends_in_an_example(command):
     assert last.startswith(f"Example: reuseprior {command}")
 
 
+def planted(folder):
+    """Files that stand in for every module that might be imported, and say so if one is."""
+    names = {name.split("/")[0] for name in metadata.packages_distributions()}
+    for name in (names | set(sys.stdlib_module_names)) - {"reuseprior"}:
+        code = f"import os\nos.write(2, b'PLANTED {name}')\nraise SystemExit('planted')\n"
+        (folder / f"{name}.py").write_text(code)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["count", "resnet20-cifar"],
+        pytest.param(
+            [
+                "rank",
+                "resnet20-cifar",
+                "nets:linear",
+                "--shape",
+                "1,16",
+                "--jobs",
+                "2",
+                "--no-cache",
+            ],
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_no_code_of_the_current_folder_is_run_but_the_module_that_is_named(tmp_path, arguments):
+    planted(tmp_path)
+    done = shell("-m", "reuseprior", *arguments)
+    assert "PLANTED" not in done.stderr and "planted" not in done.stderr
+    assert done.returncode == (1 if "rank" in arguments else 0), done.stderr
+
+
+def test_a_module_of_the_current_folder_stands_in_for_no_installed_one(tmp_path):
+    planted(tmp_path)
+    done = shell("-m", "reuseprior", "count", "colorsys:tiny")  # nothing has imported it
+    assert done.returncode == 2 and "PLANTED" not in done.stderr
+    assert re.search(
+        r"module 'colorsys' has no 'tiny'.* \(it was found at .*colorsys\.py\)", done.stderr
+    )
+
+
 def test_python_m_from_a_checkout_starts_quickly():
     result = shell("-X", "importtime", "-m", "reuseprior", "--help")
     assert result.returncode == 0
@@ -205,6 +250,7 @@ def test_count_json():
     assert found["image_size"] == 64
     assert (found["sharing"], found["batch_norm"]) == ("none", "learnable")
     assert found["parameters"] == found["weight_nodes"] == 7_139_704
+    assert found["shape"] == [1, 3, 64, 64] and found["multiply_adds"] > 1_000_000
     assert (found["input_nodes"], found["output_nodes"]) == (3 * 64 * 64, 1000)
     assert found["entropy"] + found["expected_spread"] == pytest.approx(found["log2_contexts"])
     assert found["seconds"] > 0
@@ -290,7 +336,8 @@ def test_rank_json():
     assert result.exit_code == 0
     found = loads(result.stdout)
     assert [c["model"] for c in found] == ["V2-B0", "torchvision:resnet18", "nets:small"]
-    assert all(list(c) == COUNT_KEYS for c in found)
+    assert all(list(c) == [*COUNT_KEYS, "multiply_adds", "score", "terms"] for c in found)
+    assert all(sum(c["terms"].values()) == pytest.approx(c["score"]) for c in found)
     scores = [c["P_G_spread"] for c in found]
     assert scores == sorted(scores, reverse=True)
 
@@ -299,6 +346,7 @@ def test_rank_shows_the_others_when_one_cannot_be_counted():
     result = run("rank", "nets:failing", "nets:small", "v2-b9", "--image-size", "8")
     assert result.exit_code == 1
     assert "nets:small 1×3×8×8" in result.stdout
+    assert "R6 and its terms, bits, for 1,281,167 training examples" in result.stdout
     assert result.stdout.endswith("\nsharing none, batch norm learnable\n")
     reasons = [line for line in result.stderr.splitlines() if line.startswith("not counted: ")]
     assert len(reasons) == 2
@@ -317,11 +365,52 @@ def test_models():
     assert result.exit_code == 0
     names = [line.split()[0] for line in result.stdout.splitlines()]
     assert names[0] == "efficientnetv2-b0"
-    assert names[-6:] == [
-        "torchvision:NAME", "timm:NAME", "hf:TYPE", "nas-bench-201:CELL", "nas-bench-macro:DIGITS",
-        "package.module:factory",
+    assert names[-11:] == [
+        "torchvision:NAME", "timm:NAME", "hf:TYPE", "nas-bench-201:CELL",
+        "nas-bench-macro:DIGITS", "transnas-macro:DIGITS", "transnas-micro:CELL",
+        "flexibert:ENCODER", "random-cells:NUMBER",
+        "package.module:factory", "'torchvision:resnet*'",
     ]  # fmt: skip
-    assert "resnet50-v1              image size 384" in result.stdout
+    assert "resnet50-v1              image size 384, also ResNet-50\n" in result.stdout
+
+
+def test_models_lists_what_the_readme_names():
+    readme = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    given = re.findall(r"^reuseprior (?:count|rank|train) (.+)$", readme, re.MULTILINE)
+    words = [word for line in given for word in line.partition(" --")[0].split()]
+    shown = run("models").stdout
+    for word in words:
+        source = word.strip("'").partition(":")[0]
+        listed = f"{source}:" in shown if ":" in word else f" {word}\n" in shown
+        assert listed or source == "my_models", word
+    assert len(words) >= 5
+
+
+def test_rank_says_when_sizes_differ():
+    told = run("rank", "resnet20-cifar", "V2-B0").stderr
+    assert SIZES_DIFFER in told
+    assert SIZES_DIFFER not in run("rank", "resnet20-cifar", "V2-B0", "--image-size", "32").stderr
+
+
+def test_shells_complete():
+    assert "_completion()" in complete("source_bash")
+    found = completions("reuseprior reproduce 04-")
+    assert found == ["04-counting-contexts", "04-parameter-sharing"]
+    assert "new-study" in completions("reuseprior ne")
+
+
+def completions(words):
+    """What bash would offer after these words."""
+    return complete("complete_bash", COMP_WORDS=words, COMP_CWORD=str(words.count(" "))).split()
+
+
+def complete(asked, **more):
+    done = subprocess.run(
+        [sys.executable, "-c", "from reuseprior.cli import main; main()"],
+        env=os.environ | {"_REUSEPRIOR_COMPLETE": asked} | more,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.stdout
 
 
 # The ledger ------------------------------------------------------------------------------------
@@ -359,17 +448,23 @@ def committed(tmp_path, monkeypatch):
 
 
 def commit(path, verdicts):
-    """Write a ledger of the given verdicts; of another one's kind, it is `quoted` in table 2."""
-    known = {e.id: (e.where, e.kind) for e in ENTRIES}
+    """Write a ledger whose verdicts are as given, and else those of ENTRIES.
+
+    An id that these lack is `quoted` in table 2; None for a verdict leaves the row out.
+    """
+    rows = {e.id: {"id": e.id, "where": e.where, "kind": e.kind, "verdict": e.verdict}
+            for e in ENTRIES}  # fmt: skip
+    for identity, verdict in verdicts.items():
+        new = {"id": identity, "where": "thesis, table 2", "kind": "quoted"}
+        rows[identity] = rows.get(identity, new) | {"verdict": verdict}
     with path.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["id", "where", "kind", "verdict"])
-        for identity, verdict in verdicts.items():
-            rows.writerow([identity, *known.get(identity, ("thesis, table 2", "quoted")), verdict])
+        writer = csv.DictWriter(file, ledger.COLUMNS, restval="")
+        writer.writeheader()
+        writer.writerows(row for row in rows.values() if row["verdict"])
 
 
 def test_audit(committed):
-    commit(committed, {"t-1/a": "reproduced", "t-1/b": "erratum"})
+    commit(committed, {})
     result = run("audit")
     assert result.exit_code == 0
     assert result.stderr == ""
@@ -382,6 +477,7 @@ def test_audit(committed):
 
 
 def test_audit_json(committed):
+    commit(committed, {})
     found = loads(run("audit", "--json").stdout)
     assert all(list(entry) == AUDIT_KEYS for entry in found)
     assert [entry["computed"] for entry in found] == [1.04, 3.0, None, None, 5]
@@ -396,6 +492,7 @@ def test_audit_json(committed):
 
 def test_audit_of_a_place(committed, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
+    commit(committed, {})
     result = run("audit", "--only", "thesis, table 1")
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
@@ -414,6 +511,7 @@ def test_audit_of_a_place(committed, monkeypatch):
 
 
 def test_audit_of_places_makes_only_them(committed, monkeypatch):
+    commit(committed, {})
     made = {**parts(), "thesis, table 1": lambda: pytest.fail("is not asked for")}
     monkeypatch.setattr(ledger, "parts", lambda: made)
     found = loads(run("audit", "--only", "thesis, table 2", "--json").stdout)
@@ -432,11 +530,13 @@ def test_audit_of_places_makes_only_them(committed, monkeypatch):
     ],
 )
 def test_audit_refuses(committed, arguments, message):
+    commit(committed, {})
+    before = committed.read_bytes()
     result = run("audit", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     (error,) = result.stderr.splitlines()
     assert error.startswith(f"Error: {message}")
-    assert not committed.exists()
+    assert committed.read_bytes() == before
 
 
 def test_audit_fails_where_a_verdict_got_worse(committed):
@@ -460,12 +560,60 @@ def test_audit_of_a_place_compares_its_rows_only(committed):
     assert run("audit", "--only", "thesis, table 1").exit_code == 0
 
 
-def test_audit_tells_what_got_better(committed):
+def test_audit_fails_as_well_where_a_verdict_got_better(committed):
+    """Or a ledger of low verdicts would let all later ones pass."""
     commit(committed, {"t-1/a": "erratum"})
     for arguments in ([], ["--only", "thesis, table 1"]):
         result = run("audit", *arguments)
-        assert result.exit_code == 0
+        assert result.exit_code == 1
         assert result.stderr.splitlines() == ["better: t-1/a was erratum and is now reproduced"]
+
+
+GONE = [  # what happens to the committed text, and what is said
+    (lambda text: None, r"ledger\.csv is missing: restore it with git, or write it anew with"),
+    (lambda text: "", r"ledger\.csv cannot be read \(not enough values"),
+    (lambda text: text.splitlines()[0] + "\n", r"ledger\.csv has no row: restore it"),
+    (lambda text: text.replace("verdict", "verdikt"), r"has not the columns id, source, where"),
+    (lambda text: text + text.splitlines()[1] + "\n", r"has the id 't-1/a' twice: restore"),
+    (lambda text: text[:-12], r"ledger\.csv has \d cells in row 5: restore"),
+    (lambda text: text.replace("reproduced", "fine"), r"'t-1/a' that it is 'computed' and 'fine'"),
+    (lambda text: text.replace("setting", "wish"), r"'t-2/c' that it is 'wish' and 'used', which"),
+    (lambda text: text.replace("t-1/a", "a" * 200_000), r"\(field larger than field limit"),
+    (lambda text: text.encode("utf-16"), r"ledger\.csv cannot be read \('utf-8' codec"),
+]
+
+
+@pytest.mark.parametrize(("damage", "sentence"), GONE)
+def test_audit_fails_where_there_is_nothing_to_compare_with(committed, damage, sentence):
+    commit(committed, {})
+    damaged = damage(committed.read_text())
+    if damaged is None:
+        committed.unlink()
+    else:
+        committed.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+    for arguments in ([], ["--json"], ["--only", "thesis, table 1"]):
+        result = run("audit", *arguments)
+        assert result.exit_code == 1
+        (error,) = result.stderr.splitlines()
+        assert error.startswith("Error: ") and re.search(sentence, error)
+    assert run("audit", "--update").exit_code == 0
+    assert run("audit").exit_code == 0
+
+
+def test_audit_fails_where_a_folder_lies_in_the_ledgers_place(committed):
+    committed.mkdir()
+    result = run("audit")
+    assert result.exit_code == 1 and "cannot be read ([Errno 21] Is a directory" in result.stderr
+
+
+def test_audit_fails_where_a_number_was_never_committed(committed):
+    commit(committed, {"t-1/a": None, "t-2/b": None})
+    result = run("audit")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "worse: t-1/a is reproduced and has no committed verdict to be compared with",
+        "worse: t-2/b is not reproduced and has no committed verdict to be compared with",
+    ]
 
 
 def test_audit_update_accepts_the_verdicts(committed):
@@ -505,7 +653,8 @@ def test_reproduce(chapters, monkeypatch):
     renewed = []  # the pages that show tables; how is test_contents' subject
     monkeypatch.setattr(contents, "renew", lambda: renewed.append(True) or [])
     result = run("reproduce", "--dry-run")
-    expected = [f"{name}: not run yet" for name in ("03-broken", "04-fine", "00-ledger")]
+    needs = "(about 1 min on two cores)"
+    expected = [f"{name}: not run yet {needs}" for name in ("03-broken", "04-fine", "00-ledger")]
     assert result.stdout.splitlines() == expected
 
     result = run("reproduce")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 
 from reuseprior import paths
 
@@ -32,6 +33,25 @@ def build(root, monkeypatch):
     (paths.PACKAGE / "works" / "__init__.py").touch()
     shutil.copytree(REAL["NOTEBOOKS"] / "profiles", paths.NOTEBOOKS / "profiles")
     shutil.copy(REAL["NOTEBOOKS"] / "Snakefile", paths.NOTEBOOKS)
+
+
+def checkout(root):
+    """A copy in `root` of what a reader may change by running chapters, committed to git there."""
+    for name in ("notebooks", "data", "figures"):
+        shutil.copytree(paths.ROOT / name, root / name)
+    for name in (".gitignore", "jupyter_server_config.py"):
+        shutil.copy(paths.ROOT / name, root)
+    git(root, "init", "--quiet")
+    git(root, "add", ".")
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    git(root, *author, "commit", "--quiet", "--message", "As it is")
+    return root
+
+
+def git(root, *arguments):
+    """What git says in a folder."""
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def chapter(name, *, last=False, **given):

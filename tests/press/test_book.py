@@ -7,6 +7,7 @@ import time
 from html.parser import HTMLParser
 from math import inf
 from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree as ET
 
 import nbformat
 import pytest
@@ -403,7 +404,7 @@ def write(path, *sources, injected=None):
 
 COPIES = [  # cells of the executed copy, what papermill put in, whether the book takes the copy
     (["profile = 'quick'", "1"], None, True),
-    (["profile = 'quick'", "1"], "profile = 'full'", True),
+    (["profile = 'quick'", "1"], "profile = 'full'", False),
     (["profile = 'quick'", "2"], None, False),
 ]
 
@@ -430,3 +431,36 @@ def test_what_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(book, "find_spec", lambda name: None if name == "furo" else name)
     with pytest.raises(book.BookError, match=r"needs furo: pip install 'reuseprior\[book\]'"):
         book.build()
+
+
+MARKUP = """</td><script>alert("1")</script><img src=x onerror='alert(2)'>&"""
+
+
+def test_nothing_of_the_ledger_is_markup(monkeypatch):
+    row = dict.fromkeys(ledger.COLUMNS, MARKUP)
+    row |= {"kind": "computed", "verdict": "erratum", "window": "1 to 2"}
+    monkeypatch.setattr(ledger, "committed_rows", lambda: [row])
+    shown = book.ledger_table()
+    assert "<script" not in shown and "<img" not in shown and '"1"' not in shown
+    cells = ET.fromstring(shown.replace("&nbsp;", " ")).findall(".//tbody/tr/td")
+    said = {name: "".join(cell.itertext()) for name, cell in zip(book.COLUMNS, cells, strict=True)}
+    for column in ("id", "where", "printed", "computed", "note"):
+        assert said[column] == MARKUP
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        ({"computed": "many"}, r"has computed 'many' and window '1 to 2' for 'a', which are no nu"),
+        ({"window": "1 to two"}, r"computed '1' and window '1 to two' for 'a', which are no numb"),
+    ],
+)
+def test_a_damaged_number_of_the_ledger_is_one_sentence(monkeypatch, damage, sentence):
+    row = dict.fromkeys(ledger.COLUMNS, "a") | {"computed": "1", "window": "1 to 2"}
+    row |= {"kind": "computed", "verdict": "erratum"} | damage
+    monkeypatch.setattr(ledger, "committed_rows", lambda: [row])
+    with pytest.raises(ledger.LedgerError, match=sentence):
+        book.slack_table()
+    if "window" in damage:
+        with pytest.raises(ledger.LedgerError, match=sentence):
+            book.ledger_table()

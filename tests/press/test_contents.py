@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from reuseprior import paths
-from reuseprior.press import contents, ledger, notebooks, published
+from reuseprior.press import chapters, contents, ledger, notebooks, published
 from reuseprior.press.notebooks import NotebookError
 from tests.press import house
 
@@ -65,7 +65,8 @@ def test_tables(root):
         "1 ✓ 1 ≈ |"
     )
     assert contents.tally() == (
-        "3 printed numbers follow from definitions: 1 ✓ reproduced, 1 ≈ unsaid, 1 ✗ erratum. "
+        "3 printed numbers of the thesis follow from definitions: 1 ✓ reproduced, 1 ≈ unsaid, "
+        "1 ✗ erratum. "
         "Besides there are 1 numbers of trainings (1 … open), and 1 settings, which are inputs and "
         "test nothing."
     )
@@ -73,7 +74,15 @@ def test_tables(root):
 
 def test_what_another_source_repeats_counts_once(root, monkeypatch):
     monkeypatch.setattr(published, "repeats", lambda: {"2": "0", "3": "0"})
-    assert contents.tally().startswith("1 printed numbers follow from definitions: 1 ≈ unsaid.")
+    expected = "1 printed numbers of the thesis follow from definitions: 1 ≈ unsaid. Besides "
+    assert contents.tally().startswith(expected)
+
+
+def test_other_sources_follow_the_first(root):
+    path = root / "data" / "ledger.csv"
+    more = [f'{id},paper,"paper, table 1",computed,2,2,,reproduced,' for id in (5, 6)]
+    path.write_text(path.read_text() + "\n".join([*more, ""]))
+    assert "1 ✗ erratum. Of the other sources 2 do: 2 ✓ reproduced. Besides" in contents.tally()
 
 
 LABELS = [
@@ -104,7 +113,7 @@ TIMES = [
 
 @pytest.mark.parametrize(("minutes", "time"), TIMES)
 def test_times(minutes, time):
-    assert contents._time(minutes) == time
+    assert chapters.duration(minutes) == time
 
 
 def test_renewing(root):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,15 +15,13 @@ import pytest
 import reuseprior
 from reuseprior import paths
 from reuseprior.press import contents, notebooks
+from tests.press import house
 
 
 @pytest.fixture
 def checkout(tmp_path):
-    """The repository's notebooks and data, so that what is drawn and saved stays here."""
-    for name in ("notebooks", "data"):
-        shutil.copytree(paths.ROOT / name, tmp_path / name)
-    (tmp_path / "figures").mkdir()
-    return tmp_path
+    """The repository's notebooks, figures and data, so that what is drawn and saved stays here."""
+    return house.checkout(tmp_path)
 
 
 @pytest.fixture
@@ -45,13 +42,14 @@ def lab(checkout, tmp_path_factory):
     }
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+        f"--config={checkout / 'jupyter_server_config.py'}",
         *(f"--ServerApp.root_dir={checkout}", "--ServerApp.ip=127.0.0.1"),
         *(f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token="),
     ]
     log = home / "log"
     with log.open("w") as file:
         server = subprocess.Popen(
-            command, env=os.environ | places, stdout=file, stderr=subprocess.STDOUT
+            command, cwd=checkout, env=os.environ | places, stdout=file, stderr=subprocess.STDOUT
         )
     try:
         address = f"http://127.0.0.1:{port}"
@@ -92,10 +90,21 @@ def click(browser, selector, text=""):
     wait(shown, 300, lambda: f"no {selector} {text}").click()
 
 
+def save(browser, file):
+    """Save the notebook in front by the menu, and wait until the file was written."""
+    before = file.stat().st_mtime_ns
+    click(browser, ".lm-MenuBar-itemLabel", "File")
+    click(browser, ".lm-Menu-item[data-command='docmanager:save']")
+    wait(lambda: file.stat().st_mtime_ns > before, 60, lambda: f"{file} was not saved")
+
+
 @pytest.mark.slow
 @pytest.mark.notebook
-def test_run_all(lab, browser):
-    """From the landing page to the last verdict of the shortest chapter, by clicks alone."""
+def test_run_all(lab, checkout, browser):
+    """From the landing page to the last verdict of the shortest chapter, by clicks alone.
+
+    Git stays clean, whether the chapter is opened and saved or rerun and saved.
+    """
     shown = min(contents.summaries(), key=lambda s: s.chapter.presets["quick"].minutes)
     path, minutes = shown.chapter.notebook, shown.chapter.presets["quick"].minutes
     code = [c for c in notebooks.read(path)["cells"] if c["cell_type"] == "code"]
@@ -103,13 +112,17 @@ def test_run_all(lab, browser):
     browser.get(f"{lab}/lab/tree/notebooks/index.ipynb")
     click(browser, ".jp-MarkdownOutput a", shown.title)
     click(browser, ".jp-MarkdownOutput h1", shown.title)
-    click(browser, ".lm-MenuBar-itemLabel", "Run")
-    click(browser, ".lm-Menu-item[data-command='runmenu:run-all']")
 
     def states():
         kernels = {s["path"]: s["kernel"] for s in answers(f"{lab}/api/sessions")}
         return {k["execution_state"] for at, k in kernels.items() if path.stem in at}
 
+    wait(lambda: states() == {"idle"}, 300)  # by now it has told the page what Python it is
+    save(browser, checkout / "notebooks" / path.name)
+    assert house.git(checkout, "status", "--short") == ""
+    click(browser, ".lm-MenuBar-itemLabel", "Run")
+    click(browser, ".lm-Menu-item[data-command='runmenu:restart-and-run-all']")
+    click(browser, ".jp-Dialog button.jp-mod-accept")
     wait(lambda: "busy" in states(), 300)
     # a kernel is idle between two cells as well, so the prompts say when all have run
     prompts = [f"[{i + 1}]:" for i in range(len(code))]
@@ -121,6 +134,8 @@ def test_run_all(lab, browser):
     verdict = code[checked[-1]]["outputs"][0]
     said = "".join(verdict.get("text") or verdict["data"]["text/plain"]).split()
     assert set(said) <= set(outputs[checked[-1]].split())
+    save(browser, checkout / "notebooks" / path.name)
+    assert house.git(checkout, "status", "--short") == ""
     folder = paths.BUILD / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
     browser.execute_script(

@@ -73,6 +73,14 @@ def test_one_cell_of_typed_and_commented_parameters(path):
 
 
 @each
+def test_checks_its_parameters_before_anything_else(path):
+    """Whoever runs it, as plain papermill lets wrong ones pass."""
+    first, second, *_ = cells_of(path, "code")
+    assert "parameters" in notebooks.tags(first)
+    assert f'variants.begin("{path.stem}", globals())' in notebooks.source(second)
+
+
+@each
 def test_no_cell_takes_a_parameter_s_name_for_something_else(path):
     given = notebooks.parameters(path).keys()
     for cell in cells_of(path, "code"):
@@ -130,7 +138,9 @@ def opened(log, root):
     names = set(log.read_text().splitlines())
     sources = {re.sub(r"__pycache__/(\w+)\.[^/]*\.pyc$", r"\1.py", name) for name in names}
     package, data = f"{paths.PACKAGE}/", f"{root / 'data'}/"
-    return {name for name in sources if name.startswith((package, data))}
+    # which run a notebook is, it reads from its chapter.toml: a job knows that without the file
+    own = {name for name in sources if not name.endswith(f"/{chapters.FILE}")}
+    return {name for name in own if name.startswith((package, data))}
 
 
 @pytest.mark.notebook

@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
 
 import nbformat
 import papermill
@@ -16,7 +18,7 @@ import pytest
 
 from reuseprior import paths
 from reuseprior.errors import UserError
-from reuseprior.press import reproduce
+from reuseprior.press import notebooks, reproduce
 from reuseprior.press.reproduce import RunError
 from tests.press import house
 
@@ -100,6 +102,15 @@ def test_a_preset_goes_before_the_notebook_and_after_the_command(folder):
     assert reproduce.Job.ordered(job.order) == job
     quick, _ = reproduce.plan()
     assert quick.parameters == {"profile": "quick"}
+
+
+def test_what_a_profile_needs(folder):
+    write(folder, "04-counting", PROFILE)
+    needs = 'minutes = 2880\nparameters = {}\ndata = ["mnist", "cifar10"]\ndevice = "a GPU"'
+    house.chapter("04-counting", full=needs)
+    (quick,), (full,) = reproduce.plan(), reproduce.plan(profile="full")
+    assert quick.needs == "about 1 min on two cores"
+    assert full.needs == "about 2 days on a GPU, with mnist and cifar10"
 
 
 REFUSED = [  # chapters, profile, parameters, message
@@ -356,11 +367,11 @@ CHANGES = [  # what is done, why it then runs
             paths.NOTEBOOKS,
             "04-counting",
             PROFILE + "; seed = 0",
-            "import reuseprior.errors",
+            "import reuseprior.quantities",
             inputs=INPUTS,
         ),
-        "changed: notebooks/04-counting.ipynb; new: reuseprior/errors.py; "
-        "gone: reuseprior/files.py",
+        "changed: notebooks/04-counting.ipynb; new: reuseprior/quantities.py; "
+        "gone: reuseprior/errors.py, reuseprior/files.py",
     ),
 ]
 
@@ -372,10 +383,31 @@ def test_why(ran, change, why):
 
 
 def test_why_names_values_and_versions(ran, monkeypatch):
-    assert reproduce.why(ran(parameters={"seed": "1"})) == "new: parameter seed"
-    assert reproduce.why(ran(profile="full")) == "parameter profile was 'quick', is 'full'"
+    quick = "minutes = 1\nparameters = {seed = 1}"
+    house.chapter("04-counting", inputs=INPUTS, quick=quick)
+    assert reproduce.why(ran()) == "new: parameter seed"
+    house.chapter("04-counting", inputs=INPUTS)
     monkeypatch.setattr(reproduce.metadata, "version", lambda name: f"{name} 9")
     assert re.match(r"torch was [^,]+, is torch 9; ", reproduce.why(ran()))
+
+
+def test_other_parameters_leave_the_chapter_as_it_is(ran, monkeypatch):
+    """A variant has a copy, figures and a record of its own, and no other of these is touched."""
+    variant = ran(parameters={"seed": "1"})
+    assert reproduce.why(variant) == reproduce.why(ran(profile="full")) == "not run yet"
+    figures = paths.BUILD / "variants" / "04-counting,seed=1" / "figures"
+
+    def draw():
+        figures.mkdir(parents=True)
+        for kind in ("svg", "png"):
+            (figures / f"fig-1.{kind}").write_text("drawn otherwise")
+
+    executes(monkeypatch, draw)
+    before = {path: path.read_bytes() for path in paths.ROOT.rglob("*") if path.is_file()}
+    assert reproduce.run(variant).failure == ""
+    assert before == {path: path.read_bytes() for path in before}
+    assert reproduce.why(ran(parameters={"seed": "1"})) == reproduce.why(ran()) == ""
+    assert variant.output == figures.parent / "04-counting.ipynb" and variant.output.exists()
 
 
 # The batch -------------------------------------------------------------------------------------
@@ -402,6 +434,42 @@ def snakemake(*arguments):
 def rules_to_run():
     shown = snakemake("--dry-run", "--cores", "1")
     return set(re.findall(r"^rule (\d\S*):", shown, re.MULTILINE))
+
+
+CODE_LIKE = [
+    "__import__('os').system('touch planted')", "1; import os", "'); import os; ('", '"', "'",
+    "\\", "\n\nimport os", "\r\nimport os", 3 * '"', 3 * "'", "{wildcards}", "{0}{a[0]}",
+    "{sys.executable}", "$(touch a)", "`touch a`", "%run a", "!touch a", "\u2028import os", "\x00",
+    "# a", "f'{1}'", "a=b",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", CODE_LIKE, ids=range(len(CODE_LIKE)))
+def test_a_parameter_is_never_code(folder, text):
+    """What papermill writes into a notebook is one assignment of this very text."""
+    write(folder, "03-a", PROFILE + "; text = 'a'")
+    (job,) = reproduce.plan(["03-a"], parameters={"text": text})
+    code = papermill.translators.PythonTranslator.codify(job.parameters)
+    values = {s.targets[0].id: ast.literal_eval(s.value) for s in ast.parse(code).body}
+    assert values == {"profile": "quick", "text": text}
+    assert reproduce.Job.ordered(job.order).parameters == job.parameters
+
+
+@pytest.mark.notebook
+def test_a_batch_where_paths_hold_a_space_a_quote_and_an_accent(tmp_path, monkeypatch):
+    odd = tmp_path / "x y'z é"
+    house.build(odd, monkeypatch)
+    venv.create(odd / "environment", symlinks=True)
+    monkeypatch.setattr(sys, "executable", str(odd / "environment/bin/python"))
+    monkeypatch.setenv("PYTHONPATH", sysconfig.get_path("purelib"))
+    places = "import sys\nprint(sys.executable)\nfrom reuseprior import paths\nprint(paths.ROOT)"
+    write(paths.NOTEBOOKS, "03-fine", f"{PROFILE}; text = 'a'", places)
+    jobs = reproduce.plan(["03-fine"], parameters={"text": '{wildcards} it\'s "é" $HOME {0}'})
+    assert outcomes(jobs, parallel=2) == {"03-fine": ""}
+    copy = notebooks.read(paths.BUILD / "notebooks/03-fine.ipynb")
+    (printed,) = copy["cells"][-1]["outputs"]
+    assert "".join(printed["text"]).splitlines() == [sys.executable, str(odd)]
+    assert any("{wildcards} it" in notebooks.source(cell) for cell in copy["cells"])
 
 
 @pytest.mark.notebook

@@ -46,26 +46,50 @@ SQUARES = Theory(
 )
 given = SQUARES.check
 IS_AREA = (area, side**2)
+EXACTLY = "largest deviation below 1e-12"
 RIGHT = Step(sp.log(side**2), 2 * sp.log(side), "a power in a logarithm", given())
 WRONG = Step(sp.log(side**2), 3 * sp.log(side), "a slip", given())
 
 
 def test_a_step_says_what_was_checked():
     assert str(RIGHT) == (
-        "✓ ln(α^2) = 2*ln(α)\n    a power in a logarithm\n    difference 0; 3 sides, within 1e-12"
+        "✓ ln(α^2) = 2*ln(α)\n    a power in a logarithm\n    3: 2.19722 = 2.19722; difference 0; "
+        "3 sides, largest deviation below 1e-12"
     )
-    assert str(WRONG).endswith("difference NOT 0; 3 sides, within 1e0") and WRONG.mark == "✗"
+    found = "3: 2.19722 and 3.29584, 1.1 apart; difference NOT 0; 3 sides, largest deviation 0.33"
+    assert str(WRONG).endswith(found) and WRONG.mark == "✗"
     counted = Step(2 * area, 2 * side**2, "measured", given(IS_AREA))
-    assert str(counted.outcome) == "difference 0; 3 drawn squares, within 1e-12"
+    assert str(counted.outcome) == "3: 18 = 18; difference 0; 3 drawn squares, " + EXACTLY
     assert Step(area, side**2, "", given()).latex == r"A = \alpha^{2}"
     assert str(Step(sp.S(2) + 2, sp.S(4), "sums", given())).endswith("both sides are numbers")
+
+
+def test_a_row_works_one_point_out_and_folds_the_others():
+    row = WRONG.row(place="p. 3")
+    assert "a slip (p. 3) |" in row and "| ✗ 3: 2.19722 and 3.29584, 1.1 apart <br>" in row
+    folded = row.partition("<summary>")[2]
+    assert folded.startswith("3 sides, largest deviation 0.33</summary>2: 1.38629 and 2.07944")
+    assert folded.count("<br>") == 2 and folded.endswith("</details> |")
+    assert "(p. 3)" not in replace(WRONG, justification="eq. 5").row(place="p. 3")
+
+
+def test_the_largest_deviation_is_that_of_all_steps():
+    near = given(variable=side, grid=((1000,),), tolerance=0.01)
+    limit = Step(side / (2 * side + 1), sp.Rational(1, 2), "grows", near)
+    assert Derivation("a", "b", (RIGHT, limit)).deviation == pytest.approx(0.00025, rel=1e-2)
+
+
+def test_what_has_an_index_stands_before_logarithms():
+    assert Step(sp.log(side) * cells[row], area, "", given()).latex.startswith(
+        r"{cells}_{row} \ln \alpha"
+    )
 
 
 def test_a_definition_is_called_one():
     for sides in IS_AREA, IS_AREA[::-1]:
         step = Step(*sides, "what area means", given(IS_AREA))
         assert step.mark == "✓"
-        assert str(step.outcome) == "definition; 3 drawn squares, within 1e-12"
+        assert str(step.outcome) == "3: 9 = 9; definition; 3 drawn squares, " + EXACTLY
     follows = Step(2 * area, 2 * side**2, "twice", given(IS_AREA))
     assert not follows.outcome.definition
     both = Derivation("a", "b", (step, follows, RIGHT), (follows,))
@@ -83,7 +107,7 @@ def test_a_wrong_definition_fails_though_sympy_and_the_sides_agree():
 
 def test_what_holds_for_any_numbers_is_not_counted():
     anyway = Step(sp.log(area**2), 2 * sp.log(area), "any number's", given())
-    assert str(anyway.outcome) == "difference 0; 3 sides, within 1e-12"
+    assert str(anyway.outcome) == "3: 4.39445 = 4.39445; difference 0; 3 sides, " + EXACTLY
     through = given((scaled, 2 * area), IS_AREA, grid=SQUARES.grid)
     assert Step(2 * area, 2 * side**2, "measured", through).outcome.counted
     doubled = sp.Symbol("doubled", positive=True)  # not counted, made of what is
@@ -130,7 +154,7 @@ def test_sums_over_an_index():
 
 def test_a_dial_is_tried_at_each_value():
     step = Step(scaled, scale * area, "stretched", given((scaled, scale * area)))
-    assert step.mark == "✓" and str(step).endswith("drawn squares, 2 values of scale, within 1e-12")
+    assert step.mark == "✓" and str(step).endswith(f"drawn squares, 2 values of scale, {EXACTLY}")
     assert replace(step, right=scale**2 * area).mark == "✗"
 
 
@@ -173,7 +197,7 @@ def test_proof_and_numbers_are_both_needed():
 def test_a_side_without_a_value_fails():
     step = Step(1 / (side - 2), 1 / (side - 2), "no value at two", given())
     assert step.outcome.symbolic and step.mark == "✗"
-    assert "within no bound" in str(step)
+    assert "largest deviation without bound" in str(step) and "2: no value" in step.row()
 
 
 def test_a_function_becomes_a_derivation():
@@ -199,7 +223,7 @@ def test_a_function_becomes_a_derivation():
         4,
         0,
         0,
-        "1e-12",
+        "below 1e-12",
     ]
     with pytest.raises(KeyError, match="no derivation 'Theorem 9'; there are Theorem 1"):
         derivations.one("Theorem 9")

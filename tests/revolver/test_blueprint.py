@@ -224,17 +224,61 @@ def test_json_that_is_no_blueprint():
     circle = {"kind": "residual", "children": {}}
     circle["children"]["unit0"] = circle
     cases = [
-        ("{", "no JSON .*: is it cut short"),
+        ("{", "is not whole JSON .*: is it cut short"),
         ("[]", "at the root is no object with a kind"),
         ('{"kind": "act", "colour": 1}', "unknown field 'colour': the fields are name, kind"),
-        ('{"kind": "act", "unique": 1}', "at the root has unique 1, which has the wrong type"),
+        (
+            '{"kind": "act", "unique": 1}',
+            r"at the root does not hold .*Expected `bool`, got `int` - at `\$\.unique`",
+        ),
         ('{"kind": "act", "input_shape": [0]}', r"has the shape \[0\]: give positive whole"),
         ('{"kind": "unit", "children": {"act": 3}}', "at act is no object with a kind"),
         ('{"kind": "act", "arguments": {"p": 1}}', "'act' has no argument 'p': it takes function"),
-        ('{"kind": ["act"]}', "has kind .*wrong type"),
+        ('{"kind": ["act"]}', r"Expected `str`, got `array` - at `\$\.kind`"),
     ]
     for text, sentence in cases:
         with pytest.raises(rv.BlueprintError, match=sentence):
             rv.Blueprint.from_json(text)
     with pytest.raises(rv.BlueprintError, match="contains itself at unit0: break the cycle"):
         rv.Blueprint.from_data(circle)
+
+
+def nested(levels):
+    data = {"kind": "act"}
+    for _ in range(levels - 1):
+        data = {"kind": "unit", "children": {"unit0": data}}
+    return data
+
+
+def test_limits_of_a_blueprint():
+    assert sum(1 for _ in rv.Blueprint.from_data(nested(100)).walk()) == 100
+    with pytest.raises(rv.BlueprintError, match=r"more than 100 levels, at unit0/unit0/unit0/…"):
+        rv.Blueprint.from_data(nested(101))
+    deep = '{"kind": "unit", "children": {"unit0": ' * 5000 + '{"kind": "act"}' + "}}" * 5000
+    with pytest.raises(rv.BlueprintError, match="the blueprint is nested too deep to be read: is"):
+        rv.Blueprint.from_json(deep)
+    wide = {"kind": "unit", "children": {f"act{i}": {"kind": "act"} for i in range(100_000)}}
+    with pytest.raises(rv.BlueprintError, match="has more than 100,000 blocks: give a smaller"):
+        rv.Blueprint.from_data(wide)
+    cases = [
+        ({"in_channels": 10**30, "out_channels": 8}, r"in_channels 10+: the largest number is 1,0"),
+        ({"in_channels": 8, "out_channels": 10**7}, "out_channels 10000000: the largest number is"),
+        ({"in_channels": 8, "out_channels": True}, "has out_channels True, which is no int"),
+    ]
+    for arguments, sentence in cases:
+        with pytest.raises(rv.BlueprintError, match=sentence):
+            rv.Blueprint.from_data({"kind": "conv", "arguments": arguments})
+
+
+REMEMBERED = [
+    ({"score": "x"}, r"Expected `float`, got `str` - at `\$\.meta\.score`"),
+    ({"mutation_history": []}, r"Expected `array` of length >= 1 - at `\$\.meta\.mutation_hist"),
+    ({"mutation_history": [{"name": "a"}]}, r"missing required field `\w+` - at `\$\.meta\.mut"),
+    ({"origins": "a"}, r"Expected `array`, got `str` - at `\$\.meta\.origins`"),
+]
+
+
+@pytest.mark.parametrize(("meta", "sentence"), REMEMBERED)
+def test_what_a_block_remembers_has_its_types(meta, sentence):
+    with pytest.raises(rv.BlueprintError, match=sentence):
+        rv.Blueprint.from_data({"kind": "act", "meta": meta})

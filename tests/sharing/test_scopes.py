@@ -328,3 +328,11 @@ def test_a_policy_of_ones_own():
     assert tied.parameter_counts[0].counts.item() == 2 * (27 + 9 + 3 + 1)
     assert merged.parameters == tied.parameters == 3 * 3 + 3 + 6 + 2
     assert 2 ** merged.parameter_counts[0].log2_counts.item() == pytest.approx(80)
+
+
+def test_a_policy_may_be_named():
+    def model():
+        return nn.Sequential(*(nn.Conv2d(4, 4, 3, bias=False) for _ in range(3)))
+
+    (named,), (given,) = tie(model(), "all_but_bn"), tie(model(), all_but_bn)
+    assert named == given

@@ -2,7 +2,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reuseprior.data import DataSet, Images
+from reuseprior.data import DataError, DataSet, Images, verify
 from reuseprior.data import load as load_data
 from reuseprior.training import Protocol, ProtocolError
 from reuseprior.training.batches import Share, derive, open_batches, steps
@@ -104,6 +104,24 @@ def test_folders_of_images(folder, workers):
 def test_a_folder_needs_an_image_size(folder):
     with pytest.raises(ProtocolError, match="images of a folder have no common size: set image_s"):
         opened(folder.train)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + bytes(40)])
+def test_an_image_that_cannot_be_read_is_named(folder, tmp_path, workers, content):
+    broken = tmp_path / "imagenet/val/dark/2.JPEG"
+    broken.write_bytes(content)
+    batches = opened(folder.test, image_size=16, workers=workers)
+    with pytest.raises(DataError, match=r"^/.*dark/2\.JPEG is no image that can be read \(.+\): m"):
+        list(batches.once())
+    (wrong,) = [c for c in verify("imagenet", tmp_path) if c.file.endswith("2.JPEG")]
+    assert not wrong.ok and wrong.why
+
+
+def test_a_file_where_the_folder_should_be(tmp_path):
+    (tmp_path / "imagenet").write_text("")
+    with pytest.raises(DataError, match=r"imagenet/train is missing or has a class without imag"):
+        load_data("imagenet", tmp_path)
 
 
 def test_a_data_set_is_what_the_batches_expect():

@@ -10,8 +10,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from itertools import count
 from typing import Any, NamedTuple
 
+from reuseprior import schemas
+from reuseprior.errors import expect, shown
 from reuseprior.revolver.blueprints import kinds
 from reuseprior.revolver.blueprints.domains import Domain
 from reuseprior.revolver.blueprints.errors import BlueprintError
@@ -165,8 +168,11 @@ class Blueprint:
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Blueprint:
-        """The tree that `to_data` wrote; raises `BlueprintError` for anything else."""
-        return _read(data, (), ())
+        """The tree that `to_data` wrote; raises `BlueprintError` for anything else.
+
+        So it does for one of more than `DEEPEST` levels or `LARGEST` blocks.
+        """
+        return _read(data, (), (), count())
 
     def to_json(self) -> str:
         """The tree as JSON text."""
@@ -174,11 +180,12 @@ class Blueprint:
 
     @classmethod
     def from_json(cls, text: str) -> Blueprint:
-        """The tree that `to_json` wrote."""
+        """The tree that `to_json` wrote; raises `BlueprintError` as `from_data` does."""
+        expect(text, (str, bytes), "the blueprint", "give its JSON as a text", BlueprintError)
         try:
-            return cls.from_data(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise BlueprintError(f"the blueprint is no JSON ({error}): is it cut short?") from error
+            return cls.from_data(schemas.decode(text))
+        except schemas.SchemaError as error:
+            raise BlueprintError(f"the blueprint {error}: is it cut short?") from error
 
 
 def stem(role: str) -> str:
@@ -231,40 +238,36 @@ def _listed(shape: Shape | None) -> list[int] | None:
     return None if shape is None else list(shape)
 
 
-_FIELDS = {  # of the JSON, with their types
-    "name": str,
-    "kind": str,
-    "prefix": str,
-    "tag": (str, type(None)),
-    "arguments": dict,
-    "unique": bool,
-    "freeze": bool,
-    "input_shape": (list, type(None)),
-    "output_shape": (list, type(None)),
-    "mutables": dict,
-    "meta": dict,
-    "children": dict,
-}
+DEEPEST = 100  # levels of a blueprint: Python follows some hundred
+LARGEST = 100_000  # blocks: as many take minutes and gigabytes
 
 
-def _read(data: Any, path: Path, above: tuple[int, ...]) -> Blueprint:
+def _read(data: Any, path: Path, above: tuple[int, ...], counted: Iterator[int]) -> Blueprint:
     if id(data) in above:
         raise BlueprintError(f"the blueprint contains itself at {where(path)}: break the cycle")
+    if len(above) == DEEPEST:
+        raise BlueprintError(
+            f"the blueprint has more than {DEEPEST} levels, at {'/'.join(path[:3])}/…: give a "
+            "flatter one"
+        )
+    if next(counted) == LARGEST:
+        raise BlueprintError(f"the blueprint has more than {LARGEST:,} blocks: give a smaller one")
     if not isinstance(data, dict) or "kind" not in data:
         raise BlueprintError(
             f"the blueprint at {where(path)} is no object with a kind: give "
             '{"kind": …, "arguments": {…}, "children": {…}}'
         )
-    for key, value in data.items():
-        if key not in _FIELDS:
+    known = schemas.Blueprint.__annotations__
+    for key in data:
+        if key not in known:
             raise BlueprintError(
                 f"the blueprint at {where(path)} has an unknown field {key!r}: "
-                f"the fields are {', '.join(_FIELDS)}"
+                f"the fields are {', '.join(known)}"
             )
-        if not isinstance(value, _FIELDS[key]):
-            raise BlueprintError(
-                f"the blueprint at {where(path)} has {key} {value!r}, which has the wrong type"
-            )
+    try:
+        schemas.fitting(data, schemas.Blueprint)
+    except schemas.SchemaError as error:
+        raise BlueprintError(f"the blueprint at {where(path)} {error}: mend it") from error
     fields = {key: value for key, value in data.items() if key not in ("name", "children")}
     for key in ("input_shape", "output_shape"):
         fields[key] = _shape(fields.get(key), path)
@@ -272,7 +275,7 @@ def _read(data: Any, path: Path, above: tuple[int, ...]) -> Blueprint:
     fields["mutables"] = dict(data.get("mutables", {}))
     fields["meta"] = dict(data.get("meta", {}))
     children = {
-        role: _read(child, (*path, role), (*above, id(data)))
+        role: _read(child, (*path, role), (*above, id(data)), counted)
         for role, child in data.get("children", {}).items()
     }
     return Blueprint(children=children, **fields)
@@ -281,8 +284,9 @@ def _read(data: Any, path: Path, above: tuple[int, ...]) -> Blueprint:
 def _shape(value: list | None, path: Path) -> Shape | None:
     if value is None:
         return None
-    if not value or not all(type(size) is int and size > 0 for size in value):
+    if not value or not all(0 < size <= kinds.LARGEST for size in value):
         raise BlueprintError(
-            f"the blueprint at {where(path)} has the shape {value!r}: give positive whole numbers"
+            f"the blueprint at {where(path)} has the shape {shown(value)}: give positive whole "
+            f"numbers up to {kinds.LARGEST:,}"
         )
     return tuple(value)

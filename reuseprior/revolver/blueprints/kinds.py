@@ -35,8 +35,10 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from reuseprior.errors import did_you_mean
+from reuseprior.errors import did_you_mean, shown
 from reuseprior.revolver.blueprints.errors import BlueprintError, Misfit
+
+LARGEST = 1_000_000  # of a block's arguments and of a shape's sizes
 
 Shape = tuple[int, ...]  # without the batch: (channels, height, width) or (features,)
 Flow = Callable[[str, Shape], Shape]  # a child's role and input shape → its output shape
@@ -194,7 +196,12 @@ def complete(kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
             raise BlueprintError(f"block {kind!r} lacks its argument {key!r}")
         if not _is_a(value, parameter.annotation):
             raise BlueprintError(
-                f"block {kind!r} has {key} {value!r}, which is no {parameter.annotation.__name__}"
+                f"block {kind!r} has {key} {shown(value)}, which is no "
+                f"{parameter.annotation.__name__}"
+            )
+        if type(value) in (int, float) and not -LARGEST <= value <= LARGEST:
+            raise BlueprintError(
+                f"block {kind!r} has {key} {shown(value)}: the largest number is {LARGEST:,}"
             )
         full[key] = value
     return full

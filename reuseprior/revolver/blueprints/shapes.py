@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reuseprior.revolver.blueprints import domains, kinds
-from reuseprior.revolver.blueprints.blueprint import Blueprint, Path, stem, where
+from reuseprior.revolver.blueprints.blueprint import DEEPEST, Blueprint, Path, stem, where
 from reuseprior.revolver.blueprints.errors import BlueprintError, Misfit
 from reuseprior.revolver.blueprints.kinds import Shape
 
@@ -90,6 +90,11 @@ def _flow(node: Blueprint, x: Shape, path: Path, *, trust: bool) -> Shape:
 
 
 def _check_tree(node: Blueprint, path: Path, seen: dict[int, Path], above: tuple) -> None:
+    if len(above) == DEEPEST:
+        raise BlueprintError(
+            f"the blueprint has more than {DEEPEST} levels, at {'/'.join(path[:3])}/…: build a "
+            "flatter one"
+        )
     if id(node) in above:
         raise BlueprintError(
             f"the blueprint contains itself: {where(path)} is {where(seen[id(node)])} again; "

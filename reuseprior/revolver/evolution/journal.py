@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from reuseprior import files
-from reuseprior.results import Recording, Run, finished, write_csv, write_json
+from reuseprior.results import Recording, Run, finished, make_folder, write_csv, write_json
 from reuseprior.revolver.evolution import checkpoint
 from reuseprior.revolver.evolution.population import Individual
 from reuseprior.revolver.evolution.settings import Settings, learning_rate
@@ -66,7 +66,9 @@ class Journal:
         if self._recording:
             done = state.generation + settings.warmup
             self._recording.verify(done, self._digest)
-            if not self.is_finished(state, settings):
+            if self.is_finished(state, settings):
+                self._recording.settle()  # which a kill may have prevented
+            else:
                 self._recording.truncate(done)
             self.rows = list(self._recording.rows)
 
@@ -98,7 +100,7 @@ class Journal:
         if not self._recording:
             return
         self._recording.check()
-        self._failures.mkdir(exist_ok=True)
+        make_folder(self._failures)
         generation = state.plan.generation
         note = {"generation": generation, "reason": reason, "batches": batches}
         write_json(

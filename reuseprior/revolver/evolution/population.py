@@ -10,6 +10,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from reuseprior import schemas
 from reuseprior.revolver.blueprints.blueprint import Blueprint, Scope
 from reuseprior.revolver.blueprints.kinds import find
 
@@ -216,7 +217,10 @@ class Population:
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Population:
         """The population that `to_data` wrote."""
-        individuals = [Individual.from_data(json.loads(text)) for text in data["individuals"]]
+        individuals = [
+            Individual.from_data(schemas.read(text, schemas.Individual))
+            for text in data["individuals"]
+        ]
         return cls(individuals, dict(data["scores"]))
 
 

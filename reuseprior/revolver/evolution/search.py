@@ -24,7 +24,7 @@ from torch import nn
 
 from reuseprior import data as data_sets
 from reuseprior.data import DataSet
-from reuseprior.errors import UserError
+from reuseprior.errors import UserError, expect, expect_seed
 from reuseprior.results import CONFIG, Run, provenance, read_json
 from reuseprior.revolver.evolution import journal
 from reuseprior.revolver.evolution.fitness import phenotype_fitness
@@ -123,6 +123,11 @@ class Search:
         """
         if not isinstance(settings, Settings):
             settings = Settings.load(settings)
+        expect(data, DataSet, "the data", "give a set that data.load returned", SearchError)
+        expect_seed(seed, SearchError)
+        if folder is not None:
+            place = "give the path of a folder, or none"
+            expect(folder, (str, os.PathLike), "the folder", place, SearchError)
         search = cls(settings, data, seed=seed)
         if folder is not None:
             search._open(Path(folder), resume)

@@ -71,7 +71,7 @@ class Settings:
     exploit: Part = 0.2  # last part of the generations, in which training goes by score alone
     tournament: Count = 3  # individuals that a choice by score compares
 
-    fitness: Literal["thesis", "author", "P_G", "P_G_spread"] = "thesis"  # of genotypes
+    fitness: Literal["thesis", "author", "P_G", "P_G_spread", "R6"] = "thesis"  # of genotypes
     size_penalty: Annotated[float, 0, 10**6] = 0.0075  # of phenotypes, Algorithm 3
     max_parameters: Count = 16_000_000  # larger genotypes are discarded
     genotype_coefficient: Positive = 32.0  # at first (genotype_cost)
@@ -120,7 +120,8 @@ class Settings:
         try:
             written = cls.from_data(values, where)
         except (SettingsError, SpaceError) as error:
-            raise type(error)(f"{where}: {error}") from error
+            named = str(error) if where in str(error) else f"{where}: {error}"
+            raise type(error)(named) from error
         if not changes:
             return written
         for key, value in changes.items():

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from reuseprior.errors import UserError
-from reuseprior.presets import shown
+from reuseprior.errors import UserError, shown
 from reuseprior.revolver.blueprints import kinds
 from reuseprior.revolver.blueprints.kinds import Shape
 

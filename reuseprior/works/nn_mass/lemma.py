@@ -25,6 +25,7 @@ TRIANGLES = Theory(
     counted=frozenset({x, y, z}),
     grid=((3, 4, 5), (5, 4, 3), (1, 1, 1), (2, 3, 5), (5, 2, 3), (7, 7, 1), (1, 9, 9.5), (9, 1, 9)),
     indices={},
+    told=lambda first, second, third: f"a = {first}, b = {second}, c = {third}",
 )
 
 

@@ -115,6 +115,7 @@ BUILT = Theory(
     counted=frozenset({L, T, ρ, λ, m, σ, m_L, m_S}),  # q is Poisson's, at a degree counted
     grid=GRID,
     indices={i: (1, n)},
+    told=lambda width, depth, candidates: f"w = {width}, d = {depth}, t = {candidates}",
 )
 given = BUILT.check
 

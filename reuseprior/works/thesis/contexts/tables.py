@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from reuseprior.contexts import ContextCounts, ParameterCount
+from reuseprior.contexts.views import by_tensor
 from reuseprior.press import published
 from reuseprior.press.ledger import side_by_side
 from reuseprior.press.published import Printed
@@ -89,20 +89,10 @@ def _quantities_table(rows: dict[str, Quantities]) -> pd.DataFrame:
 def by_depth(found: ContextCounts) -> pd.DataFrame:
     """Each parameter tensor in the order of the network, with where its contexts live.
 
-    Columns: name, kind (convolution, depthwise, batch norm, squeeze–excite, classifier), entries,
-    log2 of the mean count, and the tensor's shares of all contexts and of the total surprisal.
+    To the columns of `by_tensor` comes kind: convolution, depthwise, batch norm, squeeze–excite or
+    classifier.
     """
-    q = found.quantities()
-    top = q.log2_contexts
-    rows = []
-    for p in found.parameter_counts:
-        logs = p.log2_counts[np.isfinite(p.log2_counts)]
-        total = np.logaddexp2.reduce(logs) + np.log2(p.multiplicity)
-        mean = total - np.log2(p.parameters)
-        surprisal = (top - logs).sum() * p.multiplicity / q.total_surprisal
-        rows.append((p.name, _kind(p), p.parameters, mean, np.exp2(total - top), surprisal))
-    columns = ["name", "kind", "entries", "log2 mean count", "contexts", "surprisal"]
-    return pd.DataFrame(rows, columns=columns)
+    return by_tensor(found).assign(kind=[_kind(p) for p in found.parameter_counts])
 
 
 def _kind(count: ParameterCount) -> str:

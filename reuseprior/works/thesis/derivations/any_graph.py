@@ -10,7 +10,9 @@ from reuseprior.works.thesis.derivations.theory import SMALL, given, total
 
 
 @derived(
-    "Lemma 1", "The divergence of $p_i = c_i/z$, $z = N_C$, from $1/N_C$ is the expected spread."
+    "Lemma 1",
+    "The divergence of $p_i = c_i/z$, $z = N_C$, from $1/N_C$ is the expected spread.",
+    place="§4.4.4.1",
 )
 def lemma_1() -> Iterator[Step | Printed]:
     p = c[i] / z
@@ -28,6 +30,7 @@ def lemma_1() -> Iterator[Step | Printed]:
     "Theorem 1",
     r"$H + \langle E \rangle = \ln N_C$ (eq. 4.6), so at constant $z = N_C$ one falls as "
     "the other rises.",
+    place="eq. 4.6",
 )
 def theorem_1() -> Iterator[Step | Printed]:
     p = c[i] / z
@@ -58,6 +61,7 @@ def _at_minus_one(expression: sp.Expr) -> sp.Subs:
     "Lemma 2",
     r"With $E_k = \ln s_k$ for a level of $G_k$ parameters, $N_{C'} = \sum G_k s_k$ is the "
     r"partition function (eq. 5.4) at $\beta = -1$.",
+    place="eq. 5.4",
 )
 def lemma_2() -> Iterator[Step | Printed]:
     check, partition = given((LEVELS, z)), total(γ[k] * BOLTZMANN, k)
@@ -74,6 +78,7 @@ def lemma_2() -> Iterator[Step | Printed]:
     "Theorem 2",
     r"Relative frequencies $s_k/z$ are the Boltzmann distribution (eq. 5.7) of "
     r"$E_k = \ln s_k$ at $\beta = -1$.",
+    place="eq. 5.7",
 )
 def theorem_2() -> Iterator[Step | Printed]:
     frequency = Step(s[k] / z, _at_minus_one(BOLTZMANN) / z, "Lemma 2, at β = −1", given())
@@ -83,7 +88,11 @@ def theorem_2() -> Iterator[Step | Printed]:
     yield Printed(frequency)
 
 
-@derived("Corollary 1", r"Expected spread with $\ln$ is expected energy (eq. 5.8).")
+@derived(
+    "Corollary 1",
+    r"Expected spread with $\ln$ is expected energy (eq. 5.8).",
+    place="eq. 5.8",
+)
 def corollary_1() -> Iterator[Step | Printed]:
     energy = total(γ[k] * BOLTZMANN / z * sp.log(s[k]), k)
     spread = total(γ[k] * s[k] / z * sp.log(s[k]), k)

@@ -21,6 +21,7 @@ SQUARE = ((N_I, ω), (N_O, ω))
     "Equation 5.19",
     r"Eq. 4.8 with $N_G = gD$: $P'_G = \ln(gD(\langle E \rangle + 1) "
     r"N_I/(N_I + N_O + gD))$, and $N_I = N_O = \omega$ in the text.",
+    place="eq. 5.19",
 )
 def equation_5_19() -> Iterator[Step | Printed | Correction]:
     as_text = sp.log(g * D * (E + 1) * ω / (2 * ω + g * D))
@@ -45,6 +46,7 @@ def equation_5_19() -> Iterator[Step | Printed | Correction]:
     "Equation 5.20",
     r"$P'_G \to \ln D + \ln\omega + \ln\ln\omega$ for $D \to \infty$ at constant "
     r"$\omega > 1$: right, with an error that falls as $1/D$.",
+    place="eq. 5.20",
 )
 def equation_5_20() -> Iterator[Step | Printed | Remark]:
     grown = closed.performance_limit.expression
@@ -81,6 +83,7 @@ def _scaled(expression: sp.Expr) -> sp.Subs:
     "§5.4.1",
     r"The prior $E_j = j$, $\beta = \ln\omega$, $T = 1/\ln\omega$: each bullet as a sum "
     "over counted graphs, then closed.",
+    place="§5.4.1",
 )
 def section_5_4_1() -> Iterator[Step | Printed | Correction]:
     z_sum = (z_h, total(g * ω ** (-j), j))

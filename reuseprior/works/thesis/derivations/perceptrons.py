@@ -25,6 +25,7 @@ COUNTS = (C[j], sp.rsolve(_recursion, _count(_at), {_count(0): 1}).subs(_at, j))
 @derived(
     "Equation 5.5",
     "The exponents in $z$ run from 0 to $D-1$, as eq. 5.9 has it: the last layer has one context.",
+    place="eq. 5.5",
 )
 def equation_5_5() -> Iterator[Step | Printed | Correction]:
     d = sp.Symbol("d", integer=True, positive=True)
@@ -48,6 +49,7 @@ def equation_5_5() -> Iterator[Step | Printed | Correction]:
     "Lemma 3",
     r"Width $\omega$, depth $D$, $g$ parameters a layer: $N_C = g(\omega^D-1)/(\omega-1) "
     r"= z$ (eq. 5.9–5.11); $j$ counts layers from the output.",
+    place="eq. 5.9",
 )
 def lemma_3() -> Iterator[Step | Printed]:
     layers, probability = total(g * ω**j, j), ω**j * (ω - 1) / ((ω**D - 1) * g)
@@ -66,6 +68,7 @@ def lemma_3() -> Iterator[Step | Printed]:
     "Theorem 3",
     r"$\langle E \rangle = (D\omega^{D-1}/(\omega^D-1) - "
     r"1/(\omega-1)) \omega \ln\omega$ (eq. 5.12), whatever $g$ is.",
+    place="eq. 5.12",
 )
 def theorem_3() -> Iterator[Step | Printed]:
     first = sp.Sum(g * ω ** (j - 1) / z * sp.log(ω ** (j - 1)), (j, 1, D))
@@ -88,6 +91,7 @@ def theorem_3() -> Iterator[Step | Printed]:
     "Theorem 4",
     r"For $D \to \infty$ at constant $\omega > 1$, $\langle E \rangle \to "
     r"(D - \omega/(\omega-1)) \ln\omega$.",
+    place="eq. 5.15",
 )
 def theorem_4() -> Iterator[Step | Printed | Correction]:
     printed, limit = (D - 1) * sp.log(ω), closed.expected_energy_limit.expression
@@ -120,6 +124,7 @@ def theorem_4() -> Iterator[Step | Printed | Correction]:
     "Corollary 2",
     r"$H = \ln z + \beta\langle E \rangle$ (eq. 5.16) at any $\beta$, and at $\beta = -1$ "
     "for perceptrons eq. 5.17.",
+    place="eq. 5.16",
 )
 def corollary_2() -> Iterator[Step | Printed]:
     p = BOLTZMANN / z_β
@@ -139,6 +144,7 @@ def corollary_2() -> Iterator[Step | Printed]:
     "Theorem 5",
     r"For $D \to \infty$ at constant $\omega > 1$, $H \to \ln g - \ln(\omega-1) + "
     r"(\omega/(\omega-1)) \ln\omega$.",
+    place="eq. 5.18",
 )
 def theorem_5() -> Iterator[Step | Printed | Correction]:
     limit, printed = closed.entropy_limit.expression, closed.printed_entropy_limit.expression

@@ -28,6 +28,8 @@ PERCEPTRONS = Theory(
     # ω = 1 + t with t > 0 picks the branch of the sums; ω = 1 has forms of its own
     ranges={ω: 1 + sp.Symbol("t", positive=True)},
     latex=symbols.LATEX,
+    example=(3, 4, False),
+    told=lambda width, depth, bias: f"ω = {width}, D = {depth}" + (", with bias" if bias else ""),
 )
 given = PERCEPTRONS.check
 

@@ -53,7 +53,8 @@ def test_a_step_without_a_counted_quantity_does_not_say_counted():
     assert said["Equation 5.19"] == 2, "P′ in nats is eq. 4.8 itself; that in bits is counted"
     slope = thesis.derivation("Theorem 1").steps[-1]
     in_nats = thesis.derivation("Equation 5.19").steps[0]
-    assert str(in_nats.outcome) == "definition; 40 pairs of ω, D, within 1e-12"
+    assert in_nats.outcome.proof == "definition"
+    assert in_nats.outcome.tried == "40 pairs of ω, D, largest deviation below 1e-12"
     assert not slope.outcome.counted and "both sides are numbers" in str(slope)
 
 

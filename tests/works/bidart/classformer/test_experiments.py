@@ -1,0 +1,183 @@
+"""Searches and comparisons on a small encoder: recorded, resumed, halves kept apart."""
+
+import numpy as np
+import pytest
+import torch
+
+from reuseprior.data import Texts, TextSet
+from reuseprior.errors import UserError
+from reuseprior.models.classformer import Classformer, Schedule, Sizes, Tokenizer
+from reuseprior.works.bidart.classformer import experiments
+from reuseprior.works.bidart.classformer.experiments import (
+    DRAWN,
+    KNOWN,
+    MARGIN,
+    Experiment,
+    Search,
+    compare,
+    found,
+    front,
+    halved,
+    look,
+    read_test,
+    run,
+    structure,
+    trials,
+)
+
+pytest.importorskip("optuna")
+SIZES = Sizes(layers=6, width=16, heads=2, hidden=16, vocabulary=40, positions=130)
+TASK = "glue-sst2"
+
+
+def letters(first, second=None, *, truncation, max_length, padding):
+    return {"input_ids": [[1, *(ord(c) % 32 + 2 for c in text)][:max_length] for text in first]}
+
+
+def texts(n, seed):
+    random = np.random.RandomState(seed)
+    labels = random.randint(2, size=n)
+    made = ["".join(random.choice(list("bcdefgh"), random.randint(3, 25))) for _ in range(n)]
+    made = [f"a{text}" if label else text for text, label in zip(made, labels, strict=True)]
+    return Texts(tuple(made), None, torch.tensor(labels))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Where a plain and a drawn encoder of a letter's breadth are trained."""
+    patch = pytest.MonkeyPatch()
+    held = TextSet.of(TASK, 2, "accuracy", texts(96, 0), texts(40, 1))
+
+    def pretrained(name, *, schedule=None, space=None, seed):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Classformer(schedule or Schedule.plain(6), 2, SIZES, space)
+
+    patch.setattr(experiments, "pretrained", pretrained)
+    patch.setattr(experiments, "tokenizer", lambda name: Tokenizer("letters", letters))
+    patch.setattr(experiments.data, "load", lambda name, place=None: held)
+    patch.setattr(experiments, "labelled_test", lambda name, place: texts(20, 2))
+    changes = {"epochs": 2, "warmup_epochs": 0.2, "learning_rate": 0.1}
+    patch.setattr(experiments, "TIMED", 3)
+    patch.setitem(experiments.SCALES, "small", dict.fromkeys(experiments.TASKS, changes))
+    place = tmp_path_factory.mktemp("results")
+    for schedule in ("", DRAWN):
+        run(Experiment(TASK, "small", schedule), seed=0, root=place, progress=False)
+    yield place
+    patch.undo()
+
+
+def test_a_search_goes_by_one_half_and_is_recorded(root):
+    one = Search(TASK, "small", "tpe", length=32, budget=10)
+    searched = look(one, seed=1, root=root)
+    assert searched.summary["state"] == "finished" and len(searched.metrics) == 10
+    plain = experiments._recorded(Experiment(TASK, "small"), root)
+    assert searched.config["required"] == plain.metrics.validation_accuracy.max() - MARGIN
+    bench = experiments._Bench.of(Experiment(TASK, "small", DRAWN), root, None)
+    for row in searched.metrics.itertuples():
+        schedule = Schedule.parse(row.schedule)
+        assert row.score == bench.score(schedule, "search")
+        assert row.share > 0
+    again = look(one, seed=1, root=root)
+    assert again.metrics.equals(searched.metrics)
+    best = searched.metrics.reward.idxmax()
+    wanted = [("tpe", Schedule.parse(searched.metrics.schedule[best]))]
+    assert found(TASK, "small", 32, root=root) == wanted
+    assert found(TASK, "small", 0, root=root) == []
+    assert len(trials(TASK, "small", 32, root=root)) == 10
+    assert trials(TASK, "small", 32, "", root=root).empty
+
+
+def test_a_comparison_times_all_in_one_run(root):
+    compared = compare(TASK, "small", length=32, seed=0, root=root, rounds=1).metrics
+    assert compared.kind[0] == "baseline" and compared.share_1_threads[0] == 1
+    assert {*KNOWN} <= {*compared.kind}
+    scores = compared.set_index("kind").filter(like="score_")
+    assert scores.loc["free"].equals(scores.loc["plain"].rename("free"))
+    assert compared.filter(like="threads").notna().all(axis=None)
+
+
+def test_a_search_by_the_plain_encoders_weights(root):
+    """The last layer's bottleneck costs them nothing."""
+    look(Search(TASK, "small", "random", 32, "", budget=3), seed=0, root=root)
+    table = compare(
+        TASK, "small", length=32, seed=0, weights="", root=root, rounds=1
+    ).metrics.set_index("kind")  # fmt: skip
+    assert set(table.weights) == {Experiment(TASK, "small").name(0)}
+    scores = table.filter(like="score_")
+    assert scores.loc["free"].equals(scores.loc["baseline"].rename("free"))
+    assert "found by random" in table.index and "plain" not in table.index
+    shown = front(TASK, "small", 32, "", root=root)
+    assert shown.score_report[0] == 100 * table.score_report.iloc[0]
+    assert (halved(shown).share_1_threads <= 0.5).all()
+
+
+@pytest.mark.slow
+def test_a_campaign_goes_on_with_what_is_finished(root, monkeypatch):
+    monkeypatch.setattr(experiments, "SEEDS", (0,))
+    monkeypatch.setattr(experiments, "SAMPLERS", {"random": "RandomSampler"})
+    monkeypatch.setattr(experiments, "LENGTHS", (48,))
+    experiments.campaign("small", root=root, progress=False)
+    made = {path: path.stat().st_mtime_ns for path in root.rglob("summary.json")}
+    names = {path.parent.name for path in made}
+    assert {"sst2-drawn-seed0", "sst2-plain-layers3-seed0", "rte-plain-seed0"} <= names
+    assert {"mrpc-plain-length128-random-seed0", "sst2-drawn-own-lengths-gp-seed0"} <= names
+    table = front(TASK, "small", 48, root=root)
+    assert {"fewer layers", "baseline"} <= set(table.kind)
+    experiments.campaign("small", root=root, progress=False)
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("summary.json")} == made
+
+
+def test_the_test_part_is_read_once(root):
+    one = Experiment(TASK, "small")
+    read = read_test(one, Schedule.plain(6), root=root)
+    assert 0 <= read.metrics.accuracy.item() <= 1
+    with pytest.raises(UserError, match="holds a reading of the test part of glue-sst2: it is"):
+        read_test(one, Schedule.plain(6), root=root)
+
+
+def test_what_is_not_trained_is_said(root):
+    with pytest.raises(UserError, match="holds no finished training: run"):
+        look(Search(TASK, "full", "gp"), seed=0, root=root)
+
+
+SCHEDULES = [
+    "1,1,1,1,1,1",
+    "2,1,1,1,1,1",
+    "1,1,1,1,1,8",
+    "1,4,1,2,1,1+4",
+    "8,8,8,8,8,8",
+    "1,1,1,1,2,1+16",
+]
+
+
+@pytest.mark.parametrize("length", [13, 26, 128])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_contexts_left_are_a_product_of_lengths(schedule, length):
+    """In bits Σ log2(kept / length) over all layers but the last, nearly: see the notebook."""
+    schedule = Schedule.parse(schedule)
+    counted = structure(schedule, length)["bits"]
+    kept = np.array(schedule.lengths(length)[:-1])
+    assert counted == pytest.approx(np.log2(kept / length).sum(), abs=1e-3)
+
+
+def test_multiply_adds_by_hand():
+    """Of MiniLM at 128 tokens: four projections, two of attention, two feed-forward, a head."""
+
+    def by_hand(lengths):
+        total = 384 * 384 + 384 * 2
+        for before, kept in zip((128, *lengths), lengths, strict=False):
+            total += 384 * 384 * 2 * (before + kept) + 2 * 384 * before * kept
+            total += 2 * 384 * 1536 * kept
+        return total
+
+    for text in SCHEDULES:
+        schedule = Schedule.parse(text)
+        assert structure(schedule, 128)["multiply_adds"] == by_hand(schedule.lengths(128))
+
+
+def test_names_of_runs_differ():
+    one = Experiment(TASK, "cpu")
+    others = [one, Experiment(TASK, "cpu", DRAWN), Experiment(TASK, "cpu", layers=3),
+              Experiment(TASK, "cpu", "1,1,1,1,1,8")]  # fmt: skip
+    assert len({other.name(0) for other in others} | {one.name(1)}) == 5
