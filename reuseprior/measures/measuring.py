@@ -6,6 +6,7 @@ architecture is counted once, whatever it is called.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
@@ -85,7 +86,10 @@ class Conventions:
         names = catalog.find(model).tokens
         if not self.embedded:
             ids = torch.empty(shape, dtype=torch.int64, device="meta")
-            return {name: shape for name in names} or ids
+            # Where no mask is given, some look for padding among ids that have no values.
+            taken = inspect.signature(network.forward).parameters
+            mask = [name for name in ("attention_mask",) if names and name in taken]
+            return {name: shape for name in (*names, *mask)} or ids
         if not names:
             raise ModelError(
                 f"model {model!r} takes its tokens in a way of its own: embeddings can be the "
