@@ -3,6 +3,7 @@
     python benchmarks/counting.py            # about four minutes on one core
     python benchmarks/counting.py --quick    # small images only
     python benchmarks/counting.py --beside ../before    # this checkout against another one
+    python benchmarks/counting.py --tools    # against flop_counter and fvcore, which it needs
 
 The dictionary counter is the straightforward way: one entry a scalar feature and weight, and one
 addition a connection. It counts V2-B0 at 32, 64 and 96 px; both counters must agree there to the
@@ -313,9 +314,45 @@ def beside(other: Path, rounds: int = 15) -> Iterator[str]:
             yield f"{label:22s} {size:4d}   {step:6s} {each}"
 
 
+TOOLS = [
+    ("torchvision:resnet50", 224), ("torchvision:vit_b_16", 224), ("torchvision:vgg16", 224),
+    ("torchvision:convnext_tiny", 224), ("torchvision:densenet121", 224), ("V2-S", 384),
+    ("torchvision:mobilenet_v3_large", 224), ("torchvision:regnet_y_1_6gf", 224),
+]  # fmt: skip
+
+
+def beside_tools() -> Iterator[str]:
+    """Record and count beside what counts operations: torch's flop counter and fvcore.
+
+    The first two run without data; fvcore traces a real pass, as it asks for.
+    """
+    from fvcore.nn import FlopCountAnalysis
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def torch_flops(model: nn.Module, x: torch.Tensor) -> None:
+        with torch.no_grad(), FlopCounterMode(display=False):
+            model(x)
+
+    def fvcore_flops(model: nn.Module, x: torch.Tensor) -> None:
+        analysis = FlopCountAnalysis(model, x)
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
+
+    yield "model                            px   record + count   flop_counter      fvcore"
+    for label, size in TOOLS:
+        model = catalog.build(label).to("meta").eval()
+        x = torch.empty(1, 3, size, size, device="meta")
+        both = seconds(lambda model=model, x=x: count_contexts(model, x), 3)
+        torchs = seconds(lambda model=model, x=x: torch_flops(model, x), 3)
+        real, image = catalog.build(label, lazy=False).eval(), torch.zeros(x.shape)
+        theirs = seconds(lambda model=real, x=image: fvcore_flops(model, x), 3)
+        times = f"{both * 1e3:11.0f} ms  {torchs * 1e3:10.0f} ms  {theirs * 1e3:7.0f} ms"
+        yield f"{label:30s} {size:4d}  {times}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small images only")
+    parser.add_argument("--tools", action="store_true", help="beside flop_counter and fvcore")
     parser.add_argument("--beside", type=Path, help="another checkout to compare with")
     arguments = parser.parse_args()
     quick = arguments.quick
@@ -327,7 +364,9 @@ def main() -> None:
         growth(),
         signals(FOLLOWED[:1] if quick else FOLLOWED),
     )
-    for table in [beside(arguments.beside)] if arguments.beside else tables:
+    if arguments.beside or arguments.tools:
+        tables = [beside(arguments.beside) if arguments.beside else beside_tools()]
+    for table in tables:
         for line in table:
             print(line, flush=True)
         print()

@@ -30,7 +30,7 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A name from `reuseprior models`, torchvision:NAME, timm:NAME or "
+        help="A name from `reuseprior models`, torchvision:NAME, timm:NAME, hf:TYPE or "
         "package.module:factory.",
     ),
 ]
@@ -74,8 +74,24 @@ Output = Annotated[
         metavar="KEY", help="Count one part of a dict or tuple of outputs (default: all)."
     ),
 ]
-
-
+Tokens = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Tokens of a language model's input (default: 128)."),
+]
+Embedded = Annotated[
+    bool,
+    typer.Option(
+        help="Take the tokens' embeddings as input nodes, to compare language models: tables of "
+        "embeddings then count only where the output uses them."
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE",
+        help="Stop after this module, as a detector's backbone (default: the end).",
+    ),
+]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Models measured side by side.")]
 Save = Annotated[
     Path | None,
@@ -112,13 +128,18 @@ def count(
     sharing: SharingOption = "none",
     batch_norm: BatchNormOption = BatchNorm.learnable,
     output: Output = None,
+    tokens: Tokens = None,
+    embedded: Embedded = False,
+    until: Until = None,
     as_json: Json = False,
 ) -> None:
     """Count the contexts of one model and print the thesis's quantities."""
     from reuseprior.measures import measuring
     from reuseprior.measures.ranking import Ranking
 
-    conventions = _conventions(image_size, shape, sharing, batch_norm, output)
+    conventions = _conventions(
+        image_size, shape, sharing, batch_norm, output, tokens, embedded, until
+    )
     try:
         measured, counts = measuring.count(model, conventions)
     except ValueError as error:
@@ -148,6 +169,9 @@ def rank(
     sharing: SharingOption = "none",
     batch_norm: BatchNormOption = BatchNorm.learnable,
     output: Output = None,
+    tokens: Tokens = None,
+    embedded: Embedded = False,
+    until: Until = None,
     examples: Examples = None,
     jobs: Jobs = 1,
     save: Save = None,
@@ -171,7 +195,9 @@ def rank(
     from reuseprior.models import catalog
 
     examples = examples or IMAGENET
-    conventions = _conventions(image_size, shape, sharing, batch_norm, output)
+    conventions = _conventions(
+        image_size, shape, sharing, batch_norm, output, tokens, embedded, until
+    )
     if save is not None and not save.parent.is_dir():
         raise UsageError(f"--save {save}: there is no folder {save.parent}, make it first")
     names = list(dict.fromkeys(name for given in models for name in catalog.matching(given)))
@@ -216,6 +242,7 @@ def models() -> None:
         typer.echo(f"{name:<24} image size {catalog.image_size(name)}{also}")
     typer.echo(f"{'torchvision:NAME':<24} a classifier of torchvision, as torchvision:swin_t")
     typer.echo(f"{'timm:NAME':<24} a model of timm, as timm:vit_tiny_patch16_224")
+    typer.echo(f"{'hf:TYPE':<24} a model of transformers, as hf:gpt2 or hf:path/to/config.json")
     typer.echo(f"{'nas-bench-201:CELL':<24} a cell in six digits or as the benchmark writes it")
     typer.echo(f"{'nas-bench-macro:DIGITS':<24} eight digits of 0, 1 and 2")
     typer.echo(f"{'transnas-macro:DIGITS':<24} modules of TransNAS-Bench-101, as 42433")
@@ -227,7 +254,9 @@ def models() -> None:
     typer.echo(f"{pattern:<24} a pattern, for `rank`: all that it fits")
 
 
-def _conventions(image_size, shape, sharing, batch_norm, output) -> Conventions:
+def _conventions(
+    image_size, shape, sharing, batch_norm, output, tokens, embedded, until
+) -> Conventions:
     from reuseprior import sharing as ways
     from reuseprior.measures.measuring import Conventions
 
@@ -236,7 +265,11 @@ def _conventions(image_size, shape, sharing, batch_norm, output) -> Conventions:
         raise UsageError("--image-size and --shape exclude each other: give one of them")
     if output is not None and output.isdecimal():
         output = int(output)
-    return Conventions(image_size, _shape(shape), sharing, batch_norm.value, output)
+    if tokens is not None and (shape or image_size):
+        raise UsageError("--tokens excludes --shape and --image-size: give one of them")
+    return Conventions(
+        image_size, _shape(shape), sharing, batch_norm.value, output, tokens, embedded, until
+    )
 
 
 def _record(row: dict) -> dict:

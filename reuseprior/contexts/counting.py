@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from math import prod
@@ -16,11 +17,12 @@ from torch import nn
 from reuseprior.contexts.array import CountArray
 from reuseprior.contexts.errors import CountingError
 from reuseprior.contexts.inputs import Inputs, Signal, apart, batch_of, first_sample, read
-from reuseprior.contexts.record import Node, Operator, Record
+from reuseprior.contexts.record import Node, Operator, Record, one_step
 from reuseprior.contexts.recorder import record, tensors_in, uncollected
 from reuseprior.contexts.refusals import check_model
-from reuseprior.contexts.rules import RULES, Rule, overloads, summing
+from reuseprior.contexts.rules import RULES, Rule, overloads, summing, traits
 from reuseprior.contexts.scaling import ExactSum, ScaledSum
+from reuseprior.contexts.spelled import Spelled, spelled_out
 from reuseprior.quantities import Quantities, derive
 
 logger = logging.getLogger(__name__)
@@ -88,6 +90,9 @@ class ContextCounts:
     output_nodes: int
     are_expectations: bool = False
     """Whether counts may be below one, as those of experts that are chosen now and then."""
+    one_step: tuple[tuple[str, str], ...] = ()
+    """(how, module) of what was counted as one step though the model computes it in several: a
+    norm or an activation that it spells out, or what the caller says is pointwise."""
     recorded: RecordedModel | None = field(default=None, repr=False, compare=False)
     """What was counted: `draw()` shows how its layers hang together."""
 
@@ -168,6 +173,8 @@ class ContextCounts:
 
     def _notes(self) -> Iterator[str]:
         yield f"{len(self.parameter_counts)} tensors, {self.parameters:,} parameters with a context"
+        for kind, times in Counter(kind for kind, _ in self.one_step).items():
+            yield f"counted as one step each: {times} of the kind {kind}, see one_step"
         left_out = self.left_out
         for name, entries, why in left_out[:ROWS_SHOWN]:
             yield f"left out: {entries:,} of {name} ({why})"
@@ -182,6 +189,9 @@ def count_contexts(
     batch_norm: BatchNorm = "learnable",
     output: str | int | Callable[[Any], Any] | None = None,
     signal: Signal = None,
+    until: str | None = None,
+    pointwise: Iterable[type | nn.Module | str] = (),
+    as_written: bool = False,
     exact: bool = False,
     rules: Mapping[Callable, Rule] | None = None,
 ) -> ContextCounts:
@@ -207,6 +217,15 @@ def count_contexts(
         signal: names or positions of the inputs that are input nodes; by default floating-point
             inputs that are read, and integers that choose rows of a parameter, but no masks,
             timesteps or edges. Example numbers that are no signal are constants of the model.
+        until: path of a module (`"backbone"`) whose output takes the place of the model's: what
+            comes after, such as a detector's choice among boxes, does not run.
+        pointwise: classes, paths or modules that count as one step, position by position, as a
+            fused norm does: `pointwise=[LlamaRMSNorm]`. What they compute within matters to their
+            own parameters only.
+        as_written: count norms and activations that the model spells out operator by operator.
+            By default those that are certain to be one count as one step; `one_step` of the
+            result lists them. `pointwise` comes before what is recognised, and a rule of your own
+            for an operator that norms are spelled with leaves all of them as written.
         exact: count in Python integers instead of scaled floats (small models).
         rules: counting rules to use instead of the registered ones, by operator.
 
@@ -214,11 +233,15 @@ def count_contexts(
         CountingError: if the model cannot run or be counted; the message says why.
     """
     _check_convention(batch_norm)
-    recorded = record_model(model, inputs, output=output, signal=signal)
-    return recorded.count(batch_norm=batch_norm, exact=exact, rules=rules)
+    recorded = record_model(
+        model, inputs, output=output, signal=signal, until=until, pointwise=pointwise
+    )
+    return recorded.count(batch_norm=batch_norm, exact=exact, rules=rules, as_written=as_written)
 
 
-def record_model(model, inputs, *, output=None, signal: Signal = None) -> RecordedModel:
+def record_model(
+    model, inputs, *, output=None, signal: Signal = None, until: str | None = None, pointwise=()
+) -> RecordedModel:
     """Run a model once, as `count_contexts` does, and keep the record to count it more than once.
 
     >>> recorded = record_model(torchvision.models.resnet18(), (1, 3, 224, 224))
@@ -228,9 +251,10 @@ def record_model(model, inputs, *, output=None, signal: Signal = None) -> Record
     tensors = _named_tensors(model)
     dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
     given = read(inputs, next(dtypes, torch.float32))
-    given = _one_sample(model, given, output)
+    given = _one_sample(model, given, output, until)
     choose = partial(_chosen, output=output)
-    recording = record(model, given, [t for _, t in tensors], choose, signal)
+    tracked = [t for _, t in tensors]
+    recording = record(model, given, tracked, choose, signal, until, tuple(pointwise))
     if not recording.outputs:
         raise CountingError(
             "The model returns no tensor to count contexts to; return its outputs, or choose "
@@ -239,7 +263,7 @@ def record_model(model, inputs, *, output=None, signal: Signal = None) -> Record
     return RecordedModel(recording, tuple(tensors))
 
 
-def _one_sample(model: nn.Module, given: Inputs, output) -> Inputs:
+def _one_sample(model: nn.Module, given: Inputs, output, until) -> Inputs:
     """The first sample of a batch, or the inputs as they are where the first axis is none.
 
     It is one where the first entries of the outputs depend on the first entries of the inputs and
@@ -251,7 +275,7 @@ def _one_sample(model: nn.Module, given: Inputs, output) -> Inputs:
         return given
     for entries in (2, size):  # two may do, and take less time than a long sequence
         try:
-            is_batch = _is_batch(model, given, size, entries, output)
+            is_batch = _is_batch(model, given, size, entries, output, until)
         except CountingError:  # said again, and in full, when the inputs are counted as they are
             continue
         if not is_batch:
@@ -263,7 +287,7 @@ def _one_sample(model: nn.Module, given: Inputs, output) -> Inputs:
     return first_sample(given, size)
 
 
-def _is_batch(model: nn.Module, given: Inputs, size: int, entries: int, output) -> bool:
+def _is_batch(model: nn.Module, given: Inputs, size: int, entries: int, output, until) -> bool:
     """Whether the first and last of so many entries of the outputs depend on their own alone."""
     probe, emptied = apart(given, size, entries)
     shapes: list[tuple[int, ...]] = []
@@ -274,7 +298,7 @@ def _is_batch(model: nn.Module, given: Inputs, size: int, entries: int, output) 
         found = [t for t in found if t.ndim]
         return [t[:1] for t in found] + [t[-1:] for t in found]
 
-    recording = record(model, probe, emptied, ends)
+    recording = record(model, probe, emptied, ends, until=until)
     if any(shape[:1] != (entries,) for shape in shapes):
         return False
     half = len(recording.outputs) // 2
@@ -303,6 +327,7 @@ class RecordedModel:
         exact: bool = False,
         rules: Mapping[Callable, Rule] | None = None,
         discount: Discount | None = None,
+        as_written: bool = False,
     ) -> ContextCounts:
         """Walk the record backwards and collect the counts; arguments as in `count_contexts`.
 
@@ -314,10 +339,11 @@ class RecordedModel:
         if exact and discount is not None:
             raise CountingError("Discounted counts are not whole numbers: leave exact=True out.")
         own = {o: function for packet, function in (rules or {}).items() for o in overloads(packet)}
+        spelled = () if as_written or any(traits(f).step for f in own) else self.spelled
+        cuts = {pair for one in spelled for pair in one.cuts}
+        accumulator = ExactSum if exact else ScaledSum
         with uncollected():
-            counts, uses = _walk(
-                self.recording, {**RULES, **own}, ExactSum if exact else ScaledSum, discount
-            )
+            counts, uses = _walk(self.recording, {**RULES, **own}, accumulator, discount, cuts)
         found, dead = [], []
         for names, tensor in self.tensors:
             if batch_norm == "learnable" and not is_learnable(names[0]):
@@ -340,8 +366,19 @@ class RecordedModel:
             input_nodes=sum(prod(n.shape) for n in self.recording.inputs),
             output_nodes=sum(prod(n.shape) for n in self.recording.outputs),
             are_expectations=discount is None,
+            one_step=(*self._named_steps(), *((one.kind, one.where) for one in spelled)),
             recorded=self,
         )
+
+    @cached_property
+    def spelled(self) -> tuple[Spelled, ...]:
+        """Norms and activations that the model spells out."""
+        return spelled_out(self.recording)
+
+    def _named_steps(self) -> Iterator[tuple[str, str]]:
+        for operator in self.recording.operators:
+            if operator.function is one_step:
+                yield "pointwise", operator.where
 
 
 def _parameter_count(names, tensor, total, uses) -> ParameterCount | None:
@@ -384,7 +421,13 @@ def _named_tensors(model: nn.Module) -> list[tuple[tuple[str, ...], torch.Tensor
     return [(tuple(names), tensor) for names, tensor in tensors.values()]
 
 
-def _walk(recording: Record, table, accumulator, discount: Discount | None):
+def _walk(
+    recording: Record,
+    table,
+    accumulator,
+    discount: Discount | None,
+    cuts: Collection[tuple[Operator, Node]] = (),
+):
     """Counts of every node that depends on a parameter, and the uses of each parameter."""
     counts: dict[Node, Any] = {}
     uses: dict[Node, list[tuple[str, int]]] = {}
@@ -401,7 +444,7 @@ def _walk(recording: Record, table, accumulator, discount: Discount | None):
             met: dict[Node, np.ndarray] = {}
             for count, exponent in total.terms():
                 for node, given in _apply(function, operator, index, count):
-                    if not node.has_parameters:
+                    if not node.has_parameters or (operator, node) in cuts:
                         continue
                     if node.is_view_of_parameter:
                         met[node] = met.get(node, False) | (given.values != 0)

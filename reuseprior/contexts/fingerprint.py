@@ -97,7 +97,9 @@ def _constant(node: Node) -> str:
     """A digest of a constant's values, on which the rules for indices depend."""
     if node.tensor is None or node.has_parameters:
         return ""
-    values = node.tensor.contiguous().cpu().reshape(-1).view(torch.uint8).numpy()
+    one = [slice(1) if stride == 0 else slice(None) for stride in node.tensor.stride()]
+    stored = node.tensor[tuple(one)].clone(memory_format=torch.contiguous_format)
+    values = stored.cpu().reshape(-1).view(torch.uint8).numpy()
     return hashlib.sha256(np.ascontiguousarray(values)).hexdigest()
 
 

@@ -178,3 +178,8 @@ def overwrite_view(base: torch.Tensor, value: torch.Tensor, path: tuple) -> torc
     result = base.clone()
     follow(path, result).copy_(value)
     return result
+
+
+def one_step(source: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
+    """What a module made of `source` in one step, as the caller says, whatever it computed."""
+    return made

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import random
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
@@ -25,8 +25,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from reuseprior.contexts.errors import CountingError
 from reuseprior.contexts.fixed import fix
 from reuseprior.contexts.inputs import Given, Inputs, Signal, carrying, check_signal, chosen
-from reuseprior.contexts.record import Node, Operator, Record, map_nodes, overwrite_view
+from reuseprior.contexts.record import Node, Operator, Record, map_nodes, one_step, overwrite_view
 from reuseprior.contexts.rules import traits
+from reuseprior.errors import did_you_mean
 
 aten = torch.ops.aten
 
@@ -37,15 +38,19 @@ def record(
     tracked: list[torch.Tensor],
     choose: Callable[[Any], Any] = lambda output: output,
     signal: Signal = None,
+    until: str | None = None,
+    one_steps: Iterable[type | nn.Module | str] = (),
 ) -> Record:
     """Run the model on `inputs` once on meta tensors in evaluation mode; return the record.
 
     `tracked` are the tensors whose contexts matter (parameters, perhaps running statistics), and
     `choose` picks the outputs from what the model returns; `signal` names the inputs that are
-    input nodes. The model's parameters, buffers, attributes, training flags and the random state
-    are as before when it returns. Raises `CountingError` if the forward pass fails.
+    input nodes, `until` the module after whose first call the pass ends, and `one_steps` modules
+    whose results depend on their input position by position. The model's parameters, buffers,
+    attributes, training flags and the random state are as before when it returns. Raises
+    `CountingError` if the forward pass fails.
     """
-    recorder = _Recorder(tracked, model)
+    recorder = _Recorder(tracked, model, _module_at(model, until), _modules_of(model, one_steps))
     if signal is not None:
         check_signal([name for name, _ in inputs.tensors()], signal)
     with _untouched(model, recorder), _plain_operators(), recorder.watching(model), uncollected():
@@ -53,7 +58,13 @@ def record(
         twins = inputs.changed(lambda t: recorder.input(names[id(t)], t, signal))
         try:
             with recorder, _WholeOperators():
-                output = choose(model(*twins.args, **twins.kwargs))  # which may compute, too
+                try:
+                    output = model(*twins.args, **twins.kwargs)
+                except _Reached as reached:
+                    output = reached.output
+                else:
+                    _check_reached(until)
+                output = choose(output)  # which may compute, too
         except CountingError:
             raise
         except Exception as error:
@@ -65,6 +76,50 @@ def record(
         recording.inputs[:] = carrying(recorder.given, recording.operators, recording.outputs)
     fix(recording.operators, lambda function: traits(function).fixed)
     return recording
+
+
+class _Reached(Exception):
+    """The pass has come as far as it is to go, with this output."""
+
+    def __init__(self, output: Any):
+        super().__init__()
+        self.output = output
+
+
+def _module_at(model: nn.Module, path: str | None) -> nn.Module | None:
+    if path is None:
+        return None
+    known = dict(model.named_modules())
+    if path not in known or not path:
+        raise CountingError(
+            f"until={path!r} is no module of the model{did_you_mean(path, known)}: give a path "
+            "that named_modules() lists."
+        )
+    return known[path]
+
+
+def _modules_of(model: nn.Module, wanted: Iterable[type | nn.Module | str]) -> set[nn.Module]:
+    """The modules that classes, paths or modules name."""
+    named = dict(model.named_modules())
+    found: set[nn.Module] = set()
+    for one in wanted:
+        is_type = isinstance(one, type)
+        own = {m for p, m in named.items() if (isinstance(m, one) if is_type else one in (p, m))}
+        if not own:
+            name = one.__name__ if is_type else one
+            raise CountingError(
+                f"pointwise names {name!r}, which is no module of the model: give classes, "
+                "modules, or paths that named_modules() lists."
+            )
+        found |= own
+    return found
+
+
+def _check_reached(until: str | None) -> None:
+    if until is not None:
+        raise CountingError(
+            f"until={until!r} is a module that the forward pass does not call: choose another."
+        )
 
 
 def tensors_in(output: Any) -> Iterator[torch.Tensor]:
@@ -105,8 +160,17 @@ class _Alias:
 class _Recorder(TorchDispatchMode):
     """Notes every operator, and turns in-place writes into new nodes (static single use)."""
 
-    def __init__(self, tracked: list[torch.Tensor], model: nn.Module):
+    def __init__(
+        self,
+        tracked: list[torch.Tensor],
+        model: nn.Module,
+        last: nn.Module | None,
+        one_steps: set[nn.Module],
+    ):
         super().__init__()
+        self.last = last
+        self.one_steps = one_steps
+        self.within: list[tuple[nn.Module, _Alias, Node, Node]] = []  # of these, who are running
         self.given: list[Given] = []
         self.buffers = {id(b): name for name, b in model.named_buffers()}
         self.aliases: dict[int, _Alias] = {}
@@ -193,6 +257,11 @@ class _Recorder(TorchDispatchMode):
         if known.masks is not None:
             args = [self._without_masks(a) if i == known.masks else a for i, a in enumerate(args)]
         twins, nodes = self._split(args)
+        if known.of_shapes:
+            nodes = [
+                _shape_of(a) if isinstance(a, torch.Tensor) else n
+                for a, n in zip(args, nodes, strict=True)
+            ]
         kwtwins, kwnodes = {}, {}
         if kwargs:
             values = self._split(kwargs.values())
@@ -202,6 +271,8 @@ class _Recorder(TorchDispatchMode):
         if function is aten.as_strided_.default and _keeps_positions(*twins):
             function(*twins)
             return args[0]
+        if function is aten.as_strided.default and not _is_plain(args[0]):
+            self._refuse_strides(nodes[0])
         effects = _effects(function)
         if effects.turns:
             return self._view_in_place(function, args[0], twins, nodes)
@@ -291,6 +362,13 @@ class _Recorder(TorchDispatchMode):
             path = (*origin.path, (function, rest, kwargs, index))
             self.aliases[id(tensor)] = _Alias(tensor, tensor, origin.storage, path, node)
 
+    def _refuse_strides(self, node: Node) -> None:
+        if node.has_parameters:
+            raise CountingError(
+                f"as_strided (in {self.where or 'the forward'}) looks at the memory of a tensor "
+                "that is not contiguous, which is not followed: make it contiguous, or use unfold."
+            )
+
     def _view_in_place(self, function, tensor, twins, nodes) -> torch.Tensor:
         """The tensor becomes a view of what it was: `x.squeeze_()`, `x.t_()`."""
         alias = self._alias(tensor)
@@ -329,6 +407,34 @@ class _Recorder(TorchDispatchMode):
             "the network is fixed."
         )
 
+    def _begin_step(self, module: nn.Module, args: tuple) -> None:
+        """Within the module nothing is known of where its input comes from."""
+        source = next((a for a in args if isinstance(a, torch.Tensor)), None)
+        if source is None:
+            raise CountingError(
+                f"pointwise: {type(module).__name__} (in {self.where}) is called without a tensor "
+                "in front, so it is no step from one."
+            )
+        node = self.read(source)
+        stand_in = Node(node.shape, varies=True)
+        alias = self.aliases[id(source)]
+        alias.node = stand_in
+        self.within.append((module, alias, node, stand_in))
+
+    def _end_step(self, output: Any) -> None:
+        """What the module made depends on its input at its own position, and on its parameters."""
+        module, alias, node, stand_in = self.within.pop()
+        if alias.node is stand_in:
+            alias.node = node
+        if not isinstance(output, torch.Tensor) or tuple(output.shape) != node.shape:
+            raise CountingError(
+                f"pointwise: {type(module).__name__} gives something else than a tensor of its "
+                f"input's shape {node.shape}, so it is no step position by position."
+            )
+        made = self.read(output)
+        (whole,) = self._note(one_step, (node, made), {}, [node.shape])
+        self._write(output, whole)
+
     @contextmanager
     def watching(self, model: nn.Module) -> Iterator[None]:
         """Keep track of the module whose forward is running, through global hooks."""
@@ -337,10 +443,16 @@ class _Recorder(TorchDispatchMode):
         def enter(module, args):
             self.modules.append(names.get(id(module), self.where))
             self.making += getattr(module, "makes_weights", False)
+            if module in self.one_steps and not self.within:
+                self._begin_step(module, args)
 
         def leave(module, args, output):
             self.modules.pop()
             self.making -= getattr(module, "makes_weights", False)
+            if self.within and self.within[-1][0] is module:
+                self._end_step(output)
+            if module is self.last:
+                raise _Reached(output)
 
         handles = [
             nn.modules.module.register_module_forward_pre_hook(enter),
@@ -412,6 +524,18 @@ def _effects(function) -> _Effects:
     return _Effects(written, is_view, torch.Tag.inplace_view in function.tags)
 
 
+def _shape_of(tensor: torch.Tensor) -> Node:
+    """A constant that stands for a tensor of which only shape and type matter."""
+    return Node(
+        tuple(tensor.shape), tensor=torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+    )
+
+
+def _is_plain(x: torch.Tensor) -> bool:
+    """Whether a tensor's entries lie in memory as they come, from its start on."""
+    return x.is_contiguous() and x.storage_offset() == 0
+
+
 def _keeps_positions(x: torch.Tensor, size, stride, offset=None) -> bool:
     """Whether as_strided only renames the strides of axes of length one."""
     return (
@@ -457,7 +581,7 @@ def _untouched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
-        for table, saved in before:
+        for table, saved in reversed(before):  # several modules may hold one configuration
             table.clear()
             table.update(saved)
 

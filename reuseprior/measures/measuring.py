@@ -6,6 +6,7 @@ architecture is counted once, whatever it is called.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
@@ -21,8 +22,10 @@ from math import isfinite
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 
 import torch
+from torch import nn
 
 from reuseprior import files, schemas, sharing
 from reuseprior.contexts import (
@@ -37,7 +40,10 @@ from reuseprior.contexts.discounts import averages
 from reuseprior.errors import UserError
 from reuseprior.measures.signal_paths import signal_paths
 from reuseprior.models import ModelError, catalog
+from reuseprior.models.hf import EMBEDDED
 from reuseprior.quantities import Quantities
+
+DEFAULT_TOKENS = 128  # of a language model's input, where nothing says otherwise
 
 
 @dataclass(frozen=True)
@@ -48,16 +54,57 @@ class Conventions:
     shape: tuple[int, ...] | None = None  # of the input, for models that take no square RGB image
     sharing: str = "none"  # as `sharing.apply` takes it; thesis_tables adds up counts
     batch_norm: str = "learnable"  # or all
-    output: str | int | None = None  # a part of the outputs; None is all of them
+    output: str | int | None = None  # a part of the outputs; None is what the model is for
+    tokens: int | None = None  # of a language model's input; None is 128
+    embedded: bool = False  # whether their embeddings are the input nodes, not the tokens
+    until: str | None = None  # the module after which counting stops
 
     def size(self, model: str) -> int | None:
-        """Pixels a side, None where a shape was given. Raises `ModelError` for unknown models."""
-        return None if self.shape else self.image_size or catalog.image_size(model)
+        """Pixels a side, None for tokens and shapes. Raises `ModelError` for unknown models."""
+        if self.shape or self.length(model):
+            return None
+        return self.image_size or catalog.image_size(model)
+
+    def length(self, model: str) -> int | None:
+        """How many tokens the model is given, None where it takes something else."""
+        if self.shape:
+            return None
+        return self.tokens or (DEFAULT_TOKENS if catalog.find(model).tokens else None)
 
     def input_shape(self, model: str) -> tuple[int, ...]:
-        """The input's shape, with a batch of one."""
+        """The input's shape, with a batch of one; of a language model's the tokens'."""
+        if length := self.length(model):
+            return (1, length)
         size = self.size(model)
         return self.shape or (1, 3, size, size)
+
+    def inputs(self, model: str, network: nn.Module) -> Any:
+        """What the built network is given, as `record_model` takes it."""
+        shape = self.input_shape(model)
+        if self.length(model) is None:
+            return shape
+        names = catalog.find(model).tokens
+        if not self.embedded:
+            ids = torch.empty(shape, dtype=torch.int64, device="meta")
+            # Where no mask is given, some look for padding among ids that have no values.
+            taken = inspect.signature(network.forward).parameters
+            mask = [name for name in ("attention_mask",) if names and name in taken]
+            return {name: shape for name in (*names, *mask)} or ids
+        if not names:
+            raise ModelError(
+                f"model {model!r} takes its tokens in a way of its own: embeddings can be the "
+                "input of hf: models only"
+            )
+        width = network.get_input_embeddings().weight.shape[1]
+        return {EMBEDDED[name]: (*shape, width) for name in names}
+
+    @property
+    def part(self) -> str | int | None:
+        """What of the model is counted, as a row of a table says it."""
+        until = self.until and f"until:{self.until}"
+        embedded = "embedded" if self.embedded else None
+        parts = [str(p) for p in (self.output, until, embedded) if p is not None]
+        return self.output if parts == [str(self.output)] else ",".join(parts) or None
 
     def __str__(self) -> str:
         return f"sharing {self.sharing}, batch norm {self.batch_norm}"
@@ -212,8 +259,11 @@ def _record(model: str, conventions: Conventions):
     network = _build(model)
     if conventions.sharing != "thesis_tables":
         sharing.apply(network, conventions.sharing)
-    shape = conventions.input_shape(model)
-    return record_model(network, shape, output=conventions.output), network
+    inputs = conventions.inputs(model, network)
+    output = conventions.output
+    if output is None and conventions.until is None:
+        output = catalog.find(model).output
+    return record_model(network, inputs, output=output, until=conventions.until), network
 
 
 def _build(model: str):

@@ -67,7 +67,7 @@ class Ranking:
     def add(self, done: Measured | Refused) -> None:
         """Take up a measured model, or one that could not be."""
         taken = {"sharing": self.conventions.sharing, "batch_norm": self.conventions.batch_norm}
-        taken["output"] = self.conventions.output
+        taken["output"] = self.conventions.part
         row = dict.fromkeys(COLUMNS) | taken | done.row()
         row["shape"] = row["shape"] and _text(row["shape"])
         self._refused.pop(self._key(row | {"shape": None}), None)
@@ -96,7 +96,7 @@ class Ranking:
         except ModelError:  # no such model, so it has no row
             return None
         taken = self.conventions
-        return self._rows.get((model, shape, taken.sharing, taken.batch_norm, taken.output))
+        return self._rows.get((model, shape, taken.sharing, taken.batch_norm, taken.part))
 
     @staticmethod
     def _key(row: dict) -> tuple:

@@ -1,4 +1,4 @@
-"""Models by name: the package's own, torchvision's, timm's and yours."""
+"""Models by name: the package's own, torchvision's, timm's, transformers' and yours."""
 
 import importlib
 import inspect
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from reuseprior.errors import did_you_mean, shown
-from reuseprior.models import flexibert, nas_bench_201, nas_bench_macro, random_cells, transnas
+from reuseprior.models import flexibert, hf, nas_bench_201, nas_bench_macro, random_cells, transnas
 from reuseprior.models.cifar_resnet import cifar_resnet
 from reuseprior.models.darts import GENOTYPES, darts
 from reuseprior.models.densenet import densenet_bc
@@ -45,6 +45,8 @@ class CatalogEntry:
     # What the factory takes besides num_classes; None: it is called without arguments.
     options: tuple[str, ...] | None = None
     own: bool = False  # the caller's own code, whose imports may lie in the current folder
+    tokens: tuple[str, ...] = ()  # its arguments that are token ids, if it takes no image
+    output: str | None = None  # the part of its output that counts, if not all
 
 
 _V2_OPTIONS = ("width", "dropout", "survival", "bn_momentum")
@@ -148,9 +150,10 @@ def find(name: str) -> CatalogEntry:
     """Look a name up, without building anything.
 
     A name is one of `names()` or a short name of the thesis (`V2-B0`), in any case;
-    `torchvision:NAME` for a torchvision classifier; `timm:NAME`; `nas-bench-201:CELL`,
-    `nas-bench-macro:DIGITS`, `transnas-macro:DIGITS`, `transnas-micro:CELL`, `flexibert:ENCODER`,
-    `random-cells:NUMBER`; or `package.module:factory`, a callable without arguments, whose module
+    `torchvision:NAME` for a torchvision classifier; `timm:NAME`; `hf:TYPE` or `hf:config.json` for
+    transformers; `nas-bench-201:CELL`, `nas-bench-macro:DIGITS`, `transnas-macro:DIGITS`,
+    `transnas-micro:CELL`, `flexibert:ENCODER`, `random-cells:NUMBER`; or
+    `package.module:factory`, a callable without arguments, whose module
     may lie in the current folder. That folder is searched for such a module alone, and last: no
     file there stands in for an installed module.
 
@@ -212,7 +215,7 @@ def _own(name: str) -> CatalogEntry:
     if known not in _CATALOG:
         raise ModelError(
             f"unknown model {name!r}{did_you_mean(known, [*_CATALOG, *_SHORT_NAMES])}: "
-            "`reuseprior models` lists the names; write torchvision:NAME, timm:NAME or "
+            "`reuseprior models` lists the names; write torchvision:NAME, timm:NAME, hf:TYPE or "
             "package.module:factory for other models"
         )
     return _CATALOG[known]
@@ -265,6 +268,16 @@ def _timm(name: str, known: str) -> CatalogEntry:
     return CatalogEntry(name, partial(timm.create_model, known, pretrained=False), size)
 
 
+def _hf(name: str, known: str) -> CatalogEntry:
+    config = hf.configuration(name, known)
+    size = getattr(config, "image_size", DEFAULT_IMAGE_SIZE)
+    size = size if isinstance(size, int) else DEFAULT_IMAGE_SIZE
+    factory = partial(hf.build, config)
+    return CatalogEntry(
+        name, factory, size, tokens=hf.tokens_of(config), output=hf.output_of(config)
+    )
+
+
 def _nas_bench_201(name: str, cell: str) -> CatalogEntry:
     nas_bench_201.parse(cell)
     return CatalogEntry(name, partial(nas_bench_201.nas_bench_201, cell), CIFAR_SIZE)
@@ -299,6 +312,7 @@ def _flexibert(name: str, encoder: str) -> CatalogEntry:
 _SOURCES = {
     "torchvision": _torchvision,
     "timm": _timm,
+    "hf": _hf,
     "nas-bench-201": _nas_bench_201,
     "nas-bench-macro": _nas_bench_macro,
     "transnas-macro": _transnas_macro,
@@ -310,6 +324,7 @@ _LISTS = {
     "": lambda _model: names(),
     "torchvision": _torchvision_names,
     "timm": _timm_names,
+    "hf": hf.names,
     "nas-bench-201": lambda _model: nas_bench_201.codes(),
     "nas-bench-macro": lambda _model: nas_bench_macro.codes(),
     "transnas-macro": lambda _model: transnas.macro_codes(),

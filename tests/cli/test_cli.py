@@ -206,6 +206,7 @@ BAD_USE = [  # arguments, message
         ["count", "V2-B0", "--shape", "1,3,64,64", "--image-size", "64"],
         "--image-size and --shape exclude each other",
     ),
+    (["count", "hf:gpt2", "--tokens", "8", "--shape", "1,8"], "--tokens excludes --shape and"),
     (["count", "v2-b9"], "unknown model 'v2-b9', did you mean"),
     (["count", "torchvision:resnet"], "torchvision has no classifier 'resnet', did you mean"),
     (["count", "nets:nothing"], "module 'nets' has no 'nothing'"),
@@ -364,9 +365,10 @@ def test_models():
     assert result.exit_code == 0
     names = [line.split()[0] for line in result.stdout.splitlines()]
     assert names[0] == "efficientnetv2-b0"
-    assert names[-10:] == [
-        "torchvision:NAME", "timm:NAME", "nas-bench-201:CELL", "nas-bench-macro:DIGITS",
-        "transnas-macro:DIGITS", "transnas-micro:CELL", "flexibert:ENCODER", "random-cells:NUMBER",
+    assert names[-11:] == [
+        "torchvision:NAME", "timm:NAME", "hf:TYPE", "nas-bench-201:CELL",
+        "nas-bench-macro:DIGITS", "transnas-macro:DIGITS", "transnas-micro:CELL",
+        "flexibert:ENCODER", "random-cells:NUMBER",
         "package.module:factory", "'torchvision:resnet*'",
     ]  # fmt: skip
     assert "resnet50-v1              image size 384, also ResNet-50\n" in result.stdout
@@ -703,3 +705,14 @@ def test_a_verdict_that_got_worse_is_told(chapters, committed, monkeypatch):
     result = run("reproduce")
     assert "worse: t-1/b was unsaid and is now erratum" in result.stderr
     assert "better: t-1/a was erratum and is now reproduced" in result.stderr
+
+
+def test_tokens():
+    """A language model has a length, and no image size in any label."""
+    pytest.importorskip("transformers")
+    found = loads(run("count", "hf:gpt2", "--tokens", "8", "--json").stdout)
+    assert found["image_size"] is None and found["input_nodes"] == 8
+    embedded = loads(run("count", "hf:gpt2", "--tokens", "8", "--embedded", "--json").stdout)
+    assert embedded["input_nodes"] == 8 * 768
+    text = run("count", "hf:gpt2", "--tokens", "8", "--until", "transformer.h.0").stdout
+    assert "hf:gpt2, input 1×8," in text

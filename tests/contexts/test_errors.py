@@ -68,6 +68,10 @@ FORWARDS = {
         lambda x: [y := x * 1, y.unfold(1, 2, 1).mul_(2), y][-1],
         r"in blocks\.1 cannot be counted: A tensor is written to through a view that holds some",
     ),
+    "memory": (
+        lambda x: (x * 1).expand(2, 4).t().as_strided((2, 2), (1, 1)),
+        r"as_strided \(in blocks\.1\) looks at the memory of a tensor that is not contiguous",
+    ),
     "nothing": (lambda x: None, "returns no tensor to count contexts to; .* output="),
 }
 

@@ -275,3 +275,28 @@ def test_codes_that_the_model_chooses():
         codes=ones(8, 2),
     )
     assert counted(model, (1, 3)) == {"codes": [[1 / 8] * 2] * 8}
+
+
+# The end of the pass ----------------------------------------------------------------------------
+
+
+class Detector(nn.Module):
+    """Chooses among what it finds, which depends on data."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Linear(3, 2, bias=False))
+        self.unused = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.backbone(x).nonzero()
+
+
+def test_until_a_module():
+    found = count_contexts(Detector(), (1, 3), until="backbone", exact=True)
+    assert found.output_nodes == 2 and found.parameter_counts[0].counts.item() == 1
+    assert count_contexts(Detector(), (1, 3), until="backbone.0", output=None).parameters == 6
+    with pytest.raises(CountingError, match="no module of the model, did you mean 'backbone'"):
+        count_contexts(Detector(), (1, 3), until="backbon")
+    with pytest.raises(CountingError, match="'unused' is a module that the forward pass does not"):
+        count_contexts(Calls(lambda self, x: x, unused=nn.Linear(1, 1)), (1, 3), until="unused")

@@ -300,6 +300,14 @@ PARAMETER_FORWARDS = {
         lambda self, x: (x + self.w)[:, torch.tensor([True, False, True])],
         {"w": [1, 0, 1]},
     ),
+    "positions made like others": (
+        lambda self, x: (x + self.w)[:, torch.ones_like(x, dtype=torch.int64)[0, :2].cumsum(0)],
+        {"w": [0, 1, 1]},
+    ),
+    "a number made like others": (
+        lambda self, x: (x + self.w)[:, : int((x + self.w).new_full((), 2).item())],
+        {"w": [1, 1, 0]},
+    ),
     "a list of flags": (lambda self, x: (x + self.w)[:, [False, True, True]], {"w": [0, 1, 1]}),
     "a length from a constant": (
         lambda self, x: (x + self.w)[:, : int(self.length.item())],

@@ -9,21 +9,20 @@ import torch
 
 from reuseprior.contexts.array import CountArray
 from reuseprior.contexts.fixed import LOWEST, NOTHING, entries, kept
-from reuseprior.contexts.record import Node
+from reuseprior.contexts.record import Node, one_step
 from reuseprior.contexts.rules.registry import aten, named, rule
 
-LINEAR = "nan_to_num neg positive rsub sub"
+LINEAR = "nan_to_num neg positive rsub"
 COPIES = """
     _to_copy alias clone contiguous detach dropout lift lift_fresh lift_fresh_copy native_dropout
 """
 
 NONLINEAR = """
-    abs acos acosh angle asin asinh atan atan2 atanh ceil celu clamp clamp_max clamp_min copysign
-    cos cosh elu erf erfc erfinv exp exp2 expm1 floor floor_divide fmax fmin fmod frac hardshrink
-    hardtanh hypot leaky_relu log log10 log1p log2 log_sigmoid_forward logaddexp logaddexp2 logit
-    minimum mish pow _prelu_kernel reciprocal relu6 remainder round rrelu_with_noise rsqrt
-    selu sgn sigmoid sigmoid_backward sign silu sin sinc sinh softplus softshrink sqrt square tan
-    tanh tanh_backward threshold trunc xlogy
+    abs acos acosh angle asin asinh atan atan2 atanh ceil celu clamp_max clamp_min copysign cos
+    cosh elu erfc erfinv exp exp2 expm1 floor floor_divide fmax fmin fmod frac hardshrink hypot
+    leaky_relu log log10 log1p log2 log_sigmoid_forward logaddexp logaddexp2 logit minimum mish
+    _prelu_kernel reciprocal remainder round rrelu_with_noise selu sgn sigmoid_backward sign
+    silu sin sinc sinh softplus softshrink tan tanh_backward threshold trunc xlogy
 """
 
 
@@ -52,13 +51,19 @@ def _of_softmax(operator, *, safe=False):
 
 
 @rule(*named(LINEAR), linear=True)
-@rule(*named(COPIES), linear=True, fixed=_as_it_is)
-@rule(*named("mul"), factors=(0, 1))
+@rule(*named(COPIES), linear=True, step="same", fixed=_as_it_is)
+@rule(*named("sub"), linear=True, step="difference")
+@rule(*named("mul"), factors=(0, 1), step="product")
 @rule(*named("addcmul"), factors=(1, 2))
-@rule(*named("div true_divide"), given=1)
+@rule(*named("div true_divide"), given=1, step="quotient")
 @rule(*named("addcdiv lerp"), given=2)
-@rule(*named("relu gelu hardswish hardsigmoid"), linear=False, meta=torch.empty_like)
-@rule(*named(NONLINEAR), linear=False)
+@rule(*named("relu gelu hardswish"), linear=False, meta=torch.empty_like)
+@rule(*named("hardsigmoid"), linear=False, meta=torch.empty_like, step="gate")
+@rule(*named("clamp erf hardtanh relu6 sigmoid tanh"), linear=False, step="gate")
+@rule(*named("pow square"), linear=False, step="power")
+@rule(*named("rsqrt"), linear=False, step="inverse root")
+@rule(*named("sqrt"), linear=False, step="square root")
+@rule(*named(NONLINEAR), one_step, linear=False)
 @rule(*named("maximum"), linear=False, fixed=_of_maximum)
 # Softmax is treated like the other non-linearities, position by position (see `full_softmax`).
 @rule(*named("_softmax"), linear=False, fixed=_of_softmax)
@@ -88,7 +93,7 @@ def _of_sum(operator):
     return np.where(known, np.add(a, b, where=known, out=total.astype(np.float32)), total)
 
 
-@rule(*named("add"), linear=True, fixed=_of_sum)
+@rule(*named("add"), linear=True, step="total", fixed=_of_sum)
 def add(count, x, y, alpha=1, **_):
     """Beside -inf or the lowest number, as in masks of scores, the other operand is lost."""
     if alpha != 1:
@@ -147,10 +152,13 @@ def copy(count, _overwritten, x, *__):
 
 # Results that carry no value of what went in: fresh tensors, random numbers, comparisons.
 SOURCELESS = """
-    all any argmax argmin bernoulli bitwise_not bitwise_or bitwise_xor empty_like eq
-    exponential fill full_like ge gt heaviside isfinite isinf isnan le
-    logical_not logical_or logical_xor lt ne new_empty new_empty_strided new_full new_ones
-    new_zeros normal ones_like rand_like randn_like uniform zero zeros_like
+    all any argmax argmin bernoulli bitwise_not bitwise_or bitwise_xor eq exponential fill ge
+    gt heaviside isfinite isinf isnan le logical_not logical_or logical_xor lt ne normal
+    uniform zero
+"""
+OF_SHAPES = """
+    empty_like full_like new_empty new_empty_strided new_full new_ones new_zeros ones_like
+    rand_like randn_like zeros_like
 """
 
 
@@ -160,6 +168,7 @@ def _of_conjunction(operator):
 
 
 @rule(*named(SOURCELESS), linear=True, sourceless=True)
+@rule(*named(OF_SHAPES), linear=True, sourceless=True, of_shapes=True)
 @rule(*named("bitwise_and logical_and"), linear=True, sourceless=True, fixed=_of_conjunction)
 def no_source(count, *_, **__):
     yield from ()

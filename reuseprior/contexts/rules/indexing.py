@@ -71,13 +71,16 @@ def _picked(operator: Callable, count, x, *arguments, **keywords):
     yield x, met.narrow(0, 1, prod(x.shape)).reshape(x.shape)
 
 
-@rule(aten.index, linear=True, moves=True, masks=1, chooses=1)
+INDEX = aten.index
+
+
+@rule(INDEX, linear=True, moves=True, masks=1, chooses=1)
 def index(count, x, indices):
     first, *others = indices
     if x.is_view_of_parameter and first is not None and first.has_parameters and not any(others):
         yield x, _routed(count, x, len(first.shape))
     else:
-        yield from _picked(aten.index, count, x, indices)
+        yield from _picked(INDEX, count, x, indices)
 
 
 _picking(aten.gather, chooses=2)

@@ -10,9 +10,10 @@ from reuseprior.contexts.rules.registry import aten, rule
 
 
 @rule(aten.sum, linear=True)
-@rule(aten.mean, linear=True, whole_average=True)
+@rule(aten.mean, linear=True, whole_average=True, step="average")
 @rule(aten.amax, aten.amin, aten.linalg_vector_norm, aten.logsumexp, linear=False)
-@rule(aten.norm, aten.std, aten.var, linear=False)
+@rule(aten.norm, aten.std, linear=False)
+@rule(aten.var, linear=False, step="variance")
 def reduction(count, x, *arguments, dim=None, **_):
     """Every entry that a result sums up is a source of it.
 

@@ -50,10 +50,14 @@ class Traits:
     """Puts the tensors of a list side by side, so that each makes a part of the result."""
     sourceless: bool = False
     """Its results carry no value of what went in."""
+    of_shapes: bool = False
+    """Its results follow from shapes and numbers alone, as a tensor of ones like another does."""
     masks: int | None = None
     """Indices in which a boolean mask stands for the positions that it keeps."""
     chooses: int | None = None
     """Integers that choose entries, rows of a table perhaps, of the first argument."""
+    step: str | None = None
+    """What it does in a norm or an activation that is spelled out (contexts.spelled)."""
     fixed: Callable[[Operator], np.ndarray | None] | None = None
     """Which entries of its first result constants decide, and how (contexts.fixed)."""
     meta: Callable[[torch.Tensor], torch.Tensor | tuple[torch.Tensor, ...]] | None = None
