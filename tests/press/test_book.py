@@ -16,7 +16,7 @@ from reuseprior import paths
 from reuseprior.press import book, chapters, ledger
 
 CHAPTERS = [f"notebooks/{chapter.name}" for chapter in chapters.found()]
-PAGES = ["index", "ledger", "figures/README", "notebooks/README", *CHAPTERS]
+PAGES = ["index", "tables", "ledger", "figures/README", "notebooks/README", *CHAPTERS]
 SCREENSHOTS = paths.BUILD / "screenshots"
 
 
@@ -236,6 +236,23 @@ def test_every_column_sorts_by_the_keyboard(browser, site):
     values = [value for _, value in column(browser, "window")]
     widths = [float(value) for value in values if value]
     assert widths == sorted(widths) and len(widths) > 300 and not any(values[len(widths) :])
+
+
+def test_from_the_readme_to_a_table_in_two_clicks(browser, site):
+    """What the README says is the first page; table 4.3's verdicts are two clicks away."""
+    show(browser, site, "index")
+    table = "ul.tables a[href='#thesis-table-4-3-p-84']"
+    for link in ("article a[href='tables.html']", table):
+        found = browser.find_element("css selector", link)
+        browser.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", found)
+        found.click()
+    table = browser.find_element("css selector", ":target")
+    assert table.is_displayed() and table.find_element("tag name", "h2").text.startswith(
+        "thesis, table 4.3"
+    )
+    cells = [row.text for row in table.find_elements("css selector", "tbody tr")]
+    assert any("26.28" in cell and "reproduced" in cell for cell in cells)
+    screenshot(browser, "tables")
 
 
 def choose(browser, **wanted):
