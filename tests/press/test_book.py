@@ -12,11 +12,12 @@ from xml.etree import ElementTree as ET
 import nbformat
 import pytest
 
+import reuseprior
 from reuseprior import paths
 from reuseprior.press import book, chapters, ledger
 
 CHAPTERS = [f"notebooks/{chapter.name}" for chapter in chapters.found()]
-PAGES = ["index", "tables", "ledger", "figures/README", "notebooks/README", *CHAPTERS]
+PAGES = ["index", "api", "tables", "ledger", "figures/README", "notebooks/README", *CHAPTERS]
 SCREENSHOTS = paths.BUILD / "screenshots"
 
 
@@ -54,6 +55,14 @@ class Page(HTMLParser):
 def test_every_page_is_there(site):
     for page in (*PAGES, "search"):
         assert (site / f"{page}.html").is_file(), page
+
+
+@pytest.mark.slow
+def test_the_reference_has_the_front_with_examples(site):
+    text = (site / "api.html").read_text(encoding="utf-8")
+    names = {*re.findall(r'id="reuseprior\.[\w.]*?(\w+)"', text)}
+    assert {*reuseprior.__all__} - {"sharing"} <= names
+    assert text.count("&gt;&gt;&gt;") > 10
 
 
 @pytest.mark.slow
