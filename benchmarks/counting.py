@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 from reuseprior.contexts import count_contexts, record_model
+from reuseprior.measures.signal_paths import signal_paths
 from reuseprior.models import CNN, catalog
 from reuseprior.models.efficientnet_v2 import ConvBlock, FusedMBConv
 
@@ -240,6 +241,27 @@ def growth() -> Iterator[str]:
         yield f"{depth:6d} layers {record * 1e3:8.1f} + {count * 1e3:.1f}  ({each:.0f})"
 
 
+FOLLOWED = [
+    ("nas-bench-201:333333", 32), ("torchvision:resnet50", 224), ("torchvision:densenet201", 224),
+    ("torchvision:swin_t", 224), ("torchvision:vit_b_16", 224), ("V2-S", 384), ("V2-L", 480),
+]  # fmt: skip
+
+
+def signals(rows: list[tuple[str, int]]) -> Iterator[str]:
+    """Signal paths with all their measures against counting, of one record."""
+    yield "model                    px    count   signal paths   signal paths / count"
+    for label, size in rows:
+        recorded = record_model(catalog.build(label), (1, 3, size, size))
+
+        def followed(recorded=recorded):
+            paths = signal_paths(recorded)
+            return paths.shortest, paths.mean_length, paths.layer_entropy, paths.path_entropy
+
+        counting, following = seconds(recorded.count), seconds(followed)
+        each = f"{counting * 1e3:6.1f} ms   {following * 1e3:9.1f} ms"
+        yield f"{label:22s} {size:4d} {each}   {following / counting:20.2f}"
+
+
 # Models recorded and counted once a line that comes in, by the checkout that Python is told of.
 ONCE = """
 import json, sys, time
@@ -303,6 +325,7 @@ def main() -> None:
         against_dictionary([32] if quick else [32, 64, 96]),
         against_forward(THESIS_ROWS[:1] if quick else THESIS_ROWS),
         growth(),
+        signals(FOLLOWED[:1] if quick else FOLLOWED),
     )
     for table in [beside(arguments.beside)] if arguments.beside else tables:
         for line in table:

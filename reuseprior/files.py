@@ -53,7 +53,7 @@ def write(path: Path, content: bytes, *, keep: Path | None = None) -> None:
     it back. Raises `FileError`, and then the old file stands, at its place or at `keep`.
     """
     temporary = path.with_name(f".reuseprior-{secrets.token_hex(8)}-{path.name}.tmp")
-    with _told(f"cannot write {path}"):
+    with told(f"cannot write {path}"):
         try:
             _create(temporary, _mode(path), content)
             if keep is not None and path.exists():
@@ -66,7 +66,7 @@ def write(path: Path, content: bytes, *, keep: Path | None = None) -> None:
 
 def recover(path: Path, kept: Path) -> None:
     """Take back what `write` put at `kept`, where nothing stands in its place."""
-    with _told(f"cannot put {kept} in the place of {path}"):
+    with told(f"cannot put {kept} in the place of {path}"):
         if kept.exists() and not path.exists():
             os.replace(kept, path)
 
@@ -78,7 +78,7 @@ def sweep(path: Path) -> None:
     own. Call it with the `Lock` of the same path, so that nobody is writing there.
     """
     folder = path if path.is_dir() else path.parent
-    with _told(f"cannot sweep {path}"):
+    with told(f"cannot sweep {path}"):
         for name in os.listdir(folder):
             if not (ours := _TEMPORARY.fullmatch(name)):
                 continue
@@ -122,8 +122,8 @@ def _settle(folder: Path) -> None:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Say in a sentence what could not be done, and the mend."""
+def told(what: str) -> Iterator[None]:
+    """Let an OSError be a `FileError`, which says what could not be done, why, and the mend."""
     try:
         yield
     except FileError:
@@ -172,7 +172,12 @@ class Lock:
         self._release = weakref.finalize(self, _give_back, place, self._held, self._turn)
 
     def check(self) -> None:
-        """Raise `Locked` where another part of this process has written since this one began."""
+        """Raise `Locked` where another part of this process has written since this one began.
+
+        And in a fork, whose parent has the lock.
+        """
+        if self._held.number is None:
+            raise Locked(f"{self.path} is written by the process that this one is a fork of")
         if self._held.writer != self._turn and self._held.writes != self._seen:
             raise Locked(f"{self.path} is written by another run of this process: go on with that")
         self._held.writer = self._turn
@@ -187,7 +192,7 @@ class Lock:
 class _Held:
     """A lock that this process holds."""
 
-    number: int  # of the open file
+    number: int | None  # of the open file, None in a fork
     turns: set[int] = field(default_factory=set)  # who has it
     writer: int | None = None  # who has written last
     writes: int = 0
@@ -205,7 +210,7 @@ def _lock(path: Path) -> Path:
 
 
 def _take(place: Path, path: Path) -> int:
-    with _told(f"cannot lock {path}"):
+    with told(f"cannot lock {path}"):
         while True:
             number = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             try:
@@ -215,10 +220,10 @@ def _take(place: Path, path: Path) -> int:
                     os.pwrite(number, json.dumps(_this_process()).encode(), 0)
                     return number
             except BlockingIOError as error:
-                told = os.pread(number, 4096, 0)
+                said = os.pread(number, 4096, 0)
                 os.close(number)
                 raise Locked(
-                    f"{path} is being written by {_holder(told)}: wait until it ends, or choose "
+                    f"{path} is being written by {_holder(said)}: wait until it ends, or choose "
                     "another place"
                 ) from error
             except BaseException:
@@ -247,6 +252,7 @@ def _forget() -> None:
     """In a fork: its parent has the locks, and they end with the parent."""
     for held in _held.values():
         os.close(held.number)
+        held.number = None
     _held.clear()
 
 

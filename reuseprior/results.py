@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # both take seconds to import, and most of this module needs 
 CONFIG = "config.json"
 METRICS = "metrics.csv"
 SUMMARY = "summary.json"
+CONFIG_DIGEST = "config_sha256"  # of a summary
 
 
 class ResultError(UserError):
@@ -105,6 +106,11 @@ def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
             f"{run.folder} was made by the package at commit {run.commit}, which nobody can go "
             "back to: make it anew from one checkout whose code is committed"
         )
+    if run.summary.get(CONFIG_DIGEST, (now := _sha256(run.folder / CONFIG))) != now:
+        raise ResultError(
+            f"{run.folder / CONFIG} was changed after the run was finished: put the old one back, "
+            "or make the run anew"
+        )
     for key in run.config.keys() & run.summary.keys():
         told = [json.dumps(value[key]) for value in (run.config, run.summary)]
         if key in _SAID_TWICE and told[0] != told[1]:
@@ -115,7 +121,7 @@ def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
     target = (paths.RESULTS if root is None else Path(root)) / run.folder.parent.name / run.name
     if target.resolve() == run.folder:
         return run
-    _make(target)
+    make_folder(target)
     lock = files.Lock(target)
     try:
         _copy(run.folder, target)
@@ -136,7 +142,7 @@ def _copy(source: Path, target: Path) -> None:
     first_to_last = (CONFIG, *sorted(held.keys() - {CONFIG, SUMMARY}), SUMMARY)
     for name in first_to_last:  # the summary says that the run is whole
         if name not in there:
-            _make((target / name).parent)
+            make_folder((target / name).parent)
             files.write(target / name, held[name])
 
 
@@ -201,7 +207,7 @@ class Recording:
         """
         folder = Path(folder)
         config = as_read(config)
-        _make(folder)
+        make_folder(folder)
         lock = files.Lock(folder)
         try:
             return cls._opened(folder, config, lock, resume, checkpoint)
@@ -305,6 +311,8 @@ class Recording:
         A run that is finished is closed, and the checkpoint before its last one is deleted; one
         that is interrupted can be gone on with.
         """
+        if state == "finished":
+            summary = summary | {CONFIG_DIGEST: _sha256(self.folder / CONFIG)}
         self._summarise(summary, state)
         if state == "finished":
             self.settle()
@@ -401,6 +409,10 @@ def _digest(rows: list[dict]) -> str:
     return sha256(_csv(rows)).hexdigest()
 
 
+def _sha256(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()
+
+
 def read_json(path: Path, schema: Any = Any):
     """Read JSON; `ResultError` where the file is missing or cut short, or not of the schema."""
     text = _read(path)
@@ -439,8 +451,8 @@ def read_csv(path: Path, columns: Sequence[str] | None = None) -> list[dict]:
     return [dict(zip(header, map(_cell, line), strict=True)) for line in lines]
 
 
-def _make(folder: Path) -> None:
-    """Make a folder, unless it is there."""
+def make_folder(folder: Path) -> None:
+    """Make a folder, unless it is there; `ResultError` where that cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:  # a file stands there, or above; the disk is full or read-only

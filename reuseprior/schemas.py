@@ -27,6 +27,7 @@ class Summary(TypedDict, total=False):
     start: str
     end: str
     wall_seconds: float
+    config_sha256: str  # of config.json, as it was when the run was finished
     commits: list[str | None]
     commit: str | None  # of an older package
     reason: str | None
@@ -217,8 +218,68 @@ class Place(TypedDict):
     epoch: int
     batch: int
     seconds: float
+    rows: NotRequired[str]  # a digest of those before it
     best_epoch: NotRequired[int]  # with patience
     best_score: NotRequired[float]
+
+
+class Population(TypedDict):
+    """A population in a search's checkpoint."""
+
+    individuals: list[str]  # JSON of an `Individual`
+    scores: dict[str, float]
+
+
+class Plan(TypedDict):
+    """The generation in hand."""
+
+    generation: int
+    replaced: int
+    left: list[int]
+    turns: int
+    failures: int
+    batches: int
+    seconds: float
+
+
+class Turn(TypedDict):
+    """A turn that was interrupted."""
+
+    slot: int
+    number: int
+    rate: float
+    total: int
+    done: int
+    loss: float
+
+
+class Best(TypedDict):
+    """The best individual so far."""
+
+    number: int
+    generation: int
+    accuracy: float
+    loss: float
+    blueprint: dict[str, Any]
+
+
+class SearchState(TypedDict):
+    """What a search's checkpoint holds beside its tensors."""
+
+    generation: int
+    coefficient: float
+    trainings: list[dict[str, Any]]
+    lineage: list[dict[str, Any]]
+    trained_by: NotRequired[dict[str, int] | None]  # which older packages did not say
+    born: int
+    turns: int
+    failures: int
+    rng: tuple[int, list[int], float | None]
+    registry: dict[str, Any]
+    population: Population
+    plan: Plan | None
+    turn: Turn | None
+    best: Best | None
 
 
 def decode(content: str | bytes) -> Any:

@@ -24,6 +24,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import accelerate  # noqa: F401
@@ -33,11 +34,14 @@ from safetensors.torch import load_file
 from torch import nn
 from typer.testing import CliRunner
 
-from reuseprior import data, paths, results, revolver, training  # noqa: F401  before any fork
+from reuseprior import data, files, paths, results, revolver, training  # noqa: F401  before any fork
 from reuseprior.cli import app
+from reuseprior.data import TextSet
 from reuseprior.errors import UserError
 from reuseprior.measures import measuring, ranking  # noqa: F401
+from reuseprior.models.classformer import Classformer, Schedule, Tokenizer
 from reuseprior.works.bidart.affine import experiments
+from reuseprior.works.bidart.classformer import experiments as classformer
 
 LIVES = 5  # of a run that are cut short, before one may last
 REFUSED = 2  # what a program ends with that says a sentence; 1 is a traceback
@@ -131,6 +135,36 @@ def run_affine(folder: Path, seed: int = 0) -> None:
         experiments.run(one, seed=seed, root=folder, progress=False)
 
 
+def run_text(folder: Path, seed: int = 0) -> None:
+    """Train a small Classformer, plainly and under drawn schedules, and search for one."""
+    from tests.works.bidart.classformer import test_experiments as t
+
+    held = TextSet.of(t.TASK, 2, "accuracy", t.texts(48, 0), t.texts(20, 1))
+
+    def pretrained(name, *, schedule=None, space=None, seed):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Classformer(schedule or Schedule.plain(6), 2, t.SIZES, space)
+
+    def timed(calls, *_, **__):  # what a clock says is not the same twice
+        return {name: SimpleNamespace(share=len(name) / 99) for name in calls}
+
+    small = {t.TASK: {"epochs": 1, "warmup_epochs": 0.2, "learning_rate": 0.1}}
+    with (
+        patch.multiple(
+            classformer, pretrained=pretrained, interleaved=timed, TIMED=3,
+            tokenizer=lambda name: Tokenizer("letters", t.letters),
+        ),
+        patch.object(classformer.data, "load", lambda name, place=None: held),
+        patch.dict(classformer.SCALES, small=small),
+    ):  # fmt: skip
+        for schedule in ("", classformer.DRAWN):
+            one = classformer.Experiment(t.TASK, "small", schedule)
+            classformer.run(one, seed=0, root=folder, progress=False)
+        one = classformer.Search(t.TASK, "small", "tpe", length=32, budget=12)
+        classformer.look(one, seed=seed, root=folder)
+
+
 def run_record(folder: Path, seed: int = 0) -> None:
     source = folder.parent / "campaign" / "train" / "net-seed0"
     if not source.exists():  # made once, and not what is disturbed
@@ -144,7 +178,7 @@ def run_record(folder: Path, seed: int = 0) -> None:
 
 PROGRAMS: dict[str, Callable[..., None]] = {
     "train": run_train, "evolve": run_evolve, "rank": run_rank, "affine": run_affine,
-    "record": run_record,
+    "text": run_text, "record": run_record,
 }  # fmt: skip
 
 
@@ -168,6 +202,8 @@ def _content(path: Path) -> object:
     if path.suffix == ".csv":
         with path.open(newline="") as lines:
             return sorted(map(str, map(_timeless, csv.DictReader(lines))))  # ranks come as done
+    if path.suffix == ".journal":
+        return None  # its trials are the rows of a table; others were begun and not finished
     if path.suffix == ".safetensors":
         content = path.read_bytes()
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
@@ -229,7 +265,10 @@ class Steps:
 def die(event: str, number: int | None) -> None:
     """Be killed, in the middle of what is written."""
     if event == "fsync" and os.path.isfile(f"/proc/self/fd/{number}"):
-        os.ftruncate(number, os.fstat(number).st_size // 2)
+        new = files.is_ours(os.path.basename(os.readlink(f"/proc/self/fd/{number}")))
+        size = os.fstat(number).st_size
+        torn = size // 2 if new else max(size - 20, 0)  # of what is appended, the end
+        os.ftruncate(number, torn)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -17,16 +17,19 @@ import torch
 from safetensors.torch import save as to_bytes
 from typer.testing import CliRunner
 
-from reuseprior import paths, results
+from reuseprior import paths, results, revolver
 from reuseprior.cli import app
+from reuseprior.revolver.evolution import checkpoint as searched
 from reuseprior.training import CheckpointError, checkpoint
 from tests import faults
+from tests.revolver.searches import DIGITS
+from tests.revolver.test_checkpoint import KILLED
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="steps are told apart by /proc"
 )
 KILLS = 20
-DISTANCE = {"train": 1, "rank": 1, "record": 1, "evolve": 4, "affine": 4}  # of steps with no space
+DISTANCE = {"train": 1, "rank": 1, "record": 1, "evolve": 4, "affine": 4, "text": 12}  # of steps
 
 
 @pytest.mark.slow
@@ -255,6 +258,32 @@ def test_rows_that_were_changed_are_not_believed(tmp_path, damage, sentence):
     metrics.write_text(damage(metrics.read_text()))
     refused = trained(tmp_path)
     assert refused.exit_code == 2 and re.search(sentence, refused.stderr), refused.stderr
+
+
+def test_of_a_search_too_flipped_bits_are_told_and_users_files_stay(tmp_path):
+    search = revolver.Search.start(KILLED, DIGITS, tmp_path, seed=3)
+    for _ in range(2):  # a checkpoint each
+        search.step()
+    path = tmp_path / checkpoint.NAME
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little") + 8
+    rng = random.Random(0)
+    regions = [range(8), range(8, size), range(size, len(content))]
+    for place in (rng.choice(region) for region in regions for _ in range(20)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(flipped)
+        with pytest.raises(CheckpointError, match=AWAY):
+            searched.load(path)
+    with pytest.raises(
+        CheckpointError, match="delete it, and --resume goes on from the one before"
+    ):
+        revolver.Search.resume(tmp_path, DIGITS)
+    path.write_bytes(content)
+    (tmp_path / ".notes.tmp").write_text("mine")
+    (tmp_path / ".folder.tmp").mkdir()
+    revolver.Search.resume(tmp_path, DIGITS).step()
+    assert (tmp_path / ".notes.tmp").read_text() == "mine" and (tmp_path / ".folder.tmp").is_dir()
 
 
 # Children -----------------------------------------------------------------------------------------

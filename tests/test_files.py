@@ -232,13 +232,16 @@ def test_a_lock_that_is_forgotten_is_free(tmp_path):
 FORKED = """
 import os, sys
 from pathlib import Path
-from reuseprior.files import Lock
+from reuseprior.files import Lock, Locked
 path = Path(sys.argv[1])
 lock = Lock(path)
 if not os.fork():
-    lock.release()  # not the child's to give
-    sys.exit()
-os.wait()
+    try:
+        lock.check()
+    except Locked:
+        lock.release()  # not the child's to give
+        sys.exit()
+assert os.wait()[1] == 0
 assert list(path.iterdir()) == [path / ".reuseprior.lock"]
 if not os.fork():  # lives longer than its parent, and holds nothing
     os.setsid()

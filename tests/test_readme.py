@@ -4,14 +4,15 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 import yaml
 
 from reuseprior import paths
 from reuseprior.measures import closed_forms
 from reuseprior.measures.measuring import Conventions, measure
-from reuseprior.works.beyond import survey
-from reuseprior.works.beyond.statistics import compare, paired
+from reuseprior.measures.statistics import agreement
+from reuseprior.works.beyond import benchmarks, comparison, survey
 from reuseprior.works.thesis import contexts as chapter4
 
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
@@ -56,18 +57,25 @@ def test_what_the_prediction_is_worth():
     zoos = {name: survey.joined(name) for name in ("torchvision", "timm")}
     sizes = [len(zoo) for zoo in zoos.values()]
     assert "{} classifiers of torchvision and {} of timm".format(*sizes) in README
+    scores = {
+        name: comparison.scores(zoo, benchmarks.find(name).examples("top1"))
+        for name, zoo in zoos.items()
+    }
     found = {
-        name: compare(zoo, "top1", ["P_G", "multiply-adds"], resamples=0)["τ"]
+        name: comparison.agreements(scores[name], zoo[["top1"]], by="tau")
         for name, zoo in zoos.items()
     }
     said = {"P_G": "Kendall's τ {} and {}", "multiply-adds": "with {} and {}"}
     for name, words in said.items():
         values = decimals(*(taus[name] for taus in found.values()))
         assert words.format(*(v.removeprefix("+") for v in values)) in README
-    for zoo in zoos.values():
-        differs = paired(zoo, "top1", "P_G", "multiply-adds", by="family", seed=0)
+    for name, zoo in zoos.items():
+        table = comparison.compare(
+            scores[name], zoo[["top1"]], zoo["alike"], by="tau", against="P_G"
+        )
+        differs = table.loc["multiply-adds", "difference"]
         assert differs.low < 0 < differs.high, "and so it is not told apart"
-        difference, low, high = decimals(differs.tau, differs.low, differs.high)
+        difference, low, high = decimals(differs.value, differs.low, differs.high)
         assert re.search(
             rf"{re.escape(difference)} \((95 % interval )?{low} to {re.escape(high)}\)", README
         )
@@ -76,7 +84,8 @@ def test_what_the_prediction_is_worth():
 @pytest.mark.slow
 def test_cells_are_ordered_better_by_parameters():
     cells = survey.joined("nas-bench-201")
-    taus = compare(cells, "cifar10", ["P_G", "parameters"], resamples=0)["τ"]
+    estimates = cells["P_G"].where(np.isfinite(cells["blur"]), -np.inf)
+    taus = [agreement(s, cells["cifar10"], resamples=0).tau for s in (estimates, cells["held"])]
     estimate, parameters = (v.removeprefix("+") for v in decimals(*taus))
     sentence = f"the {len(cells):,} cells of NAS-Bench-201 τ is {estimate} against {parameters}"
     assert sentence in README

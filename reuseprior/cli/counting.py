@@ -87,6 +87,15 @@ Save = Annotated[
 ]
 Cache = Annotated[bool, typer.Option(help="Take counts from the user's cache, and put them there.")]
 
+Examples = Annotated[
+    int | None,
+    typer.Option(
+        min=2,
+        metavar="T",
+        help="Examples of the training set, for R6's term of depth (default: ImageNet-1k's).",
+    ),
+]
+
 NO_PATH = "no input reaches the output: it ranks lowest, whatever its numbers are"
 JSON_KEYS = (
     "model", "image_size", "shape", "sharing", "batch_norm", "parameters", "weight_nodes",
@@ -139,12 +148,16 @@ def rank(
     sharing: SharingOption = "none",
     batch_norm: BatchNormOption = BatchNorm.learnable,
     output: Output = None,
+    examples: Examples = None,
     jobs: Jobs = 1,
     save: Save = None,
     cache: Cache = True,
     as_json: Json = False,
 ) -> None:
     """Compare models by P′_G, their estimated performance from expected spread, best first.
+
+    Below stands R6 with its terms, a score that predicts accuracy better where it was tested
+    (chapter 6 says where, and where it does not).
 
     A model that cannot be counted is named with its reason; the others are shown all the same, and
     the exit code is 1.
@@ -154,8 +167,10 @@ def rank(
     from reuseprior.measures import measuring
     from reuseprior.measures.comparing import SIZES_DIFFER
     from reuseprior.measures.ranking import Ranking
+    from reuseprior.measures.scores import IMAGENET
     from reuseprior.models import catalog
 
+    examples = examples or IMAGENET
     conventions = _conventions(image_size, shape, sharing, batch_norm, output)
     if save is not None and not save.parent.is_dir():
         raise UsageError(f"--save {save}: there is no folder {save.parent}, make it first")
@@ -174,9 +189,10 @@ def rank(
     ranking.close()
     rows = ranking.best(names)
     if as_json:
-        print_json([_record(row) for row in rows])
+        print_json([_record(row) | _scored(row, examples) for row in rows])
     elif rows:
         typer.echo(_table(rows))
+        typer.echo(f"\n{_terms(rows, examples)}")
         typer.echo(f"\n{conventions}")
     if len({row["input_nodes"] for row in rows}) > 1:
         note(SIZES_DIFFER)
@@ -202,6 +218,10 @@ def models() -> None:
     typer.echo(f"{'timm:NAME':<24} a model of timm, as timm:vit_tiny_patch16_224")
     typer.echo(f"{'nas-bench-201:CELL':<24} a cell in six digits or as the benchmark writes it")
     typer.echo(f"{'nas-bench-macro:DIGITS':<24} eight digits of 0, 1 and 2")
+    typer.echo(f"{'transnas-macro:DIGITS':<24} modules of TransNAS-Bench-101, as 42433")
+    typer.echo(f"{'transnas-micro:CELL':<24} a cell of it, six digits from 0 to 3")
+    typer.echo(f"{'flexibert:ENCODER':<24} as 256-sa.wma.4.1024x3, with --shape 1,128,128")
+    typer.echo(f"{'random-cells:NUMBER':<24} a network of random cells, 0, 1, 2 …")
     typer.echo(f"{'package.module:factory':<24} your own, a callable that returns the module")
     pattern = "'torchvision:resnet*'"
     typer.echo(f"{pattern:<24} a pattern, for `rank`: all that it fits")
@@ -223,6 +243,33 @@ def _record(row: dict) -> dict:
     """What `--json` prints of a row."""
     shape = [int(size) for size in row["shape"].split("×")]
     return {key: strict((row | {"shape": shape})[key]) for key in JSON_KEYS}
+
+
+def _scored(row: dict, examples: int) -> dict:
+    """What `rank --json` prints besides: the recommended score and its terms."""
+    from reuseprior.measures.scores import RECOMMENDED
+
+    terms = {name: strict(value) for name, value in RECOMMENDED.terms(row, examples).items()}
+    score = strict(RECOMMENDED(row, examples))
+    return {"multiply_adds": row["multiply_adds"], "score": score, "terms": terms}
+
+
+def _terms(rows: list[dict], examples: int) -> str:
+    """The recommended score of each model, with the terms that it is the sum of."""
+    import pandas as pd
+
+    from reuseprior.measures.scores import RECOMMENDED
+
+    shown = pd.DataFrame(
+        {"model": row["model"], RECOMMENDED.name: RECOMMENDED(row, examples)}
+        | RECOMMENDED.terms(row, examples)
+        for row in rows
+    )
+    shown = shown.rename(
+        columns={name: f"{RECOMMENDED.weight:g} {name}" for name in RECOMMENDED.sizes}
+    )
+    text = shown.to_string(index=False, float_format="{:.4f}".format)
+    return f"{RECOMMENDED.name} and its terms, bits, for {examples:,} training examples\n\n{text}"
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:

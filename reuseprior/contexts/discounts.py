@@ -38,16 +38,34 @@ def averages(power: float = 1.0, *, whole: bool = True) -> Callable[[Operator], 
 
     def factor(operator: Operator) -> float:
         known = traits(operator.function)
-        if known.window_average is not None:
-            axes, kernel = known.window_average, operator.args[1]
-            size = prod(kernel) if len(kernel) == axes else kernel[0] ** axes
-        elif whole and known.whole_average:
-            size = prod(operator.args[0].shape) / prod(operator.results[0].shape)
-        else:
-            return 1
-        return size**-power
+        is_average = known.window_average is not None or (whole and known.whole_average)
+        return averaged_positions(operator) ** -power if is_average else 1
 
     return factor
+
+
+def averaged_positions(operator: Operator) -> float:
+    """How many positions each result of an average is the mean of, 1 for other operators.
+
+    Adaptive windows differ by one position, and their mean counts. They hold one position where
+    the result is no smaller than the source: a 1×1 map pooled to 7×7 is copied, not averaged.
+    """
+    known = traits(operator.function)
+    if known.window_average is not None:
+        axes, kernel = known.window_average, operator.args[1]
+        return prod(kernel) if len(kernel) == axes else kernel[0] ** axes
+    if not known.whole_average:
+        return 1
+    source, result = operator.args[0].shape, operator.results[0].shape
+    if len(source) != len(result):  # a mean that drops its axes
+        return prod(source) / prod(result)
+    return prod(_mean_window(n, r) for n, r in zip(source, result, strict=True))
+
+
+def _mean_window(size: int, results: int) -> float:
+    """Positions in one of the windows that `results` of an axis of `size` stand for, on average."""
+    held = (-(-(r + 1) * size // results) - r * size // results for r in range(results))
+    return size / results if size % results == 0 else sum(held) / results
 
 
 def linear_paths(recorded) -> Callable[[Operator], float]:

@@ -59,7 +59,7 @@ def operator_paths(recorded: RecordedModel, discount: Discount | None = None) ->
     for operator in recording.operators:
         if traits(operator.function).sourceless:
             continue
-        arriving = [(reached[n], share) for n, share in _shares(operator) if n in reached]
+        arriving = [(reached[n], share) for n, share in shares(operator) if n in reached]
         if arriving:
             step = _joined(arriving).after(operator, discount(operator))
             reached.update(dict.fromkeys(operator.results, step))
@@ -92,7 +92,7 @@ def _joined(arriving: list[tuple[_Reached, float]]) -> _Reached:
     return _Reached(paths, kept, layers)
 
 
-def _shares(operator: Operator) -> list[tuple[Node, float]]:
+def shares(operator: Operator) -> list[tuple[Node, float]]:
     """The tensors that go in, with the part of the result that comes from each."""
     nodes = [node for node in operator.nodes() if prod(node.shape)]
     if traits(operator.function).joins:

@@ -35,6 +35,7 @@ from reuseprior.contexts import (
 )
 from reuseprior.contexts.discounts import averages
 from reuseprior.errors import UserError
+from reuseprior.measures.signal_paths import signal_paths
 from reuseprior.models import ModelError, catalog
 from reuseprior.quantities import Quantities
 
@@ -77,6 +78,14 @@ class Measured:
     output."""
     blur_all: float
     """The same with averages of all positions."""
+    shortest: int
+    """Learnable layers on the shortest signal path; 0, as all of paths, where there is none."""
+    mean_length: float
+    """Learnable layers on a signal path, on average."""
+    layer_entropy: float
+    """Bits that say in which layer signal meets a parameter."""
+    path_entropy: float
+    """Bits that say which signal path."""
     quantities: Quantities
     seconds: float
 
@@ -111,7 +120,8 @@ def count(model: str, conventions: Conventions) -> tuple[Measured, ContextCounts
     with redirect_stdout(sys.stderr):
         recorded, network = _record(model, conventions)
         counts = _count(recorded, network, conventions)
-    return _measured(model, conventions, recorded, network, counts.quantities(), start), counts
+    quantities = counts.quantities()
+    return _measured(model, conventions, recorded, _held(network), quantities, start), counts
 
 
 def measure(model: str, conventions: Conventions, cache: Path | None = None) -> Measured:
@@ -131,7 +141,7 @@ def measure(model: str, conventions: Conventions, cache: Path | None = None) -> 
             quantities = _count(recorded, network, conventions).quantities()
             if place:
                 _keep(place, quantities)
-    return _measured(model, conventions, recorded, network, quantities, start)
+    return _measured(model, conventions, recorded, _held(network), quantities, start)
 
 
 def measure_all(
@@ -225,15 +235,48 @@ def _count(recorded: RecordedModel, network, conventions: Conventions) -> Contex
     return counts
 
 
-def _measured(model, conventions, recorded, network, quantities, start) -> Measured:
+def _held(network: torch.nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def _measured(model, conventions, recorded, held, quantities, start) -> Measured:
+    return measured(
+        model,
+        recorded,
+        quantities,
+        image_size=conventions.size(model),
+        shape=conventions.input_shape(model),
+        held=held,
+        start=start,
+    )
+
+
+def measured(
+    model: str,
+    recorded: RecordedModel,
+    quantities: Quantities,
+    *,
+    image_size: int | None,
+    shape: tuple[int, ...],
+    held: int,
+    start: float,
+) -> Measured:
+    """All measures of a record whose contexts are counted; `start` is when that began
+    (`time.perf_counter()`)."""
+    paths = signal_paths(recorded)
+    live = paths.is_live
     return Measured(
         model,
-        conventions.size(model),
-        conventions.input_shape(model),
-        sum(p.numel() for p in network.parameters()),
+        image_size,
+        shape,
+        held,
         multiply_adds(recorded),
         operator_paths(recorded).blur,
         operator_paths(recorded, averages()).blur,
+        paths.shortest if live else 0,
+        paths.mean_length if live else 0.0,
+        paths.layer_entropy if live else 0.0,
+        paths.path_entropy if live else 0.0,
         quantities,
         time.perf_counter() - start,
     )

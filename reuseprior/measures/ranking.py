@@ -16,7 +16,8 @@ from reuseprior.results import ResultError
 
 COLUMNS = (
     "model", "image_size", "shape", "sharing", "batch_norm", "output", "held", "multiply_adds",
-    "blur", "blur_all", *(field.name for field in fields(Quantities)), "seconds", "reason",
+    "blur", "blur_all", "shortest", "mean_length", "layer_entropy", "path_entropy",
+    *(field.name for field in fields(Quantities)), "seconds", "reason",
 )  # fmt: skip
 """Of the file: a row a model. `held` counts all its parameters and `parameters` is N_G, those with
 a context; `reason` says why a model could not be counted, and then the numbers are missing."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 from reuseprior.errors import UserError
@@ -160,19 +159,6 @@ class Agreement:
     rho_margin: float
 
 
-@dataclass(frozen=True)
-class TauDifference:
-    """τ of one measure less τ of another on the same models, and its 95 % interval."""
-
-    tau: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        verdict = "better" if self.low > 0 else "worse" if self.high < 0 else "not distinguishable"
-        return f"{self.tau:+.3f} ({self.low:+.3f} to {self.high:+.3f}) {verdict}"
-
-
 def kendall(x: np.ndarray, y: np.ndarray) -> float:
     """Kendall's τ-b, which corrects for ties; NaN where a side does not vary."""
     return float(stats.kendalltau(x, y).statistic) if np.ptp(x) and np.ptp(y) else float("nan")
@@ -201,34 +187,6 @@ def agreement(
     found = [[kendall(x[i], y[i]), spearman(x[i], y[i])] for i in draws]  # others have no order
     tau, rho = margin(found) * np.sqrt(size / len(x)) if found else np.full(2, np.nan)
     return Agreement(kendall(x, y), float(tau), spearman(x, y), float(rho))
-
-
-def tau_difference(
-    first: Sequence[float],
-    second: Sequence[float],
-    accuracies: Sequence[float],
-    groups: Sequence | None = None,
-    *,
-    seed: int = 0,
-    resamples: int = 1000,
-) -> TauDifference:
-    """τ of the first scores less that of the second, with percentiles over bootstrap samples.
-
-    Both see the same sample of models; whole groups are drawn where each model's group is given.
-    Raises UserError as `agreement` does.
-    """
-    x, y = _checked(first, accuracies)
-    z, _ = _checked(second, accuracies)
-    group = np.arange(len(x)) if groups is None else pd.factorize(np.asarray(groups))[0]
-    order = np.argsort(group, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
-
-    def difference(rows: np.ndarray) -> float:
-        return kendall(x[rows], y[rows]) - kendall(z[rows], y[rows])
-
-    draws = bootstrap(len(members), resamples, seed)
-    found = [difference(np.concatenate([members[i] for i in drawn])) for drawn in draws]
-    return TauDifference(difference(order), *map(float, percentiles(found)))
 
 
 def _checked(scores: Sequence[float], accuracies: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from reuseprior.errors import did_you_mean, shown
-from reuseprior.models import nas_bench_201, nas_bench_macro
+from reuseprior.models import flexibert, nas_bench_201, nas_bench_macro, random_cells, transnas
 from reuseprior.models.cifar_resnet import cifar_resnet
 from reuseprior.models.darts import GENOTYPES, darts
 from reuseprior.models.densenet import densenet_bc
@@ -148,10 +148,11 @@ def find(name: str) -> CatalogEntry:
     """Look a name up, without building anything.
 
     A name is one of `names()` or a short name of the thesis (`V2-B0`), in any case;
-    `torchvision:NAME` for a torchvision classifier; `timm:NAME`; `nas-bench-201:CELL` and
-    `nas-bench-macro:DIGITS`; or `package.module:factory`, a callable without arguments, whose
-    module may lie in the current folder. That folder is searched for such a module alone, and last:
-    no file there stands in for an installed module.
+    `torchvision:NAME` for a torchvision classifier; `timm:NAME`; `nas-bench-201:CELL`,
+    `nas-bench-macro:DIGITS`, `transnas-macro:DIGITS`, `transnas-micro:CELL`, `flexibert:ENCODER`,
+    `random-cells:NUMBER`; or `package.module:factory`, a callable without arguments, whose module
+    may lie in the current folder. That folder is searched for such a module alone, and last: no
+    file there stands in for an installed module.
 
     Raises `ModelError` for a name that leads nowhere.
     """
@@ -274,11 +275,36 @@ def _nas_bench_macro(name: str, digits: str) -> CatalogEntry:
     return CatalogEntry(name, partial(nas_bench_macro.nas_bench_macro, digits), CIFAR_SIZE)
 
 
+def _transnas_macro(name: str, modules: str) -> CatalogEntry:
+    transnas.check_macro(modules)
+    return CatalogEntry(name, partial(transnas.transnas_macro, modules), transnas.IMAGE_SIZE)
+
+
+def _transnas_micro(name: str, cell: str) -> CatalogEntry:
+    transnas.check_micro(cell)
+    return CatalogEntry(name, partial(transnas.transnas_micro, cell), transnas.IMAGE_SIZE)
+
+
+def _random_cells(name: str, number: str) -> CatalogEntry:
+    return CatalogEntry(
+        name, partial(random_cells.random_cells, random_cells.parse(number)), CIFAR_SIZE
+    )
+
+
+def _flexibert(name: str, encoder: str) -> CatalogEntry:
+    flexibert.parse(encoder)
+    return CatalogEntry(name, partial(flexibert.flexibert, encoder))
+
+
 _SOURCES = {
     "torchvision": _torchvision,
     "timm": _timm,
     "nas-bench-201": _nas_bench_201,
     "nas-bench-macro": _nas_bench_macro,
+    "transnas-macro": _transnas_macro,
+    "transnas-micro": _transnas_micro,
+    "flexibert": _flexibert,
+    "random-cells": _random_cells,
 }
 _LISTS = {
     "": lambda _model: names(),
@@ -286,6 +312,8 @@ _LISTS = {
     "timm": _timm_names,
     "nas-bench-201": lambda _model: nas_bench_201.codes(),
     "nas-bench-macro": lambda _model: nas_bench_macro.codes(),
+    "transnas-macro": lambda _model: transnas.macro_codes(),
+    "transnas-micro": lambda _model: transnas.micro_codes(),
 }
 
 

@@ -62,6 +62,30 @@ def live(architecture: str) -> str:
     return "".join(str(OPERATIONS.index(edges[e])) if e in kept else "0" for e in EDGES)
 
 
+def structure(architecture: str) -> str:
+    """What a cell computes, written so that isomorphic cells are written alike.
+
+    >>> structure("301004"), structure("010300"), structure("110101")
+    ('((0)3)4', '(0)3', '0+0')
+
+    A node is the sum of what its edges bring, in one order; a skip brings the node's own terms, and
+    `none`, and what hangs on it, nothing. Also written alike are cells that add one convolution's
+    result twice and cells that add two such convolutions, so there are fewer texts than functions.
+    The empty one is that of cells that no path passes.
+    """
+    digits = dict(zip(EDGES, live(architecture), strict=True))
+    terms = {0: ["0"]}
+    for end in (1, 2, 3):
+        terms[end] = []
+        for start in range(end):
+            digit = digits[start, end]
+            if digit == "1":
+                terms[end] += terms[start]
+            elif digit != "0":
+                terms[end].append(f"({'+'.join(sorted(terms[start]))}){digit}")
+    return "+".join(sorted(terms[3]))
+
+
 def parse(architecture: str) -> tuple[str, ...]:
     """The operations of a cell's six edges, in the order of `EDGES`.
 

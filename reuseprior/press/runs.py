@@ -216,5 +216,5 @@ def options(changes: Mapping[str, object]) -> str:
 def _says(config, wanted) -> bool:
     """Whether a configuration holds all that is wanted, level by level."""
     if not (isinstance(config, dict) and isinstance(wanted, dict)):
-        return config == wanted
+        return config == wanted and isinstance(config, bool) == isinstance(wanted, bool)
     return all(key in config and _says(config[key], value) for key, value in wanted.items())

@@ -335,7 +335,8 @@ def test_rank_json():
     assert result.exit_code == 0
     found = loads(result.stdout)
     assert [c["model"] for c in found] == ["V2-B0", "torchvision:resnet18", "nets:small"]
-    assert all(list(c) == COUNT_KEYS for c in found)
+    assert all(list(c) == [*COUNT_KEYS, "multiply_adds", "score", "terms"] for c in found)
+    assert all(sum(c["terms"].values()) == pytest.approx(c["score"]) for c in found)
     scores = [c["P_G_spread"] for c in found]
     assert scores == sorted(scores, reverse=True)
 
@@ -344,6 +345,7 @@ def test_rank_shows_the_others_when_one_cannot_be_counted():
     result = run("rank", "nets:failing", "nets:small", "v2-b9", "--image-size", "8")
     assert result.exit_code == 1
     assert "nets:small 1×3×8×8" in result.stdout
+    assert "R6 and its terms, bits, for 1,281,167 training examples" in result.stdout
     assert result.stdout.endswith("\nsharing none, batch norm learnable\n")
     reasons = [line for line in result.stderr.splitlines() if line.startswith("not counted: ")]
     assert len(reasons) == 2
@@ -362,8 +364,9 @@ def test_models():
     assert result.exit_code == 0
     names = [line.split()[0] for line in result.stdout.splitlines()]
     assert names[0] == "efficientnetv2-b0"
-    assert names[-6:] == [
+    assert names[-10:] == [
         "torchvision:NAME", "timm:NAME", "nas-bench-201:CELL", "nas-bench-macro:DIGITS",
+        "transnas-macro:DIGITS", "transnas-micro:CELL", "flexibert:ENCODER", "random-cells:NUMBER",
         "package.module:factory", "'torchvision:resnet*'",
     ]  # fmt: skip
     assert "resnet50-v1              image size 384, also ResNet-50\n" in result.stdout
@@ -388,7 +391,7 @@ def test_rank_says_when_sizes_differ():
 
 
 def test_shells_complete():
-    assert "_completion()" in run("--show-completion", "bash").stdout
+    assert "_completion()" in complete("source_bash")
     found = completions("reuseprior reproduce 04-")
     assert found == ["04-counting-contexts", "04-parameter-sharing"]
     assert "new-study" in completions("reuseprior ne")
@@ -396,13 +399,16 @@ def test_shells_complete():
 
 def completions(words):
     """What bash would offer after these words."""
-    asked = {"_REUSEPRIOR_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    return complete("complete_bash", COMP_WORDS=words, COMP_CWORD=str(words.count(" "))).split()
+
+
+def complete(asked, **more):
     done = subprocess.run(
         [sys.executable, "-c", "from reuseprior.cli import main; main()"],
-        env=os.environ | asked | {"COMP_CWORD": str(words.count(" "))},
+        env=os.environ | {"_REUSEPRIOR_COMPLETE": asked} | more,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    return done.stdout.split()
+    return done.stdout
 
 
 # The ledger ------------------------------------------------------------------------------------

@@ -207,6 +207,8 @@ def test_a_file_of_other_columns_is_refused(tmp_path):
     result = rank("nets:wide", "--save", file)
     assert result.exit_code == 2
     assert file.read_text() == "model,score\nnets:wide,1\n"
+    result = rank("nets:wide", "--save", tmp_path)
+    assert result.exit_code == 2 and f"{tmp_path} is a folder: name a file" in result.stderr
     result = rank("nets:wide", "--save", tmp_path / "nowhere" / "zoo.csv")
     assert result.exit_code == 2
     assert "there is no folder" in result.stderr
@@ -221,7 +223,7 @@ def test_a_file_keeps_what_was_refused_and_refuses_what_is_no_number(tmp_path):
         "nets:wide", "nets:narrow", "nets:failing",
     ]  # fmt: skip
     column = lines[0].split(",").index("P_G_spread")
-    for wrong in ("abc", ""):
+    for wrong in ("abc", "", "nan"):
         cells = lines[2].split(",")
         cells[column] = wrong
         file.write_text("\n".join([*lines[:2], ",".join(cells), lines[3], ""]))

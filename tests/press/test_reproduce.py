@@ -436,6 +436,25 @@ def rules_to_run():
     return set(re.findall(r"^rule (\d\S*):", shown, re.MULTILINE))
 
 
+CODE_LIKE = [
+    "__import__('os').system('touch planted')", "1; import os", "'); import os; ('", '"', "'",
+    "\\", "\n\nimport os", "\r\nimport os", 3 * '"', 3 * "'", "{wildcards}", "{0}{a[0]}",
+    "{sys.executable}", "$(touch a)", "`touch a`", "%run a", "!touch a", "\u2028import os", "\x00",
+    "# a", "f'{1}'", "a=b",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", CODE_LIKE, ids=range(len(CODE_LIKE)))
+def test_a_parameter_is_never_code(folder, text):
+    """What papermill writes into a notebook is one assignment of this very text."""
+    write(folder, "03-a", PROFILE + "; text = 'a'")
+    (job,) = reproduce.plan(["03-a"], parameters={"text": text})
+    code = papermill.translators.PythonTranslator.codify(job.parameters)
+    values = {s.targets[0].id: ast.literal_eval(s.value) for s in ast.parse(code).body}
+    assert values == {"profile": "quick", "text": text}
+    assert reproduce.Job.ordered(job.order).parameters == job.parameters
+
+
 @pytest.mark.notebook
 def test_a_batch_where_paths_hold_a_space_a_quote_and_an_accent(tmp_path, monkeypatch):
     odd = tmp_path / "x y'z é"

@@ -203,7 +203,7 @@ def test_a_run_of_the_first_package_could_be_the_thesis_s(folder):
     evidence = scores.score("V2-B0", False, "cifar10", {})
     config = config_of(evidence)
     later = config["protocol"].keys() - known
-    assert later == {"step_epochs", "step_factor"}
+    assert later == {"patience", "step_epochs", "step_factor"}
     config["protocol"] = {k: v for k, v in config["protocol"].items() if k in known}
     record(folder / "train-thesis", config, test_accuracy=0.798)
     assert judged(evidence).computed == pytest.approx(79.8)

@@ -178,9 +178,9 @@ OTHER_BATCH_NORMS = """
 """
 
 
-@rule(aten.native_batch_norm, statistics=3, meta=_normalised)
-@rule(*named(OTHER_BATCH_NORMS), statistics=3)
-@rule(aten.native_group_norm, linear=False)
+@rule(aten.native_batch_norm, statistics=3, meta=_normalised, normalises=True)
+@rule(*named(OTHER_BATCH_NORMS), statistics=3, normalises=True)
+@rule(aten.native_group_norm, linear=False, normalises=True)
 def channel_norm(count, x, *vectors, **_):
     """Scale, shift and running statistics have an entry a channel, axis 1."""
     yield x, count
@@ -196,8 +196,8 @@ def per_channel(count: CountArray, channel: int) -> CountArray:
     return summed.reshape((count.shape[channel],))
 
 
-@rule(aten.native_layer_norm, linear=False, meta=_normalised)
-@rule(aten.rms_norm, aten._fused_rms_norm, linear=False)
+@rule(aten.native_layer_norm, linear=False, meta=_normalised, normalises=True)
+@rule(aten.rms_norm, aten._fused_rms_norm, linear=False, normalises=True)
 def layer_norm(count, x, _normalized_shape, weight=None, bias=None, *__):
     yield from pointwise(count, x, weight, bias)
 

@@ -42,6 +42,8 @@ class Traits:
     """Averages windows of so many axes, of the size that argument 1 gives."""
     whole_average: bool = False
     """Averages all positions, or equal parts of them."""
+    normalises: bool = False
+    """Gives its result a mean of zero and a variance of one, but for a learned scale and shift."""
     moves: bool = False
     """Moves entries without computing: run on their numbers, it says which came from where."""
     joins: bool = False

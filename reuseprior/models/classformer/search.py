@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from reuseprior import files
+from reuseprior.errors import UserError
 from reuseprior.models.classformer.schedule import Schedule, Space
 from reuseprior.models.errors import ModelError
 
@@ -73,17 +75,67 @@ def search(
     Optuna; `initial` schedules come first and count. Every trial that is finished stands in the
     file `journal`, so that a search that was killed goes on with them: each choice is made by the
     seed and the finished trials alone, so it then makes the choices it would have made. Raises
-    `ModelError` for an unknown sampler and for the journal of another search.
+    `ModelError` for an unknown sampler, for the journal of another search and for one that is
+    damaged, and `files.Locked` where another process writes it.
     """
     if sampler not in SAMPLERS:
         raise ModelError(f"sampler is {sampler!r}: choose {', '.join(SAMPLERS)}")
-    optuna = _optuna()
-    Path(journal).parent.mkdir(parents=True, exist_ok=True)
-    backend = optuna.storages.journal.JournalFileBackend(str(journal))
-    study = optuna.create_study(
-        study_name="schedules", storage=optuna.storages.JournalStorage(backend),
-        direction="maximize", load_if_exists=True,
-    )  # fmt: skip
+    optuna, journal = _optuna(), Path(journal)
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    lock = files.Lock(journal)
+    try:
+        return _search(
+            optuna, _study(optuna, journal), space, evaluate, required, budget, sampler, seed,
+            journal, initial,
+        )  # fmt: skip
+    finally:
+        lock.release()
+
+
+class _Locked:
+    """In place of Optuna's own lock, which a kill leaves behind: the journal is locked by ours."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+def _study(optuna, journal: Path):
+    """The study that a journal holds, or a new one; the file must be locked."""
+
+    class Journal(optuna.storages.journal.JournalFileBackend):
+        """Says in a sentence what cannot be written."""
+
+        def append_logs(self, logs: list[dict[str, Any]]) -> None:
+            with files.told(f"cannot write {journal}"):
+                super().append_logs(logs)
+
+    files.sweep(journal)
+    content = journal.read_bytes() if journal.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:  # a kill left its last line half written
+        files.write(journal, whole)
+    with files.told(f"cannot write {journal}"):
+        backend = Journal(str(journal), lock_obj=_Locked())
+    try:
+        return optuna.create_study(
+            study_name="schedules", storage=optuna.storages.JournalStorage(backend),
+            direction="maximize", load_if_exists=True,
+        )  # fmt: skip
+    except UserError:
+        raise
+    except (ValueError, LookupError, TypeError) as error:
+        raise ModelError(
+            f"{journal} is no journal of a search ({' '.join(str(error).split())}): delete it to "
+            "search anew"
+        ) from error
+
+
+def _search(
+    optuna, study, space, evaluate, required, budget, sampler, seed, journal, initial
+) -> list[Trial]:
     _same_search(study, journal, {
         "space": asdict(space), "required": required, "sampler": sampler, "seed": seed,
         "initial": [str(one) for one in initial],

@@ -5,16 +5,20 @@ Lower is better. All functions are pure: they look at blueprints and change noth
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from math import log, log2, prod
 
-from reuseprior.contexts import count_contexts
+from reuseprior.contexts import count_contexts, record_model
+from reuseprior.measures.measuring import measured
+from reuseprior.measures.scores import R6
 from reuseprior.revolver.blueprints.blueprint import Blueprint
 from reuseprior.revolver.blueprints.kinds import find
 from reuseprior.revolver.evolution.registry import Registry
 
 CONVOLUTIONS = ("conv", "deconv", "conv3d")  # kinds that are one; others are made of these
 PENALTY = 0.0075  # of a hundredfold number of parameters
+IMAGES = 50_000  # T of R6
 
 
 def genotype_fitness(blueprint: Blueprint, coefficient: float, measure: str = "thesis") -> float:
@@ -71,11 +75,32 @@ def context_utility(blueprint: Blueprint, quantity: str = "P_G_spread") -> float
     return max(getattr(quantities, quantity), 0.0)
 
 
+def score_utility(blueprint: Blueprint) -> float:
+    """R6 (`measures.scores`), at least 0, for T = 50,000 training images, as of CIFAR-10.
+
+    Recorded and counted on the model without weights, so it takes as long as `context_utility`.
+    """
+    model = Registry(device="meta").build(blueprint)
+    shape = (1, *blueprint.input_shape)
+    recorded = record_model(model, shape)
+    found = measured(
+        "blueprint",
+        recorded,
+        recorded.count().quantities(),
+        image_size=None,
+        shape=shape,
+        held=blueprint.parameters(),
+        start=time.perf_counter(),
+    )
+    return max(R6(found.row(), IMAGES), 0.0)
+
+
 MEASURES: dict[str, Callable[[Blueprint], float]] = {
     "thesis": utility,
     "author": author_utility,
     "P_G": lambda blueprint: context_utility(blueprint, "P_G"),
     "P_G_spread": context_utility,
+    "R6": score_utility,
 }
 
 

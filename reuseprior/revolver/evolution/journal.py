@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from reuseprior import files
-from reuseprior.results import Recording, Run, finished, write_csv, write_json
+from reuseprior.results import Recording, Run, finished, make_folder, write_csv, write_json
 from reuseprior.revolver.evolution import checkpoint
 from reuseprior.revolver.evolution.population import Individual
 from reuseprior.revolver.evolution.settings import Settings, learning_rate
@@ -100,7 +100,7 @@ class Journal:
         if not self._recording:
             return
         self._recording.check()
-        self._failures.mkdir(exist_ok=True)
+        make_folder(self._failures)
         generation = state.plan.generation
         note = {"generation": generation, "reason": reason, "batches": batches}
         write_json(

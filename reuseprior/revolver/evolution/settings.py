@@ -71,7 +71,7 @@ class Settings:
     exploit: Part = 0.2  # last part of the generations, in which training goes by score alone
     tournament: Count = 3  # individuals that a choice by score compares
 
-    fitness: Literal["thesis", "author", "P_G", "P_G_spread"] = "thesis"  # of genotypes
+    fitness: Literal["thesis", "author", "P_G", "P_G_spread", "R6"] = "thesis"  # of genotypes
     size_penalty: Annotated[float, 0, 10**6] = 0.0075  # of phenotypes, Algorithm 3
     max_parameters: Count = 16_000_000  # larger genotypes are discarded
     genotype_coefficient: Positive = 32.0  # at first (genotype_cost)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from reuseprior import schemas
 from reuseprior.revolver.blueprints.blueprint import Blueprint
 from reuseprior.revolver.evolution.population import Population
 from reuseprior.revolver.evolution.registry import Registry
@@ -102,8 +103,10 @@ class State:
     ) -> State:
         """The state that `to_data` wrote, its modules built on a device.
 
-        Raises KeyError, TypeError, ValueError or RuntimeError where something is missing.
+        Raises KeyError, TypeError, ValueError or RuntimeError where something is missing or of
+        another type.
         """
+        schemas.fitting(data, schemas.SearchState)
 
         def held(group: str) -> Tensors:
             tensors = groups.get(group, {})

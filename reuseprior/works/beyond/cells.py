@@ -16,11 +16,10 @@ from pathlib import Path
 
 import torch
 
-from reuseprior.contexts import RecordedModel, multiply_adds, operator_paths, record_model
-from reuseprior.contexts.discounts import averages
+from reuseprior.contexts import RecordedModel, record_model
 from reuseprior.contexts.record import Node, Operator, Record
 from reuseprior.errors import UserError
-from reuseprior.measures.measuring import Conventions, Measured, measure
+from reuseprior.measures.measuring import Conventions, Measured, measure, measured
 from reuseprior.models import nas_bench_201, without_weights
 from reuseprior.models.nas_bench_201 import EDGES
 
@@ -94,16 +93,14 @@ def measure_cell(model: str, conventions: Conventions, cache: Path | None = None
     if nas_bench_201.live(code) == "000000":
         return measure(model, conventions, cache)
     recorded = record_cell(code)
-    return Measured(
+    return measured(
         model,
-        SHAPE[-1],
-        SHAPE,
-        nas_bench_201.parameters(code),
-        multiply_adds(recorded),
-        operator_paths(recorded).blur,
-        operator_paths(recorded, averages()).blur,
+        recorded,
         recorded.count().quantities(),
-        time.perf_counter() - start,
+        image_size=SHAPE[-1],
+        shape=SHAPE,
+        held=nas_bench_201.parameters(code),
+        start=start,
     )
 
 

@@ -18,8 +18,7 @@ from reuseprior.errors import UserError
 from reuseprior.measures import nn_mass
 from reuseprior.measures.nn_mass.errors import KINDS, NotApplicable
 from reuseprior.models import catalog
-from reuseprior.works.beyond import benchmarks, survey
-from reuseprior.works.beyond.statistics import MEASURES, compare
+from reuseprior.works.beyond import benchmarks, comparison, survey
 from reuseprior.works.beyond.survey import EXPERIMENT, short
 
 SURVEYED = ("torchvision", "timm", "nas-bench-201")
@@ -53,10 +52,17 @@ def joined(name: str) -> pd.DataFrame:
     return _chosen(name, survey.joined(name)).merge(kept, on="model")
 
 
-def beside(table: pd.DataFrame, accuracy: str, measures: tuple[str, ...]) -> pd.DataFrame:
-    """τ and ρ of NN-Mass, NN-Density and some of our measures, on the models of `joined`."""
-    chosen = OWN | {name: MEASURES[name] for name in measures}
-    return compare(table, accuracy, chosen)
+def beside(name: str, accuracy: str, measures: tuple[str, ...], **options) -> pd.DataFrame:
+    """NN-Mass and NN-Density with some of our measures, on the models that have them.
+
+    As `comparison.compare` by τ, the differences against the first of `measures`.
+    """
+    table = joined(name)
+    own = comparison.scores(table, benchmarks.find(name).examples(accuracy))[list(measures)]
+    found = own.assign(**{column: get(table) for column, get in OWN.items()})
+    return comparison.compare(
+        found, table[[accuracy]], table["alike"], by="tau", against=measures[0], **options
+    )
 
 
 def refused(name: str) -> dict[str, int]:

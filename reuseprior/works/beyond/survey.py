@@ -18,16 +18,17 @@ import pandas as pd
 from reuseprior import paths, results
 from reuseprior.measures.measuring import Conventions, Measure, measure_all
 from reuseprior.results import METRICS, SUMMARY, Recording, ResultError
-from reuseprior.works.beyond import benchmarks
+from reuseprior.works.beyond import benchmarks, preregistration
 from reuseprior.works.beyond.cells import measure_cell
 
 COLUMNS = (
     "model", "image_size", "held", "parameters", "multiply_adds", "blur", "blur_all",
-    "expected_spread", "entropy", "total_surprisal", "P_G", "P_G_spread", "seconds", "reason",
+    "shortest", "mean_length", "layer_entropy", "path_entropy", "expected_spread", "entropy",
+    "total_surprisal", "P_G", "P_G_spread", "seconds", "reason",
 )  # fmt: skip
 """A row a model. `held` counts all its parameters, `parameters` those with a context; `blur` and
 `blur_all` are in bits a layer; `reason` says why a model could not be counted."""
-WHOLE = ("image_size", "held", "parameters", "multiply_adds")
+WHOLE = ("image_size", "held", "parameters", "multiply_adds", "shortest")
 EXPERIMENT = "beyond"
 DIGITS = 12  # of the numbers that are kept
 FLUSH = 60  # seconds between two writes of the rows
@@ -44,11 +45,10 @@ def record(name: str, *, jobs: int = 1, folder: Path | None = None, progress: bo
     Returns the run's folder. Models that cannot be counted are rows with a reason.
     """
     table = benchmarks.find(name).read().drop_duplicates("model")
-    sizes = zip(table["model"], table["image_size"], strict=True)
-    tasks = {model: (model, Conventions(size)) for model, size in sizes}
+    tasks = {task[0]: task for task in _tasks(name, table)}
     return keep(
         folder or paths.RESULTS / EXPERIMENT / name,
-        {"benchmark": name, "columns": COLUMNS},
+        {"benchmark": name, "columns": COLUMNS, "preregistration": preregistration.sha256()},
         tasks,
         partial(measured, jobs=jobs, progress=progress, how=WAYS.get(name)),
         lambda rows: {
@@ -57,6 +57,15 @@ def record(name: str, *, jobs: int = 1, folder: Path | None = None, progress: bo
             "model_seconds": round(sum(row["seconds"] or 0 for row in rows), 1),
         },
     )
+
+
+def _tasks(name: str, table: pd.DataFrame) -> list[tuple[str, Conventions]]:
+    """A benchmark's models with what is counted of them."""
+    shape = benchmarks.find(name).shape
+    if shape:
+        return [(model, Conventions(shape=shape)) for model in table["model"]]
+    sizes = zip(table["model"], table["image_size"].astype(int), strict=True)
+    return [(model, Conventions(size)) for model, size in sizes]
 
 
 def keep(
@@ -145,14 +154,16 @@ def measured(
         yield {name: short(row[name]) for name in COLUMNS}
 
 
-def recounted(rows: pd.DataFrame, *, jobs: int = 1, progress: bool = False) -> pd.DataFrame:
-    """Rows of a survey counted again, each from its own network, in the same order.
+def recounted(
+    name: str, rows: pd.DataFrame, *, jobs: int = 1, progress: bool = False
+) -> pd.DataFrame:
+    """Rows of a benchmark's survey counted again, each from its own network, in the same order.
 
     >>> kept = read("nas-bench-201").sample(2, random_state=0)
-    >>> agree(kept, recounted(kept))
+    >>> agree(kept, recounted("nas-bench-201", kept))
     True
     """
-    tasks = [(row.model, Conventions(int(row.image_size))) for row in rows.itertuples()]
+    tasks = _tasks(name, rows)
     found = {row["model"]: row for row in measured(tasks, jobs=jobs, progress=progress)}
     return pd.DataFrame([found[model] for model in rows["model"]], columns=list(COLUMNS))
 

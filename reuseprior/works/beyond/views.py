@@ -1,16 +1,17 @@
-"""What chapter 6 shows: tables and scatter plots of surveys."""
+"""What chapter 6 shows: tables, scatter plots, and all scores on all populations in one figure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from reuseprior.measures.statistics import agreement
+from reuseprior.measures.statistics import agreement, spearman
+from reuseprior.plotting import PAGE_WIDTH, PLAIN, STRONG
 from reuseprior.works.beyond import benchmarks, candidates, search
-from reuseprior.works.beyond.statistics import MEASURES, compare
 
 LEAST_MEMBERS = 4  # of a family whose mean is shown
 LABELLED = 4  # models that a scatter plot names, on either side
@@ -20,16 +21,37 @@ SCORES = (
 )  # fmt: skip
 
 
-def scatter(ax: Axes, table: pd.DataFrame, measure: str, accuracy: str) -> None:
-    """Accuracy against a measure, with the names of the most over- and underrated models.
+def scores_by_population(
+    tables: Mapping[str, pd.DataFrame], measures: Sequence[str], strong: str
+) -> Figure:
+    """A row a measure, a panel a population: agreement with its 95 % interval."""
+    fig = Figure(figsize=(PAGE_WIDTH, 0.62 + 0.21 * len(measures)))
+    axes = fig.subplots(1, len(tables), sharey=True)
+    for ax, (name, table) in zip(axes, tables.items(), strict=True):
+        for place, measure in enumerate(measures):
+            found = table.loc[measure, "agreement"]
+            look = {"color": STRONG if measure == strong else "0.25", "linestyle": "-"}
+            ax.plot([found.low, found.high], [place, place], lw=1.0, **look)
+            ax.plot(found.value, place, "o", ms=3, color=look["color"])
+        best = table.loc[strong, "agreement"].value
+        ax.axvline(best, color=PLAIN, lw=0.5, linestyle=":")
+        ax.set_title(name.replace(" ", "\n", 1), fontsize=6.5)
+        ax.set(xlim=(-0.15, 1), xticks=[0, 0.5, 1], xticklabels=["0", ".5", "1"])
+        ax.tick_params(labelsize=6, length=2)
+    axes[0].set_yticks(range(len(measures)), measures)
+    axes[0].invert_yaxis()
+    return fig
+
+
+def scatter(ax: Axes, table: pd.DataFrame, scores: pd.Series, accuracy: str) -> None:
+    """Accuracy against a score, with the names of the most over- and underrated models.
 
     Of a family only the most misplaced model is named, or all names were of one.
     """
-    scores = MEASURES[measure](table)
     shown = np.isfinite(scores)
     ax.plot(scores[shown], table.loc[shown, accuracy], ".", markersize=2.5, alpha=0.6)
-    ax.set(xlabel=f"{measure}, bits", ylabel="top-1 accuracy, %")
-    order = _misplaced(table[shown], measure, accuracy).sort_values(kind="stable")
+    ax.set(xlabel=f"{scores.name}, bits", ylabel="top-1 accuracy, %")
+    order = _misplaced(scores[shown], table.loc[shown, accuracy]).sort_values(kind="stable")
     families = table["family"].loc[order.index]
     under = families.drop_duplicates().index[:LABELLED]
     over = families[::-1].drop_duplicates().index[:LABELLED]
@@ -53,72 +75,65 @@ def scatter(ax: Axes, table: pd.DataFrame, measure: str, accuracy: str) -> None:
             )
 
 
-def misjudged(table: pd.DataFrame, measures: Sequence[str], accuracy: str) -> pd.DataFrame:
+def misjudged(table: pd.DataFrame, found: pd.DataFrame, accuracy: str) -> pd.DataFrame:
     """A row a family: its models, and by how many places of a hundred each measure ranks it too
     high. Sorted by the first measure; families of fewer than four models are left out.
     """
     families = table["family"]
-    places = {m: _misplaced(table, m, accuracy).groupby(families).mean() * 100 for m in measures}
-    found = pd.DataFrame({"models": families.value_counts(), **places})
-    found = found[found["models"] >= LEAST_MEMBERS]
-    return found.sort_values(measures[0], ascending=False).round(1)
+    places = {
+        name: _misplaced(scores, table[accuracy]).groupby(families).mean() * 100
+        for name, scores in found.items()
+    }
+    result = pd.DataFrame({"models": families.value_counts(), **places})
+    result = result[result["models"] >= LEAST_MEMBERS]
+    return result.sort_values(found.columns[0], ascending=False).round(1)
 
 
-def in_all(table: pd.DataFrame, accuracies: Sequence[str], measures: Sequence[str]) -> pd.DataFrame:
-    """τ and ρ of measures with several accuracies side by side, with margins."""
-    parts = {name: compare(table, name, measures) for name in accuracies}
-    return pd.DataFrame(
-        {
-            f"{kind}, {name}": [
-                f"{row[kind]:.3f} ± {row[f'{kind} ±']:.3f}" for _, row in part.iterrows()
-            ]
-            for kind in ("τ", "ρ")
-            for name, part in parts.items()
-        },
-        index=list(measures),
-    )
+def beside_zero_cost(cells: pd.DataFrame, found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """ρ with test accuracy of our measures and of published scores, on the cells that have both.
 
-
-def beside_zero_cost(table: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
-    """ρ with test accuracy of our measures and of published scores, on the cells that have both."""
+    `found` has a table of scores for each data set, a row for each of `cells`.
+    """
     published = benchmarks.zero_cost_scores()
     columns = {}
-    for data in benchmarks.DATA_SETS:
+    for data, own in found.items():
+        table = own.assign(cell=cells["cell"], accuracy=cells[data])
         part = published[published["dataset"] == data].merge(table, on="cell")
-        scores = {name: MEASURES[name](part) for name in measures}
-        scores |= {f"{name} (published)": part[name] for name in SCORES}
+        scores = {name: part[name] for name in own}
+        scores |= {f"{name} (published)": _finite(part[name]) for name in SCORES}
         columns[data] = {
-            name: agreement(_finite(values), part[data], resamples=0).rho
+            name: agreement(values, part["accuracy"], resamples=0).rho
             for name, values in scores.items()
         }
     return pd.DataFrame(columns).sort_values(benchmarks.DATA_SETS[0], ascending=False)
 
 
-def choice(kept: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """Every candidate's τ and ρ on the cells of the choice and CIFAR-10, the best ρ first."""
+def blur_candidates(kept: pd.DataFrame, cells: pd.DataFrame) -> pd.Series:
+    """ρ of every candidate of blur's choice on its 400 cells and CIFAR-10, the best first."""
     table = kept.merge(cells[["cell", "cifar10"]], on="cell")
-    measures = {
-        name: (lambda t, name=name: _finite(candidates.scores(t)[name]))
-        for name in candidates.scores(kept)
+    found = {
+        name: spearman(_finite(scores).rank().to_numpy(), table["cifar10"].to_numpy())
+        for name, scores in candidates.scores(table).items()
     }
-    return compare(table, "cifar10", measures).sort_values("ρ", ascending=False)
+    return pd.Series(found, name="ρ").sort_values(ascending=False)
 
 
 def searched(
-    table: pd.DataFrame, measures: Sequence[str], *, evaluations: int = 500, seeds: int = 50
+    cells: pd.DataFrame, found: pd.DataFrame, *, evaluations: int = 500, seeds: int = 50
 ) -> pd.DataFrame:
-    """Mean test accuracy of what searches find by a measure, over seeds, with its deviation."""
-    cells = table.set_index("cell")
-    accuracies = cells["cifar10"].to_dict()  # one draw looks at none of them
-    found = {"a random cell": [search.at_random(accuracies, 1, s) for s in range(seeds)]}
-    for name in measures:
-        scores = MEASURES[name](cells).to_dict()
+    """Mean test accuracy of what searches find by each score, over seeds, with its deviation."""
+    names = cells["cell"].to_numpy()
+    table = cells.set_index("cell")
+    anything = dict.fromkeys(names, 0.0)  # one draw looks at no score
+    result = {"a random cell": [search.at_random(anything, 1, s) for s in range(seeds)]}
+    for name, column in found.items():
+        scores = dict(zip(names, column, strict=True))
         for how, run in (("random", search.at_random), ("evolution", search.by_evolution)):
-            found[f"{name}, {how}"] = [run(scores, evaluations, seed) for seed in range(seeds)]
-        found[f"{name}, best of all"] = [max(scores, key=scores.get)]
+            result[f"{name}, {how}"] = [run(scores, evaluations, seed) for seed in range(seeds)]
+        result[f"{name}, best of all"] = [max(scores, key=scores.get)]
     columns = list(benchmarks.DATA_SETS)
-    rows = {name: cells.loc[codes, columns] for name, codes in found.items()}
-    shown = pd.DataFrame({name: _mean(part) for name, part in rows.items()}).T
+    shown = pd.DataFrame({name: _mean(table.loc[codes, columns]) for name, codes in result.items()})
+    shown = shown.T
     shown.loc["the optimum"] = [f"{cells[data].max():.2f}" for data in columns]
     return shown
 
@@ -129,9 +144,9 @@ def _mean(part: pd.DataFrame) -> pd.Series:
     return part.apply(lambda column: f"{column.mean():.2f} ± {column.std():.2f}")
 
 
-def _misplaced(table: pd.DataFrame, measure: str, accuracy: str) -> pd.Series:
-    """How much higher a model ranks by the measure than by its accuracy, as a part of all."""
-    return MEASURES[measure](table).rank(pct=True) - table[accuracy].rank(pct=True)
+def _misplaced(scores: pd.Series, accuracies: pd.Series) -> pd.Series:
+    """How much higher a model ranks by the score than by its accuracy, as a part of all."""
+    return scores.rank(pct=True) - accuracies.rank(pct=True)
 
 
 def _finite(scores: pd.Series) -> pd.Series:

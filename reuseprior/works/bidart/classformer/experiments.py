@@ -5,6 +5,7 @@ run(Experiment("glue-sst2", "cpu"), seed=0)  # the plain encoder; goes on where 
 run(Experiment("glue-sst2", "cpu", DRAWN), seed=0)  # one set of weights for all schedules
 look(Search("glue-sst2", "cpu", "gp", length=128), seed=0)
 compare("glue-sst2", "cpu", length=128, seed=0)
+look(Search("glue-mrpc", "cpu", "gp", length=128, weights=""), seed=0)  # by the plain one's
 ```
 
 Trainings lie in `data/results/classformer-SCALE`, searches in `classformer-search-SCALE` and
@@ -14,9 +15,10 @@ weights of that epoch and the schedules that were found are reported. GLUE's own
 neither: `read_test` looks at it, once.
 
 The thesis fine-tunes the encoder anew for every schedule that a search tries. Here a search goes by
-one set of weights, each batch of whose training drew a schedule of its own: evaluating one then
-takes seconds. Whether these weights rank schedules as weights of their own would is not tested by
-a search itself.
+one set of weights, so that evaluating a schedule takes seconds: weights each batch of whose
+training drew a schedule of its own, or those of the plain encoder, which know no bottleneck and so
+lose more by one than weights that do. Whether either ranks schedules as weights of their own would
+is not tested by a search itself.
 """
 
 from __future__ import annotations
@@ -142,23 +144,32 @@ class Search:
     """A search for the fastest schedule that loses at most MARGIN against the plain encoder.
 
     `length` is what texts are padded to when they are timed, 0 for not at all; it changes no score.
+    `weights` is the training whose weights all schedules are evaluated with, `drawn` or, as "",
+    the plain encoder's.
     """
 
     task: str
     scale: str
     sampler: str
     length: int = 0
-    budget: int = 24
+    weights: str = DRAWN
+    budget: int = 16
 
     @property
-    def weights(self) -> Experiment:
+    def trained(self) -> Experiment:
         """What the schedules are evaluated with."""
-        return Experiment(self.task, self.scale, DRAWN)
+        return Experiment(self.task, self.scale, self.weights)
 
     def folder(self, seed: int, root: Path | None = None) -> Path:
-        length = f"length{self.length}" if self.length else "own-lengths"
-        name = f"{self.task.removeprefix('glue-')}-{self.sampler}-{length}-seed{seed}"
+        place = _place(self.task, self.weights, self.length)
+        name = f"{place}-{self.sampler}-seed{seed}"
         return (root or paths.RESULTS) / f"classformer-search-{self.scale}" / name
+
+
+def _place(task: str, weights: str, length: int) -> str:
+    """The part of a run's name that says what is searched or compared."""
+    lengths = f"length{length}" if length else "own-lengths"
+    return f"{task.removeprefix('glue-')}-{weights or 'plain'}-{lengths}"
 
 
 def look(
@@ -166,15 +177,14 @@ def look(
 ) -> Run:
     """Search, record a row a trial, and return the run; goes on where it was interrupted.
 
-    The plain encoder and the weights for all schedules must be trained; both are of seed 0, and
-    `seed` is the search's own.
+    The plain encoder and the weights that are searched by must be trained; both are of seed 0,
+    and `seed` is the search's own.
     """
-    plain, own = Experiment(one.task, one.scale), one.weights
+    plain, own = Experiment(one.task, one.scale), one.trained
     required = _score(_recorded(plain, root)) - MARGIN
     bench = _Bench.of(own, root, place)
     config = asdict(one) | {
-        "seed": seed, "space": asdict(SPACE), "required": required, "weights": own.name(0),
-        "plain": plain.name(0), "timed": TIMED, "threads": 1,
+        "seed": seed, "space": asdict(SPACE), "required": required, "timed": TIMED, "threads": 1,
     }  # fmt: skip
     recording = Recording.start(one.folder(seed, root), config, resume=True)
     if finished(recording.folder):
@@ -278,38 +288,38 @@ SHALLOWER = (3, 4)  # layers of encoders that are trained with fewer
 
 
 def compare(
-    task: str, scale: str, *, length: int, seed: int, root: Path | None = None,
-    place: str | Path | None = None, rounds: int = 5,
+    task: str, scale: str, *, length: int, seed: int, weights: str = DRAWN,
+    root: Path | None = None, place: str | Path | None = None, rounds: int = 5,
 ) -> Run:  # fmt: skip
     """Time and score, in one run, what was found and what it stands beside; a row each.
 
-    The best trial of every recorded search at this length; schedules of KNOWN; the plain encoder
-    by weights of its own, as the baseline of all times; and encoders of fewer layers, where they
-    are trained. Scores are on both halves: what was found by one is reported by the other. With
-    one thread and with two.
+    By `weights`, as searches have them: the best trial of every recorded search at this length, and
+    schedules of KNOWN. Beside them the plain encoder by weights of its own, as the baseline of all
+    times, and encoders of fewer layers, where they are trained. Scores are on both halves: what was
+    found by one is reported by the other. With one thread and with two.
     """
-    own, plain = (Experiment(task, scale, what) for what in (DRAWN, ""))
-    drawn, base = (_Bench.of(one, root, place) for one in (own, plain))
-    every = Schedule.plain(SPACE.layers)
-    entries = [("baseline", plain, base, every), ("free", plain, base, KNOWN["free"][0])]
+    own, plain = (Experiment(task, scale, what) for what in (weights, ""))
+    searched, base = (_Bench.of(one, root, place) for one in (own, plain))
+    entries = [("baseline", plain, base, Schedule.plain(SPACE.layers))]
     for kind, schedules in KNOWN.items():
-        entries += [(kind, own, drawn, schedule) for schedule in schedules]
+        if weights or kind != "plain":  # which is the baseline
+            entries += [(kind, own, searched, schedule) for schedule in schedules]
     for layers in SHALLOWER:
         fewer = Experiment(task, scale, layers=layers)
         if (fewer.folder(0, root) / results.SUMMARY).exists():
             bench = _Bench.of(fewer, root, place)
             entries.append(("fewer layers", fewer, bench, Schedule.plain(layers)))
     entries += [
-        (f"found by {sampler}", own, drawn, schedule)
-        for sampler, schedule in found(task, scale, length, root)
+        (f"found by {sampler}", own, searched, schedule)
+        for sampler, schedule in found(task, scale, length, weights, root)
     ]
     calls = {str(i): bench.under(s) for i, (_, _, bench, s) in enumerate(entries)}
     config = {
-        "task": task, "scale": scale, "length": length, "seed": seed, "timed": TIMED,
-        "metric": base.task.metric, "rounds": rounds,
+        "task": task, "scale": scale, "length": length, "weights": weights, "seed": seed,
+        "timed": TIMED, "metric": base.task.metric, "rounds": rounds,
     }  # fmt: skip
-    name = f"{task.removeprefix('glue-')}-{f'length{length}' if length else 'own-lengths'}"
-    folder = (root or paths.RESULTS) / f"classformer-front-{scale}" / f"{name}-seed{seed}"
+    name = f"{_place(task, weights, length)}-seed{seed}"
+    folder = (root or paths.RESULTS) / f"classformer-front-{scale}" / name
     recording = Recording.start(folder, config, resume=True)
     if finished(folder):
         recording.close()
@@ -333,13 +343,13 @@ def compare(
 
 
 def found(
-    task: str, scale: str, length: int, root: Path | None = None
+    task: str, scale: str, length: int, weights: str = DRAWN, root: Path | None = None
 ) -> list[tuple[str, Schedule]]:
     """The schedules of most reward of the recorded searches, each once, with its sampler."""
     best: dict[Schedule, str] = {}
     for searched in _runs(f"classformer-search-{scale}", root):
         config = searched.config
-        if (config["task"], config["length"]) == (task, length):
+        if _of(config, task, length, weights):
             row = searched.metrics.loc[searched.metrics.reward.idxmax()]
             best.setdefault(Schedule.parse(str(row.schedule)), config["sampler"])
     return [(sampler, schedule) for schedule, sampler in best.items()]
@@ -375,21 +385,30 @@ def campaign(
     """Make all runs of a scale but the reading of test parts; goes on where it was interrupted.
 
     The plain encoder on every task. Searches on SST-2 at scale cpu, on every task at scale full:
-    all samplers at 128 tokens, a Gaussian process at the texts' own lengths; and comparisons.
+    all samplers at 128 tokens, a Gaussian process at the texts' own lengths; and comparisons. The
+    same by the plain encoder's weights on MRPC. Searches need weights, which recorded runs have
+    not, so it works in a `root` of its own; `reuseprior record` copies what is finished.
     """
-    for task in TASKS:
-        run(Experiment(task, scale), seed=0, root=root, place=place, progress=progress)
-    for task in TASKS if scale == "full" else ("glue-sst2",):
-        others = [Experiment(task, scale, DRAWN)]
-        others += [Experiment(task, scale, layers=layers) for layers in SHALLOWER]
-        for one in others:
-            run(one, seed=0, root=root, place=place, progress=progress)
-        for seed in SEEDS:
-            for sampler in SAMPLERS:
-                look(Search(task, scale, sampler, 128), seed=seed, root=root, place=place)
-            look(Search(task, scale, "gp"), seed=seed, root=root, place=place)
-        for length in LENGTHS:
-            compare(task, scale, length=length, seed=0, root=root, place=place)
+    options = {"root": root, "place": place}
+    searched = TASKS if scale == "full" else ("glue-sst2",)
+    ones = [Experiment(task, scale) for task in TASKS]
+    ones += [Experiment(task, scale, DRAWN) for task in searched]
+    ones += [Experiment(t, scale, layers=layers) for t in searched for layers in SHALLOWER]
+    for one in ones:
+        if not finished(one.folder(0, root)):
+            run(one, seed=0, progress=progress, **options)
+    for task in searched:
+        _searches(task, scale, DRAWN, **options)
+    _searches("glue-mrpc", scale, "", **options)
+
+
+def _searches(task: str, scale: str, weights: str, **options) -> None:
+    for seed in SEEDS:
+        for sampler in SAMPLERS:
+            look(Search(task, scale, sampler, 128, weights), seed=seed, **options)
+        look(Search(task, scale, "gp", 0, weights), seed=seed, **options)
+    for length in LENGTHS:
+        compare(task, scale, length=length, seed=0, weights=weights, **options)
 
 
 # Structure before training ------------------------------------------------------------------------
@@ -447,22 +466,30 @@ def trained(scale: str, root: Path | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def trials(task: str, scale: str, length: int, root: Path | None = None) -> pd.DataFrame:
+def _of(config: dict, task: str, length: int, weights: str) -> bool:
+    """Whether a search or a comparison is of a task at a length by these weights."""
+    return (config["task"], config["length"], config["weights"]) == (task, length, weights)
+
+
+def trials(
+    task: str, scale: str, length: int, weights: str = DRAWN, root: Path | None = None
+) -> pd.DataFrame:
     """The trials of the finished searches of a task, with the best reward up to each."""
     parts = []
     for run in _runs(f"classformer-search-{scale}", root):
         config = run.config
-        if (config["task"], config["length"]) == (task, length):
+        if _of(config, task, length, weights):
             said = {key: config[key] for key in ("sampler", "seed", "required")}
             parts.append(run.metrics.assign(**said, best=run.metrics.reward.cummax()))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def front(task: str, scale: str, length: int, root: Path | None = None) -> pd.DataFrame:
+def front(
+    task: str, scale: str, length: int, weights: str = DRAWN, root: Path | None = None
+) -> pd.DataFrame:
     """The comparison of seed 0 of a task at a length, a row a network; scores in per cent."""
     for run in _runs(f"classformer-front-{scale}", root):
-        config = run.config
-        if (config["task"], config["length"], config["seed"]) == (task, length, 0):
+        if _of(run.config, task, length, weights) and run.config["seed"] == 0:
             halves = [f"score_{half}" for half in ("search", "report")]
             return run.metrics.assign(**{half: 100 * run.metrics[half] for half in halves})
     return pd.DataFrame()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from fractions import Fraction
 from functools import cache, partial
 from math import sqrt
@@ -26,7 +27,9 @@ TASKS = {
     "rte": "RTE", "stsb": "STS-B",
 }  # fmt: skip
 ROBERTA = "FacebookAI/roberta-base"
-SEARCHED = Search("glue-sst2", "cpu", "gp", length=128)  # what claims about samplers are tested on
+SEARCHED = Search(
+    "glue-mrpc", "cpu", "gp", length=128, weights=""
+)  # what claims about samplers are tested on
 
 
 def _rows(table: str, where: str = "bidart") -> Iterator[pd.Series]:
@@ -320,14 +323,14 @@ def _samplers(row: pd.Series, other: str) -> Entry:
     first, second = (
         (sampler, Evidence(
             f"classformer-search-{one.scale}",
-            {"task": one.task, "sampler": sampler, "length": one.length, "budget": one.budget},
+            asdict(replace(one, sampler=sampler)),
             _best,
         ))
         for sampler in (one.sampler, other)
     )  # fmt: skip
     scale = (
-        f"MiniLM of {Sizes().layers} layers on SST-2, {one.budget} trials by one set of weights, "
-        f"texts padded to {one.length} when timed; by the largest reward"
+        f"MiniLM of {Sizes().layers} layers on MRPC, {one.budget} trials by the plain encoder's "
+        f"weights, texts padded to {one.length} when timed; by the largest reward"
     )
     needs = f"classformer.experiments.look for samplers {one.sampler!r} and {other!r}, 3 seeds each"
     return claimed(row, "value", Claim(first, second, scale), needs)

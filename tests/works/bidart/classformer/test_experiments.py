@@ -16,14 +16,17 @@ from reuseprior.works.bidart.classformer.experiments import (
     Search,
     compare,
     found,
+    front,
+    halved,
     look,
     read_test,
     run,
     structure,
+    trials,
 )
 
 pytest.importorskip("optuna")
-SIZES = Sizes(layers=6, width=16, heads=2, hidden=16, vocabulary=40, positions=64)
+SIZES = Sizes(layers=6, width=16, heads=2, hidden=16, vocabulary=40, positions=130)
 TASK = "glue-sst2"
 
 
@@ -56,7 +59,7 @@ def root(tmp_path_factory):
     patch.setattr(experiments, "labelled_test", lambda name, place: texts(20, 2))
     changes = {"epochs": 2, "warmup_epochs": 0.2, "learning_rate": 0.1}
     patch.setattr(experiments, "TIMED", 3)
-    patch.setitem(experiments.SCALES, "small", {TASK: changes})
+    patch.setitem(experiments.SCALES, "small", dict.fromkeys(experiments.TASKS, changes))
     place = tmp_path_factory.mktemp("results")
     for schedule in ("", DRAWN):
         run(Experiment(TASK, "small", schedule), seed=0, root=place, progress=False)
@@ -79,18 +82,50 @@ def test_a_search_goes_by_one_half_and_is_recorded(root):
     assert again.metrics.equals(searched.metrics)
     best = searched.metrics.reward.idxmax()
     wanted = [("tpe", Schedule.parse(searched.metrics.schedule[best]))]
-    assert found(TASK, "small", 32, root) == wanted
-    assert found(TASK, "small", 0, root) == []
+    assert found(TASK, "small", 32, root=root) == wanted
+    assert found(TASK, "small", 0, root=root) == []
+    assert len(trials(TASK, "small", 32, root=root)) == 10
+    assert trials(TASK, "small", 32, "", root=root).empty
 
 
 def test_a_comparison_times_all_in_one_run(root):
     compared = compare(TASK, "small", length=32, seed=0, root=root, rounds=1).metrics
     assert compared.kind[0] == "baseline" and compared.share_1_threads[0] == 1
     assert {*KNOWN} <= {*compared.kind}
-    free = compared[(compared.kind == "free") & (compared.weights == compared.weights[0])]
-    for half in ("search", "report"):  # no logit depends on what the last layer forgets
-        assert free[f"score_{half}"].item() == compared[f"score_{half}"][0]
+    scores = compared.set_index("kind").filter(like="score_")
+    assert scores.loc["free"].equals(scores.loc["plain"].rename("free"))
     assert compared.filter(like="threads").notna().all(axis=None)
+
+
+def test_a_search_by_the_plain_encoders_weights(root):
+    """The last layer's bottleneck costs them nothing."""
+    look(Search(TASK, "small", "random", 32, "", budget=3), seed=0, root=root)
+    table = compare(
+        TASK, "small", length=32, seed=0, weights="", root=root, rounds=1
+    ).metrics.set_index("kind")  # fmt: skip
+    assert set(table.weights) == {Experiment(TASK, "small").name(0)}
+    scores = table.filter(like="score_")
+    assert scores.loc["free"].equals(scores.loc["baseline"].rename("free"))
+    assert "found by random" in table.index and "plain" not in table.index
+    shown = front(TASK, "small", 32, "", root=root)
+    assert shown.score_report[0] == 100 * table.score_report.iloc[0]
+    assert (halved(shown).share_1_threads <= 0.5).all()
+
+
+@pytest.mark.slow
+def test_a_campaign_goes_on_with_what_is_finished(root, monkeypatch):
+    monkeypatch.setattr(experiments, "SEEDS", (0,))
+    monkeypatch.setattr(experiments, "SAMPLERS", {"random": "RandomSampler"})
+    monkeypatch.setattr(experiments, "LENGTHS", (48,))
+    experiments.campaign("small", root=root, progress=False)
+    made = {path: path.stat().st_mtime_ns for path in root.rglob("summary.json")}
+    names = {path.parent.name for path in made}
+    assert {"sst2-drawn-seed0", "sst2-plain-layers3-seed0", "rte-plain-seed0"} <= names
+    assert {"mrpc-plain-length128-random-seed0", "sst2-drawn-own-lengths-gp-seed0"} <= names
+    table = front(TASK, "small", 48, root=root)
+    assert {"fewer layers", "baseline"} <= set(table.kind)
+    experiments.campaign("small", root=root, progress=False)
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("summary.json")} == made
 
 
 def test_the_test_part_is_read_once(root):

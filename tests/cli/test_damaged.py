@@ -1,0 +1,259 @@
+"""Every JSON file with every field of another type: a sentence, exit code not 0, nothing believed.
+
+Hypothesis picks a file, a field at any depth, and what stands there instead. What can be made anew
+at once (counts in the cache, records of notebooks) is not believed either, and is made anew.
+"""
+
+import copy
+import json
+import shutil
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from reuseprior import paths, results
+from reuseprior import revolver as rv
+from reuseprior.cli import app
+from reuseprior.measures import measuring
+from reuseprior.press import ledger, notebooks, reproduce
+
+MANY = settings(
+    max_examples=60, deadline=None, database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+OTHERS = [None, True, 7, -1.5, "text", [], ["text"], {}, {"a": 1}, 10**30, [[]], ""]
+COMMIT = "1234567"
+
+
+def kind(value):
+    return "number" if type(value) in (int, float) else type(value).__name__
+
+
+def fields(value, path=()):
+    """The path of every field, those in lists too."""
+    inner = value.items() if isinstance(value, dict) else ()
+    if isinstance(value, list):
+        inner = enumerate(value)
+    for key, below in inner:
+        yield (*path, key)
+        yield from fields(below, (*path, key))
+
+
+def damaged(value, path, other):
+    """A copy with something else in a field; None where that would be of the same type."""
+    value = copy.deepcopy(value)
+    if not path:
+        return None if kind(other) == kind(value) else other
+    place = value
+    for key in path[:-1]:
+        place = place[key]
+    if kind(place[path[-1]]) == kind(other):
+        return None
+    place[path[-1]] = other
+    return value
+
+
+@st.composite
+def damages(draw, value):
+    paths_of = [(), *fields(value)]
+    return draw(st.sampled_from(paths_of)), draw(st.sampled_from(OTHERS))
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def told(done):
+    """That a command refused in one line."""
+    assert done.exit_code in (1, 2) and isinstance(done.exception, SystemExit), done.exception
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("Error: "), done.stderr
+
+
+TRAIN = [
+    "train", "nets:net", "--set", "epochs=2", "--set", "train_images=100", "--set",
+    "test_images=50", "--set", "bn_momentum=0.01", "--set", "width=1",
+]  # fmt: skip
+EVOLVE = [
+    "evolve", "quick", "--set", "population=4", "--set", "sample=2", "--set", "generations=1",
+    "--set", "minimum_batches=1", "--set", "maximum_batches=1", "--set", "replacements=1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A finished training and a finished search, as if of a clean commit."""
+    folder = tmp_path_factory.mktemp("campaign")
+    (folder / "nets.py").write_text(
+        "from torch.nn import *\ndef net(): return Sequential(Flatten(), Linear(768, 10))\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(results, "_commit", lambda: COMMIT)
+        for name, arguments in (("train", TRAIN), ("evolve", EVOLVE)):
+            done = invoke(*arguments, "--output", folder / "made" / name)
+            assert done.exit_code == 0, done.stderr
+        yield folder / "made"
+    sys.modules.pop("nets", None)
+
+
+@pytest.fixture
+def here(made, monkeypatch, tmp_path):
+    monkeypatch.chdir(made.parent)
+    monkeypatch.setattr(results, "_commit", lambda: COMMIT)
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    return made
+
+
+@pytest.mark.parametrize("run", ["train", "evolve"])
+def test_what_is_whole_is_recorded_and_resumed(here, run):
+    """Or the tests below would show nothing."""
+    copied = here.parent / "copy" / run
+    shutil.rmtree(copied, ignore_errors=True)
+    shutil.copytree(here / run, copied)
+    done = invoke("record", copied)
+    assert done.exit_code == 0 and (paths.RESULTS / "copy" / run / "summary.json").exists()
+    arguments = {"train": TRAIN, "evolve": EVOLVE}[run]
+    assert invoke(*arguments, "--output", copied, "--resume").exit_code == 0
+
+
+# null may stand there, or it is a list of what the run had: what is missing claims nothing
+OPEN = {("reason",), ("data_checksum",), ("commits", 0), ("test_loss",), ("test_accuracy",),
+        ("images_per_second",), ("mean_validation_accuracy",)}  # fmt: skip
+
+
+@pytest.mark.parametrize("file", ["summary.json", "config.json"])
+@pytest.mark.parametrize("run", ["train", "evolve"])
+@MANY
+@given(choice=st.data())
+def test_no_damaged_run_is_recorded(here, file, run, choice):
+    whole = json.loads((here / run / file).read_text())
+    path, other = choice.draw(damages(whole))
+    broken = damaged(whole, path, other)
+    if broken is None or (file == "summary.json" and (path in OPEN or path[:1] == ("remembered",))):
+        return
+    copied = here.parent / "copy" / run
+    shutil.rmtree(copied, ignore_errors=True)
+    shutil.copytree(here / run, copied)
+    (copied / file).write_text(json.dumps(broken))
+    told(invoke("record", copied))
+    assert not paths.RESULTS.exists()
+
+
+@pytest.mark.parametrize("run", ["train", "evolve"])
+@settings(MANY, max_examples=25)
+@given(choice=st.data())
+def test_no_damaged_run_is_resumed(here, run, choice):
+    file = choice.draw(st.sampled_from(["summary.json", "config.json"]))
+    whole = json.loads((here / run / file).read_text())
+    path, other = choice.draw(damages(whole))
+    broken = damaged(whole, path, other)
+    if broken is None or (file == "summary.json" and (path in OPEN or path[:1] == ("remembered",))):
+        return
+    copied = here.parent / "copy" / run
+    shutil.rmtree(copied, ignore_errors=True)
+    shutil.copytree(here / run, copied)
+    (copied / file).write_text(json.dumps(broken))
+    before = {p.name: p.read_bytes() for p in copied.glob("*.*") if p.is_file()}
+    arguments = {"train": TRAIN, "evolve": EVOLVE}[run]
+    told(invoke(*arguments, "--output", copied, "--resume"))
+    after = {p.name: p.read_bytes() for p in copied.glob("*.*") if p.is_file()}
+    assert {name: after[name] for name in before if not name.endswith(".lock")} == {
+        name: content for name, content in before.items() if not name.endswith(".lock")
+    }
+
+
+NET = rv.blocks.residual([rv.blocks.unit(rv.blocks.conv((8, 4, 4), 8)) for _ in range(2)])
+rv.settle(NET, rv.Tags())
+
+
+@settings(MANY, max_examples=300)
+@given(damages(NET.to_data()))
+def test_a_damaged_blueprint_is_refused_or_is_another_whole_one(choice):
+    broken = damaged(NET.to_data(), *choice)
+    if broken is None:
+        return
+    try:
+        read = rv.Blueprint.from_json(json.dumps(broken))
+        rv.check(read)
+    except rv.BlueprintError as error:
+        assert "\n" not in str(error)
+        return
+    # what is left open, as a tag: it says what the text says, and all can be done with it
+    assert rv.Blueprint.from_json(read.to_json()).to_data() == read.to_data()
+    assert str(rv.tree(read)) and rv.tree(read)._repr_html_() and rv.mutations(read) is not None
+    rv.Registry(device="meta").build(read)
+
+
+def test_a_damaged_count_in_the_cache_is_counted_anew(tmp_path):
+    conventions = measuring.Conventions(image_size=32)
+    whole = measuring.measure("resnet20-cifar", conventions, tmp_path).quantities
+    (place,) = tmp_path.iterdir()
+    text = place.read_text()
+    for path in [(), *fields(json.loads(text))]:
+        for other in OTHERS:
+            broken = damaged(json.loads(text), path, other)
+            if broken is None or (path and other is None):  # null is a logarithm of nothing
+                continue
+            place.write_text(json.dumps(broken))
+            assert measuring._kept(place) is None
+    for content in (b"", text[:-20].encode(), b"\xff", b"[" * 10**5):
+        place.write_bytes(content)
+        assert measuring._kept(place) is None
+    assert measuring.measure("resnet20-cifar", conventions, tmp_path).quantities == whole
+
+
+NOTEBOOK = {
+    "cells": [
+        {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": ["seed = 0"],
+         "id": "a", "execution_count": 1, "outputs": []},
+        {"cell_type": "markdown", "metadata": {}, "source": "# A title", "id": "b"},
+    ],
+    "metadata": {}, "nbformat": 4, "nbformat_minor": 5,
+}  # fmt: skip
+
+
+@MANY
+@given(damages(NOTEBOOK))
+def test_a_damaged_notebook_is_one_sentence(tmp_path, choice):
+    broken = damaged(NOTEBOOK, *choice)
+    path = tmp_path / "03-a.ipynb"
+    path.write_text(json.dumps(broken))
+    reads = (notebooks.parameters, notebooks.digest, notebooks.figures)
+    for read in reads if broken is not None else ():
+        try:
+            read(path)
+        except notebooks.NotebookError as error:
+            assert "03-a" in str(error)
+
+
+STAMP = {"seconds": 1.5, "failure": "", "facts": {"Python": "3.11", "parameter seed": "0"}}
+
+
+@MANY
+@given(damages(STAMP))
+def test_a_damaged_record_of_a_notebook_is_not_believed(tmp_path, choice):
+    broken = damaged(STAMP, *choice)
+    path = tmp_path / "03-a.0.json"
+    path.write_text(json.dumps(broken))
+    assert broken is None or (choice[0] == () and broken == {}) or reproduce._record(path) is None
+
+
+ENTRY = ledger.Entry("a", "thesis", "thesis, table 1", "1.0", 1.0, "computed", "reproduced", (0, 2))
+
+
+def test_a_damaged_ledger_of_a_build_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "BUILD", tmp_path)
+    path = ledger.save([ENTRY])
+    assert ledger.saved() == [ENTRY]
+    whole = json.loads(path.read_text())
+    for place in [(), *fields(whole)]:
+        for other in OTHERS:
+            broken = damaged(whole, place, other)
+            if broken is None or (other is None and place[1:2] in (("computed",), ("window",))):
+                continue
+            path.write_text(json.dumps(broken))
+            with pytest.raises(ledger.LedgerError, match=r"ledger\.json .*: delete it and reprodu"):
+                ledger.saved()

@@ -1,0 +1,409 @@
+"""The ensemble of signal paths against explicit enumeration, and the cases that are easy to miss.
+
+The enumeration below reads a description of a network, not its record: it follows every signal
+without keeping any, lists every path, and adds up what each passes.
+"""
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+from math import exp, log, log2, sqrt
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from reuseprior import sharing
+from reuseprior.contexts import record_model
+from reuseprior.contexts.discounts import averaged_positions
+from reuseprior.errors import UserError
+from reuseprior.measures.signal_paths import INPUT, signal_paths
+from reuseprior.models import catalog
+
+CHANNELS, SIDE = 4, 6
+
+
+# Random networks ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node: what makes it, of which nodes before it; a layer says which weight it uses."""
+
+    kind: str
+    sources: tuple[int, ...]
+    weight: int = -1
+
+
+class Drawn(nn.Module):
+    """The network of some steps; node 0 is the input, the last one the output."""
+
+    def __init__(self, steps, channels):
+        super().__init__()
+        self.steps = steps
+        self.convs = nn.ModuleDict()
+        self.norms = nn.ModuleDict()
+        for number, step in enumerate(steps, start=1):
+            if step.kind == "layer":
+                before = channels[step.sources[0]]
+                key = str(step.weight)
+                if key not in self.convs:
+                    self.convs[key] = nn.Conv2d(before, CHANNELS, 1, bias=False)
+            if step.kind == "norm":
+                self.norms[str(number)] = nn.BatchNorm2d(channels[number])
+        self.pool = nn.AvgPool2d(3, 1, 1)
+
+    def forward(self, x):
+        nodes = [x]
+        for number, step in enumerate(self.steps, start=1):
+            given = [nodes[s] for s in step.sources]
+            if step.kind == "layer":
+                made = self.convs[str(step.weight)](given[0])
+            elif step.kind == "norm":
+                made = self.norms[str(number)](given[0])
+            elif step.kind == "pool":
+                made = self.pool(given[0])
+            elif step.kind == "relu":
+                made = torch.relu(given[0])
+            elif step.kind == "product":
+                made = given[0] * given[1]
+            elif step.kind == "cat":
+                made = torch.cat(given, 1)
+            else:
+                made = sum(given[1:], given[0])
+            nodes.append(made)
+        return nodes[-1]
+
+
+def draw(chance):
+    """Steps of a random network, and the channels of its nodes."""
+    steps, channels, weights = [], [CHANNELS], {}
+    for _ in range(chance.randint(4, 11)):
+        kind = chance.choice(
+            ["layer", "layer", "sum", "sum", "cat", "pool", "norm", "relu", "product"]
+        )
+        newest = len(channels) - 1
+        first = newest if chance.random() < 0.6 else chance.randrange(len(channels))
+        if kind in ("sum", "product"):
+            like = [n for n, c in enumerate(channels) if c == channels[first]]
+            n = 2 if kind == "product" else chance.choice([2, 2, 3])
+            step = Step(kind, (first, *(chance.choice(like) for _ in range(n - 1))))
+            made = channels[first]
+        elif kind == "cat":
+            step = Step(kind, (first, chance.randrange(len(channels))))
+            made = sum(channels[s] for s in step.sources)
+        elif kind == "layer":
+            tied = [w for w, before in weights.items() if before == channels[first]]
+            again = tied and chance.random() < 0.4
+            weight = chance.choice(tied) if again else len(weights)
+            weights[weight] = channels[first]
+            step, made = Step(kind, (first,), weight), CHANNELS
+        else:
+            step, made = Step(kind, (first,)), channels[first]
+        steps.append(step)
+        channels.append(made)
+    return steps, channels
+
+
+def signal(steps, channels, node):
+    """Amplitudes by source (a node that is a layer, or 0), followed anew each time it is asked."""
+    if node == 0 or steps[node - 1].kind == "layer":
+        return {node: 1.0}
+    step = steps[node - 1]
+    given = [signal(steps, channels, s) for s in step.sources]
+    total = Counter()
+    if step.kind == "cat":
+        for source, part in zip(step.sources, given, strict=True):
+            for name, amplitude in part.items():
+                total[name] += channels[source] / channels[node] * amplitude**2
+        return {name: sqrt(square) for name, square in total.items()}
+    if step.kind == "product":
+        variances = [sum(a**2 for a in part.values()) for part in given]
+        for part, variance in zip(given, variances, strict=True):
+            for name, amplitude in part.items():
+                total[name] += amplitude**2 / variance / 2
+        scale = (variances[0] * variances[1]) ** 0.25
+        return {name: scale * sqrt(share) for name, share in total.items()}
+    for part in given:
+        total.update(part)
+    size = sqrt(sum(a**2 for a in total.values())) if step.kind == "norm" else 1
+    size *= 3 if step.kind == "pool" else 1  # the root of 9 positions
+    return {name: amplitude / size for name, amplitude in total.items()}
+
+
+def listed(steps, channels, node):
+    """Every signal path that ends in a node's signal: its layers' nodes, and its probability."""
+    amplitudes = signal(steps, channels, node)
+    variance = sum(a**2 for a in amplitudes.values())
+    for source, amplitude in amplitudes.items():
+        share = amplitude**2 / variance
+        if source == 0:
+            yield (), share
+        else:
+            for path, p in listed(steps, channels, steps[source - 1].sources[0]):
+                yield (*path, source), p * share
+
+
+def enumerated(steps, channels):
+    paths = list(listed(steps, channels, len(steps)))
+    passed, by_weight = Counter(), Counter()
+    for path, p in paths:
+        for node in path:
+            passed[node] += p
+            by_weight[steps[node - 1].weight] += p
+    sizes = {s.weight: CHANNELS * channels[s.sources[0]] for s in steps if s.kind == "layer"}
+    met = np.array([u * sizes[w] for w, u in by_weight.items()])
+    met = met / met.sum() if len(met) else met
+    return {
+        "passed": dict(passed),
+        "mean_length": sum(p * len(path) for path, p in paths),
+        "shortest": min(len(path) for path, _ in paths),
+        "log2_paths": log2(len(paths)),
+        "path_entropy": -sum(p * log2(p) for _, p in paths),
+        "layer_entropy": float(-(met @ np.log2(met))) if len(met) else 0.0,
+        "log_partition": log(sum(p * exp(-0.7 * len(path)) for path, p in paths)),
+        "total": sum(p for _, p in paths),
+    }
+
+
+def close(found, expected):
+    return found == pytest.approx(expected, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_equals_explicit_enumeration(seed):
+    chance = random.Random(seed)
+    while True:
+        steps, channels = draw(chance)
+        if any(s.kind == "layer" for s in steps):
+            break
+    expected = enumerated(steps, channels)
+    paths = signal_paths(record_model(Drawn(steps, channels), (1, CHANNELS, SIDE, SIDE)))
+    assert close(expected["total"], 1)
+    layers = [n for n, step in enumerate(steps, start=1) if step.kind == "layer"]
+    assert len(paths.visits) == len(layers)
+    assert close(paths.probabilities.tolist(), [expected["passed"].get(n, 0) for n in layers])
+    for name in ("mean_length", "shortest", "log2_paths", "path_entropy", "layer_entropy"):
+        assert close(getattr(paths, name), expected[name]), name
+    assert close(paths.log_partition(0.7), expected["log_partition"])
+
+
+# One by one --------------------------------------------------------------------------------------
+
+
+def paths_of(net, shape=(1, 4, 8, 8)):
+    return signal_paths(record_model(net, shape))
+
+
+class Joined(nn.Module):
+    """Several ways from what a first layer makes, joined by a function."""
+
+    def __init__(self, join, *ways):
+        super().__init__()
+        self.first = nn.Conv2d(4, 4, 1, bias=False)
+        self.ways = nn.ModuleList(ways)
+        self.join = join
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.join([way(x) for way in self.ways])
+
+
+def conv(before=4, after=4, **options):
+    return nn.Conv2d(before, after, 1, bias=False, **options)
+
+
+SKIP, POOL = nn.Identity(), nn.AvgPool2d(2, 1)
+# join, ways, share of the outputs' variance that comes from the second layer
+SHARES = [
+    (sum, (SKIP, conv()), 1 / 2),
+    (sum, (SKIP, SKIP, conv()), 1 / 5),  # two identities have twice the amplitude
+    (sum, (SKIP, nn.Sequential(conv(), nn.AvgPool2d(3, 1, 1))), 1 / 10),
+    (lambda ys: torch.cat(ys, 1), (SKIP, conv(4, 12)), 3 / 4),
+    (lambda ys: ys[0] * ys[1], (SKIP, conv()), 1 / 2),
+    (lambda ys: ys[0] - ys[1], (SKIP, conv()), 1 / 2),
+    (lambda ys: ys[0] - ys[0] + ys[1], (SKIP, conv()), 1 / 5),  # signs are left out
+    (lambda ys: ys[0] / (1 + ys[1].abs()), (SKIP, conv()), 1 / 2),
+    (lambda ys: ys[0] + ys[1].mean((2, 3), keepdim=True), (SKIP, conv()), 1 / 65),
+    (lambda ys: ys[0] + nn.functional.adaptive_avg_pool2d(ys[1], 8), (SKIP, conv()), 1 / 2),
+    (lambda ys: ys[0] * ys[0] * 0 + ys[1], (SKIP, conv()), 1 / 2),
+]
+
+
+@pytest.mark.parametrize(("join", "ways", "share"), SHARES)
+def test_shares(join, ways, share):
+    paths = paths_of(Joined(join, *ways))
+    assert close(paths.ends[1], share)
+    assert np.isfinite(paths.probabilities).all()
+
+
+def test_averages_may_leave_variances_as_they_are():
+    net = Joined(sum, SKIP, nn.Sequential(conv(), nn.AvgPool2d(3, 1, 1)))
+    assert close(signal_paths(record_model(net, (1, 4, 8, 8)), averages=False).ends[1], 1 / 2)
+
+
+def test_a_norm_makes_an_average_whole_again():
+    pooled = nn.Sequential(conv(), nn.AvgPool2d(3, 1, 1), nn.BatchNorm2d(4))
+    assert close(paths_of(Joined(sum, SKIP, pooled)).ends[1], 1 / 2)
+    for norm in (nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.LayerNorm((4, 8, 8))):
+        way = nn.Sequential(SKIP, nn.AvgPool2d(3, 1, 1), norm)
+        assert close(paths_of(Joined(sum, conv(), way)).ends[1], 1 / 2)
+
+
+class Pooled(nn.Module):
+    def __init__(self, results):
+        super().__init__()
+        self.results = results
+        self.conv = conv()
+
+    def forward(self, x):
+        return nn.functional.adaptive_avg_pool2d(self.conv(x), self.results)
+
+
+@pytest.mark.parametrize(
+    ("size", "results", "expected"), [(1, 7, 1), (7, 7, 1), (14, 7, 4), (8, 3, 100 / 9), (8, 1, 64)]
+)
+def test_positions_of_adaptive_averages(size, results, expected):
+    """A 1×1 map pooled to 7×7 is copied; it is no average of a 49th of a position."""
+    recorded = record_model(Pooled(results), (1, 4, size, size))
+    operators = recorded.recording.operators
+    assert max(map(averaged_positions, operators)) == pytest.approx(expected)
+    assert min(map(averaged_positions, operators)) == 1
+
+
+class Twice(nn.Module):
+    """A tied layer between two of its own, used twice in a row."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.tied, self.last = (nn.Linear(5, 5) for _ in range(3))
+
+    def forward(self, x):
+        return self.last(self.tied(self.tied(self.first(x))))
+
+
+def test_a_tied_layer_is_one_layer_that_is_visited_twice():
+    paths = paths_of(Twice(), (1, 5))
+    assert paths.probabilities.tolist() == [1, 1, 1, 1]
+    assert (paths.shortest, paths.mean_length) == (4, 4)
+    assert [(layer.where, layer.parameters, layer.visits) for layer in paths.layers] == [
+        (("first",), 30, 1), (("tied",), 30, 2), (("last",), 30, 1),
+    ]  # fmt: skip
+    assert close(paths.layer_entropy, 1.5)
+
+
+def test_slices_of_one_tensor_are_layers_of_their_own():
+    class Sliced(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.zeros(10, 5))
+
+        def forward(self, x):
+            upper, lower = self.w.chunk(2)
+            return x @ lower.t() @ upper.t() @ upper.t()
+
+    found = paths_of(Sliced(), (1, 5)).layers
+    assert sorted((layer.parameters, layer.visits) for layer in found) == [(25, 1), (25, 2)]
+
+
+def test_layers_of_one_store_are_one_layer():
+    net = catalog.build("wrn-10-2")
+    sharing.apply(net, "stores:10%,weighted,mask")
+    paths = paths_of(net, (1, 3, 32, 32))
+    assert max(len(layer.where) for layer in paths.layers) == 3
+    assert sum(layer.visits for layer in paths.layers if len(layer.where) > 1) > 1
+
+
+def test_weights_that_forward_computes_are_learned():
+    class Standardised(nn.Conv2d):
+        def forward(self, x):
+            w = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+            return nn.functional.conv2d(x, w)
+
+    paths = paths_of(nn.Sequential(Standardised(4, 4, 1, bias=False), conv()))
+    assert [layer.parameters for layer in paths.layers] == [16, 16]
+
+
+def test_the_ensemble():
+    paths = paths_of(Joined(sum, SKIP, conv()))
+    ensemble = paths.ensemble()
+    # the first layer is passed by every path, the second by half of them, and both hold 16
+    assert close(ensemble.probabilities.tolist(), [2 / 3, 1 / 3])
+    assert close(ensemble.log_partition, log(16 + 8))
+    assert close(ensemble.at(0).log_partition, log(32))
+    assert close(ensemble.entropy / log(2) - paths.layer_entropy, 4)
+    assert paths.mean_length == 1.5
+    assert -paths.log_partition(1e-6) / 1e-6 == pytest.approx(1.5, abs=1e-5)
+    assert -paths.log_partition(1e6) / 1e6 == pytest.approx(paths.shortest, abs=1e-5)
+    assert (paths.log2_paths, paths.path_entropy) == (1, 1)
+
+
+def test_no_signal_path():
+    class Deaf(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = conv()
+
+        def forward(self, x):
+            return self.conv(torch.zeros_like(x))
+
+    paths = paths_of(Deaf())
+    assert not paths.is_live
+    for asked in ("probabilities", "shortest", "log2_paths", "layer_entropy", "mean_length"):
+        with pytest.raises(UserError, match="No input reaches the model's outputs"):
+            getattr(paths, asked)
+
+
+def test_a_path_without_layers():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(4, 1, 1))
+
+        def forward(self, x):
+            return x * self.w
+
+    paths = paths_of(Scaled())
+    assert (paths.shortest, paths.mean_length, paths.layer_entropy) == (0, 0, 0)
+    assert paths.ends == {INPUT: 1}
+    with pytest.raises(UserError, match="No signal path of the model passes a learnable layer"):
+        paths.ensemble()
+
+
+def test_deep_sums_and_products_stay_finite():
+    class Doubling(nn.Module):
+        def __init__(self, step):
+            super().__init__()
+            self.first, self.step = conv(), step
+
+        def forward(self, x):
+            x = self.first(x)
+            for _ in range(1500):
+                x = self.step(x)
+            return x
+
+    for step in (lambda x: x + x, lambda x: x * x, lambda x: x * torch.sigmoid(x) + x):
+        paths = paths_of(Doubling(step), (1, 4, 1, 1))
+        assert paths.probabilities.tolist() == [1]
+
+
+# Shares of variance, measured ---------------------------------------------------------------------
+
+
+def test_shares_are_those_of_real_signals():
+    """Where the steps are exact, a linear network's variance is divided as the chain says."""
+    torch.manual_seed(0)
+    x, y, z = torch.randn(3, 200_000)
+    outputs = {  # of sources x, y, z: skips add amplitudes, others variances
+        "skip, skip and layer": (x + x + y, {0: 4 / 5, 1: 1 / 5}),
+        "after a norm": ((x + y) / 2**0.5 + z, {0: 1 / 4, 1: 1 / 4, 2: 1 / 2}),
+        "average": (x + y.reshape(-1, 4).mean(1).repeat(4), {0: 4 / 5, 1: 1 / 5}),
+    }
+    for name, (output, expected) in outputs.items():
+        for source, share in expected.items():
+            signal_ = (x, y, z)[source]
+            if name == "average" and source == 1:
+                signal_ = y.reshape(-1, 4).mean(1).repeat(4)
+            part = (output @ signal_) ** 2 / (signal_ @ signal_) / (output @ output)
+            assert float(part) == pytest.approx(share, abs=0.01), name

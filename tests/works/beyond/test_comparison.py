@@ -1,0 +1,148 @@
+"""Scores against each other: intervals, differences on the same samples, choices without leaks."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reuseprior import paths
+from reuseprior.errors import UserError
+from reuseprior.measures.scores import R6, R7
+from reuseprior.models import nas_bench_201
+from reuseprior.works.beyond import benchmarks, choice, comparison, preregistration, survey
+
+
+def drawn(n=60, seed=0, copies=1):
+    """Accuracies that the first score follows closely and the second loosely."""
+    random = np.random.default_rng(seed)
+    y = random.normal(size=n)
+    found = pd.DataFrame(
+        {"R6": y + 0.3 * random.normal(size=n), "b": y + 2 * random.normal(size=n)}
+    )
+    again = np.repeat(np.arange(n), copies)
+    rows = found.iloc[again].reset_index(drop=True)
+    return rows, pd.DataFrame({"y": y[again]}), pd.Series(again)
+
+
+def width(estimate):
+    return estimate.high - estimate.low
+
+
+@pytest.mark.parametrize("by", ["rho", "tau"])
+def test_compared_on_the_same_samples(by):
+    found, y, _ = drawn()
+    table = comparison.compare(found, y, by=by, resamples=300)
+    gap = table.loc["b", "difference"]
+    assert table.loc["R6", "difference"] is None
+    values = table["agreement"].map(lambda e: e.value)
+    assert gap.value == pytest.approx(values["R6"] - values["b"])
+    assert 0 < gap.low < gap.value < gap.high and gap.verdict == "better"
+    back = comparison.compare(found, y, by=by, against="b", resamples=300).loc["R6", "difference"]
+    assert (back.low, back.high) == pytest.approx((-gap.high, -gap.low))
+    assert back.verdict == "worse" and str(back).endswith(" worse")
+
+
+def test_copies_say_no_more_than_one_of_them():
+    one, nine = drawn(), drawn(copies=9)
+    single = comparison.compare(one[0], one[1], resamples=300).loc["b", "agreement"]
+    whole = comparison.compare(*nine, resamples=300).loc["b", "agreement"]
+    alone = comparison.compare(nine[0], nine[1], resamples=300).loc["b", "agreement"]
+    assert width(whole) == pytest.approx(width(single), rel=0.3)
+    assert width(alone) < width(single) / 2
+
+
+def test_several_tasks_count_as_their_mean():
+    found, y, _ = drawn()
+    both = comparison.compare(found, y.assign(z=-y["y"]), resamples=10)
+    assert both.loc["R6", "agreement"].value == pytest.approx(0)
+
+
+def test_within_groups():
+    found, y, _ = drawn()
+    group = pd.Series(np.arange(60) % 6)
+    shifted = y["y"] + 100 * group  # between groups the scores say nothing
+    table = comparison.within(found, shifted, group, resamples=100)
+    assert table.loc["R6", "agreement"].value > 0.6
+    pooled = comparison.compare(found, shifted.to_frame(), by="tau", resamples=10)
+    assert pooled.loc["R6", "agreement"].value < 0.4
+    by_models = comparison.within(found, shifted, group, resamples=100, models=True)
+    assert by_models.loc["b", "difference"].value == table.loc["b", "difference"].value
+    with pytest.raises(UserError, match="No group has three models"):
+        comparison.within(found, shifted, pd.Series(range(60)))
+
+
+def test_inside_against_outside_is_one_question():
+    """Two sets with one and the same advantage: its difference is not told apart from none."""
+    found, y, _ = drawn(200)
+    inside = pd.Series(np.arange(200) < 20)
+    result = comparison.difference_of_differences(
+        found, y["y"], pd.Series(range(200)), inside, "R6", "b", resamples=200
+    )
+    gap = result["inside less outside"]
+    assert gap.value == pytest.approx(result["inside"].value - result["outside"].value)
+    assert gap.verdict == "not distinguishable"
+    assert width(gap) > width(result["outside"])
+
+
+def test_bad_use():
+    found, y, _ = drawn()
+    with pytest.raises(UserError, match="choose rho or tau"):
+        comparison.compare(found, y, by="r")
+    with pytest.raises(UserError, match="A score or an accuracy is NaN"):
+        comparison.compare(found.assign(b=np.nan), y)
+    with pytest.raises(UserError, match="2 models: an order needs at least 3"):
+        comparison.compare(found[:2], y[:2])
+
+
+def test_what_was_settled_is_what_is_computed():
+    settled = preregistration.settled()["scores"]
+    assert (R6.weight, R7.weight, settled["recommended"]) == (1 / 4, 1 / 2, "R6")
+    assert settled["R6"].startswith("P_G + 1/4 (log2 M + H_u) - blur")
+    table = survey.joined("torchvision")
+    assert list(comparison.scores(table, 10)) == settled["compared"]
+    assert len(comparison.variants()) == 5 + 9
+    for name in benchmarks.names():
+        benchmark = benchmarks.find(name)
+        assert all(benchmark.examples(accuracy) > 2 for accuracy in benchmark.accuracies)
+
+
+def test_surveys_hold_the_hash_of_what_was_settled():
+    for name in benchmarks.names():
+        config = json.loads((paths.RESULTS / "beyond" / name / "config.json").read_text())
+        assert config["preregistration"] == preregistration.sha256(), name
+
+
+# The choice --------------------------------------------------------------------------------------
+
+
+def test_isomorphic_cells_are_written_alike():
+    """Edges 0→1, 0→2, 1→2, 0→3, 1→3, 2→3: one convolution, or a chain of two, by any nodes."""
+    ways = {
+        "(0)3": ("000300", "300010", "100030", "030001", "010003"),
+        "((0)2)3": ("200030", "020003", "201003", "102003"),
+        "(0)3+0": ("300110", "010103", "030101"),
+    }
+    for written, cells in ways.items():
+        assert {nas_bench_201.structure(cell) for cell in cells} == {written}
+    assert nas_bench_201.structure("330000") == ""
+
+
+def test_the_choice_and_the_rest_share_no_structure_and_no_live_cell():
+    cells = benchmarks.find("nas-bench-201").read()
+    seen = choice.cells_of(cells)
+    assert 1000 <= seen.sum() < 1300
+    for column in ("alike", "model"):
+        assert not set(cells.loc[seen, column]) & set(cells.loc[~seen, column])
+    zoo = benchmarks.find("torchvision").read()
+    half = choice.classifiers_of(zoo)
+    assert not set(zoo.loc[half, "family"]) & set(zoo.loc[~half, "family"])
+    assert 20 < half.sum() < 55
+
+
+def test_every_candidate_is_kept():
+    table = choice.read()
+    assert len(table) == len(choice.candidates()) == 113
+    assert table["sum"].is_monotonic_decreasing
+    best = choice.best(table)
+    assert best.name == table.iloc[0]["score"] and best.sizes

@@ -1,0 +1,86 @@
+"""Populations, what tables and the figure say of them, and the networks that were trained here."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reuseprior.models import catalog
+from reuseprior.works.beyond import averages, choice, comparison, fresh, own, survey, tested, views
+from reuseprior.works.beyond.comparison import Difference, Estimate
+
+NAMES = [population.name for population in tested.POPULATIONS]
+
+
+def table(value, low, high):
+    estimate = Estimate(value, low, high)
+    gap = Difference(0.1, -0.1, 0.3)
+    rows = {"R6": (estimate, None), "multiply-adds": (estimate, gap)}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["agreement", "difference"])
+
+
+def test_a_bar_is_reached_or_missed():
+    tables = dict.fromkeys(NAMES, table(0.9, 0.88, 0.92))
+    found = tested.bars(tables)
+    assert found["verdict"].tolist() == [
+        "missed", "missed (within the interval)", "missed (within the interval)", "reached",
+        "reached", "reached", "reached",
+    ]  # fmt: skip
+    assert found.loc["timm", "R6"] == "0.900 (0.880 to 0.920)"
+
+
+def test_a_table_of_differences_says_what_was_seen():
+    found = tested.differences(dict.fromkeys(NAMES, table(0.9, 0.8, 1.0)), "multiply-adds")
+    assert found["seen before"].tolist() == [p.seen for p in tested.POPULATIONS]
+    assert found.iloc[0, -1] == "+0.100 (-0.100 to +0.300) not distinguishable"
+    assert found.columns[-1] == "R6 less multiply-adds"
+
+
+def test_the_figure_has_a_panel_a_population():
+    tables = dict.fromkeys(NAMES, table(0.9, 0.8, 1.0))
+    fig = views.scores_by_population(tables, ["multiply-adds", "R6"], "R6")
+    assert [ax.get_title().replace("\n", " ") for ax in fig.axes] == NAMES
+    assert [t.get_text() for t in fig.axes[0].get_yticklabels()] == ["multiply-adds", "R6"]
+
+
+def test_populations():
+    for population in tested.POPULATIONS[3:6]:
+        rows = population.rows()
+        found = population.scores(rows)
+        assert len(found) == len(rows) > 30 and not found.isna().any(axis=None)
+        assert "alike" in rows
+    cells = survey.joined("nas-bench-201")
+    assert tested.own_live_cells(cells).sum() == cells["model"].nunique() == 9445
+    assert not set(tested.POPULATIONS[0].rows()["alike"]) & set(
+        cells.loc[choice.cells_of(cells), "alike"]
+    )
+
+
+def test_trained_networks_are_scored_within_their_groups():
+    rows = own.read()
+    assert len(rows) == len(own.networks()) == 32
+    assert (rows.groupby("group").size() >= 3).all()
+    assert rows["accuracy"].between(0.3, 0.7).all() and rows["reason"].isna().all()
+    found = tested.own_compared(resamples=20)
+    assert found.loc["R6", "difference"] is None
+    again = own._row(own.networks()["stores/wrn-16-2-all_but_bn"])
+    kept = rows.set_index("model").loc["stores/wrn-16-2-all_but_bn"]
+    assert again["P_G"] == pytest.approx(kept["P_G"]) and again["seeds"] == 2
+
+
+def test_averages_on_other_cells():
+    rows, others = averages.read()
+    assert len(rows) == len(others) == averages.CELLS
+    assert set(rows["cell"]) == set(averages.cells(survey.joined("nas-bench-201"))["cell"])
+    pooled = rows["model"].str.partition(":")[2].str.contains("4")
+    assert np.allclose(rows["shortest"], others["shortest"])
+    # without a pooling in the cells only the two reductions average
+    assert abs(rows["layer_entropy"] - others["layer_entropy"])[~pooled].max() < 0.2
+    assert not np.allclose(rows["layer_entropy"], others["layer_entropy"])
+
+
+def test_networks_of_random_cells_are_those_that_were_settled():
+    rows = fresh.read()
+    assert rows["model"].tolist() == sorted(fresh.names()[: len(rows)])
+    assert all(catalog.find(name) for name in rows["model"])
+    scores = comparison.scores(rows, rows["examples"].iloc[0])
+    assert np.isfinite(scores).all(axis=None)
