@@ -4,10 +4,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+# make LOCKED=1 TARGET installs exactly the versions of requirements.lock, which the tests ran with
+STAMP := $(VENV)/.installed$(if $(LOCKED),-locked)
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce notebooks book check test lint lab
+.PHONY: help reproduce notebooks book check test lint lab lock
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,9 +38,15 @@ lint: $(STAMP)
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --config=jupyter_server_config.py --notebook-dir=. notebooks/index.ipynb
 
+lock: $(STAMP)  ## pin all versions anew, in requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
+	  --extra notebooks --extra book --extra test --output-file requirements.lock \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
 # The stamp is written last, so an interrupted installation is taken up again. One installation
 # serves all targets: pip chooses torch and torchvision together, and a second target adds nothing.
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(if $(LOCKED),requirements.lock)
 	@echo "Installing reuseprior, its notebook tools and its test tools into $(VENV), once."
 	@echo "On Linux this takes about 6 GB of disk: 5.5 GB are torch with its CUDA libraries."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
@@ -49,7 +56,7 @@ $(STAMP): pyproject.toml
 	  $(PYTHON) -m venv $(VENV) || { \
 	    echo "'$(PYTHON) -m venv' failed: install its venv module (Debian and Ubuntu: apt install python3-venv)" >&2; \
 	    exit 1; }; }
-	@$(BIN)/python -m pip install --disable-pip-version-check --editable '.[notebooks,book,test]' || { \
+	@$(BIN)/python -m pip install --disable-pip-version-check $(if $(LOCKED),--requirement requirements.lock) --editable '.[notebooks,book,test]' || { \
 	  echo "Not installed: pip says above what is missing. It needs https://pypi.org once, or a mirror in PIP_INDEX_URL; then run make again." >&2; \
 	  exit 1; }
 	@touch $@

@@ -11,7 +11,7 @@ author = "reuseprior contributors"
 version = release = __version__
 language = "en"
 
-extensions = ["myst_nb"]
+extensions = ["myst_nb", "sphinx.ext.autodoc"]
 html_theme = "furo"
 exclude_patterns = ["README.md"]  # index.md includes it
 myst_enable_extensions = ["amsmath", "dollarmath"]
@@ -34,13 +34,24 @@ mathjax3_config = {
 myst_mathjax_classes = "mathjax_process|math|text_html"
 
 html_static_path = ["static", str(_mathjax / _MATHJAX)]
-html_css_files = ["book.css", "derivations.css"]
+html_css_files = ["book.css", "derivations.css", "tables.css"]
 html_js_files = ["book.js", "ledger.js"]
 html_show_copyright = False
 html_show_sourcelink = False
 html_copy_source = False
 
 
+add_module_names = False
+autodoc_typehints_format = "short"
+
+
+def as_written(app, what, name, obj, options, lines):
+    """Show docstrings letter by letter: they are written to be read in a terminal."""
+    if any(lines):
+        lines[:] = ["::", "", *(f"    {line}" for line in lines), ""]
+
+
 def setup(app):
+    app.connect("autodoc-process-docstring", as_written)
     # Sphinx looks for formulas in the text, but they also stand in the tables of outputs.
     app.set_html_assets_policy("always")

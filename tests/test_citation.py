@@ -47,3 +47,10 @@ def test_cites_the_paper():
     assert (paper["volume"], paper["start"], paper["year"]) == (4, "025011", 2023)
     assert re.fullmatch(r"10\.1088/2632-2153/\w+", paper["doi"])
     assert family_names(paper) == ["Polat", "Alpaslan"]
+
+
+def test_cites_the_software_in_this_version():
+    software = work("software")
+    assert software["title"] == CITATION["title"] and software["license"] == CITATION["license"]
+    assert str(software["version"]) == reuseprior.__version__
+    assert software["authors"] == CITATION["authors"]

@@ -13,6 +13,7 @@ from reuseprior.cli import (  # noqa: F401  importing registers
     counting,
     data,
     evolve,
+    export,
     record,
     study,
     train,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from reuseprior import paths
 from reuseprior.errors import UserError, shown
-from reuseprior.press import chapters, ledger, notebooks
+from reuseprior.press import chapters, ledger, notebooks, tables
 from reuseprior.press.chapters import Chapter
 from reuseprior.press.published import Printed
 
@@ -50,6 +50,8 @@ def build() -> Path:
     sphinx = [sys.executable, "-m", "sphinx", *options, *trees, str(pages), str(site)]
     if subprocess.run(sphinx, check=False).returncode:
         raise BookError("Sphinx stopped at what it says above: mend it and build the book again")
+    # to be downloaded: Sphinx copies only what its own texts link to
+    shutil.copytree(pages / "tables", site / "tables")
     return site / "index.html"
 
 
@@ -64,8 +66,10 @@ def stage(folder: Path) -> None:
         "ledger-kinds.txt": kinds().encode(),
         "ledger-slack.html": slack_table().encode(),
         "ledger-table.html": ledger_table().encode(),
+        "tables.html": tables.as_html().encode(),
         "data/ledger.csv": ledger.ledger_path().read_bytes(),
     }
+    pages |= {f"tables/{name}": text.encode() for name, text in tables.texts().items()}
     for name, content in pages.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,11 +12,12 @@ from xml.etree import ElementTree as ET
 import nbformat
 import pytest
 
+import reuseprior
 from reuseprior import paths
 from reuseprior.press import book, chapters, ledger
 
 CHAPTERS = [f"notebooks/{chapter.name}" for chapter in chapters.found()]
-PAGES = ["index", "ledger", "figures/README", "notebooks/README", *CHAPTERS]
+PAGES = ["index", "api", "tables", "ledger", "figures/README", "notebooks/README", *CHAPTERS]
 SCREENSHOTS = paths.BUILD / "screenshots"
 
 
@@ -54,6 +55,14 @@ class Page(HTMLParser):
 def test_every_page_is_there(site):
     for page in (*PAGES, "search"):
         assert (site / f"{page}.html").is_file(), page
+
+
+@pytest.mark.slow
+def test_the_reference_has_the_front_with_examples(site):
+    text = (site / "api.html").read_text(encoding="utf-8")
+    names = {*re.findall(r'id="reuseprior\.[\w.]*?(\w+)"', text)}
+    assert {*reuseprior.__all__} - {"sharing"} <= names
+    assert text.count("&gt;&gt;&gt;") > 10
 
 
 @pytest.mark.slow
@@ -236,6 +245,23 @@ def test_every_column_sorts_by_the_keyboard(browser, site):
     values = [value for _, value in column(browser, "window")]
     widths = [float(value) for value in values if value]
     assert widths == sorted(widths) and len(widths) > 300 and not any(values[len(widths) :])
+
+
+def test_from_the_readme_to_a_table_in_two_clicks(browser, site):
+    """What the README says is the first page; table 4.3's verdicts are two clicks away."""
+    show(browser, site, "index")
+    table = "ul.tables a[href='#thesis-table-4-3-p-84']"
+    for link in ("article a[href='tables.html']", table):
+        found = browser.find_element("css selector", link)
+        browser.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", found)
+        found.click()
+    table = browser.find_element("css selector", ":target")
+    assert table.is_displayed() and table.find_element("tag name", "h2").text.startswith(
+        "thesis, table 4.3"
+    )
+    cells = [row.text for row in table.find_elements("css selector", "tbody tr")]
+    assert any("26.28" in cell and "reproduced" in cell for cell in cells)
+    screenshot(browser, "tables")
 
 
 def choose(browser, **wanted):

@@ -80,7 +80,7 @@ def test_what_another_source_repeats_counts_once(root, monkeypatch):
 
 def test_other_sources_follow_the_first(root):
     path = root / "data" / "ledger.csv"
-    more = [f'{id},paper,"paper, table 1",computed,2,2,,reproduced,' for id in (5, 6)]
+    more = [f'{i},paper,"paper, table 1",computed,2,2,,reproduced,' for i in (5, 6)]
     path.write_text(path.read_text() + "\n".join([*more, ""]))
     assert "1 ✗ erratum. Of the other sources 2 do: 2 ✓ reproduced. Besides" in contents.tally()
 

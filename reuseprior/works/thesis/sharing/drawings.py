@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Arc
 from torch import nn
@@ -12,14 +13,14 @@ from torch import nn
 from reuseprior import sharing
 from reuseprior.works.thesis.sharing.costs import COSTS
 
-# a colour and a marker a kind, so that grey prints tell them apart
-KINDS = {"k×k": ("C0", "o"), "1×1": ("C1", "s"), "depthwise": ("C2", "^")}
+# a colour, a marker and a line a kind, so that grey prints tell them apart
+KINDS = {"k×k": ("C0", "o", "-"), "1×1": ("C1", "s", "--"), "depthwise": ("C2", "^", ":")}
 
 
 def draw_scopes(
     ax: Axes, model: nn.Module, policy: sharing.Policy = sharing.all_but_bn, *, names: bool = False
 ) -> None:
-    """Draw a model's convolutions in a row, and an arc between those that the policy makes one.
+    """Draw a model's convolutions in a row, and arcs along those that the policy makes one.
 
     Layers stand in the order of the model from left to right. A marker is hollow where the layer
     brings no parameters of its own. With `names` the scopes are written below.
@@ -28,7 +29,7 @@ def draw_scopes(
     last_of: dict[str, int] = {}
     reach = 1
     for x, (scope, layer) in enumerate(layers):
-        color, marker = KINDS[_kind(layer)]
+        color, marker, line = KINDS[_kind(layer)]
         before = last_of.get(scope)
         face = color if before is None else "white"
         ax.scatter(x, 0, min(30, 1000 / len(layers)), marker=marker, facecolor=face,
@@ -36,7 +37,9 @@ def draw_scopes(
         if before is not None:
             middle, width = (x + before) / 2, x - before
             reach = max(reach, width)
-            ax.add_patch(Arc((middle, 0), width, width, theta2=180, color=color, linewidth=0.7))
+            ax.add_patch(
+                Arc((middle, 0), width, width, theta2=180, color=color, linestyle=line, lw=0.7)
+            )
         if scope is not None:
             last_of[scope] = x
         if names:
@@ -47,8 +50,8 @@ def draw_scopes(
 
 def scope_legend(ax: Axes, loc: str = "upper left") -> None:
     """Say what the markers of `draw_scopes` mean."""
-    for kind, (color, marker) in KINDS.items():
-        ax.scatter([], [], marker=marker, color=color, label=kind)
+    for kind, (color, marker, line) in KINDS.items():
+        ax.plot([], [], marker=marker, color=color, linestyle=line, lw=0.7, label=kind)
     ax.scatter([], [], marker="o", facecolor="white", edgecolor="0.3", label="no own parameters")
     ax.legend(loc=loc, ncols=4, frameon=False)
 
@@ -71,22 +74,58 @@ def accuracy_against(axes: Sequence[Axes], models: pd.DataFrame, title: str) -> 
 
 
 def training_curves(axes: Sequence[Axes], curves: pd.DataFrame, title: str) -> None:
-    """Draw the training loss and the accuracy over the epochs on two axes, a line a seed.
+    """Draw the training loss and the accuracy over the epochs on two axes, a line a model.
 
-    `curves` is a table of `experiments.curves`.
+    A line is the mean of the seeds and its band reaches from the least to the greatest. `curves` is
+    a table of `experiments.curves`.
     """
-    last = curves.epoch.max()
-    for i, (name, of_model) in enumerate(curves.groupby("model")):
-        for j, (_, run) in enumerate(of_model.groupby("seed")):
-            style = {"ls": ["-", "--", ":", "-.", (0, (5, 1))][i % 5], "color": f"C{i}"}
-            style |= {"marker": "o" if last < 5 else None, "label": name if j == 0 else None}
-            axes[0].plot(run.epoch, run.train_loss, **style)
-            axes[1].plot(run.epoch, run.accuracy, **style)
+    models = curves.model.unique()
+    look = {"hue": "model", "style": "model", "errorbar": ("pi", 100)}
+    look |= {
+        "palette": [f"C{i}" for i in range(len(models))],
+        "markers": bool(curves.epoch.max() < 5),
+    }
+    sns.lineplot(curves, x="epoch", y="train_loss", ax=axes[0], **look)
+    sns.lineplot(curves, x="epoch", y="accuracy", ax=axes[1], legend=False, **look)
     axes[0].set(xlabel="epoch", ylabel="training loss, nats", title=title)
     axes[1].set(xlabel="epoch", ylabel="top-1 after each epoch, %")
     for ax in axes:
         ax.xaxis.get_major_locator().set_params(integer=True)
     axes[0].legend(fontsize="x-small")
+
+
+def beside_others(ax: Axes, others: pd.DataFrame) -> None:
+    """Draw accuracy against the parameters left: a colour a source, a marker a network.
+
+    `others` is a table of `experiments.beside_other_sharing`. Hollow markers and broken lines are
+    networks that share nothing.
+    """
+    colors = {source: f"C{3 * i}" for i, source in enumerate(others.source.unique())}
+    for i, (name, rows) in enumerate(others.groupby("model", sort=False)):
+        color, shared = colors[rows.source.iloc[0]], rows.shared.all()
+        ax.plot(
+            rows.percent_of_parameters, rows.accuracy, "-" if shared else "--", color=color,
+            lw=0.8, marker="osv^D<>PX*h"[i], markerfacecolor=color if shared else "white", ms=5,
+            label=f"{name} ({rows.source.iloc[0]})",
+        )  # fmt: skip
+    ax.set(xscale="log", xlabel="parameters left, % of the architecture unshared")
+    ax.set(ylabel="top-1 accuracy on CIFAR-100, %")
+    ax.set_xticks([2, 5, 10, 20, 50, 100], labels=[2, 5, 10, 20, 50, 100], minor=False)
+    ax.minorticks_off()
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="x-small")
+
+
+def compression(ax: Axes, claims: pd.DataFrame) -> None:
+    """Draw how far blocks compress with their size: full without batch norm, broken with it.
+
+    `claims` is a table of `compression.claims`.
+    """
+    for i, (block, rows) in enumerate(claims.groupby("block", sort=False)):
+        look = {"color": f"C{i}", "marker": "os^D"[i]}
+        ax.plot(rows["size"], rows.measured, "-", label=block, **look)
+        ax.plot(rows["size"], rows["with batch norm"], "--", markerfacecolor="white", **look)
+    ax.set(yscale="log", xlabel="n or d", ylabel="compression")
+    ax.legend(fontsize="small")
 
 
 def at_equal_cost(axes: Sequence[Axes], networks: pd.DataFrame) -> None:

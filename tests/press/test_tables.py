@@ -1,0 +1,62 @@
+"""Printed tables to take away: what is in them is what the ledger says."""
+
+import csv
+import io
+import re
+
+import pytest
+
+from reuseprior import paths
+from reuseprior.press import ledger, tables
+from reuseprior.press.tables import ExportError
+
+
+@pytest.fixture(scope="module")
+def made():
+    return tables.found()
+
+
+def test_every_number_stands_in_one_table(made):
+    rows = [(table.where, row["printed"], row["verdict"]) for table in made for row in table.rows]
+    committed = ledger.committed_rows()
+    expected = [(row["where"], row["printed"], row["verdict"]) for row in committed]
+    assert sorted(rows) == sorted(expected)
+    assert len({table.name for table in made}) == len(made)
+
+
+def test_csv_reads_back(made):
+    for table in made:
+        assert list(csv.DictReader(io.StringIO(table.csv))) == [dict(row) for row in table.rows]
+
+
+def test_table_4_3(made):
+    (table,) = [table for table in made if table.where.startswith("thesis, table 4.3")]
+    row = next(r for r in table.rows if (r["row"], r["quantity"]) == ("v2-b0", "P_G"))
+    assert (row["printed"], row["verdict"]) == ("26.28", "reproduced")
+    assert r"v2-b0 & P\_G & 26.28 & 26.278392 & reproduced \\" in table.latex
+
+
+def test_latex_is_whole_and_plain(made):
+    for table in made:
+        assert table.latex.isascii()
+        lines = table.latex.splitlines()[5:-2]
+        assert len(lines) == len(table.rows)
+        for line in lines:
+            assert len(re.findall(r"(?<!\\)&", line)) == 4 and line.endswith(r" \\")
+            assert not re.search(r"(?<!\\)[%#_]", line)
+
+
+def test_a_letter_without_a_command_is_refused():
+    with pytest.raises(ExportError, match="has 'ß', for which no LaTeX is known"):
+        tables.latex("Maß")
+
+
+def test_export(tmp_path, monkeypatch):
+    pytest.importorskip("cairosvg")
+    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+    square = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><path d="M0 0h9"/></svg>'
+    (tmp_path / "fig-1.svg").write_text(square)
+    made, drawn = tables.export(tmp_path / "paper")
+    assert drawn == 1 and made == 2 * len(tables.found())
+    assert (tmp_path / "paper" / "figures" / "fig-1.pdf").read_bytes().startswith(b"%PDF")
+    assert len(list((tmp_path / "paper" / "tables").glob("*.tex"))) == made / 2
