@@ -115,6 +115,15 @@ class Stamp(TypedDict):
     facts: dict[str, str]
 
 
+class Holder(TypedDict):
+    """Who has a lock, in the lock's file."""
+
+    command: str
+    process: Annotated[int, msgspec.Meta(ge=1)]
+    host: str
+    start: str
+
+
 class LedgerEntry(TypedDict):
     """A number in `build/ledger.json`."""
 
