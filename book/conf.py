@@ -27,7 +27,13 @@ _MATHJAX = "tex-svg-full.js"
 _mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
 mathjax_path = _MATHJAX
 mathjax3_config = {
-    "tex": {"inlineMath": [["\\(", "\\)"], ["$", "$"]]},
+    "tex": {
+        "inlineMath": [["\\(", "\\)"], ["$", "$"]],
+        # What writes formulas and nothing else: others can make links that run scripts, styles that
+        # fetch and names of the page's own, and a formula may come from a file.
+        "packages": ["base", "ams", "newcommand", "noundefined", "boldsymbol", "configmacros"],
+        "macros": {"mmlToken": r"\text{mmlToken}"},  # the one of base that takes any attribute
+    },
     "options": {"enableMenu": False},
 }
 # tables in outputs have formulas as well, which JupyterLab sets too

@@ -298,6 +298,10 @@ class Best(TypedDict):
     blueprint: dict[str, Any]
 
 
+# of the tensors in a search's checkpoint: group, key, type and shape of each
+Index = list[tuple[str, str, str, list[Annotated[int, msgspec.Meta(ge=0, le=2**40)]]]]
+
+
 class SearchState(TypedDict):
     """What a search's checkpoint holds beside its tensors."""
 

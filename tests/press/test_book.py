@@ -2,8 +2,11 @@
 
 import csv
 import io
+import json
 import re
+import runpy
 import time
+from html import escape
 from html.parser import HTMLParser
 from math import inf
 from urllib.parse import unquote, urlsplit
@@ -89,6 +92,51 @@ def test_scripts_and_styles_fetch_nothing():
         if path.suffix in {".js", ".css"}:
             text = path.read_text(encoding="utf-8")
             assert "http" not in text and len(text.splitlines()) < 100, path.name
+
+
+FORMULAS = {  # by what it would leave in the page
+    "javascript": r"\href{javascript:alert(1)}{x}",
+    "after-require": r"\require{html}\href{javascript:alert(1)}{x}",
+    "a-class": r"\class{a-class}{x}",
+    "an-identity": r"\cssId{an-identity}{x}",
+    "fetched": r"\style{background:url(//fetched)}{x}",
+    "box": r"\bbox[background:url(//box)]{x}",
+    "font": r"\unicode[font]{x41}",
+    "token": r"\mmlToken{mtext}[href='javascript:token']{x}",
+    "renamed": r"\let\other=\mmlToken\other{mi}[style='background:url(//renamed)']{x}",
+}
+ATTRIBUTES = """
+const made = document.querySelectorAll("mjx-container svg, mjx-container svg *, a");
+return [...made].flatMap(e => ["href", "xlink:href", "style", "class", "id", "font-family"]
+  .map(name => e.getAttribute(name) || "").filter(text =>
+    /javascript|url\\(|a-class|an-identity|^font/.test(text)));
+"""
+
+
+def test_a_formula_is_a_formula_and_nothing_else(browser, tmp_path):
+    conf = runpy.run_path(str(paths.ROOT / "book" / "conf.py"))
+    script = conf["_mathjax"] / conf["_MATHJAX"]
+
+    def left(config):
+        (tmp_path / "page.html").write_text(
+            f"<html><head><script>MathJax = {json.dumps(config)}</script>"
+            f'<script src="{script.as_uri()}"></script></head><body>'
+            + "".join(f"<p>${escape(text)}$</p>" for text in (*FORMULAS.values(), r"\frac{a}{b}"))
+            + "</body></html>"
+        )
+        browser.get((tmp_path / "page.html").as_uri())
+        browser.execute_async_script(
+            "MathJax.startup.promise.then(arguments[arguments.length - 1])"
+        )
+        assert browser.execute_script("return document.querySelectorAll('svg').length") > len(
+            FORMULAS
+        )
+        return browser.execute_script(ATTRIBUTES)
+
+    config = conf["mathjax3_config"]
+    everything = config["tex"] | {"packages": {"[+]": []}, "macros": {}}
+    assert len(left(config | {"tex": everything})) >= 7, "this would find nothing"
+    assert left(config) == []
 
 
 # In a browser --------------------------------------------------------------------------------

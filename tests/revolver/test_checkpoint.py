@@ -170,6 +170,10 @@ def shortened(path):
         (lambda path: rewritten(path, population=3), "is no whole checkpoint of a search"),
         (lambda path: rewritten(path, index=[]), "is no whole checkpoint of a search"),
         (lambda path: rewritten(path, index=[["a"]]), "its tensors do not fit their index"),
+        (
+            lambda path: rewritten(path, index=[["model", "a", "float32", [10**30]]]),
+            "its tensors do not fit their index",
+        ),
         (lambda path: shortened(path), "its tensors do not fit their index"),
         (lambda path: rewritten(path, rng=[1]), "is no whole checkpoint of a search"),
     ],
