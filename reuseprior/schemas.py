@@ -247,15 +247,18 @@ class Classformer(TypedDict):
     sizes: ClassformerSizes
 
 
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+
+
 class Place(TypedDict):
     """Where the training stands that a checkpoint is of."""
 
     epoch: int
     batch: int
-    seconds: float
+    seconds: Seconds
     rows: NotRequired[str]  # a digest of those before it
-    best_epoch: NotRequired[int]  # with patience
-    best_score: NotRequired[float]
+    best_epoch: NotRequired[Annotated[int, msgspec.Meta(ge=1)]]  # with patience
+    best_score: NotRequired[Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]]
 
 
 class Population(TypedDict):
@@ -274,7 +277,7 @@ class Plan(TypedDict):
     turns: int
     failures: int
     batches: int
-    seconds: float
+    seconds: Seconds
 
 
 class Turn(TypedDict):
@@ -313,7 +316,7 @@ class SearchState(TypedDict):
     born: int
     turns: int
     failures: int
-    rng: tuple[int, list[int], float | None]
+    rng: tuple[int, list[Annotated[int, msgspec.Meta(ge=0, lt=2**32)]], float | None]
     registry: dict[str, Any]
     population: Population
     plan: Plan | None
