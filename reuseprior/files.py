@@ -109,7 +109,10 @@ def _mode(path: Path) -> int | None:
     """The permissions of a plain file, None where there is none."""
     with suppress(FileNotFoundError):
         held = path.lstat().st_mode
-        return stat.S_IMODE(held) if stat.S_ISREG(held) else None
+        if stat.S_ISREG(held):
+            return stat.S_IMODE(held)
+        if not (stat.S_ISLNK(held) or stat.S_ISDIR(held)):  # a folder refuses by itself
+            raise FileError(f"cannot write {path} (it is a device or a pipe): name a file")
     return None
 
 

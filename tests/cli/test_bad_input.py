@@ -4,6 +4,7 @@ A line of a table is what stands after `reuseprior` and what the sentence says. 
 the current folder first, by `FILES`.
 """
 
+import os
 import re
 import shlex
 import sys
@@ -117,6 +118,7 @@ def here(tmp_path, monkeypatch):
             path.mkdir()
         else:
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    os.mkfifo(tmp_path / "pipe.csv")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(paths, "ROOT", tmp_path / "checkout")
     monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "checkout/data/published")
@@ -134,6 +136,7 @@ def one_sentence(done, sentence):
     assert isinstance(done.exception, SystemExit), repr(done.exception)
     lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr
+    assert lines[0].isprintable(), lines[0]
     assert re.search(sentence, lines[0]), lines[0]
 
 
@@ -316,6 +319,11 @@ PATHS = [
     ("rank resnet20-cifar --save folder.csv", r"folder\.csv is a folder: name a file"),
     ("rank resnet20-cifar --save nowhere/a.csv", r"there is no folder nowhere, make it first"),
     (f"rank resnet20-cifar --save {'a' * 300}.csv", r"(?i)name too long|shorter"),
+    ("rank resnet20-cifar --save pipe.csv", r"pipe\.csv is a device or a pipe: name a file"),
+    ("rank resnet20-cifar --save /dev/zero", r"/dev/zero is a device or a pipe: name a file"),
+    ("train nets:net --output a\0b", r"'--output': it holds a NUL"),
+    ("record 'a\nb'", r"a b/config\.json does not exist"),
+    ("train nets:net --protocol 'a\n\x1b[2Jb.toml'", r"no protocol file a \\x1b\[2Jb\.toml: check"),
     ("record nowhere", r"nowhere/config\.json does not exist"),
     ("record file", r"file/config\.json"),
     ("record a/folder", r"a/folder/config\.json does not exist"),
