@@ -100,7 +100,9 @@ def test_what_cannot_be_written_is_said_in_a_sentence(tmp_path, place, sentence)
 
 def test_a_device_or_a_pipe_is_not_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(FileError, match=r"cannot write .*/pipe \(it is a device or a pipe\): name a"):
+    with pytest.raises(
+        FileError, match=r"cannot write .*/pipe \(it is a device or a pipe\): name a"
+    ):
         files.write(tmp_path / "pipe", b"a")
     assert (tmp_path / "pipe").is_fifo() and listed(tmp_path) == ["pipe"]
 
