@@ -635,6 +635,7 @@ def chapters(committed, tmp_path, monkeypatch):
     house.build(tmp_path, monkeypatch)
     paths.FIGURES.mkdir()
     ledger.save(ENTRIES)
+    commit(committed, {})
     for name, check in [("03-broken", "assert seed == 1"), ("04-fine", "seed"), ("00-ledger", "1")]:
         parameters = "profile = 'quick'; seed = 0"
         cells = [nbformat.v4.new_code_cell(source) for source in (parameters, check)]
