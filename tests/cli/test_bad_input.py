@@ -218,7 +218,7 @@ SIZES = [
     (f"count V2-B0 --sharing channels:{'9' * 5000}", r"begin with no factor: write how often"),
     (f"count V2-B0 --sharing stores:{'9' * 5000}", r"9' is no number: write parameters, as 50"),
     (f"count V2-B0 --sharing stores:{'9' * 400}%", r"9%' is no number: write parameters, as"),
-    ("count V2-B0 --sharing stores:99999999999", r"99,999,999,999 parameters is too large: th"),
+    ("count V2-B0 --sharing stores:99999999999", r"99,999,999,999 parameters is too large: gi"),
     ("count V2-B0 --sharing stores:10%,templates=2000", r"templates is 2000: it must be 1 to 1,"),
     ("count V2-B0 --batch-norm some", r"--batch-norm"),
     ("rank V2-B0 --jobs 0", r"--jobs"),
