@@ -4,6 +4,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import torch
 import torchvision
 from matplotlib import image
 from torch import nn
