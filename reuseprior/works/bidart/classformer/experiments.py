@@ -45,6 +45,7 @@ from reuseprior.models.classformer import (
     Classformer,
     Schedule,
     Space,
+    binary_search,
     pad,
     pretrained,
     search,
@@ -283,6 +284,7 @@ KNOWN = {
     "funnel": [Schedule((1, 1, 2, 1, 2, 1)), Schedule((1, 1, 4, 1, 4, 1))],
     "fixed": [Schedule.fixed(first, 6) for first in range(6)],
     "last": [Schedule.last(count, 6) for count in range(1, 7)],
+    "shortest": [Schedule((8,) * 6)],  # no schedule of SPACE computes less
 }
 SHALLOWER = (3, 4)  # layers of encoders that are trained with fewer
 
@@ -497,13 +499,32 @@ def front(
     return pd.DataFrame()
 
 
-def halved(table: pd.DataFrame, loss: float = 100 * MARGIN) -> pd.DataFrame:
-    """The rows of a comparison at half the baseline's time or less that lose at most `loss`.
+def halving(table: pd.DataFrame) -> pd.Series | None:
+    """Of a comparison the schedule at half the baseline's time or less that scores most.
 
-    By the score on the half that nothing was chosen by, in points, with one thread.
+    By the half that searches go by, with one thread; of equal scores the faster. `loss` is what it
+    loses on the other half, in points. None where no schedule is so fast.
     """
-    base = table[table.kind == "baseline"].score_report.item()
-    return table[(table.share_1_threads <= 0.5) & (table.score_report >= base - loss)]
+    own = table[(table.layers == SPACE.layers) & (table.share_1_threads <= 0.5)]
+    if not len(own):
+        return None
+    best = own.sort_values(["score_search", "share_1_threads"], ascending=[False, True]).iloc[0]
+    base = table[table.kind == "baseline"].squeeze()
+    return pd.concat([best, pd.Series({"loss": base.score_report - best.score_report})])
+
+
+def constrained(table: pd.DataFrame, loss: float = 100 * MARGIN) -> tuple[pd.Series, int]:
+    """Bidart's binary search over the fixed schedules of a comparison.
+
+    That of the earliest first bottleneck that loses at most `loss` points on the half that searches
+    go by, the baseline where none does; and how many the search looked at.
+    """
+    base = table[table.kind == "baseline"].squeeze()
+    rows = {row.schedule: row for _, row in table[table.kind == "fixed"].iterrows()}
+    found, seen = binary_search(
+        lambda one: rows[str(one)].score_search, SPACE.layers, base.score_search - loss
+    )
+    return rows.get(str(found), base), len(seen)
 
 
 def _runs(experiment: str, root: Path | None) -> Iterator[Run]:

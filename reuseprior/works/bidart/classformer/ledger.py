@@ -407,8 +407,8 @@ def _f1(row: pd.Series) -> Entry:
     paper, bert = _row("table-5-1", "roberta-paper"), corrected().qqp["BERT"]
     note = (
         f"on QQP BERT's {bert} is F1, by its paper as others quote it, and RoBERTa's {paper.qqp} "
-        f"accuracy, as is its {paper.mrpc} on MRPC, by the commands that its repository names (best "
-        "checkpoint by accuracy); RoBERTa as the thesis "
+        f"accuracy, as is its {paper.mrpc} on MRPC, by the commands that its repository names; "
+        "RoBERTa as the thesis "
         f"fine-tunes it has {own} on QQP, so the Classformer's F1 is set beside an accuracy"
     )
     return stated(row, "value", printed=False, mended=True, note=note)
