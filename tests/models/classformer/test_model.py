@@ -262,10 +262,22 @@ def test_minilm_is_bert_bit_for_bit():
             assert torch.equal(model(x), model.classifier(theirs.pooler_output))
 
 
-def test_an_encoder_that_no_one_has():
-    pytest.importorskip("transformers")
+def test_an_encoder_that_no_one_has(monkeypatch):
+    """One sentence, whatever transformers says on several lines."""
+    transformers = pytest.importorskip("transformers")
     with pytest.raises(ModelError, match="use all-minilm-l6-v2, which needs no network"):
         pretrained("./no-such-folder", seed=0)
+
+    def refuses(name):
+        raise OSError("We couldn't connect.\nCheck your internet connection.")
+
+    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", refuses)
+    with pytest.raises(ModelError) as told:
+        pretrained("FacebookAI/roberta-base", seed=0)
+    assert str(told.value) == (
+        "the encoder 'FacebookAI/roberta-base' cannot be had (We couldn't connect): use "
+        "all-minilm-l6-v2, which needs no network"
+    )
 
 
 def test_without_the_extra(monkeypatch):
