@@ -60,7 +60,7 @@ from reuseprior.training.text import TextClassification
 TASKS = ("glue-cola", "glue-sst2", "glue-mrpc", "glue-rte")
 SPACE = Space(6)
 MARGIN = 0.02  # of the plain encoder's score that a schedule may lose, out of 1
-TIMED = 8  # texts that are timed, of those that training is on
+TIMED = 8  # texts that are timed, of the half that searches go by
 DRAWN = "drawn"  # in place of a schedule: every training batch draws its own from SPACE
 
 # by task: all that a scale changes of the protocol. cpu: an hour on one core for all four
@@ -237,8 +237,12 @@ class _Bench:
         return self._seen[schedule, part]
 
     def timed(self, length: int) -> list[Tensor]:
-        """Training texts one by one, evenly over the order of their lengths, padded or not."""
-        tokens = sorted(self.task.tokens(self.texts.train), key=lambda one: len(one[0]))
+        """Texts of the search half one by one, evenly over their order by length, padded or not.
+
+        No training texts: those of SST-2 are phrases, and half as long as the sentences that it is
+        scored on.
+        """
+        tokens = sorted(self.task.tokens(self.texts.search), key=lambda one: len(one[0]))
         step = len(tokens) / TIMED
         chosen = [tokens[int((i + 0.5) * step)] for i in range(TIMED)]
         return [pad([one], length) for one in chosen]

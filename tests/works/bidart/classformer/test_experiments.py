@@ -1,5 +1,7 @@
 """Searches and comparisons on a small encoder: recorded, resumed, halves kept apart."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -88,6 +90,16 @@ def test_a_search_goes_by_one_half_and_is_recorded(root):
     assert found(TASK, "small", 0, root=root) == []
     assert len(trials(TASK, "small", 32, root=root)) == 10
     assert trials(TASK, "small", 32, "", root=root).empty
+
+
+def test_times_are_of_texts_as_long_as_those_that_are_scored(root, monkeypatch):
+    """Not of training texts, which in SST-2 are phrases."""
+    bench = experiments._Bench.of(Experiment(TASK, "small"), root, None)
+    monkeypatch.setattr(bench, "texts", replace(bench.texts, train=texts(96, 0).take([0])))
+    timed = [len(one[0, 0]) for one in bench.timed(0)]
+    scored = sorted(len(ids) for ids, _ in bench.task.tokens(bench.texts.search))
+    assert timed == [scored[len(scored) * part // 6] for part in (1, 3, 5)]
+    assert {one.shape[2] for one in bench.timed(32)} == {32}
 
 
 def test_a_comparison_times_all_in_one_run(root):
