@@ -24,6 +24,7 @@ KINDS = {  # what is drawn of a comparison: its name, marker and colour
     "fixed": ("fixed schedules", "^", "#009E73"),
     "uniform": ("uniform", "s", "#CC79A7"),
     "funnel": ("Funnel-like", "X", "#56B4E9"),
+    "cut": ("cut after η tokens", ">", "#000000"),
     "shortest": ("shortest of the space", "<", PLAIN),
 }
 

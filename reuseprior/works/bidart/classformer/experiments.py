@@ -288,6 +288,7 @@ KNOWN = {
     "funnel": [Schedule((1, 1, 2, 1, 2, 1)), Schedule((1, 1, 4, 1, 4, 1))],
     "fixed": [Schedule.fixed(first, 6) for first in range(6)],
     "last": [Schedule.last(count, 6) for count in range(1, 7)],
+    "cut": [Schedule((128, 1, 1, 1, 1, 8), eta) for eta in (16, 32, 48)],  # the text's first η
     "shortest": [Schedule((8,) * 6)],  # no schedule of SPACE computes less
 }
 SHALLOWER = (3, 4)  # layers of encoders that are trained with fewer
