@@ -92,7 +92,7 @@ def fronts(tables: Mapping[str, pd.DataFrame], how: str) -> Figure:
             missing(ax, how)
         handles, names = ax.get_legend_handles_labels()
         labels |= dict(zip(names, handles, strict=True))
-    axes[0, 0].set_ylabel("score on the report half, %")
+    fig.supylabel("score on the report half, %", fontsize="medium")
     if labels:
         fig.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=4)
     return fig
