@@ -388,6 +388,26 @@ CHOICES = {
         lambda x: x.scatter_reduce(0, LANDING, x, "prod", include_self=False),
         lambda x: scattered(x) - x + x.scatter(0, LANDING, 0.0),
     ),
+    "rows of a table by the greatest": (  # which position is greatest is no value
+        (4, 4),
+        lambda x: x.max(1)[0] + F.embedding(x.max(1)[1], torch.ones(4, 1))[:, 0],
+        lambda x: x.sum(1),
+    ),
+    "gather by data": (
+        (3, 4),
+        lambda x: x.gather(1, x.argsort(1)[:2, 1:]),
+        lambda x: row_sums(x)[:2, 1:],
+    ),
+    "scatter by data": (
+        (3, 4),
+        lambda x: x.scatter(1, x.argsort(1)[:2, 2:], x[:, 1:]),
+        lambda x: x + F.pad(x[:2, 1:3].sum(1, keepdim=True).expand(2, 4), (0, 0, 0, 1)),
+    ),
+    "scatter of a number by data": (
+        (3, 4),
+        lambda x: (x * 1).scatter_(0, x.argmax(0, keepdim=True), 0.0),
+        lambda x: x,
+    ),
     "grid": ((1, 2, 4, 5), *sampled()),
     "grid with a border": ((1, 2, 4, 5), *sampled(padding_mode="border")),
     "grid, nearest": ((1, 2, 4, 5), *sampled(mode="nearest")),
@@ -463,6 +483,7 @@ SUMMED = {
     "trace": ((3, 3), lambda x: x.trace().reshape(1)),
     "take": ((3, 3), lambda x: x.take(torch.tensor([0, 4, 4]))),
     "as_strided": ((3, 4), lambda x: x.contiguous().as_strided((2, 3), (4, 2), 1)),
+    "as_strided of a transpose": ((3, 4), lambda x: x.t().as_strided((2, 3, 2), (4, 2, 1), 1)),
     "masked_scatter": ((3, 4), lambda x: x.masked_scatter(torch.eye(3, 4, dtype=bool), x)),
     "select_scatter": ((3, 4), lambda x: x.select_scatter(x[0], 0, 1)),
     "slice_scatter": ((3, 4), lambda x: x.slice_scatter(x[:2], 0, 1)),
@@ -1017,7 +1038,7 @@ def test_every_rule_has_a_case():
 
 
 BY_ITSELF = """
-    as_strided index_put masked_scatter scatter scatter_add select_scatter slice_scatter
+    index_put masked_scatter scatter_add select_scatter slice_scatter
 """
 WITHOUT_RULE = {
     "makes constants": """
