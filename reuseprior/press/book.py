@@ -70,10 +70,23 @@ def stage(folder: Path) -> None:
         "data/ledger.csv": ledger.ledger_path().read_bytes(),
     }
     pages |= {f"tables/{name}": text.encode() for name, text in tables.texts().items()}
+    for chapter in chapters.found():
+        pages = {name: path.read_bytes() for name, path in _linked(chapter).items()} | pages
     for name, content in pages.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+
+
+def _linked(chapter: Chapter) -> dict[str, Path]:
+    """The repository's files that a chapter's text links to, by their places in it."""
+    root = paths.ROOT.resolve()
+    cells = notebooks.read(chapter.notebook)["cells"]
+    text = "\n".join(notebooks.source(c) for c in cells if c["cell_type"] == "markdown")
+    places = re.findall(r"\]\(([\w./-]+)\)", text)
+    found = {(chapter.notebook.parent / place).resolve() for place in places}
+    inside = (path for path in found if path.is_file() and path.is_relative_to(root))
+    return {path.relative_to(root).as_posix(): path for path in inside}
 
 
 def with_outputs(notebook: Path) -> Path:
