@@ -134,6 +134,11 @@ def export(folder: Path) -> tuple[int, int]:
         raise ExportError(
             "figures as PDF need CairoSVG: pip install 'reuseprior[export]'"
         ) from error
+    except OSError as error:  # it is there, but not the library that it calls
+        raise ExportError(
+            "figures as PDF need the cairo library: apt-get install libcairo2, or brew install "
+            "cairo; then run it again"
+        ) from error
     drawn = sorted(paths.FIGURES.glob("*.svg"))
     made = {folder / "tables" / name: text.encode() for name, text in texts().items()}
     pictures = {folder / "figures" / f"{svg.stem}.pdf": svg2pdf(url=str(svg)) for svg in drawn}
