@@ -175,31 +175,31 @@ def difference_of_differences(
     found: pd.DataFrame,
     accuracy: pd.Series,
     family: pd.Series,
-    inside: pd.Series,
+    chosen: pd.Series,
     a: str,
     b: str,
     *,
     seed: int = 0,
     resamples: int = SAMPLES,
 ) -> dict[str, Difference]:
-    """τ of `a` less τ of `b` inside, outside, and the first less the second.
+    """τ of `a` less τ of `b`: among the chosen models, among the others, and the difference.
 
-    Whether an advantage is another inside than outside is one question, with an interval of its
-    own over resampled families of either kind; that one of them is distinguishable from zero and
-    the other is not does not answer it.
+    Whether an advantage is another here than there is one question, with an interval of its own
+    over resampled families of either kind; that one of them is distinguishable from zero and the
+    other is not does not answer it.
     """
     kinds = []
-    for chosen in (inside, ~inside):
-        x, y = _checked(found.loc[chosen, [a, b]], accuracy[chosen].to_frame())
-        rows = list(_draws(family[chosen], len(x), seed, resamples))
+    for part in (chosen, ~chosen):
+        x, y = _checked(found.loc[part, [a, b]], accuracy[part].to_frame())
+        rows = list(_draws(family[part], len(x), seed, resamples))
         taus = [_kendalls(x[i], y[i]) for i in rows]
         whole = _kendalls(x, y)
         kinds.append((whole[0] - whole[1], np.array([t[0] - t[1] for t in taus])))
-    (in_value, in_draws), (out_value, out_draws) = kinds
+    (here, draws_here), (there, draws_there) = kinds
     return {
-        "inside": Difference.of(in_value, in_draws),
-        "outside": Difference.of(out_value, out_draws),
-        "inside less outside": Difference.of(in_value - out_value, in_draws - out_draws),
+        "chosen": Difference.of(here, draws_here),
+        "the others": Difference.of(there, draws_there),
+        "difference": Difference.of(here - there, draws_here - draws_there),
     }
 
 

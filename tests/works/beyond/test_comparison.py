@@ -79,10 +79,10 @@ def test_inside_against_outside_is_one_question():
     result = comparison.difference_of_differences(
         found, y["y"], pd.Series(range(200)), inside, "R6", "b", resamples=200
     )
-    gap = result["inside less outside"]
-    assert gap.value == pytest.approx(result["inside"].value - result["outside"].value)
+    gap = result["difference"]
+    assert gap.value == pytest.approx(result["chosen"].value - result["the others"].value)
     assert gap.verdict == "not distinguishable"
-    assert width(gap) > width(result["outside"])
+    assert width(gap) > width(result["the others"])
 
 
 def test_bad_use():
