@@ -27,14 +27,21 @@ _MATHJAX = "tex-svg-full.js"
 _mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
 mathjax_path = _MATHJAX
 mathjax3_config = {
-    "tex": {"inlineMath": [["\\(", "\\)"], ["$", "$"]]},
+    "tex": {
+        "inlineMath": [["\\(", "\\)"], ["$", "$"]],
+        # What writes formulas and nothing else: others can make links that run scripts, styles that
+        # fetch and names of the page's own, and a formula may come from a file.
+        "packages": ["base", "ams", "newcommand", "noundefined", "boldsymbol", "configmacros"],
+        "macros": {"mmlToken": r"\text{mmlToken}"},  # the one of base that takes any attribute
+    },
     "options": {"enableMenu": False},
 }
 # tables in outputs have formulas as well, which JupyterLab sets too
 myst_mathjax_classes = "mathjax_process|math|text_html"
 
 html_static_path = ["static", str(_mathjax / _MATHJAX)]
-html_css_files = ["book.css", "derivations.css", "tables.css"]
+html_css_files = ["book.css", "derivations.css", "ledger.css", "tables.css"]
+html_search_scorer = str(Path(__file__).parent / "search.js")
 html_js_files = ["book.js", "ledger.js"]
 html_show_copyright = False
 html_show_sourcelink = False

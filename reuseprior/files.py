@@ -17,6 +17,7 @@ import shlex
 import socket
 import stat
 import sys
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ from itertools import count
 from pathlib import Path
 from textwrap import shorten
 
+from reuseprior import schemas
 from reuseprior.errors import UserError
 
 _TEMPORARY = re.compile(r"\.reuseprior-[0-9a-f]{16}-(?P<name>.*)\.tmp", re.DOTALL)
@@ -107,7 +109,10 @@ def _mode(path: Path) -> int | None:
     """The permissions of a plain file, None where there is none."""
     with suppress(FileNotFoundError):
         held = path.lstat().st_mode
-        return stat.S_IMODE(held) if stat.S_ISREG(held) else None
+        if stat.S_ISREG(held):
+            return stat.S_IMODE(held)
+        if not (stat.S_ISLNK(held) or stat.S_ISDIR(held)):  # a folder refuses by itself
+            raise FileError(f"cannot write {path} (it is a device or a pipe): name a file")
     return None
 
 
@@ -209,7 +214,11 @@ def _lock(path: Path) -> Path:
     return path.parent.resolve() / f".{path.name}.reuseprior.lock"
 
 
+_PATIENCE = 2.0  # seconds for a holder to say who it is, which it does after it has the lock
+
+
 def _take(place: Path, path: Path) -> int:
+    end = time.monotonic() + _PATIENCE
     with told(f"cannot lock {path}"):
         while True:
             number = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -220,8 +229,11 @@ def _take(place: Path, path: Path) -> int:
                     os.pwrite(number, json.dumps(_this_process()).encode(), 0)
                     return number
             except BlockingIOError as error:
-                said = os.pread(number, 4096, 0)
+                said = _read_holder(os.pread(number, 4096, 0))
                 os.close(number)
+                if time.monotonic() < end and not (said and _may_live(said)):
+                    time.sleep(0.005)
+                    continue
                 raise Locked(
                     f"{path} is being written by {_holder(said)}: wait until it ends, or choose "
                     "another place"
@@ -268,13 +280,27 @@ def _this_process() -> dict[str, str | int]:
     }
 
 
-def _holder(told: bytes) -> str:
-    """What a lock's file says of its holder, which it may be about to say."""
-    try:
-        command, process, host, start = (
-            str(json.loads(told)[key]) for key in ("command", "process", "host", "start")
-        )
-    except (ValueError, TypeError, KeyError, RecursionError):
+def _read_holder(content: bytes) -> dict[str, str | int] | None:
+    """What a lock's file says of its holder, None where that is not what `_take` writes."""
+    with suppress(schemas.SchemaError):
+        return schemas.read(content, schemas.Holder)
+    return None
+
+
+def _may_live(said: dict[str, str | int]) -> bool:
+    """Whether the process that a lock's file names may be there: a killed one has left its own."""
+    if said["host"] == socket.gethostname():
+        try:
+            os.kill(said["process"], 0)
+        except (ProcessLookupError, OverflowError):
+            return False
+        except PermissionError:  # another user's
+            pass
+    return True
+
+
+def _holder(said: dict[str, str | int] | None) -> str:
+    if said is None:
         return "another process"
-    text = f"{command} (process {process} on {host}, since {start})"
+    text = f"{said['command']} (process {said['process']} on {said['host']}, since {said['start']})"
     return "".join(letter if letter.isprintable() else "?" for letter in text)

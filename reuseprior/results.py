@@ -12,6 +12,7 @@ import io
 import json
 import os
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -94,13 +95,20 @@ def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
     A campaign runs in a checkout of its own; what it finished is recorded so. Tables and JSON
     files are copied, those of failures too, weights are not. The run keeps its name and its
     experiment's. Raises `ResultError` for a run that is not whole or not finished, one whose
-    package was no commit or several, so that nobody could repeat it, and where other files stand
-    already; the same ones may, and a recording that was cut short goes on. Raises `files.Locked`
-    where another process is recording or making the run there.
+    package was no commit or several, so that nobody could repeat it, one whose name or experiment
+    is no name but markup, and where other files stand already; the same ones may, and a recording
+    that was cut short goes on. Raises `files.Locked` where another process is recording or making
+    the run there.
     """
     run = Run.read(Path(folder).resolve())
     if (state := run.summary["state"]) != "finished":
         raise ResultError(f"{run.folder} is {state}: finish it with --resume, then record it")
+    for what, name in (("experiment", run.folder.parent.name), ("run", run.name)):
+        if not _NAME.fullmatch(name):
+            raise ResultError(
+                f"{run.folder} gives its {what} the name {name!r}, which stands in pages: rename "
+                "the folder to begin with a letter or digit and hold no markup"
+            )
     if len(run.commits) > 1 or any(not c or c.endswith("-dirty") for c in run.commits):
         raise ResultError(
             f"{run.folder} was made by the package at commit {run.commit}, which nobody can go "
@@ -146,6 +154,7 @@ def _copy(source: Path, target: Path) -> None:
             files.write(target / name, held[name])
 
 
+_NAME = re.compile(r"\w[^<>&\"`$\x00-\x1f\x7f]*")
 _SAID_TWICE = ("seed", "data_checksum", "parameters", "processes")  # in config and summary
 
 

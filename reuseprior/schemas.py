@@ -115,6 +115,15 @@ class Stamp(TypedDict):
     facts: dict[str, str]
 
 
+class Holder(TypedDict):
+    """Who has a lock, in the lock's file."""
+
+    command: str
+    process: Annotated[int, msgspec.Meta(ge=1)]
+    host: str
+    start: str
+
+
 class LedgerEntry(TypedDict):
     """A number in `build/ledger.json`."""
 
@@ -238,15 +247,18 @@ class Classformer(TypedDict):
     sizes: ClassformerSizes
 
 
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+
+
 class Place(TypedDict):
     """Where the training stands that a checkpoint is of."""
 
     epoch: int
     batch: int
-    seconds: float
+    seconds: Seconds
     rows: NotRequired[str]  # a digest of those before it
-    best_epoch: NotRequired[int]  # with patience
-    best_score: NotRequired[float]
+    best_epoch: NotRequired[Annotated[int, msgspec.Meta(ge=1)]]  # with patience
+    best_score: NotRequired[Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]]
 
 
 class Population(TypedDict):
@@ -265,7 +277,7 @@ class Plan(TypedDict):
     turns: int
     failures: int
     batches: int
-    seconds: float
+    seconds: Seconds
 
 
 class Turn(TypedDict):
@@ -289,6 +301,10 @@ class Best(TypedDict):
     blueprint: dict[str, Any]
 
 
+# of the tensors in a search's checkpoint: group, key, type and shape of each
+Index = list[tuple[str, str, str, list[Annotated[int, msgspec.Meta(ge=0, le=2**40)]]]]
+
+
 class SearchState(TypedDict):
     """What a search's checkpoint holds beside its tensors."""
 
@@ -300,7 +316,7 @@ class SearchState(TypedDict):
     born: int
     turns: int
     failures: int
-    rng: tuple[int, list[int], float | None]
+    rng: tuple[int, list[Annotated[int, msgspec.Meta(ge=0, lt=2**32)]], float | None]
     registry: dict[str, Any]
     population: Population
     plan: Plan | None

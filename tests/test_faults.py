@@ -221,6 +221,12 @@ NOWHERE = [
     ({"epoch": 5}, r"\(epoch 5, batch 0\)"),
     ({"epoch": -1}, r"\(epoch -1, batch 0\)"),
     ({"batch": 10**9}, r"\(epoch 4, batch 1000000000\)"),
+    ({"seconds": -1.5}, r"\(Expected `float` >= 0\.0 - at `\$\.seconds`\)"),
+    ({"seconds": float("nan")}, r"at `\$\.seconds`\)"),
+    ({"seconds": 10**400}, r"at `\$\.seconds`\)"),
+    ({"best_epoch": -1}, r"at `\$\.best_epoch`\)"),
+    ({"best_epoch": 5}, r"\(epoch 4, the best of them epoch 5\)"),
+    ({"best_score": float("nan")}, r"at `\$\.best_score`\)"),
 ]
 
 

@@ -98,6 +98,15 @@ def test_what_cannot_be_written_is_said_in_a_sentence(tmp_path, place, sentence)
     assert listed(tmp_path) == ["folder"]
 
 
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(
+        FileError, match=r"cannot write .*/pipe \(it is a device or a pipe\): name a"
+    ):
+        files.write(tmp_path / "pipe", b"a")
+    assert (tmp_path / "pipe").is_fifo() and listed(tmp_path) == ["pipe"]
+
+
 @pytest.mark.parametrize("step", ["open", "fsync", "replace"])
 def test_a_full_disk_at_any_step_leaves_the_old_file(tmp_path, monkeypatch, step):
     path = tmp_path / "a"
@@ -170,7 +179,41 @@ def test_a_second_process_is_told_who_the_first_is(tmp_path, holder, name):
     assert listed(tmp_path) == []
 
 
-def test_a_lock_whose_holder_says_nonsense_holds_all_the_same(tmp_path, holder):
+LATE = """
+import os, sys, time
+from reuseprior import files
+truncate = os.ftruncate
+
+def late(*arguments):
+    print("taken", flush=True)
+    time.sleep(0.5)
+    truncate(*arguments)
+
+os.ftruncate = late
+lock = files.Lock(files.Path(sys.argv[1]))
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("killed_before", [False, True])
+def test_a_holder_that_has_yet_to_say_who_it_is_is_waited_for(tmp_path, holder, killed_before):
+    if killed_before:  # whose words still stand there, and who must not be named
+        process = holder(tmp_path)
+        process.kill()
+        process.wait()
+    with subprocess.Popen(
+        [sys.executable, "-c", LATE, str(tmp_path)], cwd=paths.ROOT, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout.readline() == b"taken\n"
+            with pytest.raises(Locked, match=rf"\(process {process.pid} on "):
+                Lock(tmp_path)
+        finally:
+            process.kill()
+
+
+def test_a_lock_whose_holder_says_nonsense_holds_all_the_same(tmp_path, holder, monkeypatch):
+    monkeypatch.setattr(files, "_PATIENCE", 0.0)
     holder(tmp_path)
     for nonsense, said in (
         (b"", "another process: wait"),

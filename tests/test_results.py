@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 
@@ -376,6 +377,16 @@ def test_a_recording_that_is_killed_is_not_whole_and_goes_on(tmp_path, monkeypat
 def test_a_run_that_nobody_could_repeat_is_not_recorded(tmp_path, summary, sentence):
     with pytest.raises(results.ResultError, match=sentence):
         results.record(finished_elsewhere(tmp_path, **summary), tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("name", ["<b>x", "a&b", ".hidden", 'a"b', "a\nb", "$x$"])
+def test_a_run_whose_name_is_markup_is_not_recorded(tmp_path, name):
+    made = finished_elsewhere(tmp_path)
+    for folder, what in ((tmp_path / name / "seed0", "experiment"), (tmp_path / "a" / name, "run")):
+        shutil.copytree(made, folder)
+        with pytest.raises(ResultError, match=f"gives its {what} the name .*: rename the folder"):
+            results.record(folder, tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Iterable
@@ -36,7 +37,7 @@ class _OneSentenceErrors(TyperGroup):
             message = error.format_message()
         except UserError as error:
             message = str(error)
-        note(f"Error: {message}")
+        note(f"Error: {_shown(message)}")
         raise typer.Exit(2)
 
     def main(self, *arguments, **options):
@@ -52,9 +53,15 @@ class _OneSentenceErrors(TyperGroup):
             if not message:
                 raise
         with suppress(OSError):  # nothing can be said where standard error is full as well
-            note(f"Error: {message}")
+            note(f"Error: {_shown(message)}")
         _leave_out_what_cannot_be_written()
         sys.exit(2)
+
+
+def _shown(message: str) -> str:
+    """One line that a terminal shows and does not obey: a name may hold newlines and escapes."""
+    line = re.sub(r"\s*[\n\r\t\v\f]\s*", " ", message)
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
 _MENDS = {
@@ -131,6 +138,8 @@ def path(text: str) -> Path:
     """A path given on the command line; an empty one is refused, as it would mean this folder."""
     if not text.strip():
         raise typer.BadParameter("it is empty: name a file or folder, or leave the option out")
+    if "\0" in text:
+        raise typer.BadParameter("it holds a NUL, which no name of a file can: leave that out")
     return Path(text)
 
 

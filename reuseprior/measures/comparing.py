@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,7 @@ class Comparison:
         return [*notes, SIZES_DIFFER] if len(sizes) > 1 else notes
 
     def _repr_html_(self) -> str:
-        return self._shown().to_html() + "".join(f"<p>{note}</p>" for note in self._notes())
+        return self._shown().to_html() + "".join(f"<p>{escape(note)}</p>" for note in self._notes())
 
     def _repr_pretty_(self, printer, cycle: bool) -> None:
         printer.text(str(self))

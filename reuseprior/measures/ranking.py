@@ -46,8 +46,9 @@ class Ranking:
     def __init__(self, conventions: Conventions, file: Path | None = None) -> None:
         self.conventions = conventions
         self.file = file
-        if file is not None and file.is_dir():
-            raise ResultError(f"{file} is a folder: name a file")
+        if file is not None and file.exists() and not file.is_file():
+            what = "folder" if file.is_dir() else "device or a pipe"
+            raise ResultError(f"{file} is a {what}: name a file")
         self._lock = None if file is None else files.Lock(file)
         if file is not None:
             files.sweep(file)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from reuseprior import files, paths
+from reuseprior import files, paths, results
 from reuseprior.errors import UserError
 from reuseprior.press import contents, ledger
 
@@ -134,11 +134,17 @@ def export(folder: Path) -> tuple[int, int]:
         raise ExportError(
             "figures as PDF need CairoSVG: pip install 'reuseprior[export]'"
         ) from error
+    except OSError as error:  # it is there, but not the library that it calls
+        raise ExportError(
+            "figures as PDF need the cairo library: apt-get install libcairo2, or brew install "
+            "cairo; then run it again"
+        ) from error
+    for part in ("tables", "figures"):  # before a minute of work
+        results.make_folder(folder / part)
     drawn = sorted(paths.FIGURES.glob("*.svg"))
     made = {folder / "tables" / name: text.encode() for name, text in texts().items()}
     pictures = {folder / "figures" / f"{svg.stem}.pdf": svg2pdf(url=str(svg)) for svg in drawn}
     for path, content in (made | pictures).items():
-        path.parent.mkdir(parents=True, exist_ok=True)
         files.write(path, content)
     return len(made), len(pictures)
 

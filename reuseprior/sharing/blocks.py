@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from reuseprior.sharing.scopes import SharingError
-from reuseprior.sharing.stores import Store, build, plan
+from reuseprior.sharing.stores import MOST_TEMPLATES, Store, build, plan
 from reuseprior.sharing.weights import shareable
 
 
@@ -22,8 +22,8 @@ def share_blocks(model: nn.Module, templates: int) -> tuple[Store, ...]:
     >>> len(share_blocks(model, 1)), sum(p.numel() for p in model.parameters())
     (3, 12287194)
     """
-    if templates < 1:
-        raise SharingError(f"templates is {templates}: it must be 1 or more")
+    if not 1 <= templates <= MOST_TEMPLATES:
+        raise SharingError(f"templates is {templates}: it must be 1 to {MOST_TEMPLATES:,}")
     groups: dict[tuple, dict[str, nn.Module]] = {}
     for name, layer in shareable(model, (nn.Conv2d,)).items():
         stage, _, place = name.rpartition(".")[0].rpartition(".")

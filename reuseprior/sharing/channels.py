@@ -7,6 +7,7 @@ c mod d/s. The same can be asked of pointwise and of other convolutions, and of 
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from operator import mod
@@ -86,7 +87,7 @@ class Channels:
         Raises `SharingError` for anything else.
         """
         factor, *words = text.split(",")
-        if not factor.isascii() or not factor.isdecimal():
+        if not re.fullmatch("[0-9]{1,6}", factor):
             raise SharingError(
                 f"channels {text!r} begin with no factor: write how often filters repeat, as 4 or "
                 "4,depthwise,pointwise"

@@ -72,8 +72,8 @@ class Stores:
                 "a digit a layer, as 0010"
             )
         for what, number in [("stores", self.stores), ("templates", self.templates)]:
-            if number < 1:
-                raise SharingError(f"{what} is {number}: it must be 1 or more")
+            if not 1 <= number <= MOST_TEMPLATES:
+                raise SharingError(f"{what} is {number}: it must be 1 to {MOST_TEMPLATES:,}")
         if self.resized and self.generator not in ("weighted", "embedding"):
             raise SharingError(
                 f"generator {self.generator!r} learns no coefficients, from which a mapping could "
@@ -131,7 +131,11 @@ class Stores:
         same_kind(layers)
         groups = self._groups(layers)
         total = sum(p.numel() for p in model.parameters())
-        plans = self._within(_amount(self.budget, total), total, groups)
+        if (budget := _amount(self.budget, total)) > MOST_PARAMETERS:
+            raise SharingError(
+                f"a budget of {budget:,} parameters is too large: give at most {MOST_PARAMETERS:,}"
+            )
+        plans = self._within(budget, total, groups)
         return tuple(map(build, groups, plans))
 
     def _groups(self, layers: dict[str, nn.Module]) -> list[dict[str, nn.Module]]:
@@ -439,12 +443,16 @@ def _key(slot: Slot) -> str:
     return f"{slot.start}-{slot.templates}-{slot.size}"
 
 
+MOST_PARAMETERS = 10**9  # of a budget; the plain models have a tenth
+MOST_TEMPLATES = 1_000  # of a layer, and stores; thousands more than layers would use are a slip
+
+
 def _amount(budget: str | int, total: int) -> int:
     """A budget in parameters, of a model that has `total`."""
     text = str(budget).strip()
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)?%", text):
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,12})?%", text):
         return int(float(text[:-1]) / 100 * total + 1e-9)
-    if re.fullmatch("[0-9]+", text):
+    if re.fullmatch("[0-9]{1,12}", text):
         return int(text)
     raise SharingError(
         f"budget {budget!r} is no number: write parameters, as 500000, or a share of the plain "
@@ -458,7 +466,7 @@ def _option(word: str) -> Iterator[tuple[str, str | int | bool]]:
     numbers = ("stores", "templates")
     if name == "map" and equals:
         yield "mapping", value
-    elif name in numbers and value.isdecimal():
+    elif name in numbers and re.fullmatch("[0-9]{1,6}", value):
         yield name, int(value)
     elif not equals and name in ("classifier", "resized"):
         yield name, True

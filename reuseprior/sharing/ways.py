@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from torch import nn
@@ -29,7 +30,7 @@ def _channels(text: str) -> Share:
 
 
 def _blocks(text: str) -> Share:
-    if not text.isdecimal():
+    if not re.fullmatch("[0-9]{1,6}", text):
         raise SharingError(f"blocks:{text} has no number of templates: write it as blocks:2")
     return lambda model: share_blocks(model, int(text))
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from textwrap import shorten
 
 from safetensors import SafetensorError
 from safetensors.torch import load as from_bytes
@@ -79,6 +80,7 @@ def refusal(
 
     `whole` is a file that is in order but not this run's.
     """
+    why = shorten(why, 500, placeholder=" …")  # torch says some things at length and in lines
     what = f"{path} {why}" if whole else f"{path} is no whole checkpoint ({why})"
     away = "move it away" if whole else "delete it"
     return CheckpointError(f"{what}: {_mend(path, config, away)}")

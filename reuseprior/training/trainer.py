@@ -388,6 +388,8 @@ class _Training:
             raise self.no_place(str(error)) from error
         if not (0 <= place["epoch"] <= self.protocol.epochs and 0 <= place["batch"] <= self.steps):
             raise self.no_place(f"epoch {place['epoch']}, batch {place['batch']}")
+        if (best := place.get("best_epoch", 0)) > place["epoch"]:
+            raise self.no_place(f"epoch {place['epoch']}, the best of them epoch {best}")
         if self.recording:
             self.recording.verify(place["epoch"], place.get("rows"))
         self.start_optimizer(saved)

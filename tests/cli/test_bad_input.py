@@ -4,6 +4,7 @@ A line of a table is what stands after `reuseprior` and what the sentence says. 
 the current folder first, by `FILES`.
 """
 
+import os
 import re
 import shlex
 import sys
@@ -117,6 +118,7 @@ def here(tmp_path, monkeypatch):
             path.mkdir()
         else:
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    os.mkfifo(tmp_path / "pipe.csv")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(paths, "ROOT", tmp_path / "checkout")
     monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "checkout/data/published")
@@ -134,6 +136,7 @@ def one_sentence(done, sentence):
     assert isinstance(done.exception, SystemExit), repr(done.exception)
     lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr
+    assert lines[0].isprintable(), lines[0]
     assert re.search(sentence, lines[0]), lines[0]
 
 
@@ -209,7 +212,14 @@ SIZES = [
         r"the factor is 0: filters repeat a whole number of times",
     ),
     ("count V2-B0 --sharing blocks:x", r"blocks:x has no number of templates"),
-    ("count V2-B0 --sharing blocks:0", r"templates is 0: it must be 1 or more"),
+    ("count V2-B0 --sharing blocks:0", r"templates is 0: it must be 1 to 1,000"),
+    ("count V2-B0 --sharing blocks:99999", r"templates is 99999: it must be 1 to 1,000"),
+    (f"count V2-B0 --sharing blocks:{'9' * 5000}", r"9 has no number of templates: write it"),
+    (f"count V2-B0 --sharing channels:{'9' * 5000}", r"begin with no factor: write how often"),
+    (f"count V2-B0 --sharing stores:{'9' * 5000}", r"9' is no number: write parameters, as 50"),
+    (f"count V2-B0 --sharing stores:{'9' * 400}%", r"9%' is no number: write parameters, as"),
+    ("count V2-B0 --sharing stores:99999999999", r"99,999,999,999 parameters is too large: gi"),
+    ("count V2-B0 --sharing stores:10%,templates=2000", r"templates is 2000: it must be 1 to 1,"),
     ("count V2-B0 --batch-norm some", r"--batch-norm"),
     ("rank V2-B0 --jobs 0", r"--jobs"),
     ("rank V2-B0 --jobs many", r"--jobs"),
@@ -316,6 +326,12 @@ PATHS = [
     ("rank resnet20-cifar --save folder.csv", r"folder\.csv is a folder: name a file"),
     ("rank resnet20-cifar --save nowhere/a.csv", r"there is no folder nowhere, make it first"),
     (f"rank resnet20-cifar --save {'a' * 300}.csv", r"(?i)name too long|shorter"),
+    ("rank resnet20-cifar --save pipe.csv", r"pipe\.csv is a device or a pipe: name a file"),
+    ("rank resnet20-cifar --save /dev/zero", r"/dev/zero is a device or a pipe: name a file"),
+    ("train nets:net --output a\0b", r"'--output': it holds a NUL"),
+    ("record 'a\nb'", r"a b/config\.json does not exist"),
+    ("train nets:net --protocol 'a\n\x1b[2Jb.toml'", r"no protocol file a \\x1b\[2Jb\.toml: check"),
+    ("export file", r"cannot make the folder file/tables \(Not a directory\): choose another"),
     ("record nowhere", r"nowhere/config\.json does not exist"),
     ("record file", r"file/config\.json"),
     ("record a/folder", r"a/folder/config\.json does not exist"),

@@ -55,6 +55,11 @@ def test_what_no_input_reaches_comes_last():
     assert str(found).endswith(f"deaf: {NO_PATH}")
 
 
+def test_names_are_text_in_html():
+    found = compare({"<img src=x onerror=alert(1)>": Deaf(), **two()}, (1, 8))
+    assert NO_PATH in found._repr_html_() and "<img" not in found._repr_html_()
+
+
 def test_models_of_all_kinds_in_one_figure():
     models = {
         "ResNet-18": torchvision.models.resnet18(),

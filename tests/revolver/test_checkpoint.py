@@ -158,6 +158,13 @@ def shortened(path):
     files.save(path, {k: tensor[:-5] for k, tensor in tensors.items()}, state, config=config)
 
 
+def resized(path):
+    _, state = files.load(path)
+    name = next(n for n in state["registry"]["leaves"] if n.startswith("batch_norm"))
+    state["registry"]["leaves"][name]["arguments"]["features"] = 99
+    rewritten(path, registry=state["registry"])
+
+
 @pytest.mark.parametrize(
     "break_, message",
     [
@@ -170,8 +177,17 @@ def shortened(path):
         (lambda path: rewritten(path, population=3), "is no whole checkpoint of a search"),
         (lambda path: rewritten(path, index=[]), "is no whole checkpoint of a search"),
         (lambda path: rewritten(path, index=[["a"]]), "its tensors do not fit their index"),
+        (
+            lambda path: rewritten(path, index=[["model", "a", "float32", [10**30]]]),
+            "its tensors do not fit their index",
+        ),
         (lambda path: shortened(path), "its tensors do not fit their index"),
         (lambda path: rewritten(path, rng=[1]), "is no whole checkpoint of a search"),
+        (
+            lambda path: rewritten(path, rng=[3, [-1] * 625, None]),
+            r"is no whole checkpoint of a search .*`int` >= 0 - at `\$\.rng\[1\]",
+        ),
+        (lambda path: resized(path), "has no fitting tensors for 'batch_norm"),
     ],
 )
 def test_a_checkpoint_that_cannot_be_read_is_refused(tmp_path, break_, message):

@@ -444,7 +444,7 @@ REFUSED = [
     ("stores:much", "budget 'much' is no number: write parameters, as 500000, or a share"),
     ("stores:10%,wieghted", "stores know no 'wieghted', did you mean 'weighted'.: choose from one"),
     ("stores:10%,mask,repeat", "stores '10%,mask,repeat' say upsampler twice: leave one out"),
-    ("stores:10%,templates=0", "templates is 0: it must be 1 or more"),
+    ("stores:10%,templates=0", "templates is 0: it must be 1 to 1,000"),
     ("stores:10%,map=01", "mapping '01' is of 2 layers, and the model has 4 that share"),
     ("stores:10%,map=A", "mapping 'A' is unknown: choose from single, random, shape or write"),
     ("stores:10%,mean,resized", "generator 'mean' learns no coefficients"),

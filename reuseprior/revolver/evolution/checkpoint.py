@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from reuseprior import schemas
 from reuseprior.training import checkpoint
 from reuseprior.training.checkpoint import NAME as NAME
 from reuseprior.training.checkpoint import CheckpointError as CheckpointError
@@ -51,9 +53,11 @@ def load(
             ": resume with the package that wrote it, or begin anew in another folder"
         )
     try:
-        return _unpack(packed, state.pop("index")), state
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise refusal(path, f"its tensors do not fit their index: {error}", config) from error
+        return _unpack(packed, schemas.fitting(state.pop("index"), schemas.Index)), state
+    except (KeyError, ValueError, RuntimeError) as error:
+        # torch says at length where in its own code it was
+        why = shorten(str(error), 100, placeholder=" …")
+        raise refusal(path, f"its tensors do not fit their index: {why}", config) from error
 
 
 def refusal(path: Path, why: str, config: Mapping | None = None) -> CheckpointError:
