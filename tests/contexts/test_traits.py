@@ -94,7 +94,7 @@ def test_what_moves_only_moves(name):
 
 def test_short_cuts_give_the_operators_own_shapes():
     x = torch.randn(1, 4, 3)
-    one, ones, on, codes = torch.ones(1), torch.ones(4), torch.ones(1).long(), (0, 7)
+    one, ones, codes = torch.ones(1), torch.ones(4), (0, 7)
     zero = torch.zeros(1, dtype=torch.int32)
     arguments = {
         "native_batch_norm": (None, None, x.sum((0, 2)), x.sum((0, 2)) ** 2, False, 0.1, 1e-5),
