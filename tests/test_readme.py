@@ -12,7 +12,7 @@ from reuseprior import paths
 from reuseprior.measures import closed_forms
 from reuseprior.measures.measuring import Conventions, measure
 from reuseprior.measures.statistics import agreement
-from reuseprior.works.beyond import benchmarks, comparison, survey
+from reuseprior.works.beyond import benchmarks, comparison, language, survey
 from reuseprior.works.thesis import contexts as chapter4
 
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
@@ -89,6 +89,23 @@ def test_cells_are_ordered_better_by_parameters():
     estimate, parameters = (v.removeprefix("+") for v in decimals(*taus))
     sentence = f"the {len(cells):,} cells of NAS-Bench-201 τ is {estimate} against {parameters}"
     assert sentence in README
+
+
+def test_language_models():
+    found = language.agreements().set_index(["suite", "measure"])
+
+    def said(suite, measure):
+        tau, margin = decimals(*found.loc[(suite, measure), ["tau", "tau_margin"]])
+        return f"{tau.removeprefix('+')} ± {margin.removeprefix('+')}"
+
+    assert f"$P_G$ has a τ of {said('zero-shot', 'P_G')} with published" in README
+    size, cost = said("zero-shot", "held"), said("zero-shot", "multiply_adds")
+    assert f"parameters {size} and multiply-adds {cost}" in README
+    assert f"BERT and ALBERT, it is {said('fine-tuned', 'P_G')}: ALBERT" in README
+    rows = language.read().set_index("model")
+    larger = [f"ALBERT {size}" for size in ("base", "large", "xlarge", "xxlarge")]
+    assert rows.loc[larger, "P_G"].is_monotonic_decreasing
+    assert rows.loc[larger, "score"].is_monotonic_increasing
 
 
 @pytest.mark.slow
