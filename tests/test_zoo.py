@@ -44,7 +44,7 @@ def test_mixtures_of_experts_count(family):
 
 def test_time_and_memory(family):
     rows = family("timm")
-    assert len(rows) >= 200 and rows["seconds"].max() <= 10 and rows["added_mib"].max() <= 3000
+    assert len(rows) > 190 and rows["seconds"].max() <= 10 and rows["added_mib"].max() <= 3000
     rows = family("sequences")
     assert rows.loc["torch.nn:LSTM(32, 64), 4000 steps", "seconds"] < 20
     assert rows.loc["hf:llama, 2048 tokens", "seconds"] < 2
