@@ -40,6 +40,7 @@ meanwhile beyond what it held before, about 800 MiB of libraries; `reason` says 
 not be counted."""
 TOKENS = 128
 LARGEST = 500e6  # parameters of the models of timm that are tried
+SAMPLE = 210  # of timm's models, of which some are larger
 
 
 @dataclass(frozen=True)
@@ -267,12 +268,21 @@ def _clip(name: str) -> tuple[int, ...]:
 # timm -----------------------------------------------------------------------------------------
 
 
-def timm() -> Iterator[Try]:
-    """Every model that timm lists, at its own image size; those above `LARGEST` are left out."""
+def timm_all() -> Iterator[Try]:
+    """Every model that timm lists, at its own image size; those above `LARGEST` make no row."""
     from timm import list_models
 
-    for name in list_models():
-        yield _timm(name)
+    return map(_timm, list_models())
+
+
+def timm() -> Iterator[Try]:
+    """`SAMPLE` of timm's models, as many of each family as its part of all."""
+    from timm import list_models
+    from timm.models import model_entrypoint
+
+    names = sorted(list_models(), key=lambda name: (model_entrypoint(name).__module__, name))
+    steps = range(SAMPLE)
+    return (_timm(names[round(i * (len(names) - 1) / (SAMPLE - 1))]) for i in steps)
 
 
 def _timm(name: str) -> Try:
@@ -357,6 +367,7 @@ FAMILIES: dict[str, Callable[[], Iterable[Try]]] = {
     "transformers": transformers,
     "torchvision": torchvision,
     "timm": timm,
+    "timm-all": timm_all,
     "graphs": graphs,
     "diffusers": diffusers,
     "sequences": sequences,

@@ -10,7 +10,7 @@ import yaml
 from reuseprior import paths
 from reuseprior.measures import closed_forms
 from reuseprior.measures.measuring import Conventions, measure
-from reuseprior.works.beyond import benchmarks, comparison, survey, tested
+from reuseprior.works.beyond import benchmarks, comparison, language, survey, tested
 from reuseprior.works.thesis import contexts as chapter4
 
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
@@ -110,6 +110,23 @@ def test_what_r6_is_worth():
     fresh = tested.fresh_compared().loc["R6", "agreement"]
     found = decimals(fresh.value, fresh.low, fresh.high)
     assert "R6 was not confirmed: ρ {} ({} to {})".format(*found) in README
+
+
+def test_language_models():
+    found = language.agreements().set_index(["suite", "measure"])
+
+    def said(suite, measure):
+        tau, margin = decimals(*found.loc[(suite, measure), ["tau", "tau_margin"]])
+        return f"{tau.removeprefix('+')} ± {margin.removeprefix('+')}"
+
+    assert f"$P_G$ has a τ of {said('zero-shot', 'P_G')} with published" in README
+    size, cost = said("zero-shot", "held"), said("zero-shot", "multiply_adds")
+    assert f"parameters {size} and multiply-adds {cost}" in README
+    assert f"BERT and ALBERT, it is {said('fine-tuned', 'P_G')}: ALBERT" in README
+    rows = language.read().set_index("model")
+    larger = [f"ALBERT {size}" for size in ("base", "large", "xlarge", "xxlarge")]
+    assert rows.loc[larger, "P_G"].is_monotonic_decreasing
+    assert rows.loc[larger, "score"].is_monotonic_increasing
 
 
 @pytest.mark.slow

@@ -85,6 +85,10 @@ Embedded = Annotated[
         "embeddings then count only where the output uses them."
     ),
 ]
+Last = Annotated[
+    bool,
+    typer.Option("--last", help="Count to a language model's last position alone, the next token."),
+]
 Until = Annotated[
     str | None,
     typer.Option(
@@ -130,6 +134,7 @@ def count(
     output: Output = None,
     tokens: Tokens = None,
     embedded: Embedded = False,
+    last: Last = False,
     until: Until = None,
     as_json: Json = False,
 ) -> None:
@@ -138,7 +143,7 @@ def count(
     from reuseprior.measures.ranking import Ranking
 
     conventions = _conventions(
-        image_size, shape, sharing, batch_norm, output, tokens, embedded, until
+        image_size, shape, sharing, batch_norm, output, tokens, embedded, until, last
     )
     try:
         measured, counts = measuring.count(model, conventions)
@@ -171,6 +176,7 @@ def rank(
     output: Output = None,
     tokens: Tokens = None,
     embedded: Embedded = False,
+    last: Last = False,
     until: Until = None,
     examples: Examples = None,
     jobs: Jobs = 1,
@@ -196,7 +202,7 @@ def rank(
 
     examples = examples or IMAGENET
     conventions = _conventions(
-        image_size, shape, sharing, batch_norm, output, tokens, embedded, until
+        image_size, shape, sharing, batch_norm, output, tokens, embedded, until, last
     )
     if save is not None and not save.parent.is_dir():
         raise UsageError(f"--save {save}: there is no folder {save.parent}, make it first")
@@ -255,7 +261,7 @@ def models() -> None:
 
 
 def _conventions(
-    image_size, shape, sharing, batch_norm, output, tokens, embedded, until
+    image_size, shape, sharing, batch_norm, output, tokens, embedded, until, last
 ) -> Conventions:
     from reuseprior import sharing as ways
     from reuseprior.measures.measuring import Conventions
@@ -268,7 +274,7 @@ def _conventions(
     if tokens is not None and (shape or image_size):
         raise UsageError("--tokens excludes --shape and --image-size: give one of them")
     return Conventions(
-        image_size, _shape(shape), sharing, batch_norm.value, output, tokens, embedded, until
+        image_size, _shape(shape), sharing, batch_norm.value, output, tokens, embedded, until, last
     )
 
 

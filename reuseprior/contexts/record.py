@@ -26,7 +26,7 @@ class Node:
     # and that says of itself `makes_weights`.
     is_view_of_parameter: bool = False
     varies: bool = False  # whether it depends on a parameter or on a tensor without data
-    lost: str = ""  # a tensor of integers that it depends on, and that has no values
+    lost: str = ""  # a buffer, or a tensor of integers, that it depends on and that has no values
     is_random: bool = False  # whether it depends on numbers drawn in the forward pass
     fixed: CountArray | None = None  # entries that constants decide (contexts.fixed)
 

@@ -210,8 +210,9 @@ class _Recorder(TorchDispatchMode):
         node.tensor = None if tensor.is_meta else tensor.detach()
         node.has_parameters = node.is_view_of_parameter = id(tensor) in self.tracked
         node.varies = node.has_parameters or node.tensor is None
-        if node.tensor is None and not tensor.is_floating_point() and not node.has_parameters:
-            name = self.buffers.get(id(tensor))
+        name = self.buffers.get(id(tensor))
+        says_how = name is not None or not tensor.is_floating_point()
+        if node.tensor is None and says_how and not node.has_parameters:
             node.lost = f"buffer {name}" if name else "a tensor of the model"
         self.recording.leaves[id(tensor)] = node
         twin = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
@@ -271,13 +272,10 @@ class _Recorder(TorchDispatchMode):
         if function is aten.as_strided_.default and _keeps_positions(*twins):
             function(*twins)
             return args[0]
-        if function is aten.as_strided.default and not _is_plain(args[0]):
-            order = _order_in_memory(args[0])
-            if order is None:
-                self._refuse_strides(nodes[0])
-            else:
-                turned = self.__torch_dispatch__(aten.permute.default, types, (args[0], order))
-                return self.__torch_dispatch__(function, types, (turned, *args[1:]), kwargs)
+        if known.of_memory and not _is_plain(args[0]) and nodes[0].has_parameters:
+            with self:
+                turned = args[0].permute(self._order_in_memory(args[0]))
+                return function(turned, *args[1:], **(kwargs or {}))
         effects = _effects(function)
         if effects.turns:
             return self._view_in_place(function, args[0], twins, nodes)
@@ -367,13 +365,16 @@ class _Recorder(TorchDispatchMode):
             path = (*origin.path, (function, rest, kwargs, index))
             self.aliases[id(tensor)] = _Alias(tensor, tensor, origin.storage, path, node)
 
-    def _refuse_strides(self, node: Node) -> None:
-        if node.has_parameters:
+    def _order_in_memory(self, x: torch.Tensor) -> list[int]:
+        """The order of axes in which a tensor's entries lie in memory one after the other."""
+        order = sorted(range(x.ndim), key=lambda axis: (-x.stride(axis), -x.shape[axis]))
+        if not _is_plain(x.permute(order)):
             raise CountingError(
                 f"as_strided (in {self.where or 'the forward'}) looks at the memory of a tensor "
                 "that is a part of another, which is not followed: make it contiguous, or use "
                 "unfold."
             )
+        return order
 
     def _view_in_place(self, function, tensor, twins, nodes) -> torch.Tensor:
         """The tensor becomes a view of what it was: `x.squeeze_()`, `x.t_()`."""
@@ -540,12 +541,6 @@ def _shape_of(tensor: torch.Tensor) -> Node:
 def _is_plain(x: torch.Tensor) -> bool:
     """Whether a tensor's entries lie in memory as they come, from its start on."""
     return x.is_contiguous() and x.storage_offset() == 0
-
-
-def _order_in_memory(x: torch.Tensor) -> list[int] | None:
-    """The order of axes in which a tensor's entries lie in memory as they come, if there is one."""
-    order = sorted(range(x.ndim), key=lambda axis: (-x.stride(axis), -x.shape[axis]))
-    return order if _is_plain(x.permute(order)) else None
 
 
 def _keeps_positions(x: torch.Tensor, size, stride, offset=None) -> bool:

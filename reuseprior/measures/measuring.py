@@ -30,6 +30,7 @@ from torch import nn
 from reuseprior import files, schemas, sharing
 from reuseprior.contexts import (
     ContextCounts,
+    CountingError,
     RecordedModel,
     fingerprint,
     multiply_adds,
@@ -58,6 +59,7 @@ class Conventions:
     tokens: int | None = None  # of a language model's input; None is 128
     embedded: bool = False  # whether their embeddings are the input nodes, not the tokens
     until: str | None = None  # the module after which counting stops
+    last: bool = False  # whether the outputs are those of the last position alone
 
     def size(self, model: str) -> int | None:
         """Pixels a side, None for tokens and shapes. Raises `ModelError` for unknown models."""
@@ -103,7 +105,8 @@ class Conventions:
         """What of the model is counted, as a row of a table says it."""
         until = self.until and f"until:{self.until}"
         embedded = "embedded" if self.embedded else None
-        parts = [str(p) for p in (self.output, until, embedded) if p is not None]
+        last = "last" if self.last else None
+        parts = [str(p) for p in (self.output, until, embedded, last) if p is not None]
         return self.output if parts == [str(self.output)] else ",".join(parts) or None
 
     def __str__(self) -> str:
@@ -263,7 +266,26 @@ def _record(model: str, conventions: Conventions):
     output = conventions.output
     if output is None and conventions.until is None:
         output = catalog.find(model).output
+    if conventions.last:
+        output = partial(last_position, part=output)
     return record_model(network, inputs, output=output, until=conventions.until), network
+
+
+def last_position(made: Any, part: str | int | None = "logits") -> torch.Tensor:
+    """What a language model says of the next token: the last position of a part of its output.
+
+    Raises `CountingError` where that is no tensor of (samples, positions, features).
+    """
+    if isinstance(part, str) and hasattr(made, part):
+        found = getattr(made, part)
+    else:
+        found = made if part is None else made[part]
+    if not isinstance(found, torch.Tensor) or found.ndim != 3:
+        raise CountingError(
+            "The last position is asked of an output that is no tensor of samples, positions and "
+            "features: choose a language model"
+        )
+    return found[:, -1:]
 
 
 def _build(model: str):

@@ -61,6 +61,20 @@ def configuration(model: str, known: str) -> Any:
     return config
 
 
+def configured(kind: str, options: dict[str, Any]) -> Any:
+    """The configuration of a type of model with these settings in place of the default ones.
+
+    A GPT-Neo's layers look globally and locally in turn, however many they are.
+    """
+    mapping = _import_transformers(f"hf:{kind}").CONFIG_MAPPING
+    if kind not in mapping:
+        raise ModelError(f"transformers has no type {kind!r}{did_you_mean(kind, list(mapping))}")
+    if kind == "gpt_neo" and "attention_types" not in options:
+        half = options["num_layers"] // 2
+        options = {**options, "attention_types": [[["global", "local"], half]]}
+    return mapping[kind](**options)
+
+
 def model_class(config: Any) -> type[nn.Module]:
     """The class that the configuration names, or the first of `TASKS` that there is for it."""
     transformers = _import_transformers(config.model_type)

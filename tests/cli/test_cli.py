@@ -715,5 +715,7 @@ def test_tokens():
     assert found["image_size"] is None and found["input_nodes"] == 8
     embedded = loads(run("count", "hf:gpt2", "--tokens", "8", "--embedded", "--json").stdout)
     assert embedded["input_nodes"] == 8 * 768
+    last = loads(run("count", "hf:gpt2", "--tokens", "8", "--last", "--json").stdout)
+    assert 8 * last["output_nodes"] == found["output_nodes"]
     text = run("count", "hf:gpt2", "--tokens", "8", "--until", "transformer.h.0").stdout
     assert "hf:gpt2, input 1×8," in text

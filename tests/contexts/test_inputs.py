@@ -221,6 +221,24 @@ def test_buffers_without_values_are_named():
         count_contexts(model, (1, 2, 3))
 
 
+@pytest.mark.parametrize("how", ["masked_fill", "where"])
+def test_masks_without_values_are_named(how):
+    """A causal mask that is lost would mask nothing, and nobody would know."""
+
+    def attend(self, x):
+        scores = self.layer(x) @ x.mT
+        hidden = self.mask[:2, :2] == 0
+        if how == "where":
+            return torch.where(hidden, float("-inf"), scores).softmax(-1) @ x
+        return scores.masked_fill(hidden, float("-inf")).softmax(-1) @ x
+
+    model = Calls(attend, layer=nn.Linear(3, 3))
+    model.register_buffer("mask", torch.tril(torch.ones(4, 4)))
+    assert counted(model, (1, 2, 3))
+    with pytest.raises(CountingError, match="buffer mask is on the meta device and has lost"):
+        count_contexts(model.to("meta"), (1, 2, 3))
+
+
 MESSAGES = {
     "no size": (lambda self, x: x.no_such, (1, 3), r"no_such'\)\.$"),
     "size": (lambda self, x: F.linear(x, self.w), (1, 4), r"check the input's channels and size"),

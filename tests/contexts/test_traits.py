@@ -94,9 +94,21 @@ def test_what_moves_only_moves(name):
 
 def test_short_cuts_give_the_operators_own_shapes():
     x = torch.randn(1, 4, 3)
+    one, ones, codes = torch.ones(1), torch.ones(4), (0, 7)
+    zero = torch.zeros(1, dtype=torch.int32)
     arguments = {
         "native_batch_norm": (None, None, x.sum((0, 2)), x.sum((0, 2)) ** 2, False, 0.1, 1e-5),
         "native_layer_norm": ([3], None, None, 1e-5),
+        "fake_quantize_per_tensor_affine_cachemask": (1.0, 0, *codes),
+        "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams": (
+            one,
+            zero,
+            one.long(),
+            *codes,
+        ),
+        "_fake_quantize_learnable_per_tensor_affine": (one, 0.0 * one, *codes),
+        "fake_quantize_per_channel_affine_cachemask": (ones, zero.repeat(4), 1, *codes),
+        "_fake_quantize_learnable_per_channel_affine": (ones, 0.0 * ones, 1, *codes),
     }
     shortened = [f for f in RULES if traits(f).meta and f._overloadname == "default"]
     assert len(shortened) > 5

@@ -114,6 +114,7 @@ def _of_choice(operator):
 @rule(*named("where"), given=0, fixed=_of_choice)
 def where(count, condition, x, y):
     """What a constant condition never chooses is no source."""
+    _check_values(condition)
     yield from pointwise(count, condition)
     yield from pointwise(kept(count, condition, "free_of_zeros"), x)
     yield from pointwise(kept(count, condition, "not_chosen"), y)
@@ -128,8 +129,15 @@ def _of_filling(operator):
 @rule(*named("masked_fill"), given=1, fixed=_of_filling)
 def masked_fill(count, x, mask, value):
     """What a constant mask overwrites is no source, nor is the value where it does not."""
+    _check_values(mask)
     yield from pointwise(kept(count, mask, "not_chosen"), x)
     yield from pointwise(kept(count, mask, "free_of_zeros"), value)
+
+
+def _check_values(condition) -> None:
+    """Raise `CountingError` for a mask that the model holds and that has lost its values."""
+    if isinstance(condition, Node) and condition.lost and not condition.has_parameters:
+        condition.data()
 
 
 def _true(values: np.ndarray) -> np.ndarray:

@@ -83,11 +83,14 @@ def index(count, x, indices):
         yield from _picked(INDEX, count, x, indices)
 
 
-@rule(aten.gather, linear=True, chooses=2)
+GATHER = aten.gather
+
+
+@rule(GATHER, linear=True, chooses=2)
 def gather(count, x, dim, indices, **_):
     """Where data say the positions, every one along the axis may be chosen, as in a maximum."""
     if _are_constant(indices):
-        yield from _picked(aten.gather, count, x, dim, indices)
+        yield from _picked(GATHER, count, x, dim, indices)
     else:
         count = count.sum(dim) if x.shape else count
         yield x, _within(count, x.shape, dim % max(1, len(x.shape)))
@@ -130,7 +133,7 @@ def _within(count: CountArray, shape: tuple[int, ...], but: int | None = None) -
     return count
 
 
-_picking(aten.as_strided)  # of what lies in memory in order: the recorder sees to it
+_picking(aten.as_strided, of_memory=True)
 _picking(aten.diagonal, moves=True)
 _picking(aten.channel_shuffle, moves=True)
 _picking(aten.rot90, moves=True)

@@ -47,6 +47,8 @@ class Traits:
     """Gives its result a mean of zero and a variance of one, but for a learned scale and shift."""
     moves: bool = False
     """Moves entries without computing: run on their numbers, it says which came from where."""
+    of_memory: bool = False
+    """Finds entries by where they lie in memory, which has to be in order."""
     joins: bool = False
     """Puts the tensors of a list side by side, so that each makes a part of the result."""
     sourceless: bool = False

@@ -77,7 +77,10 @@ def deform_conv2d(count, x, weight, offset, mask, bias, *settings):
             yield node, spread.reshape(node.shape)
 
 
-@rule(aten.fractional_max_pool2d, aten.fractional_max_pool3d, linear=False)
+FRACTIONAL = {2: aten.fractional_max_pool2d, 3: aten.fractional_max_pool3d}
+
+
+@rule(*FRACTIONAL.values(), linear=False)
 def fractional_max_pool(count, x, kernel, size, samples):
     """Every position in the window is a source; where windows lie, samples say."""
     if samples.is_random or samples.varies:
@@ -88,8 +91,7 @@ def fractional_max_pool(count, x, kernel, size, samples):
     sizes = x.shape[-ndim:]
     # The greatest of rising numbers is the last of its window.
     rising = torch.arange(prod(sizes), dtype=torch.float64).reshape(sizes).expand(x.shape)
-    pool = aten.fractional_max_pool2d if ndim == 2 else aten.fractional_max_pool3d
-    last = pool(rising.contiguous(), kernel, size, samples.data().double())[1]
+    last = FRACTIONAL[ndim](rising.contiguous(), kernel, size, samples.data().double())[1]
     planes = prod(x.shape[:-ndim])
     last = last.reshape(planes, -1).numpy()
     values = np.broadcast_to(count.values, count.shape).reshape(last.shape)

@@ -1,0 +1,50 @@
+"""The recorded survey of models that nobody here wrote: enough of them count, quickly enough."""
+
+import pytest
+
+from reuseprior import paths
+from reuseprior.results import METRICS, Run
+
+EXPERTS = """
+    mixtral qwen2_moe qwen3_moe olmoe phimoe granitemoe gpt_oss deepseek_v3
+""".split()
+
+
+@pytest.fixture
+def family():
+    """A function from a family's name to its rows; skips what is not recorded."""
+
+    def rows(name):
+        folder = paths.RESULTS / "zoo" / name
+        if not (folder / METRICS).exists():
+            pytest.skip(f"not recorded yet: {name}")
+        run = Run.read(folder)
+        assert run.summary["state"] == "finished" and len(run.commits) == 1
+        return run.metrics.set_index("model")
+
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("transformers", 60 / 66), ("torchvision", 1), ("timm", 0.995), ("graphs", 1),
+        ("diffusers", 1), ("sequences", 1),
+    ],
+)  # fmt: skip
+def test_enough_models_count(family, name, least):
+    counted = family(name)["reason"].isna()
+    assert counted.mean() >= least
+
+
+def test_mixtures_of_experts_count(family):
+    rows = family("transformers")
+    assert len(rows) >= 66 and rows.loc[[f"hf:{kind}" for kind in EXPERTS], "reason"].isna().all()
+
+
+def test_time_and_memory(family):
+    rows = family("timm")
+    assert len(rows) > 190 and rows["seconds"].max() <= 10 and rows["added_mib"].max() <= 3000
+    rows = family("sequences")
+    assert rows.loc["torch.nn:LSTM(32, 64), 4000 steps", "seconds"] < 20
+    assert rows.loc["hf:llama, 2048 tokens", "seconds"] < 2
