@@ -40,7 +40,8 @@ mathjax3_config = {
 myst_mathjax_classes = "mathjax_process|math|text_html"
 
 html_static_path = ["static", str(_mathjax / _MATHJAX)]
-html_css_files = ["book.css", "derivations.css", "tables.css"]
+html_css_files = ["book.css", "derivations.css", "ledger.css", "tables.css"]
+html_search_scorer = str(Path(__file__).parent / "search.js")
 html_js_files = ["book.js", "ledger.js"]
 html_show_copyright = False
 html_show_sourcelink = False

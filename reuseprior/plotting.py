@@ -48,6 +48,11 @@ class Picture(Figure):
         width, height = 96 * self.get_size_inches()  # of the screen, where an inch is 96 pixels
         return _render(self, "png"), {"width": width, "height": height}
 
+    def savefig(self, *args, **kwargs) -> None:
+        """As matplotlib's, in the project's look wherever it is called: colours are named late."""
+        with styled():
+            super().savefig(*args, **kwargs)
+
 
 def save_to(folder: Path | None) -> None:
     """Let `save` write to a folder from now on; with None to the repository's `figures/` again."""

@@ -1,11 +1,13 @@
 """Figures come out the same bytes each run, under names that can be guessed."""
 
+import io
 import os
 import subprocess
 import sys
 
 import matplotlib as mpl
 import pytest
+from matplotlib import style as mpl_style
 from matplotlib.figure import Figure
 
 from reuseprior import paths, plotting
@@ -107,3 +109,15 @@ def test_style_tells_lines_apart_by_colour_and_by_dash():
     cycle = list(mpl.rcParams["axes.prop_cycle"])
     for key in ("color", "linestyle"):
         assert len({str(entry[key]) for entry in cycle}) == len(cycle) == 7
+
+
+def test_a_picture_has_the_look_wherever_it_is_saved():
+    """A colour such as C1 is looked up when it is drawn, in whatever style there is then."""
+    drawn = []
+    for style in ("default", "ggplot"):
+        fig = plotting.Picture(figsize=(2, 2))
+        fig.subplots().plot([0, 1], color="C1")
+        with mpl_style.context(style):
+            fig.savefig(buffer := io.BytesIO(), metadata={"Software": None})
+        drawn.append(buffer.getvalue())
+    assert drawn[0] == drawn[1]

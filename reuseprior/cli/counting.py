@@ -284,7 +284,7 @@ def _scored(row: dict, examples: int) -> dict:
 
     terms = {name: strict(value) for name, value in RECOMMENDED.terms(row, examples).items()}
     score = strict(RECOMMENDED(row, examples))
-    return {"multiply_adds": row["multiply_adds"], "score": score, "terms": terms}
+    return {"score": score, "terms": terms}
 
 
 def _terms(rows: list[dict], examples: int) -> str:

@@ -20,7 +20,7 @@ from reuseprior.contexts.inputs import Inputs, Signal, apart, batch_of, first_sa
 from reuseprior.contexts.record import Node, Operator, Record, one_step
 from reuseprior.contexts.recorder import record, tensors_in, uncollected
 from reuseprior.contexts.refusals import check_model
-from reuseprior.contexts.rules import RULES, Rule, overloads, summing, traits
+from reuseprior.contexts.rules import RULES, Rule, known, overloads, summing, traits
 from reuseprior.contexts.scaling import ExactSum, ScaledSum
 from reuseprior.contexts.spelled import Spelled, spelled_out
 from reuseprior.quantities import Quantities, derive
@@ -465,7 +465,7 @@ def _walk(
 
 
 def _rule_for(operator: Operator, index: int, table) -> Rule:
-    function = table.get(operator.function)
+    function = known(table, operator.function)
     if function is None and (function := summing(operator, index)) is not None:
         return function
     if function is None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from reuseprior.contexts.record import Node, Operator, Record
+from reuseprior.contexts.rules import traits
 
-JOINS = {"add": "+", "mul": "×", "sub": "−", "div": "÷"}
+JOINS = {"total": "+", "product": "×", "difference": "−", "quotient": "÷"}  # by the step taken
 
 
 @dataclass
@@ -26,7 +27,7 @@ class _Visit:
     path: str
     sources: set[int] = field(default_factory=set)
     tensors: dict[str, None] = field(default_factory=dict)  # in the order of their use
-    operators: list[str] = field(default_factory=list)
+    operators: list[Operator] = field(default_factory=list)
 
 
 def layer_graph(record: Record, names: Mapping[Node, str], *, limit: int) -> tuple[Layer, ...]:
@@ -54,7 +55,7 @@ def _visits(
         if not visits or visits[-1].path != path:
             visits.append(_Visit(path))
         here, visit = len(visits) - 1, visits[-1]
-        visit.operators.append(operator.name.strip("_"))
+        visit.operators.append(operator)
         for node in operator.nodes():
             if node in made_in:
                 visit.sources.add(made_in[node])
@@ -85,7 +86,12 @@ def _contracted(visits: list[_Visit]) -> Iterator[Layer]:
             continue
         name = visit.path
         if not visit.tensors:  # what joins; in the model's own forward it has no other name
-            does = next((o for o in visit.operators if o in JOINS), visit.operators[0])
-            name = f"{visit.path} {JOINS.get(does, does)}".strip()
+            name = f"{visit.path} {_joint(visit.operators)}".strip()
         yield Layer(name or "the model", tuple(sources), tuple(visit.tensors))
         stands_for[here], count = count, count + 1
+
+
+def _joint(operators: list[Operator]) -> str:
+    """How operators bring layers together: the first of `JOINS`, or the first operator's name."""
+    steps = (traits(operator.function).step for operator in operators)
+    return next((JOINS[step] for step in steps if step in JOINS), operators[0].name.strip("_"))

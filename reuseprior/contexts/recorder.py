@@ -272,7 +272,12 @@ class _Recorder(TorchDispatchMode):
             function(*twins)
             return args[0]
         if function is aten.as_strided.default and not _is_plain(args[0]):
-            self._refuse_strides(nodes[0])
+            order = _order_in_memory(args[0])
+            if order is None:
+                self._refuse_strides(nodes[0])
+            else:
+                turned = self.__torch_dispatch__(aten.permute.default, types, (args[0], order))
+                return self.__torch_dispatch__(function, types, (turned, *args[1:]), kwargs)
         effects = _effects(function)
         if effects.turns:
             return self._view_in_place(function, args[0], twins, nodes)
@@ -366,7 +371,8 @@ class _Recorder(TorchDispatchMode):
         if node.has_parameters:
             raise CountingError(
                 f"as_strided (in {self.where or 'the forward'}) looks at the memory of a tensor "
-                "that is not contiguous, which is not followed: make it contiguous, or use unfold."
+                "that is a part of another, which is not followed: make it contiguous, or use "
+                "unfold."
             )
 
     def _view_in_place(self, function, tensor, twins, nodes) -> torch.Tensor:
@@ -534,6 +540,12 @@ def _shape_of(tensor: torch.Tensor) -> Node:
 def _is_plain(x: torch.Tensor) -> bool:
     """Whether a tensor's entries lie in memory as they come, from its start on."""
     return x.is_contiguous() and x.storage_offset() == 0
+
+
+def _order_in_memory(x: torch.Tensor) -> list[int] | None:
+    """The order of axes in which a tensor's entries lie in memory as they come, if there is one."""
+    order = sorted(range(x.ndim), key=lambda axis: (-x.stride(axis), -x.shape[axis]))
+    return order if _is_plain(x.permute(order)) else None
 
 
 def _keeps_positions(x: torch.Tensor, size, stride, offset=None) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import nn
+from torch.ao.nn import quantized
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
@@ -78,6 +79,8 @@ def _reasons_of_a_parameter(name: str, parameter: nn.Parameter) -> Iterator[str]
 
 def _is_quantised(module: nn.Module) -> bool:
     """Whether a module holds or makes quantised numbers, whichever tool made it."""
+    if type(module) in (quantized.FloatFunctional, quantized.FXFloatFunctional):
+        return False  # sums in floating point, in networks that may be quantised later
     homes = [c.__module__ for c in type(module).__mro__]
     if any(home.startswith("torch.ao.nn.") and ".quantized" in home for home in homes):
         return True

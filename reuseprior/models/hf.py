@@ -20,8 +20,10 @@ TOKENS = ("input_ids", "decoder_input_ids")
 EMBEDDED = {"input_ids": "inputs_embeds", "decoder_input_ids": "decoder_inputs_embeds"}
 # What a type is built as: the first of these that transformers has for it.
 TASKS = (
-    "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING", "MODEL_FOR_MASKED_LM_MAPPING",
-    "MODEL_FOR_CAUSAL_LM_MAPPING", "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING", "MODEL_MAPPING",
+    "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING",
+    "MODEL_FOR_MASKED_LM_MAPPING", "MODEL_FOR_CAUSAL_LM_MAPPING",
+    "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING",
+    "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING", "MODEL_MAPPING",
 )  # fmt: skip
 
 
@@ -68,7 +70,7 @@ def model_class(config: Any) -> type[nn.Module]:
     for task in TASKS:
         mapping = getattr(transformers, task, {})
         if type(config) in mapping:
-            return mapping[type(config)]
+            return _first(mapping[type(config)])
     raise ModelError(f"transformers has no model of type {config.model_type!r}: choose another")
 
 
@@ -88,8 +90,13 @@ def tokens_of(config: Any) -> tuple[str, ...]:
 
 def output_of(config: Any) -> str:
     """The part of the output that the model is for."""
-    kind = model_class(config).__name__
-    return "logits" if "For" in kind or "LMHead" in kind else "last_hidden_state"
+    bare = _import_transformers(config.model_type).MODEL_MAPPING.get(type(config), None)
+    return "last_hidden_state" if model_class(config) is _first(bare) else "logits"
+
+
+def _first(classes):
+    """A class, or the first of several that transformers has for a type."""
+    return classes[0] if isinstance(classes, (tuple, list)) else classes
 
 
 def _import_transformers(model: str):

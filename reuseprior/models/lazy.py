@@ -7,7 +7,10 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
+
+HUGE = 2**28  # entries of a tensor
 
 
 @contextmanager
@@ -39,10 +42,22 @@ def without_weights() -> Iterator[None]:
 
     hook = register_module_parameter_registration_hook(stand_in)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _HugeOnMeta():
             yield
     finally:
         hook.remove()
+
+
+class _HugeOnMeta(TorchFunctionMode):
+    """What is made empty and this large is a weight, for which there may be no memory even once."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function is torch.empty and kwargs.get("device") is None:
+            meta = function(*args, **{**kwargs, "device": "meta"})
+            if meta.numel() > HUGE:
+                return meta
+        return function(*args, **kwargs)
 
 
 def _on_meta(parameter: nn.Parameter) -> nn.Parameter:

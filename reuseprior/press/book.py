@@ -60,7 +60,7 @@ def stage(folder: Path) -> None:
     beside = [paths.NOTEBOOKS / "README.md", *paths.FIGURES.glob("[!.]*")]
     texts = [paths.ROOT / "README.md", *(paths.ROOT / "book").glob("*.md")]
     pages = {
-        **{f"notebooks/{c.notebook.name}": _with_anchors(c).encode() for c in chapters.found()},
+        **{f"notebooks/{c.notebook.name}": _page(c).encode() for c in chapters.found()},
         **{f"{path.parent.name}/{path.name}": path.read_bytes() for path in beside},
         **{path.name: path.read_bytes() for path in texts},
         "ledger-kinds.txt": kinds().encode(),
@@ -70,10 +70,24 @@ def stage(folder: Path) -> None:
         "data/ledger.csv": ledger.ledger_path().read_bytes(),
     }
     pages |= {f"tables/{name}": text.encode() for name, text in tables.texts().items()}
+    pages["README.md"] = _sharp(pages["README.md"].decode()).encode()
+    for chapter in chapters.found():
+        pages = {name: path.read_bytes() for name, path in _linked(chapter).items()} | pages
     for name, content in pages.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+
+
+def _linked(chapter: Chapter) -> dict[str, Path]:
+    """The repository's files that a chapter's text links to, by their places in it."""
+    root = paths.ROOT.resolve()
+    cells = notebooks.read(chapter.notebook)["cells"]
+    text = "\n".join(notebooks.source(c) for c in cells if c["cell_type"] == "markdown")
+    places = re.findall(r"\]\(([\w./-]+)\)", text)
+    found = {(chapter.notebook.parent / place).resolve() for place in places}
+    inside = (path for path in found if path.is_file() and path.is_relative_to(root))
+    return {path.relative_to(root).as_posix(): path for path in inside}
 
 
 def with_outputs(notebook: Path) -> Path:
@@ -93,8 +107,8 @@ def _written(notebook: Path) -> list[tuple[str, str]]:
     return [(cell["cell_type"], notebooks.source(cell)) for cell in cells]
 
 
-def _with_anchors(chapter: Chapter) -> str:
-    """A chapter's notebook with a target for a link before each cell that shows printed numbers."""
+def _page(chapter: Chapter) -> str:
+    """A chapter's notebook, its saved figures as SVG, and targets for links before its numbers."""
     notebook = notebooks.read(with_outputs(chapter.notebook))
     linked = set(chapter.numbers.values())
     cells = []
@@ -103,8 +117,33 @@ def _with_anchors(chapter: Chapter) -> str:
             name = _anchor(cell["id"])
             target = {"cell_type": "markdown", "id": name, "metadata": {}, "source": f"({name})="}
             cells.append(target)
-        cells.append(cell)
+        cells.append(_with_svg(chapter.notebook, cell))
     return json.dumps({**notebook, "cells": cells}, ensure_ascii=False)
+
+
+def _with_svg(path: Path, cell: dict) -> dict:
+    """A cell that saves one figure and shows one shows the SVG that it saved."""
+    saved = list(notebooks.saved_figures(path, cell)) if cell["cell_type"] == "code" else []
+    pictures = [o["data"] for o in cell.get("outputs", ()) if "image/png" in o.get("data", {})]
+    file = paths.FIGURES / f"{saved[0]}.svg" if len(saved) == 1 else None
+    if file is None or len(pictures) != 1 or not file.exists():
+        return cell
+    drawn = {"image/svg+xml": file.read_text(encoding="utf-8")}
+    shown = [
+        {**o, "data": drawn, "metadata": {}} if o.get("data") is pictures[0] else o
+        for o in cell["outputs"]
+    ]
+    return {**cell, "outputs": shown}
+
+
+def _sharp(text: str) -> str:
+    """Pictures of the gallery as SVG, which stays sharp at any size; GitHub is shown PNG."""
+    drawn = {path.stem for path in paths.FIGURES.glob("*.svg")}
+    return re.sub(
+        r"(?<=\(figures/)([\w-]+)\.png(?=\))",
+        lambda found: f"{found[1]}.svg" if found[1] in drawn else found[0],
+        text,
+    )
 
 
 def _anchor(cell: str) -> str:

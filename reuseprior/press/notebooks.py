@@ -224,7 +224,7 @@ def figures(path: Path) -> dict[str, str]:
     drawn, uncaptioned = {}, []
     for cell in read(path)["cells"]:
         if cell["cell_type"] == "code":
-            uncaptioned += _saved_figures(path, cell)
+            uncaptioned += saved_figures(path, cell)
         elif cell["cell_type"] == "markdown" and uncaptioned:
             caption = re.match(r"\*(?!\*)(.+?)\*(?:\n\n|\Z)", source(cell).strip(), re.DOTALL)
             drawn |= dict.fromkeys(uncaptioned, caption[1] if caption else "")
@@ -232,7 +232,7 @@ def figures(path: Path) -> dict[str, str]:
     return drawn | dict.fromkeys(uncaptioned, "")
 
 
-def _saved_figures(path: Path, cell: Mapping) -> Iterator[str]:
+def saved_figures(path: Path, cell: Mapping) -> Iterator[str]:
     for node in ast.walk(ast.parse(_python(path, cell))):
         match node:
             case ast.Call(ast.Attribute(ast.Name("plotting"), "save"), arguments):

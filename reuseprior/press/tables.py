@@ -134,6 +134,11 @@ def export(folder: Path) -> tuple[int, int]:
         raise ExportError(
             "figures as PDF need CairoSVG: pip install 'reuseprior[export]'"
         ) from error
+    except OSError as error:  # it is there, but not the library that it calls
+        raise ExportError(
+            "figures as PDF need the cairo library: apt-get install libcairo2, or brew install "
+            "cairo; then run it again"
+        ) from error
     for part in ("tables", "figures"):  # before a minute of work
         results.make_folder(folder / part)
     drawn = sorted(paths.FIGURES.glob("*.svg"))

@@ -100,3 +100,20 @@ def test_by_name(kind):
     assert model.called == 0 and model.training
     assert all(torch.equal(v, state[k]) for k, v in model.plain.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)
+
+
+class Quantisable(nn.Module):
+    """Adds as torchvision's networks do that may be quantised: still in floating point."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.add = torch.ao.nn.quantized.FloatFunctional()
+
+    def forward(self, x):
+        return self.add.add(x, self.layer(x))
+
+
+def test_what_may_be_quantised_later_counts():
+    (weight, _bias) = count_contexts(Quantisable(), (1, 4), exact=True).parameter_counts
+    assert (weight.counts == 1).all()

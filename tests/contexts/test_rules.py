@@ -10,12 +10,15 @@ from position to position, along one axis or along all.
 
 from copy import deepcopy
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision.ops
 from torch import nn
+from torch.ao import quantization
 from torch.nn.utils import parametrizations
 
 from reuseprior.contexts import CountingError, count_contexts, full_softmax, record_model
@@ -388,6 +391,26 @@ CHOICES = {
         lambda x: x.scatter_reduce(0, LANDING, x, "prod", include_self=False),
         lambda x: scattered(x) - x + x.scatter(0, LANDING, 0.0),
     ),
+    "rows of a table by the greatest": (  # which position is greatest is no value
+        (4, 4),
+        lambda x: x.max(1)[0] + F.embedding(x.max(1)[1], torch.ones(4, 1))[:, 0],
+        lambda x: x.sum(1),
+    ),
+    "gather by data": (
+        (3, 4),
+        lambda x: x.gather(1, x.argsort(1)[:2, 1:]),
+        lambda x: row_sums(x)[:2, 1:],
+    ),
+    "scatter by data": (
+        (3, 4),
+        lambda x: x.scatter(1, x.argsort(1)[:2, 2:], x[:, 1:]),
+        lambda x: x + F.pad(x[:2, 1:3].sum(1, keepdim=True).expand(2, 4), (0, 0, 0, 1)),
+    ),
+    "scatter of a number by data": (
+        (3, 4),
+        lambda x: (x * 1).scatter_(0, x.argmax(0, keepdim=True), 0.0),
+        lambda x: x,
+    ),
     "grid": ((1, 2, 4, 5), *sampled()),
     "grid with a border": ((1, 2, 4, 5), *sampled(padding_mode="border")),
     "grid, nearest": ((1, 2, 4, 5), *sampled(mode="nearest")),
@@ -446,6 +469,120 @@ CHOICES = {
     "vdot": ((4,), lambda x: torch.vdot(x, x.flip(0)).reshape(1)),
 }
 
+# Boxes, windows that data deform, windows at random, matrices ------------------------------------
+
+BOXES = torch.tensor([[0, 0.5, 0.2, 3.1, 3.6], [0, 1.2, 1.0, 4.4, 2.0], [0, 0.0, 0.0, 9.0, 2.0]])
+SAMPLES = torch.tensor([[[0.2, 0.7], [0.9, 0.1]]])  # an image, two channels: width, height
+
+
+def aligned(boxes):
+    return partial(
+        torchvision.ops.roi_align, boxes=boxes, output_size=(2, 3), sampling_ratio=2, aligned=True
+    )
+
+
+def boxes_from_data(x):
+    """Two boxes whose corners are made of an image's first rows."""
+    boxes = x[0, 0, :2, :4]
+    return torchvision.ops.roi_align(x, [boxes], (2, 2))
+
+
+def of_boxes_from_data(x):
+    of_all = x.sum((2, 3)).reshape(1, -1, 1, 1)
+    of_boxes = x[0, 0, :2, :4].sum(1).reshape(2, 1, 1, 1)
+    return of_all + of_boxes + torch.zeros(2, x.shape[1], 2, 2, dtype=x.dtype)
+
+
+class Deformed(nn.Module):
+    """Four channels in two groups, whose offsets and masks in two groups are made of the input."""
+
+    def __init__(self, masked=True):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(6, 2, 2, 2))
+        self.bias = nn.Parameter(torch.ones(6))
+        self.masked = masked
+
+    def parts(self, x):
+        offset = x[:, :1, :2, :2].repeat(1, 16, 1, 1)
+        mask = x[:, 1:2, 1:, 1:].repeat(1, 8, 1, 1)
+        return offset, mask
+
+    def forward(self, x):
+        offset, mask = self.parts(x)
+        mask = mask if self.masked else None
+        return torchvision.ops.deform_conv2d(x, offset, self.weight, self.bias, mask=mask)
+
+
+def deformed(layer, x):
+    """Each tap of each channel: any position, two coordinates and a mask; times its weight."""
+    offset, mask = layer.parts(x)
+    made = []
+    for output in range(6):
+        total = layer.bias[output].expand(1, 2, 2)
+        for i in range(2):
+            channel = 2 * (output // 3) + i
+            group = channel // 2
+            for tap in range(4):
+                row, column = divmod(tap, 2)
+                at = offset[:, 8 * group + 2 * tap] + offset[:, 8 * group + 2 * tap + 1]
+                by = mask[:, 4 * group + tap] if layer.masked else 0
+                value = x[:, channel].sum() + at + by
+                total = total + value + layer.weight[output, i, row, column]
+        made.append(total)
+    return torch.stack(made, 1)
+
+
+def at_random_point(function, shape):
+    """A function of matrices moved from the ones, where it has special values, and its map."""
+    point = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def moved(x):
+        return function(x + point.to(x.dtype))
+
+    return shape, moved, dependences(moved)
+
+
+def fractional(x):
+    return F.fractional_max_pool2d(x, 2, output_size=(3, 2), _random_samples=SAMPLES.to(x))
+
+
+def windows_at_random(x):
+    """Windows of two of Graham's fractional pooling, written out."""
+
+    def starts(sample, size, results):
+        alpha = (size - 2) / (results - 1)
+        found = [int((i + sample) * alpha) - int(sample * alpha) for i in range(results - 1)]
+        return [*found, size - 2]
+
+    made = torch.zeros(1, 2, 3, 2, dtype=x.dtype)
+    for channel, (wide, high) in enumerate(SAMPLES[0].tolist()):
+        rows, columns = starts(high, 6, 3), starts(wide, 5, 2)
+        for (i, row), (j, column) in product(enumerate(rows), enumerate(columns)):
+            one = torch.zeros_like(made)
+            one[0, channel, i, j] = 1
+            made = made + one * x[0, channel, row : row + 2, column : column + 2].sum()
+    return made
+
+
+SAMPLED = {
+    "boxes": ((1, 2, 4, 5), aligned(BOXES), dependences(aligned(BOXES.double()))),
+    "windows at random": ((1, 2, 6, 5), fractional, windows_at_random),
+    "boxes from data": ((1, 2, 3, 4), boxes_from_data, of_boxes_from_data),
+    "deformed": ((1, 4, 3, 3), Deformed(), deformed),
+    "deformed without a mask": ((1, 4, 3, 3), Deformed(masked=False), deformed),
+    "inverse": at_random_point(torch.linalg.inv, (2, 3, 3)),
+    "determinant": at_random_point(torch.linalg.det, (2, 3, 3)),
+    "its logarithm": at_random_point(lambda x: torch.linalg.slogdet(x)[1], (2, 3, 3)),
+    "exponential": at_random_point(torch.linalg.matrix_exp, (2, 3, 3)),
+    "singular values": at_random_point(torch.linalg.svdvals, (2, 3, 4)),
+    "eigenvalues": at_random_point(torch.linalg.eigvalsh, (2, 3, 3)),
+    "solution": at_random_point(lambda x: torch.linalg.solve(x[:, :3], x[:, 3:].mT), (2, 5, 3)),
+    "solution of a row": at_random_point(
+        lambda x: torch.linalg.solve(x[:3], x[3:], left=False), (5, 3)
+    ),
+    "solution of a vector": at_random_point(lambda x: torch.linalg.solve(x[:3], x[3]), (4, 3)),
+}
+
 ROWS_OF = torch.tensor([2, 0, 2])
 SUMMED = {
     "scatter_add": ((3, 3), lambda x: x.scatter_add(0, LANDING, x[1:])),
@@ -463,6 +600,7 @@ SUMMED = {
     "trace": ((3, 3), lambda x: x.trace().reshape(1)),
     "take": ((3, 3), lambda x: x.take(torch.tensor([0, 4, 4]))),
     "as_strided": ((3, 4), lambda x: x.contiguous().as_strided((2, 3), (4, 2), 1)),
+    "as_strided of a transpose": ((3, 4), lambda x: x.t().as_strided((2, 3, 2), (4, 2, 1), 1)),
     "masked_scatter": ((3, 4), lambda x: x.masked_scatter(torch.eye(3, 4, dtype=bool), x)),
     "select_scatter": ((3, 4), lambda x: x.select_scatter(x[0], 0, 1)),
     "slice_scatter": ((3, 4), lambda x: x.slice_scatter(x[:2], 0, 1)),
@@ -993,6 +1131,7 @@ CASES = {
         "norm": NORMS,
         "mask": MASKS,
         "choice": CHOICES,
+        "sampled": SAMPLED,
         "sum of its own": SUMMED,
         "attention": ATTENTION,
     }.items()
@@ -1017,7 +1156,7 @@ def test_every_rule_has_a_case():
 
 
 BY_ITSELF = """
-    as_strided index_put masked_scatter scatter scatter_add select_scatter slice_scatter
+    index_put masked_scatter scatter_add select_scatter slice_scatter
 """
 WITHOUT_RULE = {
     "makes constants": """
@@ -1107,3 +1246,67 @@ def test_softmax_over_whole_rows_behind_a_mask():
 
 def row_sums(x):
     return x.sum(-1, keepdim=True).expand(x.shape)
+
+
+def of_axis(axis):
+    """A quantiser by channel that is told its range, as it would have observed it."""
+    quantiser = quantization.FakeQuantize(
+        quantization.PerChannelMinMaxObserver, dtype=torch.qint8, ch_axis=axis,
+        qscheme=torch.per_channel_affine,
+    )  # fmt: skip
+    quantiser.disable_observer()
+    quantiser.scale, quantiser.zero_point = torch.ones(6), torch.zeros(6, dtype=torch.int32)
+    return quantiser
+
+
+def of_tensor():
+    """An observer looks at data, so it has to be off."""
+    quantiser = quantization.FakeQuantize()
+    quantiser.disable_observer()
+    return quantiser
+
+
+QUANTISERS = {
+    "of a tensor": of_tensor,
+    "of channels": lambda: of_axis(1),
+    "fused": quantization.FusedMovingAvgObsFakeQuantize,
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", QUANTISERS)
+def test_fake_quantisation_is_pointwise(name):
+    """A network trained to be quantised counts as it does without, and is left as it was."""
+    plain = nn.Sequential(nn.Linear(3, 6), nn.Linear(6, 2))
+    model = nn.Sequential(plain[0], QUANTISERS[name](), plain[1])
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    found = count_contexts(model, (1, 3), exact=True).parameter_counts
+    expected = count_contexts(plain, (1, 3), exact=True).parameter_counts
+    assert [p.counts.tolist() for p in found] == [p.counts.tolist() for p in expected]
+    after = model.state_dict()
+    assert before.keys() == after.keys() and all(
+        torch.equal(v, after[k]) for k, v in before.items()
+    )
+
+
+@pytest.mark.parametrize("axis", [None, 1])
+def test_steps_that_are_learned(axis):
+    """A quantiser's scale, a parameter, is a source of every value that it scales."""
+
+    class Learned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.p = nn.Parameter(torch.ones(2, 3))
+            self.scale = nn.Parameter(torch.ones(1 if axis is None else 3))
+            self.zero = nn.Parameter(torch.zeros(1 if axis is None else 3))
+
+        def forward(self, x):
+            if axis is None:
+                learned = torch._fake_quantize_learnable_per_tensor_affine
+                return learned(self.p + x, self.scale, self.zero, -8, 7, 1.0)
+            learned = torch._fake_quantize_learnable_per_channel_affine
+            return learned(self.p + x, self.scale, self.zero, axis, -8, 7, 1.0)
+
+    p, scale, zero = count_contexts(Learned(), (1, 3), exact=True).parameter_counts
+    assert np.unique(p.counts) == 1
+    assert scale.counts.sum() * scale.multiplicity == zero.counts.sum() * zero.multiplicity == 6

@@ -19,7 +19,7 @@ module = sys.modules[fingerprint.__module__]
 
 aten = torch.ops.aten
 PACKAGE = Path(reuseprior.__file__).parent
-ORDINARY = {"all"}  # the name of a convention, too
+ORDINARY = {"all", "log", "log2 mean count"}  # a convention, an axis and a column, too
 
 
 def operators_named(tree: ast.AST):
@@ -29,7 +29,7 @@ def operators_named(tree: ast.AST):
             yield node.attr
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             words = node.value.split()
-            if all(hasattr(aten, word) for word in words) and words != [*ORDINARY]:
+            if all(hasattr(aten, word) for word in words) and node.value not in ORDINARY:
                 yield from words
 
 

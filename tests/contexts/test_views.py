@@ -4,6 +4,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import torch
 import torchvision
 from matplotlib import image
 from torch import nn
@@ -71,18 +72,23 @@ def test_rows_name_layers_parameters_and_counts():
     ]  # fmt: skip
 
 
-def test_layers_of_a_residual_block():
+@pytest.mark.parametrize(
+    "join, sign",
+    [(torch.add, "+"), (torch.sub, "−"), (torch.mul, "×"), (torch.div, "÷"), (torch.cat, "cat")],
+)
+def test_layers_of_a_residual_block(join, sign):
     class Block(nn.Module):
         def __init__(self):
             super().__init__()
             self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
 
         def forward(self, x):
-            return x + self.second(self.first(x).relu())
+            both = x, self.second(self.first(x).relu())
+            return join(both) if join is torch.cat else join(*both)
 
     layers = views.layers_of(count_contexts(Block(), (1, 4)), limit=24)
     assert [(layer.name, layer.sources) for layer in layers] == [
-        ("first", (-1,)), ("second", (0,)), ("+", (-1, 1))
+        ("first", (-1,)), ("second", (0,)), (sign, (-1, 1))
     ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import pytest
 
 import reuseprior
 from reuseprior import paths
-from reuseprior.press import book, chapters, ledger
+from reuseprior.press import book, chapters, ledger, notebooks, tables
 
 CHAPTERS = [f"notebooks/{chapter.name}" for chapter in chapters.found()]
 PAGES = ["index", "api", "tables", "ledger", "figures/README", "notebooks/README", *CHAPTERS]
@@ -85,6 +85,30 @@ def test_internal_links_resolve_and_nothing_is_embedded_from_elsewhere(site):
                 assert unquote(parts.fragment) in pages[target].anchors, f"{path}: {link}"
             checked += 1
     assert checked > 500
+
+
+@pytest.mark.slow
+def test_every_place_with_printed_numbers_is_listed_and_shown(site):
+    """From the first page `tables.html` is a click away, and each table there another."""
+    page = Page(site / "tables.html")
+    assert "tables.html" in Page(site / "index.html").links
+    places = {table.where: table.name for table in tables.found()}
+    assert {*places} == {row["where"] for row in ledger.committed_rows()}
+    for name in places.values():
+        assert f"#{name}" in page.links and name in page.anchors
+
+
+@pytest.mark.slow
+def test_saved_figures_are_svg(site):
+    for chapter in chapters.found():
+        cells = notebooks.read(chapter.notebook)["cells"]
+        shown = [c for c in cells if c["cell_type"] == "code" and "image/png" in str(c["outputs"])]
+        saved = sum(len([*notebooks.saved_figures(chapter.notebook, c)]) == 1 for c in shown)
+        page = Page(site / "notebooks" / f"{chapter.name}.html")
+        drawn = [place for place in page.embedded if "_images" in place]
+        assert sum(place.endswith(".svg") for place in drawn) == saved, chapter.name
+    heroes = [place for place in Page(site / "index.html").embedded if "_images" in place]
+    assert len(heroes) == 2 and all(place.endswith(".svg") for place in heroes)
 
 
 def test_scripts_and_styles_fetch_nothing():
@@ -236,14 +260,32 @@ def test_readable(browser, site, page, theme):
         screenshot(browser, "index-light")
 
 
-def test_search(browser, site):
-    browser.get((site / "search.html").as_uri() + "?q=partition+function")
-    found = browser.execute_async_script(
+def found_for(browser, site, words):
+    """Where a search leads to, the first result first."""
+    browser.get((site / "search.html").as_uri() + f"?q={words}")
+    return browser.execute_async_script(
         "const done = arguments[0]; const look = setInterval(() => {"
         "  const links = [...document.querySelectorAll('#search-results li a')];"
-        "  if (links.length) { clearInterval(look); done(links.map(a => a.href)); } }, 50)"
+        "  const told = document.querySelector('#search-results .search-summary')?.textContent;"
+        "  if (/finished/.test(told)) { clearInterval(look); done(links.map(a => a.href)); } }, 50)"
     )
+
+
+def test_search(browser, site):
+    found = found_for(browser, site, "partition+function")
     assert any("05-energy-priors" in link for link in found)
+    assert not browser.get_log("browser")
+
+
+HEADINGS = [  # what is asked for, the page and the heading that come first
+    ("theorem+4", "05-derivations.html#theorem-4-what-the-energy-grows-like"),
+    ("horizontal+unrolling", "04-counting-contexts.html#horizontal-unrolling-and-appendix"),
+]
+
+
+@pytest.mark.parametrize(("words", "place"), HEADINGS)
+def test_search_finds_the_thesis_first(browser, site, words, place):
+    assert place in found_for(browser, site, words)[0]
     assert not browser.get_log("browser")
 
 
@@ -397,13 +439,17 @@ def test_a_row_leads_to_the_cell_that_shows_it(browser, site):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 700, 1280])
+@pytest.mark.parametrize("width", [390, 700, 1280, 1440])
 def test_ledger_needs_no_scrolling_aside(browser, site, width, theme):
     show(browser, site, "ledger", width=width, theme=theme)
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
     wide = "return [...document.querySelectorAll('.ledger-scroll, .ledger-controls, html')]"
     beyond = browser.execute_script(f"{wide}.map(e => e.scrollWidth - e.clientWidth)")
     assert beyond == [0, 0, 0]
+    content, room = browser.execute_script(
+        "return ['.content', '.main'].map(e => document.querySelector(e).clientWidth)"
+    )
+    assert content > 0.95 * min(room, 1440)
     least, where = browser.execute_script(LEAST_CONTRAST)
     assert least >= 4.5, where
     form = browser.find_element("css selector", "form.ledger-controls")
@@ -487,7 +533,7 @@ def test_cells_that_show_numbers_get_a_target(folder, monkeypatch):
     notebook = write(folder / "03-a.ipynb", "1", "2")
     first, second = nbformat.read(notebook, as_version=4).cells
     chapter = chapters.Chapter(folder, notebook, {}, numbers={"a*": second.id, "b": ""})
-    made = nbformat.reads(book._with_anchors(chapter), as_version=4)
+    made = nbformat.reads(book._page(chapter), as_version=4)
     nbformat.validate(made)
     assert [c.source for c in made.cells] == ["1", f"({book._anchor(second.id)})=", "2"]
     assert [c.id for c in made.cells if c.cell_type == "code"] == [first.id, second.id]

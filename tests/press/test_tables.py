@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import sys
 
 import pytest
 
@@ -60,3 +61,23 @@ def test_export(tmp_path, monkeypatch):
     assert drawn == 1 and made == 2 * len(tables.found())
     assert (tmp_path / "paper" / "figures" / "fig-1.pdf").read_bytes().startswith(b"%PDF")
     assert len(list((tmp_path / "paper" / "tables").glob("*.tex"))) == made / 2
+
+
+MISSING = [  # what a machine lacks, the sentence
+    (ImportError("No module named 'cairosvg'"), r"pip install 'reuseprior\[export\]'"),
+    (OSError("no library called 'cairo-2' was found"), "apt-get install libcairo2"),
+]
+
+
+@pytest.mark.parametrize(("fault", "sentence"), MISSING)
+def test_export_says_what_is_missing(tmp_path, monkeypatch, fault, sentence):
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == "cairosvg":
+                raise fault
+
+    monkeypatch.delitem(sys.modules, "cairosvg", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    with pytest.raises(ExportError, match=sentence):
+        tables.export(tmp_path / "paper")
+    assert not (tmp_path / "paper").exists()

@@ -20,14 +20,17 @@ What else is known of an operator stands beside its rule, as its `Traits`.
 from reuseprior.contexts.rules import choices as choices
 from reuseprior.contexts.rules import elementwise as elementwise
 from reuseprior.contexts.rules import indexing as indexing
+from reuseprior.contexts.rules import matrices as matrices
 from reuseprior.contexts.rules import moves as moves
 from reuseprior.contexts.rules import products as products
+from reuseprior.contexts.rules import sampling as sampling
 from reuseprior.contexts.rules import windows as windows
 from reuseprior.contexts.rules.elementwise import full_softmax as full_softmax
 from reuseprior.contexts.rules.linear import summing as summing
 from reuseprior.contexts.rules.registry import RULES as RULES
 from reuseprior.contexts.rules.registry import Rule as Rule
 from reuseprior.contexts.rules.registry import Traits as Traits
+from reuseprior.contexts.rules.registry import known as known
 from reuseprior.contexts.rules.registry import overloads as overloads
 from reuseprior.contexts.rules.registry import rule as rule
 from reuseprior.contexts.rules.registry import traits as traits

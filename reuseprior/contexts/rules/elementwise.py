@@ -174,6 +174,37 @@ def no_source(count, *_, **__):
     yield from ()
 
 
+# Quantised and back, in training: codes are numbers still ------------------------------------
+
+BY_TENSOR = """
+    fake_quantize_per_tensor_affine_cachemask
+    _fake_quantize_per_tensor_affine_cachemask_tensor_qparams
+"""
+
+
+def _with_mask(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    return torch.empty_like(x), torch.empty_like(x, dtype=torch.bool)
+
+
+@rule(*named(BY_TENSOR), linear=False, meta=_with_mask)
+@rule(aten._fake_quantize_learnable_per_tensor_affine, linear=False, meta=torch.empty_like)
+def fake_quantised(count, x, scale, zero_point, *_, **__):
+    yield from pointwise(count, x, scale, zero_point)
+
+
+@rule(aten.fake_quantize_per_channel_affine_cachemask, linear=False, meta=_with_mask)
+@rule(aten._fake_quantize_learnable_per_channel_affine, linear=False, meta=torch.empty_like)
+def fake_quantised_by_channel(count, x, scale, zero_point, axis, *_, **__):
+    yield x, count
+    yield scale, per_channel(count, axis)
+    yield zero_point, per_channel(count, axis)
+
+
+@rule(aten._fused_moving_avg_obs_fq_helper, linear=False)
+def observed_and_fake_quantised(count, x, *_, **__):
+    yield x, count
+
+
 # Normalisation: position by position; scale, shift and statistics once a produced node -----
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from reuseprior.contexts.array import CountArray
 from reuseprior.contexts.errors import CountingError
 from reuseprior.contexts.record import Node, follow, map_nodes, overwrite_view
-from reuseprior.contexts.rules.registry import aten, rule
+from reuseprior.contexts.rules.registry import aten, named, rule
 
 
 @rule(aten.embedding, linear=True, chooses=1)
@@ -83,7 +83,54 @@ def index(count, x, indices):
         yield from _picked(INDEX, count, x, indices)
 
 
-_picking(aten.gather, chooses=2)
+@rule(aten.gather, linear=True, chooses=2)
+def gather(count, x, dim, indices, **_):
+    """Where data say the positions, every one along the axis may be chosen, as in a maximum."""
+    if _are_constant(indices):
+        yield from _picked(aten.gather, count, x, dim, indices)
+    else:
+        count = count.sum(dim) if x.shape else count
+        yield x, _within(count, x.shape, dim % max(1, len(x.shape)))
+
+
+@rule(*named("scatter"), linear=True)
+def scatter(count, x, dim, indices, source, **_):
+    """What data may overwrite may stay, and the source may come to stand all along the axis."""
+    if not _are_constant(indices):
+        yield x, count
+        if isinstance(source, Node):
+            part = count.sum(dim)
+            for axis, size in enumerate(indices.shape):
+                part = part.narrow(axis, 0, min(size, part.shape[axis]))
+            yield source, _within(part.broadcast_to(indices.shape), source.shape)
+        return
+    positions = indices.data()
+    numbers = torch.arange(prod(x.shape)).reshape(x.shape)
+    landed = torch.gather(numbers, dim, positions).reshape(-1).numpy()
+    flat = count.reshape((prod(x.shape),)).expand(0).values
+    if isinstance(source, Node):
+        given = np.zeros(source.shape, flat.dtype)  # entries beyond the index go nowhere
+        given[tuple(map(slice, positions.shape))] = flat[landed].reshape(positions.shape)
+        yield source, CountArray(given, source.shape).compressed()
+    kept = flat.copy()
+    kept[landed] = 0
+    yield x, CountArray(kept, flat.shape).reshape(x.shape).compressed()
+
+
+def _are_constant(indices: Node) -> bool:
+    """Whether positions follow from constants, or ought to (`data` says what is wrong)."""
+    return bool(indices.lost) or not indices.varies
+
+
+def _within(count: CountArray, shape: tuple[int, ...], but: int | None = None) -> CountArray:
+    """Counts at the start of a larger shape, zeros beyond, along all axes but one."""
+    for axis, size in enumerate(shape):
+        if axis != but:
+            count = count.embed(axis, size, slice(0, count.shape[axis]))
+    return count
+
+
+_picking(aten.as_strided)  # of what lies in memory in order: the recorder sees to it
 _picking(aten.diagonal, moves=True)
 _picking(aten.channel_shuffle, moves=True)
 _picking(aten.rot90, moves=True)

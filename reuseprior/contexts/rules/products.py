@@ -29,9 +29,16 @@ def two_reductions(count, _result, x, *arguments, **keywords):
     yield from reduction(count, x, *arguments, **keywords)
 
 
-@rule(aten.max, aten.min, aten.median, aten.prod, linear=False)
+@rule(aten.prod, linear=False)
 def reduction_over_one_axis(count, x, dim=None, *_, **__):
     yield from reduction(count, x, dim=None if dim is None else [dim])
+
+
+@rule(aten.max, aten.min, aten.median, linear=False, every_result=True)
+def choice_from_one_axis(count, result, x, dim=None, *_, **__):
+    """Any entry may be the one that is chosen; its position carries no value."""
+    if result == 0:
+        yield from reduction_over_one_axis(count, x, dim)
 
 
 @rule(aten.cumsum, linear=True)

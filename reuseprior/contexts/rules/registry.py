@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,21 +65,23 @@ class Traits:
     """Its results' shapes without computing: torch's own meta version takes up to 1 ms."""
 
 
-RULES: dict[Callable, Rule] = {}
-TRAITS: dict[Callable, Traits] = {}
+RULES: dict[Callable | str, Rule] = {}
+TRAITS: dict[Callable | str, Traits] = {}
 _NOTHING_SAID = Traits()
 
 
 def rule(*operators, every_result: bool = False, **traits) -> Callable[[Rule], Rule]:
     """Register a counting rule for operators such as `torch.ops.aten.mm.default`.
 
-    A packet of overloads (`torch.ops.aten.add`) stands for all of them. With `every_result` the
-    rule serves all results of an operator that has several, and is told which one as its second
-    argument; otherwise only the first result may lead to an output. `traits` are those of `Traits`:
+    A packet of overloads (`torch.ops.aten.add`) stands for all of them, and a text such as
+    "torchvision::roi_align" for an operator of a library that need not be imported. With
+    `every_result` the rule serves all results of an operator that has several, and is told which
+    one as its second argument; otherwise only the first result may lead to an output. `traits` are
+    those of `Traits`:
     `@rule(aten.roll, linear=True, moves=True)`. Raises ValueError when an operator has a rule
     already.
     """
-    known = Traits(**traits)
+    said = Traits(**traits)
 
     def register(function: Rule) -> Rule:
         function.every_result = every_result
@@ -89,7 +92,7 @@ def rule(*operators, every_result: bool = False, **traits) -> Callable[[Rule], R
                     "count, pass it as count_contexts(..., rules={...})."
                 )
             RULES[overload] = function
-            TRAITS[overload] = known
+            TRAITS[overload] = said
         return function
 
     return register
@@ -101,7 +104,15 @@ def traits(function: Callable) -> Traits:
     >>> traits(torch.ops.aten.roll.default).moves
     True
     """
-    return TRAITS.get(function, _NOTHING_SAID)
+    return known(TRAITS, function) or _NOTHING_SAID
+
+
+def known(table: Mapping[Callable | str, Any], function: Callable) -> Any:
+    """What a table says of an operator, entered as it is or by its name; None for nothing."""
+    found = table.get(function)
+    if found is None and isinstance(function, torch._ops.OpOverload):
+        found = table.get(function.name())
+    return found
 
 
 def overloads(*operators) -> Iterator[Callable]:

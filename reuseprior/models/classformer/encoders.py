@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -81,18 +82,21 @@ def _from(name: str, kind: str, what: str):
     transformers, place = _needed("transformers"), name
     if name == MINILM:
         place = str(_needed(PACKAGE).get_model_path())
-    shown = transformers.logging.get_verbosity()
+    hub, shown = logging.getLogger("huggingface_hub"), transformers.logging.get_verbosity()
+    said_by_hub = hub.level
     transformers.logging.set_verbosity_error()  # of weights for other tasks, and bars
     transformers.logging.disable_progress_bar()
+    hub.setLevel(logging.ERROR)  # of each of its attempts to reach a network
     try:
         return getattr(transformers, kind).from_pretrained(place)
     except (OSError, ValueError) as error:  # no network, or no such name
-        said = " ".join(str(error).split())
+        said = str(error).strip().splitlines()[0].rstrip(".")
         raise ModelError(
             f"the {what} {name!r} cannot be had ({said}): use {MINILM}, which needs no network"
         ) from error
     finally:
         transformers.logging.set_verbosity(shown)
+        hub.setLevel(said_by_hub)
 
 
 def _needed(module: str):

@@ -100,26 +100,42 @@ def own_compared(*, more=(), **options) -> pd.DataFrame:
     return comparison.within(scores, table["accuracy"], table["group"], models=True, **options)
 
 
+def title(benchmark: str) -> str:
+    """A benchmark's name, and whether what is tested on it had been seen: it heads each table.
+
+    >>> title("timm")
+    'timm, seen before: yes'
+    """
+    said = dict.fromkeys(p.seen for p in POPULATIONS if p.benchmark == benchmark)
+    return f"{benchmark}, seen before: {', '.join(said)}"
+
+
+def with_seen(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with a row a population, and a first column that says whether that had been seen."""
+    seen = {population.name: population.seen for population in POPULATIONS}
+    result = table.copy()
+    result.insert(0, "seen before", [seen[name] for name in table.index])
+    return result
+
+
 def overview(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """A row a measure, a column a population: agreement, without intervals."""
-    return pd.DataFrame(
-        {name: table["agreement"].map(lambda e: e.value) for name, table in tables.items()}
-    )
+    """A row a measure, a column a population, seen before or not: agreement, without intervals."""
+    seen = {population.name: population.seen for population in POPULATIONS}
+    found = {
+        (name, seen[name]): table["agreement"].map(lambda e: e.value)
+        for name, table in tables.items()
+    }
+    return pd.DataFrame(found).rename_axis(columns=[None, "seen before"])
 
 
 def differences(tables: dict[str, pd.DataFrame], other: str) -> pd.DataFrame:
-    """A row a population: how many kinds of ρ or τ it has, seen or not, and R6 less `other`."""
-    seen = {population.name: population.seen for population in POPULATIONS}
+    """A row a population: whether it had been seen, R6's agreement, and R6 less `other`."""
     rows = {
-        name: (
-            seen.get(name, UNSEEN),
-            str(table.loc["R6", "agreement"]),
-            str(table.loc[other, "difference"]),
-        )
+        name: (str(table.loc["R6", "agreement"]), str(table.loc[other, "difference"]))
         for name, table in tables.items()
     }
-    columns = ["seen before", "R6", f"R6 less {other}"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    columns = ["R6", f"R6 less {other}"]
+    return with_seen(pd.DataFrame.from_dict(rows, orient="index", columns=columns))
 
 
 def bars(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -135,4 +151,5 @@ def bars(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         verdict = "reached" if found.value >= bar else "missed"
         within = " (within the interval)" if verdict == "missed" and found.high >= bar else ""
         rows[name] = (bar, str(found), verdict + within)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["at least", "R6", "verdict"])
+    columns = ["at least", "R6", "verdict"]
+    return with_seen(pd.DataFrame.from_dict(rows, orient="index", columns=columns))

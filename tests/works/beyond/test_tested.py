@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from reuseprior.models import catalog
+from reuseprior.press import chapters, notebooks
 from reuseprior.works.beyond import averages, choice, comparison, fresh, own, survey, tested, views
 from reuseprior.works.beyond.comparison import Difference, Estimate
 
@@ -33,6 +34,30 @@ def test_a_table_of_differences_says_what_was_seen():
     assert found["seen before"].tolist() == [p.seen for p in tested.POPULATIONS]
     assert found.iloc[0, -1] == "+0.100 (-0.100 to +0.300) not distinguishable"
     assert found.columns[-1] == "R6 less multiply-adds"
+
+
+def test_every_table_of_a_score_says_what_was_seen():
+    tables = dict.fromkeys(NAMES, table(0.9, 0.8, 1.0))
+    seen = [p.seen for p in tested.POPULATIONS]
+    assert tested.bars(tables)["seen before"].tolist() == [*seen[:6], seen[-1]]
+    assert tested.overview(tables).columns.tolist() == list(zip(NAMES, seen, strict=True))
+    assert tested.overview(tables).loc["R6", ("timm", "yes")] == 0.9
+    assert tested.title("torchvision") == "torchvision, seen before: half of it"
+
+
+def test_chapter_6_shows_no_score_without_saying_what_was_seen():
+    """The table itself says it, or is of the choice and says that."""
+    path = next(one.notebook for one in chapters.found() if one.name == "06-beyond")
+    scored = [c for c in notebooks.read(path)["cells"] if "nbval-check-output" in notebooks.tags(c)]
+    says = ("title(", "with_seen(", "overview(", "differences(", "bars(", "not seen before")
+    of_no_accuracy = ("survey.joined(name) for name", "all cells", "log_partition", "measure_all")
+    silent = [
+        source
+        for source in map(notebooks.source, scored)
+        if not any(word in source for word in (*says, *of_no_accuracy))
+        and not any(word in source for word in ("candidates_of_r6 =", "views.blur_candidates"))
+    ]
+    assert silent == []
 
 
 def test_the_figure_has_a_panel_a_population():

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from reuseprior.models.classformer import Schedule
-from reuseprior.plotting import PLAIN, STRONG
+from reuseprior.plotting import PAGE_WIDTH, PLAIN, STRONG
 
 SAMPLERS = {"gp": "Gaussian process", "tpe": "Parzen estimator", "random": "random"}
-KINDS = {
-    "baseline": ("plain encoder, own weights", "*"),
-    "fewer layers": ("fewer layers, own weights", "D"),
-    "plain": ("plain", "o"),
-    "free": ("last layer forgets", "P"),
-    "last": ("last n layers", "v"),
-    "fixed": ("fixed schedules", "^"),
-    "uniform": ("uniform", "s"),
-    "funnel": ("Funnel-like", "X"),
-    "found": ("most reward of a search", "h"),
+KINDS = {  # what is drawn of a comparison: its name, marker and colour
+    "baseline": ("plain encoder, own weights", "*", STRONG),
+    "found": ("most reward of a search", "h", STRONG),
+    "fewer layers": ("fewer layers, own weights", "D", "#000000"),
+    "plain": ("plain", "o", "#000000"),
+    "free": ("last layer forgets", "P", "#0072B2"),
+    "last": ("last n layers", "v", "#E69F00"),
+    "fixed": ("fixed schedules", "^", "#009E73"),
+    "uniform": ("uniform", "s", "#CC79A7"),
+    "funnel": ("Funnel-like", "X", "#56B4E9"),
+    "cut": ("cut after η tokens", ">", "#000000"),
+    "shortest": ("shortest of the space", "<", PLAIN),
 }
 
 
@@ -59,19 +63,39 @@ def progress(ax: Axes, trials: pd.DataFrame) -> None:
 def front(ax: Axes, table: pd.DataFrame, threads: int = 1) -> None:
     """Draw the score that is reported against time; lines end at the quartiles of the time."""
     kinds = table.kind.str.partition(" by ")[0]
-    share = table.filter(like=f"share_{threads}_").squeeze()
+    share = table[f"share_{threads}_threads"]
     low, high = (table[f"share_{end}_{threads}_threads"] for end in ("low", "high"))
-    for kind, (label, marker) in KINDS.items():
+    for kind, (label, marker, color) in KINDS.items():
         own = kinds == kind
         if not own.any():
             continue
-        color = STRONG if kind in ("baseline", "found") else None
         spread = np.array([share[own] - low[own], high[own] - share[own]])
         ax.errorbar(
             share[own], table.score_report[own], xerr=spread, fmt=marker, label=label,
             color=color, markersize=5, elinewidth=0.5,
         )  # fmt: skip
     ax.set(xlabel="time, share of the plain encoder's")
+
+
+def fronts(tables: Mapping[str, pd.DataFrame], how: str) -> Figure:
+    """Draw comparisons side by side under their titles, and below all of them what marks mean.
+
+    In place of one that is empty stands what makes it.
+    """
+    fig, axes = plt.subplots(1, len(tables), figsize=(PAGE_WIDTH, 3.1), squeeze=False)
+    labels = {}
+    for ax, (title, table) in zip(axes[0], tables.items(), strict=True):
+        ax.set_title(title)
+        if len(table):
+            front(ax, table)
+        else:
+            missing(ax, how)
+        handles, names = ax.get_legend_handles_labels()
+        labels |= dict(zip(names, handles, strict=True))
+    fig.supylabel("score on the report half, %", fontsize="medium")
+    if labels:
+        fig.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=4)
+    return fig
 
 
 def best_by_requirement(

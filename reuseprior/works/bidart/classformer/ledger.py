@@ -394,8 +394,9 @@ def _development(row: pd.Series) -> Entry:
     tested = [model for model, part in QUOTED.values() if part == "test set"]
     average = _row("table-5-4", "bert").average, _row("table-5-5", "bert").average
     note = (
-        f"{' and '.join(tested)} in table 5.4 are of the test set, by their papers; BERT's average "
-        f"is {average[0]} there and {average[1]} in table 5.5, on the development set"
+        f"{' and '.join(tested)} in table 5.4 are of the test set, by their papers as others quote "
+        f"them; BERT's average is {average[0]} there and {average[1]} in table 5.5, on the "
+        "development set"
     )
     return stated(row, "value", printed=not tested, mended=True, note=note)
 
@@ -405,8 +406,9 @@ def _f1(row: pd.Series) -> Entry:
     own = _row("table-5-1", "roberta-pretrained").qqp
     paper, bert = _row("table-5-1", "roberta-paper"), corrected().qqp["BERT"]
     note = (
-        f"on QQP BERT's {bert} is F1, by its paper, and RoBERTa's {paper.qqp} accuracy, as is its "
-        f"{paper.mrpc} on MRPC, by the commands that its repository names; RoBERTa as the thesis "
+        f"on QQP BERT's {bert} is F1, by its paper as others quote it, and RoBERTa's {paper.qqp} "
+        f"accuracy, as is its {paper.mrpc} on MRPC, by the commands that its repository names; "
+        "RoBERTa as the thesis "
         f"fine-tunes it has {own} on QQP, so the Classformer's F1 is set beside an accuracy"
     )
     return stated(row, "value", printed=False, mended=True, note=note)

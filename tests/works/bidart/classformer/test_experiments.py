@@ -1,6 +1,9 @@
 """Searches and comparisons on a small encoder: recorded, resumed, halves kept apart."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -15,9 +18,10 @@ from reuseprior.works.bidart.classformer.experiments import (
     Experiment,
     Search,
     compare,
+    constrained,
     found,
     front,
-    halved,
+    halving,
     look,
     read_test,
     run,
@@ -88,6 +92,16 @@ def test_a_search_goes_by_one_half_and_is_recorded(root):
     assert trials(TASK, "small", 32, "", root=root).empty
 
 
+def test_times_are_of_texts_as_long_as_those_that_are_scored(root, monkeypatch):
+    """Not of training texts, which in SST-2 are phrases."""
+    bench = experiments._Bench.of(Experiment(TASK, "small"), root, None)
+    monkeypatch.setattr(bench, "texts", replace(bench.texts, train=texts(96, 0).take([0])))
+    timed = [len(one[0, 0]) for one in bench.timed(0)]
+    scored = sorted(len(ids) for ids, _ in bench.task.tokens(bench.texts.search))
+    assert timed == [scored[len(scored) * part // 6] for part in (1, 3, 5)]
+    assert {one.shape[2] for one in bench.timed(32)} == {32}
+
+
 def test_a_comparison_times_all_in_one_run(root):
     compared = compare(TASK, "small", length=32, seed=0, root=root, rounds=1).metrics
     assert compared.kind[0] == "baseline" and compared.share_1_threads[0] == 1
@@ -109,7 +123,50 @@ def test_a_search_by_the_plain_encoders_weights(root):
     assert "found by random" in table.index and "plain" not in table.index
     shown = front(TASK, "small", 32, "", root=root)
     assert shown.score_report[0] == 100 * table.score_report.iloc[0]
-    assert (halved(shown).share_1_threads <= 0.5).all()
+
+
+def compared(**rows):
+    """A comparison of these rows: kind=(schedule, share, score_search, score_report)."""
+    columns = ["schedule", "share_1_threads", "score_search", "score_report"]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    table["layers"] = [3 if kind == "fewer" else 6 for kind in table.index]
+    return table.rename_axis("kind").reset_index().assign(
+        kind=lambda made: made.kind.replace(r"_\d$", "", regex=True)
+    )  # fmt: skip
+
+
+def test_half_the_time_is_chosen_by_one_half_and_judged_by_the_other():
+    """The best of the report half would be another, and would be chosen by what it reports."""
+    table = compared(
+        baseline=("1,1,1,1,1,1", 1.0, 90.0, 91.0), found_1=("4,4,1,1,1,1", 0.4, 89.0, 86.0),
+        found_2=("4,2,1,1,1,1", 0.5, 88.0, 90.5), last=("1,1,1,1,4,1", 0.7, 90.0, 91.0),
+        fewer=("1,1,1", 0.5, 90.0, 91.0),
+    )  # fmt: skip
+    best = halving(table)
+    assert best.schedule == "4,4,1,1,1,1" and best.loss == 5
+    assert halving(table[table.share_1_threads > 0.5]) is None
+
+
+def test_the_binary_search_over_fixed_schedules():
+    scores = (60, 70, 87.9, 88, 89, 90)
+    rows = {f"fixed_{i}": (str(Schedule.fixed(i, 6)), 0.5 + i / 20, score, score - 1)
+            for i, score in enumerate(scores)}  # fmt: skip
+    base = ("1,1,1,1,1,1", 1.0, 90.0, 91.0)
+    row, looks = constrained(compared(baseline=base, **rows))
+    assert row.schedule == str(Schedule.fixed(3, 6)) and looks <= 3
+    row, _ = constrained(compared(baseline=base, **rows), loss=-1)
+    assert row.kind == "baseline"
+
+
+def test_the_shortest_schedule_computes_least():
+    """At no length does another schedule of the space keep fewer positions after any layer."""
+    (shortest,) = KNOWN["shortest"]
+    random = torch.Generator().manual_seed(0)
+    for length in (1, 5, 26, 128, 512):
+        least = shortest.lengths(length)
+        for _ in range(200):
+            drawn = experiments.SPACE.draw(random).lengths(length)
+            assert all(a <= b for a, b in zip(least, drawn, strict=True))
 
 
 @pytest.mark.slow
