@@ -85,8 +85,10 @@ def sweep(path: Path) -> None:
             if not (ours := _TEMPORARY.fullmatch(name)):
                 continue
             meant = folder / ours["name"]
-            if meant.name == path.name if path != folder else not _lock(meant).exists():
-                (folder / name).unlink(missing_ok=True)
+            torn = folder / name
+            ours_alone = meant.name == path.name if path != folder else not _lock(meant).exists()
+            if ours_alone and torn.is_file() and not torn.is_symlink():  # we make nothing else
+                torn.unlink(missing_ok=True)
 
 
 def is_ours(name: str) -> bool:
@@ -168,8 +170,8 @@ class Lock:
 
     def __init__(self, path: Path):
         self.path = Path(path)
-        place = _lock(self.path)
-        if place not in _held:
+        self._place = place = _lock(self.path)
+        if (held := _held.get(place)) is None or not _is_at(held.number, place):
             _held[place] = _Held(_take(place, self.path))
         self._held, self._turn = _held[place], next(_turns)
         self._held.turns.add(self._turn)
@@ -179,10 +181,16 @@ class Lock:
     def check(self) -> None:
         """Raise `Locked` where another part of this process has written since this one began.
 
-        And in a fork, whose parent has the lock.
+        And in a fork, whose parent has the lock, and where somebody has deleted the lock's file or
+        moved the folder, so that another process may have a lock of its own.
         """
         if self._held.number is None:
             raise Locked(f"{self.path} is written by the process that this one is a fork of")
+        if not _is_at(self._held.number, self._place):
+            raise Locked(
+                f"{self.path} has lost its lock, as {self._place} was deleted or moved, and "
+                "somebody else may be writing there: see that nobody is, and go on with --resume"
+            )
         if self._held.writer != self._turn and self._held.writes != self._seen:
             raise Locked(f"{self.path} is written by another run of this process: go on with that")
         self._held.writer = self._turn
@@ -252,11 +260,13 @@ def _is_at(number: int, place: Path) -> bool:
 
 def _give_back(place: Path, held: _Held, turn: int) -> None:
     held.turns.discard(turn)
-    if held.turns or _held.get(place) is not held:  # another part has it too, or this is a fork
+    if held.turns or held.number is None:  # another part has it too, or this is a fork
         return
-    del _held[place]
+    if _held.get(place) is held:
+        del _held[place]
     with suppress(OSError):  # the folder may be gone; a lock file that stays locks nothing
-        place.unlink()  # before it is free, so that nobody can be waiting for it
+        if _is_at(held.number, place):  # or it is another's, who found none
+            place.unlink()  # before it is free, so that nobody can be waiting for it
     os.close(held.number)
 
 

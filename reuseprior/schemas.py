@@ -250,6 +250,14 @@ class Classformer(TypedDict):
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 
+class TrialAttributes(TypedDict):
+    """What a trial says of itself in the journal of a search for a schedule."""
+
+    schedule: str
+    score: float
+    share: float
+
+
 class Place(TypedDict):
     """Where the training stands that a checkpoint is of."""
 

@@ -22,6 +22,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,6 +43,7 @@ from reuseprior.measures import measuring, ranking  # noqa: F401
 from reuseprior.models.classformer import Classformer, Schedule, Tokenizer
 from reuseprior.works.bidart.affine import experiments
 from reuseprior.works.bidart.classformer import experiments as classformer
+from tests.works.bidart.classformer import test_experiments as texts
 
 LIVES = 5  # of a run that are cut short, before one may last
 COMMIT = "1234567"
@@ -107,6 +109,7 @@ SETTINGS = {
         "top=1", "elimination=0.25",
     ],
 }  # fmt: skip
+BRIEF = {"train": "epochs=2", "evolve": "generations=2"}  # in place of the first setting
 NETS = [f"tests.faults:{name}" for name in ("wide", "slow", "deep", "narrow")]
 
 
@@ -138,31 +141,29 @@ def run_affine(folder: Path, seed: int = 0) -> None:
 
 def run_text(folder: Path, seed: int = 0) -> None:
     """Train a small Classformer, plainly and under drawn schedules, and search for one."""
-    from tests.works.bidart.classformer import test_experiments as t
-
-    held = TextSet.of(t.TASK, 2, "accuracy", t.texts(48, 0), t.texts(20, 1))
+    held = TextSet.of(texts.TASK, 2, "accuracy", texts.texts(48, 0), texts.texts(20, 1))
 
     def pretrained(name, *, schedule=None, space=None, seed):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return Classformer(schedule or Schedule.plain(6), 2, t.SIZES, space)
+            return Classformer(schedule or Schedule.plain(6), 2, texts.SIZES, space)
 
     def timed(calls, *_, **__):  # what a clock says is not the same twice
         return {name: SimpleNamespace(share=len(name) / 99) for name in calls}
 
-    small = {t.TASK: {"epochs": 1, "warmup_epochs": 0.2, "learning_rate": 0.1}}
+    small = {texts.TASK: {"epochs": 1, "warmup_epochs": 0.2, "learning_rate": 0.1}}
     with (
         patch.multiple(
             classformer, pretrained=pretrained, interleaved=timed, TIMED=3,
-            tokenizer=lambda name: Tokenizer("letters", t.letters),
+            tokenizer=lambda name: Tokenizer("letters", texts.letters),
         ),
         patch.object(classformer.data, "load", lambda name, place=None: held),
         patch.dict(classformer.SCALES, small=small),
     ):  # fmt: skip
         for schedule in ("", classformer.DRAWN):
-            one = classformer.Experiment(t.TASK, "small", schedule)
+            one = classformer.Experiment(texts.TASK, "small", schedule)
             classformer.run(one, seed=0, root=folder, progress=False)
-        one = classformer.Search(t.TASK, "small", "tpe", length=32, budget=12)
+        one = classformer.Search(texts.TASK, "small", "tpe", length=32, budget=12)
         classformer.look(one, seed=seed, root=folder)
 
 
@@ -350,6 +351,8 @@ def kills(program: str, root: Path, wanted: int, seed: int = 0) -> str:
 
 def full_disk(program: str, root: Path, every: int = 1) -> str:
     """Let the disk be full from each step on, and then again empty, and compare each run's end."""
+    if program in BRIEF:  # a second checkpoint takes all the steps that there are
+        SETTINGS[program][0] = BRIEF[program]
     whole, steps, _ = undisturbed(program, root)
     refused = 0
     for at in range(1, steps + 1, every):
@@ -368,18 +371,29 @@ def full_disk(program: str, root: Path, every: int = 1) -> str:
 
 
 def pairs(program: str, root: Path, wanted: int, seed: int = 0) -> str:
-    """Start a program twice at about the same time, so often, and compare what both leave."""
+    """Start a program twice at about the same time, so often, and compare what both leave.
+
+    Every other time the first is stopped somewhere with its lock in its hands, so that the second
+    comes upon it however slow the machine is.
+    """
     whole, _, seconds = undisturbed(program, root)
     rng, told = random.Random(seed), 0
     for number in range(wanted):
         folder = root / f"pair-{number}"
         logs = [root / f"pair-{number}-{which}.log" for which in "ab"]
-        children = []
-        children.append(live(program, folder, log=logs[0]))
-        end = time.monotonic() + rng.uniform(0, seconds / 2)
-        while number % 2 and time.monotonic() < end and not any(folder.rglob(".*.lock")):
-            time.sleep(0.001)
-        children.append(live(program, folder, log=logs[1]))
+        first = live(program, folder, log=logs[0])
+        try:
+            if number % 2:
+                time.sleep(rng.uniform(0, seconds / 2) if number % 4 == 3 else 0)
+                while not (is_held(folder) or is_over(first)):
+                    time.sleep(0.001)
+                os.kill(first, signal.SIGSTOP)
+            second = live(program, folder, log=logs[1])
+            if number % 2:
+                is_over(second, wait=True)
+        finally:
+            os.kill(first, signal.SIGCONT)
+        children = (first, second)
         codes = [ended(child) for child in children]
         said = [log.read_text() for log in logs]
         assert 0 in codes and set(codes) <= {0, REFUSED}, said
@@ -392,6 +406,21 @@ def pairs(program: str, root: Path, wanted: int, seed: int = 0) -> str:
         differing = [n for n in whole.keys() | left.keys() if whole.get(n) != left.get(n)]
         assert not differing, f"{folder}: {differing}"
     return f"{wanted} double starts of {program}, {told} of them told"
+
+
+def is_held(folder: Path) -> bool:
+    """Whether somebody has a lock below a folder and has said who it is."""
+    with suppress(FileNotFoundError):  # it was just given back
+        return any(lock.stat().st_size for lock in folder.rglob(".*.lock"))
+    return False
+
+
+def is_over(child: int, *, wait: bool = False) -> bool:
+    """Whether a process has ended, whose exit code can still be asked for."""
+    return (
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | (0 if wait else os.WNOHANG))
+        is not None
+    )
 
 
 SCENARIOS = {"kills": kills, "full": full_disk, "pairs": pairs}
@@ -413,5 +442,6 @@ if __name__ == "__main__":
     scenario, program, root, *numbers = sys.argv[1:]
     torch.set_num_threads(1)
     data.load("digits")
+    command("models")  # imports what every command would in every process
     results._commit = lambda: COMMIT  # somebody may commit meanwhile, and git is slow to start
     print(SCENARIOS[scenario](program, Path(root), *map(int, numbers)))

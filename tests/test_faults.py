@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="steps are told apart by /proc"
 )
 KILLS = 20
-DISTANCE = {"train": 1, "rank": 1, "record": 1, "evolve": 4, "affine": 4, "text": 12}  # of steps
+DISTANCE = {"train": 1, "rank": 1, "record": 1, "evolve": 4, "affine": 8, "text": 24}  # of steps
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import errno
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -147,9 +148,12 @@ def test_a_folder_is_swept_of_our_half_written_files_alone(tmp_path):
     for name in (TORN, *THEIRS):
         (tmp_path / name).touch()
     (tmp_path / ".folder.tmp").mkdir()
+    folder, link = (f".reuseprior-{mark * 16}-a.tmp" for mark in "ab")  # we make neither
+    (tmp_path / folder).mkdir()
+    (tmp_path / link).symlink_to(tmp_path / "a.tmp")
     assert files.is_ours(TORN) and not any(map(files.is_ours, THEIRS))
     files.sweep(tmp_path)
-    assert listed(tmp_path) == sorted([*THEIRS, ".folder.tmp"])
+    assert listed(tmp_path) == sorted([*THEIRS, ".folder.tmp", folder, link])
 
 
 def test_beside_a_file_only_what_was_meant_for_it_is_swept(tmp_path, holder):
@@ -262,6 +266,45 @@ def test_within_a_process_the_last_to_write_goes_on(tmp_path):
     third.release()
     third.release()
     assert listed(tmp_path) == []
+
+
+LOSSES = [
+    lambda folder: (folder / ".reuseprior.lock").unlink(),
+    lambda folder: folder.rename(f"{folder}-2"),
+    shutil.rmtree,
+]
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+def test_who_has_lost_its_lock_writes_no_more(tmp_path, holder, lose):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    lock = Lock(folder)
+    lock.check()
+    lose(folder)
+    folder.mkdir(exist_ok=True)
+    holder(folder)  # gets one of its own
+    with pytest.raises(Locked, match=r"has lost its lock, as .*\.lock was deleted or moved, and s"):
+        lock.check()
+    lock.release()
+    assert listed(folder) == [".reuseprior.lock"]  # the other's
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+def test_a_lock_that_was_lost_can_be_had_again(tmp_path, lose):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    old = Lock(folder)
+    lose(folder)
+    folder.mkdir(exist_ok=True)
+    new = Lock(folder)
+    new.check()
+    with pytest.raises(Locked, match=r"is written by another|has lost its lock"):
+        old.check()
+    old.release()
+    new.check()
+    new.release()
+    assert listed(folder) == []
 
 
 def test_a_lock_that_is_forgotten_is_free(tmp_path):

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from importlib import import_module
+from math import isclose
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
-from reuseprior import files
-from reuseprior.errors import UserError
+from reuseprior import files, schemas
+from reuseprior.errors import UserError, shown
 from reuseprior.models.classformer.schedule import Schedule, Space
 from reuseprior.models.errors import ModelError
 
@@ -126,11 +128,14 @@ def _study(optuna, journal: Path):
         )  # fmt: skip
     except UserError:
         raise
-    except (ValueError, LookupError, TypeError) as error:
-        raise ModelError(
-            f"{journal} is no journal of a search ({' '.join(str(error).split())}): delete it to "
-            "search anew"
-        ) from error
+    # Optuna asserts what it has written itself
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        raise _no_journal(journal, error) from error
+
+
+def _no_journal(journal: Path, why: object) -> ModelError:
+    said = shorten(str(why), 200, placeholder=" …")
+    return ModelError(f"{journal} is no journal of a search ({said}): delete it to search anew")
 
 
 def _search(
@@ -144,7 +149,7 @@ def _search(
     for left in study.get_trials(deepcopy=False, states=(state.RUNNING,)):
         study.tell(left.number, state=state.FAIL)  # what was in hand when it was killed
     distributions = _distributions(optuna, space)
-    found = _finished(study)
+    found = _finished(study, journal, space, required)
     while len(found) < budget:
         number = len(found)
         if number < len(initial):
@@ -163,7 +168,7 @@ def _search(
             for key, value in _attributes(schedule, score, share).items():
                 trial.set_user_attr(key, value)
             study.tell(trial, reward(score, share, required))
-        found = _finished(study)
+        found = _finished(study, journal, space, required)
     return found[:budget]
 
 
@@ -214,6 +219,8 @@ def _same_search(study, journal, about: dict[str, object]) -> None:
     begun = study.user_attrs.get("about")
     if begun is None:
         study.set_user_attr("about", wanted)
+    elif not isinstance(begun, dict):
+        raise _no_journal(journal, f"it is about {shown(begun)}")
     elif begun != wanted:
         key = next(k for k in wanted if begun.get(k) != wanted[k])
         raise ModelError(
@@ -246,12 +253,20 @@ def _attributes(schedule: Schedule, score: float, share: float) -> dict[str, obj
     return {"schedule": str(schedule), "score": score, "share": share}
 
 
-def _finished(study) -> list[Trial]:
+def _finished(study, journal: Path, space: Space, required: float) -> list[Trial]:
+    """The trials that are done, each of which says what it tried and found twice."""
     done = [t for t in study.get_trials(deepcopy=False) if t.state.name == "COMPLETE"]
-    return [
-        Trial(
-            number, Schedule.parse(t.user_attrs["schedule"]), t.user_attrs["score"],
-            t.user_attrs["share"], t.value,
-        )
-        for number, t in enumerate(done)
-    ]  # fmt: skip
+    return [_trial(number, t, journal, space, required) for number, t in enumerate(done)]
+
+
+def _trial(number: int, found, journal: Path, space: Space, required: float) -> Trial:
+    try:
+        said = schemas.fitting(found.user_attrs, schemas.TrialAttributes)
+        schedule, score, share = Schedule.parse(said["schedule"]), said["score"], said["share"]
+        same = schedule == _schedule(found.params, space)
+        same = same and isclose(found.value, reward(score, share, required))
+    except (ValueError, LookupError, TypeError, ArithmeticError) as error:
+        raise _no_journal(journal, f"trial {number} {error}") from error
+    if not same:
+        raise _no_journal(journal, f"trial {number} says one thing here and another there")
+    return Trial(number, schedule, score, share, found.value)

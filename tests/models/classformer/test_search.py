@@ -1,5 +1,6 @@
 """The search for schedules: its reward, its samplers, killed and resumed, the binary search."""
 
+import json
 import os
 import signal
 import subprocess
@@ -122,6 +123,42 @@ def test_another_search_in_the_journal_is_refused(tmp_path):
         looked(tmp_path / "k", "grid")
     with pytest.raises(ModelError, match="3,1,1,1 is not of the space"):
         looked(tmp_path / "l", initial=[Schedule((3, 1, 1, 1))])
+
+
+def put(line, key, value):
+    """A line of a journal with something else at a key, at any depth."""
+    said = json.loads(line)
+    for place in (said, *(inner for inner in said.values() if isinstance(inner, dict))):
+        if key in place:
+            place[key] = value
+    return json.dumps(said)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("op_code", "text", r"is no journal of a search \(.*\): delete it to search anew"),
+        ("op_code", 99, r"is no journal of a search"),
+        ("about", 7, r"is no journal of a search \(it is about 7\): delete it"),
+        ("schedule", 7, r"trial 0 does not hold what it should \(Expected `str`, got `int`"),
+        ("schedule", "1,1,1", r"is no journal of a search \(trial 0 "),
+        ("score", "much", r"Expected `float`, got `str` - at `\$\.score`"),
+        ("score", 0.123, r"trial 0 says one thing here and another there"),
+        ("share", 0, r"is no journal of a search \(trial 0 "),
+        ("gamma0", 1, r"is no journal of a search"),
+        ("value", 9.0, r"trial 0 says one thing here and another there"),
+    ],
+)
+def test_a_damaged_journal_is_told(tmp_path, key, value, sentence):
+    journal = tmp_path / "journal"
+    looked(journal, budget=2, initial=started(SPACE.layers)[:2])
+    lines = journal.read_text().splitlines()
+    number = next(i for i, line in enumerate(lines) if f'"{key}":' in line)
+    lines[number] = put(lines[number], key, value)
+    journal.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ModelError, match=sentence) as caught:
+        looked(journal, budget=3, initial=started(SPACE.layers)[:2])
+    assert "\n" not in str(caught.value)
 
 
 def test_ten_to_begin_with():
