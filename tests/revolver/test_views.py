@@ -216,4 +216,4 @@ def test_blueprints_and_populations_display_by_their_views():
     assert node._repr_html_() == tree(node)._repr_html_()
     found = rv.Population()
     found.place(0, rv.Individual(0, node, fitness=1.0))
-    assert found._repr_png_().startswith(b"\x89PNG")
+    assert found._repr_png_()[0].startswith(b"\x89PNG")
