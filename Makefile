@@ -23,7 +23,8 @@ book: $(STAMP)  ## build the chapters as a site, build/book/index.html
 	$(BIN)/reuseprior book
 
 # A process a core, so one thread each: threads of several processes wait for one another's cores.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+# Files go to them in the order of tests/conftest.py, the longest first.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: lint  ## run the linter and the quick tests, about two minutes on two cores
 	$(PYTEST) tests -m "not slow and not notebook and not browser" --hypothesis-profile=check

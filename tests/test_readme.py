@@ -4,15 +4,13 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
 import yaml
 
 from reuseprior import paths
 from reuseprior.measures import closed_forms
 from reuseprior.measures.measuring import Conventions, measure
-from reuseprior.measures.statistics import agreement
-from reuseprior.works.beyond import benchmarks, comparison, survey
+from reuseprior.works.beyond import benchmarks, comparison, survey, tested
 from reuseprior.works.thesis import contexts as chapter4
 
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
@@ -84,11 +82,34 @@ def test_what_the_prediction_is_worth():
 @pytest.mark.slow
 def test_cells_are_ordered_better_by_parameters():
     cells = survey.joined("nas-bench-201")
-    estimates = cells["P_G"].where(np.isfinite(cells["blur"]), -np.inf)
-    taus = [agreement(s, cells["cifar10"], resamples=0).tau for s in (estimates, cells["held"])]
-    estimate, parameters = (v.removeprefix("+") for v in decimals(*taus))
-    sentence = f"the {len(cells):,} cells of NAS-Bench-201 τ is {estimate} against {parameters}"
-    assert sentence in README
+    examples = benchmarks.find("nas-bench-201").examples("cifar10")
+    rho = comparison.agreements(comparison.scores(cells, examples), cells[["cifar10"]])
+    estimate, parameters = unsigned(rho["P_G"], rho["parameters on live paths"])
+    assert f"the {len(cells):,} cells of NAS-Bench-201 it has ρ {estimate} with" in README
+    assert f"parameters on live paths {parameters}" in README
+
+
+def unsigned(*values):
+    return [value.removeprefix("+") for value in decimals(*values)]
+
+
+@pytest.mark.slow
+def test_what_r6_is_worth():
+    tables = {
+        p.name: p.compared(resamples=200)
+        for p in tested.POPULATIONS
+        if p.benchmark in ("nas-bench-201", "timm", "transnas-macro", "transnas-micro")
+    }
+    r6 = {name: table.loc["R6", "agreement"].value for name, table in tables.items()}
+    gaps = {n: table.loc["multiply-adds", "difference"].verdict for n, table in tables.items()}
+    cells = [f"{value:.3f}".removeprefix("0") for value in list(r6.values())[:3]]
+    (timm,) = unsigned(r6["timm"])
+    assert "it has ρ {}, {} and {} on three data sets".format(*cells) in README
+    assert f"on timm τ {timm}, each better than multiply-adds" in README
+    assert list(gaps.values()) == ["better"] * 4 + ["worse"] * 2
+    fresh = tested.fresh_compared().loc["R6", "agreement"]
+    found = decimals(fresh.value, fresh.low, fresh.high)
+    assert "R6 was not confirmed: ρ {} ({} to {})".format(*found) in README
 
 
 @pytest.mark.slow

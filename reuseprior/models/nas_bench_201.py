@@ -176,6 +176,20 @@ class Network(nn.Module):
         return self.classifier(x.flatten(1))
 
 
+def through(edges: nn.ModuleDict, x: Tensor) -> Tensor | None:
+    """What reaches the last of four nodes by edges named `start-end`; None where nothing does."""
+    nodes = {0: x}
+    for end in (1, 2, 3):
+        incoming = [
+            edges[f"{start}-{end}"](nodes[start])
+            for start in range(end)
+            if start in nodes and f"{start}-{end}" in edges
+        ]
+        if incoming:
+            nodes[end] = sum(incoming[1:], incoming[0])
+    return nodes.get(3)
+
+
 class Cell(nn.Module):
     """Four nodes; each is the sum of what its edges bring, and the last one is the output.
 
@@ -195,16 +209,8 @@ class Cell(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:  # b c h w
-        nodes = {0: x}
-        for end in (1, 2, 3):
-            incoming = [
-                self.edges[f"{start}-{end}"](nodes[start])
-                for start in range(end)
-                if start in nodes and f"{start}-{end}" in self.edges
-            ]
-            if incoming:
-                nodes[end] = sum(incoming[1:], incoming[0])
-        return nodes[3] if 3 in nodes else torch.zeros_like(x)
+        out = through(self.edges, x)
+        return torch.zeros_like(x) if out is None else out
 
 
 class Reduction(nn.Module):

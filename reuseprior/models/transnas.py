@@ -137,17 +137,9 @@ class Cell(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:  # b c h w
-        nodes = {0: x}
-        for end in (1, 2, 3):
-            incoming = [
-                self.edges[f"{start}-{end}"](nodes[start])
-                for start in range(end)
-                if start in nodes and f"{start}-{end}" in self.edges
-            ]
-            if incoming:
-                nodes[end] = sum(incoming[1:], incoming[0])
-        if 3 in nodes:
-            return nodes[3]
+        out = nas_bench_201.through(self.edges, x)
+        if out is not None:
+            return out
         b, _, h, w = x.shape
         return x.new_zeros(b, self.channels, h // self.stride, w // self.stride)
 

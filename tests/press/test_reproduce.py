@@ -371,7 +371,7 @@ CHANGES = [  # what is done, why it then runs
             inputs=INPUTS,
         ),
         "changed: notebooks/04-counting.ipynb; new: reuseprior/quantities.py; "
-        "gone: reuseprior/errors.py, reuseprior/files.py",
+        "gone: reuseprior/errors.py, reuseprior/files.py, reuseprior/schemas.py",
     ),
 ]
 

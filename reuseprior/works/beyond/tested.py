@@ -68,7 +68,7 @@ POPULATIONS = (
         lambda table: ~choice.classifiers_of(table),
     ),
     Population("timm", "timm", ("top1",), SEEN, "tau"),
-    Population("201 Macro", "nas-bench-macro", ("cifar10",), SEEN),
+    Population("NAS-Bench Macro", "nas-bench-macro", ("cifar10",), SEEN),
     Population("TransNAS macro", "transnas-macro", benchmarks.MACRO_TASKS, FORM_SEEN),
     Population("TransNAS micro", "transnas-micro", benchmarks.MICRO_TASKS, UNSEEN),
     Population("FlexiBERT", "flexibert", ("glue",), UNSEEN),
@@ -144,7 +144,7 @@ def bars(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     names = [population.name for population in POPULATIONS]
     wanted = dict(zip(names[:3], expected["nas-bench-201"], strict=True))
     wanted |= {"torchvision": expected["torchvision"], "timm": expected["timm"]}
-    wanted |= {"201 Macro": expected["nas-bench-macro"], "FlexiBERT": expected["flexibert"]}
+    wanted |= {"NAS-Bench Macro": expected["nas-bench-macro"], "FlexiBERT": expected["flexibert"]}
     rows = {}
     for name, bar in wanted.items():
         found = tables[name].loc["R6", "agreement"]

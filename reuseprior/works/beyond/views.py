@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from reuseprior.measures.statistics import agreement, spearman
 from reuseprior.plotting import PAGE_WIDTH, PLAIN, STRONG
-from reuseprior.works.beyond import benchmarks, candidates, search
+from reuseprior.works.beyond import benchmarks, candidates, search, tested
 
 LEAST_MEMBERS = 4  # of a family whose mean is shown
 LABELLED = 4  # models that a scatter plot names, on either side
@@ -25,7 +25,11 @@ def scores_by_population(
     tables: Mapping[str, pd.DataFrame], measures: Sequence[str], strong: str
 ) -> Figure:
     """A row a measure, a panel a population: agreement with its 95 % interval."""
-    fig = Figure(figsize=(PAGE_WIDTH, 0.62 + 0.21 * len(measures)))
+    signs = {
+        population.name: {"rho": "ρ", "tau": "τ"}[population.by]
+        for population in tested.POPULATIONS
+    }
+    fig = Figure(figsize=(PAGE_WIDTH, 0.76 + 0.21 * len(measures)))
     axes = fig.subplots(1, len(tables), sharey=True)
     for ax, (name, table) in zip(axes, tables.items(), strict=True):
         for place, measure in enumerate(measures):
@@ -36,6 +40,7 @@ def scores_by_population(
         best = table.loc[strong, "agreement"].value
         ax.axvline(best, color=PLAIN, lw=0.5, linestyle=":")
         ax.set_title(name.replace(" ", "\n", 1), fontsize=6.5)
+        ax.set_xlabel(signs[name], fontsize=7)
         ax.set(xlim=(-0.15, 1), xticks=[0, 0.5, 1], xticklabels=["0", ".5", "1"])
         ax.tick_params(labelsize=6, length=2)
     axes[0].set_yticks(range(len(measures)), measures)

@@ -64,6 +64,7 @@ def test_the_figure_has_a_panel_a_population():
     tables = dict.fromkeys(NAMES, table(0.9, 0.8, 1.0))
     fig = views.scores_by_population(tables, ["multiply-adds", "R6"], "R6")
     assert [ax.get_title().replace("\n", " ") for ax in fig.axes] == NAMES
+    assert [ax.get_xlabel() for ax in fig.axes] == [*"ρρρττρρρρ"]
     assert [t.get_text() for t in fig.axes[0].get_yticklabels()] == ["multiply-adds", "R6"]
 
 

@@ -368,12 +368,15 @@ def read_test(
 ) -> Run:  # fmt: skip
     """The score of trained weights under a schedule on GLUE's test part, read once and recorded.
 
-    SST-2 and MRPC have one with labels. A second reading of a task is refused, whatever it is of,
-    as the first may have guided it.
+    SST-2 and MRPC have one with labels. A second reading of a task is refused, whatever it is of
+    and at whichever scale, as the first may have guided it.
     """
-    folder = (root or paths.RESULTS) / f"classformer-test-{one.scale}" / one.task
-    if folder.exists():
-        raise UserError(f"{folder} holds a reading of the test part of {one.task}: it is read once")
+    folder = (root or paths.RESULTS) / "classformer-test" / one.task
+    for read in (folder, paths.RESULTS / "classformer-test" / one.task):
+        if read.exists():
+            raise UserError(
+                f"{read} holds a reading of the test part of {one.task}: it is read once"
+            )
     bench = _Bench.of(one, root, place)
     part = labelled_test(one.task, data.root_folder(place))
     recording = Recording.start(folder, asdict(one) | {"read": str(schedule)}, resume=False)

@@ -185,12 +185,18 @@ def test_a_campaign_goes_on_with_what_is_finished(root, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in root.rglob("summary.json")} == made
 
 
-def test_the_test_part_is_read_once(root):
+def test_the_test_part_is_read_once(root, tmp_path, monkeypatch):
+    """By no other model, at no other scale, and not in a root beside the record either."""
     one = Experiment(TASK, "small")
     read = read_test(one, Schedule.plain(6), root=root)
     assert 0 <= read.metrics.accuracy.item() <= 1
-    with pytest.raises(UserError, match="holds a reading of the test part of glue-sst2: it is"):
-        read_test(one, Schedule.plain(6), root=root)
+    told = "holds a reading of the test part of glue-sst2: it is"
+    for other in (one, Experiment(TASK, "cpu"), Experiment(TASK, "small", DRAWN)):
+        with pytest.raises(UserError, match=told):
+            read_test(other, Schedule.plain(6), root=root)
+    monkeypatch.setattr(experiments.paths, "RESULTS", root)
+    with pytest.raises(UserError, match=told):
+        read_test(one, Schedule.plain(6), root=tmp_path)
 
 
 def test_what_is_not_trained_is_said(root):
