@@ -7,7 +7,9 @@ import re
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
 from matplotlib import style as mpl_style
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -101,6 +103,9 @@ def _render(fig: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
+LABEL_ROOM = 0.09  # of an axis, between the labels of two contours
+
+
 def draw_surface(fig: Figure, x, y, z, *, labels: tuple[str, str, str]) -> None:
     """Draw a surface over a grid twice: as a wireframe, and flat with labelled contours.
 
@@ -116,8 +121,25 @@ def draw_surface(fig: Figure, x, y, z, *, labels: tuple[str, str, str]) -> None:
     # black on the bright half and white on the dark one, or the lines drown in the colours
     colors = ["black" if v > (low + high) / 2 else "white" for v in levels]
     lines = flat.contour(x, y, z, levels, colors=colors, linewidths=0.7, linestyles="solid")
-    flat.clabel(lines, fontsize=6)
+    corner = (x.max() - x.min(), y.max() - y.min())
+    flat.clabel(lines, fontsize=6, manual=_on_the_diagonal(lines, corner))
     for ax in (solid, flat):
         ax.set(xlabel=labels[0], ylabel=labels[1])
     solid.set_title(labels[2])
     fig.colorbar(image, label=labels[2])
+
+
+def _on_the_diagonal(lines: ContourSet, corner: tuple[float, float]) -> list[tuple[float, float]]:
+    """Where each contour is nearest to the diagonal, less those that would lie on one another.
+
+    Contours are apart there, while along the axes they run close.
+    """
+    points: list[tuple[float, float]] = []
+    for path in lines.get_paths():
+        if not len(path.vertices):
+            continue
+        at = path.vertices / corner
+        nearest = abs(at[:, 0] - at[:, 1]).argmin()
+        if not points or abs(at[nearest] - np.divide(points[-1], corner)).max() > LABEL_ROOM:
+            points.append(tuple(path.vertices[nearest]))
+    return points

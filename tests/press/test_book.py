@@ -161,6 +161,7 @@ def test_a_formula_is_a_formula_and_nothing_else(browser, tmp_path):
     everything = config["tex"] | {"packages": {"[+]": []}, "macros": {}}
     assert len(left(config | {"tex": everything})) >= 7, "this would find nothing"
     assert left(config) == []
+    browser.get_log("browser")  # of what could not be fetched: the next test begins without
 
 
 # In a browser --------------------------------------------------------------------------------

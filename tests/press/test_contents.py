@@ -1,6 +1,7 @@
 """The table of chapters, and the pages that show it."""
 
 import json
+import re
 
 import nbformat
 import pytest
@@ -163,3 +164,13 @@ def test_pages_show_the_current_tables():
 
 def test_landing_page_is_saved_as_chapters_are():
     assert notebooks.slips(paths.NOTEBOOKS / "index.ipynb") == []
+
+
+@pytest.mark.parametrize(
+    "chapter", [c for c in chapters.found() if not c.last], ids=lambda c: c.name
+)
+def test_a_notebook_says_the_time_that_the_tables_say(chapter):
+    first = notebooks.source(notebooks.read(chapter.notebook)["cells"][0])
+    said = re.search(r"\*\*How long\.\*\* About (.+?) on two cores", first)[1]
+    short = re.sub(r" (s|min)[a-z]*", r" \1", said)
+    assert short == chapters.duration(chapter.presets["quick"].minutes)

@@ -10,11 +10,14 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import nbformat
 import pytest
 
 import reuseprior
 from reuseprior import paths
+from reuseprior import revolver as rv
 from reuseprior.press import contents, notebooks
+from reuseprior.revolver import blocks
 from tests.press import house
 
 
@@ -90,6 +93,13 @@ def click(browser, selector, text=""):
     wait(shown, 300, lambda: f"no {selector} {text}").click()
 
 
+def screenshots():
+    """The folder that pictures go to, which is there."""
+    folder = paths.BUILD / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def save(browser, file):
     """Save the notebook in front by the menu, and wait until the file was written."""
     before = file.stat().st_mtime_ns
@@ -136,14 +146,51 @@ def test_run_all(lab, checkout, browser):
     assert set(said) <= set(outputs[checked[-1]].split())
     save(browser, checkout / "notebooks" / path.name)
     assert house.git(checkout, "status", "--short") == ""
-    folder = paths.BUILD / "screenshots"
-    folder.mkdir(parents=True, exist_ok=True)
     browser.execute_script(
         "[...document.querySelectorAll('.jp-Notebook')].find(n => n.checkVisibility())"
         ".querySelectorAll('.jp-CodeCell')[arguments[0]].scrollIntoView()",
         checked[-1],
     )
-    assert browser.save_screenshot(str(folder / "jupyterlab.png"))
+    assert browser.save_screenshot(str(screenshots() / "jupyterlab.png"))
+
+
+@pytest.mark.slow
+@pytest.mark.notebook
+def test_trees_of_a_notebook_that_is_not_trusted(lab, checkout, browser):
+    """As a clone is first opened: JupyterLab drops style sheets, and trees keep their looks."""
+    before = blocks.residual([blocks.unit(blocks.conv((8, 8, 8), 8)) for _ in range(2)])
+    rv.settle(before, rv.Tags())
+    after = before.copy()
+    after.at("unit0/conv").freeze = True
+    shown = [rv.tree(after, levels=9), rv.compare(before, after)]
+    outputs = [
+        nbformat.v4.new_output("display_data", {"text/html": one._repr_html_()}) for one in shown
+    ]
+    cell = nbformat.v4.new_code_cell("", outputs=outputs)
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), checkout / "trees.ipynb")
+    browser.set_window_size(1400, 1000)
+    browser.get(f"{lab}/lab/tree/trees.ipynb")
+    wait(lambda: browser.find_elements("css selector", ".jp-RenderedHTML details pre, td pre"), 300)
+    looks = browser.execute_script(LOOKS)
+    assert looks["pre"] == ["pre", "pre"] and looks["style"] == 0
+    frozen = [colours for mark, colours in looks["pills"] if mark == "F"]
+    assert frozen and set(map(tuple, frozen)) == {("rgb(0, 114, 178)", "rgb(255, 255, 255)")}
+    assert looks["lists"] and set(looks["lists"]) == {"none"}
+    assert browser.save_screenshot(str(screenshots() / "jupyterlab-untrusted.png"))
+
+
+# Of what is drawn: how trees wrap, the colours of marks, the bullets of lists, and style sheets.
+LOOKS = """
+const all = (selector) => [...document.querySelectorAll(".jp-RenderedHTML " + selector)];
+const look = (e, name) => getComputedStyle(e)[name];
+return {
+  pre: all("td pre").map(e => look(e, "whiteSpace")),
+  pills: all("code").map(
+    e => [e.textContent, [look(e, "backgroundColor"), look(e, "color")]]),
+  lists: all("ul").map(e => look(e, "listStyleType")),
+  style: all("style").length,
+};
+"""
 
 
 # Of the notebook in front: its prompts, the texts of its code cells' outputs, and its errors.

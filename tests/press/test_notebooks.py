@@ -62,7 +62,7 @@ def test_as_it_must_be(path):
 def test_opens_with_prose_that_says_how_long_it_takes(path):
     first = notebooks.read(path)["cells"][0]
     assert first["cell_type"] == "markdown"
-    assert re.search(r"\d+ (seconds|minutes)", notebooks.source(first))
+    assert re.search(r"\d+ (second|minute)s?", notebooks.source(first))
 
 
 @each

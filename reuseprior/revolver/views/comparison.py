@@ -18,17 +18,13 @@ LEGEND = "+ added   − removed   ≠ replaced   ~ changed"
 SAME = "no difference but for tags: the two blueprints describe the same model"
 SHOWN = 2  # levels of a block that was added, removed or replaced
 
-_STYLE = """<style scoped>
-.rv-compare table td, .rv-compare table th {
-  text-align: left !important; vertical-align: top}
-.rv-compare td pre {margin: 0; background: none; text-align: left; white-space: pre;
-  font-family: "DejaVu Sans Mono", Menlo, Consolas, monospace; font-size: 12px; line-height: 1.35}
-.rv-compare pre span {color: #000}
-.rv-compare .rv-added {background: #56B4E9}
-.rv-compare .rv-removed {background: #E69F00}
-.rv-compare .rv-changed {background: #F0E442}
-.rv-compare .rv-note {opacity: .75}
-</style>"""
+# Every element bears its own style, which JupyterLab keeps of a notebook that it does not trust.
+_LEFT = "text-align: left; vertical-align: top"
+_TREE = (
+    "margin: 0; background: none; text-align: left; white-space: pre; font-size: 12px; "
+    "line-height: 1.35; font-family: DejaVu Sans Mono, Menlo, Consolas, monospace"
+)
+_COLOURS = {"+": "#56B4E9", "−": "#E69F00", "≠": "#F0E442", "~": "#F0E442"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,13 +52,15 @@ class Comparison:
         if not self.changes:
             return f"<p>{SAME}</p>"
         cells = "".join(
-            f'<td align="left" valign="top"><pre>{_html(branch)}</pre></td>'
+            f'<td style="{_LEFT}"><pre style="{_TREE}">{_html(branch)}</pre></td>'
             for branch in self._sides()
         )
+        heads = "".join(f'<th style="{_LEFT}">{side}</th>' for side in ("before", "after"))
+        table = self.table().to_html(index=False, border=0, justify="left")
+        table = table.replace("<td>", f'<td style="{_LEFT}">')
         return (
-            f'<div class="rv-compare">{_STYLE}'
-            f"<table><tr><th>before</th><th>after</th></tr><tr>{cells}</tr></table>"
-            f'<p class="rv-note">{LEGEND}</p>{self.table().to_html(index=False, border=0)}</div>'
+            f"<div><table><tr>{heads}</tr><tr>{cells}</tr></table>"
+            f'<p style="opacity: .75">{LEGEND}</p>{table}</div>'
         )
 
     def __str__(self) -> str:
@@ -130,10 +128,9 @@ def _sketch(
 
 
 def _html(branch: Branch) -> str:
-    colours = {"+": "added", "−": "removed", "≠": "changed", "~": "changed"}
     return "\n".join(
-        f'<span class="rv-{colours[line[0]]}">{escape(line)}</span>'
-        if line[0] in colours
+        f'<span style="color: #000; background-color: {_COLOURS[line[0]]}">{escape(line)}</span>'
+        if line[0] in _COLOURS
         else escape(line)
         for line in lines([branch])
     )

@@ -12,10 +12,10 @@ def _html(blueprint: Blueprint) -> str:
     return tree(blueprint)._repr_html_()
 
 
-def _png(population: Population) -> bytes:
+def _png(population: Population) -> tuple[bytes, dict[str, float]]:
     from reuseprior.revolver.views import figures  # matplotlib is loaded where something is drawn
 
-    return figures.png(figures.sharing_map(population))
+    return figures.sharing_map(population)._repr_png_()
 
 
 Blueprint._repr_html_ = _html

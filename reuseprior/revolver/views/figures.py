@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from reuseprior.plotting import PAGE_WIDTH, PLAIN, STRONG
+from reuseprior.plotting import PAGE_WIDTH, PLAIN, STRONG, Picture
 from reuseprior.revolver.evolution.population import Population
 from reuseprior.revolver.views.tables import (
     RankCorrelation,
@@ -42,13 +41,6 @@ BLUES = ("#C6D8EA", "#7FAFD6", "#3B7FBF", "#0B4A8A", "#062B52")
 NUMBERED = 24  # individuals up to which uses stand in the map as numbers too
 
 
-class Displayed(Figure):
-    """A figure that displays at the end of a cell, also before pyplot has drawn any."""
-
-    def _repr_png_(self) -> bytes:
-        return png(self)
-
-
 def sharing_map(population: Population, *, top: int = 30) -> Figure:
     """Who shares what: shared modules × individuals, darker where a module is used more often.
 
@@ -58,7 +50,7 @@ def sharing_map(population: Population, *, top: int = 30) -> Figure:
     table, parts = sharing_table(population), shared_parts(population)
     shown, columns = table.head(top), len(population)
     height = 0.14 * max(len(shown), 3)  # inches
-    fig = Displayed(figsize=(PAGE_WIDTH, 1.4 + height), layout="constrained")
+    fig = Picture(figsize=(PAGE_WIDTH, 1.4 + height), layout="constrained")
     bars, cells = fig.subplots(2, 1, sharex=True, height_ratios=[0.5, height])
     numbers = list(shown.columns)
     bars.bar(range(columns), parts[numbers], width=0.8, color="#0072B2")
@@ -133,7 +125,7 @@ def family_tree(
     places = {child: (people[child].generation, lane) for lane, child in enumerate(order)}
     best = min(scores, key=scores.get, default=None)
     height = min(9.0, 1.6 + 0.055 * len(order))
-    fig = Displayed(figsize=(PAGE_WIDTH, height), layout="constrained")
+    fig = Picture(figsize=(PAGE_WIDTH, height), layout="constrained")
     ax = fig.subplots()
     _draw_descent(ax, places, parents, strong=_ancestors(best, parents))
     colours = _draw_people(ax, places, people, scores)
@@ -331,10 +323,3 @@ def draw_ranks(
     ax.locator_params(axis="x", nbins=5)
     ax.set_title(f"ρ {found.spearman:.2f}, τ {found.kendall:.2f}")
     return found
-
-
-def png(fig: Figure) -> bytes:
-    """A figure as a PNG image, for an object that displays as one."""
-    image = io.BytesIO()
-    fig.savefig(image, format="png")
-    return image.getvalue()

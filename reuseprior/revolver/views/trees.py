@@ -1,7 +1,7 @@
 """A blueprint to look at: a tree that opens and closes, and the history of what was mutated.
 
-Everything displays by itself in Jupyter and prints as text. The HTML holds no script; where its
-style is stripped, as on GitHub, letters say what colours say elsewhere.
+Everything displays by itself in Jupyter and prints as text. The HTML holds no script; where
+styles are stripped, as on GitHub, letters say what colours say elsewhere.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ MARKS = {
 }
 HISTORY = "mutation_history"  # the key in meta, as in appendix C.5
 
-# Each pill bears its own two colours (Okabe and Ito's), so it reads on light and dark pages alike.
-_STYLE = """<style scoped>
-.rv-tree ul.rv-list {list-style: none; margin: 0 0 0 .4em; padding: 0 0 0 .8em;
-  border-left: 1px solid rgba(128, 128, 128, .5)}
-.rv-tree summary {cursor: pointer}
-.rv-tree li.rv-leaf {padding-left: 1.05em}
-.rv-tree .rv-note {opacity: .75}
-.rv-tree code.rv-mark {padding: 0 .35em; border-radius: .3em; color: #000; font-weight: bold}
-.rv-tree code.rv-S {background: #56B4E9}
-.rv-tree code.rv-U {background: #E69F00}
-.rv-tree code.rv-use {background: #F0E442}
-.rv-tree code.rv-F {background: #0072B2; color: #FFF}
-.rv-tree code.rv-M {background: #CC79A7}
-</style>"""
+# Every element bears its own style: of a notebook that it does not trust yet, JupyterLab keeps
+# these and drops style sheets. A pill has both colours (Okabe and Ito's), for light and dark pages.
+_COLOURS = {
+    "S": "#56B4E9; color: #000",
+    "U": "#E69F00; color: #000",
+    "@": "#F0E442; color: #000",
+    "F": "#0072B2; color: #FFF",
+    "M": "#CC79A7; color: #000",
+}
+_PILL = "padding: 0 .35em; border-radius: .3em; font-weight: bold; background-color: "
+_BELOW = (
+    "list-style: none; margin: 0 0 0 .4em; padding: 0 0 0 .8em; "
+    "border-left: 1px solid rgba(128, 128, 128, .5)"
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,7 +54,7 @@ class Tree:
         marks = [f"{_pill(mark)} {MARKS[mark]}" for mark in places.marks]
         legend = f"<p>{' &nbsp; '.join(marks)}</p>"
         tree = _html_place(places, (), self.levels)
-        return f'<div class="rv-tree">{_STYLE}{legend}{tree}</div>'
+        return f"<div>{legend}{tree}</div>"
 
     def __str__(self) -> str:
         places = _Places(self.blueprint, self.scores)
@@ -169,22 +169,22 @@ def _html_place(places: _Places, path: Path, levels: int) -> str:
     line = (
         f"{''.join(_pill(mark) for mark in places.marks_of(path))} {role}"
         f'<span title="{escape(arguments)}">{escape(node.name)}</span> '
-        f'<span class="rv-note">· {escape(" · ".join(notes))}</span>'
+        f'<span style="opacity: .75">· {escape(" · ".join(notes))}</span>'
     )
     if not node.children:
         return line
     below = "".join(
-        f'<li class="{"rv-block" if child.children else "rv-leaf"}">'
+        f'<li style="padding-left: {0 if child.children else 1.05}em">'
         f"{_html_place(places, (*path, role), levels - 1)}</li>"
         for role, child in node.children.items()
     )
     opened = " open" if levels > 0 else ""
-    return f'<details{opened}><summary>{line}</summary><ul class="rv-list">{below}</ul></details>'
+    summary = f'<summary style="cursor: pointer">{line}</summary>'
+    return f'<details{opened}>{summary}<ul style="{_BELOW}">{below}</ul></details>'
 
 
 def _pill(mark: str) -> str:
-    name = mark if mark.isalpha() else "use"
-    return f'<code class="rv-mark rv-{name}" title="{MARKS[mark]}">{mark}</code>'
+    return f'<code style="{_PILL}{_COLOURS[mark]}" title="{MARKS[mark]}">{mark}</code>'
 
 
 def _blocks(state: dict) -> int:

@@ -1,9 +1,11 @@
 """Chapter 4: counting contexts, and the tables that rank models without training."""
 
-from reuseprior.works.thesis.contexts.graphs import FIGURE_4_1 as FIGURE_4_1
+from reuseprior.works.thesis.contexts.graphs import FIGURE_4_1A as FIGURE_4_1A
+from reuseprior.works.thesis.contexts.graphs import FIGURE_4_1B as FIGURE_4_1B
 from reuseprior.works.thesis.contexts.graphs import FIGURE_4_2A as FIGURE_4_2A
 from reuseprior.works.thesis.contexts.graphs import FIGURE_4_2B as FIGURE_4_2B
 from reuseprior.works.thesis.contexts.graphs import FIGURE_4_3A as FIGURE_4_3A
+from reuseprior.works.thesis.contexts.graphs import figure_1_1b as figure_1_1b
 from reuseprior.works.thesis.contexts.ledger import PARTS as PARTS
 from reuseprior.works.thesis.contexts.ledger import appendix_a as appendix_a
 from reuseprior.works.thesis.contexts.ledger import figures as figures

@@ -27,7 +27,7 @@ def draw_scopes(
     """
     layers = [(policy(m), m) for m in model.modules() if isinstance(m, nn.Conv2d)]
     last_of: dict[str, int] = {}
-    reach = 1
+    reach, thin = 1, min(0.7, 60 / len(layers))  # or the arcs of many layers become one surface
     for x, (scope, layer) in enumerate(layers):
         color, marker, line = KINDS[_kind(layer)]
         before = last_of.get(scope)
@@ -38,7 +38,7 @@ def draw_scopes(
             middle, width = (x + before) / 2, x - before
             reach = max(reach, width)
             ax.add_patch(
-                Arc((middle, 0), width, width, theta2=180, color=color, linestyle=line, lw=0.7)
+                Arc((middle, 0), width, width, theta2=180, color=color, linestyle=line, lw=thin)
             )
         if scope is not None:
             last_of[scope] = x
