@@ -8,7 +8,6 @@ from collections import Counter
 from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
-from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -144,7 +143,7 @@ def _save(jobs) -> None:
     from reuseprior.press import contents
 
     changed = [job.name for job in jobs if notebooks.save(job.notebook, job.output)]
-    page = notebooks.gallery(metadata.version("matplotlib"))
+    page = notebooks.gallery(notebooks.drawn_with())
     files.write(paths.FIGURES / "README.md", page.encode())
     changed += [page.relative_to(paths.ROOT).as_posix() for page in contents.renew()]
     note(f"saved: {', '.join(changed) or 'nothing, as nothing changed'}")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -246,11 +247,23 @@ def saved_figures(path: Path, cell: Mapping) -> Iterator[str]:
                         )
 
 
-def gallery(matplotlib: str) -> str:
+def drawn_with() -> str:
+    """What the bytes of a figure depend on, here: two libraries and the processor's instructions.
+
+    Some figures show what was trained while the notebook ran, and sums of floats are taken in
+    another order where the processor has other instructions.
+    """
+    from torch.backends import cpu
+
+    libraries = [f"{name} {metadata.version(name)}" for name in ("matplotlib", "torch")]
+    return f"{' and '.join(libraries)}, on a processor with {cpu.get_cpu_capability()}"
+
+
+def gallery(drawn_with: str) -> str:
     """The page `figures/README.md`: every figure with its caption and its notebook.
 
-    `matplotlib` is the version that drew the figures, as their bytes depend on it. Raises
-    NotebookError where two notebooks save a figure under one name, or one has no caption.
+    It says what the figures were drawn with, as `drawn_with` has it. Raises NotebookError where
+    two notebooks save a figure under one name, or one has no caption.
     """
     owners: dict[str, tuple[Path, str]] = {}
     for path in (chapter.notebook for chapter in chapters.found()):
@@ -265,7 +278,7 @@ def gallery(matplotlib: str) -> str:
                 raise NotebookError(f"{other} and {path.stem} both save figure {name}")
             owners[name] = path, caption
     places = paths.NOTEBOOKS.relative_to(paths.ROOT)
-    parts = [_GALLERY.format(matplotlib=matplotlib)]
+    parts = [_GALLERY.format(drawn_with=drawn_with)]
     for name, (path, caption) in sorted(owners.items(), key=lambda item: _numbered(item[0])):
         link = f"[{path.stem}](../{places}/{path.name})"
         parts.append(
@@ -279,7 +292,8 @@ _GALLERY = """\
 
 Made by `make notebooks`, and this page with them: change the notebooks, not this page. Each figure
 is here as SVG and PNG, drawn for one column (3.4 in) or a page (7 in), readable in grey and by the
-colour-blind. Drawn with matplotlib {matplotlib}: another version may write other bytes.
+colour-blind. Drawn with {drawn_with}.
+Others may write other bytes.
 """
 
 
