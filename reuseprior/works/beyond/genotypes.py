@@ -1,7 +1,7 @@
-"""Revolver with R6 as a genotype's fitness, beside algorithm 2, at equal budget.
+"""Revolver with R6 as a genotype's fitness, beside algorithm 2, for as many generations.
 
-Two searches a seed, alike but for the fitness of untrained blueprints: the same data, the same
-number of generations, replacements and batches a turn, and the same first population.
+Two searches a seed, alike but for the fitness of untrained blueprints: the same data and as many
+generations and replacements. How many batches a turn takes is the search's own choice.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ COLUMNS = (
     "mean_validation_accuracy", "parameters", "generations", "batches", "seconds",
 )  # fmt: skip
 """A row a search. Accuracies are those of the best individual by validation, in parts of one, and
-the mean over the last population; `seconds` are those of the whole search."""
+the mean over the last 200 trainings; `seconds` are those of the whole search."""
+
+COMPARED = ("test_accuracy", "mean_validation_accuracy", "parameters", "batches", "seconds")
 
 
 def record(folder: Path | None = None) -> Path:
@@ -44,7 +46,7 @@ def read(folder: Path | None = None) -> pd.DataFrame:
 def compared(found: pd.DataFrame) -> pd.DataFrame:
     """R6 less algorithm 2 by seed: mean, Student's interval, and whether it differs from none."""
     rows = {}
-    for column in ("test_accuracy", "mean_validation_accuracy", "parameters", "seconds"):
+    for column in COMPARED:
         of = found.pivot(index="seed", columns="fitness", values=column)
         gaps = (of["R6"] - of["thesis"]).astype(float)
         mean, low, high = mean_interval(gaps.to_numpy())
