@@ -15,6 +15,7 @@ from reuseprior.proofs.render import text
 from reuseprior.proofs.theory import EXACT, Check, Dial, Numbers, Theory
 
 DIGITS = 6  # of a number that is shown
+PLACES = mpmath.mpf("1e-12")  # its last digit at the most
 
 
 def symbols(*sides: sp.Expr) -> frozenset[sp.Basic]:
@@ -54,7 +55,9 @@ class Sample:
 
 
 def _digits(side) -> str:
-    return mpmath.nstr(mpmath.mpf(side), DIGITS).removesuffix(".0")
+    """A number to be read, without digits that are rounding alone and vary between machines."""
+    whole = mpmath.nint(mpmath.mpf(side) / PLACES) * PLACES
+    return mpmath.nstr(whole, DIGITS).removesuffix(".0")
 
 
 def samples(left: sp.Expr, right: sp.Expr, check: Check) -> Iterator[Sample]:

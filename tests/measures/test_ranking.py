@@ -146,6 +146,7 @@ def test_rules_from_outside_are_not_cached(monkeypatch):
     operator = torch.ops.aten.relu.default
     record = recorded(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
     monkeypatch.delitem(rules.RULES, operator)
+    monkeypatch.delitem(rules.registry.TRAITS, operator)
     rule(operator)(lambda count, x: iter([(x, count)]))
     assert fingerprint(record) is None
 

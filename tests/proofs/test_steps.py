@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import mpmath
 import pytest
 import sympy as sp
 
@@ -22,6 +23,7 @@ from reuseprior.proofs import (
     plain,
 )
 from reuseprior.proofs.render import text
+from reuseprior.proofs.sample import Sample
 
 side, area = sp.symbols("alpha area", positive=True)  # a square's
 last = sp.Symbol("last", integer=True, positive=True)
@@ -271,3 +273,11 @@ def test_imports_without_torch():
     modules = "reuseprior.proofs, reuseprior.works.thesis.derivations"
     code = f"import sys, {modules}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_digits_that_are_rounding_alone_are_not_shown():
+    """They are others on another machine."""
+    shown = Sample("D = 300", mpmath.mpf("-7.33335e-17"), mpmath.mpf("-1.02082e-88"))
+    assert str(shown) == "D = 300: 0 = 0"
+    shown = Sample("D = 40", mpmath.mpf("-2.61265e-11"), mpmath.mpf("-2.61260e-11"))
+    assert str(shown) == "D = 40: -2.6e-11 = -2.6e-11"
