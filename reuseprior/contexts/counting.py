@@ -466,13 +466,8 @@ def _walk(
 
 def _rule_for(operator: Operator, index: int, table) -> Rule:
     function = known(table, operator.function)
-    if function is None and (function := summing(operator, index)) is not None:
-        return function
     if function is None:
-        raise CountingError(
-            f"Operator {operator.function} (in {operator.place}) has no counting rule: register "
-            "one with @reuseprior.contexts.rule, or pass it as count_contexts(..., rules={...})."
-        )
+        return _sum_of(operator, index)
     if index and not getattr(function, "every_result", False):
         raise CountingError(
             f"Result {index} of operator {operator.function} (in {operator.place}) leads to an "
@@ -480,6 +475,20 @@ def _rule_for(operator: Operator, index: int, table) -> Rule:
             "every_result=True."
         )
     return function
+
+
+def _sum_of(operator: Operator, index: int) -> Rule:
+    """The rule of an operator that has none of its own, but that only moves and adds up."""
+    tried = ""
+    try:
+        if (function := summing(operator, index)) is not None:
+            return function
+    except CountingError as error:
+        tried = f" Whether it only moves and adds up cannot be tried: {error}"
+    raise CountingError(
+        f"Operator {operator.function} (in {operator.place}) has no counting rule: register one "
+        f"with @reuseprior.contexts.rule, or pass it as count_contexts(..., rules={{...}}).{tried}"
+    )
 
 
 def _apply(function: Rule, operator: Operator, index: int, count: CountArray) -> Iterator:

@@ -64,6 +64,10 @@ FORWARDS = {
         lambda x: x.index_select(1, x.argmax(1)),
         r"aten\.index_select\.default in blocks\.1 cannot be counted: its values depend on",
     ),
+    "run with data alone": (
+        lambda x: torch.ops.reuseprior_tests.of_data(x),
+        r"uses reuseprior_tests\.of_data\.default \(in blocks\.1\), which torch cannot run without",
+    ),
     "windows that overlap": (
         lambda x: [y := x * 1, y.unfold(1, 2, 1).mul_(2), y][-1],
         r"in blocks\.1 cannot be counted: A tensor is written to through a view that holds some",
@@ -83,6 +87,10 @@ def test_forward(name):
         count_contexts(Inside(forward), (1, 4))
     assert "\n" not in str(caught.value)
 
+
+OF_DATA = torch.library.Library("reuseprior_tests", "FRAGMENT")
+OF_DATA.define("of_data(Tensor x) -> Tensor")
+OF_DATA.impl("of_data", torch.clone, "CPU")
 
 LINEAR = nn.Linear(4, 2)
 INPUTS = {
@@ -177,6 +185,29 @@ def test_outputs_that_depend_on_no_parameter():
 def test_parts_of_the_output(made, output, message):
     with pytest.raises(CountingError, match=message):
         count_contexts(Calls(made), (1, 4), output=output)
+
+
+PLACES = {
+    "lost": (lambda self, x: self.places, "buffer places is on the meta device and has lost its"),
+    "of the input": (lambda self, x: x.argsort(1), "its values depend on the model's input"),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_is_added_at_places_that_are_not_known(name):
+    places, reason = PLACES[name]
+
+    class Scattered(nn.Linear):
+        def __init__(self):
+            super().__init__(4, 4, device="meta")
+            self.register_buffer("places", torch.empty(1, 4, dtype=torch.long, device="meta"))
+
+        def forward(self, x):
+            y = super().forward(x)
+            return y.scatter_add(1, places(self, x), y)
+
+    with pytest.raises(CountingError, match=f"scatter_add.*no counting rule: .* tried: {reason}"):
+        count_contexts(Scattered(), (1, 4))
 
 
 def test_batch_norm_conventions():

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from reuseprior.contexts.array import CountArray
-from reuseprior.contexts.errors import CountingError
 from reuseprior.contexts.record import Node, Operator, map_nodes, one_of
 from reuseprior.contexts.rules.registry import Rule
 
@@ -26,18 +25,18 @@ LIMB = 26  # bits of an integer that go back at a time: sums of 2^27 of them are
 def summing(operator: Operator, index: int) -> Rule | None:
     """The rule of an operator without one, where its result `index` is a sum of what goes in.
 
-    None where it is not, or where that cannot be tried: torch has no derivative of it, it draws
-    random numbers, or positions in it depend on data.
+    None where it is not, or where torch has no derivative of it or it draws random numbers. Raises
+    `CountingError` where that cannot be tried, as positions in it depend on data or are lost.
     """
     sources = [node for node in operator.nodes() if node.has_parameters]  # one may come twice
     tags = getattr(operator.function, "tags", ())
     if torch.Tag.nondeterministic_seeded in tags or "out" in operator.kwargs:
         return None
+    run = _runner(operator, sources, index)
     try:
-        run = _runner(operator, sources, index)
         if not _is_sum(run, [node.shape for node in sources]):
             return None
-    except (CountingError, RuntimeError, TypeError, IndexError, NotImplementedError, ValueError):
+    except (RuntimeError, TypeError, IndexError, ValueError):
         return None  # whatever an operator says to stand-ins, it is then no sum that is known
 
     def rule(count, *_, **__):
