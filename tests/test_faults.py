@@ -314,6 +314,7 @@ def until(condition, complaint, seconds=120):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_no_process_of_rank_outlives_it(tmp_path, number):
     models = [f"tests.faults:{name}" for name in ("wide", "never", "narrow", "never")]

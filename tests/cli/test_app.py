@@ -87,6 +87,7 @@ def shell(*arguments, **options):
     return subprocess.run(command, env=environment, stderr=subprocess.PIPE, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])  # click writes UTF-8 for ASCII
 def test_an_encoding_that_lacks_a_sign_writes_an_escape(encoding):
     done = shell("--help", environment={"PYTHONIOENCODING": encoding}, stdout=subprocess.PIPE)
@@ -104,6 +105,7 @@ def test_output_that_cannot_be_written(arguments):
     assert done.stderr == b"Error: No space left on device: free space on that disk\n"
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error():
     read, write = os.pipe()
     os.close(read)

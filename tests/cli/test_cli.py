@@ -174,6 +174,7 @@ def test_no_code_of_the_current_folder_is_run_but_the_module_that_is_named(tmp_p
     assert done.returncode == (1 if "rank" in arguments else 0), done.stderr
 
 
+@pytest.mark.slow
 def test_a_module_of_the_current_folder_stands_in_for_no_installed_one(tmp_path):
     planted(tmp_path)
     done = shell("-m", "reuseprior", "count", "colorsys:tiny")  # nothing has imported it

@@ -106,7 +106,7 @@ def test_a_folder_needs_an_image_size(folder):
         opened(folder.train)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + bytes(40)])
 def test_an_image_that_cannot_be_read_is_named(folder, tmp_path, workers, content):
     broken = tmp_path / "imagenet/val/dark/2.JPEG"

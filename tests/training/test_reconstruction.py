@@ -97,6 +97,7 @@ def test_shot_and_resumed_it_ends_the_same(tmp_path, whole):
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_voxels_are_learnt(tmp_path):
     """A few boxes in space, through the whole way: task, search, trainer."""
     generator = torch.Generator().manual_seed(0)

@@ -67,6 +67,7 @@ looked({journal!r}, evaluate=dies)
 """
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on(tmp_path):
     here, journal = os.path.dirname(__file__), str(tmp_path / "journal")
     code = KILLED.format(here=here, journal=journal)

@@ -64,6 +64,7 @@ def test_every_experiment_can_be_built(case):
     assert one.task.poses == CASES[case].poses and one.protocol.channels == 1
 
 
+@pytest.mark.slow
 def test_runs_are_recorded_and_compared(tiny, tmp_path):
     for arm in ("avae", "vae"):
         run(Experiment("digits-rotation", arm, "tiny"), seed=0, root=tmp_path, progress=False)

@@ -195,6 +195,7 @@ def test_digits_at_one_orientation_are_not_at_two(no_runs):
     assert entries()["bidart-4-claim-halves"].verdict == "claim fails"
 
 
+@pytest.mark.slow
 def test_any_latent_size_is_every_latent_size(no_runs):
     """Of the figures' five sizes four decide nothing."""
 
