@@ -377,7 +377,8 @@ def provenance(*, seed: int, device: str, data_checksum: str | None) -> dict:
     """What a result owes its numbers to, ready for `summary.json`.
 
     The commits are there already: those at which the processes that made it began. `device` is
-    torch's name, such as "cpu" or "cuda:0".
+    torch's name, such as "cpu" or "cuda:0". Processors of one name may have other instructions
+    (AVX2, AVX512), and then round otherwise.
     """
     import torch
 
@@ -391,6 +392,7 @@ def provenance(*, seed: int, device: str, data_checksum: str | None) -> dict:
         "accelerate": metadata.version("accelerate"),
         "platform": platform.platform(),
         "device": _device_name(torch.device(device)),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
     }
 

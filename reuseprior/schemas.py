@@ -41,6 +41,7 @@ class Summary(TypedDict, total=False):
     accelerate: str
     platform: str
     device: str
+    instructions: str
     threads: int
     processes: int
     # of a training

@@ -220,12 +220,12 @@ def test_provenance_names_what_made_the_numbers():
     found = results.provenance(seed=3, device="cpu", data_checksum="ab")
     assert list(found) == [
         "seed", "data_checksum", "reuseprior", "python", "torch", "torchvision", "accelerate",
-        "platform", "device", "threads",
+        "platform", "device", "instructions", "threads",
     ]  # fmt: skip
     assert (found["seed"], found["data_checksum"], found["reuseprior"]) == (3, "ab", __version__)
     assert found["torch"] == torch.__version__
     assert found["threads"] == torch.get_num_threads()
-    assert found["device"]
+    assert found["device"] and found["instructions"] == torch.backends.cpu.get_cpu_capability()
     json.dumps(found, allow_nan=False)
 
 
