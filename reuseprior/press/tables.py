@@ -50,9 +50,8 @@ class Table:
 
     @property
     def verdicts(self) -> str:
-        """How many have each verdict, as marks."""
-        found = [row["verdict"] for row in self.rows]
-        return contents.marks({v: found.count(v) for v in ledger.MARKS if v in found})
+        """How many have each verdict."""
+        return contents.listed(contents.by_verdict(self.rows))
 
     @property
     def csv(self) -> str:
@@ -159,8 +158,7 @@ def as_html() -> str:
     """All tables under headings that can be linked to, with a list of them above."""
     tables = found()
     links = "".join(
-        f'<li><a href="#{table.name}">{escape(table.where)}</a> {table.verdicts}</li>\n'
-        for table in tables
+        f'<li><a href="#{table.name}">{escape(table.where)}</a></li>\n' for table in tables
     )
     return f'<ul class="tables">\n{links}</ul>\n' + "\n".join(map(_html, tables))
 

@@ -25,6 +25,15 @@ def test_every_number_stands_in_one_table(made):
     assert len({table.name for table in made}) == len(made)
 
 
+def test_verdicts_are_said_in_words(made):
+    """A mark serves several verdicts: ✓ a computed number and a quotation."""
+    for table in made:
+        told = dict(reversed(part.split(" ", 1)) for part in table.verdicts.split(", "))
+        words = {re.sub(r"^[^a-z]* ", "", said): int(n) for said, n in told.items()}
+        found = [row["verdict"] for row in table.rows]
+        assert words == {verdict: found.count(verdict) for verdict in found}
+
+
 def test_csv_reads_back(made):
     for table in made:
         assert list(csv.DictReader(io.StringIO(table.csv))) == [dict(row) for row in table.rows]
