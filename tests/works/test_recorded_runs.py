@@ -22,8 +22,8 @@ RUNS = {
     "CIFAR-10": ("revolver/cpu-hours-cifar10-evolve-seed0",),
 }
 OF_A_CLOCK = {"seconds", "images_per_second"}
-# What lets a processor that can do more round as one of these; older summaries do not say which
-# they were made with, and it was the first.
+# What lets a processor that can do more round as one of these. The summaries of the runs above that
+# are older do not say which they were made with: it was the first.
 INSTRUCTIONS = {
     "AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
     "AVX512": {"ATEN_CPU_CAPABILITY": "avx512"},
