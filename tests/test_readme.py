@@ -20,7 +20,8 @@ COLUMNS = ["image_size", "P_G", "P_G_spread", "expected_spread", "entropy", "par
 def headline_rows() -> dict[str, list[str]]:
     rows = {}
     for line in README.splitlines():
-        cells = [c.strip().replace("\\|", "|") for c in re.split(r"(?<!\\)\|", line)[1:-1]]
+        plain = line.replace("\u00a0", " ")  # a mark stays on its number's line
+        cells = [c.strip().replace("\\|", "|") for c in re.split(r"(?<!\\)\|", plain)[1:-1]]
         if len(cells) == 7 and cells[0].startswith(("V2-", "ResNet")):
             rows[cells[0]] = cells[1:]
     return rows

@@ -155,12 +155,26 @@ def export(folder: Path) -> tuple[int, int]:
 
 
 def as_html() -> str:
-    """All tables under headings that can be linked to, with a list of them above."""
+    """All tables under headings that can be linked to, with a list of them by chapter above."""
     tables = found()
-    links = "".join(
-        f'<li><a href="#{table.name}">{escape(table.where)}</a></li>\n' for table in tables
-    )
-    return f'<ul class="tables">\n{links}</ul>\n' + "\n".join(map(_html, tables))
+    return "".join(_links(tables)) + "\n".join(map(_html, tables))
+
+
+def _links(tables: Sequence[Table]) -> Iterator[str]:
+    """A list a chapter that is about tables, by its title: what a source is called tells little.
+
+    The ledger's own chapter is about all, so what no other shows stands there.
+    """
+    left = list(tables)
+    for summary in contents.summaries():
+        own = [table for table in left if summary.chapter.is_about(table.where)]
+        left = [table for table in left if table not in own]
+        links = "".join(
+            f'<li><a href="#{table.name}">{escape(table.where)}</a></li>\n' for table in own
+        )
+        if own:
+            title = escape(summary.title)
+            yield f'<p class="tables">{title}</p>\n<ul class="tables">\n{links}</ul>\n'
 
 
 def _html(table: Table) -> str:

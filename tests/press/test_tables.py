@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import sys
+from html import escape
 
 import pytest
 
@@ -23,6 +24,16 @@ def test_every_number_stands_in_one_table(made):
     expected = [(row["where"], row["printed"], row["verdict"]) for row in committed]
     assert sorted(rows) == sorted(expected)
     assert len({table.name for table in made}) == len(made)
+
+
+def test_the_list_goes_by_chapter(made):
+    lists = re.findall(r'<p class="tables">(.*?)</p>\n<ul.*?>(.*?)</ul>', tables.as_html(), re.S)
+    places = {title: re.findall(r">([^<]+)</a>", links) for title, links in lists}
+    listed = [place for links in places.values() for place in links]
+    assert sorted(listed) == sorted(escape(table.where) for table in made)
+    assert list(places)[:2] == ["3 · Revolver", "4 · Counting contexts"]
+    assert "thesis, table 4.3, p. 84" in places["4 · Counting contexts"]
+    assert {place.partition(",")[0] for place in places["10 · NN-Mass"]} == {"nnmass"}
 
 
 def test_verdicts_are_said_in_words(made):
