@@ -553,6 +553,7 @@ def folder(tmp_path, monkeypatch):
 
 def write(path, *sources, injected=None):
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    cells[0].metadata["tags"] = ["parameters"]
     if injected:
         cell = nbformat.v4.new_code_cell(injected, metadata={"tags": ["injected-parameters"]})
         cells.insert(1, cell)
@@ -575,6 +576,16 @@ def test_cells_that_show_numbers_get_a_target(folder, monkeypatch):
     nbformat.validate(made)
     assert [c.source for c in made.cells] == ["1", f"({book._anchor(second.id)})=", "2"]
     assert [c.id for c in made.cells if c.cell_type == "code"] == [first.id, second.id]
+
+
+@pytest.mark.parametrize(("largest", "said"), [(40, False), (12, True)])
+def test_a_notebook_saved_with_other_parameters_is_labelled(folder, largest, said):
+    notebook = write(folder / "05-a.ipynb", f"largest: int = {largest}", "1")
+    quick = chapters.Preset(1.0, {"largest": 40})
+    chapter = chapters.Chapter(folder, notebook, {"quick": quick})
+    texts = [cell.source for cell in nbformat.reads(book._page(chapter), as_version=4).cells]
+    assert any("no part of the record" in text and "(largest=12)" in text for text in texts) == said
+    assert len(texts) == 2 + said
 
 
 @pytest.mark.parametrize(("cells", "injected", "taken"), COPIES)
