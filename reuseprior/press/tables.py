@@ -23,6 +23,8 @@ _TYPESET = ("row", "quantity", "printed", "computed", "verdict")  # what a page 
 
 _SIGNS = {"P_G": "P_G", "P_G_spread": "P′_G"}  # of quantities that have one
 
+_MATHEMATICS = {"P_G": "$P_G$", "P′_G": "$P'_G$"}  # a cell that is a sign and nothing else
+
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -82,7 +84,7 @@ def latex(text: str) -> str:
     >>> latex("P_G, 60 % ≥")
     'P\\\\_G, 60 \\\\% $\\\\geq$'
     """
-    made = "".join(_LATEX.get(letter, letter) for letter in text)
+    made = _MATHEMATICS.get(text) or "".join(_LATEX.get(letter, letter) for letter in text)
     if not made.isascii():
         strange = next(letter for letter in made if not letter.isascii())
         raise ExportError(
