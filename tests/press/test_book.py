@@ -209,6 +209,10 @@ def test_page_is_drawn(browser, site, page):
     assert len(text) > 300
     assert not re.search(r"\\[a-zA-Z(\[]|\$\S", text), "raw TeX"
     assert not browser.execute_script("return document.querySelector('[data-mjx-error]')")
+    said = browser.execute_script(
+        "return [...document.querySelectorAll('mjx-container mtext')].map(e => e.textContent)"
+    )
+    assert "mmlToken" not in said, "a macro that conf.py takes away is used"
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
 
 
