@@ -33,7 +33,10 @@ mathjax3_config = {
         # What writes formulas and nothing else: others can make links that run scripts, styles that
         # fetch and names of the page's own, and a formula may come from a file.
         "packages": ["base", "ams", "newcommand", "noundefined", "boldsymbol", "configmacros"],
-        "macros": {"mmlToken": r"\text{mmlToken}"},  # the one of base that takes any attribute
+        "macros": {
+            "mmlToken": r"\text{mmlToken}",  # the one of base that takes any attribute
+            "bmod": r"\mathbin{\text{mod}}",  # which base makes of it
+        },
     },
     "options": {"enableMenu": False},
 }
@@ -41,7 +44,7 @@ mathjax3_config = {
 myst_mathjax_classes = "mathjax_process|math|text_html"
 
 html_static_path = ["static", str(_mathjax / _MATHJAX)]
-html_css_files = ["book.css", "derivations.css", "ledger.css", "tables.css"]
+html_css_files = ["book.css", "derivations.css", "ledger.css", "tables.css", "print.css"]
 html_search_scorer = str(Path(__file__).parent / "search.js")
 html_js_files = ["book.js", "ledger.js"]
 html_show_copyright = False

@@ -130,16 +130,13 @@ def draw_surface(fig: Figure, x, y, z, *, labels: tuple[str, str, str]) -> None:
 
 
 def _on_the_diagonal(lines: ContourSet, corner: tuple[float, float]) -> list[tuple[float, float]]:
-    """Where each contour is nearest to the diagonal, less those that would lie on one another.
+    """Where each contour is nearest to the diagonal and not at another one's label.
 
     Contours are apart there, while along the axes they run close.
     """
-    points: list[tuple[float, float]] = []
+    points: list[np.ndarray] = []
     for path in lines.get_paths():
-        if not len(path.vertices):
-            continue
         at = path.vertices / corner
-        nearest = abs(at[:, 0] - at[:, 1]).argmin()
-        if not points or abs(at[nearest] - np.divide(points[-1], corner)).max() > LABEL_ROOM:
-            points.append(tuple(path.vertices[nearest]))
-    return points
+        free = [p for p in at if all(abs(p - q).max() > LABEL_ROOM for q in points)]
+        points += sorted(free, key=lambda p: abs(p[0] - p[1]))[:1]
+    return [tuple(point * corner) for point in points]

@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 from matplotlib import style as mpl_style
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 
 from reuseprior import paths, plotting
@@ -121,3 +123,18 @@ def test_a_picture_has_the_look_wherever_it_is_saved():
             fig.savefig(buffer := io.BytesIO(), metadata={"Software": None})
         drawn.append(buffer.getvalue())
     assert drawn[0] == drawn[1]
+
+
+def test_every_contour_of_a_surface_has_its_label():
+    """Near the axes as well, where they run so close that the diagonal has no room for all."""
+    x, y = np.meshgrid(np.arange(1.0, 41), np.arange(1.0, 41))
+    fig = Figure(figsize=(plotting.PAGE_WIDTH, 2.9))
+    z = 1.8 * np.log2(x * np.log2(y + 1))
+    plotting.draw_surface(fig, x, y, z, labels=("depth", "width", "bits"))
+    flat = fig.axes[1]
+    (lines,) = (c for c in flat.collections if isinstance(c, ContourSet))
+    labels = [text.get_text() for text in flat.texts]
+    assert len(labels) == sum(len(path.vertices) > 0 for path in lines.get_paths()) >= 5
+    at = [np.divide(text.get_position(), 39) for text in flat.texts]
+    apart = [abs(a - b).max() for i, a in enumerate(at) for b in at[:i]]
+    assert min(apart) > plotting.LABEL_ROOM / 2

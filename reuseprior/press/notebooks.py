@@ -35,6 +35,8 @@ CELL_METADATA = {"tags", "jupyter", "scrolled"}
 
 LONGEST_CELL = 15  # lines; longer work belongs in the package, where it gets a test
 
+LONGEST_OUTPUT = 35  # rows or lines, about a screen; longer ones are to scroll by themselves
+
 _DATA_KINDS = {".csv", ".json", ".toml"}
 
 
@@ -366,6 +368,9 @@ def slips(path: Path) -> list[str]:
 # on one machine only; base64 and links hold slashes too, but not after such a character
 _ABSOLUTE = re.compile(r"(?<![\w.:/-])(/(home|Users|root|tmp|var|mnt)/\w|[A-Z]:\\\\)")
 
+# what a figure is where nothing draws it
+_FIGURE = re.compile(r"<\w+ size [\d.]+x[\d.]+ with \d+ Axes>")
+
 
 def _slips(cell: Mapping) -> Iterator[str]:
     text, outputs = source(cell), cell["outputs"]
@@ -384,10 +389,24 @@ def _slips(cell: Mapping) -> Iterator[str]:
         data = output.get("data", {"text/plain": output.get("text", "")})
         if "image/svg+xml" in data:
             yield "shows an SVG, which differs each run: show PNG"
+        if "image/png" not in data and _FIGURE.match("".join(data.get("text/plain", ""))):
+            yield "shows a figure as text: draw it as plotting.Picture"
+        longest = max(_length(data), default=0)
+        if longest > LONGEST_OUTPUT and not cell["metadata"].get("scrolled"):
+            yield f"shows {longest} rows or lines and does not fold them: save it as `scrolled`"
         shown += ["".join(value) for kind, value in data.items() if kind.startswith("text/")]
     shown = "\n".join(shown)
     if str(paths.ROOT) in shown or _ABSOLUTE.search(shown):
         yield "shows a path of one machine"
+
+
+def _length(data: Mapping) -> Iterator[int]:
+    """Rows of a table, or lines of a text, as they are shown."""
+    table = "".join(data.get("text/html", ""))
+    if "<table" in table:
+        yield table.count("<tr")
+    elif {*data} == {"text/plain"}:
+        yield "".join(data.get("text/plain", "")).count("\n")
 
 
 def _told(cell: Mapping) -> str:

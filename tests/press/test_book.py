@@ -219,7 +219,25 @@ def test_page_is_drawn(browser, site, page):
     assert len(text) > 300
     assert not re.search(r"\\[a-zA-Z(\[]|\$\S", text), "raw TeX"
     assert not browser.execute_script("return document.querySelector('[data-mjx-error]')")
+    said = browser.execute_script(
+        "return [...document.querySelectorAll('mjx-container mtext')].map(e => e.textContent)"
+    )
+    assert "mmlToken" not in said, "a macro that conf.py takes away is used"
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+
+
+def test_long_outputs_fold(browser, site):
+    """They scroll by themselves, so that a chapter is not lost behind a table."""
+    folded = {}
+    for page in CHAPTERS:
+        show(browser, site, page)
+        heights = browser.execute_script(
+            "return [...document.querySelectorAll('.output:is(.text_html, .stream)')]"
+            ".map(e => [e.clientHeight, e.scrollHeight])"
+        )
+        assert all(shown <= 0.85 * 900 for shown, _ in heights), page
+        folded[page] = sum(whole > shown + 40 for shown, whole in heights)
+    assert folded["notebooks/00-ledger"] >= 2 and sum(folded.values()) < 20, folded
 
 
 def test_formulas_are_many(browser, site):
@@ -232,6 +250,11 @@ def test_formulas_are_many(browser, site):
         "        && r.cells[1].textContent.includes('✓')).length"
     )
     assert beside > 50, "derivations stand beside the numbers that check them"
+    widths = browser.execute_script(
+        "return [...document.querySelectorAll('.cell_output > .table-wrapper > table.docutils')]"
+        ".map(t => Math.round(t.rows[0].cells[0].getBoundingClientRect().width))"
+    )
+    assert len(widths) > 10 and len({*widths}) == 1, "all tables have the same columns"
     browser.execute_script(
         "document.querySelector('.cell_output table').scrollIntoView({behavior: 'instant'})"
     )

@@ -232,6 +232,22 @@ SLIPS = [  # what is done to a notebook and its code cell, what is said of it
         "shows an SVG, which differs each run",
     ),
     (
+        lambda n, c: c.outputs.append(
+            _output("execute_result", data={"text/plain": "<Figure size 840x360 with 2 Axes>"})
+        ),
+        "shows a figure as text",
+    ),
+    (
+        lambda n, c: c.outputs.append(_output("stream", name="stdout", text="1\n" * 36)),
+        "shows 36 rows or lines and does not fold them",
+    ),
+    (
+        lambda n, c: c.outputs.append(
+            _output("display_data", data={"text/html": f"<table>{'<tr></tr>' * 40}</table>"})
+        ),
+        "shows 40 rows or lines and does not fold them",
+    ),
+    (
         lambda n, c: c.outputs.append(_output("stream", name="stdout", text=str(paths.ROOT))),
         "shows a path of one machine",
     ),

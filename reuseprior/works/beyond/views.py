@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from reuseprior.measures.statistics import agreement, spearman
-from reuseprior.plotting import PAGE_WIDTH, PLAIN, STRONG
+from reuseprior.plotting import PAGE_WIDTH, PLAIN, STRONG, Picture
 from reuseprior.works.beyond import benchmarks, candidates, search, tested
 
 LEAST_MEMBERS = 4  # of a family whose mean is shown
@@ -23,13 +22,13 @@ SCORES = (
 
 def scores_by_population(
     tables: Mapping[str, pd.DataFrame], measures: Sequence[str], strong: str
-) -> Figure:
+) -> Picture:
     """A row a measure, a panel a population: agreement with its 95 % interval."""
     signs = {
         population.name: {"rho": "ρ", "tau": "τ"}[population.by]
         for population in tested.POPULATIONS
     }
-    fig = Figure(figsize=(PAGE_WIDTH, 0.76 + 0.21 * len(measures)))
+    fig = Picture(figsize=(PAGE_WIDTH, 0.76 + 0.21 * len(measures)))
     axes = fig.subplots(1, len(tables), sharey=True)
     for ax, (name, table) in zip(axes, tables.items(), strict=True):
         for place, measure in enumerate(measures):
@@ -60,24 +59,43 @@ def scatter(ax: Axes, table: pd.DataFrame, scores: pd.Series, accuracy: str) -> 
     families = table["family"].loc[order.index]
     under = families.drop_duplicates().index[:LABELLED]
     over = families[::-1].drop_duplicates().index[:LABELLED]
-    points = table.assign(score=scores)[["score", accuracy, "model"]]
-    # names stand in the two empty corners, in the order of their points, so that none overlap
-    corners = [
-        (under, False, (0.02, (1, 0.5)), 0.97 - 0.055 * np.arange(LABELLED)),
-        (over, True, (0.66, (0, 0.5)), 0.03 + 0.055 * np.arange(LABELLED)),
-    ]
-    for rows, ascending, (x, begin), heights in corners:
-        rows = points.loc[rows].sort_values(accuracy, ascending=ascending)
-        for (_, row), height in zip(rows.iterrows(), heights, strict=False):
-            ax.annotate(
-                row["model"].partition(":")[2].partition(".")[0],
-                (row["score"], row[accuracy]),
-                xytext=(x, height),
-                textcoords="axes fraction",
-                fontsize=5.5,
-                va="center",
-                arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "0.4", "relpos": begin},
-            )
+    for rows, corner in ((under, "upper left"), (over, "lower right")):
+        points = pd.DataFrame({"x": scores[rows], "y": table.loc[rows, accuracy]})
+        _name_in_corner(ax, points, table.loc[rows, "model"], corner)
+
+
+def _name_in_corner(ax: Axes, points: pd.DataFrame, models: pd.Series, corner: str) -> None:
+    """Names of points one below the other in an empty corner, each with a line to its point.
+
+    All lines begin at the edge of the names that looks to the points, and in the order of their
+    slopes, so that none runs under a name and they do not cross.
+    """
+    low, high = np.transpose([ax.get_xlim(), ax.get_ylim()])
+    places = (points - low) / (high - low)
+    steps = 0.055 * np.arange(len(points))
+    if corner == "upper left":
+        edge, heights, align = places["x"].min() - 0.01, 0.97 - steps, "right"
+    else:
+        edge, heights, align = max(places["x"].max() + 0.05, 0.62), 0.03 + steps, "left"
+    slopes = (places["y"] - heights.mean()).abs() / (places["x"] - edge).abs()
+    for row, height in zip(slopes.sort_values(kind="stable").index, heights, strict=True):
+        ax.annotate(
+            models[row].partition(":")[2].partition(".")[0],
+            tuple(points.loc[row]),
+            xytext=(edge, height),
+            textcoords="axes fraction",
+            fontsize=5.5,
+            ha=align,
+            va="center_baseline",
+            arrowprops={
+                "arrowstyle": "-",
+                "lw": 0.4,
+                "color": "0.4",
+                "relpos": (float(align == "right"), 0.5),
+                "patchA": None,  # or the line would end at a wide margin around the name
+                "shrinkA": 2,
+            },
+        )
 
 
 def misjudged(table: pd.DataFrame, found: pd.DataFrame, accuracy: str) -> pd.DataFrame:
