@@ -1,5 +1,6 @@
 """Sphinx's settings for the book; `reuseprior book` puts the pages beside this file's own."""
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +12,7 @@ author = "reuseprior contributors"
 version = release = __version__
 language = "en"
 
-extensions = ["myst_nb", "sphinx.ext.autodoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 exclude_patterns = ["README.md"]  # index.md includes it
 myst_enable_extensions = ["amsmath", "dollarmath"]
@@ -55,13 +56,30 @@ add_module_names = False
 autodoc_typehints_format = "short"
 
 
-def as_written(app, what, name, obj, options, lines):
-    """Show docstrings letter by letter: they are written to be read in a terminal."""
-    if any(lines):
-        lines[:] = ["::", "", *(f"    {line}" for line in lines), ""]
+default_role = "code"  # docstrings set code in single backticks, as they are read in a terminal
+
+
+def as_restructured_text(app, what, name, obj, options, lines):
+    """Docstrings are Markdown with sections in Google's style, which napoleon reads afterwards."""
+    read, fence = [], None
+    for line in lines:
+        if opens := re.match(r"( *)```(\w*)$", line):
+            begins = f"{opens[1]}.. code-block:: {opens[2] or 'text'}"
+            read += ["", *([begins, ""] if fence is None else [])]
+            fence = opens[1] if fence is None else None
+        elif fence is not None:
+            read.append(f"    {line}")
+        elif line.lstrip().startswith(">>>"):
+            read.append(line)
+        else:  # |C| is no substitution
+            parts = re.split(r"(`[^`]*`)", line)
+            read.append("".join(p if p[:1] == "`" else p.replace("|", r"\|") for p in parts))
+    if what in ("property", "attribute"):  # "N_G: parameters": napoleon takes N_G for a type
+        read[:1] = re.sub(": ", ":\n", read[0], count=1).splitlines()
+    lines[:] = read
 
 
 def setup(app):
-    app.connect("autodoc-process-docstring", as_written)
+    app.connect("autodoc-process-docstring", as_restructured_text, priority=400)  # napoleon has 500
     # Sphinx looks for formulas in the text, but they also stand in the tables of outputs.
     app.set_html_assets_policy("always")

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 BatchNorm = Literal["learnable", "all"]
 Discount = Callable[[Operator], float]
 STATISTICS = ("running_mean", "running_var")
-PARTLY = "never meets an output: always on padding, sliced away or overwritten"
+PARTLY = "never meets an output: not looked up, always on padding, sliced away or overwritten"
 ROWS_SHOWN = 20  # of a table that may have hundreds; `table()` has them all
 
 

@@ -9,6 +9,7 @@ from reuseprior.contexts.record import Node, Operator, Record
 from reuseprior.contexts.rules import traits
 
 JOINS = {"total": "+", "product": "×", "difference": "−", "quotient": "÷"}  # by the step taken
+NAMED = 2  # tensors at most, of the model itself, that a row names
 
 
 @dataclass
@@ -87,7 +88,9 @@ def _contracted(visits: list[_Visit]) -> Iterator[Layer]:
         name = visit.path
         if not visit.tensors:  # what joins; in the model's own forward it has no other name
             name = f"{visit.path} {_joint(visit.operators)}".strip()
-        yield Layer(name or "the model", tuple(sources), tuple(visit.tensors))
+        if not name:  # a tensor of the model itself, such as a class token
+            name = ", ".join(visit.tensors) if len(visit.tensors) <= NAMED else "the model"
+        yield Layer(name, tuple(sources), tuple(visit.tensors))
         stands_for[here], count = count, count + 1
 
 

@@ -657,7 +657,11 @@ def _advice(error: Exception, reason: str) -> str:
     if isinstance(error, TypeError) and ("argument" in said and "forward()" in said):
         return ": give its arguments by name, as inputs={'x': (1, 3, 224, 224), …}"
     if "indices" in said and ("long" in said or "dtype" in said or "type" in said):
-        return ": it takes token ids, so pass inputs={'input_ids': (1, 128)} or an example tensor"
+        return (
+            ": it takes token ids, so pass some without values, as torch.empty((1, 128), "
+            "dtype=torch.long, device='meta'), or inputs={'input_ids': (1, 128)} if the forward "
+            "calls them so; example ids would count their own rows alone"
+        )
     if any(word in said for word in _ABOUT_SIZE):
         return ": check the input's channels and size (a larger image may do)"
     return ""

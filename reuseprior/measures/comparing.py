@@ -30,6 +30,7 @@ SIZES_DIFFER = (
     "The inputs differ in size, and the estimates grow with it: a model may rank first for its "
     "larger input alone."
 )
+LEFT_OUT = "parameters have no context and are left out: its counts say which"
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ class Comparison:
 
     def _notes(self) -> list[str]:
         notes = [f"{row.name}: {NO_PATH}" for row in self.rows if not row.reached]
+        left_out = {r.name: sum(entries for _, entries, _ in r.counts.left_out) for r in self.rows}
+        notes += [f"{name}: {n:,} {LEFT_OUT}" for name, n in left_out.items() if n]
         sizes = {row.quantities.input_nodes for row in self.rows}
         return [*notes, SIZES_DIFFER] if len(sizes) > 1 else notes
 
@@ -143,7 +146,10 @@ def compare(
     rows = []
     for name, model in models.items():
         if isinstance(inputs, Mapping) and name not in inputs:
-            raise CountingError(f"There is no input for {name!r}: give each model's by its name.")
+            raise CountingError(
+                f"There is no input for {name!r}: a mapping gives each model's by its name, as "
+                f"{{{name!r}: {{'input_ids': (1, 128)}}}}."
+            )
         given = inputs[name] if isinstance(inputs, Mapping) else inputs
         try:
             rows.append(_compared(name, model, given, batch_norm, output))

@@ -19,13 +19,17 @@ from pathlib import Path
 
 from reuseprior import paths
 from reuseprior.errors import UserError, shown
-from reuseprior.press import chapters, ledger, notebooks, tables
+from reuseprior.press import chapters, ledger, notebooks, tables, variants
 from reuseprior.press.chapters import Chapter
 from reuseprior.press.published import Printed
 
 COLUMNS = [
     "id", "where", "kind", "printed", "computed", "window", "verdict", "note", "shown in"
 ]  # fmt: skip
+NOT_THE_RECORD = (
+    "This page is no part of the record: its notebook was saved with other parameters ({}) than "
+    "the committed ones."
+)
 
 
 class BookError(UserError):
@@ -111,14 +115,25 @@ def _page(chapter: Chapter) -> str:
     """A chapter's notebook, its saved figures as SVG, and targets for links before its numbers."""
     notebook = notebooks.read(with_outputs(chapter.notebook))
     linked = set(chapter.numbers.values())
+    others = _other_parameters(chapter)
     cells = []
     for cell in notebook["cells"]:
         if cell.get("id") in linked:
             name = _anchor(cell["id"])
             target = {"cell_type": "markdown", "id": name, "metadata": {}, "source": f"({name})="}
             cells.append(target)
-        cells.append(_with_svg(chapter.notebook, cell))
+        cells.append(cell if others else _with_svg(chapter.notebook, cell))
+    if others:
+        text = f"```{{warning}}\n{NOT_THE_RECORD.format(others)}\n```"
+        said = {"cell_type": "markdown", "id": "not-the-record", "metadata": {}, "source": text}
+        cells.insert(1, said)
     return json.dumps({**notebook, "cells": cells}, ensure_ascii=False)
+
+
+def _other_parameters(chapter: Chapter) -> str:
+    """What a notebook that someone changed and saved has other than the committed parameters."""
+    given = {name: one.default for name, one in notebooks.parameters(chapter.notebook).items()}
+    return variants.name_of(chapter, given).removeprefix(chapter.name).lstrip(",")
 
 
 def _with_svg(path: Path, cell: dict) -> dict:

@@ -19,6 +19,8 @@ from reuseprior.press import chapters, ledger, notebooks, published
 from reuseprior.press.chapters import PROFILES, Chapter
 from reuseprior.press.notebooks import NotebookError
 
+TOGETHER = "\u00a0"  # a space at which no line of a narrow column ends
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -92,9 +94,8 @@ def _table(folder: str, column: str, text: Callable[[Summary], str]) -> str:
     heads = ["notebook", column, *PROFILES, "computed numbers"]
     lines = [heads, ["---"] * len(heads)]
     for summary in summaries():
-        times = [
-            chapters.duration(summary.chapter.presets[profile].minutes) for profile in PROFILES
-        ]
+        minutes = (summary.chapter.presets[profile].minutes for profile in PROFILES)
+        times = [chapters.duration(taken).replace(" ", TOGETHER) for taken in minutes]
         link = f"[{summary.title}]({folder}{summary.chapter.notebook.name})"
         lines.append([link, text(summary), *times, marks(summary.verdicts)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
@@ -167,8 +168,9 @@ def _distinct(rows: Iterable[Mapping[str, str]]) -> Iterator[Mapping[str, str]]:
 
 
 def marks(verdicts: Mapping[str, int]) -> str:
-    """Counts of verdicts as marks: `210 ✓ 250 ≈ 16 ✗`."""
-    return " ".join(f"{n} {ledger.MARKS[verdict]}" for verdict, n in verdicts.items()) or "–"
+    """Counts of verdicts as marks: `210 ✓ 250 ≈ 16 ✗`, each number on its mark's line."""
+    found = (f"{n}{TOGETHER}{ledger.MARKS[verdict]}" for verdict, n in verdicts.items())
+    return " ".join(found) or "–"
 
 
 def _label(name: str) -> str:

@@ -30,7 +30,8 @@ wide = nn.Sequential(nn.Flatten(), nn.Linear(784, 256), nn.ReLU(), nn.Linear(256
 deep = nn.Sequential(nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(),
                      nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10))
 models = {{"wide": wide, "deep": deep}}
-shape = (1, 1, 28, 28)  # the input's, with a batch of one; or an example, as of token ids""",
+# the input's; for token ids torch.empty((1, 128), dtype=torch.long, device="meta")
+shape = (1, 1, 28, 28)""",
     ),
     (
         "markdown",

@@ -23,6 +23,8 @@ _TYPESET = ("row", "quantity", "printed", "computed", "verdict")  # what a page 
 
 _SIGNS = {"P_G": "P_G", "P_G_spread": "P′_G"}  # of quantities that have one
 
+_MATHEMATICS = {"P_G": "$P_G$", "P′_G": "$P'_G$"}  # a cell that is a sign and nothing else
+
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -82,7 +84,7 @@ def latex(text: str) -> str:
     >>> latex("P_G, 60 % ≥")
     'P\\\\_G, 60 \\\\% $\\\\geq$'
     """
-    made = "".join(_LATEX.get(letter, letter) for letter in text)
+    made = _MATHEMATICS.get(text) or "".join(_LATEX.get(letter, letter) for letter in text)
     if not made.isascii():
         strange = next(letter for letter in made if not letter.isascii())
         raise ExportError(
@@ -155,12 +157,26 @@ def export(folder: Path) -> tuple[int, int]:
 
 
 def as_html() -> str:
-    """All tables under headings that can be linked to, with a list of them above."""
+    """All tables under headings that can be linked to, with a list of them by chapter above."""
     tables = found()
-    links = "".join(
-        f'<li><a href="#{table.name}">{escape(table.where)}</a></li>\n' for table in tables
-    )
-    return f'<ul class="tables">\n{links}</ul>\n' + "\n".join(map(_html, tables))
+    return "".join(_links(tables)) + "\n".join(map(_html, tables))
+
+
+def _links(tables: Sequence[Table]) -> Iterator[str]:
+    """A list a chapter that is about tables, by its title: what a source is called tells little.
+
+    The ledger's own chapter is about all, so what no other shows stands there.
+    """
+    left = list(tables)
+    for summary in contents.summaries():
+        own = [table for table in left if summary.chapter.is_about(table.where)]
+        left = [table for table in left if table not in own]
+        links = "".join(
+            f'<li><a href="#{table.name}">{escape(table.where)}</a></li>\n' for table in own
+        )
+        if own:
+            title = escape(summary.title)
+            yield f'<p class="tables">{title}</p>\n<ul class="tables">\n{links}</ul>\n'
 
 
 def _html(table: Table) -> str:

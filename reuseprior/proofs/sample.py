@@ -70,10 +70,18 @@ def samples(left: sp.Expr, right: sp.Expr, check: Check) -> Iterator[Sample]:
 
 
 def worked(left: sp.Expr, right: sp.Expr, check: Check) -> Sample:
-    """Both sides at the theory's example, or in the middle of a grid that has another purpose."""
-    middle = check.grid[len(check.grid) // 2]
-    elsewhere = check.variable is not None or check.theory.example is None
-    point = middle if elsewhere else check.theory.example
+    """Both sides at the theory's example, or in the middle of a grid that has another purpose.
+
+    It has one where a step is a limit, and where the example is none of the things that the step
+    speaks of: its definitions, such as a width of one, are not true there.
+    """
+    example, middle = check.theory.example, check.grid[len(check.grid) // 2]
+    elsewhere = check.variable is not None or example is None
+    told = [(name, meaning, check.theory, (example,)) for name, meaning in check.where]
+    if elsewhere or any(_misdefined(*definition) > EXACT for definition in told):
+        point = middle
+    else:
+        point = example
     *_, last = _at_point(left, right, check.theory, point)  # an index at its end, not at its start
     return last
 

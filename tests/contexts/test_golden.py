@@ -112,7 +112,7 @@ def test_tiny_images_leave_taps_out():
     assert counts.parameters == 7_132_440
     assert sum(n for _, n, _ in counts.left_out) == 7_200_312 - 7_132_440
     assert {why for *_, why in counts.left_out} == {
-        "never meets an output: always on padding, sliced away or overwritten"
+        "never meets an output: not looked up, always on padding, sliced away or overwritten"
     }
     assert all(name in str(counts) for name, _, _ in counts.left_out)
 

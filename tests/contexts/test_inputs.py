@@ -245,7 +245,7 @@ MESSAGES = {
     "ids": (
         lambda self, x: F.embedding(x, self.w),
         (1, 3),
-        r"it takes token ids, so pass inputs=\{'input_ids'",
+        r"it takes token ids, so pass some without values, as torch\.empty\(\(1, 128\)",
     ),
     "missing": (lambda self, x, y: x, (1, 3), "failed in its forward"),
 }

@@ -72,6 +72,11 @@ def test_rows_name_layers_parameters_and_counts():
     ]  # fmt: skip
 
 
+def test_tensors_of_the_model_itself_are_named():
+    layers = views.layers_of(count_contexts(*MODELS["vit_b_16"]), limit=24)
+    assert [layer.name for layer in layers][:3] == ["conv_proj", "class_token", "encoder"]
+
+
 @pytest.mark.parametrize(
     "join, sign",
     [(torch.add, "+"), (torch.sub, "−"), (torch.mul, "×"), (torch.div, "÷"), (torch.cat, "cat")],

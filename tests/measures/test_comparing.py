@@ -1,5 +1,7 @@
 """Models in memory, ranked and shown."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 import torchvision
@@ -7,7 +9,8 @@ from torch import nn
 
 import reuseprior as rp
 from reuseprior.contexts import CountingError, count_contexts
-from reuseprior.measures.comparing import NO_PATH, SIZES_DIFFER, compare
+from reuseprior.measures.comparing import LEFT_OUT, NO_PATH, SIZES_DIFFER, compare
+from reuseprior.measures.views import plot_comparison
 from tests.contexts.zoo import EXAMPLES, IMAGE
 
 
@@ -94,3 +97,25 @@ def test_refused(models, inputs, message):
 def test_a_row_that_is_not_there():
     with pytest.raises(KeyError, match="no model 'huge' is compared: large, small are"):
         compare(two(), (1, 8))["huge"]
+
+
+def test_says_what_is_left_out():
+    """Example ids choose rows, and the others never count: ids without values stand for any."""
+    some = torch.zeros(1, 4, dtype=torch.long)
+    both = {"some": nn.Embedding(10, 2), "any": nn.Embedding(10, 2)}
+    found = compare(both, {"some": some, "any": some.to("meta")})
+    assert f"some: 18 {LEFT_OUT}" in str(found) and f"any: 20 {LEFT_OUT}" not in str(found)
+    assert found["any"].quantities.parameters == 20
+
+
+@pytest.mark.parametrize("last", [3, 30, 10**4, 10**9])
+def test_sizes_are_written_apart(last):
+    table = compare(two(), (1, 8)).table().iloc[[0, 1, 1]]
+    table["multiply-adds"] = [1, 2, last]
+    fig = plot_comparison(table)
+    fig.canvas.draw()
+    for ax in fig.axes[1:]:
+        boxes = [t.get_window_extent() for t in ax.get_xticklabels(which="both") if t.get_text()]
+        boxes = sorted((b.x0, b.x1) for b in boxes if ax.bbox.x0 <= (b.x0 + b.x1) / 2 <= ax.bbox.x1)
+        assert len(boxes) >= 2
+        assert all(end < start for (_, end), (start, _) in pairwise(boxes))

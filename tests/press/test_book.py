@@ -17,7 +17,7 @@ import pytest
 
 import reuseprior
 from reuseprior import paths
-from reuseprior.press import book, chapters, ledger, notebooks, tables
+from reuseprior.press import book, chapters, contents, ledger, notebooks, tables
 
 CHAPTERS = [f"notebooks/{chapter.name}" for chapter in chapters.found()]
 PAGES = ["index", "api", "tables", "ledger", "figures/README", "notebooks/README", *CHAPTERS]
@@ -66,6 +66,16 @@ def test_the_reference_has_the_front_with_examples(site):
     names = {*re.findall(r'id="reuseprior\.[\w.]*?(\w+)"', text)}
     assert {*reuseprior.__all__} - {"sharing"} <= names
     assert text.count("&gt;&gt;&gt;") > 10
+    assert "Args:" not in text and text.count(">Parameters<") >= 2, "sections, not bare text"
+    words = " ".join(re.sub("<[^>]*>", "", text).split())
+    assert "modules by the names that the table shows" in words
+    assert "N_G: parameters with at least one context" in words and "E[log2 |C|]" in words
+
+
+@pytest.mark.slow
+def test_the_first_page_says_what_its_marks_mean(site):
+    text = (site / "index.html").read_text(encoding="utf-8")
+    assert contents.legend().partition(" the")[0] in text and "the protocol of the thesis" in text
 
 
 @pytest.mark.slow
@@ -249,6 +259,33 @@ def test_formulas_are_many(browser, site):
         "document.querySelector('.cell_output table').scrollIntoView({behavior: 'instant'})"
     )
     screenshot(browser, "derivations-dark")
+
+
+# Of every table of derivations: how wide its columns are, and how far its numbers are from the top
+# of their row. Cells of formulas alone scroll, where one is wider than its column.
+DERIVATIONS = """
+return [...document.querySelectorAll(".cell_output table.docutils")]
+  .filter(t => t.querySelector("details")).map(t => {
+    const [left, right] = t.querySelector("tbody tr").cells;
+    return [left, right].map(e => Math.round(e.getBoundingClientRect().width)).concat(
+      Math.round(right.getBoundingClientRect().top - left.getBoundingClientRect().bottom));
+  });
+"""
+
+
+@pytest.mark.parametrize("page", ["notebooks/05-derivations", "notebooks/10-nn-mass"])
+def test_derivations_have_equal_columns(browser, site, page):
+    show(browser, site, page)
+    (left, right, _), *others = browser.execute_script(DERIVATIONS)
+    assert len(others) >= 3 and left > right > 250
+    assert all(abs(one[0] - left) <= 1 and abs(one[1] - right) <= 1 for one in others)
+
+
+@pytest.mark.parametrize("page", ["notebooks/05-derivations", "notebooks/10-nn-mass"])
+def test_on_a_telephone_the_numbers_stand_below_their_equation(browser, site, page):
+    show(browser, site, page, width=400)
+    for left, right, below in browser.execute_script(DERIVATIONS):
+        assert left == right > 300 and below >= 0
 
 
 # The contrast of an element's letters with what is painted behind them, as WCAG 2 defines it.
@@ -539,6 +576,7 @@ def folder(tmp_path, monkeypatch):
 
 def write(path, *sources, injected=None):
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    cells[0].metadata["tags"] = ["parameters"]
     if injected:
         cell = nbformat.v4.new_code_cell(injected, metadata={"tags": ["injected-parameters"]})
         cells.insert(1, cell)
@@ -561,6 +599,16 @@ def test_cells_that_show_numbers_get_a_target(folder, monkeypatch):
     nbformat.validate(made)
     assert [c.source for c in made.cells] == ["1", f"({book._anchor(second.id)})=", "2"]
     assert [c.id for c in made.cells if c.cell_type == "code"] == [first.id, second.id]
+
+
+@pytest.mark.parametrize(("largest", "said"), [(40, False), (12, True)])
+def test_a_notebook_saved_with_other_parameters_is_labelled(folder, largest, said):
+    notebook = write(folder / "05-a.ipynb", f"largest: int = {largest}", "1")
+    quick = chapters.Preset(1.0, {"largest": 40})
+    chapter = chapters.Chapter(folder, notebook, {"quick": quick})
+    texts = [cell.source for cell in nbformat.reads(book._page(chapter), as_version=4).cells]
+    assert any("no part of the record" in text and "(largest=12)" in text for text in texts) == said
+    assert len(texts) == 2 + said
 
 
 @pytest.mark.parametrize(("cells", "injected", "taken"), COPIES)

@@ -59,11 +59,11 @@ def test_a_chapter(root):
 def test_tables(root):
     assert contents.with_figures().splitlines()[2] == (
         "| [3 · Revolver](notebooks/03-revolver.ipynb) | [3.2](figures/fig-3-2-tree.svg), "
-        "[1 more](figures/README.md) | 30 s | 2 days | 1 ✓ 1 ≈ |"
+        "[1 more](figures/README.md) | 30\u00a0s | 2\u00a0days | 1\u00a0✓ 1\u00a0≈ |"
     )
     assert contents.with_summaries().splitlines()[2] == (
-        "| [3 · Revolver](03-revolver.ipynb) | A population of 4.5 networks | 30 s | 2 days | "
-        "1 ✓ 1 ≈ |"
+        "| [3 · Revolver](03-revolver.ipynb) | A population of 4.5 networks | 30\u00a0s | "
+        "2\u00a0days | 1\u00a0✓ 1\u00a0≈ |"
     )
     assert contents.tally() == (
         "3 printed numbers of the thesis follow from definitions: 1 ✓ reproduced, 1 ≈ unsaid, "

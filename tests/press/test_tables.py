@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import sys
+from html import escape
 
 import pytest
 
@@ -25,6 +26,16 @@ def test_every_number_stands_in_one_table(made):
     assert len({table.name for table in made}) == len(made)
 
 
+def test_the_list_goes_by_chapter(made):
+    lists = re.findall(r'<p class="tables">(.*?)</p>\n<ul.*?>(.*?)</ul>', tables.as_html(), re.S)
+    places = {title: re.findall(r">([^<]+)</a>", links) for title, links in lists}
+    listed = [place for links in places.values() for place in links]
+    assert sorted(listed) == sorted(escape(table.where) for table in made)
+    assert list(places)[:2] == ["3 · Revolver", "4 · Counting contexts"]
+    assert "thesis, table 4.3, p. 84" in places["4 · Counting contexts"]
+    assert {place.partition(",")[0] for place in places["10 · NN-Mass"]} == {"nnmass"}
+
+
 def test_verdicts_are_said_in_words(made):
     """A mark serves several verdicts: ✓ a computed number and a quotation."""
     for table in made:
@@ -43,7 +54,8 @@ def test_table_4_3(made):
     (table,) = [table for table in made if table.where.startswith("thesis, table 4.3")]
     row = next(r for r in table.rows if (r["row"], r["quantity"]) == ("v2-b0", "P_G"))
     assert (row["printed"], row["verdict"]) == ("26.28", "reproduced")
-    assert r"v2-b0 & P\_G & 26.28 & 26.278392 & reproduced \\" in table.latex
+    assert r"v2-b0 & $P_G$ & 26.28 & 26.278392 & reproduced \\" in table.latex
+    assert r"v2-b0 & $P'_G$ & 26.72 & 26.715486 & reproduced \\" in table.latex
 
 
 def test_latex_is_whole_and_plain(made):
@@ -53,7 +65,7 @@ def test_latex_is_whole_and_plain(made):
         assert len(lines) == len(table.rows)
         for line in lines:
             assert len(re.findall(r"(?<!\\)&", line)) == 4 and line.endswith(r" \\")
-            assert not re.search(r"(?<!\\)[%#_]", line)
+            assert not re.search(r"(?<!\\)[%#_]", re.sub(r"\$[^$]*\$", "", line))
 
 
 def test_a_letter_without_a_command_is_refused():

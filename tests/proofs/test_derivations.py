@@ -10,7 +10,7 @@ import sympy as sp
 
 from reuseprior.proofs import Derivation, Step
 from reuseprior.proofs.prove import proves
-from reuseprior.proofs.sample import deviations
+from reuseprior.proofs.sample import deviations, worked
 from reuseprior.works.nn_mass import theory
 from reuseprior.works.thesis import derivations as thesis
 
@@ -34,6 +34,16 @@ def test_each_step_holds(derivation, index):
     outcome = derivation.all_steps[index].outcome
     assert outcome.symbolic
     assert outcome.deviation <= outcome.check.tolerance
+
+
+@pytest.mark.slow
+@EACH_STEP
+def test_the_point_that_is_worked_out_is_one_that_the_step_speaks_of(derivation, index):
+    """A step about networks with bias, or of width one, shows none without or of width three."""
+    step = derivation.all_steps[index]
+    found = worked(step.left, step.right, step.check)
+    if step.check.variable is None:
+        assert found.deviation <= step.check.tolerance, str(found)
 
 
 @pytest.mark.slow
