@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 from reuseprior.contexts.errors import CountingError
 from reuseprior.contexts.fixed import fix
@@ -282,7 +283,7 @@ class _Recorder(TorchDispatchMode):
         if known.meta is not None and effects.written in ((), (0,)):
             result = twins[0] if effects.written else known.meta(twins[0])
         else:
-            result = self._run(function, twins, kwtwins)
+            result = self._run(function, twins, kwtwins, nodes, kwnodes)
         results = _as_list(result)
         if effects.is_view:
             self._record_views(function, args[0], nodes, kwnodes, results)
@@ -296,12 +297,20 @@ class _Recorder(TorchDispatchMode):
             self._adopt_results(tensors, self._note(function, nodes, kwnodes, shapes))
         return result
 
-    def _run(self, function, twins, kwtwins):
+    def _run(self, function, twins, kwtwins, nodes, kwnodes):
+        tags = getattr(function, "tags", ())
         try:
             return function(*twins, **kwtwins)
-        except NotImplementedError as error:
-            if torch.Tag.dynamic_output_shape in function.tags:
-                message = self._data_dependent(f"uses {function}, whose result's shape")
+        except (NotImplementedError, RuntimeError) as error:
+            if torch.Tag.dynamic_output_shape in tags or torch.Tag.data_dependent_output in tags:
+                try:
+                    return self._of_constants(function, nodes, kwnodes)
+                except CountingError:
+                    asks = torch.Tag.data_dependent_output in tags
+                    what = "result" if asks else "result's shape"
+                    message = self._data_dependent(f"uses {function}, whose {what}")
+            elif not isinstance(error, NotImplementedError):
+                raise
             else:
                 message = (
                     f"The model uses {function} (in {self.where or 'its forward'}), which torch "
@@ -309,6 +318,11 @@ class _Recorder(TorchDispatchMode):
                     "torch.library.register_fake."
                 )
             raise CountingError(message) from error
+
+    def _of_constants(self, function, nodes, kwnodes):
+        """What an operator that looks at data makes of constants: numbers, or tensors' shapes."""
+        made = Operator(function, tuple(nodes), kwnodes, self.where, ()).replay()
+        return tree_map_only(torch.Tensor, partial(torch.empty_like, device="meta"), made)
 
     def _record_writes(self, function, targets, nodes, kwargs, results) -> list[torch.Tensor]:
         """Arguments that an operator writes to get new nodes; returns the other results."""
@@ -476,7 +490,9 @@ class _WholeOperators(TorchFunctionMode):
     """Calls that would reach the recorder without what counting needs.
 
     RMS norm, which torch takes apart, stays one operator. Constants that torch would build on the
-    meta device (lists as indices, `torch.tensor(…, device=x.device)`) keep their values.
+    meta device (lists as indices, `torch.tensor(…, device=x.device)`) keep their values. Functions
+    that compare the devices of their tensors before any operator runs are given views of the
+    model's own tensors, which are on the meta device as all results are.
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
@@ -487,6 +503,15 @@ class _WholeOperators(TorchFunctionMode):
             kwargs = {**kwargs, "device": "cpu"}
         elif function in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):
             args = (args[0], _with_constant_lists(args[1]), *args[2:])
+        elif function in (torch.masked_select, torch.Tensor.masked_select):
+            x, mask = torch.broadcast_tensors(*args, *kwargs.values())
+            return x[mask]
+        try:
+            return function(*args, **kwargs)
+        except RuntimeError as error:
+            if "device" not in str(error).lower():
+                raise
+        args, kwargs = tree_map_only(torch.Tensor, torch.Tensor.detach, (args, kwargs))
         return function(*args, **kwargs)
 
     @staticmethod
@@ -658,6 +683,6 @@ def _advice(error: Exception, reason: str) -> str:
         return ": give its arguments by name, as inputs={'x': (1, 3, 224, 224), …}"
     if "indices" in said and ("long" in said or "dtype" in said or "type" in said):
         return ": it takes token ids, so pass inputs={'input_ids': (1, 128)} or an example tensor"
-    if any(word in said for word in _ABOUT_SIZE):
+    if any(word in said for word in _ABOUT_SIZE) and "device" not in said:
         return ": check the input's channels and size (a larger image may do)"
     return ""

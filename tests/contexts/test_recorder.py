@@ -308,6 +308,30 @@ PARAMETER_FORWARDS = {
         lambda self, x: (x + self.w)[:, : int((x + self.w).new_full((), 2).item())],
         {"w": [1, 1, 0]},
     ),
+    "positions of a constant mask": (
+        lambda self, x: (x + self.w)[:, (self.constant != 0.5).nonzero()[1:, 0]],
+        {"w": [0, 1, 1]},
+    ),
+    "repeated as a constant says": (
+        lambda self, x: (x + self.w).repeat_interleave(torch.tensor([2, 0, 1]), 1),
+        {"w": [2, 0, 1]},
+    ),
+    "what a constant mask selects": (
+        lambda self, x: (x + self.w).masked_select(torch.tensor([True, False, True])),
+        {"w": [1, 0, 1]},
+    ),
+    "constants compared": (
+        lambda self, x: x * self.w if torch.equal(self.constant, self.constant) else x,
+        {"w": [1, 1, 1]},
+    ),
+    "devices compared": (
+        lambda self, x: torch.take_along_dim(x + self.w, self.length.view(1, 1), 1),
+        {"w": [0, 0, 1]},
+    ),
+    "a parameter beside results, devices compared": (
+        lambda self, x: torch.take_along_dim(self.w[None], x.new_ones((1, 1)).long(), 1) * x,
+        {"w": [0, 3, 0]},
+    ),
     "a list of flags": (lambda self, x: (x + self.w)[:, [False, True, True]], {"w": [0, 1, 1]}),
     "a length from a constant": (
         lambda self, x: (x + self.w)[:, : int(self.length.item())],
@@ -322,6 +346,27 @@ def test_parameters_in_forward(name):
     forward, expected = PARAMETER_FORWARDS[name]
     model = Calls(forward, w=weight(3), constant=torch.rand(3), length=torch.tensor(2))
     assert counted(model) == expected
+
+
+class Filtered(nn.Module):
+    """Windows of a wave as frequencies, filtered, and put together again."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("window", torch.ones(4))
+        self.filter = nn.Parameter(torch.ones(3, 1))
+
+    def forward(self, wave):
+        heard = torch.stft(wave, 4, 2, window=self.window, return_complex=True)
+        return torch.istft(heard * self.filter, 4, 2, window=self.window)
+
+
+def test_frequencies():
+    """Three windows take part in 4 results and two, at ends that are cut off, in 2.
+
+    Each does so twice, as torch looks at the two parts of a complex number one by one.
+    """
+    assert counted(Filtered(), (1, 8)) == {"filter": [[2 * (3 * 4 + 2 * 2)]] * 3}
 
 
 def test_a_custom_function():

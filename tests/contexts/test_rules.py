@@ -605,6 +605,7 @@ SAMPLED = {
     "determinant": at_random_point(torch.linalg.det, (2, 3, 3)),
     "its logarithm": at_random_point(lambda x: torch.linalg.slogdet(x)[1], (2, 3, 3)),
     "exponential": at_random_point(torch.linalg.matrix_exp, (2, 3, 3)),
+    "eigenvalues of any": at_random_point(lambda x: torch.linalg.eigvals(x).abs(), (2, 3, 3)),
     "singular values": at_random_point(torch.linalg.svdvals, (2, 3, 4)),
     "eigenvalues": at_random_point(torch.linalg.eigvalsh, (2, 3, 3)),
     "solution": at_random_point(lambda x: torch.linalg.solve(x[:, :3], x[:, 3:].mT), (2, 5, 3)),

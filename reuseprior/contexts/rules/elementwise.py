@@ -161,9 +161,9 @@ def copy(count, _overwritten, x, *__):
 
 # Results that carry no value of what went in: fresh tensors, random numbers, comparisons.
 SOURCELESS = """
-    all any argmax argmin bernoulli bitwise_not bitwise_or bitwise_xor eq exponential ge
+    all any argmax argmin bernoulli bitwise_not bitwise_or bitwise_xor bucketize eq exponential ge
     gt heaviside isfinite isinf isnan le logical_not logical_or logical_xor lt ne normal
-    uniform zero
+    searchsorted uniform zero
 """
 OF_SHAPES = """
     empty_like full_like new_empty new_empty_strided new_full new_ones new_zeros ones_like
