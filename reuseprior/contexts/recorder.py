@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import random
 import warnings
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -592,17 +593,18 @@ EXPERTS = "_experts_implementation"
 def _untouched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
     """Put the modules in evaluation mode, and afterwards back as they were, attributes too.
 
-    The flags are set directly: `train()` may be overridden to do more than set a flag.
+    So are dictionaries, lists and sets among these, in which a forward may keep what it made for
+    later (a cache of positions would hold tensors without values) and modules their hooks. The
+    flags are set directly: `train()` may be overridden to do more than set a flag.
     """
-    before = []
+    before: dict[int, tuple[Any, Any]] = {}
     for module in model.modules():
         own = module.__dict__
-        tables = [own["_parameters"], own["_buffers"], own["_modules"]]
-        before += [(table, dict(table)) for table in (*tables, own)]
+        _keep(own, before)
         own["training"] = False
         if hasattr(config := own.get("config"), EXPERTS):
             # transformers' way of which no shape depends on how tokens are routed
-            before.append((vars(config), dict(vars(config))))
+            _keep(vars(config), before)
             setattr(config, EXPERTS, "batched_mm")
         if isinstance(module, nn.RNNBase):  # its kernels compare devices before any operator runs
             own["_flat_weights"] = [recorder.twin(w) for w in own["_flat_weights"]]
@@ -613,9 +615,21 @@ def _untouched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
-        for table, saved in reversed(before):  # several modules may hold one configuration
-            table.clear()
-            table.update(saved)
+        for held, saved in before.values():
+            held.clear()
+            held.extend(saved) if isinstance(held, list) else held.update(saved)
+
+
+CONTAINERS = (dict, OrderedDict, defaultdict, list, set)  # of other kinds, some cannot be changed
+
+
+def _keep(value: Any, before: dict[int, tuple[Any, Any]]) -> None:
+    """Note what a container holds, and what the containers in it hold, each once."""
+    if type(value) not in CONTAINERS or id(value) in before:
+        return
+    before[id(value)] = value, value.copy()
+    for part in value.values() if isinstance(value, dict) else value:
+        _keep(part, before)
 
 
 @contextmanager
