@@ -175,6 +175,17 @@ MOVES = {
     "index in the middle": ((2, 4, 3), lambda x: x[:, INDICES]),
     "index of two axes": ((4, 4, 2), lambda x: x[INDICES, INDICES.T]),
     "index around a slice": ((4, 2, 4), lambda x: x[INDICES, :, INDICES]),
+    "index by a mask": ((3, 4), lambda x: x[:, torch.tensor([True, False, True, True])]),
+    "index by a mask of two axes": (
+        (3, 2, 2, 2),
+        lambda x: x[:, torch.tensor([[True, False], [True, True]])],
+    ),
+    "index by a mask and positions": (
+        (2, 3, 4),
+        lambda x: x[:, torch.tensor([True, False, True]), torch.tensor([3, -4])],
+    ),
+    "index, broadcast": ((2, 3, 4), lambda x: x[:, torch.tensor([[0], [-1]]), INDICES[0]]),
+    "index of each axis": ((2, 4, 4), lambda x: x[INDICES[1] % 2, INDICES[0], INDICES[1]]),
     "gather": ((4, 2), lambda x: x.gather(0, INDICES)),
     "gather of a constant made in forward": (
         (4, 2),
@@ -238,6 +249,39 @@ def write_pieces(x):
     return y
 
 
+def write_slices_of_slices(x):
+    y = x * 1
+    y[1:][:, ::2][1:, 1] = x[0, :1].sum()
+    y[..., 0][1::2] = x[1, 2]
+    return y + x.sum(0)
+
+
+def write_parts_of_pieces(x):
+    y = x * 1
+    y.unbind(1)[0][1::2] = x[1, 2]
+    y.split((1, 3))[1][:, 1:].split(2, 1)[0].copy_(x[:1, :1])
+    return y
+
+
+def parts_of_pieces(x):
+    left = torch.stack([x[0, 0], x[1, 2], x[2, 0], x[1, 2]])
+    middle = torch.cat([x[:1, 1:3], x[:1, :1].expand(3, 2)])
+    return torch.cat([left[:, None], middle, x[:, 3:]], 1)
+
+
+def write_all_and_nothing(x):
+    y = x * 1
+    y[:, :] = x.flip(0)
+    y[2:2] = x[3:3]
+    return y
+
+
+def write_a_diagonal(x):
+    y = x * 1
+    y[1:].diagonal()[:] = x[0, :3]
+    return y
+
+
 def write_a_scalar(x):
     y = x * 1
     y[1, 1] = x.sum()
@@ -282,6 +326,9 @@ WRITES = {
         write_view_read_base,
         write_one_view_read_another,
         write_before_and_after_reading,
+        write_slices_of_slices,
+        write_all_and_nothing,
+        write_a_diagonal,
         write_a_scalar,
         turn_in_place,
     ]
@@ -751,6 +798,7 @@ TWO = {
             [x[:, :1] + x[:, 2:3], x[:, 1:2] + x[:, 3:] + x[:, :1], x[:, 2:]], 1
         ),
     ),
+    "parts of pieces": ((4, 4), write_parts_of_pieces, parts_of_pieces),
     "pieces": ((4, 4), write_pieces, lambda x: F.pad(x[:, 2:], (0, 2))),
     "out=": ((4, 4), write_through_out, lambda x: 2 * x),
     "masked_fill by a tensor": (

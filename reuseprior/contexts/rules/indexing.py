@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from reuseprior.contexts.array import CountArray
+from reuseprior.contexts.array import CountArray, with_axis
 from reuseprior.contexts.errors import CountingError
 from reuseprior.contexts.record import Node, follow, map_nodes, overwrite_view
 from reuseprior.contexts.rules.registry import aten, named, rule
@@ -79,8 +79,18 @@ def index(count, x, indices):
     first, *others = indices
     if x.is_view_of_parameter and first is not None and first.has_parameters and not any(others):
         yield x, _routed(count, x, len(first.shape))
-    else:
+        return
+    lead = next(axis for axis, table in enumerate(indices) if table is not None)
+    tables = indices[lead:]
+    if None in tables or 0 in count.shape:
         yield from _picked(INDEX, count, x, indices)
+        return
+    tables = [table.data() for table in tables]
+    after = lead + sum(t.ndim if t.dtype in (torch.bool, torch.uint8) else 1 for t in tables)
+    size = prod(x.shape[lead:after])
+    positions = torch.arange(size).reshape(x.shape[lead:after])[tuple(tables)].reshape(-1).numpy()
+    picked = count.reshape((*x.shape[:lead], len(positions), *x.shape[after:]))
+    yield x, picked.scatter_add(lead, positions, size).reshape(x.shape)
 
 
 GATHER = aten.gather
@@ -157,6 +167,19 @@ def _numbered(shape) -> torch.Tensor:
 @rule(overwrite_view, linear=True)
 def overwrite(count, base, value, path):
     """A tensor written to through a view: the view's part comes from `value`, the rest stays."""
+    if not prod(value.shape):
+        yield base, count
+        return
+    box = _box(path, base.shape)
+    if box is not None:
+        sizes = [len(range(size)[own]) for own, size in zip(box, base.shape, strict=True)]
+        written = count.values[_stored(box, count.values)]
+        yield value, CountArray(written, sizes).reshape(value.shape)
+        partly = [axis for axis, size in enumerate(sizes) if size < base.shape[axis]]
+        kept = count.expand(*partly).values.copy()
+        kept[_stored(box, kept)] = 0
+        yield base, CountArray(kept, base.shape)
+        return
     numbers = torch.arange(prod(base.shape)).reshape(base.shape)
     written = follow(path, numbers).reshape(-1).numpy()
     flat = count.reshape((prod(base.shape),)).expand(0).values
@@ -169,3 +192,29 @@ def overwrite(count, base, value, path):
     kept[written] = 0
     yield value, CountArray(flat[written], (len(written),)).reshape(value.shape)
     yield base, CountArray(kept, flat.shape).reshape(base.shape)
+
+
+_SLICES = (
+    aten.slice.Tensor, aten.select.int, aten.unbind.int, aten.split.Tensor,
+    aten.split_with_sizes.default,
+)  # fmt: skip
+
+
+def _box(path: tuple, shape: tuple[int, ...]) -> list[slice] | None:
+    """What a view holds of each axis, where slices and single positions are all that made it."""
+    if any(function not in _SLICES for function, *_ in path):
+        return None
+    box = []
+    for axis, size in enumerate(shape):
+        numbers = torch.arange(size).reshape(with_axis((1,) * len(shape), axis, size))
+        view = follow(path, numbers.expand(shape))
+        along = view[tuple(slice(None) if step else 0 for step in view.stride())]
+        first, *others = along.reshape(-1).tolist()
+        last, step = (others[-1], others[0] - first) if others else (first, 1)
+        box.append(slice(first, last + 1, step))
+    return box
+
+
+def _stored(box: list[slice], values: np.ndarray) -> tuple[slice, ...]:
+    """A box among stored counts, whose equal axes are stored once."""
+    return tuple(own if n > 1 else slice(None) for own, n in zip(box, values.shape, strict=True))
