@@ -439,6 +439,16 @@ CHOICES = {
         lambda x: x.scatter_reduce(0, LANDING, x, "prod", include_self=False),
         lambda x: scattered(x) - x + x.scatter(0, LANDING, 0.0),
     ),
+    "scatter, multiplied": (
+        (3, 3),
+        lambda x: x.scatter(0, LANDING, x[1:], reduce="multiply"),
+        lambda x: x.scatter_add(0, LANDING, x[1:]),
+    ),
+    "scatter of a number, added": (
+        (3, 3),
+        lambda x: (x * 1).scatter_(1, torch.tensor([[1], [0]]), 2.0, reduce="add"),
+        lambda x: x,
+    ),
     "rows of a table by the greatest": (  # which position is greatest is no value
         (4, 4),
         lambda x: x.max(1)[0] + F.embedding(x.max(1)[1], torch.ones(4, 1))[:, 0],
@@ -489,6 +499,20 @@ CHOICES = {
         (4, 3),
         lambda x: F.embedding_bag(torch.tensor([3, 0, 3, 1]), x, OFFSETS, mode="sum"),
         lambda x: torch.stack([x[3] + x[0], x[3] + x[1]]),
+    ),
+    "bag with padding": (
+        (4, 3),
+        lambda x: F.embedding_bag(
+            torch.tensor([3, 0, 3, 1]), x, OFFSETS, mode="sum", padding_idx=3
+        ),
+        lambda x: x[:2],
+    ),
+    "bag with weights": (
+        (4, 4),
+        lambda x: F.embedding_bag(
+            torch.tensor([3, 0, 3, 1]), x, OFFSETS, mode="sum", per_sample_weights=x[0]
+        ),
+        lambda x: torch.stack([x[3] + x[0] + x[0, :2].sum(), x[3] + x[1] + x[0, 2:].sum()]),
     ),
     "bag of rows": (
         (4, 3),
@@ -1270,13 +1294,19 @@ CASES = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+UNHEEDED = (
+    "ignore:Using padding='same' with even kernel lengths",
+    "ignore:The reduce argument of torch.scatter",
+)
+
+
+@pytest.mark.filterwarnings(*UNHEEDED)
 @pytest.mark.parametrize("name", CASES)
 def test_counts_are_gradients(name):
     check(*CASES[name])
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.filterwarnings(*UNHEEDED)
 def test_every_rule_has_a_case():
     met = set()
     for shape, body, *_ in CASES.values():
@@ -1307,7 +1337,7 @@ WITHOUT_RULE = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.filterwarnings(*UNHEEDED)
 def test_every_core_operator_has_a_rule_or_a_reason():
     known = (name.partition("::") for name in torch._C._dispatch_get_all_op_names())
     names = {name.partition(".")[0] for space, _, name in known if space == "aten"}

@@ -42,11 +42,19 @@ def _routed(count: CountArray, table: Node, axes: int) -> CountArray:
 
 
 @rule(aten._embedding_bag, aten._embedding_bag_forward_only, linear=True, chooses=1)
-def embedding_bag(count, table, indices, offsets, *_, **__):
-    """Each row of a bag is a source of the bag's sum, average or greatest."""
+def embedding_bag(count, table, indices, offsets, *settings):
+    """Each row of a bag is a source of the bag's sum, average or greatest, but for padding.
+
+    A weight is a source of all that its row makes.
+    """
+    weights, _, padding = (*settings, *(False, 0, False, None, False, -1)[len(settings) :])[3:]
     positions, starts = indices.data().reshape(-1).numpy(), offsets.data().numpy()
     bags = np.searchsorted(starts[: count.shape[0]], np.arange(len(positions)), side="right") - 1
-    yield table, count.gather(0, bags).scatter_add(0, positions, table.shape[0])
+    (read,) = (positions != padding).nonzero()
+    given = count.gather(0, bags[read])
+    yield table, given.scatter_add(0, positions[read], table.shape[0])
+    if weights is not None:
+        yield weights, given.sum(1).scatter_add(0, read, len(positions)).reshape(weights.shape)
 
 
 @rule(aten.index_select, linear=True, moves=True, chooses=2)
@@ -107,8 +115,11 @@ def gather(count, x, dim, indices, **_):
 
 
 @rule(*named("scatter"), linear=True)
-def scatter(count, x, dim, indices, source, **_):
-    """What data may overwrite may stay, and the source may come to stand all along the axis."""
+def scatter(count, x, dim, indices, source, *, reduce=None):
+    """What data may overwrite may stay, and the source may come to stand all along the axis.
+
+    What is added or multiplied overwrites nothing.
+    """
     if not _are_constant(indices):
         yield x, count
         if isinstance(source, Node):
@@ -125,6 +136,9 @@ def scatter(count, x, dim, indices, source, **_):
         given = np.zeros(source.shape, flat.dtype)  # entries beyond the index go nowhere
         given[tuple(map(slice, positions.shape))] = flat[landed].reshape(positions.shape)
         yield source, CountArray(given, source.shape).compressed()
+    if reduce is not None:
+        yield x, count
+        return
     kept = flat.copy()
     kept[landed] = 0
     yield x, CountArray(kept, flat.shape).reshape(x.shape).compressed()
