@@ -22,13 +22,18 @@ def embedding(count, table, indices, *_):
     axes = range(len(indices.shape))
     if indices.has_parameters:
         yield table, _routed(count, table, len(axes))
-    elif indices.varies and not indices.lost:
+    elif _may_be_any(indices):
         yield table, count.sum(*axes).reshape((1, *table.shape[1:]))
     else:
         positions = indices.data().reshape(-1).numpy()
         rows = count.reshape((len(positions), *table.shape[1:]))
         yield table, rows.scatter_add(0, positions, table.shape[0])
     yield indices, count.sum(*range(len(axes), len(count.shape))).reshape(indices.shape)
+
+
+def _may_be_any(indices: Node) -> bool:
+    """Whether positions follow from an input without values, as token ids do."""
+    return indices.varies and not indices.lost and not indices.has_parameters
 
 
 def _routed(count: CountArray, table: Node, axes: int) -> CountArray:
@@ -48,13 +53,20 @@ def embedding_bag(count, table, indices, offsets, *settings):
     A weight is a source of all that its row makes.
     """
     weights, _, padding = (*settings, *(False, 0, False, None, False, -1)[len(settings) :])[3:]
-    positions, starts = indices.data().reshape(-1).numpy(), offsets.data().numpy()
-    bags = np.searchsorted(starts[: count.shape[0]], np.arange(len(positions)), side="right") - 1
-    (read,) = (positions != padding).nonzero()
-    given = count.gather(0, bags[read])
-    yield table, given.scatter_add(0, positions[read], table.shape[0])
+    size, starts = prod(indices.shape), offsets.data().numpy()
+    bags = np.searchsorted(starts[: count.shape[0]], np.arange(size), side="right") - 1
+    if _may_be_any(indices):
+        read, rows = np.arange(size), np.arange(table.shape[0])
+        rows = rows[rows != padding]
+        of_each = count.gather(0, bags).sum(0).gather(0, np.zeros_like(rows))
+    else:
+        positions = indices.data().reshape(-1).numpy()
+        (read,) = (positions != padding).nonzero()
+        rows, of_each = positions[read], count.gather(0, bags[read])
+    yield table, of_each.scatter_add(0, rows, table.shape[0])
     if weights is not None:
-        yield weights, given.sum(1).scatter_add(0, read, len(positions)).reshape(weights.shape)
+        of_weights = count.gather(0, bags[read]).sum(1)
+        yield weights, of_weights.scatter_add(0, read, size).reshape(weights.shape)
 
 
 @rule(aten.index_select, linear=True, moves=True, chooses=2)
@@ -87,6 +99,9 @@ def index(count, x, indices):
     first, *others = indices
     if x.is_view_of_parameter and first is not None and first.has_parameters and not any(others):
         yield x, _routed(count, x, len(first.shape))
+        return
+    if x.is_view_of_parameter and first is not None and _may_be_any(first) and not any(others):
+        yield x, count.sum(*range(len(first.shape))).reshape((1, *x.shape[1:]))
         return
     lead = next(axis for axis, table in enumerate(indices) if table is not None)
     tables = indices[lead:]
