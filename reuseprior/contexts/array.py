@@ -28,7 +28,8 @@ class CountArray:
     __slots__ = ("shape", "values")
 
     def __init__(self, values: np.ndarray, shape: Sequence[int]):
-        self.values = values
+        # numpy gives a sum of two integers without axes as an integer, which is no array
+        self.values = values if hasattr(values, "ndim") else np.array(values, object)
         self.shape = tuple(shape)
 
     @classmethod

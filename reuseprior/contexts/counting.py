@@ -216,7 +216,10 @@ def count_contexts(
             by default every tensor in it is an output.
         signal: names or positions of the inputs that are input nodes; by default floating-point
             inputs that are read, and integers that choose rows of a parameter, but no masks,
-            timesteps or edges. Example numbers that are no signal are constants of the model.
+            timesteps or edges. Example numbers that are no signal are constants of the model. So a
+            mask of zeros and -inf that is added to scores masks nothing, without a word, where it
+            is a floating-point input that `signal` does not leave out, or a buffer on the meta
+            device, which has lost its values.
         until: path of a module (`"backbone"`) whose output takes the place of the model's: what
             comes after, such as a detector's choice among boxes, does not run.
         pointwise: classes, paths or modules that count as one step, position by position, as a

@@ -10,10 +10,11 @@ from __future__ import annotations
 import gc
 import random
 import warnings
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 from reuseprior.contexts.errors import CountingError
 from reuseprior.contexts.fixed import fix
@@ -282,7 +284,7 @@ class _Recorder(TorchDispatchMode):
         if known.meta is not None and effects.written in ((), (0,)):
             result = twins[0] if effects.written else known.meta(twins[0])
         else:
-            result = self._run(function, twins, kwtwins)
+            result = self._run(function, twins, kwtwins, nodes, kwnodes)
         results = _as_list(result)
         if effects.is_view:
             self._record_views(function, args[0], nodes, kwnodes, results)
@@ -296,12 +298,20 @@ class _Recorder(TorchDispatchMode):
             self._adopt_results(tensors, self._note(function, nodes, kwnodes, shapes))
         return result
 
-    def _run(self, function, twins, kwtwins):
+    def _run(self, function, twins, kwtwins, nodes, kwnodes):
+        tags = getattr(function, "tags", ())
         try:
             return function(*twins, **kwtwins)
-        except NotImplementedError as error:
-            if torch.Tag.dynamic_output_shape in function.tags:
-                message = self._data_dependent(f"uses {function}, whose result's shape")
+        except (NotImplementedError, RuntimeError) as error:
+            if torch.Tag.dynamic_output_shape in tags or torch.Tag.data_dependent_output in tags:
+                try:
+                    return self._of_constants(function, nodes, kwnodes)
+                except CountingError:
+                    asks = torch.Tag.data_dependent_output in tags
+                    what = "result" if asks else "result's shape"
+                    message = self._data_dependent(f"uses {function}, whose {what}")
+            elif not isinstance(error, NotImplementedError):
+                raise
             else:
                 message = (
                     f"The model uses {function} (in {self.where or 'its forward'}), which torch "
@@ -309,6 +319,11 @@ class _Recorder(TorchDispatchMode):
                     "torch.library.register_fake."
                 )
             raise CountingError(message) from error
+
+    def _of_constants(self, function, nodes, kwnodes):
+        """What an operator that looks at data makes of constants: numbers, or tensors' shapes."""
+        made = Operator(function, tuple(nodes), kwnodes, self.where, ()).replay()
+        return tree_map_only(torch.Tensor, partial(torch.empty_like, device="meta"), made)
 
     def _record_writes(self, function, targets, nodes, kwargs, results) -> list[torch.Tensor]:
         """Arguments that an operator writes to get new nodes; returns the other results."""
@@ -476,7 +491,9 @@ class _WholeOperators(TorchFunctionMode):
     """Calls that would reach the recorder without what counting needs.
 
     RMS norm, which torch takes apart, stays one operator. Constants that torch would build on the
-    meta device (lists as indices, `torch.tensor(…, device=x.device)`) keep their values.
+    meta device (lists as indices, `torch.tensor(…, device=x.device)`) keep their values. Functions
+    that compare the devices of their tensors before any operator runs are given views of the
+    model's own tensors, which are on the meta device as all results are.
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
@@ -487,6 +504,15 @@ class _WholeOperators(TorchFunctionMode):
             kwargs = {**kwargs, "device": "cpu"}
         elif function in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):
             args = (args[0], _with_constant_lists(args[1]), *args[2:])
+        elif function in (torch.masked_select, torch.Tensor.masked_select):
+            x, mask = torch.broadcast_tensors(*args, *kwargs.values())
+            return x[mask]
+        try:
+            return function(*args, **kwargs)
+        except RuntimeError as error:
+            if "device" not in str(error).lower():
+                raise
+        args, kwargs = tree_map_only(torch.Tensor, torch.Tensor.detach, (args, kwargs))
         return function(*args, **kwargs)
 
     @staticmethod
@@ -567,17 +593,18 @@ EXPERTS = "_experts_implementation"
 def _untouched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
     """Put the modules in evaluation mode, and afterwards back as they were, attributes too.
 
-    The flags are set directly: `train()` may be overridden to do more than set a flag.
+    So are dictionaries, lists and sets among these, in which a forward may keep what it made for
+    later (a cache of positions would hold tensors without values) and modules their hooks. The
+    flags are set directly: `train()` may be overridden to do more than set a flag.
     """
-    before = []
+    before: dict[int, tuple[Any, Any]] = {}
     for module in model.modules():
         own = module.__dict__
-        tables = [own["_parameters"], own["_buffers"], own["_modules"]]
-        before += [(table, dict(table)) for table in (*tables, own)]
+        _keep(own, before)
         own["training"] = False
         if hasattr(config := own.get("config"), EXPERTS):
             # transformers' way of which no shape depends on how tokens are routed
-            before.append((vars(config), dict(vars(config))))
+            _keep(vars(config), before)
             setattr(config, EXPERTS, "batched_mm")
         if isinstance(module, nn.RNNBase):  # its kernels compare devices before any operator runs
             own["_flat_weights"] = [recorder.twin(w) for w in own["_flat_weights"]]
@@ -588,9 +615,21 @@ def _untouched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
-        for table, saved in reversed(before):  # several modules may hold one configuration
-            table.clear()
-            table.update(saved)
+        for held, saved in before.values():
+            held.clear()
+            held.extend(saved) if isinstance(held, list) else held.update(saved)
+
+
+CONTAINERS = (dict, OrderedDict, defaultdict, list, set)  # of other kinds, some cannot be changed
+
+
+def _keep(value: Any, before: dict[int, tuple[Any, Any]]) -> None:
+    """Note what a container holds, and what the containers in it hold, each once."""
+    if type(value) not in CONTAINERS or id(value) in before:
+        return
+    before[id(value)] = value, value.copy()
+    for part in value.values() if isinstance(value, dict) else value:
+        _keep(part, before)
 
 
 @contextmanager
@@ -662,6 +701,6 @@ def _advice(error: Exception, reason: str) -> str:
             "dtype=torch.long, device='meta'), or inputs={'input_ids': (1, 128)} if the forward "
             "calls them so; example ids would count their own rows alone"
         )
-    if any(word in said for word in _ABOUT_SIZE):
+    if any(word in said for word in _ABOUT_SIZE) and "device" not in said:
         return ": check the input's channels and size (a larger image may do)"
     return ""

@@ -68,9 +68,8 @@ def _pairs(operator: Operator) -> Iterator[tuple[Node, Node]]:
 
 def _norm(operator: Operator, x: Node, root: Node, readers) -> list[tuple[Operator, Node]]:
     """Where the paths through statistics are cut if `operator` ends a norm, else nothing."""
-    wanted = "inverse root" if _step(operator) == "product" else "square root"
-    under = _made(root, wanted)
-    total = under and _made(under.args[0], "total")
+    under = _under(root, -0.5 if _step(operator) == "product" else 0.5)
+    total = under and _made(under, "total")
     if not total:
         return []
     mean, rest = _tensor_and_number(total)
@@ -102,6 +101,15 @@ def _norm(operator: Operator, x: Node, root: Node, readers) -> list[tuple[Operat
     if not _read_by(x, {operator, squares}, readers):
         return []  # the difference is looked at elsewhere: its mean is a source there
     return [*cuts, (difference, taken)]
+
+
+def _under(node: Node, power: float) -> Node | None:
+    """What a tensor is the root of, or the inverse root, whichever way it is written."""
+    maker = _same(node).made_by
+    if _step(maker) == ("square root" if power > 0 else "inverse root"):
+        return maker.args[0]
+    is_power = _step(maker) == "power" and maker.args[1:] == (power,)
+    return maker.args[0] if is_power else None
 
 
 def _alike(a: Node, b: Node) -> bool:
@@ -149,6 +157,8 @@ def _gates(x: Node, gate: Node) -> bool:
         return False
     bound = _bounded(gate)
     if bound is None or list(bound.nodes()) != [bound.args[0]]:
+        return False
+    if len(bound.args) == 2 or None in bound.args:  # clamped on one side alone, as a ramp is
         return False
     return _is_of(bound.args[0], x, [MOST_STEPS])
 

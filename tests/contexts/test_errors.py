@@ -44,9 +44,23 @@ FORWARDS = {
     ),
     "wrong shapes": (lambda x: x @ x, r"failed in blocks\.1, .*RuntimeError.*check the input"),
     "no rule": (
-        lambda x: x.cumprod(-1),
-        r"aten\.cumprod\.default \(in blocks\.1\) has no counting rule: register one with "
+        lambda x: x.renorm(2, 0, 1.0),
+        r"aten\.renorm\.default \(in blocks\.1\) has no counting rule: register one with "
         r"@reuseprior\.contexts\.rule",
+    ),
+    "Cholesky": (
+        lambda x: torch.linalg.cholesky(x.mT @ x),
+        "aten.linalg_cholesky_ex.*blocks.1.*ru",
+    ),
+    "QR": (lambda x: torch.linalg.qr(x.mT @ x)[0], r"aten\.linalg_qr.*in blocks\.1.*register one"),
+    "LU": (lambda x: torch.linalg.lu(x.mT @ x)[1], r"aten\.linalg_lu.*in blocks\.1.*register one"),
+    "a triangle solved": (
+        lambda x: torch.linalg.solve_triangular(x.mT @ x, x.mT, upper=True),
+        r"aten\.linalg_solve_triangular.*in blocks\.1.*register one with @reuseprior",
+    ),
+    "least squares": (
+        lambda x: torch.linalg.lstsq(x.mT @ x, x.mT)[0],
+        r"uses aten\.linalg_lstsq\.default, whose result's shape depends on data.*in blocks\.1",
     ),
     "a later result": (
         lambda x: F.group_norm(x, 1) + aten.native_group_norm(x, None, None, 1, 4, 1, 1, 0.1)[1],
@@ -59,6 +73,11 @@ FORWARDS = {
     "numpy": (lambda x: x * float(x.detach().numpy()[0, 0]), "data-dependent control flow"),
     "a mask": (lambda x: x[x > 0], r"aten\.index\.Tensor, whose result's shape depends on data"),
     "nonzero": (lambda x: x[0, x[0].nonzero()], r"aten\.nonzero.*fixed"),
+    "equal": (
+        lambda x: x if torch.equal(x, x) else -x,
+        r"aten\.equal.*whose result depends on dat",
+    ),
+    "selected": (lambda x: x.masked_select(x > 0), r"aten\.index\.Tensor, whose result's shape"),
     "unique": (lambda x: x.unique(), "depends on data"),
     "chosen by values": (
         lambda x: x.index_select(1, x.argmax(1)),

@@ -155,6 +155,21 @@ def test_token_ids_without_values_may_be_any():
     assert nodes(shifted, {"x": torch.tensor([[0, 2]])}) == 2
 
 
+@pytest.mark.parametrize(
+    ("read", "first"),
+    [
+        (lambda table, ids: table[ids].sum(1), [3, 3]),
+        (lambda table, ids: F.embedding_bag(ids, table, mode="sum"), [3, 3]),
+        (lambda table, ids: F.embedding_bag(ids, table, mode="max", padding_idx=0), [0, 0]),
+    ],
+)
+def test_tables_that_are_read_without_an_embedding(read, first):
+    table = nn.Parameter(torch.ones(4, 2))
+    model = Calls(lambda self, input_ids: read(self.table, input_ids), table=table)
+    assert counted(model, {"input_ids": (1, 3)}) == {"table": [first, *[[3, 3]] * 3]}
+    assert nodes(model, {"input_ids": (1, 3)}) == 3
+
+
 # Batches ----------------------------------------------------------------------------------------
 
 

@@ -52,13 +52,14 @@ def cnn():
 class Busy(nn.Module):
     """Does to itself what a forward may do."""
 
-    def __init__(self, fails: bool):
+    def __init__(self, fails: BaseException | None):
         super().__init__()
         self.body = cnn()
         self.body[1].eval()
         self.frozen = nn.Linear(2, 2).requires_grad_(False)
         self.register_buffer("steps", torch.zeros(()))
         self.seen = None
+        self.cache = {"sizes": [], "tables": {}}
         self.fails = fails
         self.hooked = 0
         self.body[0].register_forward_hook(self.count_call)
@@ -68,6 +69,9 @@ class Busy(nn.Module):
 
     def forward(self, x):
         self.seen = self.made_here = x
+        self.cache["sizes"].append(len(x))
+        self.cache["tables"][len(x)] = x
+        self.body[2].register_forward_hook(self.count_call)
         self.steps += 1
         self.newest = nn.Parameter(torch.ones(2))
         self.register_buffer("late", x * 2)
@@ -76,11 +80,11 @@ class Busy(nn.Module):
         assert self.hooked == 0 and not self.body[2].training
         x = self.frozen(self.body(x)) * self.newest
         if self.fails:
-            raise KeyError("on purpose")
+            raise self.fails
         return x
 
 
-@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("fails", [None, KeyError("on purpose"), KeyboardInterrupt()], ids=repr)
 def test_the_model_is_left_as_it_was(fails):
     model = Busy(fails).train()
     state = deepcopy(model.state_dict())
@@ -92,8 +96,11 @@ def test_the_model_is_left_as_it_was(fails):
     random_states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
     fast_path = torch.backends.mha.get_fastpath_enabled()
 
-    if fails:
+    if isinstance(fails, KeyError):
         with pytest.raises(CountingError, match=r"failed in its forward .*KeyError: 'on purpose'"):
+            count_contexts(model, (1, 3, 8, 8))
+    elif fails:
+        with pytest.raises(KeyboardInterrupt):
             count_contexts(model, (1, 3, 8, 8))
     else:
         assert count_contexts(model, (1, 3, 8, 8)).parameters > 0
@@ -106,6 +113,7 @@ def test_the_model_is_left_as_it_was(fails):
         assert module.__dict__.keys() == attributes[name].keys(), name
         assert all(module.__dict__[key] is attributes[name][key] for key in attributes[name])
     assert model.steps == 0 and model.hooked == 0 and model.seen is None
+    assert model.cache == {"sizes": [], "tables": {}} and not model.body[2]._forward_hooks
     assert dict(nn.modules.module._global_forward_hooks) == hooks
     assert torch.equal(torch.get_rng_state(), random_states[0])
     assert random.getstate() == random_states[1]
@@ -308,6 +316,30 @@ PARAMETER_FORWARDS = {
         lambda self, x: (x + self.w)[:, : int((x + self.w).new_full((), 2).item())],
         {"w": [1, 1, 0]},
     ),
+    "positions of a constant mask": (
+        lambda self, x: (x + self.w)[:, (self.constant != 0.5).nonzero()[1:, 0]],
+        {"w": [0, 1, 1]},
+    ),
+    "repeated as a constant says": (
+        lambda self, x: (x + self.w).repeat_interleave(torch.tensor([2, 0, 1]), 1),
+        {"w": [2, 0, 1]},
+    ),
+    "what a constant mask selects": (
+        lambda self, x: (x + self.w).masked_select(torch.tensor([True, False, True])),
+        {"w": [1, 0, 1]},
+    ),
+    "constants compared": (
+        lambda self, x: x * self.w if torch.equal(self.constant, self.constant) else x,
+        {"w": [1, 1, 1]},
+    ),
+    "devices compared": (
+        lambda self, x: torch.take_along_dim(x + self.w, self.length.view(1, 1), 1),
+        {"w": [0, 0, 1]},
+    ),
+    "a parameter beside results, devices compared": (
+        lambda self, x: torch.take_along_dim(self.w[None], x.new_ones((1, 1)).long(), 1) * x,
+        {"w": [0, 3, 0]},
+    ),
     "a list of flags": (lambda self, x: (x + self.w)[:, [False, True, True]], {"w": [0, 1, 1]}),
     "a length from a constant": (
         lambda self, x: (x + self.w)[:, : int(self.length.item())],
@@ -322,6 +354,27 @@ def test_parameters_in_forward(name):
     forward, expected = PARAMETER_FORWARDS[name]
     model = Calls(forward, w=weight(3), constant=torch.rand(3), length=torch.tensor(2))
     assert counted(model) == expected
+
+
+class Filtered(nn.Module):
+    """Windows of a wave as frequencies, filtered, and put together again."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("window", torch.ones(4))
+        self.filter = nn.Parameter(torch.ones(3, 1))
+
+    def forward(self, wave):
+        heard = torch.stft(wave, 4, 2, window=self.window, return_complex=True)
+        return torch.istft(heard * self.filter, 4, 2, window=self.window)
+
+
+def test_frequencies():
+    """Three windows take part in 4 results and two, at ends that are cut off, in 2.
+
+    Each does so twice, as torch looks at the two parts of a complex number one by one.
+    """
+    assert counted(Filtered(), (1, 8)) == {"filter": [[2 * (3 * 4 + 2 * 2)]] * 3}
 
 
 def test_a_custom_function():

@@ -439,6 +439,16 @@ CHOICES = {
         lambda x: x.scatter_reduce(0, LANDING, x, "prod", include_self=False),
         lambda x: scattered(x) - x + x.scatter(0, LANDING, 0.0),
     ),
+    "scatter, multiplied": (
+        (3, 3),
+        lambda x: x.scatter(0, LANDING, x[1:], reduce="multiply"),
+        lambda x: x.scatter_add(0, LANDING, x[1:]),
+    ),
+    "scatter of a number, added": (
+        (3, 3),
+        lambda x: (x * 1).scatter_(1, torch.tensor([[1], [0]]), 2.0, reduce="add"),
+        lambda x: x,
+    ),
     "rows of a table by the greatest": (  # which position is greatest is no value
         (4, 4),
         lambda x: x.max(1)[0] + F.embedding(x.max(1)[1], torch.ones(4, 1))[:, 0],
@@ -473,10 +483,36 @@ CHOICES = {
         lambda x: x.sum(2)[:, None, None].expand(1, 2, 2, 2),
     ),
     "max_unpool": ((1, 1, 4, 6), unpooled, windows_twice),
+    "max_unpool 1d": (
+        (1, 2, 6),
+        lambda x: F.max_unpool1d(*F.max_pool1d(x, 2, return_indices=True), 2),
+        lambda x: x.unfold(2, 2, 2).sum(-1).repeat_interleave(2, -1),
+    ),
+    "rank": (
+        (3, 4),
+        lambda x: [x.kthvalue(2, 1)[0], x.mode(0)[0], x.nanmedian(1, keepdim=True)[0]],
+        lambda x: [x.sum(1), x.sum(0), x.sum(1, keepdim=True)],
+    ),
+    "least and greatest": ((3, 4), lambda x: x.aminmax(dim=0), lambda x: [x.sum(0)] * 2),
+    "greatest so far": ((3, 4), lambda x: x.cummax(1)[0], lambda x: x.cumsum(1)),
     "bag": (
         (4, 3),
         lambda x: F.embedding_bag(torch.tensor([3, 0, 3, 1]), x, OFFSETS, mode="sum"),
         lambda x: torch.stack([x[3] + x[0], x[3] + x[1]]),
+    ),
+    "bag with padding": (
+        (4, 3),
+        lambda x: F.embedding_bag(
+            torch.tensor([3, 0, 3, 1]), x, OFFSETS, mode="sum", padding_idx=3
+        ),
+        lambda x: x[:2],
+    ),
+    "bag with weights": (
+        (4, 4),
+        lambda x: F.embedding_bag(
+            torch.tensor([3, 0, 3, 1]), x, OFFSETS, mode="sum", per_sample_weights=x[0]
+        ),
+        lambda x: torch.stack([x[3] + x[0] + x[0, :2].sum(), x[3] + x[1] + x[0, 2:].sum()]),
     ),
     "bag of rows": (
         (4, 3),
@@ -498,6 +534,16 @@ CHOICES = {
         lambda x: torch.view_as_real(torch.fft.ifft(torch.view_as_complex(x))),
         lambda x: x.sum() + 0 * x,
     ),
+    "complex numbers of two parts": (
+        (3, 2),
+        lambda x: (torch.complex(*x.unbind(1)) * torch.polar(*x.unbind(1)).conj()).abs(),
+        lambda x: 2 * x.sum(1),
+    ),
+    "imaginary part of a conjugate": (
+        (3, 2),
+        lambda x: torch.complex(*x.unbind(1)).conj().imag * 1,
+        lambda x: x.sum(1),
+    ),
     "glu": ((3, 4), lambda x: F.glu(x), lambda x: x[:, :2] + x[:, 2:]),
     "bilinear": (
         (2, 3),
@@ -513,6 +559,14 @@ CHOICES = {
         (3, 2),
         lambda x: torch.pdist(x),
         lambda x: (r := x.sum(1))[[0, 0, 1]] + r[[1, 2, 2]],
+    ),
+    "cross": (
+        (2, 3),
+        lambda x: [torch.linalg.cross(x, x[:1]), torch.linalg.cross(x.mT, x.mT.flip(1), dim=0)],
+        lambda x: [
+            (others := row_sums(x) - x) + others[:1],
+            (others + others.flip(0)).mT,
+        ],
     ),
     "vdot": ((4,), lambda x: torch.vdot(x, x.flip(0)).reshape(1)),
 }
@@ -622,6 +676,7 @@ SAMPLED = {
     "determinant": at_random_point(torch.linalg.det, (2, 3, 3)),
     "its logarithm": at_random_point(lambda x: torch.linalg.slogdet(x)[1], (2, 3, 3)),
     "exponential": at_random_point(torch.linalg.matrix_exp, (2, 3, 3)),
+    "eigenvalues of any": at_random_point(lambda x: torch.linalg.eigvals(x).abs(), (2, 3, 3)),
     "singular values": at_random_point(torch.linalg.svdvals, (2, 3, 4)),
     "eigenvalues": at_random_point(torch.linalg.eigvalsh, (2, 3, 3)),
     "solution": at_random_point(lambda x: torch.linalg.solve(x[:, :3], x[:, 3:].mT), (2, 5, 3)),
@@ -657,6 +712,7 @@ SUMMED = {
 
 SUMS = {
     "sum": ((3, 4), lambda x: x.sum()),
+    "sum of a diagonal": ((3, 3), lambda x: torch.einsum("ii->", x)),
     "sum of an axis": ((3, 4, 2), lambda x: x.sum(1)),
     "sum of axes, kept": ((3, 4, 2), lambda x: x.sum((0, -1), keepdim=True)),
     "cumsum": ((3, 4), lambda x: x.cumsum(-1)),
@@ -669,6 +725,10 @@ SUMS = {
     "bmm": ((2, 3, 4), lambda x: torch.bmm(x, x.mT)),
     "baddbmm": ((2, 3, 4), lambda x: torch.baddbmm(x[:, :, :1], x, x.mT)),
     "addmm": ((3, 4), lambda x: torch.addmm(x[0, :3], x, x.t())),
+    "addmm of nothing": ((3, 4), lambda x: torch.addmm(x[0, :3], x, x.t(), beta=0)),
+    "addbmm": ((2, 3, 4), lambda x: torch.addbmm(x[0, :, :1], x, x.mT)),
+    "addmv": ((3, 4), lambda x: torch.addmv(x[:, 0], x, x[0])),
+    "addr": ((3, 4), lambda x: torch.addr(x, x[:, 0], x[0])),
     "einsum": ((2, 3, 4), lambda x: torch.einsum("bij,bkj->ikb", x, x)),
     "einsum of a diagonal": ((3, 3), lambda x: torch.einsum("ii->i", x)),
     "outer": ((4,), lambda x: torch.outer(x, x)),
@@ -734,6 +794,14 @@ ONE = {
     }.items()
 }
 COLUMN = torch.tensor([True, False, False, True])
+
+
+def set_entries(x):
+    made = torch.zeros(3)
+    made[1:] = x
+    return made[1:]
+
+
 TWO = {
     "add": ((3, 4), lambda x: x + x[:, :1], lambda x: x + x[:, :1]),
     "mul": ((3, 4), lambda x: x * x[0], lambda x: x + x[0]),
@@ -772,6 +840,12 @@ TWO = {
         lambda x: x.masked_fill(torch.eye(3, 4, dtype=bool), x[0, 0]).masked_fill_(COLUMN, 2),
         lambda x: torch.where(torch.eye(3, 4, dtype=bool), x[0, 0], x).masked_fill(COLUMN, 0),
     ),
+    "filled with a tensor": (
+        (3, 4),
+        lambda x: [torch.fill(x, x[0, 0]), torch.zeros(2, 3).fill_(x[0, 1])],
+        lambda x: [x[0, 0].expand(3, 4), x[0, 1].expand(2, 3)],
+    ),
+    "entries set to a number": ((), set_entries, lambda x: x.expand(2)),
     "copy over": ((3, 4), lambda x: torch.empty(2, 3, 4).copy_(x) * 1, lambda x: x.expand(2, 3, 4)),
 }  # fmt: skip
 
@@ -1220,13 +1294,19 @@ CASES = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+UNHEEDED = (
+    "ignore:Using padding='same' with even kernel lengths",
+    "ignore:The reduce argument of torch.scatter",
+)
+
+
+@pytest.mark.filterwarnings(*UNHEEDED)
 @pytest.mark.parametrize("name", CASES)
 def test_counts_are_gradients(name):
     check(*CASES[name])
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.filterwarnings(*UNHEEDED)
 def test_every_rule_has_a_case():
     met = set()
     for shape, body, *_ in CASES.values():
@@ -1257,7 +1337,7 @@ WITHOUT_RULE = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.filterwarnings(*UNHEEDED)
 def test_every_core_operator_has_a_rule_or_a_reason():
     known = (name.partition("::") for name in torch._C._dispatch_get_all_op_names())
     names = {name.partition(".")[0] for space, _, name in known if space == "aten"}
@@ -1296,7 +1376,7 @@ def test_sums_are_linear_and_exact():
 
 REFUSED = {
     "a factor that is not one": lambda x: x.index_add(0, ROWS_OF, x, alpha=2),
-    "differences": lambda x: x.diff(dim=0).cumprod(0),
+    "divided by something": lambda x: x.renorm(2, 0, 1.0),
     "no sum": lambda x: x.index_reduce(0, ROWS_OF, x, "prod"),
     "positions from data": lambda x: x.scatter_add(0, x.argmax(0, keepdim=True), x),
 }

@@ -64,6 +64,10 @@ def new_gelu(self, x):
 SAME = {
     "rms": (rms, lambda self, x: F.rms_norm(x, (4,), self.w)),
     "rms of products": (rms_of_products, lambda self, x: F.rms_norm(x, (4,), self.w)),
+    "rms by powers": (
+        lambda self, x: x * ((x**2).mean(-1, keepdim=True) + 1e-6) ** -0.5 * self.w,
+        lambda self, x: F.rms_norm(x, (4,), self.w),
+    ),
     "layer norm": (layer_norm, lambda self, x: F.layer_norm(x, (4,), self.w, self.b)),
     "layer norm of two differences": (
         layer_norm_of_two_differences,
@@ -128,6 +132,9 @@ DIFFERENT = {
     "a residual": lambda self, x: x + torch.sigmoid(x),
     "a square": lambda self, x: x * x,
     "a ramp": lambda self, x: x * torch.relu(x),
+    "a ramp by clamp": lambda self, x: x * x.clamp(min=0),
+    "a ramp downwards": lambda self, x: x * x.clamp(max=1),
+    "another root": lambda self, x: x * (x.pow(2).mean(-1, keepdim=True) + 1e-5) ** -0.25,
     "with a statistic besides": with_a_statistic_besides,
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from reuseprior.contexts.fixed import LOWEST, NOTHING, entries, kept
 from reuseprior.contexts.record import Node, one_step
 from reuseprior.contexts.rules.registry import aten, named, rule
 
-LINEAR = "nan_to_num neg positive rsub"
+LINEAR = "complex _conj conj_physical nan_to_num neg _neg_view positive rsub"
 COPIES = """
     _to_copy alias clone contiguous detach dropout lift lift_fresh lift_fresh_copy native_dropout
 """
@@ -21,7 +21,7 @@ NONLINEAR = """
     abs acos acosh angle asin asinh atan atan2 atanh ceil celu clamp_max clamp_min copysign cos
     cosh elu erfc erfinv exp exp2 expm1 floor floor_divide fmax fmin fmod frac hardshrink hypot
     leaky_relu log log10 log1p log2 log_sigmoid_forward logaddexp logaddexp2 logit minimum mish
-    _prelu_kernel reciprocal remainder round rrelu_with_noise selu sgn sigmoid_backward sign
+    polar _prelu_kernel reciprocal remainder round rrelu_with_noise selu sgn sigmoid_backward sign
     silu sin sinc sinh softplus softshrink tan tanh_backward threshold trunc xlogy
 """
 
@@ -153,16 +153,17 @@ def glu(count, x, dim=-1):
         yield x, count.embed(dim, 2 * size, slice(start, start + size))
 
 
-@rule(*named("copy"), linear=True)
+@rule(*named("copy fill"), linear=True)
 def copy(count, _overwritten, x, *__):
+    """What was there before is no source."""
     yield from pointwise(count, x)
 
 
 # Results that carry no value of what went in: fresh tensors, random numbers, comparisons.
 SOURCELESS = """
-    all any argmax argmin bernoulli bitwise_not bitwise_or bitwise_xor eq exponential fill ge
+    all any argmax argmin bernoulli bitwise_not bitwise_or bitwise_xor bucketize eq exponential ge
     gt heaviside isfinite isinf isnan le logical_not logical_or logical_xor lt ne normal
-    uniform zero
+    searchsorted uniform zero
 """
 OF_SHAPES = """
     empty_like full_like new_empty new_empty_strided new_full new_ones new_zeros ones_like

@@ -22,13 +22,18 @@ def embedding(count, table, indices, *_):
     axes = range(len(indices.shape))
     if indices.has_parameters:
         yield table, _routed(count, table, len(axes))
-    elif indices.varies and not indices.lost:
+    elif _may_be_any(indices):
         yield table, count.sum(*axes).reshape((1, *table.shape[1:]))
     else:
         positions = indices.data().reshape(-1).numpy()
         rows = count.reshape((len(positions), *table.shape[1:]))
         yield table, rows.scatter_add(0, positions, table.shape[0])
     yield indices, count.sum(*range(len(axes), len(count.shape))).reshape(indices.shape)
+
+
+def _may_be_any(indices: Node) -> bool:
+    """Whether positions follow from an input without values, as token ids do."""
+    return indices.varies and not indices.lost and not indices.has_parameters
 
 
 def _routed(count: CountArray, table: Node, axes: int) -> CountArray:
@@ -42,11 +47,26 @@ def _routed(count: CountArray, table: Node, axes: int) -> CountArray:
 
 
 @rule(aten._embedding_bag, aten._embedding_bag_forward_only, linear=True, chooses=1)
-def embedding_bag(count, table, indices, offsets, *_, **__):
-    """Each row of a bag is a source of the bag's sum, average or greatest."""
-    positions, starts = indices.data().reshape(-1).numpy(), offsets.data().numpy()
-    bags = np.searchsorted(starts[: count.shape[0]], np.arange(len(positions)), side="right") - 1
-    yield table, count.gather(0, bags).scatter_add(0, positions, table.shape[0])
+def embedding_bag(count, table, indices, offsets, *settings):
+    """Each row of a bag is a source of the bag's sum, average or greatest, but for padding.
+
+    A weight is a source of all that its row makes.
+    """
+    weights, _, padding = (*settings, *(False, 0, False, None, False, -1)[len(settings) :])[3:]
+    size, starts = prod(indices.shape), offsets.data().numpy()
+    bags = np.searchsorted(starts[: count.shape[0]], np.arange(size), side="right") - 1
+    if _may_be_any(indices):
+        read, rows = np.arange(size), np.arange(table.shape[0])
+        rows = rows[rows != padding]
+        of_each = count.gather(0, bags).sum(0).gather(0, np.zeros_like(rows))
+    else:
+        positions = indices.data().reshape(-1).numpy()
+        (read,) = (positions != padding).nonzero()
+        rows, of_each = positions[read], count.gather(0, bags[read])
+    yield table, of_each.scatter_add(0, rows, table.shape[0])
+    if weights is not None:
+        of_weights = count.gather(0, bags[read]).sum(1)
+        yield weights, of_weights.scatter_add(0, read, size).reshape(weights.shape)
 
 
 @rule(aten.index_select, linear=True, moves=True, chooses=2)
@@ -80,6 +100,9 @@ def index(count, x, indices):
     if x.is_view_of_parameter and first is not None and first.has_parameters and not any(others):
         yield x, _routed(count, x, len(first.shape))
         return
+    if x.is_view_of_parameter and first is not None and _may_be_any(first) and not any(others):
+        yield x, count.sum(*range(len(first.shape))).reshape((1, *x.shape[1:]))
+        return
     lead = next(axis for axis, table in enumerate(indices) if table is not None)
     tables = indices[lead:]
     if None in tables or 0 in count.shape:
@@ -107,8 +130,11 @@ def gather(count, x, dim, indices, **_):
 
 
 @rule(*named("scatter"), linear=True)
-def scatter(count, x, dim, indices, source, **_):
-    """What data may overwrite may stay, and the source may come to stand all along the axis."""
+def scatter(count, x, dim, indices, source, *, reduce=None):
+    """What data may overwrite may stay, and the source may come to stand all along the axis.
+
+    What is added or multiplied overwrites nothing.
+    """
     if not _are_constant(indices):
         yield x, count
         if isinstance(source, Node):
@@ -125,6 +151,9 @@ def scatter(count, x, dim, indices, source, **_):
         given = np.zeros(source.shape, flat.dtype)  # entries beyond the index go nowhere
         given[tuple(map(slice, positions.shape))] = flat[landed].reshape(positions.shape)
         yield source, CountArray(given, source.shape).compressed()
+    if reduce is not None:
+        yield x, count
+        return
     kept = flat.copy()
     kept[landed] = 0
     yield x, CountArray(kept, flat.shape).reshape(x.shape).compressed()

@@ -6,7 +6,7 @@ from reuseprior.contexts.rules.registry import aten, rule
 
 WHOLE = (
     aten.linalg_inv_ex, aten.linalg_matrix_exp, aten.linalg_pinv, aten._linalg_det,
-    aten._linalg_slogdet, aten._linalg_svd, aten._linalg_eigh,
+    aten._linalg_slogdet, aten._linalg_svd, aten._linalg_eigh, aten.linalg_eig,
 )  # fmt: skip
 
 

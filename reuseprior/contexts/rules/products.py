@@ -34,18 +34,41 @@ def reduction_over_one_axis(count, x, dim=None, *_, **__):
     yield from reduction(count, x, dim=None if dim is None else [dim])
 
 
-@rule(aten.max, aten.min, aten.median, linear=False, every_result=True)
+@rule(aten.max, aten.min, aten.median, aten.nanmedian, linear=False, every_result=True)
 def choice_from_one_axis(count, result, x, dim=None, *_, **__):
     """Any entry may be the one that is chosen; its position carries no value."""
     if result == 0:
         yield from reduction_over_one_axis(count, x, dim)
 
 
+@rule(aten.kthvalue, linear=False, every_result=True)
+def choice_by_rank(count, result, x, _k, dim=-1, *_, **__):
+    yield from choice_from_one_axis(count, result, x, dim)
+
+
+@rule(aten.mode, linear=False, every_result=True)
+def choice_by_frequency(count, result, x, dim=-1, *_, **__):
+    yield from choice_from_one_axis(count, result, x, dim)
+
+
+@rule(aten.aminmax, linear=False, every_result=True)
+def two_choices(count, _result, x, *, dim=None, **_):
+    yield from reduction_over_one_axis(count, x, dim)
+
+
 @rule(aten.cumsum, linear=True)
+@rule(aten.cumprod, aten.logcumsumexp, linear=False)
 def cumsum(count, x, dim, **_):
     values = count.expand(dim).values
     dim = dim % len(x.shape)
     yield x, CountArray(np.flip(np.cumsum(np.flip(values, dim), axis=dim), dim), x.shape)
+
+
+@rule(aten.cummax, aten.cummin, linear=False, every_result=True)
+def choice_so_far(count, result, x, dim):
+    """Any entry up to a position may be the greatest there; where it stands carries no value."""
+    if result == 0:
+        yield from cumsum(count, x, dim)
 
 
 @rule(aten.mm, aten.bmm, factors=(0, 1), layer=True)
@@ -66,9 +89,41 @@ def _meeting(count: CountArray, x: Node, met: Mask, axis: int) -> CountArray:
 
 
 @rule(aten.addmm, aten.baddbmm, factors=(1, 2), layer=True)
-def sum_and_product(count, bias, a, b, *_, **__):
-    yield bias, count.unbroadcast(bias.shape)
+def sum_and_product(count, bias, a, b, *_, beta=1, **__):
+    """A factor of zero is torch's way to say that the first summand is not looked at."""
+    if beta != 0:
+        yield bias, count.unbroadcast(bias.shape)
     yield from product(count, a, b)
+
+
+@rule(aten.addbmm, factors=(1, 2), layer=True)
+def sum_and_products(count, bias, a, b, **others):
+    """The products of a batch are added up, so that each of them has the counts of the sum."""
+    yield from sum_and_product(count, bias, a, b, **others)
+
+
+@rule(aten.addmv, factors=(1, 2), layer=True)
+def sum_and_mv(count, bias, matrix, vector, *, beta=1, **_):
+    if beta != 0:
+        yield bias, count.unbroadcast(bias.shape)
+    yield from mv(count, matrix, vector)
+
+
+@rule(aten.addr, factors=(1, 2))
+def sum_and_outer_product(count, bias, a, b, *, beta=1, **_):  # (n,), (m,) -> (n, m)
+    if beta != 0:
+        yield bias, count.unbroadcast(bias.shape)
+    yield a, count.sum(1).reshape(a.shape)
+    yield b, count.sum(0).reshape(b.shape)
+
+
+@rule(aten.linalg_cross, factors=(0, 1))
+def cross_product(count, a, b, *, dim=-1):
+    """Each of a result's three entries depends on the two others of both factors."""
+    for shift in (1, 2):
+        turned = count.gather(dim % len(count.shape), (np.arange(3) + shift) % 3)
+        yield a, turned.unbroadcast(a.shape)
+        yield b, turned.unbroadcast(b.shape)
 
 
 @rule(aten.mv, factors=(0, 1), layer=True)

@@ -9,7 +9,7 @@ from reuseprior.contexts.array import CountArray, taps, with_axis
 from reuseprior.contexts.errors import CountingError
 from reuseprior.contexts.record import Node
 from reuseprior.contexts.rules.elementwise import per_channel
-from reuseprior.contexts.rules.moves import constant_pad
+from reuseprior.contexts.rules.moves import constant_pad, view
 from reuseprior.contexts.rules.registry import RULES, Rule, aten, rule
 
 
@@ -203,18 +203,28 @@ for _operator in RESIZED:
 @rule(aten.max_unpool2d, aten.max_unpool3d, linear=False)
 def max_unpool(count, x, indices, _size, *_):
     """Where a maximum stood depends on data: it may be any place of the window it is of."""
+    for axis, window in enumerate(windows := _pooled(indices), start=len(x.shape) - len(windows)):
+        made = taps(count.shape[axis], x.shape[axis], *window)
+        count = count.windows_add(axis, x.shape[axis], [(result, place) for place, result in made])
+    yield x, count
+
+
+def _pooled(indices: Node) -> list[tuple[int, int, int, int]]:
+    """Kernel, stride, padding and dilation of the max pool that indices come from, by axis."""
     pool = indices.made_by
+    while pool and RULES.get(pool.function) is view:
+        pool = pool.args[0].made_by
     ndim = MAX_POOLS.get(RULES.get(pool.function)) if pool else None
     if ndim is None:
         raise CountingError("its indices are not those of a max pool, which has windows")
     _, kernel, *settings = pool.args
     stride, padding, dilation = (*settings, *((), 0, 1)[len(settings) :])[:3]
-    for axis, k, s, p, d in zip(
-        range(len(x.shape) - ndim, len(x.shape)),
-        *(_each(v, ndim) for v in (kernel, stride or kernel, padding, dilation)),
-        strict=True,
-    ):
-        windows = taps(count.shape[axis], x.shape[axis], k, s, p, d)
-        made = [(result, place) for place, result in windows]
-        count = count.windows_add(axis, x.shape[axis], made)
-    yield x, count
+    each = (_each(value, ndim) for value in (kernel, stride or kernel, padding, dilation))
+    windows = list(zip(*each, strict=True))
+    shape = pool.results[0].shape
+    if indices.shape == shape:
+        return windows
+    # In one dimension torch pools with an axis of one before the other, and unpools with it behind.
+    if indices.shape == (*shape[:-2], shape[-1], 1):
+        return windows[::-1]
+    raise CountingError("its indices are another shape than the max pool's: leave them as they are")
