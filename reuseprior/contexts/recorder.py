@@ -695,6 +695,8 @@ def _advice(error: Exception, reason: str) -> str:
         return ": its modules are nested deep, so raise Python's limit with sys.setrecursionlimit"
     if isinstance(error, TypeError) and ("argument" in said and "forward()" in said):
         return ": give its arguments by name, as inputs={'x': (1, 3, 224, 224), …}"
+    if "'nonetype'" in said:
+        return ": an argument may be missing, so give all that it takes by name, as a dict"
     if "indices" in said and ("long" in said or "dtype" in said or "type" in said):
         return (
             ": it takes token ids, so pass some without values, as torch.empty((1, 128), "

@@ -26,6 +26,11 @@ def embedding(count, table, indices, *_):
         yield table, count.sum(*axes).reshape((1, *table.shape[1:]))
     else:
         positions = indices.data().reshape(-1).numpy()
+        if len(positions) and positions.max() >= table.shape[0]:
+            raise CountingError(
+                f"row {positions.max():,} is asked of a table of {table.shape[0]:,}, from 0 on: "
+                "give a shorter input, or ids that it has"
+            )
         rows = count.reshape((len(positions), *table.shape[1:]))
         yield table, rows.scatter_add(0, positions, table.shape[0])
     yield indices, count.sum(*range(len(axes), len(count.shape))).reshape(indices.shape)
