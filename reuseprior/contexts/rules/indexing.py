@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from reuseprior.contexts.array import CountArray, with_axis
 from reuseprior.contexts.errors import CountingError
 from reuseprior.contexts.record import Node, follow, map_nodes, overwrite_view
-from reuseprior.contexts.rules.registry import aten, named, rule
+from reuseprior.contexts.rules.moves import select, slice_, split, unbind
+from reuseprior.contexts.rules.registry import RULES, aten, named, rule
 
 
 @rule(aten.embedding, linear=True, chooses=1)
@@ -177,6 +178,15 @@ def _within(count: CountArray, shape: tuple[int, ...], but: int | None = None) -
     return count
 
 
+PACK = aten._pack_padded_sequence
+
+
+@rule(PACK, linear=True, reads=1)
+def pack(count, x, lengths, batch_first):
+    """Steps of sequences of several lengths, one after the other, without their padding."""
+    yield from _picked(lambda *given: PACK(*given)[0], count, x, lengths, batch_first)
+
+
 _picking(aten.as_strided, of_memory=True)
 _picking(aten.diagonal, moves=True)
 _picking(aten.channel_shuffle, moves=True)
@@ -228,15 +238,9 @@ def overwrite(count, base, value, path):
     yield base, CountArray(kept, flat.shape).reshape(base.shape)
 
 
-_SLICES = (
-    aten.slice.Tensor, aten.select.int, aten.unbind.int, aten.split.Tensor,
-    aten.split_with_sizes.default,
-)  # fmt: skip
-
-
 def _box(path: tuple, shape: tuple[int, ...]) -> list[slice] | None:
     """What a view holds of each axis, where slices and single positions are all that made it."""
-    if any(function not in _SLICES for function, *_ in path):
+    if any(RULES.get(function) not in (select, slice_, split, unbind) for function, *_ in path):
         return None
     box = []
     for axis, size in enumerate(shape):
