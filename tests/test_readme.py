@@ -14,7 +14,7 @@ from reuseprior.works.beyond import benchmarks, comparison, language, survey, te
 from reuseprior.works.thesis import contexts as chapter4
 
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
-COLUMNS = ["image_size", "P_G", "P_G_spread", "expected_spread", "entropy", "params"]
+COLUMNS = ["image_size", "P_G", "P′_G", "expected_spread", "entropy", "params"]
 
 
 def headline_rows() -> dict[str, list[str]]:

@@ -630,10 +630,14 @@ def _table_of(where: str) -> str:
     return ", ".join(where.split(", ")[:2])
 
 
+SIGNS = {"P_G": "P_G", "P_G_spread": "P′_G"}  # of quantities that have one, as readers know them
+
+
 def side_by_side(entries: Iterable[Entry], formats: dict[str, Callable]) -> pd.DataFrame:
     """Printed beside computed, one row a row of the published table; settings as printed.
 
-    `formats` names the columns to show, each with a function from computed value to text.
+    `formats` names the columns to show, each with a function from computed value to text. Those
+    whose quantity has a sign are shown by it.
     """
     cells: dict[str, dict[str, str]] = {}
     for e in entries:
@@ -642,4 +646,5 @@ def side_by_side(entries: Iterable[Entry], formats: dict[str, Callable]) -> pd.D
             computed = "–" if e.computed is None else formats[column](e.computed)
             text = f"{e.printed} | {computed} {MARKS[e.verdict]}"
             cells.setdefault(row, {})[column] = e.printed if e.kind == "setting" else text
-    return pd.DataFrame.from_dict(cells, orient="index", columns=list(formats))
+    table = pd.DataFrame.from_dict(cells, orient="index", columns=list(formats))
+    return table.rename(columns=SIGNS)

@@ -21,8 +21,6 @@ COLUMNS = ("row", "quantity", "kind", "printed", "computed", "verdict", "window"
 
 _TYPESET = ("row", "quantity", "printed", "computed", "verdict")  # what a page is wide enough for
 
-_SIGNS = {"P_G": "P_G", "P_G_spread": "P′_G"}  # of quantities that have one
-
 _MATHEMATICS = {"P_G": "$P_G$", "P′_G": "$P'_G$"}  # a cell that is a sign and nothing else
 
 _LATEX = {
@@ -109,7 +107,7 @@ def _rows(where: str, entries: Sequence[Mapping[str, str]]) -> Iterator[dict[str
         parts = identity.split("-")
         while len(parts) > 1 and parts[0] in said:
             parts.pop(0)
-        name = _SIGNS.get(quantity) or quantity.replace("_", " ")
+        name = ledger.SIGNS.get(quantity) or quantity.replace("_", " ")
         told = {"row": "-".join(parts), "quantity": name}
         yield told | {column: entry[column] for column in COLUMNS if column not in told}
 

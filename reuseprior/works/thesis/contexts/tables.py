@@ -7,7 +7,7 @@ import pandas as pd
 from reuseprior.contexts import ContextCounts, ParameterCount
 from reuseprior.contexts.views import by_tensor
 from reuseprior.press import published
-from reuseprior.press.ledger import side_by_side
+from reuseprior.press.ledger import SIGNS, side_by_side
 from reuseprior.press.published import Printed
 from reuseprior.quantities import Quantities
 from reuseprior.works.thesis.contexts.ledger import ranked_models
@@ -83,7 +83,7 @@ def _quantities_table(rows: dict[str, Quantities]) -> pd.DataFrame:
         name: {column: FORMATS[column](value(q)) for column, value in QUANTITIES.items()}
         for name, q in rows.items()
     }
-    return pd.DataFrame.from_dict(shown, orient="index")
+    return pd.DataFrame.from_dict(shown, orient="index").rename(columns=SIGNS)
 
 
 def by_depth(found: ContextCounts) -> pd.DataFrame:
