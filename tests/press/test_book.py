@@ -240,6 +240,18 @@ def test_long_outputs_fold(browser, site):
     assert folded["notebooks/00-ledger"] >= 2 and sum(folded.values()) < 20, folded
 
 
+@pytest.mark.parametrize("page", ["index", "notebooks/04-counting-contexts"])
+def test_numbers_break_nowhere(browser, site, page):
+    show(browser, site, page, width=700)
+    lines = browser.execute_script(
+        "return [...document.querySelectorAll('article td')].filter(e => / \\| [\\d.,]+.[✓≠○]$/"
+        ".test(e.textContent.trim())).map(e => [e.textContent, e.innerText.length, e.clientHeight"
+        " / parseFloat(getComputedStyle(e).lineHeight)])"
+    )
+    assert len(lines) > 40 and all(high < 2 for *_, high in lines), lines
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 700
+
+
 def test_formulas_are_many(browser, site):
     show(browser, site, "notebooks/05-derivations", theme="dark")
     drawn = browser.execute_script("return document.querySelectorAll('mjx-container svg').length")
