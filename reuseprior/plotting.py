@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import re
 from contextlib import AbstractContextManager
+from math import log10
 from pathlib import Path
 
 import numpy as np
 from matplotlib import style as mpl_style
+from matplotlib.axes import Axes
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from reuseprior import files, paths
 
@@ -101,6 +103,19 @@ def _render(fig: Figure, kind: str) -> bytes:
     with styled():
         fig.savefig(buffer, format=kind, metadata=_METADATA[kind])
     return buffer.getvalue()
+
+
+MARKS = 4  # on an axis of sizes
+
+
+def mark_sizes(ax: Axes) -> None:
+    """Write 20M and 5G on a logarithmic axis, as many as fit on one of three."""
+    low, high = ax.get_xlim()
+    decades = log10(high / low)
+    steps = (1, 2, 5) if decades < 1.7 else (1,)
+    ax.xaxis.set_major_locator(LogLocator(subs=steps, numticks=MARKS + len(steps)))
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 LABEL_ROOM = 0.09  # of an axis, between the labels of two contours

@@ -141,11 +141,14 @@ def count(
     """Count the contexts of one model and print the thesis's quantities."""
     from reuseprior.measures import measuring
     from reuseprior.measures.ranking import Ranking
+    from reuseprior.models import catalog
 
     conventions = _conventions(
         image_size, shape, sharing, batch_norm, output, tokens, embedded, until, last
     )
     try:
+        if image_size is not None and catalog.find(model).tokens:
+            raise UsageError(f"{model} takes tokens, not an image: give --tokens, no --image-size")
         measured, counts = measuring.count(model, conventions)
     except ValueError as error:
         raise UsageError(one_line(error)) from error

@@ -271,6 +271,8 @@ class _Recorder(TorchDispatchMode):
             kwtwins, kwnodes = (dict(zip(kwargs, own, strict=True)) for own in values)
             if "device" in kwargs:
                 kwtwins["device"] = torch.device("meta")
+        if known.reads is not None:
+            twins[known.reads] = self._values(args[known.reads])
         if function is aten.as_strided_.default and _keeps_positions(*twins):
             function(*twins)
             return args[0]
@@ -295,7 +297,11 @@ class _Recorder(TorchDispatchMode):
         else:
             tensors = [r for r in results if isinstance(r, torch.Tensor)]
             shapes = [tuple(t.shape) for t in tensors]
-            self._adopt_results(tensors, self._note(function, nodes, kwnodes, shapes))
+            made = self._note(function, nodes, kwnodes, shapes)
+            for tensor, node in zip(tensors, made, strict=True):
+                if known.reads is not None and not tensor.is_meta:  # follows from what was read
+                    node.tensor, node.varies, node.has_parameters = tensor, False, False
+            self._adopt_results(tensors, made)
         return result
 
     def _run(self, function, twins, kwtwins, nodes, kwnodes):
@@ -416,8 +422,12 @@ class _Recorder(TorchDispatchMode):
         return found
 
     def _item(self, tensor: torch.Tensor):
+        return self._values(tensor).item()
+
+    def _values(self, tensor: torch.Tensor) -> torch.Tensor:
+        """What follows from constants alone."""
         try:
-            return self.read(tensor).data().item()
+            return self.read(tensor).data()
         except CountingError as error:
             message = self._data_dependent("asks for the value of a tensor, which")
             raise CountingError(message) from error
@@ -504,6 +514,8 @@ class _WholeOperators(TorchFunctionMode):
             kwargs = {**kwargs, "device": "cpu"}
         elif function in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):
             args = (args[0], _with_constant_lists(args[1]), *args[2:])
+        elif function is torch._VF._pad_packed_sequence:
+            return _padded(*args, **kwargs)
         elif function in (torch.masked_select, torch.Tensor.masked_select):
             x, mask = torch.broadcast_tensors(*args, *kwargs.values())
             return x[mask]
@@ -519,6 +531,20 @@ class _WholeOperators(TorchFunctionMode):
     def rms_norm(input, normalized_shape, weight=None, eps=None):
         # layer norm depends on the same: the input at its own position, and the weight
         return torch.layer_norm(input, normalized_shape, weight, None, eps or 1e-5)
+
+
+def _padded(data, batch_sizes, batch_first, padding_value, total_length):
+    """Packed sequences side by side again, and their lengths, as torch does it step by step."""
+    sizes = batch_sizes.tolist()
+    sizes += [0] * (total_length - len(sizes))
+    steps = data.split(sizes)
+    around = (0, 0) * (data.ndim - 1)
+    widened = [
+        nn.functional.pad(step, (*around, 0, sizes[0] - len(step)), value=padding_value)
+        for step in steps
+    ]
+    lengths = torch.tensor([sum(size > i for size in sizes) for i in range(sizes[0])])
+    return torch.stack(widened, 1 if batch_first else 0), lengths
 
 
 def _with_constant_lists(index):
@@ -695,6 +721,8 @@ def _advice(error: Exception, reason: str) -> str:
         return ": its modules are nested deep, so raise Python's limit with sys.setrecursionlimit"
     if isinstance(error, TypeError) and ("argument" in said and "forward()" in said):
         return ": give its arguments by name, as inputs={'x': (1, 3, 224, 224), …}"
+    if "'nonetype'" in said:
+        return ": an argument may be missing, so give all that it takes by name, as a dict"
     if "indices" in said and ("long" in said or "dtype" in said or "type" in said):
         return (
             ": it takes token ids, so pass some without values, as torch.empty((1, 128), "

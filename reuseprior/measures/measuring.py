@@ -81,11 +81,24 @@ class Conventions:
         return self.shape or (1, 3, size, size)
 
     def inputs(self, model: str, network: nn.Module) -> Any:
-        """What the built network is given, as `record_model` takes it."""
+        """What the built network is given, as `record_model` takes it.
+
+        Raises `ModelError` where tokens or embeddings are asked of a model that takes none.
+        """
+        entry = catalog.find(model)
+        if self.tokens and not (entry.tokens or entry.own):
+            raise ModelError(
+                f"model {model!r} takes no tokens: say nothing of them, or give a shape"
+            )
+        if self.embedded and self.length(model) is None:
+            raise ModelError(
+                f"model {model!r} is given no tokens, so that no embeddings can be its input "
+                "nodes: leave that out"
+            )
         shape = self.input_shape(model)
         if self.length(model) is None:
             return shape
-        names = catalog.find(model).tokens
+        names = entry.tokens
         if not self.embedded:
             ids = torch.empty(shape, dtype=torch.int64, device="meta")
             # Where no mask is given, some look for padding among ids that have no values.

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from math import log10
-
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from reuseprior.plotting import PAGE_WIDTH, Picture, styled
-
-MARKS = 4  # on an axis of sizes
+from reuseprior.plotting import PAGE_WIDTH, Picture, mark_sizes, styled
 
 
 def plot_comparison(table: pd.DataFrame) -> Picture:
@@ -29,15 +23,5 @@ def plot_comparison(table: pd.DataFrame) -> Picture:
             ax.plot(shown[column].clip(lower=1), rows, "o", color="C2")
             ax.set(xlabel=column, xscale="log")
             ax.margins(x=0.15)
-            _mark_sizes(ax)
+            mark_sizes(ax)
     return fig
-
-
-def _mark_sizes(ax: Axes) -> None:
-    """Write 20M and 5G on a logarithmic axis, as many as fit on one of three."""
-    low, high = ax.get_xlim()
-    decades = log10(high / low)
-    steps = (1, 2, 5) if decades < 1.7 else (1,)
-    ax.xaxis.set_major_locator(LogLocator(subs=steps, numticks=MARKS + len(steps)))
-    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-    ax.xaxis.set_minor_formatter(NullFormatter())

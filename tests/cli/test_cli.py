@@ -208,6 +208,8 @@ BAD_USE = [  # arguments, message
         "--image-size and --shape exclude each other",
     ),
     (["count", "hf:gpt2", "--tokens", "8", "--shape", "1,8"], "--tokens excludes --shape and"),
+    (["count", "V2-B0", "--tokens", "8"], "model 'V2-B0' takes no tokens"),
+    (["count", "V2-B0", "--embedded"], "'V2-B0' is given no tokens, so that no embeddings can be"),
     (["count", "v2-b9"], "unknown model 'v2-b9', did you mean"),
     (["count", "torchvision:resnet"], "torchvision has no classifier 'resnet', did you mean"),
     (["count", "nets:nothing"], "module 'nets' has no 'nothing'"),
@@ -714,6 +716,8 @@ def test_tokens():
     pytest.importorskip("transformers")
     found = loads(run("count", "hf:gpt2", "--tokens", "8", "--json").stdout)
     assert found["image_size"] is None and found["input_nodes"] == 8
+    refused = run("count", "hf:gpt2", "--image-size", "224")
+    assert refused.exit_code == 2 and "takes tokens, not an image: give --tokens" in refused.stderr
     embedded = loads(run("count", "hf:gpt2", "--tokens", "8", "--embedded", "--json").stdout)
     assert embedded["input_nodes"] == 8 * 768
     last = loads(run("count", "hf:gpt2", "--tokens", "8", "--last", "--json").stdout)

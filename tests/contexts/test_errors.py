@@ -83,6 +83,11 @@ FORWARDS = {
         lambda x: x.index_select(1, x.argmax(1)),
         r"aten\.index_select\.default in blocks\.1 cannot be counted: its values depend on",
     ),
+    "no such row": (
+        lambda x: F.embedding(torch.arange(5), x.expand(4, 4)),
+        r"in blocks\.1 cannot be counted: row 4 is asked of a table of 4, .*give a shorter input",
+    ),
+    "nothing given": (lambda x: x + None.shape[0], "NoneType.*an argument may be missing, so give"),
     "run with data alone": (
         lambda x: torch.ops.reuseprior_tests.of_data(x),
         r"uses reuseprior_tests\.of_data\.default \(in blocks\.1\), which torch cannot run without",

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.checkpoint import checkpoint
 
 from reuseprior.contexts import CountingError, count_contexts
@@ -403,6 +404,32 @@ def test_recurrent_layers():
     """One layer, two steps, one feature: from step 1 on there is a way through the second."""
     layer = nn.RNN(1, 1, bias=False, batch_first=True)
     assert counted(layer, (1, 2, 1), output=0) == {"weight_ih_l0": [[3]], "weight_hh_l0": [[3]]}
+
+
+class Packed(nn.Module):
+    """A recurrent layer on sequences of several lengths, padded again or its last states."""
+
+    def __init__(self, kind, lengths, padded):
+        super().__init__()
+        self.layer = kind(2, 3)
+        self.lengths, self.padded = lengths, padded
+
+    def forward(self, x):
+        packed = pack_padded_sequence(x, self.lengths, enforce_sorted=False)
+        made, last = self.layer(packed)
+        return pad_packed_sequence(made, total_length=5)[0] if self.padded else last
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("lengths", [[4, 2], [1, 4]])
+@pytest.mark.parametrize("padded", [True, False])
+def test_packed_sequences(kind, lengths, padded):
+    """Each counts as it does by itself, at its own length."""
+    found = counted(Packed(kind, lengths, padded), torch.ones(4, 2, 2))
+    alone = [counted(kind(2, 3), (length, 1, 2), output=0 if padded else 1) for length in lengths]
+    for name, count in found.items():
+        first, second = (np.array(one[name.removeprefix("layer.")], object) for one in alone)
+        assert np.array_equal(count, first + second), name
 
 
 def test_recurrent_layers_without_storage():

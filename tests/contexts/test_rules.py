@@ -20,6 +20,7 @@ import torchvision.ops
 from torch import nn
 from torch.ao import quantization
 from torch.nn.utils import parametrizations
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from reuseprior.contexts import CountingError, count_contexts, full_softmax, record_model
 from reuseprior.contexts.array import CountArray
@@ -187,6 +188,8 @@ MOVES = {
     "index, broadcast": ((2, 3, 4), lambda x: x[:, torch.tensor([[0], [-1]]), INDICES[0]]),
     "index of each axis": ((2, 4, 4), lambda x: x[INDICES[1] % 2, INDICES[0], INDICES[1]]),
     "gather": ((4, 2), lambda x: x.gather(0, INDICES)),
+    "packed": ((3, 2, 2), lambda x: pack_padded_sequence(x, [3, 1]).data),
+    "packed, samples first": ((2, 3), lambda x: pack_padded_sequence(x, [2, 1], True).data),
     "gather of a constant made in forward": (
         (4, 2),
         lambda x: x.gather(0, torch.arange(4).flip(0).unsqueeze(1).expand(4, 2)),

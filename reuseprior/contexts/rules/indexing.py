@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from reuseprior.contexts.array import CountArray, with_axis
 from reuseprior.contexts.errors import CountingError
 from reuseprior.contexts.record import Node, follow, map_nodes, overwrite_view
-from reuseprior.contexts.rules.registry import aten, named, rule
+from reuseprior.contexts.rules.moves import select, slice_, split, unbind
+from reuseprior.contexts.rules.registry import RULES, aten, named, rule
 
 
 @rule(aten.embedding, linear=True, chooses=1)
@@ -26,6 +27,11 @@ def embedding(count, table, indices, *_):
         yield table, count.sum(*axes).reshape((1, *table.shape[1:]))
     else:
         positions = indices.data().reshape(-1).numpy()
+        if len(positions) and positions.max() >= table.shape[0]:
+            raise CountingError(
+                f"row {positions.max():,} is asked of a table of {table.shape[0]:,}, from 0 on: "
+                "give a shorter input, or ids that it has"
+            )
         rows = count.reshape((len(positions), *table.shape[1:]))
         yield table, rows.scatter_add(0, positions, table.shape[0])
     yield indices, count.sum(*range(len(axes), len(count.shape))).reshape(indices.shape)
@@ -172,6 +178,15 @@ def _within(count: CountArray, shape: tuple[int, ...], but: int | None = None) -
     return count
 
 
+PACK = aten._pack_padded_sequence
+
+
+@rule(PACK, linear=True, reads=1)
+def pack(count, x, lengths, batch_first):
+    """Steps of sequences of several lengths, one after the other, without their padding."""
+    yield from _picked(lambda *given: PACK(*given)[0], count, x, lengths, batch_first)
+
+
 _picking(aten.as_strided, of_memory=True)
 _picking(aten.diagonal, moves=True)
 _picking(aten.channel_shuffle, moves=True)
@@ -223,15 +238,9 @@ def overwrite(count, base, value, path):
     yield base, CountArray(kept, flat.shape).reshape(base.shape)
 
 
-_SLICES = (
-    aten.slice.Tensor, aten.select.int, aten.unbind.int, aten.split.Tensor,
-    aten.split_with_sizes.default,
-)  # fmt: skip
-
-
 def _box(path: tuple, shape: tuple[int, ...]) -> list[slice] | None:
     """What a view holds of each axis, where slices and single positions are all that made it."""
-    if any(function not in _SLICES for function, *_ in path):
+    if any(RULES.get(function) not in (select, slice_, split, unbind) for function, *_ in path):
         return None
     box = []
     for axis, size in enumerate(shape):

@@ -59,6 +59,8 @@ class Traits:
     """Indices in which a boolean mask stands for the positions that it keeps."""
     chooses: int | None = None
     """Integers that choose entries, rows of a table perhaps, of the first argument."""
+    reads: int | None = None
+    """Integers that torch itself reads to know what to do, as the lengths of sequences."""
     step: str | None = None
     """What it does in a norm or an activation that is spelled out (contexts.spelled)."""
     fixed: Callable[[Operator], np.ndarray | None] | None = None

@@ -33,16 +33,18 @@ def equal_cost() -> pd.DataFrame:
 
     Columns: family, model, width, shared, seeds, accuracy (mean over seeds, per cent, of the test
     images), params (learnable, tied ones once), multiply_adds (of one image forward), seconds (of a
-    training, were all epochs as fast as its fastest: others may have used the processor), P_G and
-    P_G_spread. Accuracy and seconds are those of runs that had settled (`experiments.settled`), and
-    NaN as long as there are none. Raises `results.ResultError` where runs of a family differ in
-    more than model and width.
+    training, were all epochs as fast as the fastest of the network with and without sharing: both
+    compute the same, and others may have used the processor), P_G and P_G_spread. Accuracy and
+    seconds are those of runs that had settled (`experiments.settled`), and NaN as long as there are
+    none. Raises `results.ResultError` where runs of a family differ in more than model and width.
     """
     planned = {(one.model, one.width): one for one in experiments.planned() if _is_compared(one)}
     runs = {network: its for p in PROTOCOL_OF.values() for network, its in _by_network(p).items()}
     rows = [_row(one, runs.get(network, [])) for network, one in planned.items()]
     columns = ["family", "model", "width", "shared", "seeds", "accuracy", *COSTS]
     table = pd.DataFrame(rows, columns=columns)
+    alike = table.groupby([table.model.str.removesuffix("-shared"), "width"])
+    table["seconds"] = alike.seconds.transform("min").where(table.seeds > 0)
     return table.sort_values(["family", "params"], ignore_index=True)
 
 

@@ -11,6 +11,7 @@ from matplotlib.patches import Arc
 from torch import nn
 
 from reuseprior import sharing
+from reuseprior.plotting import mark_sizes
 from reuseprior.works.thesis.sharing.costs import COSTS
 
 # a colour, a marker and a line a kind, so that grey prints tell them apart
@@ -143,8 +144,10 @@ def at_equal_cost(axes: Sequence[Axes], networks: pd.DataFrame) -> None:
             ax.text(0.5, 0.5, "no run yet that settled", ha="center", transform=ax.transAxes)
         elif not column.startswith("P_G"):
             ax.set(xscale="log")
+            mark_sizes(ax)
     _line_a_model(last, networks, "params", "P_G_spread")
     last.set(xlabel=COSTS["params"], xscale="log", ylabel=COSTS["P_G_spread"])
+    mark_sizes(last)
     handles, names = last.get_legend_handles_labels()
     last.figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize="x-small")
 

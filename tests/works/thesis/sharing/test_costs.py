@@ -74,6 +74,18 @@ def test_a_row_a_network_at_every_width(root):
     assert found.accuracy.notna().sum() == 2
 
 
+def test_what_computes_the_same_takes_the_same_time(root):
+    """Whatever else used the processor beside one of the two."""
+    record(root)
+    folder = record(root, 1, "all_but_bn")
+    table = pd.read_csv(folder / "metrics.csv")
+    table.assign(seconds=[1.5, *table.seconds[1:]]).to_csv(folder / "metrics.csv", index=False)
+    found = costs.equal_cost().set_index(["model", "width"]).seconds.dropna()
+    assert found.to_dict() == dict.fromkeys(
+        [("ResNet-20", 1.0), ("ResNet-20-shared", 1.0)], EPOCHS * 1.5
+    )
+
+
 def test_a_run_that_had_not_settled_is_left_out(root):
     record(root)
     folder = record(root, 0.5)
