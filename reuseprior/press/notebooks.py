@@ -368,6 +368,9 @@ def slips(path: Path) -> list[str]:
 # on one machine only; base64 and links hold slashes too, but not after such a character
 _ABSOLUTE = re.compile(r"(?<![\w.:/-])(/(home|Users|root|tmp|var|mnt)/\w|[A-Z]:\\\\)")
 
+# how pandas ends a series, which it does not show as a table
+_SERIES = re.compile(r"^(\w.*, )?dtype: \w+$", re.MULTILINE)
+
 # what a figure is where nothing draws it
 _FIGURE = re.compile(r"<\w+ size [\d.]+x[\d.]+ with \d+ Axes>")
 
@@ -391,6 +394,8 @@ def _slips(cell: Mapping) -> Iterator[str]:
             yield "shows an SVG, which differs each run: show PNG"
         if "image/png" not in data and _FIGURE.match("".join(data.get("text/plain", ""))):
             yield "shows a figure as text: draw it as plotting.Picture"
+        if {*data} == {"text/plain"} and _SERIES.search("".join(data["text/plain"])):
+            yield "prints a series with its dtype: show a table, by to_frame()"
         longest = max(_length(data), default=0)
         if longest > LONGEST_OUTPUT and not cell["metadata"].get("scrolled"):
             yield f"shows {longest} rows or lines and does not fold them: save it as `scrolled`"

@@ -238,6 +238,12 @@ SLIPS = [  # what is done to a notebook and its code cell, what is said of it
         "shows a figure as text",
     ),
     (
+        lambda n, c: c.outputs.append(
+            _output("execute_result", data={"text/plain": "a    1\nName: ρ, dtype: int64"})
+        ),
+        "prints a series with its dtype",
+    ),
+    (
         lambda n, c: c.outputs.append(_output("stream", name="stdout", text="1\n" * 36)),
         "shows 36 rows or lines and does not fold them",
     ),
