@@ -24,16 +24,6 @@ PAGES = ["index", "api", "tables", "ledger", "figures/README", "notebooks/README
 SCREENSHOTS = paths.BUILD / "screenshots"
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """The site, made of the committed notebooks: nothing is reproduced in this build folder."""
-    for name in ("sphinx", "myst_nb", "furo"):
-        pytest.importorskip(name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paths, "BUILD", tmp_path_factory.mktemp("build"))
-        return book.build().parent
-
-
 class Page(HTMLParser):
     """The links, the embedded files and the anchors of a page."""
 

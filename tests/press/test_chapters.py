@@ -77,7 +77,7 @@ def test_a_chapter_is_one_folder_and_one_notebook(root):
     assert (entry.id, entry.computed, entry.verdict) == ("new-1", 42, "reproduced")
     ledger.update([entry])
     row = "| [A title](07-new.ipynb) | What it shows | 1 min | 1 min | 1 ✓ |"
-    assert row in contents.with_summaries().splitlines()
+    assert row in contents.with_summaries().replace("\N{NO-BREAK SPACE}", " ").splitlines()
     book.stage(root / "pages")
     assert '"text/plain"' in (root / "pages" / "notebooks" / "07-new.ipynb").read_text()
     assert "new-1" in (root / "pages" / "ledger-table.html").read_text()

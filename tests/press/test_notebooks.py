@@ -460,8 +460,9 @@ print("two")
 @pytest.mark.notebook
 def test_two_runs_leave_git_clean(folder):
     """Executed twice from nothing, a notebook and its figures are saved as the same bytes."""
-    draw = "fig = Figure()\n_ = fig.subplots().plot([1, 2])\n_ = plotting.save(fig, 'fig-1')\nfig"
-    imports = "from matplotlib.figure import Figure\nfrom reuseprior import plotting"
+    draw = "fig = plotting.Picture()\n_ = fig.subplots().plot([1, 2])\n"
+    draw += "_ = plotting.save(fig, 'fig-1')\nfig"
+    imports = "from reuseprior import plotting"
     path = write(folder, "03-a", "profile: str = 'quick'", imports, draw, "*A line.*", PIECES)
     made = nbformat.read(path, as_version=4)
     made.cells[0].metadata["tags"] = ["parameters"]

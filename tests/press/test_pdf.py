@@ -8,20 +8,10 @@ from collections import Counter
 import pytest
 from typer.testing import CliRunner
 
-from reuseprior import paths
 from reuseprior.cli import app
 from reuseprior.press import book, pdf
 
 NAMES = ["index", "notebooks/12-channel-sharing", "notebooks/05-energy-priors"]
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    for name in ("sphinx", "myst_nb", "furo"):
-        pytest.importorskip(name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paths, "BUILD", tmp_path_factory.mktemp("build"))
-        return book.build().parent
 
 
 def test_without_a_browser_it_says_so_before_the_work(monkeypatch, tmp_path):
