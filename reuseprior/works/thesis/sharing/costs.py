@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import nan
+from math import factorial, nan
 from statistics import fmean
 
 import numpy as np
 import pandas as pd
 
-from reuseprior import paths
 from reuseprior.contexts import multiply_adds
 from reuseprior.measures.statistics import LEAST, agreement
 from reuseprior.models import Recipe
@@ -26,6 +25,7 @@ COSTS = {
     "P_G": "$P_G$, bits",
     "P_G_spread": "$P'_G$, bits",
 }
+CHANCE = "±1.00 by chance"  # a column of `foretold`
 
 
 def equal_cost() -> pd.DataFrame:
@@ -55,10 +55,7 @@ def _is_compared(one: experiments.Planned) -> bool:
 
 def _by_network(protocol: str) -> dict[tuple[str, float], list[Run]]:
     """The settled runs of a protocol at any width, by model and width."""
-    folders = sorted(paths.RESULTS.glob(f"train-{protocol}*"))
-    names = [folder.name.removeprefix("train-") for folder in folders]
-    wanted = [name for name in names if name == protocol or name.startswith(f"{protocol},width=")]
-    found = [run for name in wanted for run in experiments.finished_runs(name, "cifar10")]
+    found = experiments.at_all_widths(protocol, "cifar10")
     groups: dict[tuple[str, float], list[Run]] = {}
     for run in found:
         differs = _settings(run).items() ^ _settings(found[0]).items()
@@ -105,17 +102,19 @@ def foretold(networks: pd.DataFrame) -> pd.DataFrame:
     """Kendall's τ between accuracy and each cost and estimate, within each family.
 
     `networks` is a table of `equal_cost`. A row a family of three networks or more, with their
-    number; each cell is τ and half its 95 % bootstrap interval.
+    number and the chance that as many in no order at all stand in perfect order or its reverse,
+    2/n!; each other cell is τ and half its 95 % bootstrap interval, which a perfect order leaves
+    without width, however few the networks.
     """
     rows = {}
     for family, group in networks.dropna().groupby("family"):
         if len(group) < LEAST:
             continue
-        rows[family] = {"networks": len(group)}
+        rows[family] = {"networks": len(group), CHANCE: f"{2 / factorial(len(group)):.2g}"}
         for column in COSTS:
             found = agreement(group[column], group.accuracy, resamples=1000)
             rows[family][column] = f"{found.tau:+.2f} ± {found.tau_margin:.2f}"
-    return pd.DataFrame.from_dict(rows, "index", columns=["networks", *COSTS])
+    return pd.DataFrame.from_dict(rows, "index", columns=["networks", CHANCE, *COSTS])
 
 
 def gain_at_equal(networks: pd.DataFrame, cost: str) -> pd.DataFrame:
@@ -123,7 +122,7 @@ def gain_at_equal(networks: pd.DataFrame, cost: str) -> pd.DataFrame:
 
     The line joins a family's unshared networks over the logarithm of the cost; shared ones that
     cost less than the least of them or more than the greatest are left out. Columns: family, model,
-    width, and gain.
+    width, gain, and the fewest seeds of a network that it rests on: a difference is no test.
     """
     rows = []
     for family, group in networks.dropna().groupby("family"):
@@ -132,5 +131,6 @@ def gain_at_equal(networks: pd.DataFrame, cost: str) -> pd.DataFrame:
             at = getattr(row, cost)
             if len(line) and line[cost].min() <= at <= line[cost].max():
                 there = np.interp(np.log(at), np.log(line[cost]), line.accuracy)
-                rows.append((family, row.model, row.width, row.accuracy - there))
-    return pd.DataFrame(rows, columns=["family", "model", "width", "gain"])
+                fewest = min(row.seeds, line.seeds.min())
+                rows.append((family, row.model, row.width, row.accuracy - there, fewest))
+    return pd.DataFrame(rows, columns=["family", "model", "width", "gain", "seeds"])

@@ -60,7 +60,8 @@ def scope_legend(ax: Axes, loc: str = "upper left") -> None:
 def accuracy_against(axes: Sequence[Axes], models: pd.DataFrame, title: str) -> None:
     """Draw accuracy against parameters, P_G and P′_G, on three axes side by side.
 
-    `models` has columns model, accuracy, params, P_G and P_G_spread, and sd where runs repeat.
+    `models` has columns model, accuracy, params, P_G and P_G_spread, and sd where runs repeat; it
+    may be empty, as long as no run has settled.
     """
     columns = {"params": "parameters, millions", "P_G": "$P_G$, bits", "P_G_spread": "$P'_G$, bits"}
     for ax, (column, label) in zip(axes, columns.items(), strict=True):
@@ -71,7 +72,10 @@ def accuracy_against(axes: Sequence[Axes], models: pd.DataFrame, title: str) -> 
         ax.set(xlabel=label)
         ax.margins(0.2)
     axes[0].set(ylabel=f"{title}: top-1, %")
-    axes[0].legend(fontsize="x-small", loc="lower right")
+    if models.empty:
+        _say_none(axes)
+    else:
+        axes[0].legend(fontsize="x-small", loc="lower right")
 
 
 def training_curves(axes: Sequence[Axes], curves: pd.DataFrame, title: str) -> None:
@@ -140,8 +144,7 @@ def at_equal_cost(axes: Sequence[Axes], networks: pd.DataFrame) -> None:
         _line_a_model(ax, networks, column, "accuracy")
         ax.set(xlabel=label, ylabel="top-1, %")
         if networks.accuracy.isna().all():
-            ax.set(xticks=[], yticks=[])
-            ax.text(0.5, 0.5, "no run yet that settled", ha="center", transform=ax.transAxes)
+            _say_none([ax])
         elif not column.startswith("P_G"):
             ax.set(xscale="log")
             mark_sizes(ax)
@@ -150,6 +153,12 @@ def at_equal_cost(axes: Sequence[Axes], networks: pd.DataFrame) -> None:
     mark_sizes(last)
     handles, names = last.get_legend_handles_labels()
     last.figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize="x-small")
+
+
+def _say_none(axes: Sequence[Axes]) -> None:
+    for ax in axes:
+        ax.set(xticks=[], yticks=[])
+        ax.text(0.5, 0.5, "no run yet that settled", ha="center", transform=ax.transAxes)
 
 
 def _line_a_model(ax: Axes, networks: pd.DataFrame, x: str, y: str) -> None:

@@ -152,13 +152,14 @@ def recipe_of(label: str) -> tuple[str, str]:
 
 
 def recorded() -> str:
-    """The first of PROTOCOLS with a finished run on CIFAR-10 of each model of table 4.2."""
+    """The first of PROTOCOLS with a finished run on CIFAR-10 of a model of table 4.2."""
     for protocol in PROTOCOLS:
-        if set(OF_TABLE_4_2) <= {label(run) for run in finished_runs(protocol, "cifar10")}:
+        if set(OF_TABLE_4_2) & {label(run) for run in finished_runs(protocol, "cifar10")}:
             return protocol
     raise ResultError(
-        f"no protocol of {', '.join(PROTOCOLS)} has runs of {', '.join(OF_TABLE_4_2)} in "
-        f"{paths.RESULTS}: make them with `{next(planned()).command}` and the like"
+        f"no protocol of {', '.join(PROTOCOLS)} has a run of {', '.join(OF_TABLE_4_2)} in "
+        f"{paths.RESULTS}: make one with "
+        f"`{command(OF_TABLE_4_2[0], 'cifar10', PROTOCOLS[0])} --seed 0 --resume`"
     )
 
 
@@ -222,6 +223,21 @@ def finished_runs(protocol: str, data: str) -> list[Run]:
     return found
 
 
+def at_all_widths(protocol: str, data: str) -> list[Run]:
+    """The `finished_runs` of a protocol, and of the same at other widths."""
+    others = sorted(paths.RESULTS.glob(f"{_folder(protocol)},width=*"))
+    protocols = [protocol, *(folder.name.removeprefix("train-") for folder in others)]
+    return [run for one in protocols for run in finished_runs(one, data)]
+
+
+def all_recorded() -> list[Run]:
+    """All finished runs of the chapter's protocols, whatever was changed and on whatever data."""
+    wanted = {_folder(protocol) for protocol in (*PROTOCOLS, RESNETS)}
+    folders = sorted(f for f in paths.RESULTS.glob("train-*") if f.name.split(",")[0] in wanted)
+    found = [run for folder in folders for run in results.runs(folder.name)]
+    return [run for run in found if _is_read(run.config) and run.summary["state"] == "finished"]
+
+
 def _is_read(config: Mapping[str, Any]) -> bool:
     model = config.get("model", "")
     ours = model.startswith(FAMILY) or RESNET.fullmatch(model)
@@ -271,6 +287,16 @@ def label(run: Run) -> str:
     return name + LABELS[run.config["sharing"]]
 
 
+def names(found: Sequence[Run]) -> list[str]:
+    """The `label` of each run, with its width where not all have the same."""
+    widths = [run.config["protocol"]["width"] for run in found]
+    several = len(set(widths)) > 1
+    return [
+        label(run) + (f", width {width:g}" if several else "")
+        for run, width in zip(found, widths, strict=True)
+    ]
+
+
 # What they say -----------------------------------------------------------------------------------
 
 
@@ -308,15 +334,15 @@ TRAINED = ["model", "data", "params", "seeds", "accuracy", "sd", "last gain", "s
 
 
 def trained(found: Sequence[Run]) -> pd.DataFrame:
-    """One row a model, fewest parameters first; `found` are `runs` on one data set.
+    """One row a model and width, fewest parameters first; `found` are `runs` on one data set.
 
     Columns: data, params (learnable, tied ones once), seeds, accuracy and its standard deviation
     over seeds in per cent (of the last epoch), the mean `last_gain`, how many had `settled`, images
     a second, and the P_G and P′_G of the model as it was trained.
     """
     groups: dict[str, list[Run]] = {}
-    for run in found:
-        groups.setdefault(label(run), []).append(run)
+    for name, run in zip(names(found), found, strict=True):
+        groups.setdefault(name, []).append(run)
     rows = []
     for name, members in groups.items():
         accuracy = Sample.of([100 * run.summary["test_accuracy"] for run in members])
@@ -360,8 +386,11 @@ def ordering(models: pd.DataFrame, better: str, worse: str) -> str:
     """What our runs say of a printed ordering, as one sentence; `models` is a table of `trained`.
 
     Two models are told apart by Welch's t-test over their seeds (`measures.statistics.told_apart`).
+    The table should be of `settled` runs; a model that is not in it is not compared.
     """
     rows = models.set_index("model")
+    if absent := [name for name in (better, worse) if name not in rows.index]:
+        return f"{better} and {worse}: no settled run of {' and of '.join(absent)} to compare."
     high, low = rows.loc[better], rows.loc[worse]
     verdict = told_apart(*(Sample(row.accuracy, row.sd, row.seeds) for row in (high, low)))
     alone = [name for name, row in ((better, high), (worse, low)) if row.seeds < 2]
@@ -380,15 +409,62 @@ def ordering(models: pd.DataFrame, better: str, worse: str) -> str:
 def curves(found: Sequence[Run]) -> pd.DataFrame:
     """The metrics of all runs, one row an epoch, with columns `model`, `seed` and `accuracy`.
 
-    The accuracy, in per cent, is that on the images held out, or else on the test images.
+    The model is called as in `names`. The accuracy, in per cent, is that on the images held out, or
+    else on the test images.
     """
     tables = [
-        r.metrics.assign(
-            model=label(r), seed=r.config["seed"], accuracy=100 * r.metrics[_course(r)]
-        )
-        for r in found
+        r.metrics.assign(model=name, seed=r.config["seed"], accuracy=100 * r.metrics[_course(r)])
+        for name, r in zip(names(found), found, strict=True)
     ]
     return pd.concat(tables, ignore_index=True)
+
+
+def recipes(protocol: str) -> pd.DataFrame:
+    """The finished comparisons of a protocol's recipes on images held out, with `--blind`.
+
+    They lie in `data/results/recipe-<protocol>`. Columns: recipe, model, otherwise (than the
+    protocol's file has it now), seed, held out (images that its accuracy is of), and accuracy (in
+    per cent, after the last epoch). Empty where none is recorded.
+    """
+    experiment = f"recipe-{protocol}"
+    there = any(paths.RESULTS.glob(f"{experiment}/*/config.json"))
+    found = results.runs(experiment) if there else []
+    rows = []
+    for run in (run for run in found if run.summary["state"] == "finished"):
+        config = run.config
+        model, plan = config["model"], Protocol(**config["protocol"])
+        changes = plan.differences(Protocol.load(protocol, model=model))
+        otherwise = {k: v for k, v in changes.items() if k not in ("validation", "test_every")}
+        rows.append(
+            {
+                "recipe": run.name,
+                "model": label(run),
+                "otherwise": options(otherwise).replace(" --set", "").strip(),
+                "seed": config["seed"],
+                "held out": config["images"]["test"],  # which stand for the test images
+                "accuracy": 100 * run.summary["test_accuracy"],
+            }
+        )
+    columns = ["recipe", "model", "otherwise", "seed", "held out", "accuracy"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def looks(found: Sequence[Run]) -> pd.DataFrame:
+    """How often the runs of each experiment looked at the test images, and what they held out.
+
+    Columns: experiment, looks (a run, as its `metrics.csv` has them), held out (images), runs.
+    """
+    rows = [
+        (
+            run.folder.parent.name,
+            run.metrics.test_accuracy.count(),
+            run.config["images"].get("validation"),
+        )
+        for run in found
+    ]
+    table = pd.DataFrame(rows, columns=["experiment", "looks", "held out"]).fillna(0)
+    counts = table.value_counts(sort=False).rename("runs").reset_index()
+    return counts.astype({"held out": int})
 
 
 def beside_other_sharing() -> pd.DataFrame:

@@ -115,10 +115,12 @@ def test_the_gain_is_measured_from_the_line_of_unshared_networks():
         ("f", "a-shared", 1.0, True, 87.0, exp(2)), ("f", "a-shared", 9.0, True, 99.0, exp(4)),
     )  # fmt: skip
     (only,) = costs.gain_at_equal(table, "params").itertuples()
-    assert (only.model, only.gain) == ("a-shared", pytest.approx(87 - 85))
+    assert (only.model, only.gain, only.seeds) == ("a-shared", pytest.approx(87 - 85), 1)
 
 
 def test_what_costs_foretell_takes_three_networks():
     rows = [("f", "a", w, False, 70 + 20 * w, w) for w in (0.25, 0.5, 1.0)]
-    assert costs.foretold(networks(*rows)).loc["f", "P_G"].startswith("+1.00")
+    found = costs.foretold(networks(*rows)).loc["f"]
+    assert found["P_G"].startswith("+1.00")
+    assert found[costs.CHANCE] == "0.33"  # two of six orders
     assert costs.foretold(networks(*rows[:2])).empty

@@ -14,3 +14,11 @@ def test_a_marker_a_model_however_many_are_recorded():
     drawings.accuracy_against(axes, models, "ours")
     assert [text.get_text() for text in axes[0].get_legend().get_texts()] == names
     plt.close(fig)
+
+
+def test_without_a_settled_model_the_axes_say_so():
+    columns = ["model", "accuracy", "params", "P_G", "P_G_spread"]
+    fig, axes = plt.subplots(1, 3)
+    drawings.accuracy_against(axes, pd.DataFrame(columns=columns), "ours")
+    assert {ax.texts[0].get_text() for ax in axes} == {"no run yet that settled"}
+    plt.close(fig)
