@@ -133,7 +133,8 @@ def repeat(run: Run) -> str:
     )
     known = {k: v for k, v in changes.items() if k in config["protocol"] and k != "name"}
     trained = command(label(run), config["data"], plan.name) + options(known)
-    again = f"{trained} --seed {config['seed']} --output build/again/{run.name}"
+    place = f"build/again/{run.folder.parent.name}/{run.name}"  # runs of two widths have one name
+    again = f"{trained} --seed {config['seed']} --output {place}"
     return f"{again}  # commit {run.commit}"
 
 

@@ -158,7 +158,10 @@ def test_every_recorded_run_is_there_to_be_repeated(tmp_path, monkeypatch):
     record(tmp_path / "train-cpu-hours", state="interrupted")
     record(tmp_path / "train-thesis")
     record(tmp_path / "train-cpu", model="other").joinpath("config.json").write_text('{"data": ""}')
-    assert {run.folder for run in experiments.all_recorded()} == kept
+    found = experiments.all_recorded()
+    assert {run.folder for run in found} == kept
+    again = {experiments.repeat(run).split(" --output ")[1] for run in found}
+    assert len(again) == len(kept)  # none in the place of another
 
 
 def test_the_names_of_tables_lead_to_models_and_back(folder):
@@ -286,7 +289,8 @@ def test_a_recorded_run_says_the_command_that_repeats_it():
     command = experiments.repeat(run)
     begin = "reuseprior train efficientnetv2-b0 --sharing all_but_bn --data cifar10 --protocol cpu "
     assert command.startswith(begin)
-    last = f"--seed 0 --output build/again/{run.name}  # commit {run.summary['commit'][:7]}"
+    place = f"build/again/train-cpu/{run.name}"
+    last = f"--seed 0 --output {place}  # commit {run.summary['commit'][:7]}"
     assert command.endswith(last)
 
 
