@@ -95,10 +95,10 @@ def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
     A campaign runs in a checkout of its own; what it finished is recorded so. Tables and JSON
     files are copied, those of failures too, weights are not. The run keeps its name and its
     experiment's. Raises `ResultError` for a run that is not whole or not finished, one whose
-    package was no commit or several, so that nobody could repeat it, one whose name or experiment
-    is no name but markup, and where other files stand already; the same ones may, and a recording
-    that was cut short goes on. Raises `files.Locked` where another process is recording or making
-    the run there.
+    package was no commit, several, or one that this repository does not have, so that nobody could
+    repeat it, one whose name or experiment is no name but markup, and where other files stand
+    already; the same ones may, and a recording that was cut short goes on. Raises `files.Locked`
+    where another process is recording or making the run there.
     """
     run = Run.read(Path(folder).resolve())
     if (state := run.summary["state"]) != "finished":
@@ -113,6 +113,11 @@ def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
         raise ResultError(
             f"{run.folder} was made by the package at commit {run.commit}, which nobody can go "
             "back to: make it anew from one checkout whose code is committed"
+        )
+    if not _is_here(run.commit):
+        raise ResultError(
+            f"{run.folder} was made by the package at commit {run.commit}, which is not in this "
+            "repository: fetch the branch it is of, or make the run anew"
         )
     if run.summary.get(CONFIG_DIGEST, (now := _sha256(run.folder / CONFIG))) != now:
         raise ResultError(
@@ -539,12 +544,22 @@ def _now() -> str:
 
 
 def _commit() -> str | None:
-    top, commit = _git("rev-parse", "--show-toplevel"), _git("rev-parse", "HEAD")
-    # an installed copy may lie inside somebody else's repository, whose commit says nothing
-    if top is None or commit is None or Path(top).resolve() != paths.ROOT:
+    commit = _git("rev-parse", "HEAD")
+    if commit is None or not _is_repository():
         return None
     # code only: a run writes its own results, which would make every commit dirty
     return f"{commit}-dirty" if _git("status", "--porcelain", "--", "reuseprior") else commit
+
+
+def _is_here(commit: str) -> bool:
+    """Whether the package's repository has a commit; true where it is in none that could say."""
+    return not _is_repository() or _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
+
+
+def _is_repository() -> bool:
+    # an installed copy may lie inside somebody else's repository, whose commits say nothing
+    top = _git("rev-parse", "--show-toplevel")
+    return top is not None and Path(top).resolve() == paths.ROOT
 
 
 def _git(*arguments: str) -> str | None:

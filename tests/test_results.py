@@ -243,7 +243,7 @@ def test_the_commit_is_dirty_by_code_and_not_by_results(tmp_path, monkeypatch):
         (found,) = Run.read(max((tmp_path / "runs").iterdir(), key=lambda p: int(p.name))).commits
         return found
 
-    assert commit() is None
+    assert commit() is None and results._is_here("a1")  # nobody can tell
     git(tmp_path, "init")
     assert commit() is None  # nothing committed yet
     (tmp_path / "reuseprior").mkdir()
@@ -252,6 +252,7 @@ def test_the_commit_is_dirty_by_code_and_not_by_results(tmp_path, monkeypatch):
     git(tmp_path, "commit", "-m", "a")
     clean = commit()
     assert len(clean) == 40
+    assert results._is_here(clean[:7]) and not results._is_here("a1")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "metrics.csv").write_text("")
     assert commit() == clean
@@ -314,6 +315,12 @@ def test_importing_loads_neither_torch_nor_pandas():
     assert done.stdout.decode().strip() == "set()"
 
 
+@pytest.fixture
+def held(monkeypatch):
+    """The one commit that the repository has."""
+    monkeypatch.setattr(results, "_is_here", lambda commit: commit == "a1")
+
+
 def finished_elsewhere(tmp_path, **summary):
     """A run of a campaign, with weights beside its tables."""
     folder = tmp_path / "campaign" / "train-x" / "net-seed0"
@@ -326,6 +333,7 @@ def finished_elsewhere(tmp_path, **summary):
     return folder
 
 
+@pytest.mark.usefixtures("held")
 def test_a_finished_run_is_recorded_with_its_tables_and_without_weights(tmp_path):
     folder, root = finished_elsewhere(tmp_path), tmp_path / "results"
     (folder / "failures").mkdir()
@@ -344,6 +352,7 @@ def test_a_finished_run_is_recorded_with_its_tables_and_without_weights(tmp_path
         results.record(folder, root)
 
 
+@pytest.mark.usefixtures("held")
 def test_a_recording_that_is_killed_is_not_whole_and_goes_on(tmp_path, monkeypatch):
     folder, root = finished_elsewhere(tmp_path), tmp_path / "results"
     target, write = root / "train-x" / "net-seed0", files.write
@@ -365,6 +374,7 @@ def test_a_recording_that_is_killed_is_not_whole_and_goes_on(tmp_path, monkeypat
     assert len(results.record(folder, root).metrics) == 1
 
 
+@pytest.mark.usefixtures("held")
 @pytest.mark.parametrize(
     ("summary", "sentence"),
     [
@@ -372,6 +382,7 @@ def test_a_recording_that_is_killed_is_not_whole_and_goes_on(tmp_path, monkeypat
         ({"commits": [None]}, "unknown, which"),
         ({"commits": ["a1", "b2"]}, "a1, b2, which"),
         ({"commits": [], "commit": "a1-dirty"}, "a1-dirty, which"),  # as older packages say it
+        ({"commits": ["b2"]}, "commit b2, which is not in this repository: fetch"),
     ],
 )
 def test_a_run_that_nobody_could_repeat_is_not_recorded(tmp_path, summary, sentence):
@@ -380,6 +391,7 @@ def test_a_run_that_nobody_could_repeat_is_not_recorded(tmp_path, summary, sente
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.usefixtures("held")
 @pytest.mark.parametrize("name", ["<b>x", "a&b", ".hidden", 'a"b', "a\nb", "$x$"])
 def test_a_run_whose_name_is_markup_is_not_recorded(tmp_path, name):
     made = finished_elsewhere(tmp_path)
@@ -390,6 +402,7 @@ def test_a_run_whose_name_is_markup_is_not_recorded(tmp_path, name):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.usefixtures("held")
 def test_an_interrupted_run_is_not_recorded_and_another_one_not_replaced(tmp_path):
     folder, root = finished_elsewhere(tmp_path), tmp_path / "results"
     results.record(folder, root)

@@ -103,6 +103,7 @@ def made(tmp_path_factory):
 def here(made, monkeypatch, tmp_path):
     monkeypatch.chdir(made.parent)
     monkeypatch.setattr(results, "_commit", lambda: COMMIT)
+    monkeypatch.setattr(results, "_is_here", lambda commit: commit == COMMIT)
     monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
     return made
 
