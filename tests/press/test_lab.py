@@ -61,8 +61,8 @@ def lab(checkout, tmp_path_factory):
     finally:
         server.terminate()
         try:
-            server.wait(60)
-        except subprocess.TimeoutExpired:  # it asks busy kernels first; they end with their server
+            server.wait(10)
+        except subprocess.TimeoutExpired:  # it waits for a kernel that starts; kernels end with it
             server.kill()
             server.wait()
 

@@ -3,7 +3,9 @@
 import json
 import re
 from dataclasses import replace
+from decimal import Decimal
 from math import inf
+from typing import NamedTuple
 
 import pandas as pd
 import pytest
@@ -13,7 +15,17 @@ from reuseprior import paths
 from reuseprior.cli import app
 from reuseprior.errors import UserError
 from reuseprior.press import chapters, ledger, published
-from reuseprior.press.ledger import Cell, Contradiction, Public, Reading, judged, quoted, setting
+from reuseprior.press.ledger import (
+    Cell,
+    Contradiction,
+    Entry,
+    Public,
+    Reading,
+    judged,
+    quoted,
+    setting,
+)
+from reuseprior.press.published import Printed, Window
 from tests.press.test_published import NUMBERS
 
 TEXT = Reading(7_139_704)
@@ -162,10 +174,41 @@ def test_no_work_names_a_verdict():
         assert "Entry(" not in path.read_text(encoding="utf-8"), f"{path} makes an entry itself"
 
 
+class Collected(NamedTuple):
+    """The whole ledger, which takes a minute or two, and how it came to be."""
+
+    entries: list[Entry]
+    parts: dict[str, list[Entry]]  # by the beginning of their places
+    columns: list[list[Cell]]  # of the tables, whose cells are judged together
+
+
 @pytest.fixture(scope="module")
-def entries():
-    """All of them, which take a minute."""
-    return ledger.collect()
+def collected():
+    parts, columns, made = {}, {}, ledger.made
+
+    def kept(place, make):
+        def entries():
+            parts[place] = list(make())
+            return parts[place]
+
+        return entries
+
+    def made_and_kept(cells):
+        cells = list(cells)
+        columns[tuple((cell.row["id"], cell.column) for cell in cells)] = cells
+        return made(cells)
+
+    with pytest.MonkeyPatch.context() as patch:
+        found = {place: kept(place, make) for place, make in ledger.parts().items()}
+        patch.setattr(ledger, "parts", lambda: found)
+        patch.setattr(ledger, "made", made_and_kept)
+        entries = ledger.collect()
+    return Collected(entries, parts, list(columns.values()))
+
+
+@pytest.fixture(scope="module")
+def entries(collected):
+    return collected.entries
 
 
 @pytest.mark.slow
@@ -244,9 +287,10 @@ def test_what_is_not_plain_says_why(entries):
 
 
 @pytest.mark.slow
-def test_entries_stand_where_their_part_says():
-    for place, make in ledger.parts().items():
-        assert all(e.where.startswith(place) for e in make()), place
+def test_entries_stand_where_their_part_says(collected):
+    assert collected.parts.keys() == ledger.parts().keys()
+    for place, entries in collected.parts.items():
+        assert all(e.where.startswith(place) for e in entries), place
 
 
 @pytest.mark.slow
@@ -297,3 +341,82 @@ def test_two_works_cannot_have_one_place(monkeypatch):
     monkeypatch.setattr(other, "PARTS", {**other.PARTS, next(iter(one.PARTS)): list})
     with pytest.raises(chapters.ChapterError, match="another work has"):
         ledger.parts()
+
+
+# Falsified: a printed number that were another would have another verdict ------------------------
+
+AGREES = {"reproduced", "unsaid", "against the text"}
+
+
+def falsified(text: str, by: int) -> str:
+    """The printed text with its last digit `by` more."""
+    number = re.search(r"\d[\d \u2009\u00a0]*(?:[.,]\d+)?", text)
+    digits = re.sub(r"\s", "", number[0]).replace(",", ".")
+    last = Decimal(1).scaleb(-len(digits.partition(".")[2]))
+    changed = max(Decimal(digits) + by * last, Decimal(0))
+    return f"{text[: number.start()]}{changed}{text[number.end() :]}"
+
+
+def test_falsified():
+    found = [falsified(text, 1) for text in ("746.608+", "7.1M", "3.0 M", "1,28M", "50 000", "9")]
+    assert found == ["746.609+", "7.2M", "3.1 M", "1.29M", "50001", "10"]
+    assert falsified("7.42e-4", -1) == "7.41e-4"
+
+
+@pytest.fixture(scope="module")
+def columns(collected):
+    places = {(cell.row["id"], cell.column) for column in collected.columns for cell in column}
+    assert len(places) == sum(e.kind == "computed" for e in collected.entries)
+    return collected.columns
+
+
+def verdict(cells: list[Cell], place: int) -> str:
+    return list(ledger.judged(cells))[place].verdict
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", [1, -1])
+def test_each_computed_number_that_agrees_is_falsified(columns, by):
+    """By one in its last digit, each by itself: at least 95 % of the verdicts turn."""
+    turned, stayed = 0, []
+    for cells in columns:
+        for place, cell in enumerate(cells):
+            before = verdict(cells, place)
+            if before not in AGREES:
+                continue
+            row = cell.row.copy()
+            row[cell.column] = falsified(row[cell.column], by)
+            other = [*cells[:place], replace(cell, row=row), *cells[place + 1 :]]
+            if verdict(other, place) == before:
+                stayed.append(f"{row['id']}/{cell.column}")
+            else:
+                turned += 1
+    assert turned > 400
+    assert turned >= 0.95 * (turned + len(stayed)), stayed
+
+
+@pytest.mark.slow
+def test_wider_windows_would_be_noticed(columns, monkeypatch):
+    """With the window of 1.5 digits that the ledger once had, many falsified numbers pass."""
+
+    def wrong(cell: Cell) -> Printed:
+        return Printed.parse(falsified(cell.row[cell.column], -1))
+
+    def passing() -> int:
+        return sum(
+            any(
+                r.value in Printed.parse(falsified(c.row[c.column], -1)).window()
+                for r in c.readings
+            )
+            for cells in columns
+            for place, c in enumerate(cells)
+            if not c.printed.bound and verdict(cells, place) in AGREES
+        )
+
+    def wide(self, how="rounded"):
+        both = window(self), window(self, "cut")
+        return Window(min(w.least for w in both), max(w.most for w in both))
+
+    window, honest = Printed.window, passing()
+    monkeypatch.setattr(Printed, "window", wide)
+    assert passing() > honest + 100
