@@ -41,12 +41,6 @@ def record(folder, model="b0", sharing="none", seed=0, *, state="finished", **ch
     return place
 
 
-def full_set(folder):
-    for model, sharing in [("b0", "none"), ("b0", "all_but_bn"), ("s", "all_but_bn")]:
-        for seed in (0, 1):
-            record(folder, model, sharing, seed)
-
-
 def test_only_finished_runs_of_the_tables_models_on_the_data_are_read(folder):
     kept = record(folder)
     record(folder, seed=1, state="interrupted")
@@ -90,19 +84,6 @@ def test_without_runs_one_sentence_says_how_to_make_them(folder):
         with pytest.raises(ResultError, match=message):
             experiments.runs("cpu", "cifar10")
         record(folder, state="interrupted")
-
-
-def test_the_better_protocol_is_read_once_one_of_its_runs_is_recorded(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "RESULTS", tmp_path)
-    make = "make one with `reuseprior train efficientnetv2-b0 --data cifar10 --protocol cpu-hours"
-    with pytest.raises(ResultError, match=make):
-        experiments.recorded()
-    full_set(tmp_path / "train-cpu")
-    record(tmp_path / "train-cpu-hours", state="interrupted")
-    record(tmp_path / "train-cpu-hours", data="cifar100", classes=100)
-    assert experiments.recorded() == "cpu"
-    record(tmp_path / "train-cpu-hours", "b0", "all_but_bn")
-    assert experiments.recorded() == "cpu-hours"
 
 
 def test_curves_and_tables_are_of_every_width_and_tell_them_apart(tmp_path, monkeypatch):
@@ -280,7 +261,7 @@ def test_a_model_without_a_settled_run_is_not_compared():
 
 
 def test_recorded_runs_of_table_4_2_are_committed():
-    found = experiments.trained(experiments.runs(experiments.recorded(), "cifar10"))
+    found = experiments.trained(experiments.runs(experiments.HOURS, "cifar10"))
     assert {"V2-B0", "V2-B0-shared"} <= set(found.model)
 
 

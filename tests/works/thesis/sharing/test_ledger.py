@@ -50,7 +50,7 @@ def one_cycle(epochs, end, *, gained=0.0):
 def record(root, label, seed, accuracy, *, gained=0.0, data="cifar10", protocol="", **changes):
     """A run as `train` records it; `gained` is what its last tenth of epochs brought."""
     model, sharing = experiments.recipe_of(label)
-    ours = experiments.RESNETS if label.startswith("ResNet") else experiments.PROTOCOLS[0]
+    ours = experiments.RESNETS if label.startswith("ResNet") else experiments.HOURS
     as_written = Protocol.load(protocol or ours, model=model)
     plan = as_written.changed(changes)
     folder = root / experiment(plan, as_written) / f"{model}-{sharing}-{data}-seed{seed}"
