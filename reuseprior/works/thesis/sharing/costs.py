@@ -16,7 +16,7 @@ from reuseprior.results import ResultError, Run
 from reuseprior.training import Protocol
 from reuseprior.works.thesis.sharing import experiments
 
-PROTOCOL_OF = {"EfficientNetV2": experiments.PROTOCOLS[0], "ResNet": experiments.RESNETS}
+PROTOCOL_OF = {"EfficientNetV2": experiments.HOURS, "ResNet": experiments.RESNETS}
 
 COSTS = {
     "params": "stored parameters",

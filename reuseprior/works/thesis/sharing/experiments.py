@@ -38,7 +38,8 @@ OWN_SIZES = {"digits": 8, "mnist": 28, "cifar10": 32, "cifar100": 32}  # where a
 OF_A_MODEL = {f"protocol.{key}" for key in ("image_size", "test_image_size", "start_image_size")}
 
 OF_TABLE_4_2 = ("V2-B0", "V2-B0-shared", "V2-S-shared")
-PROTOCOLS = ("cpu-hours", "cpu")  # for these models on a processor, the better one first
+HOURS = "cpu-hours"  # the protocol for these models on a processor
+MINUTES = "cpu"  # the one before it, of whose runs chapter 6 has a prediction
 RESNETS = "cifar-resnet"  # for ResNets
 WIDTHS = (0.25, 0.35, 0.5, 0.7)  # of V2-B0, beside its own, at equal cost
 LARGER = 56  # 32 px in the ratio of the thesis's 384 to 224, in whole steps of eight
@@ -94,17 +95,17 @@ def planned() -> Iterator[Planned]:
     deeper = ("ResNet-56", "ResNet-110-shared")
     for seeds in ((0, 1), (2,)):
         yield from (Planned(RESNETS, name, seed) for name in sharers for seed in seeds)
-        yield from (Planned(PROTOCOLS[0], name, seed) for name in OF_TABLE_4_2 for seed in seeds)
+        yield from (Planned(HOURS, name, seed) for name in OF_TABLE_4_2 for seed in seeds)
     yield from (Planned(RESNETS, name, seed) for name in deeper for seed in (0, 1))
     for width in WIDTHS:
         for name in OF_TABLE_4_2[:2]:
-            yield Planned(PROTOCOLS[0], name, 0, width)
+            yield Planned(HOURS, name, 0, width)
     yield from (Planned(RESNETS, name, 0, 0.5) for name in sharers[:2])
-    hours, two = PROTOCOLS[0], (0, 1)
-    yield from (Planned(hours, "V2-B0-shared-with-bn", seed) for seed in two)
-    yield from (Planned(hours, "V2-S-shared", seed, image_size=LARGER) for seed in two)
+    two = (0, 1)
+    yield from (Planned(HOURS, "V2-B0-shared-with-bn", seed) for seed in two)
+    yield from (Planned(HOURS, "V2-S-shared", seed, image_size=LARGER) for seed in two)
     for name in ("V2-B0", "V2-S-shared"):
-        yield from (Planned(hours, name, seed, data="cifar100") for seed in two)
+        yield from (Planned(HOURS, name, seed, data="cifar100") for seed in two)
 
 
 def outstanding() -> pd.DataFrame:
@@ -150,18 +151,6 @@ def recipe_of(label: str) -> tuple[str, str]:
     if name.startswith("ResNet-"):
         name = name.lower().replace("-", "") + "-cifar"
     return catalog.find(name).name, policy
-
-
-def recorded() -> str:
-    """The first of PROTOCOLS with a finished run on CIFAR-10 of a model of table 4.2."""
-    for protocol in PROTOCOLS:
-        if set(OF_TABLE_4_2) & {label(run) for run in finished_runs(protocol, "cifar10")}:
-            return protocol
-    raise ResultError(
-        f"no protocol of {', '.join(PROTOCOLS)} has a run of {', '.join(OF_TABLE_4_2)} in "
-        f"{paths.RESULTS}: make one with "
-        f"`{command(OF_TABLE_4_2[0], 'cifar10', PROTOCOLS[0])} --seed 0 --resume`"
-    )
 
 
 # The runs that there are -------------------------------------------------------------------------
@@ -233,7 +222,7 @@ def at_all_widths(protocol: str, data: str) -> list[Run]:
 
 def all_recorded() -> list[Run]:
     """All finished runs of the chapter's protocols, whatever was changed and on whatever data."""
-    wanted = {_folder(protocol) for protocol in (*PROTOCOLS, RESNETS)}
+    wanted = {_folder(protocol) for protocol in (HOURS, RESNETS, MINUTES)}
     folders = sorted(f for f in paths.RESULTS.glob("train-*") if f.name.split(",")[0] in wanted)
     found = [run for folder in folders for run in results.runs(folder.name)]
     return [run for run in found if _is_read(run.config) and run.summary["state"] == "finished"]

@@ -25,7 +25,7 @@ from reuseprior.works.thesis.contexts.readings import (
 from reuseprior.works.thesis.scores import IMAGENET, NEEDS, score
 from reuseprior.works.thesis.sharing.compression import compression_claims, deepest_path
 from reuseprior.works.thesis.sharing.experiments import (
-    PROTOCOLS,
+    HOURS,
     RESNETS,
     command,
     recipe_of,
@@ -168,7 +168,7 @@ def _trained_claim(row: pd.Series) -> Entry:
     if dataset == "ImageNet-1K":
         protocol, changes = "thesis", IMAGENET
     else:
-        protocol = RESNETS if first.startswith("ResNet") else PROTOCOLS[0]
+        protocol = RESNETS if first.startswith("ResNet") else HOURS
         changes = {"augmentation": "none"} if unaugmented else {}
     plans = {
         label: Protocol.load(protocol, model=recipe_of(label)[0]).changed(changes)
