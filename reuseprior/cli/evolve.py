@@ -19,7 +19,7 @@ def evolve(
         typer.Argument(
             metavar="PRESET|FILE",
             help="mnist-evolve, cifar10-evolve-16 and the other runs of table 3.2, quick, "
-            "cpu-mnist-evolve …, or a .toml file.",
+            "cpu-hours-mnist-evolve …, or a .toml file.",
         ),
     ],
     settings: Annotated[

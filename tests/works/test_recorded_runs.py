@@ -15,7 +15,7 @@ from reuseprior.results import Run, provenance
 RUNS = {
     "ResNets": ("train-cifar-resnet/resnet20-cifar-none-cifar10-seed0",),
     "EfficientNetV2": ("train-cpu-hours/efficientnetv2-b0-none-cifar10-seed0",),
-    "MNIST": ("revolver/cpu-hours-mnist-evolve-seed0", "revolver/cpu-mnist-evolve-seed0"),
+    "MNIST": ("revolver/cpu-hours-mnist-evolve-seed0",),
     "CIFAR-10": ("revolver/cpu-hours-cifar10-evolve-seed0",),
 }
 OF_A_CLOCK = {"seconds", "images_per_second"}

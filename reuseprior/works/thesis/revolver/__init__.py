@@ -1,6 +1,5 @@
 """Chapter 3: Revolver, a population of models trained on shared modules."""
 
-from reuseprior.works.thesis.revolver.experiments import comparison as comparison
 from reuseprior.works.thesis.revolver.experiments import fitness_and_scores as fitness_and_scores
 from reuseprior.works.thesis.revolver.experiments import kernel_share as kernel_share
 from reuseprior.works.thesis.revolver.experiments import outstanding as outstanding

@@ -9,18 +9,13 @@ from math import nan
 import pandas as pd
 
 from reuseprior import paths, results
-from reuseprior.measures.statistics import Sample, told_apart
 from reuseprior.press.runs import Evidence, options, runs_for, settings
 from reuseprior.results import Run
 from reuseprior.revolver import Population, Settings, genotype_fitness
-from reuseprior.revolver.views.tables import TableError
 from reuseprior.works.thesis.revolver.protocol import OF_THE_DATA
 
 PRESETS = {
-    "mnist": (
-        ("cpu-hours-mnist-evolve", "cpu-hours-mnist-random"),
-        ("cpu-mnist-evolve", "cpu-mnist-random"),
-    ),
+    "mnist": (("cpu-hours-mnist-evolve", "cpu-hours-mnist-random"),),
     "cifar10": (
         ("cpu-hours-cifar10-evolve", "cpu-hours-cifar10-random"),
         ("cpu-cifar10", "cpu-cifar10"),
@@ -151,25 +146,6 @@ def reducing_share(modules: pd.DataFrame, *, individuals: int = 2) -> float:
     """The part of the shared convolutions that give fewer channels than they take, from 0 to 1."""
     convolutions = shared_convolutions(modules, individuals)
     return float((convolutions.out_channels < convolutions.in_channels).mean())
-
-
-def comparison(first: Sequence[Run], second: Sequence[Run], key: str = "test_accuracy") -> str:
-    """What two kinds of search say of each other, as one sentence.
-
-    They are told apart by Welch's t-test over seeds (`measures.statistics.told_apart`). Raises
-    `TableError` for fewer than two seeds of a kind, which tell nothing apart.
-    """
-    if min(len(first), len(second)) < 2:
-        raise TableError(
-            f"{len(first)} and {len(second)} searches cannot be compared: give two seeds or more "
-            "of each kind"
-        )
-    a, b = (Sample.of([100 * run.summary[key] for run in found]) for found in (first, second))
-    verdict = told_apart(a, b)
-    return (
-        f"{first[0].summary['mode']} {verdict.word} {second[0].summary['mode']} by "
-        f"{key.replace('_', ' ')}: {a.mean:.2f} % against {b.mean:.2f} %; {verdict.how}."
-    )
 
 
 def fitness_and_scores(population: Population) -> pd.DataFrame:

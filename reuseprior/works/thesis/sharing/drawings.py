@@ -17,6 +17,8 @@ from reuseprior.works.thesis.sharing.costs import COSTS
 # a colour, a marker and a line a kind, so that grey prints tell them apart
 KINDS = {"k×k": ("C0", "o", "-"), "1×1": ("C1", "s", "--"), "depthwise": ("C2", "^", ":")}
 
+LEAST_POINTS = 2.0  # per cent that an axis of accuracies spans: one run's own error is 0.4
+
 
 def draw_scopes(
     ax: Axes, model: nn.Module, policy: sharing.Policy = sharing.all_but_bn, *, names: bool = False
@@ -75,6 +77,10 @@ def accuracy_against(axes: Sequence[Axes], models: pd.DataFrame, title: str) -> 
     if models.empty:
         _say_none(axes)
     else:
+        low, high = axes[0].get_ylim()
+        apart = max(high - low, LEAST_POINTS)  # or hundredths of a point look like a gap
+        for ax in axes:
+            ax.set_ylim((low + high - apart) / 2, (low + high + apart) / 2)
         axes[0].legend(fontsize="x-small", loc="lower right")
 
 

@@ -1,9 +1,7 @@
 """What the recorded searches say."""
 
 import pandas as pd
-import pytest
 
-from reuseprior.revolver.views.tables import TableError
 from reuseprior.works.thesis import revolver as work
 
 
@@ -14,14 +12,6 @@ def test_the_table_of_results_is_read_from_the_searches():
         assert table.test[run.name] == 100 * run.summary["test_accuracy"]
         assert run.summary["commit"] and not run.summary["commit"].endswith("-dirty")
     assert {"mnist", "cifar10"} <= set(table.data)
-
-
-def test_two_kinds_of_search_are_compared_by_seeds():
-    genetic = work.runs("cpu-mnist-evolve")
-    said = work.comparison(genetic, work.runs("cpu-mnist-random"))
-    assert said.startswith("evolve cannot be told apart from random by test accuracy: 97.35 %")
-    with pytest.raises(TableError, match="3 and 1 searches cannot be compared: give two seeds"):
-        work.comparison(genetic, genetic[:1])
 
 
 def test_the_share_of_a_kernel_size_counts_shared_convolutions():

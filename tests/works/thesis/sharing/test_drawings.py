@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import pytest
 
 from reuseprior.works.thesis.sharing import drawings
 
@@ -13,6 +14,16 @@ def test_a_marker_a_model_however_many_are_recorded():
     fig, axes = plt.subplots(1, 3)
     drawings.accuracy_against(axes, models, "ours")
     assert [text.get_text() for text in axes[0].get_legend().get_texts()] == names
+    plt.close(fig)
+
+
+def test_models_a_hundredth_of_a_point_apart_are_drawn_side_by_side():
+    models = pd.DataFrame({"model": ["a", "b"], "accuracy": [83.08, 83.11], "params": 1e6})
+    fig, axes = plt.subplots(1, 3, sharey=True)
+    drawings.accuracy_against(axes, models.assign(P_G=20.0, P_G_spread=21.0), "ours")
+    low, high = axes[2].get_ylim()
+    assert high - low == pytest.approx(drawings.LEAST_POINTS)
+    assert (low + high) / 2 == pytest.approx(83.095)
     plt.close(fig)
 
 
