@@ -152,12 +152,26 @@ def test_sharing_over_time():
 
 def test_searches_with_their_intervals():
     ax = Figure().subplots()
+    values = (0.5, 0.9, 1.0)
+    tables = [pd.DataFrame({"generation": [1], "best_accuracy": [value]}) for value in values]
+    searches = {"genetic": tables, "random": tables[:1]}
+    figures.draw_searches(searches, ax, column="best_accuracy")
+    assert [list(line.get_ydata()) for line in ax.lines] == [
+        [pytest.approx(0.8)], [0.5], [0.9], [1.0],  # the mean and its seeds
+        [0.5],
+    ]  # fmt: skip
+    (band,) = ax.collections
+    found = band.get_paths()[0].vertices[:, 1]
+    assert found.min() == pytest.approx(0.8 - 4.3027 * 0.26458 / 3**0.5, abs=1e-4)
+    assert found.max() == 1.0  # cut there
+    assert labels(ax.get_legend().get_texts()) == ["genetic (3 seeds)", "random (1 seed)"]
+
+
+def test_two_seeds_are_drawn_without_an_interval_that_hides_them():
+    ax = Figure().subplots()
     tables = [pd.DataFrame({"generation": [1], "best_accuracy": [value]}) for value in (0.8, 1.0)]
-    figures.draw_searches({"genetic": tables, "random": tables[:1]}, ax, column="best_accuracy")
-    assert [list(line.get_ydata()) for line in ax.lines] == [[pytest.approx(0.9)], [0.8]]
-    band = ax.collections[0].get_paths()[0].vertices[:, 1]
-    assert (band.min(), band.max()) == (0.0, 1.0)  # cut there
-    assert labels(ax.get_legend().get_texts()) == ["genetic (2 seeds)", "random (1 seed)"]
+    figures.draw_searches({"genetic": tables}, ax, column="best_accuracy")
+    assert len(ax.lines) == 3 and not ax.collections
 
 
 def test_ranks():

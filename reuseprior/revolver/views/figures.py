@@ -286,11 +286,13 @@ def draw_searches(
     column: str = "mean_last_200",
     label: str | None = None,
 ) -> None:
-    """Searches of several seeds each: mean by generation with a 95 % confidence band.
+    """Searches of several seeds each: a thin line a seed, their mean, and its 95 % band.
 
     `searches` maps a name, such as "genetic", to the generations tables of its seeds, and `label`
     is the axis's where the column's name will not do. The band is
-    Student's t interval over the seeds (`tables.mean_interval`), cut at 0 and 1 for accuracies.
+    Student's t interval over the seeds (`tables.mean_interval`), cut at 0 and 1 for accuracies;
+    that of two seeds is 13 standard errors wide on either side, hides what there is, and is left
+    out.
     """
     for name, tables in searches.items():
         found = mean_interval(tables, column)
@@ -300,7 +302,12 @@ def draw_searches(
         (line,) = ax.plot(
             found.index, found["mean"], label=f"{name} ({counted(len(tables), 'seed')})"
         )
-        ax.fill_between(found.index, low, high, alpha=0.2, linewidth=0, color=line.get_color())
+        look = {"color": line.get_color(), "linestyle": line.get_linestyle()}
+        if len(tables) > 1:
+            for table in tables:
+                ax.plot(table.generation, table[column], **look, alpha=0.6, linewidth=0.7)
+        if len(tables) > 2:
+            ax.fill_between(found.index, low, high, alpha=0.2, linewidth=0, color=look["color"])
     ax.set(xlabel="generation", ylabel=label or column.replace("_", " "))
     ax.legend()
 

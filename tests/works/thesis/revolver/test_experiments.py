@@ -10,7 +10,7 @@ def test_the_table_of_results_is_read_from_the_searches():
     table = work.results_table(runs)
     for run in runs:
         assert table.test[run.name] == 100 * run.summary["test_accuracy"]
-        assert run.summary["commit"] and not run.summary["commit"].endswith("-dirty")
+        assert run.commits and not any(commit.endswith("-dirty") for commit in run.commits)
     assert {"mnist", "cifar10"} <= set(table.data)
 
 
