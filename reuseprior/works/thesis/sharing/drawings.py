@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -17,6 +18,7 @@ from reuseprior.works.thesis.sharing.costs import COSTS
 # a colour, a marker and a line a kind, so that grey prints tell them apart
 KINDS = {"k×k": ("C0", "o", "-"), "1×1": ("C1", "s", "--"), "depthwise": ("C2", "^", ":")}
 
+DASHES = {"-shared-with-bn": (1, 1), "-shared": (4, 1.5)}  # how a model's name says what it shares
 LEAST_POINTS = 2.0  # per cent that an axis of accuracies spans: one run's own error is 0.4
 
 
@@ -87,13 +89,18 @@ def accuracy_against(axes: Sequence[Axes], models: pd.DataFrame, title: str) -> 
 def training_curves(axes: Sequence[Axes], curves: pd.DataFrame, title: str) -> None:
     """Draw the training loss and the accuracy over the epochs on two axes, a line a model.
 
-    A line is the mean of the seeds and its band reaches from the least to the greatest. `curves` is
-    a table of `experiments.curves`.
+    A model has one colour with sharing, broken, and without, full. A line is the mean of the seeds
+    and its band reaches from the least to the greatest. `curves` is a table of
+    `experiments.curves`.
     """
-    models = curves.model.unique()
+    models = list(curves.model.unique())
+    plain = [re.sub(f"({'|'.join(DASHES)})(?=,|$)", "", model) for model in models]
+    colors = {name: f"C{i}" for i, name in enumerate(dict.fromkeys(plain))}
+    dashes = [next((DASHES[end] for end in DASHES if end in model), "") for model in models]
     look = {"hue": "model", "style": "model", "errorbar": ("pi", 100)}
     look |= {
-        "palette": [f"C{i}" for i in range(len(models))],
+        "palette": {model: colors[name] for model, name in zip(models, plain, strict=True)},
+        "dashes": dict(zip(models, dashes, strict=True)),
         "markers": bool(curves.epoch.max() < 5),
     }
     sns.lineplot(curves, x="epoch", y="train_loss", ax=axes[0], **look)
