@@ -49,28 +49,31 @@ class Evidence:
     """The runs that bear on one printed number.
 
     `value` makes the number, in the unit in which it is printed, of all runs of one seed (most
-    often one). A seed counts from `runs` runs on, and of these the runs that `counts` accepts.
+    often one). A seed counts from `runs` runs on. Of all runs found, those that `counts` returns.
     """
 
     experiment: str  # a folder of data/results or a pattern of such; none need be there
     config: Mapping[str, object]  # a part of a run's config.json, level by level
     value: Callable[[Sequence[Run]], float]
     runs: int = 1
-    counts: Callable[[Run], bool] = lambda run: True
+    counts: Callable[[Sequence[Run]], Sequence[Run]] = lambda found: found
 
 
 def runs_for(evidence: Evidence) -> dict[int, list[Run]]:
     """The finished runs at the printed protocol by their seed, as many a seed as are needed."""
     wanted = json.loads(json.dumps(evidence.config))  # as it is read: tuples are lists
-    by_seed: dict[int, list[Run]] = {}
+    there: list[Run] = []
     for path in sorted(paths.RESULTS.glob(f"{evidence.experiment}/*/{results.CONFIG}")):
         config = results.read_json(path, Config)
         if "protocol" in config:  # runs older than a field say nothing of it: it is at its default
             config["protocol"] = vars(Protocol()) | config["protocol"]
         if _says(config, wanted):
             run = Run.read(path.parent)
-            if run.summary["state"] == "finished" and evidence.counts(run):
-                by_seed.setdefault(config.get("seed"), []).append(run)
+            if run.summary["state"] == "finished":
+                there.append(run)
+    by_seed: dict[int, list[Run]] = {}
+    for run in evidence.counts(there):
+        by_seed.setdefault(run.config.get("seed"), []).append(run)
     whole = {seed: found for seed, found in by_seed.items() if len(found) >= evidence.runs}
     return dict(sorted(whole.items()))
 

@@ -105,7 +105,7 @@ def test_pairs_are_of_one_seed_and_two_evidences_may_have_one_name(folder):
     second = replace(
         EVIDENCE,
         value=lambda runs: 100 * runs[0].summary["second"],
-        counts=lambda run: "second" in run.summary,
+        counts=lambda found: [run for run in found if "second" in run.summary],
     )
     row = pd.Series({"id": "a-1", "source": "a", "where": "a, p. 1", "value": "in words"})
     claim = Claim(("one", EVIDENCE), ("one", second), "small", paired=True)

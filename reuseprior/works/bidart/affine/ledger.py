@@ -134,8 +134,8 @@ def _evidence(
     config |= {"arm": arm} if arm else {}
     config |= {"comparison": comparison} if comparison else {}
 
-    def counts(run: Run) -> bool:
-        return run.config["latent"] in latents and as_planned(run)
+    def counts(found: Sequence[Run]) -> list[Run]:
+        return [run for run in found if run.config["latent"] in latents and as_planned(run)]
 
     return Evidence(f"{KINDS[kind]}-{scale}", config, value, runs, counts)
 

@@ -92,7 +92,7 @@ def runs(preset: str | None = None, **changes: object) -> list[Run]:
 def evidence(
     preset: str,
     value: Callable[[Run], float],
-    counts: Callable[[Run], bool] = lambda run: True,
+    counts: Callable[[Sequence[Run]], Sequence[Run]] = lambda found: found,
     **changes: object,
 ) -> Evidence:
     """The searches with all settings of a preset, some replaced, and the `value` of one."""

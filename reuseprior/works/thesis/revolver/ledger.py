@@ -289,7 +289,11 @@ def _command(pair: tuple[str, str], kind: Kind) -> str:
 
 def _evidence(pair: tuple[str, str], kind: Kind) -> Evidence:
     preset, changes = _settings_of(pair, kind)
-    return evidence(preset, kind.value, partial(_has, kind), **changes)
+    return evidence(preset, kind.value, partial(_with, kind), **changes)
+
+
+def _with(kind: Kind, found: Sequence[Run]) -> list[Run]:
+    return [run for run in found if _has(kind, run)]
 
 
 def _has(kind: Kind, run: Run) -> bool:

@@ -35,8 +35,8 @@ def equal_cost() -> pd.DataFrame:
     images), params (learnable, tied ones once), multiply_adds (of one image forward), seconds (of a
     training, were all epochs as fast as the fastest of the network with and without sharing: both
     compute the same, and others may have used the processor), P_G and P_G_spread. Accuracy and
-    seconds are those of runs that had settled (`experiments.settled`), and NaN as long as there are
-    none. Raises `results.ResultError` where runs of a family differ in more than model and width.
+    seconds are those of networks that had settled (`experiments.settled`), NaN of others. Raises
+    `results.ResultError` where runs of a family differ in more than model and width.
     """
     planned = {(one.model, one.width): one for one in experiments.planned() if _is_compared(one)}
     runs = {network: its for p in PROTOCOL_OF.values() for network, its in _by_network(p).items()}
@@ -54,9 +54,8 @@ def _is_compared(one: experiments.Planned) -> bool:
 
 
 def _by_network(protocol: str) -> dict[tuple[str, float], list[Run]]:
-    """The settled runs of a protocol at any width, by model and width."""
+    """The runs of the networks of a protocol that settled, by model and width."""
     found = experiments.at_all_widths(protocol, "cifar10")
-    groups: dict[tuple[str, float], list[Run]] = {}
     for run in found:
         differs = _settings(run).items() ^ _settings(found[0]).items()
         if differs:
@@ -65,9 +64,10 @@ def _by_network(protocol: str) -> dict[tuple[str, float], list[Run]]:
                 f"{', '.join(sorted({key for key, _ in differs}))}: they do not compare, move one "
                 "of them to another experiment"
             )
-        if experiments.settled(run):
-            key = experiments.label(run), run.config["protocol"]["width"]
-            groups.setdefault(key, []).append(run)
+    groups: dict[tuple[str, float], list[Run]] = {}
+    for run in experiments.settled(found):
+        key = experiments.label(run), run.config["protocol"]["width"]
+        groups.setdefault(key, []).append(run)
     return groups
 
 

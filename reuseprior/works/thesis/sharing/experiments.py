@@ -1,8 +1,8 @@
 """What our own trainings of table 4.2's models, and of others that share alike, say.
 
 A protocol's runs lie in `data/results/train-<protocol>`, one folder a model, sharing and seed, and
-those with another width in `train-<protocol>,width=<width>`. A run has *settled* if its last tenth
-of epochs gained no more than the error of one accuracy.
+those with another width in `train-<protocol>,width=<width>`. A model has *settled* if its seeds
+gained no more in their last tenth of epochs, on average, than the error of one accuracy.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import nan, sqrt
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -287,6 +288,14 @@ def names(found: Sequence[Run]) -> list[str]:
     ]
 
 
+def _by_name(found: Sequence[Run]) -> dict[str, list[Run]]:
+    """The seeds of each model and width, by its name."""
+    groups: dict[str, list[Run]] = {}
+    for name, run in zip(names(found), found, strict=True):
+        groups.setdefault(name, []).append(run)
+    return groups
+
+
 # What they say -----------------------------------------------------------------------------------
 
 
@@ -300,17 +309,24 @@ def last_gain(run: Run) -> float:
     return float(accuracy.iloc[-1] - accuracy.iloc[-1 - last]) if last else nan
 
 
-def settled(run: Run) -> bool:
-    """Whether the last tenth of a run's epochs gained no more than the error of one accuracy.
+def settled(found: Sequence[Run]) -> list[Run]:
+    """The runs of the models that had settled: all seeds of a model and width, or none of them.
 
-    That is one standard error of the last accuracy on so many images; a run of fewer than ten
-    epochs has no such tenth. It does not say that a run could learn no more: where a schedule ends
-    at a rate of zero the course flattens in any case, and whether more epochs would have led
-    higher, only a longer run says.
+    Their last tenth of epochs gained them, on average, no more than one standard error of the last
+    accuracy on so many images; runs of fewer than ten epochs have no such tenth. Seeds are not
+    judged one by one, since that would drop those that chance put high at the end. It does not say
+    that a model could learn no more: where a schedule ends at a rate of zero the course flattens in
+    any case, and whether more epochs would have led higher, only a longer run says.
     """
-    part = _course(run).removesuffix("_accuracy")
-    p = run.metrics[_course(run)].iloc[-1]
-    return last_gain(run) <= 100 * sqrt(p * (1 - p) / run.config["images"][part])
+    have = {name for name, seeds in _by_name(found).items() if _has_settled(seeds)}
+    return [run for run, name in zip(found, names(found), strict=True) if name in have]
+
+
+def _has_settled(seeds: Sequence[Run]) -> bool:
+    part = _course(seeds[0]).removesuffix("_accuracy")
+    p = fmean(run.metrics[_course(run)].iloc[-1] for run in seeds)
+    error = 100 * sqrt(p * (1 - p) / seeds[0].config["images"][part])
+    return fmean(last_gain(run) for run in seeds) <= error
 
 
 def _course(run: Run) -> str:
@@ -327,14 +343,11 @@ def trained(found: Sequence[Run]) -> pd.DataFrame:
     """One row a model and width, fewest parameters first; `found` are `runs` on one data set.
 
     Columns: data, params (learnable, tied ones once), seeds, accuracy and its standard deviation
-    over seeds in per cent (of the last epoch), the mean `last_gain`, how many had `settled`, images
-    a second, and the P_G and P′_G of the model as it was trained.
+    over seeds in per cent (of the last epoch), the mean `last_gain`, whether it had `settled`,
+    images a second, and the P_G and P′_G of the model as it was trained.
     """
-    groups: dict[str, list[Run]] = {}
-    for name, run in zip(names(found), found, strict=True):
-        groups.setdefault(name, []).append(run)
     rows = []
-    for name, members in groups.items():
+    for name, members in _by_name(found).items():
         accuracy = Sample.of([100 * run.summary["test_accuracy"] for run in members])
         q = counted(members[0])
         rows.append(
@@ -345,8 +358,8 @@ def trained(found: Sequence[Run]) -> pd.DataFrame:
                 "seeds": len(members),
                 "accuracy": accuracy.mean,
                 "sd": accuracy.deviation,
-                "last gain": np.mean([last_gain(run) for run in members]),
-                "settled": sum(settled(run) for run in members),
+                "last gain": fmean(last_gain(run) for run in members),
+                "settled": _has_settled(members),
                 "images/s": np.median([run.summary["images_per_second"] for run in members]),
                 "P_G": q.P_G,
                 "P_G_spread": q.P_G_spread,

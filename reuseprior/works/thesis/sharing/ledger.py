@@ -203,7 +203,7 @@ def _scale(plans: dict[str, Protocol]) -> str:
     at = f"at {min(sizes.values())}" if len(set(sizes.values())) == 1 else " and ".join(each)
     scale = (
         f"{at}, {next(iter(plans.values())).epochs} epochs, by accuracy in per cent on the test "
-        "images, of runs whose last tenth of epochs gained no more than the error of one accuracy"
+        "images, of models whose last tenth of epochs gained no more than the error of one accuracy"
     )
     if any(recipe_of(label)[1] == "with_bn" for label in plans):
         scale += ", and final ones of trainings that ended: a lower bound on what instability costs"

@@ -187,11 +187,29 @@ def test_a_planned_run_is_where_its_command_records_it(tmp_path, monkeypatch):
         ([0.7] * 9, float("nan"), False),  # too few epochs to say
     ],
 )
-def test_a_run_has_settled_when_its_last_tenth_gains_less_than_the_error(course, gain, stopped):
-    metrics = pd.DataFrame({"validation_accuracy": course, "test_accuracy": [None] * len(course)})
-    run = Run("r", paths.ROOT, {"images": {"validation": 5000}}, metrics, {})
+def test_a_model_has_settled_when_its_last_tenth_gains_less_than_the_error(course, gain, stopped):
+    run = of_course(course)
     assert experiments.last_gain(run) == pytest.approx(gain, nan_ok=True)
-    assert experiments.settled(run) is stopped
+    assert experiments.settled([run]) == [run] * stopped
+
+
+def of_course(course, model="resnet20-cifar", width=1.0):
+    metrics = pd.DataFrame({"validation_accuracy": course, "test_accuracy": [None] * len(course)})
+    config = {
+        "model": model, "sharing": "none", "protocol": {"width": width},
+        "images": {"validation": 5000},
+    }  # fmt: skip
+    return Run("r", paths.ROOT, config, metrics, {})
+
+
+def test_seeds_of_a_model_are_compared_together_or_not_at_all():
+    """One by one, those that chance put high at the end would be dropped. The error is 0.42."""
+    still, rising = ([0.9 - gain] * 18 + [0.9] * 2 for gain in (0.001, 0.006))
+    mean = [of_course(still), of_course(rising)]  # of 0.35
+    others = [of_course(still, width=0.5), of_course(rising, "resnet56-cifar")]
+    more = [of_course(rising, width=0.5)] * 2  # with the still one, 0.43
+    assert experiments.settled([*mean, *others]) == [*mean, others[0]]
+    assert experiments.settled([*mean, *others, *more]) == mean
 
 
 def test_what_an_older_package_did_not_know_is_at_rest(folder):
