@@ -15,49 +15,28 @@ from reuseprior.revolver import Population, Settings, genotype_fitness
 from reuseprior.works.thesis.revolver.protocol import OF_THE_DATA
 
 PRESETS = {
-    "mnist": (("cpu-hours-mnist-evolve", "cpu-hours-mnist-random"),),
-    "cifar10": (
-        ("cpu-hours-cifar10-evolve", "cpu-hours-cifar10-random"),
-        ("cpu-cifar10", "cpu-cifar10"),
-    ),
+    data: {"genetic": f"cpu-hours-{data}-evolve", "random": f"cpu-hours-{data}-random"}
+    for data in ("mnist", "cifar10")
 }
-"""Our presets of a data set's genetic and random search, the larger ones first."""
-
-
-MODES = {"genetic": "evolve", "random": "random"}
-
-
-def presets(data: str) -> tuple[str, str]:
-    """The first pair of PRESETS whose searches of both kinds are recorded; else the first."""
-    for pair in PRESETS[data]:
-        if all(_searches(pair).values()):
-            return pair
-    return PRESETS[data][0]
+"""Our presets of a data set's genetic and random search."""
 
 
 def searches(data: str) -> dict[str, list[Run]]:
-    """The recorded searches of `presets`: lists of runs, `genetic` and `random`."""
-    return _searches(presets(data))
-
-
-def _searches(pair: tuple[str, str]) -> dict[str, list[Run]]:
-    return {
-        kind: runs(preset, mode=mode)
-        for (kind, mode), preset in zip(MODES.items(), pair, strict=True)
-    }
+    """The recorded searches of PRESETS: lists of runs, `genetic` and `random`."""
+    return {kind: runs(preset) for kind, preset in PRESETS[data].items()}
 
 
 def outstanding(seeds: Sequence[int] = (0, 1)) -> pd.DataFrame:
-    """The larger searches that are not recorded as finished, with the commands that make them."""
-    rows = []
-    for pair in (both[0] for both in PRESETS.values()):
-        there = {preset: {run.config["seed"] for run in runs(preset)} for preset in pair}
-        rows += [
-            (preset, seed, f"reuseprior evolve {preset} --seed {seed} --resume")
-            for seed in seeds
-            for preset in pair
-            if seed not in there[preset]
-        ]
+    """The searches of PRESETS that are not recorded as finished, with the commands for them."""
+    presets = [preset for kinds in PRESETS.values() for preset in kinds.values()]
+    there = {preset: {run.config["seed"] for run in runs(preset)} for preset in presets}
+    rows = [
+        (preset, seed, f"reuseprior evolve {preset} --seed {seed} --resume")
+        for kinds in PRESETS.values()
+        for seed in seeds
+        for preset in kinds.values()
+        if seed not in there[preset]
+    ]
     return pd.DataFrame(rows, columns=["preset", "seed", "command"])
 
 

@@ -19,11 +19,9 @@ from reuseprior.results import Run
 from reuseprior.revolver import Settings
 from reuseprior.works.thesis.revolver import blueprint, claims
 from reuseprior.works.thesis.revolver.experiments import (
-    MODES,
     PRESETS,
     evidence,
     kernel_share,
-    presets,
     reducing_share,
     shared_convolutions,
     tables_of,
@@ -251,17 +249,16 @@ def _remembered(run: Run, *, when: str) -> float:
 def _compared(row: pd.Series) -> Entry:
     """The entry of a comparison of two kinds of search, by our scaled-down ones."""
     dataset = "mnist" if "MNIST" in row.claim else "cifar10"
-    pair = presets(dataset)
+    pair = PRESETS[dataset]
     kinds = _kinds(row["id"].rpartition("-")[2])
     first, relation, second = re.split(" (may be above|above|like) ", row["value"])
     both = [(name, _evidence(pair, kinds[name])) for name in (first, second)]
-    s = Settings.load(pair[0])
+    s = Settings.load(pair["genetic"])
     scale = (
         f"scaled-down searches on a CPU, {s.population} models, {s.generations} generations, "
         f"{f'{s.train_images:,}' if s.train_images else 'all'} images"
     )
-    larger = PRESETS[dataset][0]
-    needs = " and ".join(dict.fromkeys(_command(larger, kinds[name]) for name in (first, second)))
+    needs = " and ".join(dict.fromkeys(_command(pair, kinds[name]) for name in (first, second)))
     made = {(kinds[name].mode, kinds[name].more) for name in (first, second)}
     claim = Claim(
         *both, scale, alike=relation == "like", possible=relation == "may be above",
@@ -270,24 +267,20 @@ def _compared(row: pd.Series) -> Entry:
     return claimed(row, "value", claim, f"{needs}, --seed 0, 1 and more")
 
 
-def _settings_of(pair: tuple[str, str], kind: Kind) -> tuple[str, dict[str, object]]:
+def _settings_of(pair: Mapping[str, str], kind: Kind) -> tuple[str, dict[str, object]]:
     """The preset of a kind of search, and what it has otherwise."""
-    preset = pair[list(MODES).index(kind.mode)]
-    as_it_is = Settings.load(preset)
-    changes = {kind.more: 2 * getattr(as_it_is, kind.more)} if kind.more else {}
-    if as_it_is.mode != MODES[kind.mode]:
-        changes["mode"] = MODES[kind.mode]
-    return preset, changes
+    preset = pair[kind.mode]
+    return preset, {kind.more: 2 * getattr(Settings.load(preset), kind.more)} if kind.more else {}
 
 
-def _command(pair: tuple[str, str], kind: Kind) -> str:
+def _command(pair: Mapping[str, str], kind: Kind) -> str:
     preset, changes = _settings_of(pair, kind)
     name = "".join(f",{key}={value}" for key, value in changes.items())
     output = f" --output data/results/revolver/{preset}{name}-seedN" if changes else ""
     return f"`reuseprior evolve {preset}{options(changes)}{output}`"
 
 
-def _evidence(pair: tuple[str, str], kind: Kind) -> Evidence:
+def _evidence(pair: Mapping[str, str], kind: Kind) -> Evidence:
     preset, changes = _settings_of(pair, kind)
     return evidence(preset, kind.value, partial(_with, kind), **changes)
 

@@ -24,6 +24,6 @@ def test_the_share_of_a_kernel_size_counts_shared_convolutions():
 def test_a_recorded_search_says_the_command_that_repeats_it():
     (run,) = work.searches("cifar10")["random"]
     assert work.repeat(run) == (
-        "reuseprior evolve cpu-cifar10 --set mode=random --seed 0 --output "
+        "reuseprior evolve cpu-hours-cifar10-random --seed 0 --output "
         f"build/again/{run.name}  # commit {run.summary['commit'][:7]}"
     )
