@@ -69,6 +69,7 @@ def test_what_does_not_agree_and_what_was_not_run(entries):
         "c-4-group2/named_stride": "not reproduced",
         "3-claim-cifar-10-test": "undecided",
         "3-claim-cifar-10-validation": "undecided",
+        "3-claim-cifar-10-forgetting-validation": "undecided",
         "3-claim-mnist-test": "undecided",
         "3-claim-mnist-validation": "undecided",
         "c-claim-cifar-10-kernels-share": "undecided",
@@ -86,7 +87,7 @@ def test_claims_are_judged_by_our_searches_at_their_scale(entries):
     assert "32 seeds of each would decide in four cases of five" in note
     assert "one seed cannot tell" in entries["thesis-3-claim-cifar-10-test"].note
     open_ones = {i: e.note for i, e in entries.items() if "claim" in i and e.verdict == "open"}
-    assert len(open_ones) == 3
+    assert len(open_ones) == 2
     for note in open_ones.values():
         assert "`reuseprior evolve cpu-hours-cifar10-evolve" in note
     longer = "cpu-hours-cifar10-evolve --set generations=72 --output data/results/revolver/"
