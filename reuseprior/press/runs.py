@@ -129,8 +129,9 @@ class Claim:
     """What a source says of two kinds of runs: that the first score above the second, or as well.
 
     Two evidences of one scale, each by the name that the note gives it; `scale` says how ours
-    differs from the source's own. `paired` says that they are two numbers of the same runs. A
-    claim that is `possible` is one that the source puts as a possibility, which no example refutes.
+    differs from the source's own. `paired` says that they are two numbers of the same runs, or of
+    runs that begin alike where they have one seed. A claim that is `possible` is one that the
+    source puts as a possibility, which no example refutes.
     """
 
     first: tuple[str, Evidence]
@@ -144,7 +145,7 @@ class Claim:
 def claimed(row, column: str, claim: Claim, needs: str) -> Entry:
     """The entry of a claim about two kinds of runs, by Welch's t-test over their seeds.
 
-    Of two numbers of the same runs it is Student's, over their differences.
+    Of runs that are paired it is Student's, over their differences.
 
     It holds if the test tells the two apart in the claimed direction, fails if in the other, and
     is undecided if it cannot; a claim that two score alike can fail and never hold by it, and one
@@ -169,8 +170,10 @@ def claimed(row, column: str, claim: Claim, needs: str) -> Entry:
     verdict, how = _verdict(claim, test.word), test.how
     if test.word == ALIKE:
         how += f"; {more}"
+        if claim.alike:
+            how += "; more seeds can refute that they are alike, and not show it"
     if claim.possible:
-        how += "; the text says that it can be so, which no example refutes"
+        how += "; one example can show this and not refute it"
     folders = " and ".join(sorted({_folders(its), _folders(theirs)}))
     note = f"{claim.scale}: {one} {a.mean:.2f}, {other} {b.mean:.2f}; {how}; {folders}"
     return entry(row, column, a.mean - b.mean, "measured", verdict, None, note)

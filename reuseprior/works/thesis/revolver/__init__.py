@@ -8,5 +8,7 @@ from reuseprior.works.thesis.revolver.experiments import repeat as repeat
 from reuseprior.works.thesis.revolver.experiments import results_table as results_table
 from reuseprior.works.thesis.revolver.experiments import runs as runs
 from reuseprior.works.thesis.revolver.experiments import searches as searches
+from reuseprior.works.thesis.revolver.experiments import shared_convolutions as shared_convolutions
 from reuseprior.works.thesis.revolver.experiments import tables_of as tables_of
+from reuseprior.works.thesis.revolver.experiments import untrained as untrained
 from reuseprior.works.thesis.revolver.ledger import PARTS as PARTS

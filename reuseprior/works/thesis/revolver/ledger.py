@@ -22,9 +22,13 @@ from reuseprior.works.thesis.revolver.experiments import (
     PRESETS,
     evidence,
     kernel_share,
+    last_trainings,
+    mean_validation,
     reducing_share,
     shared_convolutions,
+    shortest,
     tables_of,
+    untrained,
 )
 from reuseprior.works.thesis.revolver.protocol import (
     COMMAND_LINE,
@@ -62,12 +66,6 @@ def _split(row: pd.Series) -> Iterator[Cell]:
 
 
 # Table 3.2 and appendix C.2 -----------------------------------------------------------------------
-
-
-def mean_validation(run: Run) -> float:
-    """The mean of a search's last validation accuracies in per cent, of as many as are printed."""
-    last = number(said("chapter-3-text", "last"))
-    return 100 * tables_of(run, "trainings").accuracy.tail(last).mean()
 
 
 RESULTS: dict[str, Callable[[Run], float]] = {
@@ -210,10 +208,12 @@ class Kind:
     value: Callable[[Run], float]
     mode: str = "genetic"
     more: str = ""  # a setting of which they have twice as much
+    share: Callable[[pd.DataFrame], float] | None = None  # the same of a table of modules
 
 
-def _modules(share: Callable[..., float], **options) -> Callable[[Run], float]:
-    return lambda run: 100 * share(tables_of(run, "modules"), **options)
+def _modules(share: Callable[[pd.DataFrame], float]) -> Kind:
+    """What a share of the shared modules is in genetic searches, in per cent."""
+    return Kind(lambda run: 100 * share(tables_of(run, "modules")), share=share)
 
 
 COLUMNS = {"test": RESULTS["test_accuracy"], "validation": RESULTS["mean_validation"]}
@@ -229,10 +229,10 @@ def _kinds(column: str) -> dict[str, Kind]:
         "twice the generations": Kind(value, more="generations"),
         "when trained": Kind(partial(_remembered, when="when_trained")),
         "at the end": Kind(partial(_remembered, when="now")),
-        "1x1": Kind(_modules(kernel_share, kernel_size=1)),
-        "3x3": Kind(_modules(kernel_share, kernel_size=3)),
-        "reducing": Kind(_modules(reducing_share)),
-        "keeping or raising": Kind(lambda run: 100 - _modules(reducing_share)(run)),
+        "1x1": _modules(partial(kernel_share, kernel_size=1)),
+        "3x3": _modules(partial(kernel_share, kernel_size=3)),
+        "reducing": _modules(reducing_share),
+        "keeping or raising": _modules(lambda modules: 1 - reducing_share(modules)),
     }
 
 
@@ -247,24 +247,50 @@ def _remembered(run: Run, *, when: str) -> float:
 
 
 def _compared(row: pd.Series) -> Entry:
-    """The entry of a comparison of two kinds of search, by our scaled-down ones."""
+    """The entry of a comparison of two kinds of search, by our scaled-down ones.
+
+    They are paired by their seed: searches of one seed begin with the same population.
+    """
     dataset = "mnist" if "MNIST" in row.claim else "cifar10"
     pair = PRESETS[dataset]
-    kinds = _kinds(row["id"].rpartition("-")[2])
+    column = row["id"].rpartition("-")[2]
+    kinds = _kinds(column)
     first, relation, second = re.split(" (may be above|above|like) ", row["value"])
-    both = [(name, _evidence(pair, kinds[name])) for name in (first, second)]
-    s = Settings.load(pair["genetic"])
-    scale = (
-        f"scaled-down searches on a CPU, {s.population} models, {s.generations} generations, "
-        f"{f'{s.train_images:,}' if s.train_images else 'all'} images"
-    )
-    needs = " and ".join(dict.fromkeys(_command(pair, kinds[name]) for name in (first, second)))
-    made = {(kinds[name].mode, kinds[name].more) for name in (first, second)}
+    compared = {name: kinds[name] for name in (first, second)}
+    both = [(name, _evidence(pair, kind)) for name, kind in compared.items()]
+    needs = " and ".join(dict.fromkeys(_command(pair, kind) for kind in compared.values()))
     claim = Claim(
-        *both, scale, alike=relation == "like", possible=relation == "may be above",
-        paired=len(made) == 1,
+        *both, _scale(pair, column, compared), alike=relation == "like",
+        possible=relation == "may be above", paired=True,
     )  # fmt: skip
     return claimed(row, "value", claim, f"{needs}, --seed 0, 1 and more")
+
+
+def _scale(pair: Mapping[str, str], column: str, kinds: Mapping[str, Kind]) -> str:
+    """How large the searches are that are compared, and what is read of them."""
+    s = Settings.load(pair["genetic"])
+    genetic = {kind.mode for kind in kinds.values()} == {"genetic"}
+    scale = (
+        f"scaled-down {'genetic ' * genetic}searches on a CPU, {s.population} models, "
+        f"{s.generations} generations, {f'{s.train_images:,}' if s.train_images else 'all'} images"
+    )
+    for name, kind in kinds.items():
+        if kind.more:
+            _, changes = _settings_of(pair, kind)
+            scale += f" ({name}: {changes[kind.more]})"
+    if kinds.keys() & {"genetic", "random"} and column == "validation":
+        trainings = s.generations * s.sample
+        scale += (
+            f"; the last {last_trainings(trainings)} of {trainings} trainings, as the thesis's "
+            f"{number(said('chapter-3-text', 'last'))} of {shortest():,}"
+        )
+    if "when trained" in kinds:
+        scale += "; any drop counts, which is no catastrophe yet"
+    if drawn := {name: kind.share for name, kind in kinds.items() if kind.share}:
+        tables = untrained(pair["genetic"])
+        means = (f"{name} {100 * fmean(map(share, tables)):.2f}" for name, share in drawn.items())
+        scale += f"; {len(tables)} populations that are drawn, not trained, have {', '.join(means)}"
+    return scale
 
 
 def _settings_of(pair: Mapping[str, str], kind: Kind) -> tuple[str, dict[str, object]]:

@@ -1,8 +1,10 @@
 """What the recorded searches say."""
 
 import pandas as pd
+import pytest
 
 from reuseprior.works.thesis import revolver as work
+from reuseprior.works.thesis.revolver import experiments
 
 
 def test_the_table_of_results_is_read_from_the_searches():
@@ -10,8 +12,31 @@ def test_the_table_of_results_is_read_from_the_searches():
     table = work.results_table(runs)
     for run in runs:
         assert table.test[run.name] == 100 * run.summary["test_accuracy"]
+        accuracies = work.tables_of(run, "trainings").accuracy
+        last = 19 if run.config["data"] == "mnist" else 17  # of 120 and 108, as 200 of 1,280
+        assert table["mean validation"][run.name] == 100 * accuracies[-last:].mean()
         assert run.commits and not any(commit.endswith("-dirty") for commit in run.commits)
     assert {"mnist", "cifar10"} <= set(table.data)
+
+
+@pytest.mark.parametrize("data", ["mnist", "cifar10"])
+def test_searches_of_a_seed_begin_with_the_same_population(data):
+    """Which is why they are compared in pairs, and what is drawn tells where they begin."""
+    first = {}
+    for runs in work.searches(data).values():
+        for run in runs:
+            lineage = work.tables_of(run, "lineage").query("operator == 'initial'")
+            first.setdefault(run.config["seed"], []).append(lineage.parameters.tolist())
+    for genetic, random in first.values():
+        assert genetic == random
+    assert len({str(begun) for begun, _ in first.values()}) == len(first)
+
+
+def test_untrained_populations_hold_what_is_drawn():
+    table, *_ = tables = experiments.untrained("cpu-hours-cifar10-random", 3)
+    assert len(tables) == 3 and not table.equals(tables[1])
+    assert set(table[table.kind == "conv"].kernel_size) == {1, 3}
+    assert table.individuals.max() <= 8 and (table.individuals > 1).any()
 
 
 def test_the_share_of_a_kernel_size_counts_shared_convolutions():
