@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import permutations
+from math import factorial
 from typing import NamedTuple
 
 import numpy as np
@@ -167,6 +169,42 @@ def kendall(x: np.ndarray, y: np.ndarray) -> float:
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
     """Spearman's ρ; NaN where a side does not vary."""
     return float(stats.spearmanr(x, y).statistic) if np.ptp(x) and np.ptp(y) else float("nan")
+
+
+def order(x: Sequence[float], y: Sequence[float]) -> tuple[int, int]:
+    """How many pairs of models two values put in the same order, and how many in the other.
+
+    >>> order([1, 2, 3, 3], [10, 30, 20, 40])
+    (4, 1)
+
+    Pairs that are equal in either count for neither.
+    """
+    signs = _signs(np.asarray(x, float)) * _signs(np.asarray(y, float))
+    return int((signs > 0).sum()), int((signs < 0).sum())
+
+
+def by_chance(x: Sequence[float], y: Sequence[float], *, seed: int = 0, draws: int = 5040) -> float:
+    """The chance that values in no order agree or disagree as much as these do, by Kendall's τ.
+
+    Of all orders of up to seven models; of more models, `draws` orders at random, this one counted.
+
+    >>> by_chance([1, 2, 3], [10, 20, 30])  # two of six orders
+    0.333...
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if factorial(len(y)) <= draws:
+        orders = np.array(list(permutations(range(len(y)))))
+    else:
+        random = np.random.default_rng(seed)
+        orders = [np.arange(len(y)), *(random.permutation(len(y)) for _ in range(draws - 1))]
+    agreeing = np.abs(_signs(y[np.array(orders)]) @ _signs(x))
+    return float((agreeing >= abs(_signs(y) @ _signs(x))).mean())
+
+
+def _signs(values: np.ndarray) -> np.ndarray:
+    """For each pair along the last axis, 1 where the first is greater, −1 where the second is."""
+    one, other = np.triu_indices(values.shape[-1], 1)
+    return np.sign(values[..., one] - values[..., other])
 
 
 def agreement(

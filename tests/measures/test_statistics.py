@@ -12,8 +12,10 @@ from reuseprior.measures.statistics import (
     Sample,
     agreement,
     bootstrap,
+    by_chance,
     differs,
     mean_interval,
+    order,
     percentiles,
     seeds_needed,
     told_apart,
@@ -27,6 +29,19 @@ def test_agreement():
     assert agreement([-np.inf, *scores], [0, *accuracies]).tau == pytest.approx(13 / 15)
     constant = agreement([1, 1, 1], [1, 2, 3])
     assert np.isnan([constant.tau, constant.tau_margin, constant.rho, constant.rho_margin]).all()
+
+
+def test_orders_and_their_chance_agree_with_scipy():
+    random = np.random.default_rng(0)
+    for n, draws in ((5, 5040), (7, 5040), (12, 40_000)):  # of all orders, and of some
+        x = random.permutation(n)
+        y = x + random.normal(scale=n / 2, size=n)
+        exact = stats.kendalltau(x, y, method="exact")
+        same, other = order(x, y)
+        assert (same - other) / (n * (n - 1) / 2) == pytest.approx(exact.statistic)
+        assert by_chance(x, y, draws=draws) == pytest.approx(exact.pvalue, abs=0.01)
+    assert order([1, 1, 2], [3, 1, 2]) == (1, 1)  # equal ones are in no order
+    assert by_chance([1, 1, 2], [1, 2, 3]) == pytest.approx(4 / 6)
 
 
 def test_margins_are_the_spread_of_samples():

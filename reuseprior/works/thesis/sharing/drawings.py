@@ -149,8 +149,9 @@ def compression(ax: Axes, claims: pd.DataFrame) -> None:
 def at_equal_cost(axes: Sequence[Axes], networks: pd.DataFrame) -> None:
     """Draw accuracy against each of `costs.COSTS`, and P′_G against parameters, on six axes.
 
-    `networks` is a table of `costs.equal_cost`. Lines join the widths of one architecture; hollow
-    markers are networks that share. Accuracies that are not known are left out.
+    `networks` is a table of `costs.equal_cost`. Lines join the widths of one architecture whose
+    accuracies are known; markers of networks that share are hollow and larger, so that one shows
+    within the other.
     """
     *against, last = axes
     for ax, (column, label) in zip(against, COSTS.items(), strict=True):
@@ -176,11 +177,12 @@ def _say_none(axes: Sequence[Axes]) -> None:
 
 def _line_a_model(ax: Axes, networks: pd.DataFrame, x: str, y: str) -> None:
     for i, (_, both) in enumerate(networks.groupby(networks.model.map(_unshared))):
-        for name, line in both.sort_values(x).groupby("model"):
+        for name, line in both.dropna(subset=[x, y]).sort_values(x).groupby("model"):
             shared = name != _unshared(name)
             ax.plot(
                 line[x], line[y], "--" if shared else "-", color=f"C{i}", marker="os^Dv"[i % 5],
-                markerfacecolor="white" if shared else f"C{i}", markersize=4, label=name,
+                markerfacecolor="none" if shared else f"C{i}", markersize=6 if shared else 3.5,
+                label=name,
             )  # fmt: skip
 
 

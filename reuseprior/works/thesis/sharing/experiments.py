@@ -105,8 +105,8 @@ def planned() -> Iterator[Planned]:
     two = (0, 1)
     yield from (Planned(HOURS, "V2-B0-shared-with-bn", seed) for seed in two)
     yield from (Planned(HOURS, "V2-S-shared", seed, image_size=LARGER) for seed in two)
-    for name in ("V2-B0", "V2-S-shared"):
-        yield from (Planned(HOURS, name, seed, data="cifar100") for seed in two)
+    for name, size in (("V2-B0", 0), ("V2-S-shared", LARGER)):
+        yield from (Planned(HOURS, name, seed, image_size=size, data="cifar100") for seed in two)
 
 
 def outstanding() -> pd.DataFrame:

@@ -26,6 +26,7 @@ from reuseprior.works.thesis.scores import IMAGENET, NEEDS, score
 from reuseprior.works.thesis.sharing.compression import compression_claims, deepest_path
 from reuseprior.works.thesis.sharing.experiments import (
     HOURS,
+    LARGER,
     RESNETS,
     command,
     recipe_of,
@@ -170,18 +171,26 @@ def _trained_claim(row: pd.Series) -> Entry:
     else:
         protocol = RESNETS if first.startswith("ResNet") else HOURS
         changes = {"augmentation": "none"} if unaugmented else {}
+    each = {label: changes | _larger(label, protocol) for label in (first, second)}
     plans = {
-        label: Protocol.load(protocol, model=recipe_of(label)[0]).changed(changes)
-        for label in (first, second)
+        label: Protocol.load(protocol, model=recipe_of(label)[0]).changed(its)
+        for label, its in each.items()
     }
     evidences = [(label, _trained(label, DATA[dataset], plan)) for label, plan in plans.items()]
     claim = Claim(*evidences, _scale(plans), possible=ours is not None)
-    sets = options(changes)
-    needs = " and ".join(f"`{command(m, DATA[dataset], protocol)}{sets}`" for m in plans)
+    needs = " and ".join(
+        f"`{command(label, DATA[dataset], protocol)}{options(its)}`" for label, its in each.items()
+    )
     return claimed(row, "value", claim, f"{needs}, --seed 0, 1 and more")
 
 
-# "our example" is of a statement of possibility, for which the text names no models
+def _larger(label: str, protocol: str) -> dict[str, int]:
+    """V2-S's own image size where a protocol of ours has one for all: the thesis's are larger."""
+    own = protocol == HOURS and label.startswith("V2-S")
+    return {"image_size": LARGER} if own else {}
+
+
+# "our example" stands for what the text says of other models, or of none that it names
 WORDS = re.compile(r"(our example: )?(\S+) scores above (\S+) on (\S+)( without augmentation)?")
 
 

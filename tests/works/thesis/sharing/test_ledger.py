@@ -84,8 +84,10 @@ def test_claims_are_judged_by_settled_runs_of_the_campaign(root):
         record(root, "ResNet-20", seed, 0.90 + wins)
         record(root, "ResNet-110-shared", seed, 0.80 + wins)
         record(root, "ResNet-56", seed, 0.90 + wins)
-        record(root, "V2-S-shared", seed, 0.80 + wins)
+        record(root, "V2-S-shared", seed, 0.80 + wins, image_size=56)
+        record(root, "V2-S-shared", seed, 0.99)  # at V2-B0's size, of which the thesis says nothing
         record(root, "V2-B0", seed, 0.80 + 10 * wins)
+        record(root, "ResNet-20-shared", seed, 0.80 + wins)
         record(root, "V2-B0-shared", seed, 0.80 + wins)
         record(root, "V2-B0-shared-with-bn", seed, 0.70 + wins)
     found = claims()
@@ -95,7 +97,9 @@ def test_claims_are_judged_by_settled_runs_of_the_campaign(root):
     assert "whose last tenth of epochs gained no more than the error of one" in resnet.note
     deeper = found["thesis-4-text-scaled-back-resnet-110"]  # of a possibility
     assert deeper.verdict == "undecided" and deeper.computed == pytest.approx(-10)
-    assert found["thesis-4-text-shared-cifar-10"].verdict == "claim fails"
+    deep = found["thesis-4-text-shared-cifar-10"]
+    assert deep.verdict == "claim fails" and "V2-S-shared at 56 px and V2-B0 at 32 px" in deep.note
+    assert found["thesis-4-text-original-resnet-20"].verdict == "claim holds"
     assert found["thesis-4-text-shared-cifar-100"].verdict == "open"
     norms = found["thesis-4-text-norms-cifar-10"]
     assert norms.verdict == "claim holds" and "a lower bound on what instability" in norms.note
@@ -107,7 +111,7 @@ def test_runs_that_still_improved_or_went_otherwise_judge_nothing(root, gained):
     for seed in (0, 1):
         record(root, "ResNet-56-shared", seed, 0.91, gained=gained)
         record(root, "ResNet-20", seed, 0.90)
-        record(root, "V2-S-shared", seed, 0.91)
+        record(root, "V2-S-shared", seed, 0.91, image_size=56)
         record(root, "V2-B0", seed, 0.90, epochs=31)
     resnet = claims()["thesis-4-text-scaled-back-resnet-56"].verdict
     assert resnet == ("open" if gained > 0.01 else "undecided")
