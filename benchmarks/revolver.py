@@ -2,7 +2,8 @@
 
 Times are processor time of one thread, which other programs on the machine hardly change.
 
-`python benchmarks/revolver.py` takes about ten minutes on one core, `--quick` three.
+`python benchmarks/revolver.py` takes about ten minutes on one core, `--quick` three. `--ways` asks
+instead how the small networks of our own searches train fastest, by the clock on idle cores.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ def against_bare_loops(quick: bool) -> Iterator[str]:
         yield from compare(search, 5)
 
 
-def noise(count: int) -> data.DataSet:
-    """Random images of three channels and 8 pixels a side: 98 batches of 128 in an epoch."""
+def noise(count: int, size: int = 8) -> data.DataSet:
+    """Random images of three channels: 14,000 are 98 batches of 128 in an epoch."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (count, 3, 8, 8), dtype=torch.uint8, generator=generator)
+    images = torch.randint(256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
     labels = torch.randint(10, (count,), generator=generator)
     images = data.Images(images, labels)
     return data.DataSet.of("noise", 10, images, images.take(slice(100)))
@@ -164,13 +165,65 @@ def blueprints() -> Iterator[str]:
     yield f"80 CIFAR-10 individuals' blueprints: {time.process_time() - start:.2f} s"
 
 
+WAYS = {
+    "two threads": {"threads": 2},
+    "default layout": {"layout": torch.contiguous_format},
+    "batch 32": {"batch_size": 32},
+    "batch 512": {"batch_size": 512},
+}
+
+
+def ways(rounds: int = 3) -> Iterator[str]:
+    """The networks of a search of ours at 32 pixels: other ways beside its own, in turns."""
+    settings = revolver.Settings.load("cpu-hours-cifar10-evolve")
+    search = revolver.Search.start(settings, noise(2048, 32))
+    models = [search.registry.build(one.blueprint) for one in search.population]
+    own = {"threads": 1, "layout": torch.channels_last, "batch_size": settings.batch_size}
+    yield f"{len(models)} networks of {settings.name}, as a part of their speed as it is"
+    for name in WAYS:
+        ratios, speeds = [], []
+        for turn in range(rounds):
+            for model in models:
+                pair = {}
+                for way in ("own", name) if turn % 2 == 0 else (name, "own"):
+                    pair[way] = speed(model, search, **own | WAYS.get(way, {}))
+                ratios.append(pair[name] / pair["own"])
+                speeds.append(pair["own"])
+        low, middle, high = (sorted(ratios)[i] for i in (0, len(ratios) // 2, -1))
+        yield f"{name:24s}{middle:10.3f}   ({low:.3f} to {high:.3f})"
+    yield f"as it is: {min(speeds):.0f} to {max(speeds):.0f} images/s"
+
+
+def speed(model, search: revolver.Search, *, threads: int, layout, batch_size: int) -> float:
+    """Images a second that a copy of a model trains with, in a plain loop."""
+    model = copy.deepcopy(model).train()
+    for parameter in model.parameters():
+        if parameter.ndim == 4:  # those of conv3d have no such layout
+            parameter.data = parameter.data.contiguous(memory_format=layout)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
+    images = search.data.train.images[:1024].float().sub_(128).div_(128)
+    labels = search.data.train.labels[:1024]
+    torch.set_num_threads(threads)
+    start = time.perf_counter()
+    for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+        F.cross_entropy(model(x.contiguous(memory_format=layout)), y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    seconds = time.perf_counter() - start
+    torch.set_num_threads(1)
+    return len(images) / seconds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a smaller population")
-    quick = parser.parse_args().quick
+    parser.add_argument("--ways", action="store_true", help="how small networks train fastest")
+    options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, one thread\n")
-    for table in (blueprints(), memory(quick), against_bare_loops(quick)):
+    quick = options.quick
+    tables = (blueprints(), memory(quick), against_bare_loops(quick))
+    for table in (ways(),) if options.ways else tables:
         for line in table:
             print(line, flush=True)
         print()
