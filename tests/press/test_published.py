@@ -85,7 +85,7 @@ ROWS = {
     "thesis/chapter-3-claims": 9,
     "thesis/chapter-3-text": 27,
     "thesis/figure-4-1": 1,
-    "thesis/chapter-4-text": 18,
+    "thesis/chapter-4-text": 19,
     "thesis/chapter-5-text": 20,
     "thesis/section-4-5-4": 23,
     "thesis/section-c-1-1": 5,
