@@ -14,6 +14,8 @@ import torch
 
 from reuseprior.data.files import DataError
 
+BLIND = " without its test images"  # what `DataSet.blind` adds to a set's name
+
 
 @dataclass(frozen=True, eq=False)
 class Images:
@@ -98,7 +100,7 @@ class DataSet:
             raise DataError(
                 f"validation = {validation} holds out no image of {self.name}: take a larger share"
             )
-        name = f"{self.name} without its test images"
+        name = self.name + BLIND
         return replace(
             self, name=name, train=trained, test=held_out, checksum=_checksum(trained, held_out)
         )

@@ -41,6 +41,7 @@ KINDS: dict[str, dict[str, str]] = {
     "measured": {
         "within": "✓",
         "claim holds": "✓",
+        "example agrees": "∃",
         "undecided": "?",
         "open": "…",
         "outside": "✗",
@@ -69,6 +70,8 @@ MEANINGS = {
     "within": "our runs at the printed protocol put 95 % of further runs about it",
     "outside": "they do not",
     "claim holds": "the claim that it supports holds, by a test at the scale that we ran",
+    "example agrees": "an example of ours does, by such a test, of what the source puts as a "
+    "possibility or says of other models",
     "claim fails": "the claim fails by that test",
     "undecided": "the test cannot tell",
     "open": "not run: the note says what it needs",

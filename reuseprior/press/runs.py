@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 
 from reuseprior import paths, results
 from reuseprior.measures.statistics import (
     ABOVE,
     ALIKE,
+    BELOW,
     MOST_SEEDS,
     Sample,
     differs,
@@ -49,7 +50,8 @@ class Evidence:
     """The runs that bear on one printed number.
 
     `value` makes the number, in the unit in which it is printed, of all runs of one seed (most
-    often one). A seed counts from `runs` runs on. Of all runs found, those that `counts` returns.
+    often one). A seed counts from `runs` runs on. Of all runs found, those that `counts` returns;
+    the others are `otherwise`.
     """
 
     experiment: str  # a folder of data/results or a pattern of such; none need be there
@@ -57,6 +59,7 @@ class Evidence:
     value: Callable[[Sequence[Run]], float]
     runs: int = 1
     counts: Callable[[Sequence[Run]], Sequence[Run]] = lambda found: found
+    otherwise: str = "not read"
 
 
 def runs_for(evidence: Evidence) -> dict[int, list[Run]]:
@@ -148,9 +151,10 @@ def claimed(row, column: str, claim: Claim, needs: str) -> Entry:
     Of runs that are paired it is Student's, over their differences.
 
     It holds if the test tells the two apart in the claimed direction, fails if in the other, and
-    is undecided if it cannot; a claim that two score alike can fail and never hold by it, and one
-    of a possibility can hold and never fail. The note says with how many seeds an undecided claim
-    would be decided. Runs are paired by their seed.
+    is undecided if it cannot; a claim that two score alike can fail and never hold by it, and with
+    one of a possibility an example can agree and never refute it. The note says with how many seeds
+    an undecided claim would be decided, and of an open one which runs there are that do not count.
+    Runs are paired by their seed.
     """
     (one, first), (other, second) = claim.first, claim.second
     its, theirs = runs_for(first), runs_for(second)
@@ -158,7 +162,8 @@ def claimed(row, column: str, claim: Claim, needs: str) -> Entry:
         both = its.keys() & theirs.keys()
         its, theirs = ({seed: f[seed] for seed in sorted(both)} for f in (its, theirs))
     if not (its and theirs):
-        return entry(row, column, None, "measured", "open", None, f"needs {needs}")
+        there = "".join(f"{left}; " for left in map(_left_out, (claim.first, claim.second)) if left)
+        return entry(row, column, None, "measured", "open", None, f"{there}needs {needs}")
     ours = [first.value(runs) for runs in its.values()]
     others = [second.value(runs) for runs in theirs.values()]
     a, b = Sample.of(ours), Sample.of(others)
@@ -172,7 +177,9 @@ def claimed(row, column: str, claim: Claim, needs: str) -> Entry:
         how += f"; {more}"
         if claim.alike:
             how += "; more seeds can refute that they are alike, and not show it"
-    if claim.possible:
+    if claim.possible and test.word == BELOW:
+        how += "; it goes the other way, and one example can show this and not refute it"
+    elif claim.possible:
         how += "; one example can show this and not refute it"
     folders = " and ".join(sorted({_folders(its), _folders(theirs)}))
     note = f"{claim.scale}: {one} {a.mean:.2f}, {other} {b.mean:.2f}; {how}; {folders}"
@@ -184,8 +191,17 @@ def _verdict(claim: Claim, word: str) -> str:
     if word == ALIKE:
         return "undecided"
     if word == ABOVE and not claim.alike:
-        return "claim holds"
+        return "example agrees" if claim.possible else "claim holds"
     return "undecided" if claim.possible else "claim fails"
+
+
+def _left_out(side: tuple[str, Evidence]) -> str:
+    """How many seeds of one side of a claim are recorded that do not count, and why."""
+    name, evidence = side
+    every = runs_for(replace(evidence, counts=lambda found: found))
+    if not (n := len(every.keys() - runs_for(evidence).keys())):
+        return ""
+    return f"{name}: {n} seed{'s' * (n > 1)} recorded, {evidence.otherwise}"
 
 
 def _deciding(*samples: Sample) -> str:
@@ -198,12 +214,33 @@ def _deciding(*samples: Sample) -> str:
     if n is None:
         return f"no number of seeds up to {MOST_SEEDS:,} would, at this difference and spread"
     each = " of each" if len(samples) > 1 else ""
-    return f"at this difference and spread {n} seeds{each} would decide in four cases of five"
+    return f"{n} seeds{each} would find it with a power of 80 %, if it and the spread are as here"
 
 
 def _folders(found: Mapping[int, Sequence[Run]]) -> str:
     folders = {run.folder.parent.name for runs in found.values() for run in runs}
     return f"data/results/{' and '.join(sorted(folders))}"
+
+
+INSTRUCTIONS = {
+    "AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "AVX512": {"ATEN_CPU_CAPABILITY": "avx512"},
+}
+"""What is set for a processor that can do more to round as one of these."""
+
+
+def instructions(run: Run) -> str:
+    """The INSTRUCTIONS that a run on a processor computed with; the oldest do not say: AVX2."""
+    return run.summary.get("instructions", "AVX2")
+
+
+def machine(run: Run) -> str:
+    """What goes before a command for it to compute on a processor as a run did: `NAME=value `.
+
+    That is as many threads and the same instructions, without which sums round otherwise.
+    """
+    wanted = {"OMP_NUM_THREADS": run.summary["threads"]} | INSTRUCTIONS.get(instructions(run), {})
+    return "".join(f"{name}={value} " for name, value in wanted.items())
 
 
 def options(changes: Mapping[str, object]) -> str:

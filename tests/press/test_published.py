@@ -1,6 +1,7 @@
 """Printed numbers: reading them, matching them, and each table against its own text."""
 
 import math
+import re
 from decimal import Decimal
 from fractions import Fraction
 
@@ -468,3 +469,11 @@ def test_what_repeats_is_another_source_s_row():
     for again, before in found.items():
         if again not in rows:  # a score, printed digit for digit as before
             assert printed[again.split("/")[0]] == printed[before.split("/")[0]]
+
+
+def test_the_readme_of_the_data_says_how_many_rows_each_table_has():
+    readme = (paths.PUBLISHED.parent / "README.md").read_text(encoding="utf-8")
+    said = dict(re.findall(r"^\| `([\w/-]+)\.csv` \| (\d+) \|", readme, re.MULTILINE))
+    assert {name: len(load(name)) for name in tables()}.items() <= {
+        name: int(rows) for name, rows in said.items()
+    }.items()

@@ -14,7 +14,15 @@ from reuseprior.cli.app import parse_settings
 from reuseprior.press import published
 from reuseprior.press.ledger import Entry
 from reuseprior.press.published import Window
-from reuseprior.press.runs import Claim, Evidence, claimed, measured, options, runs_for
+from reuseprior.press.runs import (
+    Claim,
+    Evidence,
+    claimed,
+    machine,
+    measured,
+    options,
+    runs_for,
+)
 from reuseprior.works import nn_mass
 from reuseprior.works.thesis import contexts, scores, sharing
 
@@ -80,7 +88,7 @@ POSSIBLE = {"possible": True}
         ((0.50,), {}, "undecided"),  # one seed cannot tell
         ((0.50, 0.51), {"alike": True}, "claim fails"),
         ((0.90, 0.92), {"alike": True}, "undecided"),  # no test can show that two are alike
-        ((0.50, 0.51), POSSIBLE, "claim holds"),
+        ((0.50, 0.51), POSSIBLE, "example agrees"),
         ((0.98, 0.99), POSSIBLE, "undecided"),  # an example refutes no possibility
         ((), {}, "open"),
     ],
@@ -95,6 +103,7 @@ def test_a_claim_is_judged_by_a_test(folder, theirs, said, verdict):
     assert (found.kind, found.verdict) == ("measured", verdict)
     assert verdict == "open" or found.note.startswith("small: ours 90.50, theirs")
     assert ("and not refute it" in found.note) == (said == POSSIBLE)
+    assert ("it goes the other way" in found.note) == (said == POSSIBLE and theirs[0] > 0.9)
 
 
 def test_pairs_are_of_one_seed_and_two_evidences_may_have_one_name(folder):
@@ -119,13 +128,33 @@ def test_an_undecided_claim_says_how_many_seeds_would_decide(folder):
         record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=0.90 + seed / 100)
         record(folder / "other", {}, seed=seed, test_accuracy=0.89 + seed / 100)
     row = pd.Series({"id": "a-1", "source": "a", "where": "a, p. 1", "value": "in words"})
-    of_each = "9 seeds of each would decide in four cases of five; data/results"
+    of_each = "; 9 seeds of each would find it with a power of 80 %, if it and the spread are as"
     assert of_each in claimed(row, "value", CLAIM, "days").note
     same = Claim(CLAIM.first, ("again", CLAIM.first[1]), "small", paired=True)
     assert "no number of seeds" not in claimed(row, "value", CLAIM, "days").note
     without = claimed(row, "value", same, "days").note
     assert "no spread over seeds" in without and "number of seeds" not in without
     assert "seeds that differ would say how many can" in without
+
+
+def test_an_open_claim_says_which_seeds_are_recorded_and_do_not_count(folder):
+    for seed in (0, 1):
+        record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=0.90)
+        record(folder / "other", {}, seed=seed, test_accuracy=0.89)
+    none = replace(EVIDENCE, counts=lambda found: [], otherwise="not settled")
+    row = pd.Series({"id": "a-1", "source": "a", "where": "a, p. 1", "value": "in words"})
+    found = claimed(row, "value", replace(CLAIM, first=("ours", none)), "days")
+    assert (found.verdict, found.note) == (
+        "open", "ours: 2 seeds recorded, not settled; needs days"
+    )  # fmt: skip
+
+
+def test_a_command_computes_as_the_run_did(folder):
+    record(folder / "x", {}, seed=0, threads=1)
+    record(folder / "x", {}, seed=1, threads=2, instructions="AVX512")
+    old, new = runs_for(Evidence("x", {}, EVIDENCE.value)).values()
+    assert machine(*old) == "OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 "
+    assert machine(*new) == "OMP_NUM_THREADS=2 ATEN_CPU_CAPABILITY=avx512 "
 
 
 def test_options_are_read_back_as_they_were():

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from reuseprior import data, paths
+from reuseprior.press.runs import INSTRUCTIONS, instructions
 from reuseprior.results import Run, provenance
 
 # One run of each kind.
@@ -19,12 +20,6 @@ RUNS = {
     "CIFAR-10": "revolver/cpu-hours-cifar10-evolve-seed0",
 }
 OF_A_CLOCK = {"seconds", "images_per_second"}
-# What lets a processor that can do more round as one of these. The summaries of the runs above that
-# are older do not say which they were made with: it was the first.
-INSTRUCTIONS = {
-    "AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
-    "AVX512": {"ATEN_CPU_CAPABILITY": "avx512"},
-}
 
 
 @pytest.mark.slow
@@ -32,7 +27,7 @@ INSTRUCTIONS = {
 def test_a_recorded_run_begins_the_same_again(kind):
     run = Run.read(paths.RESULTS / RUNS[kind])
     skip_where_it_cannot_be_repeated(run)
-    wanted = INSTRUCTIONS[run.summary.get("instructions", "AVX2")]
+    wanted = INSTRUCTIONS[instructions(run)]
     done = subprocess.run(
         [sys.executable, "-m", "tests.works.again", RUNS[kind]],
         cwd=paths.ROOT, env=os.environ | wanted, capture_output=True, text=True,
@@ -46,7 +41,7 @@ def test_a_recorded_run_begins_the_same_again(kind):
 
 def skip_where_it_cannot_be_repeated(run):
     here = provenance(seed=0, device="cpu", data_checksum=None)
-    made = run.summary.get("instructions", "AVX2")
+    made = instructions(run)
     if (run.summary["device"], torch.cuda.is_available()) != (here["device"], False):
         pytest.skip(f"recorded on {run.summary['device']}, and this is {here['device']}")
     able = {"AVX2": ["AVX2"], "AVX512": ["AVX2", "AVX512"]}

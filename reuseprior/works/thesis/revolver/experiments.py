@@ -13,7 +13,7 @@ import torch
 from reuseprior import paths, results
 from reuseprior.data import DataSet, Images
 from reuseprior.press import published
-from reuseprior.press.runs import Evidence, options, runs_for, settings
+from reuseprior.press.runs import Evidence, machine, options, runs_for, settings
 from reuseprior.results import Run
 from reuseprior.revolver import Population, Search, Settings, genotype_fitness
 from reuseprior.revolver.blueprints.blueprint import Blueprint
@@ -49,12 +49,12 @@ def outstanding(seeds: Sequence[int] = (0, 1)) -> pd.DataFrame:
 
 
 def repeat(run: Run) -> str:
-    """The command that makes a recorded search anew, and the commit it was made at."""
+    """The command that makes a recorded search anew as it was made, and its commit."""
     preset = run.config["settings"]["name"]
     now, then = _flat(Settings.load(preset).to_data()), _flat(run.config["settings"])
     changes = {key: value for key, value in then.items() if now.get(key) != value}
     again = f"reuseprior evolve {preset}{options(changes)} --seed {run.config['seed']}"
-    return f"{again} --output build/again/{run.name}  # commit {run.commit}"
+    return f"{machine(run)}{again} --output build/again/{run.name}  # commit {run.commit}"
 
 
 def _flat(data: Mapping) -> dict[str, object]:
@@ -97,7 +97,7 @@ def tables_of(run: Run, name: str) -> pd.DataFrame:
 def results_table(found: Iterable[Run]) -> pd.DataFrame:
     """Our searches in the columns of table 3.2, one row a search; accuracies in per cent.
 
-    The mean validation accuracy is that of the `last_trainings` of a search.
+    The mean validation accuracy is that of the `last_trainings` of a search; then that of all.
     """
     rows = {}
     for run in found:
@@ -111,6 +111,7 @@ def results_table(found: Iterable[Run]) -> pd.DataFrame:
             "params": s["parameters"],
             "test": 100 * s["test_accuracy"],
             "mean validation": mean_validation(run),
+            "mean of all": 100 * s["mean_validation_accuracy"],
             "sharing factor": s["sharing_factor"],
             "minutes": s["wall_seconds"] / 60,
         }

@@ -285,11 +285,11 @@ def _scale(pair: Mapping[str, str], column: str, kinds: Mapping[str, Kind]) -> s
             f"{number(said('chapter-3-text', 'last'))} of {shortest():,}"
         )
     if "when trained" in kinds:
-        scale += "; any drop counts, which is no catastrophe yet"
+        scale += "; of individuals alive at the end, and any drop counts: no catastrophe is needed"
     if drawn := {name: kind.share for name, kind in kinds.items() if kind.share}:
         tables = untrained(pair["genetic"])
         means = (f"{name} {100 * fmean(map(share, tables)):.2f}" for name, share in drawn.items())
-        scale += f"; {len(tables)} populations that are drawn, not trained, have {', '.join(means)}"
+        scale += f"; {len(tables)} first populations, which nobody trained, have {', '.join(means)}"
     return scale
 
 

@@ -2,7 +2,8 @@
 
 A protocol's runs lie in `data/results/train-<protocol>`, one folder a model, sharing and seed, and
 those with another width in `train-<protocol>,width=<width>`. A model has *settled* if its seeds
-gained no more in their last tenth of epochs, on average, than the error of one accuracy.
+gained no more in their last tenth of epochs, on average, than the standard error of one
+accuracy.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ import pandas as pd
 from reuseprior import data as data_sets
 from reuseprior import paths, results
 from reuseprior.contexts import RecordedModel, record_model
+from reuseprior.data.sets import BLIND
 from reuseprior.measures.statistics import ABOVE, ALIKE, BELOW, Sample, told_apart
 from reuseprior.models import Recipe, catalog
 from reuseprior.press import published
 from reuseprior.press.published import Printed
-from reuseprior.press.runs import options
+from reuseprior.press.runs import machine, options
 from reuseprior.quantities import Quantities
 from reuseprior.results import ResultError, Run
 from reuseprior.training import Protocol, finished, train
@@ -126,15 +128,22 @@ def command(label: str, data: str, protocol: str) -> str:
 def repeat(run: Run) -> str:
     """The command that makes a recorded run anew, in `build/again`, and the run's own commit.
 
-    It sets all that is not at rest or that the protocol's file has otherwise now, since at the
-    run's commit that file need not have been what it is.
+    It sets threads and instructions, and all that is not at rest or that the protocol's file has
+    otherwise now, since at the run's commit that file need not have been what it is.
     """
     config, plan = run.config, Protocol(**run.config["protocol"])
     changes = plan.differences(Protocol()) | plan.differences(
         Protocol.load(plan.name, model=config["model"])
     )
     known = {k: v for k, v in changes.items() if k in config["protocol"] and k != "name"}
-    trained = command(label(run), config["data"], plan.name) + options(known)
+    data = config["data"].removesuffix(BLIND)
+    blind = data != config["data"]
+    if blind:  # which sets how often it looks, at what is held out in place of the test images
+        images = config["images"]
+        known |= {"validation": images["test"] / sum(images.values())}
+        del known["test_every"]
+    trained = machine(run) + command(label(run), data, plan.name) + options(known)
+    trained += " --blind" * blind
     place = f"build/again/{run.folder.parent.name}/{run.name}"  # runs of two widths have one name
     again = f"{trained} --seed {config['seed']} --output {place}"
     return f"{again}  # commit {run.commit}"
@@ -422,18 +431,25 @@ def curves(found: Sequence[Run]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def recipes(protocol: str) -> pd.DataFrame:
+def comparisons(protocol: str) -> list[Run]:
     """The finished comparisons of a protocol's recipes on images held out, with `--blind`.
 
-    They lie in `data/results/recipe-<protocol>`. Columns: recipe, model, otherwise (than the
-    protocol's file has it now), seed, held out (images that its accuracy is of), and accuracy (in
-    per cent, after the last epoch). Empty where none is recorded.
+    They lie in `data/results/recipe-<protocol>`; none where none is recorded.
     """
     experiment = f"recipe-{protocol}"
     there = any(paths.RESULTS.glob(f"{experiment}/*/config.json"))
     found = results.runs(experiment) if there else []
+    return [run for run in found if run.summary["state"] == "finished"]
+
+
+def recipes(protocol: str) -> pd.DataFrame:
+    """What the `comparisons` of a protocol's recipes found, one row each.
+
+    Columns: recipe, model, otherwise (than the protocol's file has it now), seed, held out (images
+    that its accuracy is of), and accuracy (in per cent, after the last epoch).
+    """
     rows = []
-    for run in (run for run in found if run.summary["state"] == "finished"):
+    for run in comparisons(protocol):
         config = run.config
         model, plan = config["model"], Protocol(**config["protocol"])
         changes = plan.differences(Protocol.load(protocol, model=model))

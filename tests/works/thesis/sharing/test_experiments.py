@@ -37,6 +37,7 @@ def record(folder, model="b0", sharing="none", seed=0, *, state="finished", **ch
     place.mkdir(parents=True)
     (place / "config.json").write_text(json.dumps(config))
     summary = {"state": state, "test_accuracy": 0.5, "processes": 1, "images_per_second": 1.0}
+    summary["threads"] = 1
     (place / "summary.json").write_text(json.dumps(summary))
     return place
 
@@ -118,6 +119,14 @@ def test_recipes_are_compared_by_images_held_out(tmp_path, monkeypatch):
         "model": "V2-B0", "otherwise": "epochs=6 gradient_clip=1.0", "seed": 0,
         "held out": 5000, "accuracy": 50.0,
     }  # fmt: skip
+    (again,) = map(experiments.repeat, experiments.comparisons("cpu-hours"))
+    words = shlex.split(again.partition("  #")[0])
+    assert words[:2] == ["OMP_NUM_THREADS=1", "ATEN_CPU_CAPABILITY=avx2"] and "--blind" in words
+    assert words[words.index("--data") + 1] == "cifar10"
+    sets = parse_settings([value for key, value in pairwise(words) if key == "--set"])
+    assert Protocol.load("cpu-hours").changed(sets) == Protocol(**plan | blind | {
+        "validation": 0.1, "test_every": 0  # which --blind changes
+    })  # fmt: skip
 
 
 def test_how_often_a_run_looked_at_the_test_images_is_counted(folder):
@@ -286,8 +295,9 @@ def test_recorded_runs_of_table_4_2_are_committed():
 def test_a_recorded_run_says_the_command_that_repeats_it():
     run = experiments.runs("cpu", "cifar10")[0]
     command = experiments.repeat(run)
-    begin = "reuseprior train efficientnetv2-b0 --sharing all_but_bn --data cifar10 --protocol cpu "
-    assert command.startswith(begin)
+    machine = "OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2"
+    begin = "reuseprior train efficientnetv2-b0 --sharing all_but_bn --data cifar10 --protocol cpu"
+    assert command.startswith(f"{machine} {begin} ")
     place = f"build/again/train-cpu/{run.name}"
     last = f"--seed 0 --output {place}  # commit {run.summary['commit'][:7]}"
     assert command.endswith(last)
