@@ -4,6 +4,7 @@ from reuseprior.works.thesis.revolver.experiments import PRESETS as PRESETS
 from reuseprior.works.thesis.revolver.experiments import fitness_and_scores as fitness_and_scores
 from reuseprior.works.thesis.revolver.experiments import kernel_share as kernel_share
 from reuseprior.works.thesis.revolver.experiments import outstanding as outstanding
+from reuseprior.works.thesis.revolver.experiments import reducing_share as reducing_share
 from reuseprior.works.thesis.revolver.experiments import repeat as repeat
 from reuseprior.works.thesis.revolver.experiments import results_table as results_table
 from reuseprior.works.thesis.revolver.experiments import runs as runs
