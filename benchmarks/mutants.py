@@ -1,10 +1,10 @@
 """How many small faults the tests find: `python benchmarks/mutants.py contexts --count 20`.
 
-A mutant is one change to one function: an operator, a comparison, a constant, a condition, a result.
-It is tried on the tests that bear its module's name, then on all of its room, `tests/<room>`,
-without browsers and notebooks. The same seed gives the same mutants of the same package, so that
-two states of the tests compare: `--package` is one checkout, `--tests` another. Nothing is changed
-in place.
+A mutant is one change to one function: an operator, a comparison, a constant, a condition or a
+result. It is tried on the tests that bear its module's name, then on all of its room,
+`tests/<room>`, without browsers and notebooks. The same seed gives the same mutants of the same
+package, so that two states of the tests compare: `--package` is one checkout, `--tests` another.
+Nothing is changed in place.
 """
 
 import argparse
