@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed$(if $(LOCKED),-locked)
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce notebooks book check test lint lab lock
+.PHONY: help reproduce notebooks book check test soak lint lab lock
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,10 +27,13 @@ book: $(STAMP)  ## build the chapters as a site, build/book/index.html
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: lint  ## run the linter and the quick tests, about two minutes on two cores
-	$(PYTEST) tests -m "not slow and not notebook and not browser" --hypothesis-profile=check
+	$(PYTEST) tests -m "not (slow or notebook or browser or soak)" --hypothesis-profile=check
 
 test: lint  ## run the tests, notebooks included, and the linter
 	$(PYTEST)
+
+soak: $(STAMP)  ## run the long hauls of which `make test` draws a few: hours
+	$(PYTEST) tests -m soak --timeout=7200
 
 lint: $(STAMP)
 	$(BIN)/ruff check
