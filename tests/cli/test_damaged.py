@@ -12,13 +12,12 @@ import sys
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 from reuseprior import paths, results
 from reuseprior import revolver as rv
-from reuseprior.cli import app
 from reuseprior.measures import measuring
 from reuseprior.press import ledger, notebooks, reproduce
+from tests.cli.calling import refused, run
 
 MANY = settings(
     max_examples=60, deadline=None, database=None,
@@ -62,24 +61,13 @@ def damages(draw, value):
     return draw(st.sampled_from(paths_of)), draw(st.sampled_from(OTHERS))
 
 
-def invoke(*arguments):
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
-def told(done):
-    """That a command refused in one line."""
-    assert done.exit_code in (1, 2) and isinstance(done.exception, SystemExit), done.exception
-    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("Error: "), done.stderr
-
-
-TRAIN = [
-    "train", "nets:net", "--set", "epochs=2", "--set", "train_images=100", "--set",
-    "test_images=50", "--set", "bn_momentum=0.01", "--set", "width=1",
-]  # fmt: skip
-EVOLVE = [
-    "evolve", "quick", "--set", "population=4", "--set", "sample=2", "--set", "generations=1",
-    "--set", "minimum_batches=1", "--set", "maximum_batches=1", "--set", "replacements=1",
-]  # fmt: skip
+RUNS = {  # what makes them
+    "train": ["train", "nets:net", "--set", "epochs=2", "--set", "train_images=100", "--set",
+              "test_images=50", "--set", "bn_momentum=0.01", "--set", "width=1"],
+    "evolve": ["evolve", "quick", "--set", "population=4", "--set", "sample=2", "--set",
+               "generations=1", "--set", "minimum_batches=1", "--set", "maximum_batches=1", "--set",
+               "replacements=1"],
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +80,8 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(results, "_commit", lambda: COMMIT)
-        for name, arguments in (("train", TRAIN), ("evolve", EVOLVE)):
-            done = invoke(*arguments, "--output", folder / "made" / name)
+        for name, arguments in RUNS.items():
+            done = run(*arguments, "--output", folder / "made" / name)
             assert done.exit_code == 0, done.stderr
         yield folder / "made"
     sys.modules.pop("nets", None)
@@ -108,16 +96,20 @@ def here(made, monkeypatch, tmp_path):
     return made
 
 
-@pytest.mark.parametrize("run", ["train", "evolve"])
-def test_what_is_whole_is_recorded_and_resumed(here, run):
-    """Or the tests below would show nothing."""
-    copied = here.parent / "copy" / run
-    shutil.rmtree(copied, ignore_errors=True)
-    shutil.copytree(here / run, copied)
-    done = invoke("record", copied)
-    assert done.exit_code == 0 and (paths.RESULTS / "copy" / run / "summary.json").exists()
-    arguments = {"train": TRAIN, "evolve": EVOLVE}[run]
-    assert invoke(*arguments, "--output", copied, "--resume").exit_code == 0
+def copied(here, name):
+    """The folder of a copy of a run."""
+    folder = here.parent / "copy" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    return shutil.copytree(here / name, folder)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_what_is_whole_is_recorded_and_resumed(here, name):
+    """Or the test below would show nothing."""
+    folder = copied(here, name)
+    done = run("record", folder)
+    assert done.exit_code == 0 and (paths.RESULTS / "copy" / name / "summary.json").exists()
+    assert run(*RUNS[name], "--output", folder, "--resume").exit_code == 0
 
 
 # null may stand there, or it is a list of what the run had: what is missing claims nothing
@@ -126,44 +118,27 @@ OPEN = {("reason",), ("data_checksum",), ("commits", 0), ("test_loss",), ("test_
 
 
 @pytest.mark.parametrize("file", ["summary.json", "config.json"])
-@pytest.mark.parametrize("run", ["train", "evolve"])
-@MANY
+@pytest.mark.parametrize("name", RUNS)
+@settings(MANY, max_examples=40)
 @given(choice=st.data())
-def test_no_damaged_run_is_recorded(here, file, run, choice):
-    whole = json.loads((here / run / file).read_text())
+def test_no_damaged_run_is_recorded_or_resumed(here, file, name, choice):
+    whole = json.loads((here / name / file).read_text())
     path, other = choice.draw(damages(whole))
     broken = damaged(whole, path, other)
     if broken is None or (file == "summary.json" and (path in OPEN or path[:1] == ("remembered",))):
         return
-    copied = here.parent / "copy" / run
-    shutil.rmtree(copied, ignore_errors=True)
-    shutil.copytree(here / run, copied)
-    (copied / file).write_text(json.dumps(broken))
-    told(invoke("record", copied))
+    folder = copied(here, name)
+    (folder / file).write_text(json.dumps(broken))
+
+    def files():
+        found = (p for p in folder.glob("*.*") if p.is_file() and p.suffix != ".lock")
+        return {p.name: p.read_bytes() for p in found}
+
+    before = files()
+    refused(run("record", folder))
     assert not paths.RESULTS.exists()
-
-
-@pytest.mark.parametrize("run", ["train", "evolve"])
-@settings(MANY, max_examples=25)
-@given(choice=st.data())
-def test_no_damaged_run_is_resumed(here, run, choice):
-    file = choice.draw(st.sampled_from(["summary.json", "config.json"]))
-    whole = json.loads((here / run / file).read_text())
-    path, other = choice.draw(damages(whole))
-    broken = damaged(whole, path, other)
-    if broken is None or (file == "summary.json" and (path in OPEN or path[:1] == ("remembered",))):
-        return
-    copied = here.parent / "copy" / run
-    shutil.rmtree(copied, ignore_errors=True)
-    shutil.copytree(here / run, copied)
-    (copied / file).write_text(json.dumps(broken))
-    before = {p.name: p.read_bytes() for p in copied.glob("*.*") if p.is_file()}
-    arguments = {"train": TRAIN, "evolve": EVOLVE}[run]
-    told(invoke(*arguments, "--output", copied, "--resume"))
-    after = {p.name: p.read_bytes() for p in copied.glob("*.*") if p.is_file()}
-    assert {name: after[name] for name in before if not name.endswith(".lock")} == {
-        name: content for name, content in before.items() if not name.endswith(".lock")
-    }
+    refused(run(*RUNS[name], "--output", folder, "--resume"))
+    assert files() | before == files()
 
 
 NET = rv.blocks.residual([rv.blocks.unit(rv.blocks.conv((8, 4, 4), 8)) for _ in range(2)])
