@@ -30,6 +30,7 @@ from reuseprior.measures.statistics import (
 from reuseprior.press.ledger import Entry, entry
 from reuseprior.press.published import Printed, Window
 from reuseprior.results import Run
+from reuseprior.revolver import Settings
 from reuseprior.schemas import Config
 from reuseprior.training import Protocol
 
@@ -70,6 +71,8 @@ def runs_for(evidence: Evidence) -> dict[int, list[Run]]:
         config = results.read_json(path, Config)
         if "protocol" in config:  # runs older than a field say nothing of it: it is at its default
             config["protocol"] = vars(Protocol()) | config["protocol"]
+        if "settings" in config:
+            config["settings"] = Settings().to_data() | config["settings"]
         if _says(config, wanted):
             run = Run.read(path.parent)
             if run.summary["state"] == "finished":
@@ -81,7 +84,7 @@ def runs_for(evidence: Evidence) -> dict[int, list[Run]]:
     return dict(sorted(whole.items()))
 
 
-SEEDS = 3  # two have an interval of 18 deviations to each side, which anything is in
+SEEDS = 3  # two have an interval of 18 deviations to each side, and no power worth a note
 
 
 def measured(
@@ -206,8 +209,8 @@ def _left_out(side: tuple[str, Evidence]) -> str:
 
 def _deciding(*samples: Sample) -> str:
     """With how many seeds a difference could be told, were means and spreads as they look."""
-    if min(sample.n for sample in samples) < 2:
-        return "two seeds or more would say how many can"
+    if min(sample.n for sample in samples) < SEEDS:
+        return f"{SEEDS} seeds or more would say how many can"
     if not any(sample.deviation for sample in samples):
         return "seeds that differ would say how many can"
     n = seeds_needed(*samples)

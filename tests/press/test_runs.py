@@ -124,11 +124,13 @@ def test_pairs_are_of_one_seed_and_two_evidences_may_have_one_name(folder):
 
 
 def test_an_undecided_claim_says_how_many_seeds_would_decide(folder):
-    for seed in (0, 1):
+    row = pd.Series({"id": "a-1", "source": "a", "where": "a, p. 1", "value": "in words"})
+    for seed in (0, 1, 2):
         record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=0.90 + seed / 100)
         record(folder / "other", {}, seed=seed, test_accuracy=0.89 + seed / 100)
-    row = pd.Series({"id": "a-1", "source": "a", "where": "a, p. 1", "value": "in words"})
-    of_each = "; 9 seeds of each would find it with a power of 80 %, if it and the spread are as"
+        few = "; 3 seeds or more would say how many can" in claimed(row, "value", CLAIM, "days").note
+        assert few == (seed < 2)
+    of_each = "; 17 seeds of each would find it with a power of 80 %, if it and the spread are as"
     assert of_each in claimed(row, "value", CLAIM, "days").note
     same = Claim(CLAIM.first, ("again", CLAIM.first[1]), "small", paired=True)
     assert "no number of seeds" not in claimed(row, "value", CLAIM, "days").note

@@ -17,6 +17,7 @@ from torch import nn
 from reuseprior import revolver as rv
 from reuseprior.results import Run
 from reuseprior.revolver.blocks import sessions
+from reuseprior.revolver.evolution import search as searching
 from reuseprior.revolver.evolution import strategies, trainer
 from reuseprior.revolver.evolution.population import update_scores
 from reuseprior.revolver.evolution.settings import learning_rate
@@ -373,7 +374,7 @@ def test_models_that_are_too_large_are_discarded():
 def test_a_signal_stops_within_a_turn_and_the_rest_is_the_same(
     tmp_path, monkeypatch, number, folder
 ):
-    settings = small(optimizer_state="scope")
+    settings = small(optimizer_state="scope", focus=True)
     whole = run(settings)
     search = rv.Search.start(settings, DIGITS, folder and tmp_path / folder)
     original = sessions.Session.loss
@@ -407,10 +408,34 @@ def test_options_are_followed():
         {"optimizer_state": "scope"}, {"inherit": True}, {"precision": "bfloat16"},
         {"augmentation": "flip_crop"}, {"channels_last": True}, {"copyover_chance": 1.0},
         {"space": replace(SPACE, norm_scope="use", unique=0.0)}, {"immigration": 1.0},
-        {"elimination": 1.0}, {"label_smoothing": 0.2},
+        {"elimination": 1.0}, {"label_smoothing": 0.2}, {"focus": True},
     ):  # fmt: skip
         search = run(small(generations=3, **changes))
         assert table(search) != table(plain), changes
+
+
+@pytest.mark.parametrize("focus", [False, True])
+def test_in_the_last_part_only_the_best_are_trained_and_bred_from(monkeypatch, focus):
+    worst = {}  # the rank of the worst that was chosen, of all that could be
+
+    def spy(population, count, rng, *, exclude=(), **options):
+        chosen = strategies_pick(population, count, rng, exclude=exclude, **options)
+        ranked = [slot for slot in population.ranked() if slot not in exclude]
+        key = search.generation + 1, "parents" if exclude else "trained"
+        worst[key] = max(worst.get(key, 0), *(1 + ranked.index(slot) for slot in chosen))
+        return chosen
+
+    strategies_pick = strategies.pick
+    for module in (strategies, searching):
+        monkeypatch.setattr(module, "pick", spy)
+    search = rv.Search.start(small(population=16, generations=20, sample=3, focus=focus), DIGITS)
+    for search.state.generation in [15] * 30 + [16] * 30:
+        search._begin()
+    assert worst[16, "trained"] > 5 and worst[16, "parents"] > 4  # of 16 and 14
+    if focus:  # as many as are chosen and two more
+        assert (worst[17, "trained"], worst[17, "parents"]) == (5, 4)
+    else:
+        assert worst[17, "trained"] > 5 and worst[17, "parents"] > 4
 
 
 def test_immigrants_beat_the_best_and_get_fewer():

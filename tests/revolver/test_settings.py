@@ -5,7 +5,7 @@ from importlib import resources
 import pandas as pd
 import pytest
 
-from reuseprior import paths
+from reuseprior import paths, results
 from reuseprior import revolver as rv
 
 PUBLISHED = pd.read_csv(paths.PUBLISHED / "thesis/table-3-2.csv")
@@ -29,6 +29,16 @@ def test_there_is_a_preset_for_every_run_of_table_3_2():
         assert (settings.population, settings.warmup_x) == (80, 2)
         assert (settings.warmup_generations, settings.genotype_coefficient) == (30, 32)
         assert settings.warmup == (30 if "warmup" in settings.mode else 0)
+        assert settings.focus
+
+
+def test_searches_from_before_a_setting_had_it_off():
+    for run in results.runs("revolver"):
+        recorded = dict(run.config["settings"])
+        focus = recorded.pop("focus", False)
+        settings = rv.Settings.from_data(recorded).to_data()
+        assert settings.pop("focus") is False or focus
+        assert results.as_read(settings) == recorded
 
 
 @pytest.mark.parametrize("preset", rv.presets())

@@ -292,12 +292,18 @@ def pick(
     explore: float = 0.5,
     tournament: int = 3,
     exclude: Iterable[int] = (),
+    best: int | None = None,
 ) -> list[int]:
     """Different slots, each by chance with probability `explore` and else by score (§3.4.3).
 
     By score: the best of `tournament` drawn ones, so that better individuals come more often.
+    With `best`, among so many of the best that are not excluded, by tournaments of two: chances
+    fall with rank, to none for the last.
     """
-    left = [index for index in range(len(population)) if index not in set(exclude)]
+    if best is not None:
+        explore, tournament = 0.0, 2
+    out = set(exclude)
+    left = sorted([index for index in population.ranked() if index not in out][:best])
     chosen = []
     for _ in range(min(count, len(left))):
         drawn = rng.sample(left, 1 if rng.random() < explore else min(tournament, len(left)))

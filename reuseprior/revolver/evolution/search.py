@@ -42,6 +42,7 @@ from reuseprior.revolver.evolution.state import Best, Plan, State
 from reuseprior.revolver.evolution.strategies import (
     Breeder,
     Found,
+    best_part,
     genetic_search,
     immigration_chance,
     random_search,
@@ -160,13 +161,19 @@ class Search:
         return cls.start(settings, data, folder, seed=config["seed"], resume=True)
 
     def config(self) -> dict[str, Any]:
-        """What `config.json` says: the data, the seed and all settings."""
+        """What `config.json` says: the data, the seed and all settings.
+
+        A `focus` that is off is left out, as by searches that are older than it: they go on.
+        """
+        settings = self.settings.to_data()
+        if not self.settings.focus:
+            del settings["focus"]
         return {
             "data": self.data.name,
             "images": self.sizes,
             "data_checksum": self.data.checksum,
             "seed": self.seed,
-            "settings": self.settings.to_data(),
+            "settings": settings,
         }
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -367,8 +374,9 @@ class Search:
             last = generation > (1 - s.exploit) * s.generations
             explore = 0.0 if last else s.explore
             left = pick(
-                state.population, s.sample, state.rng, explore=explore, tournament=s.tournament
-            )
+                state.population, s.sample, state.rng, explore=explore, tournament=s.tournament,
+                best=best_part(s, generation, s.sample),
+            )  # fmt: skip
         return Plan(generation, replaced, left, turns=len(state.trainings))
 
     def _replace_some(self, generation: int) -> int:
@@ -397,8 +405,9 @@ class Search:
             return random_search(self._breeder(), target, s.random_tries)
         chance = immigration_chance(s, generation)
         return genetic_search(
-            self._breeder(), self.population, target, exclude=exclude, immigration=chance
-        )
+            self._breeder(), self.population, target, exclude=exclude, immigration=chance,
+            best=best_part(s, generation, 2),
+        )  # fmt: skip
 
     def _place(self, slot: int, found: Found, generation: int) -> None:
         state = self.state

@@ -35,7 +35,8 @@ class Settings:
     (1,)
 
     The defaults are the thesis's experiments (§3.4, §3.5, appendix C.2); where the text gives no
-    value, they are those of the author's library.
+    value, they are those of the author's library, apart from `focus`: searches that are older than
+    it do not say it, so it is off where nothing says it, and on in the presets of the thesis.
     """
 
     name: str = "custom"
@@ -69,6 +70,7 @@ class Settings:
     maximum_batches: Natural = 0  # 0: an epoch, which is the most in any case
     explore: Part = 0.5  # probability that a choice among individuals ignores scores
     exploit: Part = 0.2  # last part of the generations, in which training goes by score alone
+    focus: bool = False  # in that part only the best are trained and bred from; `best_part`
     tournament: Count = 3  # individuals that a choice by score compares
 
     fitness: Literal["thesis", "author", "P_G", "P_G_spread", "R6"] = "thesis"  # of genotypes

@@ -62,30 +62,32 @@ def genetic_search(
     *,
     exclude: Collection[int] = (),
     immigration: float = 0.0,
+    best: int | None = None,
 ) -> Found | None:
     """Offspring of two individuals, by crossover and mutation (§3.4.1.3), or None.
 
     With probability `immigration` a random genotype that is fitter than the two best individuals
-    comes instead. The fitter of two offspring is returned; if it is worse than the target it is
-    eliminated with a probability, and the search has failed.
+    comes instead. With `best` the parents are chosen among so many of the best. The fitter of two
+    offspring is returned; if it is worse than the target it is eliminated with a probability, and
+    the search has failed.
     """
     settings, rng = breeder.settings, breeder.rng
     if rng.random() < immigration:
-        best = population[population.ranked()[0]].score
-        found = random_search(breeder, best, settings.random_tries, "immigration")
+        top = population[population.ranked()[0]].score
+        found = random_search(breeder, top, settings.random_tries, "immigration")
         if found is not None:
             return found
     slots = pick(
         population, 2, rng, explore=settings.explore, tournament=settings.tournament,
-        exclude=exclude,
+        exclude=exclude, best=best,
     )  # fmt: skip
     offspring = _offspring(breeder, [population[slot] for slot in slots])
     if not offspring:
         return None
-    best = min(offspring, key=lambda found: found.fitness)
-    if best.fitness >= target and rng.random() < settings.elimination:
+    fittest = min(offspring, key=lambda found: found.fitness)
+    if fittest.fitness >= target and rng.random() < settings.elimination:
         return None
-    return best
+    return fittest
 
 
 def immigration_chance(settings: Settings, generation: int) -> float:
@@ -96,6 +98,24 @@ def immigration_chance(settings: Settings, generation: int) -> float:
     """
     past = max(generation - 1, 0) / settings.generations
     return settings.immigration * max(1 - past, 0.0)
+
+
+def best_part(settings: Settings, generation: int, count: int) -> int | None:
+    """Among how many of the best individuals `count` are chosen; None: among all.
+
+    With `focus`, in the last part of a search: the best 1 − i/n of the population in generation i
+    of n, counted from 0, and at least count + 2; and the next one, which `pick` never takes. The
+    thesis does not say it. Its author's library does it, for those who are trained and for parents
+    (github.com/gozepolat/revolver, `Population.pick_indices` and `POPULATION_FOCUS_PICK_RATIO`).
+
+    >>> s = Settings(focus=True)  # 80 individuals, 160 generations
+    >>> [best_part(s, generation, count=8) for generation in (128, 129, 140, 160)]
+    [None, 17, 11, 11]
+    """
+    s = settings
+    if not (s.focus and generation > (1 - s.exploit) * s.generations):
+        return None
+    return max(count + 2, int((1 - (generation - 1) / s.generations) * s.population)) + 1
 
 
 def _offspring(breeder: Breeder, parents: list[Individual]) -> list[Found]:
