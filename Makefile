@@ -27,13 +27,13 @@ book: $(STAMP)  ## build the chapters as a site, build/book/index.html
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: lint  ## run the linter and the quick tests, about two minutes on two cores
-	$(PYTEST) tests -m "not (slow or notebook or browser or soak)" --hypothesis-profile=check
+	$(PYTEST) -m "not (slow or notebook or browser or soak)" --hypothesis-profile=check
 
 test: lint  ## run the tests, notebooks included, and the linter
 	$(PYTEST)
 
 soak: $(STAMP)  ## run the long hauls of which `make test` draws a few: hours
-	$(PYTEST) tests -m soak --timeout=7200
+	$(PYTEST) -m soak --timeout=7200
 
 lint: $(STAMP)
 	$(BIN)/ruff check

@@ -22,8 +22,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker("browser")
     # Long files first, so that no process waits at the end for the other's last one
     marks = ("notebook", "slow", "browser")
-    long = {i.path for i in items if i.path.suffix == ".ipynb"}
-    long |= {i.path for i in items if any(i.get_closest_marker(mark) for mark in marks)}
+    long = {i.path for i in items if any(i.get_closest_marker(mark) for mark in marks)}
     items.sort(key=lambda item: item.path not in long)
 
 

@@ -1,8 +1,8 @@
 """Programs that write, and what comes of them when they die or the disk is full at any step.
 
-A server that has imported everything forks a process for each life of a program, for a new one
-takes seconds: `python -m tests.faults kills train FOLDER 20` kills at random steps, until it has
-killed so often, and compares what comes of it in the end with a run that nobody disturbed.
+A server that has imported everything plays what it is asked and forks a process for each life of a
+program, for a new one takes seconds. What comes of a program in the end is compared with a run that
+nobody disturbed, file by file and bit by bit but for the clock.
 
 A step is one that changes something below the program's folder: a file is opened to be written, is
 brought to the disk, gets another name or mode or is deleted, a folder is made. A process that dies
@@ -19,11 +19,13 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -291,7 +293,7 @@ def live(
     code = 1
     try:
         with log.open("w") as said:
-            sys.stderr = said
+            sys.stdout = sys.stderr = said
             steps = Steps(folder, at, what)
             steps.watch()
             try:
@@ -314,14 +316,21 @@ def ended(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def undisturbed(program: str, root: Path) -> tuple[dict[str, object], int, float]:
+@cache
+def undisturbed(program: str, brief: bool = False) -> tuple[dict[str, object], int, float]:
     """What a program leaves that nobody disturbs, in how many steps and seconds."""
     start = time.monotonic()
-    code = ended(live(program, root / "whole"))
-    said = (root / "whole.log").read_text()
-    assert code == 0, said
-    steps = int(said.split()[-2])
-    return contents(root / "whole"), steps, time.monotonic() - start
+    with tempfile.TemporaryDirectory() as root, shortened(program, brief):
+        code = ended(live(program, Path(root, "whole")))
+        said = Path(root, "whole.log").read_text()
+        assert code == 0, said
+        return contents(Path(root, "whole")), int(said.split()[-2]), time.monotonic() - start
+
+
+def shortened(program: str, brief: bool) -> AbstractContextManager:
+    """For a while a program is brief, where it can be."""
+    settings = [BRIEF[program], *SETTINGS[program][1:]] if brief and program in BRIEF else None
+    return patch.dict(SETTINGS, {program: settings} if settings else {})
 
 
 def complete(program: str, folder: Path, whole: dict[str, object]) -> None:
@@ -333,10 +342,10 @@ def complete(program: str, folder: Path, whole: dict[str, object]) -> None:
     assert not differing, f"{folder}: {differing}"
 
 
-def kills(program: str, root: Path, wanted: int, seed: int = 0) -> str:
+def kills(program: str, root: Path, wanted: int) -> int:
     """Kill a program at random steps, so often in all, and compare each run's end."""
-    whole, steps, _ = undisturbed(program, root)
-    rng, killed, runs = random.Random(seed), 0, 0
+    whole, steps, _ = undisturbed(program)
+    rng, killed, runs = random.Random(0), 0, 0
     while killed < wanted:
         folder = root / f"killed-{runs}"
         for _ in range(LIVES):
@@ -347,38 +356,40 @@ def kills(program: str, root: Path, wanted: int, seed: int = 0) -> str:
             killed += 1
         complete(program, folder, whole)
         runs += 1
-    return f"{killed} kills of {program} in {runs} runs at any of {steps} steps"
+    return killed
 
 
-def full_disk(program: str, root: Path, every: int = 1) -> str:
-    """Let the disk be full from each step on, and then again empty, and compare each run's end."""
-    if program in BRIEF:  # a second checkpoint takes all the steps that there are
-        SETTINGS[program][0] = BRIEF[program]
-    whole, steps, _ = undisturbed(program, root)
+def full_disk(program: str, root: Path, wanted: int) -> int:
+    """Let the disk be full from a step on, and then again empty, and compare the run's end.
+
+    From that many random steps, or from every one; the number of sentences that told of it.
+    """
+    whole, steps, _ = undisturbed(program, brief=True)  # a second checkpoint takes all steps
     refused = 0
-    for at in range(1, steps + 1, every):
+    for at in random.Random(0).sample(range(1, steps + 1), min(wanted, steps)):
         folder = root / f"full-{at}"
-        code = ended(live(program, folder, at=at, what=full))
-        said = folder.with_name(f"{folder.name}.log").read_text()
-        assert code in (0, REFUSED), said
-        if code == REFUSED:
-            refused += 1
-            (sentence,) = [line for line in said.splitlines() if line.startswith("Error: ")]
-            assert "No space left on device" in sentence, said
-        else:  # only what is deleted was left to do
-            assert contents(folder).keys() >= whole.keys(), said
-        complete(program, folder, whole)
-    return f"{refused} sentences of {program} at any of {steps} steps"
+        with shortened(program, brief=True):
+            code = ended(live(program, folder, at=at, what=full))
+            said = folder.with_name(f"{folder.name}.log").read_text()
+            assert code in (0, REFUSED), said
+            if code == REFUSED:
+                refused += 1
+                (sentence,) = [line for line in said.splitlines() if line.startswith("Error: ")]
+                assert "No space left on device" in sentence, said
+            else:  # only what is deleted was left to do
+                assert contents(folder).keys() >= whole.keys(), said
+            complete(program, folder, whole)
+    return refused
 
 
-def pairs(program: str, root: Path, wanted: int, seed: int = 0) -> str:
+def pairs(program: str, root: Path, wanted: int) -> int:
     """Start a program twice at about the same time, so often, and compare what both leave.
 
     Every other time the first is stopped somewhere with its lock in its hands, so that the second
-    comes upon it however slow the machine is.
+    comes upon it however slow the machine is. How many were told of another.
     """
-    whole, _, seconds = undisturbed(program, root)
-    rng, told = random.Random(seed), 0
+    whole, _, seconds = undisturbed(program)
+    rng, told = random.Random(0), 0
     for number in range(wanted):
         folder = root / f"pair-{number}"
         logs = [root / f"pair-{number}-{which}.log" for which in "ab"]
@@ -406,7 +417,7 @@ def pairs(program: str, root: Path, wanted: int, seed: int = 0) -> str:
         left = contents(folder)
         differing = [n for n in whole.keys() | left.keys() if whole.get(n) != left.get(n)]
         assert not differing, f"{folder}: {differing}"
-    return f"{wanted} double starts of {program}, {told} of them told"
+    return told
 
 
 def is_held(folder: Path) -> bool:
@@ -424,25 +435,42 @@ def is_over(child: int, *, wait: bool = False) -> bool:
     )
 
 
-SCENARIOS = {"kills": kills, "full": full_disk, "pairs": pairs}
-
-
-def serve(scenario: str, program: str, root: Path, *numbers: int) -> str:
-    """Play a scenario in a process of its own, and what it says of it."""
+@contextmanager
+def server() -> Iterator[Callable[..., int]]:
+    """A process that plays what it is asked: `play(scenario, program, folder, how_often)`."""
     # one thread: a forked process waits for ever for the threads that its parent had
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(paths.PACKAGE.parent)}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.faults", scenario, program, str(root), *map(str, numbers)],
-        env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.faults"], env=environment, cwd=Path(__file__).parents[1],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+
+        def play(scenario: str, program: str, root: Path, wanted: int) -> int:
+            print(
+                json.dumps([scenario, program, str(root), wanted]), file=process.stdin, flush=True
+            )
+            answer = process.stdout.readline()
+            assert answer, "the server of programs is gone"
+            told, failure = json.loads(answer)
+            assert not failure, failure
+            return told
+
+        yield play
+
+
+SCENARIOS = {"kills": kills, "full disk": full_disk, "pairs": pairs}
 
 
 if __name__ == "__main__":
-    scenario, program, root, *numbers = sys.argv[1:]
     torch.set_num_threads(1)
     data.load("digits")
     command("models")  # imports what every command would in every process
     results._commit = lambda: COMMIT  # somebody may commit meanwhile, and git is slow to start
-    print(SCENARIOS[scenario](program, Path(root), *map(int, numbers)))
+    files._PATIENCE = 60.0  # on a slow machine who holds a lock is slow to say so
+    for line in sys.stdin:
+        scenario, program, root, wanted = json.loads(line)
+        try:
+            answer = (SCENARIOS[scenario](program, Path(root), wanted), "")
+        except AssertionError:
+            answer = (0, traceback.format_exc())
+        print(json.dumps(answer), flush=True)

@@ -200,7 +200,10 @@ time.sleep(600)
 
 
 @pytest.mark.parametrize("killed_before", [False, True])
-def test_a_holder_that_has_yet_to_say_who_it_is_is_waited_for(tmp_path, holder, killed_before):
+def test_a_holder_that_has_yet_to_say_who_it_is_is_waited_for(
+    tmp_path, holder, monkeypatch, killed_before
+):
+    monkeypatch.setattr(files, "_PATIENCE", 60.0)
     if killed_before:  # whose words still stand there, and who must not be named
         process = holder(tmp_path)
         process.kill()

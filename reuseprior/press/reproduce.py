@@ -57,7 +57,7 @@ class Job:
         """The chapter's name, as one types it."""
         return self.chapter.name
 
-    @property
+    @cached_property  # a batch looks for its files many times a second, and it is read from JSON
     def label(self) -> str:
         """The name of its files: the chapter's, and the parameters that are not committed."""
         return variants.name_of(self.chapter, self.parameters)
