@@ -1,8 +1,6 @@
 """Filters that repeat over channels: what is stored, computed, learned and counted."""
 
 import copy
-import doctest
-import sys
 
 import pytest
 import torch
@@ -17,11 +15,8 @@ from reuseprior.models import cifar_resnet18, vs_xception, wide_resnet
 from reuseprior.sharing import Channels, SharingError, weights
 from reuseprior.training import optimizers
 from reuseprior.training.protocol import Protocol
-from tests.contexts.naive import Add, Writer
-
-
-def learnable(model):
-    return sum(parameter.numel() for parameter in model.parameters())
+from tests.contexts.naive import Add
+from tests.sharing.counting import check_counts, parameters
 
 
 def small(channels=8):
@@ -113,7 +108,7 @@ def test_merged_saved_and_copied_it_computes_the_same(text):
     torch.manual_seed(1)
     build = vs_xception if "depthwise" in text else cifar_resnet18
     model = sharing.apply(build(width=0.125), text).double().eval()
-    x = torch.randn(2, 3, 16, 16, dtype=torch.float64)
+    x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
     expected = model(x)
     other = sharing.apply(build(width=0.125), text).double().eval()
     other.load_state_dict(load(save(model.state_dict())))
@@ -121,7 +116,7 @@ def test_merged_saved_and_copied_it_computes_the_same(text):
     twin = copy.deepcopy(model)
     merged = weights.merge(copy.deepcopy(model))
     assert torch.equal(merged(x), expected)
-    assert learnable(merged) == learnable(build(width=0.125)) > learnable(model)
+    assert parameters(merged) == parameters(build(width=0.125)) > parameters(model)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
@@ -157,7 +152,7 @@ def test_where_all_channels_repeat_the_network_is_a_narrow_one(
         sharing.fold(shared, narrow)
         torch.testing.assert_close(narrow(x), expected, rtol=1e-10, atol=1e-10)
         assert before > 1e-3 or not mode
-    assert learnable(narrow) < learnable(shared)
+    assert parameters(narrow) < parameters(shared)
 
 
 def test_without_repeating_norms_it_is_not():
@@ -169,52 +164,6 @@ def test_without_repeating_norms_it_is_not():
     narrow = sharing.fold(shared, wide_resnet(10, 2, width=0.25).double().train())
     x = torch.randn(4, 3, 16, 16).double()
     assert (narrow(x) - shared(x)).abs().max() > 1e-3
-
-
-def test_folding_refuses_what_is_no_part():
-    shared = sharing.apply(wide_resnet(10, 2), "channels:4,full,norms")
-    with pytest.raises(SharingError, match="which is no whole part of it: choose another width"):
-        sharing.fold(shared, wide_resnet(10, 2, width=0.3))
-    with pytest.raises(SharingError, match="only one of both networks has 'stages"):
-        sharing.fold(shared, wide_resnet(16, 1, width=0.25))
-
-
-class ByValue(Writer):
-    """Writes each weight under its value: entries of a bank bear one number wherever they stand."""
-
-    def weight(self, tensor, *at):
-        return tensor[at].item()
-
-    def ParametrizedConv2d(self, layer, x):
-        return self.Conv2d(layer, x)
-
-    def ParametrizedBatchNorm2d(self, layer, x):
-        return self.BatchNorm2d(layer, x)
-
-
-def number(model):
-    """Give every parameter's entries numbers of their own."""
-    start = 0
-    for parameter in model.parameters():
-        numbers = torch.arange(start, start + parameter.numel(), dtype=torch.float32)
-        parameter.data = numbers.reshape(parameter.shape)
-        start += parameter.numel()
-
-
-def check_counts(model, shape=(2, 3, 3)):
-    """Counting sees through made weights as brute force does, to the last context."""
-    number(model)
-    model.eval()
-    expected = ByValue(model).graph(model, shape).contexts()
-    counts = count_contexts(model, (1, *shape), exact=True)
-    parameters = dict(model.named_parameters())
-    found = {}
-    for count in counts.parameter_counts:
-        values = parameters[count.name].detach()
-        entries = torch.as_tensor(count.counts.astype(float)).broadcast_to(values.shape)
-        found |= dict(zip(values.flatten().tolist(), entries.flatten().tolist(), strict=True))
-    assert {value: n for value, n in found.items() if n} == expected
-    return counts
 
 
 @pytest.mark.parametrize("kinds", [("depthwise",), ("pointwise",), ("full",), ("full", "norms")])
@@ -230,75 +179,22 @@ def test_counting_sees_through_banks(factor, kinds):
     assert counts.weight_nodes == plain.weight_nodes  # every layer still uses its own
 
 
-WRONG = [
-    ("channels:", "channels '' begin with no factor"),
-    ("channels:0", "the factor is 0: filters repeat a whole number of times"),
-    ("channels:x,full", "channels 'x,full' begin with no factor: write how often"),
-    ("channels:4,fulll", "unknown kind of layer 'fulll', did you mean 'full'.: choose from depth"),
-    ("channels:3,full", "3 does not divide the 8 output channels of layer '3': choose a factor"),
-    ("channels:3,pointwise", "3 does not divide the 8 input channels of layer '3'"),
-    ("chanels:4", "unknown sharing 'chanels:4', did you mean 'channels'"),
-]
-
-
-@pytest.mark.parametrize(("text", "message"), WRONG)
-def test_bad_input_gets_one_sentence(text, message):
-    model = small()
-    with pytest.raises(SharingError, match=message) as caught:
-        sharing.apply(model, text)
-    assert "\n" not in str(caught.value) and not weights.makers(model)
-
-
-def test_models_without_anything_to_share():
-    nothing = "Sequential has nothing to share of kind depthwise besides its first convolution"
-    with pytest.raises(SharingError, match=nothing):
-        sharing.apply(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)), "channels:2")
-    with pytest.raises(SharingError, match=r"and names like 9\*: choose from depthwise"):
-        Channels(2, layers=("9*",)).share(small())
-    with pytest.raises(SharingError, match="has no shape yet: run the model"):
-        sharing.apply(nn.Sequential(nn.Conv2d(3, 8, 3), nn.LazyConv2d(8, 3)), "channels:2,full")
-    model = small()
-    model.append(nn.BatchNorm2d(8))
-    model[-1].bias = model[2].bias
-    with pytest.raises(SharingError, match="layer '2' shares its bias with another layer alread"):
-        Channels(2, ("norms",)).share(model)
-    with pytest.raises(SharingError, match="the factor is True"):
-        Channels(True)
-    shared = sharing.apply(small(), "channels:2")
-    with pytest.raises(SharingError, match="is computed by something else"):
-        sharing.apply(shared, "channels:2,full")
-
-
-def test_norms_that_learn_nothing_are_left_alone():
-    model = small()
-    model.append(nn.BatchNorm2d(8, affine=False))
-    assert Channels(2, ("norms",)).share(model) == ("2",)
-
-
 def test_what_does_not_learn_is_left_as_it_is():
     model = small()
+    model.append(nn.BatchNorm2d(8, affine=False))
     model[0].requires_grad_(False)  # still the first convolution, whose successor shares
     model[2].bias.requires_grad_(False)
     assert Channels(2, ("depthwise", "norms")).share(model) == ("1", "2")
     assert isinstance(model[2].bias, nn.Parameter) and not model[2].bias.requires_grad
 
 
-def test_networks_of_other_dimensions_do_not_fold():
-    two, one = (nn.Sequential(layer(4, 4, 1)) for layer in (nn.Conv2d, nn.Conv1d))
-    with pytest.raises(SharingError, match="which is no whole part of it"):
-        sharing.fold(two, one)
-
-
-@pytest.mark.slow
-def test_compiled():
-    torch.manual_seed(0)
-    model = sharing.apply(small(), "channels:2,depthwise,pointwise,full,norms")
-    x = torch.randn(2, 2, 4, 4)
-    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(compiled(x), model(x))
-    compiled(x).sum().backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())
-
-
-def test_examples():
-    assert doctest.testmod(sys.modules["reuseprior.sharing.channels"]).failed == 0
+def test_folding_refuses_what_is_no_part():
+    shared = sharing.apply(wide_resnet(10, 2), "channels:4,full,norms")
+    one, two = (nn.Sequential(layer(4, 4, 1)) for layer in (nn.Conv1d, nn.Conv2d))
+    for wide, narrow, message in [
+        (shared, wide_resnet(10, 2, width=0.3), "no whole part of it: choose another width"),
+        (shared, wide_resnet(16, 1, width=0.25), "only one of both networks has 'stages"),
+        (two, one, "which is no whole part of it"),
+    ]:
+        with pytest.raises(SharingError, match=message):
+            sharing.fold(wide, narrow)

@@ -1,14 +1,12 @@
 """Tying really ties; merging counts adds up to the same as counting the tied model."""
 
 import copy
-import doctest
-import sys
 
 import numpy as np
 import pytest
 import torch
-import torchvision
 from torch import nn
+from torchvision.models import densenet, resnet
 
 from reuseprior import sharing
 from reuseprior.contexts import count_contexts
@@ -22,6 +20,7 @@ from reuseprior.sharing import (
     tie,
     untie,
 )
+from tests.sharing.counting import parameters
 
 
 def small():
@@ -33,6 +32,20 @@ def small():
         nn.Conv2d(4, 4, 3, stride=2, padding=1),
         nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.Conv2d(4, 4, 1),
     )  # fmt: skip
+
+
+def narrow():
+    torch.manual_seed(0)
+    return efficientnet_v2("b0", num_classes=10, width=0.25)
+
+
+def row(uses=4):
+    model = nn.Sequential(*(nn.Conv2d(2, 2, 3) for _ in range(uses)))
+    return model, tie(model)
+
+
+def one_scope(module):
+    return "one" if isinstance(module, nn.Conv2d) else None
 
 
 def test_names_of_scopes():
@@ -51,9 +64,8 @@ def test_names_of_scopes():
 
 
 def test_with_bn_shares_the_weights_of_batch_norms_and_not_what_they_measured():
-    model = nn.Sequential(
-        nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8)
-    )
+    convs = [nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1)]
+    model = nn.Sequential(convs[0], nn.BatchNorm2d(8), convs[1], nn.BatchNorm2d(8))
     scopes = tie(model, sharing.with_bn)
     assert [(scope.name, scope.modules) for scope in scopes] == [("BatchNorm2d 8", ("1", "3"))]
     assert model[1].weight is model[3].weight and model[1].bias is model[3].bias
@@ -66,59 +78,41 @@ def test_policies_by_name():
     assert all(sharing.policy(name) is found for name, found in sharing.POLICIES.items())
     model = small()
     before = list(model.parameters())
-    assert tie(model, sharing.policy("none")) == ()
+    assert tie(model, "none") == ()
     assert all(a is b for a, b in zip(before, model.parameters(), strict=True))
+    assert tie(small(), "all_but_bn") == tie(small(), all_but_bn) != ()
     message = "unknown sharing policy 'all_but_bm', did you mean 'all_but_bn'.: choose from none"
     with pytest.raises(SharingError, match=message):
         sharing.policy("all_but_bm")
 
 
-def test_examples():
-    assert doctest.testmod(sys.modules["reuseprior.sharing.scopes"]).failed == 0
-
-
 def test_tied_layers_hold_the_same_parameters():
     model = small()
     norms = [model[1].weight, model[3].weight]
-    before = sum(p.numel() for p in model.parameters())
+    before = parameters(model)
     (scope,) = tie(model)
     shapes = (("weight", (4, 4, 3, 3)), ("bias", (4,)))
     assert scope == sharing.Scope("Conv2d 4→4 kernel 3×3 stride 1×1 bias", ("2", "4"), shapes)
-    assert scope.parameters == scope.saved == 148
-    assert before - sum(p.numel() for p in model.parameters()) == 148
+    assert scope.parameters == scope.saved == 148 == before - parameters(model)
     assert model[4].weight is model[2].weight and model[4].bias is model[2].bias
-    for other in 0, 6, 7, 8:
-        assert model[other].weight is not model[2].weight
+    assert all(model[other].weight is not model[2].weight for other in (0, 6, 7, 8))
     assert model[1].weight is norms[0] and model[3].weight is norms[1]
-    (again,) = tie(model)
-    assert again == scope and sum(p.numel() for p in model.parameters()) == before - 148
+    assert tie(model) == (scope,) and parameters(model) == before - 148
 
 
-def test_what_sharing_saves():
+def test_the_table_says_what_was_tied_and_saved():
     model = catalog.build("V2-B0")
-    before = sum(p.numel() for p in model.parameters())
+    before = parameters(model)
     scopes = tie(model)
-    assert before - sum(p.numel() for p in model.parameters()) == sum(s.saved for s in scopes) > 0
     assert all(len(s.modules) > 1 and s.saved % s.parameters == 0 for s in scopes)
-
-
-def test_the_table_says_what_was_tied():
-    model = catalog.build("V2-B0")
-    before = sum(p.numel() for p in model.parameters())
-    scopes = tie(model)
     table = sharing.table(scopes)
     assert list(table) == ["scope", "shape", "uses", "parameters", "saved"]
-    assert table.saved.sum() == before - sum(p.numel() for p in model.parameters())
+    assert table.saved.sum() == before - parameters(model) == sum(s.saved for s in scopes) > 0
     assert table.saved.is_monotonic_decreasing and len(table) == len(scopes)
     assert (table.saved == table.parameters * (table.uses - 1)).all()
     gate = table[table.scope == "Conv2d 192→1152 kernel 1×1 stride 1×1"].iloc[0]
     assert (gate["shape"], gate.uses, gate.parameters) == ("1152×192×1×1", 7, 192 * 1152)
     assert len(sharing.table(())) == 0
-
-
-def narrow(**options):
-    torch.manual_seed(0)
-    return efficientnet_v2("b0", num_classes=10, width=0.25, **options)
 
 
 def test_the_gradient_of_a_scope_is_the_sum_over_its_uses():
@@ -145,11 +139,11 @@ def test_the_gradient_of_a_scope_is_the_sum_over_its_uses():
 def test_one_step_moves_all_uses_together_and_keeps_less_state():
     state = {}
     for policy in (sharing.none, all_but_bn):
-        model = narrow()
+        model = small()
         scopes = tie(model, policy)
         before = {s.name: model.get_parameter(f"{s.modules[0]}.weight").clone() for s in scopes}
         optimizer = torch.optim.RMSprop(model.parameters(), lr=0.01, momentum=0.9)
-        model(torch.randn(4, 3, 32, 32)).logsumexp(1).sum().backward()
+        model(torch.randn(4, 2, 8, 8)).logsumexp(1).sum().backward()
         optimizer.step()
         for scope in scopes:
             uses = [model.get_parameter(f"{name}.weight") for name in scope.modules]
@@ -157,13 +151,8 @@ def test_one_step_moves_all_uses_together_and_keeps_less_state():
             assert not torch.equal(uses[0], before[scope.name])
         kept = [t for values in optimizer.state.values() for t in values.values() if t.dim() > 0]
         state[policy] = sum(t.numel() for t in kept)
-        assert state[policy] == 2 * sum(p.numel() for p in model.parameters())
+        assert state[policy] == 2 * parameters(model)
     assert state[all_but_bn] == state[sharing.none] - 2 * sum(s.saved for s in scopes)
-
-
-def row(uses=4):
-    model = nn.Sequential(*(nn.Conv2d(2, 2, 3) for _ in range(uses)))
-    return model, tie(model)
 
 
 def test_an_untied_module_starts_from_the_shared_values():
@@ -196,34 +185,20 @@ def test_untying_a_scope():
         untie(model, scope)
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("first.wieght", "no module 'first.wieght': model.named_modules"),
-        ("frist", "no module 'frist', did you mean 'first'.: model.named_modules"),
-        ("last", "module 'last' is not tied to anything: tie"),
-        ("", "module '' is the whole model, outside which nothing is shared: name a part"),
-    ],
-)
-def test_what_cannot_be_untied(name, message):
-    model = nn.Sequential()
-    for key in ("first", "second"):
-        model.add_module(key, nn.Conv2d(2, 2, 3))
-    model.add_module("last", nn.Conv2d(2, 3, 3))
-    tie(model)
-    before = [id(p) for p in model.parameters()]
-    with pytest.raises(SharingError, match=message):
-        untie(model, name)
-    assert [id(p) for p in model.parameters()] == before
+NOT_TIED = {
+    "0.wieght": "no module '0.wieght': model.named_modules",
+    "10": "no module '10', did you mean '1' or '0'.: model.named_modules",
+    "2": "module '2' is not tied to anything: tie",
+    "": "module '' is the whole model, outside which nothing is shared: name a part",
+}
 
 
-def test_shapes_that_differ_leave_the_model_untied():
-    model = small()
+def test_what_cannot_be_untied():
+    model = nn.Sequential(*row(2)[0], nn.Conv2d(2, 3, 3))
     before = [id(p) for p in model.parameters()]
-    with pytest.raises(ValueError, match=r"Scope 'one' holds parameters weight 4×2×3×3 .* and"):
-        tie(model, lambda module: "one" if isinstance(module, nn.Conv2d) else None)
-    with pytest.raises(ValueError, match="which cannot be one: let the policy give them different"):
-        tie(model, thesis_tables)
+    for name, message in NOT_TIED.items():
+        with pytest.raises(SharingError, match=message):
+            untie(model, name)
     assert [id(p) for p in model.parameters()] == before
 
 
@@ -234,6 +209,8 @@ def frozen(layer):
 
 # What the second of two layers may be, and what is said of it.
 UNLIKE = {
+    "shape": (lambda: nn.Conv2d(2, 4, 3), "and weight 4×2×3×3 float32 cpu, bias 4 float32 cpu.*, w"
+              "hich cannot be one: let the policy give them different"),
     "type": (lambda: nn.Conv2d(2, 2, 3).bfloat16(), "weight 2×2×3×3 bfloat16 cpu, bias 2 bfloat"),
     "device": (lambda: nn.Conv2d(2, 2, 3, device="meta"), "and weight 2×2×3×3 float32 meta, bias"),
     "frozen": (lambda: frozen(nn.Conv2d(2, 2, 3)), "and weight 2×2×3×3 float32 cpu frozen, bias"),
@@ -242,7 +219,7 @@ UNLIKE = {
         "whose weight is computed by a parametrization, which cannot be shared: let the policy",
     ),
     "lazy": (lambda: nn.LazyConv2d(2, 3), "a LazyConv2d whose parameters have no shape yet: run"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", UNLIKE)
@@ -254,7 +231,7 @@ def test_layers_that_cannot_hold_the_same_parameters_stay_as_they_are(case, firs
     before = [id(p) for p in model.parameters()]
     message = message.removeprefix("and ") if first else message
     with pytest.raises(SharingError, match=message):
-        tie(model, lambda module: "one" if isinstance(module, nn.Conv2d) else None)
+        tie(model, one_scope)
     assert [id(p) for p in model.parameters()] == before
     with pytest.raises(SharingError, match=message), scope_registry(lambda module: "one"):
         nn.ModuleList(model)
@@ -268,12 +245,11 @@ def test_a_layer_that_shares_with_none_may_be_anything_that_has_a_shape():
 
 
 MODELS = {
-    "small": (small, 8),
-    "resnet18": (lambda: torchvision.models.resnet18(), 64),
-    "mobilenet_v3_small": (lambda: catalog.build("torchvision:mobilenet_v3_small"), 64),
-    "V2-B0": (lambda: catalog.build("V2-B0"), 64),
-    "V2-B0, taps out of range": (lambda: catalog.build("V2-B0"), 32),
-    "densenet121": (lambda: catalog.build("torchvision:densenet121"), 64),
+    "in a row": (small, 8),
+    "around additions": (lambda: resnet.ResNet(resnet.BasicBlock, [2, 2, 1, 1]), 64),
+    "around products": (narrow, 64),
+    "taps out of range": (narrow, 32),
+    "side by side": (lambda: densenet.DenseNet(8, (3, 3), 16), 64),
 }
 
 
@@ -281,8 +257,7 @@ MODELS = {
 def test_merged_counts_are_those_of_the_tied_model(name):
     build, size = MODELS[name]
     model = build()
-    channels = next(model.parameters()).shape[1]
-    shape = (1, channels, size, size)
+    shape = (1, next(model.parameters()).shape[1], size, size)
     apart = count_contexts(model, shape, batch_norm="all")
     merged = merge(apart, model, all_but_bn)
     assert tie(model)
@@ -328,11 +303,3 @@ def test_a_policy_of_ones_own():
     assert tied.parameter_counts[0].counts.item() == 2 * (27 + 9 + 3 + 1)
     assert merged.parameters == tied.parameters == 3 * 3 + 3 + 6 + 2
     assert 2 ** merged.parameter_counts[0].log2_counts.item() == pytest.approx(80)
-
-
-def test_a_policy_may_be_named():
-    def model():
-        return nn.Sequential(*(nn.Conv2d(4, 4, 3, bias=False) for _ in range(3)))
-
-    (named,), (given,) = tie(model(), "all_but_bn"), tie(model(), all_but_bn)
-    assert named == given

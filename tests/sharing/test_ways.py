@@ -1,0 +1,117 @@
+"""What cannot be shared is refused in one sentence, and the model stays as it was."""
+
+import pytest
+import torch
+from torch import nn
+from torch.ao.nn.quantized import Linear as Quantised
+
+from reuseprior import sharing
+from reuseprior.sharing import Channels, SharingError
+from reuseprior.sharing.weights import makers
+from tests.sharing import test_channels, test_stores
+from tests.sharing.counting import parameters
+
+
+def stored():
+    return test_stores.small((3, 4, 6), linear=8)
+
+
+def tied():
+    model = test_stores.small()
+    model[-1].weight = model[-2].weight
+    return model
+
+
+def two_norms():
+    model = test_channels.small()
+    model.append(nn.BatchNorm2d(8))
+    model[-1].bias = model[2].bias
+    return model
+
+
+REFUSED = [  # a model, how it is to share, what is said
+    (stored, "stores:1%", "budget of 11 parameters is too small: what is not shared takes 52 alon"),
+    (stored, "stores:150,shape", "a budget of 150 parameters is too small"),
+    (stored, "stores:much", "budget 'much' is no number: write parameters, as 500000, or a share"),
+    (stored, "stores:10%,wieghted", "stores know no 'wieghted', did you mean 'weighted'.: choose"),
+    (stored, "stores:10%,mask,repeat", "stores '10%,mask,repeat' say upsampler twice: leave one"),
+    (stored, "stores:10%,templates=0", "templates is 0: it must be 1 to 1,000"),
+    (stored, "stores:10%,map=01", "mapping '01' is of 2 layers, and the model has 4 that share"),
+    (stored, "stores:10%,map=A", "mapping 'A' is unknown: choose from single, random, shape or wr"),
+    (stored, "stores:10%,mean,resized", "generator 'mean' learns no coefficients"),
+    (stored, "stores:90%,mask,resized",
+     "stores '90%,mask,resized' say upsampler, of which resized leaves"),
+    (stored, "stores:90%,stores=4", "mapping is single and stores 4: a random mapping needs store"),
+    (stored, "stores:90%,random", "mapping is random and stores 1: a random mapping needs stores="),
+    (stored, "stroes:10%", "unknown sharing 'stroes:10%', did you mean 'stores' or 'scopes'.: ch"),
+    (stored, "blocks:x", "blocks:x has no number of templates: write it as blocks:2"),
+    (stored, "blocks:1", "no two blocks of a stage after its first have equal convolutions"),
+    (stored, "scopes:all", "unknown sharing policy 'all'"),
+    (lambda: nn.Sequential(nn.LazyConv2d(4, 3), nn.Linear(4, 2)), "stores:90%",
+     "'0' .LazyConv2d. has no shape"),
+    (lambda: nn.Sequential(nn.Linear(4, 4), Quantised(4, 4), nn.Linear(4, 2)), "stores:90%",
+     "layer '1' is quantised .Linear.: share the weights first"),
+    (lambda: nn.Sequential(nn.ReLU(), nn.Linear(4, 2)), "stores:90%", "has nothing to share"),
+    (lambda: nn.Sequential(nn.BatchNorm2d(3)), "stores:90%", "the model has nothing to share"),
+    (lambda: sharing.apply(stored(), "stores:50%"), "stores:90%",
+     "the weight of layer '0' is computed by"),
+    (tied, "stores:90%", "shares its weight with another layer already"),
+    (lambda: nn.Sequential(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3).double()), "stores:90%",
+     "the weights to share are torch.float32 on cpu and torch.float64 on cpu"),
+    (test_channels.small, "channels:", "channels '' begin with no factor"),
+    (test_channels.small, "channels:0", "the factor is 0: filters repeat a whole number of times"),
+    (test_channels.small, "channels:x,full",
+     "channels 'x,full' begin with no factor: write how often"),
+    (test_channels.small, "channels:4,fulll",
+     "unknown kind of layer 'fulll', did you mean 'full'.: choose from depth"),
+    (test_channels.small, "channels:3,full",
+     "3 does not divide the 8 output channels of layer '3': choose a factor"),
+    (test_channels.small, "channels:3,pointwise",
+     "3 does not divide the 8 input channels of layer '3'"),
+    (test_channels.small, "chanels:4", "unknown sharing 'chanels:4', did you mean 'channels'"),
+    (test_channels.small, "channels:2,depthwise,layers=9*", r"names like 9\*: choose from depthwi"),
+    (two_norms, "channels:2,norms", "layer '2' shares its bias with another layer alread"),
+    (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)), "channels:2",
+     "Sequential has nothing to share of kind depthwise besides its first convolution"),
+    (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.LazyConv2d(8, 3)), "channels:2,full",
+     "has no shape yet: run the model"),
+    (lambda: sharing.apply(test_channels.small(), "channels:2"), "channels:2,full",
+     "is computed by something else"),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's, about quantised layers
+@pytest.mark.parametrize(("build", "text", "message"), REFUSED)
+def test_bad_use_is_one_sentence(build, text, message):
+    model = build()
+    before = [(name, id(parameter)) for name, parameter in model.named_parameters()]
+    made = makers(model).keys()
+    with pytest.raises(SharingError, match=message) as error:
+        sharing.apply(model, text)
+    assert "\n" not in str(error.value)
+    assert [(name, id(parameter)) for name, parameter in model.named_parameters()] == before
+    assert makers(model).keys() == made
+
+
+def test_a_factor_is_a_number_and_a_made_weight_stays_made():
+    with pytest.raises(SharingError, match="the factor is True"):
+        Channels(True)
+    model = sharing.apply(stored(), "stores:50%")
+    with pytest.raises(SharingError, match="the weight of this layer is made from shared values"):
+        model[0].weight = torch.zeros_like(model[0].weight)
+
+
+@pytest.mark.slow
+def test_compiled():
+    """One network whose weights are made in both ways."""
+    torch.manual_seed(0)
+    first, second = test_channels.small(4), test_stores.small((4, 4, 6), dtype=torch.float32)
+    sharing.apply(first, "channels:2,depthwise,pointwise,full,norms")
+    sharing.apply(second, "stores:50%,embedding")
+    model = nn.Sequential(first, second)
+    x = torch.randn(2, 2, 4, 4)
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), model(x))
+    compiled(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert parameters(model) < parameters(sharing.weights.merge(model))
