@@ -78,6 +78,6 @@ def test_a_seed_is_a_whole_number_that_generators_take(seed):
 
 
 def test_a_policy_that_is_none_says_what_to_pass():
-    sentence = "the policy is 3: pass one of none, all_but_bn, with_bn, thesis_tables as a text, or"
+    sentence = "the policy is 3: pass one of none, all_but_bn, same_shape, with_bn as a text, or"
     with pytest.raises(sharing.SharingError, match=sentence):
         sharing.tie(net(), 3)

@@ -58,8 +58,8 @@ SharingOption = Annotated[
     str,
     typer.Option(
         metavar="WAY",
-        help="none; all_but_bn ties equal convolutions (thesis, section 4.5.3), with_bn batch "
-        "norms too; thesis_tables adds convolutions' counts up as tables 4.3 and 4.4 did; "
+        help="none; all_but_bn ties equal convolutions (thesis, section 4.5.3), same_shape "
+        "those of any stride, as tables 4.2 and 4.3 did, with_bn batch norms too; "
         "stores:10%,weighted,mask makes all weights of a tenth of the parameters; channels:4,full "
         "repeats filters four times.",
     ),

@@ -53,7 +53,7 @@ class Conventions:
 
     image_size: int | None = None  # pixels a side; None is what the model is made for
     shape: tuple[int, ...] | None = None  # of the input, for models that take no square RGB image
-    sharing: str = "none"  # as `sharing.apply` takes it; thesis_tables adds up counts
+    sharing: str = "none"  # as `sharing.apply` takes it
     batch_norm: str = "learnable"  # or all
     output: str | int | None = None  # a part of the outputs; None is what the model is for
     tokens: int | None = None  # of a language model's input; None is 128
@@ -182,7 +182,7 @@ def count(model: str, conventions: Conventions) -> tuple[Measured, ContextCounts
     start = time.perf_counter()
     with redirect_stdout(sys.stderr):
         recorded, network = _record(model, conventions)
-        counts = _count(recorded, network, conventions)
+        counts = recorded.count(batch_norm=conventions.batch_norm)
     quantities = counts.quantities()
     return _measured(model, conventions, recorded, _held(network), quantities, start), counts
 
@@ -201,7 +201,7 @@ def measure(model: str, conventions: Conventions, cache: Path | None = None) -> 
         place = cache and _place(cache, recorded, conventions)
         quantities = place and _kept(place)
         if quantities is None:
-            quantities = _count(recorded, network, conventions).quantities()
+            quantities = recorded.count(batch_norm=conventions.batch_norm).quantities()
             if place:
                 _keep(place, quantities)
     return _measured(model, conventions, recorded, _held(network), quantities, start)
@@ -273,8 +273,7 @@ def _end_with_parent() -> None:
 def _record(model: str, conventions: Conventions):
     """The model's record, and the model."""
     network = _build(model)
-    if conventions.sharing != "thesis_tables":
-        sharing.apply(network, conventions.sharing)
+    sharing.apply(network, conventions.sharing)
     inputs = conventions.inputs(model, network)
     output = conventions.output
     if output is None and conventions.until is None:
@@ -311,13 +310,6 @@ def _build(model: str):
         raise ModelError(
             f"model {model!r} cannot be built: {shorten(repr(error), 300, placeholder=' …')}"
         ) from error
-
-
-def _count(recorded: RecordedModel, network, conventions: Conventions) -> ContextCounts:
-    counts = recorded.count(batch_norm=conventions.batch_norm)
-    if conventions.sharing == "thesis_tables":
-        return sharing.merge(counts, network, sharing.thesis_tables)
-    return counts
 
 
 def _held(network: torch.nn.Module) -> int:
@@ -369,8 +361,6 @@ def measured(
 
 def _place(cache: Path, recorded: RecordedModel, conventions: Conventions) -> Path | None:
     """The file of a record's quantities, None where the record alone does not decide them."""
-    if conventions.sharing == "thesis_tables":  # asks the modules which of them to add up
-        return None
     key = fingerprint(recorded)
     return key and cache / f"{key}-{conventions.batch_norm}.json"
 

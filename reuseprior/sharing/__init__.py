@@ -17,8 +17,8 @@ from reuseprior.sharing.scopes import equal_layers as equal_layers
 from reuseprior.sharing.scopes import merge as merge
 from reuseprior.sharing.scopes import none as none
 from reuseprior.sharing.scopes import policy as policy
+from reuseprior.sharing.scopes import same_shape as same_shape
 from reuseprior.sharing.scopes import table as table
-from reuseprior.sharing.scopes import thesis_tables as thesis_tables
 from reuseprior.sharing.scopes import tie as tie
 from reuseprior.sharing.scopes import untie as untie
 from reuseprior.sharing.scopes import with_bn as with_bn

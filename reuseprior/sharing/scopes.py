@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import reduce
 from math import prod
 
 import numpy as np
@@ -19,7 +20,6 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 
 from reuseprior.contexts import ContextCounts, ParameterCount
-from reuseprior.contexts.array import with_axis
 from reuseprior.errors import UserError, did_you_mean, expect, shown
 
 Policy = Callable[[nn.Module], str | None]
@@ -60,13 +60,30 @@ def all_but_bn(module: nn.Module) -> str | None:
     >>> all_but_bn(nn.Conv2d(24, 96, 3, stride=2, bias=False))
     'Conv2d 24→96 kernel 3×3 stride 2×2'
     """
+    return _convolution(module, stride=True)
+
+
+def same_shape(module: nn.Module) -> str | None:
+    """Convolutions whose weights have one shape, whatever their strides: Tables 4.2 and 4.3.
+
+    The thesis's §4.5.3 begins with it ("weight matrices of the same shape") and then names the
+    strides too. Its printed parameters of V2-S-shared are those of this policy.
+
+    >>> same_shape(nn.Conv2d(24, 96, 3, stride=2, bias=False))
+    'Conv2d 24→96 kernel 3×3'
+    """
+    return _convolution(module, stride=False)
+
+
+def _convolution(module: nn.Module, *, stride: bool) -> str | None:
     if not isinstance(module, _ConvNd):
         return None
+    strides = f" stride {_times(module.stride)}" if stride else ""
     groups = f" groups {module.groups}" if module.groups > 1 else ""
     bias = " bias" if module.bias is not None else ""
     return (
         f"{type(module).__name__} {module.in_channels}→{module.out_channels} "
-        f"kernel {_times(module.kernel_size)} stride {_times(module.stride)}{groups}{bias}"
+        f"kernel {_times(module.kernel_size)}{strides}{groups}{bias}"
     )
 
 
@@ -91,30 +108,16 @@ def equal_layers(module: nn.Module) -> str | None:
     return all_but_bn(module)
 
 
-def thesis_tables(module: nn.Module) -> str | None:
-    """The names behind Tables 4.3 and 4.4: kernel size and stride count for depthwise only.
-
-    Ordinary convolutions of equal channels fall under one name whatever their kernel, tap by
-    tap, so a 1×1 convolution adds to the first tap of a 3×3. Only counts can be merged so:
-    there is no model whose parameters are tied this way.
-    """
-    if not isinstance(module, _ConvNd):
-        return None
-    if module.groups > 1:
-        return all_but_bn(module)
-    return f"{type(module).__name__} {module.in_channels}→{module.out_channels}"
-
-
 POLICIES: dict[str, Policy] = {
     "none": none,
     "all_but_bn": all_but_bn,
+    "same_shape": same_shape,
     "with_bn": with_bn,
-    "thesis_tables": thesis_tables,
 }
 
 
 def policy(name: str) -> Policy:
-    """The policy of a name in POLICIES; `thesis_tables` is for counts only.
+    """The policy of a name in POLICIES.
 
     >>> policy("all_but_bn") is all_but_bn
     True
@@ -145,10 +148,7 @@ def tie(model: nn.Module, policy: Policy | str = all_but_bn) -> tuple[Scope, ...
     >>> scope.modules, scope.parameters, scope.saved
     (('0', '1', '2'), 144, 288)
     """
-    members = _members(model, policy)
-    for scope, modules in members.items():
-        for _, module in modules:
-            check_alike(scope, modules[0][1], module)
+    members = _alike(model, policy)
     scopes = []
     for scope, modules in members.items():
         owner = modules[0][1]
@@ -275,12 +275,13 @@ def table(scopes: Iterable[Scope]):
 def merge(counts: ContextCounts, model: nn.Module, policy: Policy) -> ContextCounts:
     """Counts as if the modules of a scope shared their parameters, entry by entry.
 
-    `counts` are those of the unshared `model`. Kernels of different sizes under one name are
-    aligned at their first tap. Weight nodes stay as they are: each layer still uses its own.
+    `counts` are those of the unshared `model`. Weight nodes stay as they are: each layer still
+    uses its own. Raises `SharingError` as `tie` does, for what cannot be tied.
     """
+    members = _alike(model, policy)
     scope_of = {
         f"{module}.{name}": f"{scope} {name}"
-        for scope, modules in _members(model, policy).items()
+        for scope, modules in members.items()
         for module, layer in modules
         for name, _ in layer.named_parameters(recurse=False)
     }
@@ -300,24 +301,22 @@ def merge(counts: ContextCounts, model: nn.Module, policy: Policy) -> ContextCou
 def _added(group: list[ParameterCount]) -> ParameterCount:
     if len(group) == 1:
         return group[0]
-    shape = tuple(np.max([p.shape for p in group], axis=0).tolist())
-    total = None
-    for count in group:
-        logs = count.log2_counts
-        for axis, size in enumerate(shape):  # entries beyond a smaller kernel add nothing
-            if count.shape[axis] != size:
-                logs = np.broadcast_to(logs, with_axis(logs.shape, axis, count.shape[axis]))
-                pad = [(0, 0)] * logs.ndim
-                pad[axis] = (0, size - count.shape[axis])
-                logs = np.pad(logs, pad, constant_values=-np.inf)
-        total = logs if total is None else np.logaddexp2(total, logs)
     return ParameterCount(
         names=tuple(name for p in group for name in p.names),
-        shape=shape,
-        log2_counts=total,
+        shape=group[0].shape,
+        log2_counts=reduce(np.logaddexp2, [p.log2_counts for p in group]),
         weight_nodes=sum(p.weight_nodes for p in group),
         uses=tuple(use for p in group for use in p.uses),
     )
+
+
+def _alike(model: nn.Module, policy: Policy | str) -> dict[str, list[tuple[str, nn.Module]]]:
+    """The modules of every scope with their names; SharingError where they cannot be one."""
+    members = _members(model, policy)
+    for scope, modules in members.items():
+        for _, module in modules:
+            check_alike(scope, modules[0][1], module)
+    return members
 
 
 def _members(model: nn.Module, given: Policy | str) -> dict[str, list[tuple[str, nn.Module]]]:

@@ -8,7 +8,6 @@ import torch
 import torchvision
 from torch import nn
 
-from reuseprior import sharing
 from reuseprior.contexts import count_contexts
 from reuseprior.contexts.scaling import log2_integer
 from reuseprior.models import catalog, without_weights
@@ -35,11 +34,6 @@ B0 = {
     "total_surprisal": "3971232852.43",
     "P_G": "26.276938215750",
     "P_G_spread": "26.715765392404",
-}
-B0_SHARED = {
-    "total_surprisal": "1637599871.41",
-    "P_G": "24.998934154465",
-    "P_G_spread": "25.439489552859",
 }
 S = {"expected_spread": "1505.5464583711", "P_G": "28.7210662118", "P_G_spread": "29.2826201875"}
 M = {"expected_spread": "2260.9184", "P_G": "30.0430", "P_G_spread": "30.5238"}
@@ -75,17 +69,6 @@ GOLDEN = [
 def test_golden_values(name, size, golden):
     found = counted(name, size).quantities().to_dict()
     for quantity, printed in golden.items():
-        assert agrees(found[quantity], printed), (quantity, found[quantity], printed)
-
-
-def test_golden_values_under_sharing():
-    model = catalog.build("V2-B0")
-    counts = count_contexts(model, (1, 3, 224, 224), batch_norm="all")
-    shared = sharing.merge(counts, model, sharing.thesis_tables)
-    assert (counts.parameters, shared.parameters) == (7_200_312, 2_972_720)
-    assert shared.weight_nodes == counts.weight_nodes
-    found = shared.quantities().to_dict()
-    for quantity, printed in B0_SHARED.items():
         assert agrees(found[quantity], printed), (quantity, found[quantity], printed)
 
 

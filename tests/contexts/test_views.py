@@ -113,7 +113,7 @@ def test_large_models_are_folded(limit, names):
 
 def test_counts_that_were_merged_have_no_layers():
     model = torchvision.models.resnet18()
-    merged = sharing.merge(count_contexts(model, IMAGE), model, sharing.thesis_tables)
+    merged = sharing.merge(count_contexts(model, IMAGE), model, sharing.same_shape)
     with pytest.raises(CountingError, match="draw those of count_contexts"):
         merged.draw()
     assert len(merged.plot().axes) == 3

@@ -1,6 +1,7 @@
 """Tying really ties; merging counts adds up to the same as counting the tied model."""
 
 import copy
+import re
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from reuseprior.sharing import (
     SharingError,
     all_but_bn,
     merge,
+    same_shape,
     scope_registry,
-    thesis_tables,
     tie,
     untie,
 )
@@ -57,10 +58,8 @@ def test_names_of_scopes():
         nn.Linear(3, 3): None,
     }
     assert {layer: all_but_bn(layer) for layer in names} == names
-    assert thesis_tables(nn.Conv2d(24, 96, 3)) == thesis_tables(nn.Conv2d(24, 96, 1, stride=2))
-    depthwise = [nn.Conv2d(8, 8, k, s, groups=8) for k, s in [(3, 1), (5, 1), (3, 2)]]
-    assert len({thesis_tables(layer) for layer in depthwise}) == 3
-    assert thesis_tables(nn.BatchNorm2d(8)) is None
+    shapes = [same_shape(layer) for layer in names]
+    assert shapes == [name and re.sub(r" stride \d×\d", "", name) for name in names.values()]
 
 
 def test_with_bn_shares_the_weights_of_batch_norms_and_not_what_they_measured():
@@ -74,7 +73,7 @@ def test_with_bn_shares_the_weights_of_batch_norms_and_not_what_they_measured():
 
 
 def test_policies_by_name():
-    assert set(sharing.POLICIES) == {"none", "all_but_bn", "with_bn", "thesis_tables"}
+    assert set(sharing.POLICIES) == {"none", "all_but_bn", "same_shape", "with_bn"}
     assert all(sharing.policy(name) is found for name, found in sharing.POLICIES.items())
     model = small()
     before = list(model.parameters())
@@ -233,6 +232,8 @@ def test_layers_that_cannot_hold_the_same_parameters_stay_as_they_are(case, firs
     with pytest.raises(SharingError, match=message):
         tie(model, one_scope)
     assert [id(p) for p in model.parameters()] == before
+    with pytest.raises(SharingError, match=message):
+        merge(count_contexts(nn.Linear(2, 1), (1, 2)), model, one_scope)
     with pytest.raises(SharingError, match=message), scope_registry(lambda module: "one"):
         nn.ModuleList(model)
 
@@ -253,14 +254,15 @@ MODELS = {
 }
 
 
+@pytest.mark.parametrize("policy", [all_but_bn, same_shape])
 @pytest.mark.parametrize("name", MODELS)
-def test_merged_counts_are_those_of_the_tied_model(name):
+def test_merged_counts_are_those_of_the_tied_model(name, policy):
     build, size = MODELS[name]
     model = build()
     shape = (1, next(model.parameters()).shape[1], size, size)
     apart = count_contexts(model, shape, batch_norm="all")
-    merged = merge(apart, model, all_but_bn)
-    assert tie(model)
+    merged = merge(apart, model, policy)
+    assert tie(model, policy)
     tied = count_contexts(model, shape, batch_norm="all")
     assert merged.weight_nodes == tied.weight_nodes == apart.weight_nodes
     assert merged.parameters == tied.parameters < apart.parameters
@@ -274,19 +276,6 @@ def test_merged_counts_are_those_of_the_tied_model(name):
         logs = (np.broadcast_to(c.log2_counts, p.shape) for c in (p, other))
         np.testing.assert_allclose(*logs, 1e-12, 1e-12)
     assert sum(n for _, n, _ in merged.left_out) == sum(n for _, n, _ in tied.left_out)
-
-
-def test_the_tables_policy_merges_tap_by_tap():
-    """Contexts on a 2×2 image: a 1×1 convolution adds to the first tap of a 3×3."""
-    model = nn.Sequential(
-        nn.Conv2d(1, 1, 3, padding=1, bias=False), nn.ReLU(), nn.Conv2d(1, 1, 1, bias=False)
-    )
-    merged = merge(count_contexts(model, (1, 1, 2, 2)), model, thesis_tables)
-    (only,) = merged.parameter_counts
-    taps = np.exp2(only.log2_counts[0, 0])
-    np.testing.assert_allclose(taps, [[1 + 4, 2, 1], [2, 4, 2], [1, 2, 1]], 1e-12)
-    assert only.names == ("0.weight", "2.weight") and only.uses == ("0", "2")
-    assert (only.shape, merged.parameters, merged.weight_nodes) == ((1, 1, 3, 3), 9, 10)
 
 
 def test_a_policy_of_ones_own():

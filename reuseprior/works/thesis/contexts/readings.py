@@ -26,9 +26,9 @@ class Convention:
 STATISTICS = Convention(
     "running statistics counted", "§4.5.1 takes the learnable parameters into account"
 )
-BY_CHANNELS = Convention(
-    "scopes by channels alone (thesis_tables)",
-    "§4.5.3 names scopes by channels, kernel size and strides",
+SAME_SHAPE = Convention(
+    "weights of one shape are one, whatever their strides (same_shape)",
+    "§4.5.3, which begins so, then names strides too",
 )
 CONV_BIAS = Convention(
     "convolutions with bias, as in Keras's ResNet-50",
@@ -159,8 +159,8 @@ def readings(label: str, size: int, classes: int = 1000) -> list[RowReading]:
         RowReading((STATISTICS,), of(size, "all", policy)),
     ]
     if shared:
-        by_channels = of(size, "all", sharing.thesis_tables)
-        found.append(RowReading((STATISTICS, BY_CHANNELS), by_channels))
+        of_shape = of(size, "all", sharing.same_shape)
+        found.append(RowReading((STATISTICS, SAME_SHAPE), of_shape))
     if label in OTHER_SIZES:
         other = OTHER_SIZES[label]
         inputs = size if other.inputs is None else other.inputs

@@ -1,9 +1,15 @@
 """Chapter 4: the example graphs, the tables' models, and the golden values behind them."""
 
+import copy
+from collections import defaultdict
+
 import pytest
+import torch
+from torch import nn
 
 from reuseprior import sharing
-from reuseprior.contexts import horizontal_unroll, uniform
+from reuseprior.contexts import count_contexts, horizontal_unroll, uniform
+from reuseprior.models import efficientnet_v2
 from reuseprior.works.thesis import contexts as work
 
 TABLES = {"table-4-3": 4, "table-4-4": 6}
@@ -40,7 +46,7 @@ def test_exact_rows_are_the_golden_ones():
 def test_readings_go_from_the_text_to_the_table():
     found = work.readings.readings("V2-B0-shared", 224)
     assert found[0].convention == found[0].against == ""
-    assert "running statistics" in found[1].convention and "thesis_tables" in found[2].convention
+    assert "running statistics" in found[1].convention and "same_shape" in found[2].convention
     assert "§4.5.1" in found[1].against and "§4.5.3" in found[2].against
 
 
@@ -60,6 +66,59 @@ def test_resnet_biases_explain_the_printed_entropy():
     assert round(without.entropy, 1) == 13.2
     assert round(with_bias.entropy, 1) == 13.3
     assert with_bias.parameters == 25_636_712
+
+
+SHARED = {  # model, px: the learnable parameters for 10, 100 and 1000 classes, then as printed
+    ("V2-B0", 224): ((1_647_090, 1_762_380, 2_915_280), (1_707_698, 1_822_988, 2_975_888),
+                     {"P_G": 24.9974, "P_G_spread": 25.4410, "expected_spread": 746.6084}),
+    ("V2-S", 384): ((2_938_650, 3_053_940, 4_206_840), (3_092_522, 3_207_812, 4_360_712),
+                    {"P_G": 26.3251, "P_G_spread": 26.9734, "expected_spread": 1505.5478}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "size"), SHARED)
+def test_networks_tied_by_shape_have_the_printed_digits(name, size):
+    """Tables 4.2 and 4.3, with batch norm's running statistics counted, as Keras counts."""
+    learnable, printed, golden = SHARED[name, size]
+    for classes, held, counted in zip((10, 100, 1000), learnable, printed, strict=True):
+        model = work.model(name, classes)
+        network = sharing.apply(copy.deepcopy(model), "same_shape")
+        assert sum(p.numel() for p in network.parameters()) == held
+        counts = count_contexts(network, (1, 3, size, size), batch_norm="all")
+        assert counts.parameters == counted
+    found = counts.quantities().to_dict()
+    assert {key: round(found[key], 4) for key in golden} == golden
+    merged = work.quantities(f"{name}-shared", size, "all", sharing.same_shape)
+    assert merged.to_dict() == pytest.approx(found, rel=1e-12)
+
+
+def test_a_network_tied_by_shape_trains_saves_and_loads(tmp_path):
+    torch.manual_seed(0)
+    first, second = (
+        sharing.apply(efficientnet_v2("s", num_classes=10, width=0.25), "same_shape")
+        for _ in range(2)
+    )
+    assert any(len({layer.stride for layer in layers}) > 1 for layers in users(first).values())
+    images = torch.randn(4, 3, 32, 32)
+    optimizer = torch.optim.SGD(first.parameters(), lr=1e-4)
+    before = [p.detach().clone() for p in first.parameters()]
+    first(images).logsumexp(1).mean().backward()
+    optimizer.step()
+    assert not any(map(torch.equal, before, first.parameters()))
+    torch.save(first.state_dict(), tmp_path / "model.pt")
+    second.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+    assert len(list(second.parameters())) == len(before)
+    predicted = first.eval()(images)
+    assert predicted.isfinite().all() and torch.equal(predicted, second.eval()(images))
+
+
+def users(model):
+    """The convolutions that hold each weight."""
+    layers = defaultdict(list)
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            layers[layer.weight].append(layer)
+    return layers
 
 
 def test_sharing_in_the_model_is_sharing_in_the_counts():
