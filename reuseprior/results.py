@@ -35,6 +35,7 @@ CONFIG = "config.json"
 METRICS = "metrics.csv"
 SUMMARY = "summary.json"
 CONFIG_DIGEST = "config_sha256"  # of a summary
+DIGESTS = "SHA256SUMS"  # of the recorded runs' files, as `sha256sum --check` reads them
 
 
 class ResultError(UserError):
@@ -76,7 +77,7 @@ class Run:
 def runs(experiment: str, root: Path | None = None) -> list[Run]:
     """All runs of an experiment, by name; `root` is `data/results` if not given.
 
-    Raises `ResultError` for an experiment without runs.
+    Raises `ResultError` for an experiment without runs, and where one is not as it was recorded.
     """
     expect(experiment, str, "the experiment", "give the name of its folder", ResultError)
     root = paths.RESULTS if root is None else Path(root)
@@ -86,7 +87,51 @@ def runs(experiment: str, root: Path | None = None) -> list[Run]:
             f"no runs of experiment {experiment!r} in {root}: "
             f"{'there are ' + ', '.join(known) if known else 'there are none of any yet'}"
         )
+    if (root / DIGESTS).exists() and (told := altered(experiment, root)):
+        raise ResultError("\n".join(told))
     return [Run.read(config.parent) for config in sorted((root / experiment).glob(f"*/{CONFIG}"))]
+
+
+def altered(experiment: str = "", root: Path | None = None) -> list[str]:
+    """A sentence for each recorded file, of one experiment or all, that is gone or another.
+
+    What `record` has taken in is compared; other runs may stand beside it.
+    """
+    root = paths.RESULTS if root is None else root
+    told = []
+    for name, digest in _digests(root).items():
+        path, run = root / name, root.joinpath(*Path(name).parts[:2])
+        if experiment in ("", run.parent.name):
+            mend = f"restore it with git, or `reuseprior record {run}` where it is meant to be so"
+            if not path.is_file():
+                gone = path if run.is_dir() else run
+                told.append(f"{gone} is recorded in {root / DIGESTS} and is gone: {mend}")
+            elif _sha256(path) != digest:
+                told.append(f"{path} is not the file that was recorded: {mend}")
+    return list(dict.fromkeys(told))
+
+
+def _digests(root: Path) -> dict[str, str]:
+    """The digest of each recorded file by its place in `root`."""
+    pairs = [line.split("  ", 1)[::-1] for line in _read(root / DIGESTS).splitlines()]
+    if not all(len(pair) == 2 and _SHA256.fullmatch(pair[1]) for pair in pairs):
+        raise ResultError(f"{root / DIGESTS} is no list of digests: restore it with git")
+    return dict(pairs)
+
+
+def _list(run: Path, root: Path) -> None:
+    """Put the digests of a recorded run's files in the place of those that it had."""
+    lock = files.Lock(root / DIGESTS)
+    try:
+        place = run.relative_to(root).as_posix()
+        kept = _digests(root) if (root / DIGESTS).exists() else {}
+        kept = {name: digest for name, digest in kept.items() if not name.startswith(f"{place}/")}
+        held = _files(run, *_RECORDED).items()
+        kept |= {f"{place}/{name}": sha256(content).hexdigest() for name, content in held}
+        lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(kept.items()))
+        files.write(root / DIGESTS, lines.encode())
+    finally:
+        lock.release()
 
 
 def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
@@ -94,7 +139,8 @@ def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
 
     A campaign runs in a checkout of its own; what it finished is recorded so. Tables and JSON
     files are copied, those of failures too, weights are not. The run keeps its name and its
-    experiment's. Raises `ResultError` for a run that is not whole or not finished, one whose
+    experiment's, and the digests of its files are listed in `SHA256SUMS` there, which `runs` and
+    the audit compare. Raises `ResultError` for a run that is not whole or not finished, one whose
     package was no commit, several, or one that this repository does not have, so that nobody could
     repeat it, one whose name or experiment is no name but markup, and where other files stand
     already; the same ones may, and a recording that was cut short goes on. Raises `files.Locked`
@@ -131,22 +177,23 @@ def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
                 f"{run.folder} has {key} {told[0]} in {CONFIG} and {told[1]} in {SUMMARY}: one "
                 "of them was changed, make the run anew"
             )
-    target = (paths.RESULTS if root is None else Path(root)) / run.folder.parent.name / run.name
-    if target.resolve() == run.folder:
-        return run
-    make_folder(target)
-    lock = files.Lock(target)
-    try:
-        _copy(run.folder, target)
-    finally:
-        lock.release()
+    root = paths.RESULTS if root is None else Path(root)
+    target = root / run.folder.parent.name / run.name
+    if target.resolve() != run.folder:
+        make_folder(target)
+        lock = files.Lock(target)
+        try:
+            _copy(run.folder, target)
+        finally:
+            lock.release()
+    _list(target, root)
     return Run.read(target)
 
 
 def _copy(source: Path, target: Path) -> None:
     for folder in (target, *(inner for inner in target.iterdir() if inner.is_dir())):
         files.sweep(folder)
-    held = _files(source, "*.csv", "*.json", "failures/*.json")
+    held = _files(source, *_RECORDED)
     there = _files(target, "**/*")
     if not there.items() <= held.items():
         raise ResultError(
@@ -159,6 +206,8 @@ def _copy(source: Path, target: Path) -> None:
             files.write(target / name, held[name])
 
 
+_RECORDED = ("*.csv", "*.json", "failures/*.json")
+_SHA256 = re.compile("[0-9a-f]{64}")
 _NAME = re.compile(r"\w[^<>&\"`$\x00-\x1f\x7f]*")
 _SAID_TWICE = ("seed", "data_checksum", "parameters", "processes")  # in config and summary
 

@@ -38,28 +38,32 @@ def audit(
     ] = None,
     as_json: Json = False,
     update: Annotated[
-        bool, typer.Option("--update", help="Commit these verdicts to data/ledger.csv.")
+        bool, typer.Option("--update", help="Commit these rows to data/ledger.csv.")
     ] = False,
 ) -> None:
-    """Recompute every printed number; exit code 1 if a verdict is not the committed one.
+    """Recompute every printed number; exit code 1 if a row is not as data/ledger.csv has it.
 
-    Also where it is better, which --update commits, and where there is nothing to compare with:
-    data/ledger.csv is missing, cut short or damaged, or lacks a number.
+    That is its place, words, digits, value, kind, verdict and note; --update commits what changed.
+    Also where a recorded run is not as it was recorded, and where data/ledger.csv is damaged.
     """
     from reuseprior.press import ledger
 
     places = only or ()
     if places and update:
         raise UsageError("--update commits the whole ledger: leave --only out")
-    total = None
     try:
-        if not update:
-            committed = ledger.committed_rows()  # before minutes of work
-            total = None if places else len(committed)
+        # before minutes of work, as numbers that are typed otherwise may not even be read
+        retyped = [] if update else ledger.retyped(places)
+        total = None if places or update else len(ledger.committed_rows())
+        entries = [] if retyped else ledger.collect(partial(bar, total=total), only=places)
     except ledger.LedgerError as error:
         note(f"Error: {error}")
         raise typer.Exit(1) from error
-    entries = ledger.collect(partial(bar, total=total), only=places)
+    for sentence in retyped:
+        note(sentence)
+    if retyped:
+        note("nothing was computed: restore data/published with git, or accept it with --update")
+        raise typer.Exit(1)
     if as_json:
         print_json([{k: strict(v) for k, v in asdict(e).items()} for e in entries])
     elif places:
@@ -72,7 +76,7 @@ def audit(
     changed = _tell(entries, places)
     if update:
         ledger.update(entries)
-        note("the verdicts are committed to data/ledger.csv")
+        note("the rows are committed to data/ledger.csv")
     elif changed:
         raise typer.Exit(1)
 
@@ -216,14 +220,14 @@ def _rows(entries) -> str:
 
 
 def _tell(entries, places=()) -> bool:
-    """Say what changed for the worse and for the better; whether anything did."""
+    """Say what is not as it was committed; whether anything is."""
     from reuseprior.press import ledger
 
     try:
-        changes = sorted(ledger.changes(entries, places), key=lambda change: change.id)
+        changes = ledger.changes(entries, places)
     except ledger.LedgerError as error:  # which an update mends
         note(f"nothing to compare with: {error}")
         return True
     for change in changes:
-        note(f"{'worse' if change.worse else 'better'}: {change}")
+        note(change)
     return bool(changes)

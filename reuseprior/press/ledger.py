@@ -3,7 +3,7 @@
 A work (a package in `reuseprior.works`) says how each printed number can be read, what in the
 source speaks against a reading, where else the number is public, and which recorded runs bear on
 it. The verdict follows by comparing, here and in `runs` and `theorems`, and nowhere else.
-`data/ledger.csv` holds the committed verdicts, and a run that makes one of them worse fails.
+`data/ledger.csv` holds the committed rows, and one that comes out otherwise is told and fails.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import csv
 import io
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from reuseprior import files, paths, schemas
+from reuseprior import files, paths, results, schemas
 from reuseprior.errors import UserError
 from reuseprior.press import chapters, published
 from reuseprior.press.published import How, Printed, Window
@@ -85,6 +85,9 @@ MARKS = {verdict: mark for verdicts in KINDS.values() for verdict, mark in verdi
 COLUMNS = [
     "id", "source", "where", "kind", "printed", "computed", "window", "verdict", "note"
 ]  # fmt: skip
+TYPED = (
+    "typed"  # of data/ledger.csv besides: the table in data/published, and what else its row says
+)
 
 
 @dataclass(frozen=True)
@@ -373,12 +376,16 @@ def entry(
     window: Window | None = None, note: str = "",
 ) -> Entry:  # fmt: skip
     """An entry of one cell of a published table, for the rules of a kind of number."""
-    identity = row["id"] if column == "value" else f"{row['id']}/{column}"
     ends = None if window is None else window.ends
     note = _note(row.get("claim", ""), note)  # what is claimed, as a number alone does not say it
     return Entry(
-        identity, row["source"], row["where"], row[column], computed, kind, verdict, ends, note
-    )
+        _identity(row["id"], column), row["source"], row["where"], row[column], computed, kind,
+        verdict, ends, note,
+    )  # fmt: skip
+
+
+def _identity(row: str, column: str) -> str:
+    return row if column == "value" else f"{row}/{column}"
 
 
 # The whole ledger ---------------------------------------------------------------------------------
@@ -413,17 +420,20 @@ def collect(
     """Compute every entry of the ledger, about three minutes of work, or those in places `only`.
 
     A place is how `where` begins ("thesis, table 4.4") or a pattern of it. `progress` may wrap the
-    entries as they come, as tqdm does. Raises ValueError if two entries share an id, and UserError
-    for a place where no number is printed.
+    entries as they come, as tqdm does. Raises ValueError if two entries share an id, UserError for
+    a place where no number is printed, and LedgerError for recorded runs that are not as recorded
+    and for what cannot be read.
     """
+    if altered := results.altered():
+        raise LedgerError("\n".join(altered))
     patterns = _patterns(only)
     stems = [pattern.split("*")[0].split("?")[0].split("[")[0] for pattern in patterns]
     chosen = [
-        make
+        (place, make)
         for place, make in parts().items()
         if not only or any(place.startswith(stem) or stem.startswith(place) for stem in stems)
     ]
-    entries = list(progress(e for make in chosen for e in make()))
+    entries = list(progress(e for part in chosen for e in _made(*part)))
     repeated = [i for i, n in Counter(e.id for e in entries).items() if n > 1]
     if repeated:
         raise ValueError(f"ledger id {repeated[0]!r} occurs twice: ids must be unique")
@@ -432,6 +442,16 @@ def collect(
             known = ", ".join(map(repr, sorted(parts())))
             raise UserError(f"no number is printed at {place!r}; there are {known}")
     return [e for e in entries if not only or _at(e.where, patterns)]
+
+
+def _made(place: str, make: Callable[[], Iterable[Entry]]) -> Iterator[Entry]:
+    try:
+        yield from make()
+    except (LookupError, ValueError) as error:
+        raise LedgerError(
+            f"the numbers of {place!r} cannot be computed ({error!r}): restore data/published and "
+            "data/results with git, or mend what is typed there"
+        ) from error
 
 
 def _patterns(only: Iterable[str]) -> list[str]:
@@ -446,52 +466,56 @@ class LedgerError(UserError):
     """A ledger that nothing can be compared with: it is missing, cut short or damaged."""
 
 
-@dataclass(frozen=True)
-class Change:
-    """A verdict that is not the committed one.
+def changes(entries: Iterable[Entry], only: Sequence[str] = ()) -> list[str]:
+    """A sentence for each field of a row that is not the committed one, in the ledger's order.
 
-    `now` is empty for an entry that is gone, `before` for one that was never committed.
+    Computed values are compared with the eight digits that are committed. `only` are the places of
+    the entries, as `collect` takes them, where they are not all. Raises LedgerError as
+    `committed_rows` does.
     """
-
-    id: str
-    before: str
-    now: str
-    worse: bool
-
-    def __str__(self) -> str:
-        if not self.now:
-            return f"{self.id} was {self.before} and is no longer in the ledger"
-        if not self.before:
-            return f"{self.id} is {self.now} and has no committed verdict to be compared with"
-        return f"{self.id} was {self.before} and is now {self.now}"
+    return _told(committed_rows(), {row["id"]: row for row in _rows(list(entries))}, only)
 
 
-def changes(entries: Iterable[Entry], only: Sequence[str] = ()) -> Iterator[Change]:
-    """Every verdict that differs from the committed one, the better ones too.
-
-    `only` are the places of the entries, as `collect` takes them, where they are not all. Another
-    kind of number counts as worse, and one without a committed verdict: somebody must say that it
-    is right. Raises LedgerError as `committed_rows` does.
-    """
-    now = {e.id: e for e in entries}
-    patterns = _patterns(only)
+def retyped(only: Sequence[str] = ()) -> list[str]:
+    """What `changes` says of `data/published` alone, which takes a second: nothing is computed."""
     rows = committed_rows()
-    known = {row["id"] for row in rows}
-    for identity in now.keys() - known:
-        yield Change(identity, "", now[identity].verdict, worse=True)
-    for row in rows:
-        identity, before = row["id"], row["verdict"]
-        if identity not in now:
-            if only and not _at(row["where"], patterns):
-                continue
-            yield Change(identity, before, "", worse=True)
-        elif (found := now[identity]).kind != row["kind"]:
-            was, becomes = f"{row['kind']}, {before}", f"{found.kind}, {found.verdict}"
-            yield Change(identity, was, becomes, worse=True)
-        elif found.verdict != before:
-            rank = list(KINDS[found.kind]).index
-            worse = rank(found.verdict) > rank(before)
-            yield Change(identity, before, found.verdict, worse)
+    typed = _typed({row["id"] for row in rows})
+    # theorems are typed in no table
+    now = {i: row | typed.get(i, {}) for row in rows if (i := row["id"]) in typed or not row[TYPED]}
+    return _told(rows, now, only)
+
+
+def _told(rows: Iterable[Mapping], now: Mapping[str, Mapping], only: Sequence[str]) -> list[str]:
+    patterns, told, new = _patterns(only), [], dict(now)
+    for before in rows:
+        identity = before["id"]
+        after = new.pop(identity, None)
+        if after is None and (not only or _at(before["where"], patterns)):
+            told.append(f"{identity} was {before['verdict']} and is no longer in the ledger")
+        for field in before if after else ():
+            if before[field] != after[field]:
+                of_row = field in ("source", "where", TYPED)  # alike for all numbers of a row
+                name = identity.partition("/")[0] if of_row else identity
+                told.append(f"{name}: {field} was {before[field]!r} and is now {after[field]!r}")
+    told += [f"{i} is {row['verdict']} and is not in data/ledger.csv" for i, row in new.items()]
+    return list(dict.fromkeys(told))
+
+
+def _typed(ids: Collection[str]) -> dict[str, dict[str, str]]:
+    """What the published row of each of these numbers says, as the ledger's columns have it.
+
+    Of the row, its table and the cells that are no numbers of the ledger.
+    """
+    found = {}
+    for name in published.tables():
+        for row in published.load(name).to_dict("records"):
+            said = {c: row.pop(c, "") for c in ("id", "source", "where")}
+            numbers = {c: i for c in row if (i := _identity(said["id"], c)) in ids}
+            words = (f"{c}: {row[c]}" for c in row if c not in numbers)
+            said[TYPED] = "; ".join((name, *words))
+            for column, identity in numbers.items():
+                found[identity] = said | {"id": identity, "printed": row[column]}
+    return found
 
 
 def committed_rows() -> list[dict[str, str]]:
@@ -510,8 +534,8 @@ def committed_rows() -> list[dict[str, str]]:
         raise LedgerError(f"{path} is missing: {mend}") from error
     except (OSError, ValueError, csv.Error) as error:
         raise LedgerError(f"{path} cannot be read ({error}): {mend}") from error
-    if header != COLUMNS:
-        raise LedgerError(f"{path} has not the columns {', '.join(COLUMNS)}: {mend}")
+    if header != (columns := [*COLUMNS, TYPED]):
+        raise LedgerError(f"{path} has not the columns {', '.join(columns)}: {mend}")
     if not lines:
         raise LedgerError(f"{path} has no row: {mend}")
     rows, seen = [], set()
@@ -533,11 +557,21 @@ def committed_rows() -> list[dict[str, str]]:
 
 def update(entries: Sequence[Entry]) -> None:
     """Write `data/ledger.csv`, at once or not at all."""
-    rows = table(entries)
-    rows["window"] = [e.window_text for e in entries]
-    # eight digits: more than any page prints, fewer than differ between processors
-    rows["computed"] = [f"{x:.8g}" if isinstance(x, float) else x for x in rows["computed"]]
-    files.write(ledger_path(), rows.to_csv(index=False, lineterminator="\n").encode())
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [*COLUMNS, TYPED], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_rows(entries))
+    files.write(ledger_path(), text.getvalue().encode())
+
+
+def _rows(entries: Sequence[Entry]) -> Iterator[dict[str, str]]:
+    """The entries as `data/ledger.csv` has them."""
+    typed = _typed({e.id for e in entries})
+    for e in entries:
+        # eight digits: more than any page prints, fewer than differ between processors
+        value = f"{e.computed:.8g}" if isinstance(e.computed, float) else e.computed
+        row = asdict(e) | {"window": e.window_text, "computed": "" if value is None else str(value)}
+        yield row | {TYPED: typed.get(e.id, {}).get(TYPED, "")}
 
 
 def save(entries: Iterable[Entry]) -> Path:

@@ -1,6 +1,7 @@
 import csv
 import re
 import sys
+from dataclasses import replace
 from importlib import metadata
 from math import inf
 
@@ -309,15 +310,11 @@ def commit(verdicts):
 
     An id that these lack is `quoted` in table 2; None for a verdict leaves the row out.
     """
-    rows = {e.id: {"id": e.id, "where": e.where, "kind": e.kind, "verdict": e.verdict}
-            for e in ENTRIES}  # fmt: skip
+    entries = {e.id: e for e in ENTRIES}
     for identity, verdict in verdicts.items():
-        new = {"id": identity, "where": "thesis, table 2", "kind": "quoted"}
-        rows[identity] = rows.get(identity, new) | {"verdict": verdict}
-    with (paths.ROOT / "data" / "ledger.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ledger.COLUMNS, restval="")
-        writer.writeheader()
-        writer.writerows(row for row in rows.values() if row["verdict"])
+        new = Entry(identity, "thesis", "thesis, table 2", "6", None, "quoted", "confirmed")
+        entries[identity] = replace(entries.get(identity, new), verdict=verdict)
+    ledger.update([e for e in entries.values() if e.verdict])
 
 
 def test_audit(committed):
@@ -372,20 +369,20 @@ def test_audit_refuses(committed, arguments, message):
 
 WORSE = {"t-1/b": "unsaid", "t-2/b": "erratum", "t-9": "confirmed"}
 TOLD = [
-    "worse: t-1/b was unsaid and is now erratum",
-    "worse: t-2/b was erratum and is now not reproduced",
-    "worse: t-9 was confirmed and is no longer in the ledger",
+    "t-1/b: verdict was 'unsaid' and is now 'erratum'",
+    "t-2/b: verdict was 'erratum' and is now 'not reproduced'",
+    "t-9 was confirmed and is no longer in the ledger",
 ]
-LACKS = "and has no committed verdict to be compared with"
+BETTER = "t-1/a: verdict was 'erratum' and is now 'reproduced'"
+LACKS = "and is not in data/ledger.csv"
 CHANGED = [  # committed verdicts, arguments, and what is said: that of the places asked for only
     *((WORSE, arguments, TOLD) for arguments in ([], ["--json"], [*ONE, "--only", TABLES[1]])),
     (WORSE, ONE, TOLD[:1]),
     ({**WORSE, "t-1/b": "erratum"}, ONE, []),
     # better fails as well, or a ledger of low verdicts would let all later ones pass
-    *(({"t-1/a": "erratum"}, arguments, ["better: t-1/a was erratum and is now reproduced"])
-      for arguments in ([], ONE)),
+    *(({"t-1/a": "erratum"}, arguments, [BETTER]) for arguments in ([], ONE)),
     ({"t-1/a": None, "t-2/b": None}, [],
-     [f"worse: t-1/a is reproduced {LACKS}", f"worse: t-2/b is not reproduced {LACKS}"]),
+     [f"t-1/a is reproduced {LACKS}", f"t-2/b is not reproduced {LACKS}"]),
 ]  # fmt: skip
 
 
@@ -505,9 +502,9 @@ def test_reproduce_refuses_before_anything_runs(chapters, arguments, message):
     assert not (paths.BUILD / "notebooks").exists()
 
 
-def test_a_verdict_that_got_worse_is_told(chapters, monkeypatch):
+def test_a_verdict_that_changed_is_told(chapters, monkeypatch):
     commit({"t-1/a": "erratum", "t-1/b": "unsaid"})
     monkeypatch.setattr(reproduce, "batch", lambda jobs, parallel: iter(()))
     result = run("reproduce")
     assert TOLD[0] in result.stderr
-    assert "better: t-1/a was erratum and is now reproduced" in result.stderr
+    assert BETTER in result.stderr
