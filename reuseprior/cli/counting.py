@@ -107,6 +107,12 @@ Save = Annotated[
 ]
 Cache = Annotated[bool, typer.Option(help="Take counts from the user's cache, and put them there.")]
 
+R6 = Annotated[
+    bool,
+    typer.Option(
+        "--r6", help="Show R6 with its terms instead, a score of more terms (chapter 6's record)."
+    ),
+]
 Examples = Annotated[
     int | None,
     typer.Option(
@@ -181,6 +187,7 @@ def rank(
     embedded: Embedded = False,
     last: Last = False,
     until: Until = None,
+    r6: R6 = False,
     examples: Examples = None,
     jobs: Jobs = 1,
     save: Save = None,
@@ -189,16 +196,15 @@ def rank(
 ) -> None:
     """Compare models by P′_G, their estimated performance from expected spread, best first.
 
-    Below stands R6 with its terms, a score that predicts accuracy better where it was tested
-    (chapter 6 says where, and where it does not).
+    Below, for each model and the next: how often a gap in P′_G as wide as theirs puts the more
+    accurate model ahead, and what multiply-adds and parameters say (chapter 6).
 
     A model that cannot be counted is named with its reason; the others are shown all the same, and
     the exit code is 1.
     """
     from tqdm.auto import tqdm
 
-    from reuseprior.measures import measuring
-    from reuseprior.measures.comparing import SIZES_DIFFER
+    from reuseprior.measures import calibration, measuring
     from reuseprior.measures.ranking import Ranking
     from reuseprior.measures.scores import IMAGENET
     from reuseprior.models import catalog
@@ -226,11 +232,13 @@ def rank(
     if as_json:
         print_json([_record(row) | _scored(row, examples) for row in rows])
     elif rows:
-        typer.echo(_table(rows))
-        typer.echo(f"\n{_terms(rows, examples)}")
+        typer.echo(_terms(rows, examples) if r6 else _table(rows))
+        ranked = [r | {"tokens": conventions.length(r["model"]) is not None} for r in rows]
+        if len(rows) > 1 and not r6:
+            typer.echo(f"\n{_text(calibration.neighbours(ranked))}")
         typer.echo(f"\n{conventions}")
-    if len({row["input_nodes"] for row in rows}) > 1:
-        note(SIZES_DIFFER)
+        for line in calibration.limits(ranked):
+            note(line)
     for row in rows:
         if row["blur"] == inf:
             note(f"{row['model']}: {NO_PATH}")
@@ -336,8 +344,6 @@ def _left_out(counts: ContextCounts) -> list[str]:
 
 
 def _table(rows: list[dict]) -> str:
-    import pandas as pd
-
     shown = [
         {
             "model": row["model"],
@@ -353,4 +359,10 @@ def _table(rows: list[dict]) -> str:
         }
         for row in rows
     ]
-    return pd.DataFrame(shown).to_string(index=False)
+    return _text(shown)
+
+
+def _text(rows: list[dict]) -> str:
+    import pandas as pd
+
+    return pd.DataFrame(rows).to_string(index=False)

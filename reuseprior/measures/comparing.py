@@ -18,6 +18,8 @@ from reuseprior.contexts import (
     operator_paths,
     record_model,
 )
+from reuseprior.contexts.inputs import read
+from reuseprior.measures import calibration
 from reuseprior.quantities import Quantities
 
 if TYPE_CHECKING:
@@ -26,10 +28,6 @@ if TYPE_CHECKING:
     from reuseprior.plotting import Picture
 
 NO_PATH = "no input reaches the output: it ranks lowest, whatever its numbers are"
-SIZES_DIFFER = (
-    "The inputs differ in size, and the estimates grow with it: a model may rank first for its "
-    "larger input alone."
-)
 LEFT_OUT = "parameters have no context and are left out: its counts say which"
 
 
@@ -45,6 +43,22 @@ class Compared:
     quantities: Quantities
     reached: bool
     """Whether any input reaches the output."""
+    tokens: bool
+    """Whether an input is token ids."""
+
+    @property
+    def ranked(self) -> dict:
+        """The row as `calibration.neighbours` and `calibration.limits` take it."""
+        q = self.quantities
+        return {
+            "model": self.name,
+            "P_G_spread": q.P_G_spread,
+            "multiply_adds": self.multiply_adds,
+            "parameters": q.parameters,
+            "weight_nodes": q.weight_nodes,
+            "input_nodes": q.input_nodes,
+            "tokens": self.tokens,
+        }
 
 
 @dataclass(frozen=True)
@@ -86,6 +100,13 @@ class Comparison:
         values = {title: [value(row) for row in self.rows] for title, value in columns.items()}
         return pd.DataFrame(values, index=pd.Index([r.name for r in self.rows], name="model"))
 
+    def neighbours(self) -> pd.DataFrame:
+        """A row for each model and the next: which of them P′_G and the costs put ahead, and how
+        often such a gap is right (`measures.calibration`)."""
+        import pandas as pd
+
+        return pd.DataFrame(calibration.neighbours([row.ranked for row in self.rows]))
+
     def plot(self) -> Picture:
         """The estimates beside what the models cost, a line a model, the best above."""
         from reuseprior.measures.views import plot_comparison  # matplotlib, only where it draws
@@ -104,17 +125,22 @@ class Comparison:
         notes = [f"{row.name}: {NO_PATH}" for row in self.rows if not row.reached]
         left_out = {r.name: sum(entries for _, entries, _ in r.counts.left_out) for r in self.rows}
         notes += [f"{name}: {n:,} {LEFT_OUT}" for name, n in left_out.items() if n]
-        sizes = {row.quantities.input_nodes for row in self.rows}
-        return [*notes, SIZES_DIFFER] if len(sizes) > 1 else notes
+        return notes + calibration.limits([row.ranked for row in self.rows])
 
     def _repr_html_(self) -> str:
-        return self._shown().to_html() + "".join(f"<p>{escape(note)}</p>" for note in self._notes())
+        tables = [self._shown().to_html()]
+        if len(self.rows) > 1:
+            tables.append(self.neighbours().to_html(index=False))
+        return "".join([*tables, *(f"<p>{escape(note)}</p>" for note in self._notes())])
 
     def _repr_pretty_(self, printer, cycle: bool) -> None:
         printer.text(str(self))
 
     def __str__(self) -> str:
-        return "\n".join([self._shown().to_string(), *self._notes()])
+        tables = [self._shown().to_string()]
+        if len(self.rows) > 1:
+            tables.append(f"\n{self.neighbours().to_string(index=False)}\n")
+        return "\n".join([*tables, *self._notes()])
 
 
 def compare(
@@ -164,7 +190,9 @@ def _compared(name: str, model: nn.Module, inputs, batch_norm: str, output) -> C
     counts = recorded.count(batch_norm=batch_norm)
     reached = operator_paths(recorded).blur < inf
     cost = multiply_adds(recorded)
-    return Compared(name, _shape(inputs), cost, counts, counts.quantities(), reached)
+    _, first = next(read(inputs, torch.float32).tensors())
+    tokens = not (first.is_floating_point() or first.is_complex())
+    return Compared(name, _shape(inputs), cost, counts, counts.quantities(), reached, tokens)
 
 
 def _shape(inputs: Sequence | torch.Tensor) -> str:

@@ -254,6 +254,6 @@ def margin(draws: Sequence) -> np.ndarray:
     return 1.96 * np.std(draws, axis=0)
 
 
-def percentiles(draws: Sequence[float]) -> np.ndarray:
-    """The ends of a 95 % interval, leaving out draws without a value (NaN)."""
-    return np.nanquantile(draws, [LEVEL / 2, 1 - LEVEL / 2])
+def percentiles(draws: Sequence) -> np.ndarray:
+    """The ends of a 95 % interval over the first axis, leaving out draws without a value (NaN)."""
+    return np.nanquantile(draws, [LEVEL / 2, 1 - LEVEL / 2], axis=0)

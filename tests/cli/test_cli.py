@@ -11,7 +11,7 @@ import torchvision
 
 from reuseprior import __version__, paths
 from reuseprior.contexts import count_contexts
-from reuseprior.measures.comparing import SIZES_DIFFER
+from reuseprior.measures.calibration import SIZES_DIFFER, WHAT_IT_IS
 from reuseprior.press import contents, ledger, reproduce
 from reuseprior.press.ledger import Entry
 from tests.cli.calling import loads, refused, run, shell
@@ -230,12 +230,20 @@ def test_rank_json():
     assert nothing.exit_code == 1 and loads(nothing.stdout) == []
 
 
+def test_rank_says_how_often_such_gaps_are_right_or_the_terms_of_r6():
+    result = run("rank", *RANKED)
+    pair = next(line for line in result.stdout.splitlines() if "V2-B0 torchvision:resnet18" in line)
+    assert "bits, right in" in pair and "disagree, ×" in pair and WHAT_IT_IS in result.stderr
+    result = run("rank", *RANKED, "--r6")
+    assert result.stdout.startswith("R6 and its terms, bits, for 1,281,167 training examples\n")
+
+
 def test_rank_shows_the_others_when_one_cannot_be_counted():
     result = run("rank", "nets:failing", "nets:small", "v2-b9", "--image-size", 8)
     assert result.exit_code == 1
     assert "nets:small 1×3×8×8" in result.stdout
-    assert "R6 and its terms, bits, for 1,281,167 training examples" in result.stdout
     assert result.stdout.endswith("\nsharing none, batch norm learnable\n")
+    assert "right in" not in result.stdout  # one model has no neighbour
     reasons = [line for line in result.stderr.splitlines() if line.startswith("not counted: ")]
     assert len(reasons) == 2
     assert reasons[0].startswith("not counted: nets:failing: model 'nets:failing' cannot be built")

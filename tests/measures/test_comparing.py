@@ -9,7 +9,8 @@ from torch import nn
 
 import reuseprior as rp
 from reuseprior.contexts import CountingError, count_contexts
-from reuseprior.measures.comparing import LEFT_OUT, NO_PATH, SIZES_DIFFER, compare
+from reuseprior.measures.calibration import SIZES_DIFFER, TIED, TOKENS, WHAT_IT_IS
+from reuseprior.measures.comparing import LEFT_OUT, NO_PATH, compare
 from reuseprior.measures.views import plot_comparison
 from tests.contexts.zoo import EXAMPLES, IMAGE
 
@@ -33,6 +34,9 @@ def test_shows_itself_as_text_and_as_html():
     q = found["large"].quantities
     for shown in (str(found), found._repr_html_()):
         assert f"{q.P_G_spread:.4f}" in shown and "P′_G" in shown and SIZES_DIFFER not in shown
+        gap = q.P_G_spread - found["small"].quantities.P_G_spread
+        assert f"{gap:.2f} bits, right in" in shown and WHAT_IT_IS in shown
+    assert WHAT_IT_IS not in str(compare({"alone": nn.Linear(8, 2)}, (1, 8)))
 
 
 def test_says_when_sizes_differ():
@@ -55,7 +59,7 @@ class Deaf(nn.Module):
 def test_what_no_input_reaches_comes_last():
     found = compare({"deaf": Deaf(), **two()}, (1, 8))
     assert [row.name for row in found][-1] == "deaf"
-    assert str(found).endswith(f"deaf: {NO_PATH}")
+    assert f"\ndeaf: {NO_PATH}\n" in str(found)
 
 
 def test_names_are_text_in_html():
@@ -72,6 +76,7 @@ def test_models_of_all_kinds_in_one_figure():
     inputs = dict.fromkeys(models, IMAGE) | {name: given for name, (_, given) in EXAMPLES.items()}
     found = rp.compare(models, inputs)
     assert [row.name for row in found] == ["ViT-B/16", "ResNet-18", "tied", "lstm"]
+    assert f"tied, lstm: {TIED}" in str(found) and TOKENS in str(found)
     assert found["lstm"].shape == "12" and found["ViT-B/16"].shape == "3×224×224"
     estimates, *costs = found.plot().axes
     labels = [label.get_text() for label in estimates.get_yticklabels()]
@@ -105,7 +110,7 @@ def test_says_what_is_left_out():
     both = {"some": nn.Embedding(10, 2), "any": nn.Embedding(10, 2)}
     found = compare(both, {"some": some, "any": some.to("meta")})
     assert f"some: 18 {LEFT_OUT}" in str(found) and f"any: 20 {LEFT_OUT}" not in str(found)
-    assert found["any"].quantities.parameters == 20
+    assert found["any"].quantities.parameters == 20 and TOKENS in str(found)
 
 
 @pytest.mark.parametrize("last", [3, 30, 10**4, 10**9])
