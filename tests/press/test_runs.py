@@ -128,8 +128,8 @@ def test_an_undecided_claim_says_how_many_seeds_would_decide(folder):
     for seed in (0, 1, 2):
         record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=0.90 + seed / 100)
         record(folder / "other", {}, seed=seed, test_accuracy=0.89 + seed / 100)
-        few = "; 3 seeds or more would say how many can" in claimed(row, "value", CLAIM, "days").note
-        assert few == (seed < 2)
+        note = claimed(row, "value", CLAIM, "days").note
+        assert ("; 3 seeds or more would say how many can" in note) == (seed < 2)
     of_each = "; 17 seeds of each would find it with a power of 80 %, if it and the spread are as"
     assert of_each in claimed(row, "value", CLAIM, "days").note
     same = Claim(CLAIM.first, ("again", CLAIM.first[1]), "small", paired=True)
