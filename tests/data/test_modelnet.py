@@ -47,22 +47,16 @@ def test_verify_says_whose_voxels_they_are(root, monkeypatch):
     assert not check.ok and "cut short or holds no voxels" in check.why
 
 
-def test_missing(tmp_path):
+def test_what_is_missing_or_no_voxels(root):
     with pytest.raises(DataMissing, match="it can be made of ModelNet's meshes"):
-        data.load("modelnet10-chair", tmp_path)
-
-
-def test_objects_are_refused(root):
-    """A pickle could run any code."""
-    pack(root / modelnet.FILE, x_train=np.array([{}], dtype=object))
-    with pytest.raises(DataError, match="cut short or holds no voxels"):
-        data.load("modelnet10-chair", root)
-
-
-def test_other_arrays(root):
-    pack(root / modelnet.FILE, x_test=np.zeros((20, 100), np.uint8))
-    with pytest.raises(DataError, match=r"voxels are \(n, 4096\): replace it"):
-        data.load("modelnet10-chair", root)
+        data.load("modelnet10-chair", root / "nowhere")
+    for array, message in [
+        (np.array([{}], dtype=object), "cut short or holds no voxels"),  # a pickle runs any code
+        (np.zeros((20, 100), np.uint8), r"voxels are \(n, 4096\): replace it"),
+    ]:
+        pack(root / modelnet.FILE, x_test=array)
+        with pytest.raises(DataError, match=message):
+            data.load("modelnet10-chair", root)
 
 
 CUBE = """OFF8 6 0
@@ -71,22 +65,18 @@ CUBE = """OFF8 6 0
 """
 
 
-def test_a_box_becomes_solid(tmp_path):
+def test_a_box_becomes_solid_and_meshes_become_the_file(tmp_path):
     """Twice as long as wide, without a line break after OFF, as some of ModelNet's files."""
-    (tmp_path / "box.off").write_text(CUBE)
-    grid = modelnet.voxelise(tmp_path / "box.off")
+    for kind in modelnet.CLASSES:
+        for part in ("train", "test"):
+            box = tmp_path / "ModelNet10" / kind / part / f"{kind}_0001.off"
+            box.parent.mkdir(parents=True)
+            box.write_text(CUBE)
+    grid = modelnet.voxelise(box)
     extents = [np.flatnonzero(grid.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
     assert [len(e) for e in extents] == [32, 17, 17]  # from 8 to 24, both ends in
     assert grid.sum() == 32 * 17 * 17
     assert grid.dtype == np.uint8 and grid.shape == (32, 32, 32)
-
-
-def test_meshes_become_the_file(tmp_path):
-    for kind in modelnet.CLASSES:
-        for part in ("train", "test"):
-            folder = tmp_path / "ModelNet10" / kind / part
-            folder.mkdir(parents=True)
-            (folder / f"{kind}_0001.off").write_text(CUBE)
     modelnet.prepare_meshes(tmp_path / "ModelNet10", tmp_path)
     sofas = data.load("modelnet10-sofa", tmp_path)
     assert (len(sofas.train), len(sofas.test)) == (1, 1)
