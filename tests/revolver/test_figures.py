@@ -54,12 +54,8 @@ def test_sharing_map(count):
         assert labels(cells.get_xticklabels()) == [str(number) for number in table.columns]
         assert sorted(texts(cells)) == sorted(str(n) for n in table.to_numpy().ravel() if n)
     assert fig._repr_png_()[0][:4] == b"\x89PNG"  # displays where pyplot has drawn nothing yet
-
-
-def test_a_map_of_nothing():
-    fig = figures.sharing_map(population(2, unique=1.0))
-    assert texts(fig.axes[1]) == ["nothing is shared"]
-    fig._repr_png_()
+    alone = figures.sharing_map(population(2, unique=1.0))
+    assert texts(alone.axes[1]) == ["nothing is shared"] and alone._repr_png_()
 
 
 LINEAGE = pd.DataFrame(
@@ -106,15 +102,19 @@ def test_each_individual_has_a_line_of_its_own():
             assert all(born[lane] >= x[-1] for lane in between)
 
 
-@pytest.mark.parametrize("parents", [["", "", "0 1"], [(), (), (0, 1)], [np.nan, None, "0 1"]])
-def test_parents_as_held_and_as_written(parents):
-    lineage = LINEAGE.iloc[[0, 1, 3]].assign(parents=pd.Series(parents, [0, 1, 3], dtype=object))
-    assert figures.family_tree(lineage).axes[0].get_title() == "3 individuals"
+PARENTS = [  # as held, as written, and one each as pandas reads it
+    ([0, 1, 3], ["", "", "0 1"]),
+    ([0, 1, 3], [(), (), (0, 1)]),
+    ([0, 1, 3], [np.nan, None, "0 1"]),
+    ([0, 4], [np.nan, 0.0]),
+]
 
 
-def test_one_parent_each_as_pandas_reads_it():
-    lineage = LINEAGE.iloc[[0, 4]].assign(parents=[np.nan, 0.0])
-    assert figures.family_tree(lineage).axes[0].get_title() == "2 individuals"
+@pytest.mark.parametrize("rows, parents", PARENTS)
+def test_parents_as_held_and_as_written(rows, parents):
+    made = pd.Series(parents, rows, dtype=object if len(rows) > 2 else float)
+    lineage = LINEAGE.iloc[rows].assign(parents=made)
+    assert figures.family_tree(lineage).axes[0].get_title() == f"{len(rows)} individuals"
 
 
 @pytest.mark.parametrize(
@@ -165,13 +165,9 @@ def test_searches_with_their_intervals():
     assert found.min() == pytest.approx(0.8 - 4.3027 * 0.26458 / 3**0.5, abs=1e-4)
     assert found.max() == 1.0  # cut there
     assert labels(ax.get_legend().get_texts()) == ["genetic (3 seeds)", "random (1 seed)"]
-
-
-def test_two_seeds_are_drawn_without_an_interval_that_hides_them():
-    ax = Figure().subplots()
-    tables = [pd.DataFrame({"generation": [1], "best_accuracy": [value]}) for value in (0.8, 1.0)]
-    figures.draw_searches({"genetic": tables}, ax, column="best_accuracy")
-    assert len(ax.lines) == 3 and not ax.collections
+    two = Figure().subplots()  # drawn without an interval that hides them
+    figures.draw_searches({"genetic": tables[::2]}, two, column="best_accuracy")
+    assert len(two.lines) == 3 and not two.collections
 
 
 def test_ranks():

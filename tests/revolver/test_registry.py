@@ -54,23 +54,6 @@ def test_first_weights_depend_on_seed_and_name_alone():
     assert not torch.equal(a.build(x).weight, a.build(y).weight)
 
 
-def test_two_registries_do_not_meet():
-    def evolved(registry, steps):
-        for _ in steps:
-            world = World(SMALLER, random.Random(0), registry.tags).add(2)
-            world.evolve(2)
-            for blueprint in world.population:
-                registry.build(blueprint)
-        return {name: values(module) for name, module in registry.modules.items()}
-
-    alone = evolved(rv.Registry(), "ab")
-    one, other = rv.Registry(), rv.Registry(seed=5)
-    evolved(one, "a"), evolved(other, "a")
-    beside = evolved(one, "b")
-    assert alone.keys() == beside.keys()
-    assert all(same(alone[name], beside[name]) == set(alone[name]) for name in alone)
-
-
 def test_freezing_really_freezes_for_everyone_and_thawing_undoes_it():
     registry = rv.Registry()
     node = unit(registry)
@@ -131,17 +114,17 @@ def test_statistics_without_weights_are_kept_too():
     assert same(values(module), values(restored)) == set(values(module)) and restored.frozen
 
 
-def test_inheriting():
-    for inherit in (False, True):
-        registry = rv.Registry(inherit=inherit)
-        node = unit(registry)
-        train(registry.build(node), steps=2)
-        clone = rv.clone(node, registry.tags)
-        rv.make_unique(clone, "conv", registry.tags)
-        old, new = registry.build(node), registry.build(clone)
-        assert new.conv is not old.conv
-        assert torch.equal(new.conv.weight, old.conv.weight) == inherit
-        assert torch.equal(new.bn.running_mean, old.bn.running_mean) == inherit
+@pytest.mark.parametrize("inherit", [False, True])
+def test_inheriting(inherit):
+    registry = rv.Registry(inherit=inherit)
+    node = unit(registry)
+    train(registry.build(node), steps=2)
+    clone = rv.clone(node, registry.tags)
+    rv.make_unique(clone, "conv", registry.tags)
+    old, new = registry.build(node), registry.build(clone)
+    assert new.conv is not old.conv
+    assert torch.equal(new.conv.weight, old.conv.weight) == inherit
+    assert torch.equal(new.bn.running_mean, old.bn.running_mean) == inherit
 
 
 def test_an_unchanged_part_is_not_rebuilt():
@@ -174,12 +157,12 @@ def test_kept_modules_are_the_last_that_died():
 
 
 @pytest.mark.slow
-def test_a_thousand_replacements_leave_no_more_than_the_living():
+def test_replacements_leave_no_more_than_the_living():
     registry = rv.Registry(device="meta")
     plain = replace(SMALLER, convs={"conv": 4, "separable": 1}, widths=(1,))
     world = World(plain, random.Random(0), registry.tags).add(3)
     sizes = []
-    for step in range(1000):
+    for step in range(300):
         slot = step % 3
         if step % 5 == 0:
             new = rv.generate(world.space, world.rng, registry.tags)
@@ -192,7 +175,7 @@ def test_a_thousand_replacements_leave_no_more_than_the_living():
         sizes.append(len(registry))
     living = {name for b in world.population for _, _, name in b.scopes()}
     assert living <= set(registry.modules) and len(registry) <= len(living) + 20
-    assert max(sizes) < 3 * 100 + 20 and max(sizes[500:]) < 1.5 * max(sizes[:500])
+    assert max(sizes) < 3 * 100 + 20 and max(sizes[150:]) < 1.5 * max(sizes[:150])
 
 
 def test_a_restored_registry_goes_on_as_the_old():

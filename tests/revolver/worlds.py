@@ -4,10 +4,10 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from hypothesis import settings
-from hypothesis import strategies as st
+import pytest
 
 from reuseprior import revolver as rv
+from tests.soak import drawn
 
 SMALL = rv.Space(
     image=(3, 8, 8),
@@ -21,12 +21,9 @@ SMALL = rv.Space(
     kernels=(1, 3),
     orders=(("bn", "act", "conv"), ("conv", "bn", "act", "drop")),
 )
-# 200 examples, and 20 in the quick checks
-EXAMPLES = 2 * settings.default.max_examples
-property_test = settings(max_examples=EXAMPLES, derandomize=True, deadline=None)
 
 
-@dataclass(repr=False)
+@dataclass
 class World:
     """Individuals of one space, their registry's tags, and the random numbers of what follows."""
 
@@ -34,9 +31,6 @@ class World:
     rng: random.Random
     tags: rv.Tags = field(default_factory=rv.Tags)
     population: list[rv.Blueprint] = field(default_factory=list)
-
-    def __repr__(self) -> str:
-        return f"World({self.population}, {self.space.unique}, {self.space.norm_scope!r})"
 
     def add(self, count: int) -> "World":
         for _ in range(count):
@@ -75,15 +69,31 @@ class World:
         return self
 
 
-@st.composite
-def worlds(draw, individuals=2, steps=2):
+def world(seed: int, individuals: int = 2, steps: int = 2) -> World:
     """A population, after `steps` rounds of random operators."""
-    seed = draw(st.integers(0, 2**32))
-    unique = draw(st.sampled_from([0.0, 0.3, 1.0]))
-    scope = draw(st.sampled_from(["block", "use"]))
-    groups = draw(st.sampled_from([1, 2]))
-    space = replace(SMALL, unique=unique, norm_scope=scope, groups=groups)
-    return World(space, random.Random(seed)).add(individuals).evolve(steps)
+    rng = random.Random(seed)
+    unique, scope = rng.choice([0.0, 0.3, 1.0]), rng.choice(["block", "use"])
+    space = replace(SMALL, unique=unique, norm_scope=scope, groups=rng.choice([1, 2]))
+    return World(space, rng).add(individuals).evolve(steps)
+
+
+def property_test(**options):
+    """Try a property of a world on 200 of them, a fifth of which is drawn for every run."""
+
+    def of_worlds(property_):
+        @pytest.mark.parametrize("tenth", drawn(range(10), 2))
+        def test(tenth):
+            for seed in range(20 * tenth, 20 * (tenth + 1)):
+                try:
+                    property_(world(seed, **options))
+                except Exception as error:
+                    error.add_note(f"in world({seed})")
+                    raise
+
+        test.__name__, test.__doc__ = property_.__name__, property_.__doc__
+        return test
+
+    return of_worlds
 
 
 def places(blueprints) -> list[tuple[rv.Scope, str]]:
