@@ -179,14 +179,11 @@ def test_equal_counts_stay_stored_once():
     assert CountArray.full((64, 56, 56), 1.0).sum(1, 2).values.item() == 3136.0
 
 
-@pytest.mark.parametrize(
-    ("misuse", "message"),
-    [
-        (lambda c: c + CountArray.full((3, 2), 1), r"cannot add counts of shapes \(2, 3\) and"),
-        (lambda c: c.broadcast_to((2, 4)), r"shape \(2, 3\) do not broadcast to \(2, 4\)"),
-        (lambda c: c.broadcast_to((3,)), r"shape \(2, 3\) do not broadcast to \(3,\)"),
-    ],
-)
+@pytest.mark.parametrize(("misuse", "message"), [
+    (lambda c: c + CountArray.full((3, 2), 1), r"cannot add counts of shapes \(2, 3\) and"),
+    (lambda c: c.broadcast_to((2, 4)), r"shape \(2, 3\) do not broadcast to \(2, 4\)"),
+    (lambda c: c.broadcast_to((3,)), r"shape \(2, 3\) do not broadcast to \(3,\)"),
+])  # fmt: skip
 def test_shapes_that_do_not_fit(misuse, message):
     with pytest.raises(ValueError, match=message):
         misuse(CountArray.full((2, 3), 1))

@@ -4,12 +4,18 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from reuseprior.contexts import CountingError, Graph, count_contexts, horizontal_unroll, uniform
+from reuseprior.contexts import (
+    CountingError,
+    Graph,
+    count_contexts,
+    horizontal_unroll,
+    record_model,
+    uniform,
+)
 from reuseprior.contexts.array import CountArray
 from reuseprior.contexts.scaling import ScaledSum
 from tests.contexts.naive import Add, Concatenate, Gate, Writer
@@ -31,12 +37,15 @@ def graphs(draw) -> Graph:
     return Graph(nodes, tuple(outputs))
 
 
-@settings(
-    max_examples=8 * settings.default.max_examples,  # 800, and 80 in the quick checks
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.filter_too_much],
-)
+def examples(count):
+    """So many hundreds, and so many tens in the quick checks."""
+    return settings(
+        max_examples=count * settings.default.max_examples, deadline=None, derandomize=True,
+        suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+    )  # fmt: skip
+
+
+@examples(2)
 @given(graphs())
 def test_graph_counts_equal_unrolled_repetitions(graph):
     assume(graph.contexts() and sum(graph.paths().values()) <= UNROLLED_AT_MOST)
@@ -139,12 +148,7 @@ def perceptrons(draw) -> tuple[nn.Module, tuple[int, ...]]:
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
-@settings(
-    max_examples=3 * settings.default.max_examples,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
-)
+@examples(1)
 @given(networks())
 def test_model_counts_equal_unrolled_repetitions(network):
     model, shape = network
@@ -158,7 +162,8 @@ def test_model_counts_equal_unrolled_repetitions(network):
             count_contexts(model, (1, *shape), exact=True)
         return
 
-    exact = count_contexts(model, (1, *shape), exact=True)
+    recorded = record_model(model, (1, *shape))
+    exact, scaled = recorded.count(exact=True), recorded.count()
     found = {}
     for p in exact.parameter_counts:
         for at, n in np.ndenumerate(np.broadcast_to(p.counts, p.shape)):
@@ -166,7 +171,6 @@ def test_model_counts_equal_unrolled_repetitions(network):
                 found[f"{p.name}{list(at)}"] = n
     assert found == brute_force
 
-    scaled = count_contexts(model, (1, *shape))
     for a, b in zip(exact.parameter_counts, scaled.parameter_counts, strict=True):
         np.testing.assert_allclose(*np.broadcast_arrays(a.log2_counts, b.log2_counts), 0, 1e-12)
     q = scaled.quantities()
@@ -175,13 +179,14 @@ def test_model_counts_equal_unrolled_repetitions(network):
     assert q.input_nodes == int(np.prod(shape)) and q.output_nodes == len(graph.outputs)
 
 
-def test_the_oracle_itself():
-    """A 2×2 image, one 3×3 kernel, padding 1: the corner taps meet one position, others more."""
-    model = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, bias=False))
-    graph = Writer(model).graph(model, (1, 2, 2))
-    counts = np.array(list(graph.contexts().values()))
-    assert sorted(counts.tolist()) == [1, 1, 1, 1, 2, 2, 2, 2, 4]
-    assert torch.Size(model[0].weight.shape).numel() == 9
+@pytest.mark.soak
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+def test_more_of_both():
+    for count, cases, test in [
+        (20, graphs(), test_graph_counts_equal_unrolled_repetitions),
+        (10, networks(), test_model_counts_equal_unrolled_repetitions),
+    ]:
+        examples(count)(given(cases)(test.hypothesis.inner_test))()
 
 
 def test_parts_that_no_digit_shows_are_dropped():

@@ -1,5 +1,6 @@
 """Numbers that were published, or follow from a formula, to all their digits."""
 
+from functools import cache
 from math import log2
 
 import numpy as np
@@ -8,90 +9,73 @@ import torch
 import torchvision
 from torch import nn
 
-from reuseprior.contexts import count_contexts
+from reuseprior.contexts import count_contexts, record_model
 from reuseprior.contexts.scaling import log2_integer
 from reuseprior.models import catalog, without_weights
 from reuseprior.models.cnn import CNN
 from reuseprior.models.mlp import MLP
+from tests.soak import drawn
+
+soak = pytest.mark.soak
 
 EXACT = 1e-10  # relative; values printed with fewer digits are held to half a unit of the last
 
 
+@cache
 def counted(name, size, batch_norm="all"):
     return count_contexts(catalog.build(name), (1, 3, size, size), batch_norm=batch_norm)
 
 
-def agrees(value: float, printed: str) -> bool:
+def check(counts, golden):
     """To every digit printed, and to 1e-10 where there are more digits than that."""
-    decimals = len(printed.partition(".")[2])
-    return abs(value - float(printed)) <= max(0.5001 * 10**-decimals, EXACT * abs(value))
+    for quantity, printed in golden.items():
+        value, decimals = getattr(counts.quantities(), quantity), len(printed.partition(".")[2])
+        off = abs(value - float(printed))
+        assert off <= max(0.5001 * 10**-decimals, EXACT * abs(value)), (quantity, value, printed)
 
 
 # quantities (expected spread, entropy, total surprisal, P_G, P'_G) of the author, 224 × 224
 B0 = {
-    "expected_spread": "746.608413463674",
-    "entropy": "10.230140154574",
-    "total_surprisal": "3971232852.43",
-    "P_G": "26.276938215750",
-    "P_G_spread": "26.715765392404",
-}
+    "expected_spread": "746.608413463674", "entropy": "10.230140154574",
+    "total_surprisal": "3971232852.43", "P_G": "26.276938215750", "P_G_spread": "26.715765392404",
+}  # fmt: skip
 S = {"expected_spread": "1505.5464583711", "P_G": "28.7210662118", "P_G_spread": "29.2826201875"}
 M = {"expected_spread": "2260.9184", "P_G": "30.0430", "P_G_spread": "30.5238"}
 L = {"expected_spread": "3219.1459", "P_G": "30.5564", "P_G_spread": "31.0433"}
+R50 = {"expected_spread": "465.406", "P_G": "27.2501", "P_G_spread": "27.5956"}
 GOLDEN = [
-    ("efficientnetv2-b0", 224, B0),
-    ("efficientnetv2-s", 384, S),
-    ("torchvision:efficientnet_v2_s", 384, S),
-    ("efficientnetv2-m", 480, M),
-    ("torchvision:efficientnet_v2_m", 480, M),
-    ("efficientnetv2-l", 480, L),
-    ("torchvision:efficientnet_v2_l", 480, L),
-    ("efficientnetv2-m", 240, {"expected_spread": "2171.0986"}),
-    ("efficientnetv2-l", 240, {"expected_spread": "3095.3603"}),
-    ("torchvision:efficientnet_v2_m", 240, {"expected_spread": "2171.0986"}),
-    ("torchvision:efficientnet_v2_l", 240, {"expected_spread": "3095.3603"}),
-    (
-        "resnet50-v1",
-        384,
-        {"expected_spread": "465.406", "P_G": "27.2501", "P_G_spread": "27.5956"},
-    ),
+    ("efficientnetv2-b0", 224, B0), ("resnet50-v1", 384, R50),
+    ("efficientnetv2-s", 384, S), ("torchvision:efficientnet_v2_s", 384, S),
+    ("efficientnetv2-m", 480, M), ("efficientnetv2-m", 240, {"expected_spread": "2171.0986"}),
+    ("efficientnetv2-l", 480, L), ("efficientnetv2-l", 240, {"expected_spread": "3095.3603"}),
+]  # fmt: skip
+OF_TORCHVISION = [
+    pytest.param(name.replace("efficientnetv2-", "torchvision:efficientnet_v2_"), *rest, marks=soak)
+    for name, *rest in GOLDEN[4:]
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "size", "golden"),
-    [
-        pytest.param(*row, marks=[pytest.mark.slow] if "torchvision" in row[0] else [])
-        for row in GOLDEN
-    ],
-    ids=lambda v: str(v)[:40],
-)
+@pytest.mark.parametrize(("name", "size", "golden"), GOLDEN + OF_TORCHVISION)
 def test_golden_values(name, size, golden):
-    found = counted(name, size).quantities().to_dict()
-    for quantity, printed in golden.items():
-        assert agrees(found[quantity], printed), (quantity, found[quantity], printed)
+    check(counted(name, size), golden)
 
 
 def test_both_conventions_of_batch_norm():
-    every, learnable = (counted("V2-B0", 224, which) for which in ("all", "learnable"))
+    every, learnable = (counted("efficientnetv2-b0", 224, which) for which in ("all", "learnable"))
     assert (every.parameters, learnable.parameters) == (7_200_312, 7_139_704)
     assert every.learnable().quantities() == learnable.quantities()
     assert counted("resnet50-v1", 384).parameters == 25_610_152
-    with pytest.raises(AssertionError):  # the check above can tell the two apart
-        assert agrees(learnable.quantities().P_G, B0["P_G"])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size", ["s", "m", "l"])
+@pytest.mark.parametrize("size", ["s", *(pytest.param(size, marks=soak) for size in "ml")])
 def test_torchvisions_graphs_are_ours(size):
-    pixels = 224
-    ours = counted(f"efficientnetv2-{size}", pixels).quantities().to_dict()
-    theirs = counted(f"torchvision:efficientnet_v2_{size}", pixels).quantities().to_dict()
+    names = f"efficientnetv2-{size}", f"torchvision:efficientnet_v2_{size}"
+    ours, theirs = (counted(name, 224).quantities().to_dict() for name in names)
     assert ours == pytest.approx(theirs, rel=1e-12)
 
 
 def test_tiny_images_leave_taps_out():
-    counts = counted("V2-B0", 32)
+    counts = counted("efficientnetv2-b0", 32)
     assert counts.parameters == 7_132_440
     assert sum(n for _, n, _ in counts.left_out) == 7_200_312 - 7_132_440
     assert {why for *_, why in counts.left_out} == {
@@ -100,45 +84,40 @@ def test_tiny_images_leave_taps_out():
     assert all(name in str(counts) for name, _, _ in counts.left_out)
 
 
-CLASSIFIERS = torchvision.models.list_models(module=torchvision.models)
-LARGEST = 150_000_000
 # Heads that only training uses; and Swin v2 sets the keys' bias to zero before it is added.
 LEFT_OUT = dict.fromkeys(("googlenet", "inception_v3"), "aux") | dict.fromkeys(
     ("swin_v2_t", "swin_v2_s", "swin_v2_b"), "attn.qkv.bias"
 )
+FAMILIES = ["resnet18", "swin_v2_t", "mobilenet_v3_small", "googlenet", "shufflenet_v2_x1_0"]
+OTHERS = sorted({*torchvision.models.list_models(module=torchvision.models)} - {*FAMILIES})
 
 
-FAMILIES = ("resnet18", "swin_v2_t", "mobilenet_v3_small", "googlenet", "shufflenet_v2_x1_0")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[] if n in FAMILIES else pytest.mark.slow) for n in CLASSIFIERS],
-)
+@pytest.mark.parametrize("name", FAMILIES + drawn(OTHERS, 5))
 def test_every_torchvision_classifier(name):
     """Leaves nothing out without a reason, and entropy + spread = log2 N_C."""
     model = catalog.build(f"torchvision:{name}")
     size = catalog.image_size(f"torchvision:{name}")
-    weights = sum(p.numel() for p in model.parameters())
-    if weights > LARGEST:
-        pytest.skip(f"{weights:,} parameters")
     counts = count_contexts(model, (1, 3, size, size))
-    q = counts.quantities()
-    assert abs(q.entropy + q.expected_spread - q.log2_contexts) < 1e-9
-    assert counts.parameters + sum(n for _, n, _ in counts.left_out) == weights
+    adds_up(q := counts.quantities())
+    left_out = sum(n for _, n, _ in counts.left_out)
+    assert counts.parameters + left_out == sum(p.numel() for p in model.parameters())
     unused = LEFT_OUT.get(name, "nothing")
     assert all(unused in row[0].lower() for row in counts.left_out)
     assert bool(counts.left_out) == (name in LEFT_OUT)
     assert (q.input_nodes, q.output_nodes) == (3 * size**2, 1000)
 
 
+def adds_up(q):
+    assert abs(q.entropy + q.expected_spread - q.log2_contexts) < 1e-9
+
+
 # Depth -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_a_perceptron_of_100_000_layers():
+@pytest.mark.parametrize("depth", [3000, pytest.param(100_000, marks=soak)])
+def test_a_deep_perceptron(depth):
     """Layer t of D, width n: n^(D - t) contexts a weight, and sums of geometric series."""
-    width, depth = 3, 100_000
+    width = 3
     with without_weights():
         model = MLP(width, depth)
     counts = count_contexts(model, (1, width))
@@ -154,13 +133,13 @@ def test_a_perceptron_of_100_000_layers():
     assert q.log2_contexts == pytest.approx(log2(9 / 2) + depth * log2(width), rel=1e-12)
     assert q.expected_spread == pytest.approx(np.dot(shares, ways), rel=1e-12)
     assert q.entropy == pytest.approx(log2(9) - log2(2 / 3) + log2(3) / 2, rel=1e-9)
-    assert abs(q.entropy + q.expected_spread - q.log2_contexts) < 1e-9
+    adds_up(q)
 
 
-@pytest.mark.slow
-def test_a_cnn_of_3600_layers():
+@pytest.mark.parametrize("depth", [400, pytest.param(3600, marks=soak)])
+def test_a_deep_cnn(depth):
     """On a 2×2 image with kernel 3 every position meets all four: 4c ways on a layer."""
-    channels, depth = 2, 3600
+    channels = 2
     with without_weights():
         model = CNN(channels, depth)
     counts = count_contexts(model, (1, channels, 2, 2))
@@ -170,11 +149,9 @@ def test_a_cnn_of_3600_layers():
         exact = [log2_integer(int(n) * onwards) for n in meetings.ravel()]
         found = counts.parameter_counts[t - 1]
         logs = np.broadcast_to(found.log2_counts, found.shape)
-        np.testing.assert_allclose(
-            logs, np.broadcast_to(np.reshape(exact, (3, 3)), logs.shape), 1e-13
-        )
-    q = counts.quantities()
-    assert abs(q.entropy + q.expected_spread - q.log2_contexts) < 1e-9
+        expected = np.broadcast_to(np.reshape(exact, (3, 3)), logs.shape)
+        np.testing.assert_allclose(logs, expected, 1e-13)
+    adds_up(counts.quantities())
 
 
 class Beside(nn.Module):
@@ -192,18 +169,17 @@ class Beside(nn.Module):
         return self.last(torch.cat([self.deep(a), b], -1))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("depth", [30, 3000])
+@pytest.mark.parametrize(
+    "depth", [30, pytest.param(1500, marks=pytest.mark.slow), pytest.param(3000, marks=soak)]
+)
 def test_a_shallow_way_beside_a_deep_one(depth):
     """Counts of one tensor may lie further apart than a float reaches; none is lost."""
-    model = Beside(depth)
-    exact = count_contexts(model, (1, 2), exact=True)
-    scaled = count_contexts(model, (1, 2))
+    recorded = record_model(Beside(depth), (1, 2))
+    exact, scaled = recorded.count(exact=True), recorded.count()
     assert exact.left_out == scaled.left_out == ()
     for a, b in zip(exact.parameter_counts, scaled.parameter_counts, strict=True):
         logs = np.vectorize(log2_integer, otypes=[float])(np.broadcast_to(a.counts, a.shape))
         np.testing.assert_allclose(np.broadcast_to(b.log2_counts, b.shape), logs, 1e-13, 1e-12)
     first = {p.name: p for p in exact.parameter_counts}["first.bias"]
     assert first.counts.tolist() == [3 ** (depth // 2), 1]
-    q = scaled.quantities()
-    assert abs(q.entropy + q.expected_spread - q.log2_contexts) < 1e-9
+    adds_up(scaled.quantities())

@@ -2,35 +2,13 @@
 
 from collections import namedtuple
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from reuseprior.contexts import CountingError, count_contexts, fingerprint, record_model
-
-
-class Calls(nn.Module):
-    """Whatever `forward` is given, with parameters and modules by name."""
-
-    def __init__(self, forward, **attributes):
-        super().__init__()
-        for name, value in attributes.items():
-            setattr(self, name, value)
-        self.call = forward
-
-    def forward(self, *args, **kwargs):
-        return self.call(self, *args, **kwargs)
-
-
-def ones(*shape):
-    return nn.Parameter(torch.ones(shape))
-
-
-def counted(model, inputs, **options):
-    found = count_contexts(model, inputs, exact=True, **options).parameter_counts
-    return {p.name: np.broadcast_to(p.counts, p.shape).tolist() for p in found}
+from tests.contexts.zoo import Calls, counted, ones
 
 
 def nodes(model, inputs, **options):
@@ -44,15 +22,12 @@ def scaled(self, x, *, y=None, times=1, flag=False):
     return [made] * times if flag else made
 
 
-@pytest.mark.parametrize(
-    ("inputs", "input_nodes"),
-    [
-        ({"x": (1, 3)}, 3),
-        ({"x": (1, 3), "y": None}, 3),
-        ({"x": (1, 3), "y": (1, 1)}, 4),
-        ({"x": torch.ones(1, 3), "y": torch.tensor(2.0), "times": 1, "flag": True}, 4),
-    ],
-)
+@pytest.mark.parametrize(("inputs", "input_nodes"), [
+    ({"x": (1, 3)}, 3),
+    ({"x": (1, 3), "y": None}, 3),
+    ({"x": (1, 3), "y": (1, 1)}, 4),
+    ({"x": torch.ones(1, 3), "y": torch.tensor(2.0), "times": 1, "flag": True}, 4),
+])  # fmt: skip
 def test_by_name(inputs, input_nodes):
     model = Calls(scaled, w=ones(3))
     assert counted(model, inputs) == {"w": [1, 1, 1]}
@@ -64,10 +39,7 @@ Pair = namedtuple("Pair", "a b")
 
 @pytest.mark.parametrize(
     "inputs",
-    [
-        [{"a": (1, 3), "b": [(1, 3), None, 2.0]}],
-        [Pair((1, 3), [torch.ones(1, 3), None, 2.0])],
-    ],
+    [[{"a": (1, 3), "b": [(1, 3), None, 2.0]}], [Pair((1, 3), [torch.ones(1, 3), None, 2.0])]],
 )
 def test_nests(inputs):
     def forward(self, given):
@@ -103,14 +75,9 @@ def test_masks_and_timesteps_are_no_input_nodes():
         nodes(model, given, signal=["y"])
 
 
-def test_masks_by_shape_mask_nothing():
+@pytest.mark.parametrize("mask", [(1, 3), torch.empty(1, 3, dtype=bool, device="meta")])
+def test_masks_without_values_mask_nothing_that_is_known(mask):
     model = Calls(attentive, w=ones(3))
-    assert counted(model, {"x": (1, 3), "mask": (1, 3)}) == {"w": [1, 1, 1]}
-
-
-def test_a_mask_without_values_masks_nothing_that_is_known():
-    model = Calls(attentive, w=ones(3))
-    mask = torch.empty(1, 3, dtype=bool, device="meta")
     assert counted(model, {"x": (1, 3), "mask": mask}) == {"w": [1, 1, 1]}
 
 
@@ -155,14 +122,11 @@ def test_token_ids_without_values_may_be_any():
     assert nodes(shifted, {"x": torch.tensor([[0, 2]])}) == 2
 
 
-@pytest.mark.parametrize(
-    ("read", "first"),
-    [
-        (lambda table, ids: table[ids].sum(1), [3, 3]),
-        (lambda table, ids: F.embedding_bag(ids, table, mode="sum"), [3, 3]),
-        (lambda table, ids: F.embedding_bag(ids, table, mode="max", padding_idx=0), [0, 0]),
-    ],
-)
+@pytest.mark.parametrize(("read", "first"), [
+    (lambda table, ids: table[ids].sum(1), [3, 3]),
+    (lambda table, ids: F.embedding_bag(ids, table, mode="sum"), [3, 3]),
+    (lambda table, ids: F.embedding_bag(ids, table, mode="max", padding_idx=0), [0, 0]),
+])  # fmt: skip
 def test_tables_that_are_read_without_an_embedding(read, first):
     table = nn.Parameter(torch.ones(4, 2))
     model = Calls(lambda self, input_ids: read(self.table, input_ids), table=table)
@@ -205,24 +169,18 @@ def test_sequences_first():
     assert ours == theirs
 
 
-class Graphs(nn.Module):
+def messages(self, x, edge_index):
     """A layer of messages along edges, added up where they arrive."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(3, 2, bias=False)
-
-    def forward(self, x, edge_index):
-        x = self.layer(x)
-        source, target = edge_index
-        return torch.zeros_like(x).index_add(0, target, x[source])
+    x = self.layer(x)
+    source, target = edge_index
+    return torch.zeros_like(x).index_add(0, target, x[source])
 
 
 def test_nodes_of_a_graph():
-    edges = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 2]])
-    found = counted(Graphs(), {"x": (3, 3), "edge_index": edges})
-    assert found == {"layer.weight": [[4, 4, 4], [4, 4, 4]]}
-    assert nodes(Graphs(), {"x": (3, 3), "edge_index": edges}) == 9
+    model = Calls(messages, layer=nn.Linear(3, 2, bias=False))
+    given = {"x": (3, 3), "edge_index": torch.tensor([[0, 1, 1, 2], [1, 0, 2, 2]])}
+    assert counted(model, given) == {"layer.weight": [[4, 4, 4], [4, 4, 4]]}
+    assert nodes(model, given) == 9
 
 
 # What misleads no more --------------------------------------------------------------------------
@@ -257,13 +215,10 @@ def test_masks_without_values_are_named(how):
 MESSAGES = {
     "no size": (lambda self, x: x.no_such, (1, 3), r"no_such'\)\.$"),
     "size": (lambda self, x: F.linear(x, self.w), (1, 4), r"check the input's channels and size"),
-    "ids": (
-        lambda self, x: F.embedding(x, self.w),
-        (1, 3),
-        r"it takes token ids, so pass some without values, as torch\.empty\(\(1, 128\)",
-    ),
+    "ids": (lambda self, x: F.embedding(x, self.w), (1, 3),
+        r"it takes token ids, so pass some without values, as torch\.empty\(\(1, 128\)",),
     "missing": (lambda self, x, y: x, (1, 3), "failed in its forward"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MESSAGES)
@@ -276,26 +231,21 @@ def test_advice_where_it_helps(name):
 # Mixtures of experts ----------------------------------------------------------------------------
 
 
-class Experts(nn.Module):
+def experts(self, x):  # (tokens, 3)
     """Each token goes to the two of four experts that score best."""
-
-    def __init__(self):
-        super().__init__()
-        self.router = nn.Linear(3, 4, bias=False)
-        self.experts = ones(4, 5, 3)
-
-    def forward(self, x):  # (tokens, 3)
-        scores, chosen = self.router(x).softmax(-1).topk(2)
-        made = torch.einsum("tkof,tf->tko", self.experts[chosen], x)
-        return (made * scores[..., None]).sum(1)
+    scores, chosen = self.router(x).softmax(-1).topk(2)
+    made = torch.einsum("tkof,tf->tko", self.experts[chosen], x)
+    return (made * scores[..., None]).sum(1)
 
 
 def test_experts_count_as_often_as_they_are_chosen():
     """Of two of four experts and six tokens, three an expert; of one token, half a one."""
-    found = counted(Experts(), [(1, 3)])
-    assert found["experts"] == [[[1 / 2] * 3] * 5] * 4
-    assert found["router.weight"] == [[10] * 3] * 4  # two gates of five outputs each
-    counts = count_contexts(Experts(), [(1, 3)])
+    model = Calls(experts, router=nn.Linear(3, 4, bias=False), experts=ones(4, 5, 3))
+    assert counted(model, [(1, 3)]) == {
+        "experts": [[[1 / 2] * 3] * 5] * 4,
+        "router.weight": [[10] * 3] * 4,  # two gates of five outputs each
+    }
+    counts = count_contexts(model, [(1, 3)])
     assert counts.parameters == 72 and counts.log2_counts.min() == -1
     q = counts.quantities()
     assert abs(q.entropy + q.expected_spread - q.log2_contexts) < 1e-9
@@ -313,23 +263,17 @@ def test_codes_that_the_model_chooses():
 # The end of the pass ----------------------------------------------------------------------------
 
 
-class Detector(nn.Module):
-    """Chooses among what it finds, which depends on data."""
-
-    def __init__(self):
-        super().__init__()
-        self.backbone = nn.Sequential(nn.Linear(3, 2, bias=False))
-        self.unused = nn.Linear(3, 2)
-
-    def forward(self, x):
-        return self.backbone(x).nonzero()
-
-
 def test_until_a_module():
-    found = count_contexts(Detector(), (1, 3), until="backbone", exact=True)
+    """What follows chooses among what is found, which depends on data."""
+    layers = {"backbone": nn.Sequential(nn.Linear(3, 2, bias=False)), "unused": nn.Linear(3, 2)}
+    model = Calls(lambda self, x: self.backbone(x).nonzero(), **layers)
+    found = count_contexts(model, (1, 3), until="backbone", exact=True)
     assert found.output_nodes == 2 and found.parameter_counts[0].counts.item() == 1
-    assert count_contexts(Detector(), (1, 3), until="backbone.0", output=None).parameters == 6
-    with pytest.raises(CountingError, match="no module of the model, did you mean 'backbone'"):
-        count_contexts(Detector(), (1, 3), until="backbon")
-    with pytest.raises(CountingError, match="'unused' is a module that the forward pass does not"):
-        count_contexts(Calls(lambda self, x: x, unused=nn.Linear(1, 1)), (1, 3), until="unused")
+    assert count_contexts(model, (1, 3), until="backbone.0", output=None).parameters == 6
+    not_run = "'unused' is a module that the forward pass does not"
+    for until, message in (
+        ("backbon", "no module .*, did you mean 'backbone'"),
+        ("unused", not_run),
+    ):
+        with pytest.raises(CountingError, match=message):
+            count_contexts(Calls(lambda self, x: x, **layers), (1, 3), until=until)

@@ -10,6 +10,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 from reuseprior.contexts import CountingError, count_contexts, record_model
+from tests.contexts.zoo import Calls, counted
 
 
 def mlp():
@@ -37,28 +38,6 @@ def test_a_sharded_model(mesh):
     assert torch.equal(model(x), before)
 
 
-class Refused(nn.Module):
-    """Keeps a note of whether its forward was called."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-        self.plain = nn.Linear(4, 4)
-        self.called = 0
-
-    def forward(self, x):
-        self.called += 1
-        return self.inner(x)
-
-
-def dynamic():
-    return torch.ao.quantization.quantize_dynamic(mlp())
-
-
-def by_hand():
-    return torch.ao.nn.quantized.Linear(4, 2)
-
-
 def codes():
     layer = nn.Linear(4, 2)
     layer.weight = nn.Parameter(torch.zeros(2, 4, dtype=torch.int8), requires_grad=False)
@@ -80,40 +59,33 @@ def functional():
 
 KINDS = {
     "TorchScript": (lambda: torch.jit.script(mlp()), r"Module inner is in TorchScript"),
-    "dynamic": (dynamic, r"Module inner\.0 is quantised \(Linear\)"),
-    "by hand": (by_hand, r"Module inner is quantised \(Linear\)"),
+    "dynamic": (lambda: torch.ao.quantization.quantize_dynamic(mlp()),
+        r"Module inner\.0 is quantised \(Linear\)"),
+    "by hand": (lambda: torch.ao.nn.quantized.Linear(4, 2),
+        r"Module inner is quantised \(Linear\)"),
     "codes": (codes, r"Parameter inner\.weight is quantised \(Parameter of torch\.int8\)"),
     "gptq": (gptq, r"Module inner is quantised \(Module\)"),
     "functional": (functional, r"Module inner is quantised"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", KINDS)
 def test_by_name(kind):
     build, message = KINDS[kind]
-    model = Refused(build()).train()
+    called = []
+    model = Calls(lambda self, x: called.append(x), inner=build(), plain=nn.Linear(4, 4)).train()
     state = {k: deepcopy(v) for k, v in model.plain.state_dict().items()}
     random = torch.get_rng_state()
     with pytest.raises(CountingError, match=message):
         record_model(model, (1, 4))
-    assert model.called == 0 and model.training
+    assert not called and model.training
     assert all(torch.equal(v, state[k]) for k, v in model.plain.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)
 
 
-class Quantisable(nn.Module):
-    """Adds as torchvision's networks do that may be quantised: still in floating point."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(4, 4)
-        self.add = torch.ao.nn.quantized.FloatFunctional()
-
-    def forward(self, x):
-        return self.add.add(x, self.layer(x))
-
-
 def test_what_may_be_quantised_later_counts():
-    (weight, _bias) = count_contexts(Quantisable(), (1, 4), exact=True).parameter_counts
-    assert (weight.counts == 1).all()
+    """Additions as in torchvision's networks that may be quantised: still in floating point."""
+    add = torch.ao.nn.quantized.FloatFunctional()
+    model = Calls(lambda self, x: self.add.add(x, self.layer(x)), add=add, layer=nn.Linear(4, 4))
+    assert counted(model, (1, 4)) == {"layer.weight": [[1] * 4] * 4, "layer.bias": [1] * 4}

@@ -1,33 +1,28 @@
 """One function, one count, however a model spells it; and what only looks alike stays as it is."""
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from reuseprior.contexts import CountingError, count_contexts, fingerprint, record_model
+from tests.contexts.zoo import Calls, counted, entries, ones
 
 aten = torch.ops.aten
 
 
-class Spelled(nn.Module):
+def spelled(function):
     """A layer, a function spelled out, its vectors and a layer."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
-        self.w, self.b = nn.Parameter(torch.ones(4)), nn.Parameter(torch.ones(4))
-        self.function = function
-
-    def forward(self, x):
-        return self.last(self.function(self, self.first(x)))
+    return Calls(
+        lambda self, x: self.last(function(self, self.first(x))),
+        first=nn.Linear(3, 4), last=nn.Linear(4, 2), w=ones(4), b=ones(4),
+    )  # fmt: skip
 
 
-def counted(function, **options):
-    counts = count_contexts(Spelled(function), (1, 3), exact=True, **options)
-    found = {p.name: np.broadcast_to(p.counts, p.shape).tolist() for p in counts.parameter_counts}
-    return found, counts.one_step
+def of(function, **options):
+    """What is counted of it, and what counts as one step."""
+    counts = count_contexts(spelled(function), (1, 3), exact=True, **options)
+    return entries(counts), counts.one_step
 
 
 def rms(self, x, eps=1e-6):
@@ -61,53 +56,34 @@ def new_gelu(self, x):
     return 0.5 * x * (1.0 + torch.tanh(inner))
 
 
-SAME = {
-    "rms": (rms, lambda self, x: F.rms_norm(x, (4,), self.w)),
-    "rms of products": (rms_of_products, lambda self, x: F.rms_norm(x, (4,), self.w)),
-    "rms by powers": (
-        lambda self, x: x * ((x**2).mean(-1, keepdim=True) + 1e-6) ** -0.5 * self.w,
-        lambda self, x: F.rms_norm(x, (4,), self.w),
-    ),
-    "layer norm": (layer_norm, lambda self, x: F.layer_norm(x, (4,), self.w, self.b)),
-    "layer norm of two differences": (
-        layer_norm_of_two_differences,
-        lambda self, x: F.layer_norm(x, (4,), self.w, self.b),
-    ),
-    "layer norm of a variance": (
-        layer_norm_of_variance,
-        lambda self, x: F.layer_norm(x, (4,), self.w, self.b),
-    ),
-    "silu": (lambda self, x: x * torch.sigmoid(x), lambda self, x: F.silu(x)),
-    "silu in place": (lambda self, x: x.mul_(x.sigmoid()), lambda self, x: F.silu(x)),
-    "quick gelu": (lambda self, x: x * torch.sigmoid(1.702 * x), lambda self, x: F.silu(x)),
-    "hardswish": (lambda self, x: x * F.relu6(x + 3) / 6, lambda self, x: F.hardswish(x)),
-    "hardswish by clamp": (
-        lambda self, x: x * (x + 3).clamp(0, 6).div_(6),
-        lambda self, x: F.hardswish(x),
-    ),
-    "gelu by erf": (
-        lambda self, x: x * 0.5 * (1.0 + torch.erf(x / 1.4142)),
-        lambda self, x: F.gelu(x),
-    ),
-    "gelu of gpt-2": (new_gelu, lambda self, x: F.gelu(x)),
-}
+FUSED = {
+    "rms norm": lambda self, x: F.rms_norm(x, (4,), self.w),
+    "layer norm": lambda self, x: F.layer_norm(x, (4,), self.w, self.b),
+    "silu": lambda self, x: F.silu(x), "gelu": lambda self, x: F.gelu(x),
+    "hardswish": lambda self, x: F.hardswish(x),
+}  # fmt: skip
+SAME = [
+    ("rms norm", rms), ("rms norm", rms_of_products), ("layer norm", layer_norm),
+    ("layer norm", layer_norm_of_two_differences), ("layer norm", layer_norm_of_variance),
+    ("rms norm", lambda self, x: x * ((x**2).mean(-1, keepdim=True) + 1e-6) ** -0.5 * self.w),
+    ("silu", lambda self, x: x * torch.sigmoid(x)), ("silu", lambda self, x: x.mul_(x.sigmoid())),
+    ("silu", lambda self, x: x * torch.sigmoid(1.702 * x)),
+    ("hardswish", lambda self, x: x * F.relu6(x + 3) / 6),
+    ("hardswish", lambda self, x: x * (x + 3).clamp(0, 6).div_(6)),
+    ("gelu", lambda self, x: x * 0.5 * (1.0 + torch.erf(x / 1.4142))), ("gelu", new_gelu),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SAME)
-def test_as_the_fused_operator(name):
-    spelled, fused = SAME[name]
-    found, steps = counted(spelled)
-    expected, none = counted(fused)
+@pytest.mark.parametrize(("name", "written"), SAME)
+def test_as_the_fused_operator(name, written):
+    found, steps = of(written)
+    expected, none = of(FUSED[name])
     assert found == expected and none == ()
-    assert [kind for kind, _ in steps] == ["normalisation" if "w" in found else "activation"]
-    as_written, none = counted(spelled, as_written=True)
+    assert [kind for kind, _ in steps] == ["normalisation" if "norm" in name else "activation"]
+    as_written, none = of(written, as_written=True)
     assert as_written["first.weight"] > expected["first.weight"] and none == ()
-    counts = count_contexts(Spelled(spelled), (1, 3))
+    counts = count_contexts(spelled(written), (1, 3))
     assert f"counted as one step each: 1 of the kind {steps[0][0]}" in str(counts)
-
-
-def gate_of_another(self, x):
-    return x * torch.sigmoid(x * self.w)
 
 
 def with_a_statistic_besides(self, x):
@@ -119,15 +95,13 @@ def with_a_statistic_besides(self, x):
 
 DIFFERENT = {
     "an inverse root of something else": lambda self, x: x * torch.rsqrt(self.w + 1e-5),
-    "of another's mean square": lambda self, x: x * torch.rsqrt(
-        (x * 2).pow(2).mean(-1, keepdim=True) + 1e-5
-    ),
-    "without a number under the root": lambda self, x: x * torch.rsqrt(
-        x.pow(2).mean(-1, keepdim=True)
-    ),
+    "of another's mean square":
+        lambda self, x: x * torch.rsqrt((x * 2).pow(2).mean(-1, keepdim=True) + 1e-5),
+    "without a number under the root":
+        lambda self, x: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True)),
     "of a sum": lambda self, x: x * torch.rsqrt(x.pow(2).sum(-1, keepdim=True) + 1e-5),
     "another power": lambda self, x: x * torch.rsqrt(x.pow(4).mean(-1, keepdim=True) + 1e-5),
-    "a gate of weights": gate_of_another,
+    "a gate of weights": lambda self, x: x * torch.sigmoid(x * self.w),
     "a gate of a mean": lambda self, x: x * torch.sigmoid(x.mean(-1, keepdim=True)),
     "a residual": lambda self, x: x + torch.sigmoid(x),
     "a square": lambda self, x: x * x,
@@ -141,78 +115,62 @@ DIFFERENT = {
 
 @pytest.mark.parametrize("name", DIFFERENT)
 def test_what_only_looks_alike(name):
-    found, steps = counted(DIFFERENT[name])
-    assert steps == () and found == counted(DIFFERENT[name], as_written=True)[0]
+    found, steps = of(DIFFERENT[name])
+    assert steps == () and found == of(DIFFERENT[name], as_written=True)[0]
 
 
 def test_a_residual_around_a_norm():
     """Of what the norm is given one path goes around it and one through."""
-    found, steps = counted(lambda self, x: x + rms(self, x))
-    expected, _ = counted(lambda self, x: x + F.rms_norm(x, (4,), self.w))
+    found, steps = of(lambda self, x: x + rms(self, x))
+    expected, _ = of(lambda self, x: x + F.rms_norm(x, (4,), self.w))
     assert found == expected and len(steps) == 1
 
 
 class Norm(nn.Module):
-    """A norm that is not recognised: divided by the greatest entry."""
+    """A norm that is not recognised, divided by the greatest entry, or another with a weight."""
 
-    def __init__(self):
+    def __init__(self, function=lambda self, x: self.w * x / x.abs().amax(-1, keepdim=True)):
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(4))
+        self.w = ones(4)
+        self.function = function
 
     def forward(self, x):
-        return self.weight * x / x.abs().amax(-1, keepdim=True)
+        return self.function(self, x)
 
 
-class Net(nn.Module):
-    def __init__(self, norm):
-        super().__init__()
-        self.first, self.norm, self.last = nn.Linear(3, 4), norm, nn.Linear(4, 2)
-
-    def forward(self, x):
-        x = self.first(x)
-        return self.last(x + self.norm(x))
+def net(norm):
+    """A path around the norm, and one through it."""
+    return Calls(
+        lambda self, x: self.last((made := self.first(x)) + self.norm(made)),
+        first=nn.Linear(3, 4), norm=norm, last=nn.Linear(4, 2),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("pointwise", [[Norm], ["norm"]])
 def test_modules_that_the_caller_says_are_pointwise(pointwise):
     """As a fused norm with a weight: a path around, one through, and the weight's own."""
-    model, fused = Net(Norm()), Net(nn.RMSNorm(4))
-    counts = count_contexts(model, (1, 3), exact=True, pointwise=pointwise)
-    expected = count_contexts(fused, (1, 3), exact=True)
-    for a, b in zip(counts.parameter_counts, expected.parameter_counts, strict=True):
-        assert (np.broadcast_to(a.counts, a.shape) == np.broadcast_to(b.counts, b.shape)).all()
+    model = net(Norm())
+    found, expected = counted(model, pointwise=pointwise), counted(net(nn.RMSNorm(4)))
+    assert list(found.values()) == list(expected.values())
+    counts = count_contexts(model, (1, 3), pointwise=pointwise)
     assert counts.one_step == (("pointwise", ""),)
     ours, plain = (record_model(model, (1, 3), pointwise=p) for p in (pointwise, ()))
     assert fingerprint(ours) != fingerprint(plain)
 
 
-class Rms(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.w = nn.Parameter(torch.ones(4))
-
-    def forward(self, x):
-        return rms(self, x)
-
-
 def test_the_callers_word_comes_first():
-    counts = count_contexts(Net(Rms()), (1, 3), pointwise=[Rms])
+    counts = count_contexts(net(Norm(rms)), (1, 3), pointwise=[Norm])
     assert counts.one_step == (("pointwise", ""),)
     rules = {aten.rsqrt: lambda count, x: iter([(x, count * 2)])}
-    own = count_contexts(Net(Rms()), (1, 3), rules=rules)
-    assert (
-        own.one_step == () and own.quantities() != count_contexts(Net(Rms()), (1, 3)).quantities()
-    )
+    own, plain = (count_contexts(net(Norm(rms)), (1, 3), rules=r) for r in (rules, None))
+    assert own.one_step == () and own.quantities() != plain.quantities()
 
 
-@pytest.mark.parametrize(
-    ("pointwise", "message"),
-    [
-        (["norms"], "pointwise names 'norms', which is no module of the model"),
-        ([nn.Conv2d], "pointwise names 'Conv2d', which is no module"),
-        (["first"], r"Linear gives something else than a tensor of its input's shape \(1, 3\)"),
-    ],
-)
+@pytest.mark.parametrize(("pointwise", "message"), [
+    (["norms"], "pointwise names 'norms', which is no module of the model"),
+    ([nn.Conv2d], "pointwise names 'Conv2d', which is no module"),
+    (["first"], r"Linear gives something else than a tensor of its input's shape \(1, 3\)"),
+])  # fmt: skip
 def test_what_is_not_pointwise(pointwise, message):
     with pytest.raises(CountingError, match=message):
-        count_contexts(Net(Norm()), (1, 3), pointwise=pointwise)
+        count_contexts(net(Norm()), (1, 3), pointwise=pointwise)

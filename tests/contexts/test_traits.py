@@ -73,15 +73,11 @@ def test_layers_say_where_input_and_weight_stand():
 
 
 MOVES = {
-    "view": (aten.view.default, [12]),
-    "transpose": (aten.transpose.int, 0, 1),
-    "select": (aten.select.int, 0, 1),
-    "flip": (aten.flip.default, [0]),
-    "roll": (aten.roll.default, [1], [1]),
-    "diagonal": (aten.diagonal.default,),
-    "index": (aten.index.Tensor, [torch.tensor([2, 0])]),
-    "repeat": (aten.repeat.default, [2, 1]),
-}
+    "view": (aten.view.default, [12]), "transpose": (aten.transpose.int, 0, 1),
+    "select": (aten.select.int, 0, 1), "flip": (aten.flip.default, [0]),
+    "roll": (aten.roll.default, [1], [1]), "diagonal": (aten.diagonal.default,),
+    "index": (aten.index.Tensor, [torch.tensor([2, 0])]), "repeat": (aten.repeat.default, [2, 1]),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MOVES)
@@ -96,19 +92,16 @@ def test_short_cuts_give_the_operators_own_shapes():
     x = torch.randn(1, 4, 3)
     one, ones, codes = torch.ones(1), torch.ones(4), (0, 7)
     zero = torch.zeros(1, dtype=torch.int32)
+    affine = "fake_quantize_per_{}_affine_cachemask"
+    learnable = "_fake_quantize_learnable_per_{}_affine"
     arguments = {
         "native_batch_norm": (None, None, x.sum((0, 2)), x.sum((0, 2)) ** 2, False, 0.1, 1e-5),
         "native_layer_norm": ([3], None, None, 1e-5),
-        "fake_quantize_per_tensor_affine_cachemask": (1.0, 0, *codes),
-        "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams": (
-            one,
-            zero,
-            one.long(),
-            *codes,
-        ),
-        "_fake_quantize_learnable_per_tensor_affine": (one, 0.0 * one, *codes),
-        "fake_quantize_per_channel_affine_cachemask": (ones, zero.repeat(4), 1, *codes),
-        "_fake_quantize_learnable_per_channel_affine": (ones, 0.0 * ones, 1, *codes),
+        affine.format("tensor"): (1.0, 0, *codes),
+        f"_{affine.format('tensor')}_tensor_qparams": (one, zero, one.long(), *codes),
+        affine.format("channel"): (ones, zero.repeat(4), 1, *codes),
+        learnable.format("tensor"): (one, 0.0 * one, *codes),
+        learnable.format("channel"): (ones, 0.0 * ones, 1, *codes),
     }
     shortened = [f for f in RULES if traits(f).meta and f._overloadname == "default"]
     assert len(shortened) > 5

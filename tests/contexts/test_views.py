@@ -11,7 +11,7 @@ from torch import nn
 
 from reuseprior import sharing
 from reuseprior.contexts import CountingError, count_contexts, views
-from tests.contexts.zoo import EXAMPLES, IDS, IMAGE, Tied
+from tests.contexts.zoo import EXAMPLES, IDS, IMAGE, Calls, Tied
 
 MODELS = {
     **{name: (model(), given) for name, (model, given) in EXAMPLES.items()},
@@ -77,21 +77,16 @@ def test_tensors_of_the_model_itself_are_named():
     assert [layer.name for layer in layers][:3] == ["conv_proj", "class_token", "encoder"]
 
 
-@pytest.mark.parametrize(
-    "join, sign",
-    [(torch.add, "+"), (torch.sub, "−"), (torch.mul, "×"), (torch.div, "÷"), (torch.cat, "cat")],
-)
+@pytest.mark.parametrize(("join", "sign"), [
+    (torch.add, "+"), (torch.sub, "−"), (torch.mul, "×"), (torch.div, "÷"), (torch.cat, "cat"),
+])  # fmt: skip
 def test_layers_of_a_residual_block(join, sign):
-    class Block(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+    def block(self, x):
+        both = x, self.second(self.first(x).relu())
+        return join(both) if join is torch.cat else join(*both)
 
-        def forward(self, x):
-            both = x, self.second(self.first(x).relu())
-            return join(both) if join is torch.cat else join(*both)
-
-    layers = views.layers_of(count_contexts(Block(), (1, 4)), limit=24)
+    model = Calls(block, first=nn.Linear(4, 4), second=nn.Linear(4, 4))
+    layers = views.layers_of(count_contexts(model, (1, 4)), limit=24)
     assert [(layer.name, layer.sources) for layer in layers] == [
         ("first", (-1,)), ("second", (0,)), (sign, (-1, 1))
     ]  # fmt: skip

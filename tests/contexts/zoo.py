@@ -1,7 +1,37 @@
-"""Small models of the kinds that users bring."""
+"""Small models of the kinds that users bring, and what is counted of them."""
 
+import numpy as np
 import torch
 from torch import nn
+
+from reuseprior.contexts import count_contexts
+
+
+class Calls(nn.Module):
+    """Whatever `forward` is given, with parameters and modules by name."""
+
+    def __init__(self, forward, **attributes):
+        super().__init__()
+        for name, value in attributes.items():
+            setattr(self, name, value)
+        self.call = forward
+
+    def forward(self, *args, **kwargs):
+        return self.call(self, *args, **kwargs)
+
+
+def ones(*shape):
+    return nn.Parameter(torch.ones(shape))
+
+
+def entries(counts):
+    """Each parameter's counts, entry by entry."""
+    named = {p.name: np.broadcast_to(p.counts, p.shape) for p in counts.parameter_counts}
+    return {name: found.tolist() for name, found in named.items()}
+
+
+def counted(model, inputs=(1, 3), **options):
+    return entries(count_contexts(model, inputs, exact=True, **options))
 
 
 class TwoLayerLSTM(nn.Module):
