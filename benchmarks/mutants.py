@@ -2,9 +2,9 @@
 
 A mutant is one change to one function: an operator, a comparison, a constant, a condition or a
 result. It is tried on the tests that bear its module's name, then on all of its room,
-`tests/<room>`, without browsers and notebooks. The same seed gives the same mutants of the same
-package, so that two states of the tests compare: `--package` is one checkout, `--tests` another.
-Nothing is changed in place.
+`tests/<room>`, without browsers, notebooks and long hauls. The same seed gives the same mutants of
+the same package, so that two states of the tests compare: `--package` is one checkout, `--tests`
+another. Nothing is changed in place.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def is_found(work, room, module, seconds):
     tests = work / "tests" / room
     everything = [tests] if tests.is_dir() else sorted((work / "tests").glob(f"test_{room}*.py"))
     command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider"]
-    command += ["-m", "not notebook and not browser", "--hypothesis-profile=check"]
+    command += ["-m", "not (notebook or browser or soak)", "--hypothesis-profile=check"]
     env = os.environ | {"PYTHONPATH": str(work), "OMP_NUM_THREADS": "1"}
     for targets in (sorted(tests.rglob(f"test_{module}.py")), everything):
         if not targets:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reuseprior.data import DataError, DataSet, Images, verify
+from reuseprior.data import DataError, Images, verify
 from reuseprior.data import load as load_data
 from reuseprior.training import Protocol, ProtocolError
 from reuseprior.training.batches import Share, derive, open_batches, steps
@@ -62,10 +62,12 @@ def test_sizes_in_training_and_test():
 
 def test_batch_sizes_that_do_not_fit_are_refused():
     assert steps(50_000, Protocol(batch_size=512), Share()) == 97
-    with pytest.raises(ProtocolError, match="batch_size is 32 and there are 22 training images"):
-        steps(22, Protocol(batch_size=32), Share())
-    with pytest.raises(ProtocolError, match="batch_size is 4 and there are 3 processes: choose a"):
-        steps(22, Protocol(batch_size=4), Share(0, 3))
+    for size, share, message in [
+        (32, Share(), "batch_size is 32 and there are 22 training images"),
+        (4, Share(0, 3), "batch_size is 4 and there are 3 processes: choose a"),
+    ]:
+        with pytest.raises(ProtocolError, match=message):
+            steps(22, Protocol(batch_size=size), share)
 
 
 def test_seeds_differ_by_purpose_and_number():
@@ -101,14 +103,13 @@ def test_folders_of_images(folder, workers):
     assert images[:5, 0].min() > 0.7 and images[5:, 0].max() < -0.7
 
 
-def test_a_folder_needs_an_image_size(folder):
+UNREADABLE = [(b"", 0), (b"no image", 0), (b"\x89PNG\r\n\x1a\n" + bytes(40), 0), (b"no image", 1)]
+
+
+@pytest.mark.parametrize(("content", "workers"), UNREADABLE)
+def test_an_image_that_cannot_be_read_is_named(folder, tmp_path, content, workers):
     with pytest.raises(ProtocolError, match="images of a folder have no common size: set image_s"):
         opened(folder.train)
-
-
-@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + bytes(40)])
-def test_an_image_that_cannot_be_read_is_named(folder, tmp_path, workers, content):
     broken = tmp_path / "imagenet/val/dark/2.JPEG"
     broken.write_bytes(content)
     batches = opened(folder.test, image_size=16, workers=workers)
@@ -122,7 +123,3 @@ def test_a_file_where_the_folder_should_be(tmp_path):
     (tmp_path / "imagenet").write_text("")
     with pytest.raises(DataError, match=r"imagenet/train is missing or has a class without imag"):
         load_data("imagenet", tmp_path)
-
-
-def test_a_data_set_is_what_the_batches_expect():
-    assert isinstance(DataSet.of("numbers", 22, numbered(), numbered()).train, Images)

@@ -43,13 +43,13 @@ def test_a_write_that_fails_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == [checkpoint.NAME]
 
 
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        ({"a": torch.zeros(4)}, r"holds a as \(3,\) and this training has \(4,\): resume with the"),
-        ({"b": torch.zeros(3), "a": torch.zeros(3)}, r"holds b as None and this training has"),
-    ],
-)
+OTHERS = [
+    ({"a": torch.zeros(4)}, r"holds a as \(3,\) and this training has \(4,\): resume with the"),
+    ({"b": torch.zeros(3), "a": torch.zeros(3)}, r"holds b as None and this training has"),
+]
+
+
+@pytest.mark.parametrize(("target", "message"), OTHERS)
 def test_another_model_is_refused_before_anything_is_copied(tmp_path, target, message):
     with pytest.raises(CheckpointError, match=message):
         checkpoint.copy_in(tmp_path / "c", {"a": torch.ones(3)}, target)

@@ -36,16 +36,18 @@ def test_names_are_folders_and_tell_contenders_apart():
     assert set("".join(names)) <= set("abcdefghijklmnopqrstuvwxyz_0123456789-.")
 
 
-@pytest.mark.parametrize("model", [WIDE.model, SHALLOW, SMALL.model])
-def test_a_rival_stores_no_more_and_is_the_widest(model):
-    for budget in (20_000, 100_000):
-        rival = contenders.rival(model, budget)
-        assert rival.sharing == "none" and 0.85 * budget < parameters_of(rival) <= budget
-        sizes = [
-            parameters_of(Contender(model, width=rival.width + i / contenders.GRAIN))
-            for i in range(1, 12)
-        ]
-        assert all(n > budget or n == parameters_of(rival) for n in sizes) and sizes[-1] > budget
+RIVALS = [(WIDE.model, 100_000), (SHALLOW, 20_000), (SMALL.model, 20_000)]
+
+
+@pytest.mark.parametrize(("model", "budget"), RIVALS)
+def test_a_rival_stores_no_more_and_is_the_widest(model, budget):
+    rival = contenders.rival(model, budget)
+    assert rival.sharing == "none" and 0.85 * budget < parameters_of(rival) <= budget
+    sizes = [
+        parameters_of(Contender(model, width=rival.width + i / contenders.GRAIN))
+        for i in range(1, 12)
+    ]
+    assert all(n > budget or n == parameters_of(rival) for n in sizes) and sizes[-1] > budget
 
 
 def test_a_budget_below_the_narrowest():

@@ -10,6 +10,7 @@ STEPS = {
 }  # fmt: skip
 WARM = {"learning_rate": 0.016, "batch_size": 512, "warmup_epochs": 5, "epochs": 300}
 PLAIN = {"learning_rate": 0.1, "batch_size": 256, "epochs": 10}
+LINEAR = PLAIN | {"warmup_epochs": 1, "schedule": "linear"}
 
 # (protocol, epoch, learning rate)
 RATES = [
@@ -27,6 +28,11 @@ RATES = [
     (PLAIN | {"schedule": "cosine"}, 10, 0.0),
     (PLAIN | {"schedule": "constant"}, 9, 0.1),
     (PLAIN | {"batch_size": 64}, 9, 0.025),
+    (LINEAR, 0, 0.0),
+    (LINEAR, 0.5, 0.05),
+    (LINEAR, 1, 0.1),
+    (LINEAR, 5.5, 0.05),
+    (LINEAR, 10, 0.0),
 ]
 
 

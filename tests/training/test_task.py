@@ -1,7 +1,5 @@
 """Other tasks than classifying images go through the same loop, and resume bit for bit."""
 
-import os
-import signal
 from dataclasses import dataclass
 
 import pytest
@@ -10,18 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from reuseprior import data
-from reuseprior.training import (
-    Classification,
-    Interrupted,
-    Protocol,
-    ProtocolError,
-    Task,
-    checkpoint,
-    train,
-)  # fmt: skip
+from reuseprior.training import Classification, Protocol, ProtocolError, Task, train
 from reuseprior.training.batches import derive, steps
-
-TIMES = ["images_per_second", "seconds"]
+from tests.training.runs import check_resumed
 
 
 class Reconstruction(Task):
@@ -34,22 +23,10 @@ class Reconstruction(Task):
         return F.mse_loss(outputs.float(), targets)
 
 
-class Autoencoder(nn.Module):
-    """Tells its own process to stop, after `left` batches, as somebody outside might."""
-
-    def __init__(self, left=0):
-        super().__init__()
-        self.left = left
-        self.net = nn.Sequential(
-            nn.Flatten(), nn.Linear(64, 16), nn.Dropout(0.1), nn.ReLU(), nn.Linear(16, 64),
-            nn.Unflatten(1, (1, 8, 8)),
-        )  # fmt: skip
-
-    def forward(self, images):
-        self.left -= self.training
-        if self.training and not self.left:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return self.net(images)
+def autoencoder():
+    torch.manual_seed(0)
+    layers = [nn.Linear(64, 16), nn.Dropout(0.1), nn.ReLU(), nn.Linear(16, 64)]
+    return nn.Sequential(nn.Flatten(), *layers, nn.Unflatten(1, (1, 8, 8)))
 
 
 @dataclass
@@ -97,36 +74,24 @@ class TextClassification(Classification):
         return TextBatches(part, protocol, **place)
 
 
-def measured(run):
-    return run.metrics.drop(columns=TIMES)
-
-
 def test_an_autoencoder_learns_and_resumes_bit_for_bit(tmp_path):
     protocol = Protocol(
         epochs=3, batch_size=32, learning_rate=0.05, channels=1, train_images=200, test_images=50,
         augmentation="flip_crop", ema_decay=0.9,
     )  # fmt: skip
 
-    def fit(folder, left=0, **options):
-        torch.manual_seed(0)
-        model, images = Autoencoder(left), data.load("digits")
+    def fit(folder, model, **options):
         options |= {"task": Reconstruction(), "seed": 0, "progress": False}
-        return model, train(model, images, protocol, tmp_path / folder, **options)
+        return train(model, data.load("digits"), protocol, folder, **options)
 
-    model, whole = fit("whole")
+    model = autoencoder()
+    whole = fit(tmp_path / "whole", model)
     columns = ["epoch", "learning_rate", "train_loss", "test_loss"]
-    assert list(whole.metrics) == [*columns, *TIMES]
+    assert list(whole.metrics) == [*columns, "images_per_second", "seconds"]
     assert whole.metrics.test_loss.is_monotonic_decreasing
     assert whole.config["task"] == "reconstruction" and "classes" not in whole.config
     assert whole.summary["test_loss"] == whole.metrics.test_loss.iloc[-1]
-    with pytest.raises(Interrupted, match="stopped in epoch 2 after 3 of 6 batches"):
-        fit("told", left=9)
-    again, resumed = fit("told", resume=True)
-    assert measured(resumed).equals(measured(whole))
-    held = [checkpoint.load(run.folder / checkpoint.NAME)[0] for run in (whole, resumed)]
-    assert held[0].keys() == held[1].keys()
-    assert all(torch.equal(tensor, held[1][name]) for name, tensor in held[0].items())
-    assert all(map(torch.equal, model.state_dict().values(), again.state_dict().values()))
+    check_resumed(fit, autoencoder, tmp_path / "told", (model, whole), 9)
 
 
 def test_a_classifier_of_texts(tmp_path):
@@ -148,5 +113,5 @@ def test_what_has_no_classes_cannot_be_mixed(tmp_path):
     protocol = Protocol(channels=1, mixup_alpha=0.2)
     options = {"task": Reconstruction(), "seed": 0}
     with pytest.raises(ProtocolError, match=r"mixup_alpha is 0\.2 and .* reconstruction has none"):
-        train(Autoencoder(), data.load("digits"), protocol, tmp_path / "run", **options)
+        train(autoencoder(), data.load("digits"), protocol, tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()

@@ -1,18 +1,17 @@
 """Texts through the trainer: buckets, GLUE's scores, early stopping, resumed bit for bit."""
 
-import os
-import signal
-
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
+from reuseprior import data
 from reuseprior.data import Texts, TextSet
 from reuseprior.models.classformer import Classformer, Schedule, Sizes, Space, Tokenizer
-from reuseprior.training import Interrupted, Protocol, ProtocolError, train
+from reuseprior.training import Protocol, ProtocolError, train
 from reuseprior.training.batches import Share
 from reuseprior.training.text import BUCKET, TextClassification, scores
+from tests.training.runs import check_resumed
 
 SIZES = Sizes(layers=2, width=16, heads=2, hidden=16, vocabulary=40, positions=32, dropout=0.1)
 PROTOCOL = Protocol(
@@ -20,7 +19,6 @@ PROTOCOL = Protocol(
     schedule="linear", patience=4, test_every=0,
 )  # fmt: skip
 PLACE = {"device": torch.device("cpu"), "share": Share()}
-TIMES = ["images_per_second", "seconds"]
 
 
 def words(first, second=None, *, truncation, max_length, padding):
@@ -46,53 +44,32 @@ def texts(n, seed=0):
 DATA = TextSet.of("letters", 2, "f1", texts(70), texts(24, seed=1))
 
 
-class Stopping(Classformer):
-    """Tells its own process to stop in its n-th batch."""
-
-    left = 0
-
-    def forward(self, tokens):
-        self.left -= self.training
-        if self.training and not self.left:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return super().forward(tokens)
-
-
-def model(kind=Classformer):
+def model():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return kind(Schedule.plain(2), 2, SIZES, Space(2, (1, 2), (0, 2)))
+        return Classformer(Schedule.plain(2), 2, SIZES, Space(2, (1, 2), (0, 2)))
 
 
-def run(folder, built=None, protocol=PROTOCOL, **options):
-    built = built or model()
-    found = train(
-        built, DATA, protocol, folder, seed=3, task=TASK, progress=False, **options
-    )  # fmt: skip
-    return built, found
+def fit(folder, built, protocol=PROTOCOL, **options):
+    options |= {"seed": 3, "task": TASK, "progress": False}
+    return train(built, DATA, protocol, folder, **options)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("run") / "whole")
+    built = model()
+    return built, fit(tmp_path_factory.mktemp("run") / "whole", built)
 
 
 @pytest.mark.parametrize("batch", [3, 12, 28])  # in the first epoch, the second and the fourth
 def test_resumed_bit_for_bit(tmp_path, whole, batch):
-    stopped = model(Stopping)
-    stopped.left = batch
-    with pytest.raises(Interrupted):
-        run(tmp_path / "run", stopped)
-    again, found = run(tmp_path / "run", resume=True)
-    other, all_at_once = whole
-    assert all(map(torch.equal, again.state_dict().values(), other.state_dict().values()))
-    assert found.metrics.drop(columns=TIMES).equals(all_at_once.metrics.drop(columns=TIMES))
-    assert found.summary["test_f1"] == all_at_once.summary["test_f1"]
+    check_resumed(fit, model, tmp_path, whole, batch)
 
 
-def test_finished_comes_back_with_its_best_weights(tmp_path, whole):
+def test_finished_comes_back_with_its_best_weights(whole):
     built, found = whole
-    other, _ = run(found.folder, resume=True)
+    other = model()
+    fit(found.folder, other, resume=True)
     assert all(map(torch.equal, built.state_dict().values(), other.state_dict().values()))
 
 
@@ -119,21 +96,11 @@ def test_it_learns_and_the_best_epoch_is_tested(whole):
 
 def test_patience_ends_a_training(tmp_path):
     frozen = Protocol(**vars(PROTOCOL) | {"learning_rate": 0.0, "patience": 2, "epochs": 9})
-    _, found = run(tmp_path / "run", protocol=frozen)
+    found = fit(tmp_path / "run", model(), frozen)
     assert found.summary["epochs"] == 3 and found.summary["best_epoch"] == 1
     assert found.summary["state"] == "finished"
-    _, again = run(tmp_path / "run", protocol=frozen, resume=True)
+    again = fit(tmp_path / "run", model(), frozen, resume=True)
     assert again.summary == found.summary
-
-
-def test_patience_needs_a_score_and_a_validation_part(tmp_path):
-    from reuseprior import data
-
-    with pytest.raises(ProtocolError, match="patience is 1, and digits has no validation part"):
-        model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64, 10))
-        train(model, data.load("digits"), Protocol(patience=1), tmp_path, seed=0)
-    with pytest.raises(ProtocolError, match=r"patience is 2 and ema_decay 0\.9"):
-        Protocol(patience=2, ema_decay=0.9)
 
 
 def test_scores_are_those_of_scikit_learn():
@@ -164,31 +131,24 @@ def test_an_epoch_has_every_text_once_at_most_in_batches_of_like_lengths():
 
 def test_two_processes_share_a_batch():
     part = texts(64)
-    halves = [
-        list(
-            TASK.batches(part, PROTOCOL, seed=0, device=PLACE["device"], share=Share(i, 2)).epoch(0)
-        )
-        for i in (0, 1)
-    ]
-    whole = list(TASK.batches(part, PROTOCOL, seed=0, **PLACE).epoch(0))
-    for one, other, both in zip(*halves, whole, strict=True):
+    shares = [Share(i, 2) for i in (0, 1)] + [PLACE["share"]]
+    batches = [TASK.batches(part, PROTOCOL, seed=0, **PLACE | {"share": one}) for one in shares]
+    for one, other, both in zip(*(b.epoch(0) for b in batches), strict=True):
         assert torch.equal(torch.cat([one[1], other[1]]), both[1])
-
-
-def test_linear_schedule():
-    from reuseprior.training.schedules import learning_rate
-
-    p = Protocol(epochs=10, batch_size=256, learning_rate=1.0, warmup_epochs=1, schedule="linear")
-    assert [learning_rate(p, e) for e in (0, 0.5, 1, 5.5, 10)] == [0, 0.5, 1, 0.5, 0]
 
 
 def test_refusals(tmp_path):
     with pytest.raises(ProtocolError, match="metric is 'loss': choose accuracy, f1, matthews"):
         TextClassification(TASK.tokenizer, "loss")
+    with pytest.raises(ProtocolError, match=r"patience is 2 and ema_decay 0\.9"):
+        Protocol(patience=2, ema_decay=0.9)
+    with pytest.raises(ProtocolError, match="patience is 1, and digits has no validation part"):
+        flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64, 10))
+        train(flat, data.load("digits"), Protocol(patience=1), tmp_path, seed=0)
     for changes, message in [
         ({"channels_last": True}, "channels_last is true, which orders images"),
         ({"validation": 0.1}, "letters brings parts of its own"),
         ({"mixup_alpha": 0.1}, "set both to 0"),
     ]:
         with pytest.raises(ProtocolError, match=message):
-            run(tmp_path / "run", protocol=Protocol(**vars(PROTOCOL) | changes))
+            fit(tmp_path / "run", model(), Protocol(**vars(PROTOCOL) | changes))
