@@ -148,30 +148,3 @@ def test_sharing_over_time():
     figures.draw_sharing(pd.DataFrame(table), ax)
     (left,), (right,) = (axes.lines for axes in ax.figure.axes)
     assert list(left.get_ydata()) == [0.2, 0.5] and list(right.get_ydata()) == [1.5, 2.0]
-
-
-def test_searches_with_their_intervals():
-    ax = Figure().subplots()
-    values = (0.5, 0.9, 1.0)
-    tables = [pd.DataFrame({"generation": [1], "best_accuracy": [value]}) for value in values]
-    searches = {"genetic": tables, "random": tables[:1]}
-    figures.draw_searches(searches, ax, column="best_accuracy")
-    assert [list(line.get_ydata()) for line in ax.lines] == [
-        [pytest.approx(0.8)], [0.5], [0.9], [1.0],  # the mean and its seeds
-        [0.5],
-    ]  # fmt: skip
-    (band,) = ax.collections
-    found = band.get_paths()[0].vertices[:, 1]
-    assert found.min() == pytest.approx(0.8 - 4.3027 * 0.26458 / 3**0.5, abs=1e-4)
-    assert found.max() == 1.0  # cut there
-    assert labels(ax.get_legend().get_texts()) == ["genetic (3 seeds)", "random (1 seed)"]
-    two = Figure().subplots()  # drawn without an interval that hides them
-    figures.draw_searches({"genetic": tables[::2]}, two, column="best_accuracy")
-    assert len(two.lines) == 3 and not two.collections
-
-
-def test_ranks():
-    ax = Figure().subplots()
-    found = figures.draw_ranks([3, 1, 2], [30, 10, 20], ax, name="P′_G")
-    assert found.spearman == pytest.approx(1) and ax.get_title() == "ρ 1.00, τ 1.00"
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("P′_G", "score after training")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,10 @@ from matplotlib.figure import Figure
 from reuseprior.plotting import PAGE_WIDTH, PLAIN, STRONG, Picture
 from reuseprior.revolver.evolution.population import Population
 from reuseprior.revolver.views.tables import (
-    RankCorrelation,
     TableError,
-    mean_interval,
-    rank_correlation,
     shared_parts,
     sharing_table,
 )
-from reuseprior.revolver.views.text_trees import counted
 
 # By the first of an individual's operators: "crossover+mutation" is drawn as a crossover.
 MARKERS = {
@@ -277,56 +273,3 @@ def draw_sharing(metrics: pd.DataFrame, ax: Axes) -> None:
     right.spines["right"].set_visible(True)
     right.grid(visible=False)
     ax.legend(handles=lines, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
-
-
-def draw_searches(
-    searches: Mapping[str, Sequence[pd.DataFrame]],
-    ax: Axes,
-    *,
-    column: str = "mean_last_200",
-    label: str | None = None,
-) -> None:
-    """Searches of several seeds each: a thin line a seed, their mean, and its 95 % band.
-
-    `searches` maps a name, such as "genetic", to the generations tables of its seeds, and `label`
-    is the axis's where the column's name will not do. The band is
-    Student's t interval over the seeds (`tables.mean_interval`), cut at 0 and 1 for accuracies;
-    that of two seeds is 13 standard errors wide on either side, hides what there is, and is left
-    out.
-    """
-    for name, tables in searches.items():
-        found = mean_interval(tables, column)
-        low, high = found.low, found.high
-        if column.endswith("accuracy") or column in ("moving_average", "mean_last_200"):
-            low, high = low.clip(0, 1), high.clip(0, 1)
-        (line,) = ax.plot(
-            found.index, found["mean"], label=f"{name} ({counted(len(tables), 'seed')})"
-        )
-        look = {"color": line.get_color(), "linestyle": line.get_linestyle()}
-        if len(tables) > 1:
-            for table in tables:
-                ax.plot(table.generation, table[column], **look, alpha=0.6, linewidth=0.7)
-        if len(tables) > 2:
-            ax.fill_between(found.index, low, high, alpha=0.2, linewidth=0, color=look["color"])
-    ax.set(xlabel="generation", ylabel=label or column.replace("_", " "))
-    ax.legend()
-
-
-def draw_ranks(
-    fitness: Sequence[float],
-    trained: Sequence[float],
-    ax: Axes,
-    *,
-    name: str = "genotype fitness",
-    trained_name: str = "score after training",
-) -> RankCorrelation:
-    """What was guessed without training against what training gave; returns the correlation.
-
-    Axes are values, both lower is better; Spearman's ρ and Kendall's τ in the title are of ranks.
-    """
-    found = rank_correlation(fitness, trained)
-    ax.plot(fitness, trained, "o", markersize=4, alpha=0.7, markeredgewidth=0)
-    ax.set(xlabel=name, ylabel=trained_name)
-    ax.locator_params(axis="x", nbins=5)
-    ax.set_title(f"ρ {found.spearman:.2f}, τ {found.kendall:.2f}")
-    return found

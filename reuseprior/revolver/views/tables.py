@@ -1,18 +1,16 @@
-"""Numbers about populations and searches: who shares what, the best modules, ranks, intervals.
+"""Numbers about populations: who shares what, and the best modules.
 
 `figures` draws them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import pandas as pd
 
 from reuseprior.errors import UserError
-from reuseprior.measures import statistics
 from reuseprior.revolver.evolution.population import ModuleScore, Population
 
 
@@ -101,58 +99,3 @@ def module_table(
             "name": table.name,
         }
     ).set_axis(range(1, len(table) + 1))
-
-
-@dataclass(frozen=True)
-class RankCorrelation:
-    """How alike two orders are: 1 the same, 0 unrelated, −1 the reverse."""
-
-    pairs: int
-    spearman: float
-    kendall: float  # tau-b, which corrects for ties
-
-    def __str__(self) -> str:
-        return (
-            f"Spearman's ρ {self.spearman:.2f}, Kendall's τ {self.kendall:.2f} "
-            f"({self.pairs} individuals)"
-        )
-
-
-def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation:
-    """Spearman's and Kendall's rank correlations of two measures of the same individuals.
-
-    >>> print(rank_correlation([1, 2, 3, 4], [10, 30, 20, 40]))
-    Spearman's ρ 0.80, Kendall's τ 0.67 (4 individuals)
-
-    Pairs with a missing value are left out. Raises `TableError` for fewer than three pairs, or a
-    measure that is the same for all.
-    """
-    pairs = pd.DataFrame({"x": np.asarray(x, float), "y": np.asarray(y, float)}).dropna()
-    if len(pairs) < 3 or min(pairs.nunique()) < 2:
-        raise TableError(
-            f"a rank correlation of {len(pairs)} pairs of {pairs.x.nunique()} and "
-            f"{pairs.y.nunique()} different values says nothing: give 3 pairs or more that differ"
-        )
-    values = pairs.x.to_numpy(), pairs.y.to_numpy()
-    return RankCorrelation(len(pairs), statistics.spearman(*values), statistics.kendall(*values))
-
-
-def mean_interval(tables: Sequence[pd.DataFrame], column: str) -> pd.DataFrame:
-    """Mean over seeds of a column, by generation, with its 95 % confidence interval.
-
-    Student's t interval, mean ± t·s/√n; with one seed there is none (NaN). Generations that not
-    all runs have reached are left out. The values 1 and 3 have mean 2 and the interval −10.7 to
-    14.7: two seeds say little.
-    """
-    if not tables:
-        raise TableError(f"there are no runs to take the mean of {column!r} of: give one or more")
-    for table in tables:
-        if column not in table:
-            raise TableError(
-                f"the generations table has no column {column!r}: it has {', '.join(table)}"
-            )
-    values = pd.concat([table.set_index("generation")[column] for table in tables], axis=1)
-    values = values.astype(float).dropna()
-    mean, low, high = statistics.mean_interval(values.to_numpy())
-    interval = {"mean": mean, "low": low, "high": high, "seeds": values.shape[1]}
-    return pd.DataFrame(interval, index=values.index)

@@ -1,7 +1,8 @@
 """Chapter 3: Revolver, a population of models trained on shared modules."""
 
 from reuseprior.works.thesis.revolver.experiments import PRESETS as PRESETS
-from reuseprior.works.thesis.revolver.experiments import fitness_and_scores as fitness_and_scores
+from reuseprior.works.thesis.revolver.experiments import by_times_trained as by_times_trained
+from reuseprior.works.thesis.revolver.experiments import first_and_later as first_and_later
 from reuseprior.works.thesis.revolver.experiments import kernel_share as kernel_share
 from reuseprior.works.thesis.revolver.experiments import outstanding as outstanding
 from reuseprior.works.thesis.revolver.experiments import reducing_share as reducing_share

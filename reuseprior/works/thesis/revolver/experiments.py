@@ -15,7 +15,7 @@ from reuseprior.data import DataSet, Images
 from reuseprior.press import published
 from reuseprior.press.runs import Evidence, machine, options, runs_for, settings
 from reuseprior.results import Run
-from reuseprior.revolver import Population, Search, Settings, genotype_fitness
+from reuseprior.revolver import Population, Search, Settings
 from reuseprior.revolver.blueprints.blueprint import Blueprint
 from reuseprior.works.thesis.revolver.protocol import OF_THE_DATA, number, said
 
@@ -24,6 +24,9 @@ PRESETS = {
     for data in ("mnist", "cifar10")
 }
 """Our presets of a data set's genetic and random search."""
+
+OFTEN = 4
+"""A network that was trained more often is no newborn, whose accuracy says little of a search."""
 
 IMAGES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
 """Channels, height and width of their images."""
@@ -50,8 +53,9 @@ def outstanding(seeds: Sequence[int] = (0, 1)) -> pd.DataFrame:
 
 def repeat(run: Run) -> str:
     """The command that makes a recorded search anew as it was made, and its commit."""
-    preset = run.config["settings"]["name"]
-    now, then = _flat(Settings.load(preset).to_data()), _flat(run.config["settings"])
+    settings = Settings.from_data(run.config["settings"])
+    preset = settings.name
+    now, then = _flat(Settings.load(preset).to_data()), _flat(settings.to_data())
     changes = {key: value for key, value in then.items() if now.get(key) != value}
     again = f"reuseprior evolve {preset}{options(changes)} --seed {run.config['seed']}"
     return f"{machine(run)}{again} --output build/again/{run.name}  # commit {run.commit}"
@@ -97,7 +101,9 @@ def tables_of(run: Run, name: str) -> pd.DataFrame:
 def results_table(found: Iterable[Run]) -> pd.DataFrame:
     """Our searches in the columns of table 3.2, one row a search; accuracies in per cent.
 
-    The mean validation accuracy is that of the `last_trainings` of a search; then that of all.
+    The mean validation accuracy is that of the `last_trainings` of a search, of all networks and of
+    those that were trained more than OFTEN times by then. `focus` says whether only the best part
+    of the population was trained in the last fifth, which searches from before it do not say.
     """
     rows = {}
     for run in found:
@@ -105,23 +111,58 @@ def results_table(found: Iterable[Run]) -> pd.DataFrame:
         rows[run.name] = {
             "data": run.config["data"],
             "mode": s["mode"],
+            "focus": settings.get("focus", False),
             "population": settings["population"],
             "generation": s["best_generation"],
             "sample": settings["sample"],
             "params": s["parameters"],
             "test": 100 * s["test_accuracy"],
             "mean validation": mean_validation(run),
-            "mean of all": 100 * s["mean_validation_accuracy"],
+            f"trained > {OFTEN} times": mean_validation(run, OFTEN),
             "sharing factor": s["sharing_factor"],
             "minutes": s["wall_seconds"] / 60,
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def mean_validation(run: Run) -> float:
-    """The mean of a search's `last_trainings` validation accuracies, in per cent."""
-    accuracy = tables_of(run, "trainings").accuracy
-    return 100 * accuracy.tail(last_trainings(len(accuracy))).mean()
+def mean_validation(run: Run, more_than: int = 0) -> float:
+    """The mean of a search's `last_trainings` validation accuracies, in per cent.
+
+    Of networks that were trained more than so many times, that training included; nan without any.
+    """
+    trainings = tables_of(run, "trainings")
+    times = trainings.groupby("individual").cumcount() + 1
+    last = trainings.tail(last_trainings(len(trainings)))
+    return 100 * last.accuracy[times > more_than].mean()
+
+
+def by_times_trained(found: Iterable[Run], most: int = OFTEN + 1) -> pd.DataFrame:
+    """`mean_validation` of searches, by how many trainings are too few to count: 0 to `most`.
+
+    A row a number of trainings, a column a search.
+    """
+    return pd.DataFrame(
+        {run.name: [mean_validation(run, n) for n in range(most + 1)] for run in found}
+    ).rename_axis("trained more than")
+
+
+def first_and_later(found: Iterable[Run]) -> pd.DataFrame:
+    """The highest validation accuracy of the first population and of who came later, in per cent.
+
+    A search improves on its first population where the difference is above 0.
+    """
+    rows = {}
+    for run in found:
+        born = tables_of(run, "lineage").set_index("child").operator
+        trainings = tables_of(run, "trainings")
+        first = trainings.individual.map(born) == "initial"
+        best = [100 * trainings.accuracy[which].max() for which in (first, ~first)]
+        rows[run.name] = {
+            "first population": best[0],
+            "born later": best[1],
+            "difference": best[1] - best[0],
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def last_trainings(trainings: int) -> int:
@@ -197,22 +238,3 @@ def _modules(population: Population) -> pd.DataFrame:
         for node in nodes[:1]
     ]
     return pd.DataFrame(rows)
-
-
-def fitness_and_scores(population: Population) -> pd.DataFrame:
-    """The trained individuals' fitness without training, beside their validation loss.
-
-    `thesis` is Algorithm 2 with coefficient 1 and `P_G_spread` counts contexts; lower is better in
-    both, as it is in `loss`, the validation loss after the last training in nats.
-    """
-    rows = {
-        individual.number: {
-            "thesis": genotype_fitness(individual.blueprint, 1.0, "thesis"),
-            "P_G_spread": genotype_fitness(individual.blueprint, 1.0, "P_G_spread"),
-            "parameters": individual.parameters,
-            "loss": individual.loss,
-        }
-        for individual in population
-        if individual.loss is not None
-    }
-    return pd.DataFrame.from_dict(rows, orient="index")

@@ -19,12 +19,14 @@ from reuseprior.results import Run
 from reuseprior.revolver import Settings
 from reuseprior.works.thesis.revolver import blueprint, claims
 from reuseprior.works.thesis.revolver.experiments import (
+    OFTEN,
     PRESETS,
     evidence,
     kernel_share,
     last_trainings,
     mean_validation,
     reducing_share,
+    runs,
     shared_convolutions,
     shortest,
     tables_of,
@@ -284,6 +286,10 @@ def _scale(pair: Mapping[str, str], column: str, kinds: Mapping[str, Kind]) -> s
             f"; the last {last_trainings(trainings)} of {trainings} trainings, as the thesis's "
             f"{number(said('chapter-3-text', 'last'))} of {shortest():,}"
         )
+        long = {name: [mean_validation(run, OFTEN) for run in runs(pair[name])] for name in kinds}
+        if all(long.values()):
+            means = ", ".join(f"{name} {fmean(values):.2f}" for name, values in long.items())
+            scale += f" (of networks trained more than {OFTEN} times {means})"
     if "when trained" in kinds:
         scale += "; of individuals alive at the end, and any drop counts: no catastrophe is needed"
     if drawn := {name: kind.share for name, kind in kinds.items() if kind.share}:

@@ -1,5 +1,7 @@
 """What the recorded searches say."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
@@ -17,6 +19,41 @@ def test_the_table_of_results_is_read_from_the_searches():
         assert table["mean validation"][run.name] == 100 * accuracies[-last:].mean()
         assert run.commits and not any(commit.endswith("-dirty") for commit in run.commits)
     assert {"mnist", "cifar10"} <= set(table.data)
+
+
+def test_networks_count_by_how_often_they_were_trained_and_when_they_were_born(monkeypatch):
+    tables = {
+        "trainings": pd.DataFrame(
+            {"individual": [1, 1, 2, 1, 3], "accuracy": [0.1, 0.5, 0.9, 0.7, 0.2]}
+        ),
+        "lineage": pd.DataFrame(
+            {"child": [1, 2, 3], "operator": ["initial", "random", "mutation"]}
+        ),
+    }
+    monkeypatch.setattr(experiments, "tables_of", lambda run, name: tables[name])
+    monkeypatch.setattr(experiments, "last_trainings", lambda trainings: 4)
+    run = SimpleNamespace(name="one")
+    found = work.by_times_trained([run], most=3).one
+    assert list(found) == pytest.approx([57.5, 60, 70, float("nan")], nan_ok=True)
+    best = work.first_and_later([run]).loc["one"]
+    assert list(best) == pytest.approx([70, 90, 20])
+
+
+def test_the_searches_without_focus_differ_by_the_newborn_alone():
+    """An audit's own numbers: genetic less random, by how many trainings are too few to count."""
+    audited = {
+        "mnist": [-16.0, -9.2, -2.4, -1.3, 0.4, 0.5],
+        "cifar10": [-1.1, 0.4, 1.8, 2.7, 2.7, 3.1],
+    }
+    old = [run for run in work.runs() if not run.config["settings"].get("focus", False)]
+    for data, expected in audited.items():
+        means = [
+            work.by_times_trained(
+                run for run in old if run.config["data"] == data and run.summary["mode"] == mode
+            ).mean(axis=1)
+            for mode in ("evolve", "random")
+        ]
+        assert list(means[0] - means[1]) == pytest.approx(expected, abs=0.06)
 
 
 @pytest.mark.parametrize("data", ["mnist", "cifar10"])
