@@ -12,7 +12,7 @@ from reuseprior.contexts import CountingError, count_contexts
 from reuseprior.measures.calibration import SIZES_DIFFER, TIED, TOKENS, WHAT_IT_IS
 from reuseprior.measures.comparing import LEFT_OUT, NO_PATH, compare
 from reuseprior.measures.views import plot_comparison
-from tests.contexts.zoo import EXAMPLES, IMAGE
+from tests.contexts.zoo import EXAMPLES, IMAGE, Calls, ones
 
 
 def two():
@@ -45,25 +45,19 @@ def test_says_when_sizes_differ():
     assert str(found).endswith(SIZES_DIFFER) and SIZES_DIFFER in found._repr_html_()
 
 
-class Deaf(nn.Module):
+def deaf():
     """What comes in does not come out."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(2, 1000))
-
-    def forward(self, x):
-        return self.weight.sum(1) * 1.0
+    return Calls(lambda self, x: self.weight.sum(1) * 1.0, weight=ones(2, 1000))
 
 
 def test_what_no_input_reaches_comes_last():
-    found = compare({"deaf": Deaf(), **two()}, (1, 8))
+    found = compare({"deaf": deaf(), **two()}, (1, 8))
     assert [row.name for row in found][-1] == "deaf"
     assert f"\ndeaf: {NO_PATH}\n" in str(found)
 
 
 def test_names_are_text_in_html():
-    found = compare({"<img src=x onerror=alert(1)>": Deaf(), **two()}, (1, 8))
+    found = compare({"<img src=x onerror=alert(1)>": deaf(), **two()}, (1, 8))
     assert NO_PATH in found._repr_html_() and "<img" not in found._repr_html_()
 
 

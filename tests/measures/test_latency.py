@@ -9,18 +9,20 @@ from reuseprior.errors import UserError
 from reuseprior.measures.latency import interleaved
 
 
-def test_shares_are_of_the_baseline_for_the_same_input():
-    """Sleeps in proportion to the input: times differ by input, shares do not."""
+def test_shares_are_of_the_baseline_for_the_same_input(monkeypatch):
+    """By a clock that the calls move on in proportion to the input: shares do not differ by it."""
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
 
-    def sleeps(factor):
-        return lambda x: time.sleep(factor * len(x) / 1000)
+    def takes(factor):
+        return lambda x: now.append(now.pop() + factor * len(x))
 
     inputs = [torch.zeros(n) for n in (4, 8, 40)]
-    found = interleaved({"base": sleeps(1), "half": sleeps(0.5)}, inputs, rounds=3)
+    found = interleaved({"base": takes(1), "half": takes(0.5)}, inputs, rounds=3)
     assert found["base"].share == found["base"].share_low == 1
-    assert found["half"].share == pytest.approx(0.5, abs=0.1)
-    assert found["base"].low <= found["base"].median <= found["base"].high
-    assert found["base"].median == pytest.approx(0.008, abs=0.004)
+    assert found["half"].share == found["half"].share_high == 0.5
+    base = found["base"]
+    assert (base.low, base.median, base.high) == (4, 8, 40)
 
 
 def test_every_call_has_every_turn():

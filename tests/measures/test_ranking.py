@@ -11,24 +11,22 @@ from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from reuseprior.cli import app
-from reuseprior.contexts import fingerprint, multiply_adds, record_model, rule, rules
+from reuseprior.contexts import RecordedModel, fingerprint, multiply_adds, record_model, rule, rules
 from reuseprior.measures import measuring
 from reuseprior.measures.measuring import Conventions, Measured, Refused
 from reuseprior.measures.ranking import COLUMNS, Ranking
 from reuseprior.models import ModelError, catalog
 from reuseprior.results import ResultError
+from tests.contexts.zoo import Calls, ones
 
 NETS = """
 from torch import nn
 
-
-def wide():
-    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 36, 4))
-
+def wide(n=8):
+    return nn.Sequential(nn.Conv2d(3, n, 3), nn.Flatten(), nn.Linear(n * 36, 4))
 
 def narrow():
-    return nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 36, 4))
-
+    return wide(2)
 
 def failing():
     raise OSError("no checkpoint")
@@ -95,7 +93,7 @@ def test_equal_records_are_counted_once(monkeypatch):
     cache = measuring.cache_folder()
     first = measuring.measure("nets:wide", SMALL, cache)
     assert len(list(cache.glob("*.json"))) == 1
-    monkeypatch.setattr(measuring, "_count", None)  # counting again would fail
+    monkeypatch.setattr(RecordedModel, "count", None)  # counting again would fail
     assert measuring.measure("nets:wide", SMALL, cache).quantities == first.quantities
     with pytest.raises(TypeError):
         measuring.measure("nets:narrow", SMALL, cache)
@@ -112,39 +110,31 @@ def test_a_spoilt_cache_is_counted_anew():
         assert json.loads(file.read_text())["parameters"] == first.quantities.parameters
 
 
-def recorded(model, shape=(1, 3, 8, 8)):
-    return record_model(model, shape)
+def net(**options):
+    return nn.Sequential(nn.Conv2d(3, 4, 3, **options), nn.ReLU(), nn.Conv2d(4, 4, 1))
+
+
+def of(model, shape=(1, 3, 8, 8)):
+    return fingerprint(record_model(model, shape))
 
 
 def test_a_fingerprint_tells_records_apart():
-    def net(**options):
-        return nn.Sequential(nn.Conv2d(3, 4, 3, **options), nn.ReLU(), nn.Conv2d(4, 4, 1))
-
-    same = fingerprint(recorded(net()))
-    assert same == fingerprint(recorded(net()))
-    tied = net()
+    same, tied = of(net()), net()
+    assert same == of(net())
     tied[2].bias = tied[0].bias
-    others = [recorded(net(padding=1)), recorded(net(), (1, 3, 9, 9)), recorded(tied)]
-    assert len({same, *map(fingerprint, others)}) == 4
+    assert len({same, of(net(padding=1)), of(net(), (1, 3, 9, 9)), of(tied)}) == 4
 
 
 def test_a_fingerprint_holds_the_values_of_tables():
-    class Picks(nn.Module):
-        def __init__(self, *rows):
-            super().__init__()
-            self.register_buffer("rows", torch.tensor(rows))
-            self.table = nn.Parameter(torch.zeros(3, 2))
+    def picks(*rows):
+        table = {"rows": nn.Buffer(torch.tensor(rows)), "table": ones(3, 2)}
+        return Calls(lambda self, x: x + self.table[self.rows], **table)
 
-        def forward(self, x):
-            return x + self.table[self.rows]
-
-    a, b = (fingerprint(record_model(Picks(*rows), (1, 2, 2))) for rows in ((0, 1), (1, 1)))
-    assert a != b
+    assert of(picks(0, 1), (1, 2, 2)) != of(picks(1, 1), (1, 2, 2))
 
 
 def test_rules_from_outside_are_not_cached(monkeypatch):
-    operator = torch.ops.aten.relu.default
-    record = recorded(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
+    operator, record = torch.ops.aten.relu.default, record_model(net(), (1, 3, 8, 8))
     monkeypatch.delitem(rules.RULES, operator)
     monkeypatch.delitem(rules.registry.TRAITS, operator)
     rule(operator)(lambda count, x: iter([(x, count)]))
@@ -201,18 +191,18 @@ def test_a_ranking_goes_on_where_it_stopped(tmp_path, monkeypatch):
 
 
 def test_a_file_of_other_columns_is_refused(tmp_path):
-    file = tmp_path / "zoo.csv"
-    file.write_text("model,score\nnets:wide,1\n")
+    file, text = tmp_path / "zoo.csv", "model,score\nnets:wide,1\n"
+    file.write_text(text)
     with pytest.raises(ResultError, match="unknown columns 'score' and no column 'image_size'"):
         Ranking(SMALL, file)
-    result = rank("nets:wide", "--save", file)
-    assert result.exit_code == 2
-    assert file.read_text() == "model,score\nnets:wide,1\n"
-    result = rank("nets:wide", "--save", tmp_path)
-    assert result.exit_code == 2 and f"{tmp_path} is a folder: name a file" in result.stderr
-    result = rank("nets:wide", "--save", tmp_path / "nowhere" / "zoo.csv")
-    assert result.exit_code == 2
-    assert "there is no folder" in result.stderr
+    for place, message in [
+        (file, "unknown columns 'score'"),
+        (tmp_path, f"{tmp_path} is a folder: name a file"),
+        (tmp_path / "nowhere" / "zoo.csv", "there is no folder"),
+    ]:
+        result = rank("nets:wide", "--save", place)
+        assert result.exit_code == 2 and message in result.stderr
+    assert file.read_text() == text
 
 
 def test_a_file_keeps_what_was_refused_and_refuses_what_is_no_number(tmp_path):

@@ -13,15 +13,12 @@ ROW = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("score", "examples", "expected"),
-    [
-        (S0, 2**16, 19.5),
-        (R6, 2**16, 20 + (24 + 4) / 4 - 0.5 - 1),
-        (R6, 2**32, 20 + (24 + 4) / 4 - 0.5),  # as deep as log2 T
-        (R7, 2**16, 20 + (24 + 4 + 3) / 2 - 0.5 - 1),
-    ],
-)
+@pytest.mark.parametrize(("score", "examples", "expected"), [
+    (S0, 2**16, 19.5),
+    (R6, 2**16, 20 + (24 + 4) / 4 - 0.5 - 1),
+    (R6, 2**32, 20 + (24 + 4) / 4 - 0.5),  # as deep as log2 T
+    (R7, 2**16, 20 + (24 + 4 + 3) / 2 - 0.5 - 1),
+])  # fmt: skip
 def test_by_hand(score, examples, expected):
     assert score(ROW, examples) == pytest.approx(expected)
     assert sum(score.terms(ROW, examples).values()) == pytest.approx(expected)

@@ -20,6 +20,8 @@ from reuseprior.contexts.discounts import averaged_positions
 from reuseprior.errors import UserError
 from reuseprior.measures.signal_paths import INPUT, signal_paths
 from reuseprior.models import catalog
+from tests.contexts.zoo import Calls, ones
+from tests.soak import drawn
 
 CHANNELS, SIDE = 4, 6
 
@@ -52,28 +54,24 @@ class Drawn(nn.Module):
                     self.convs[key] = nn.Conv2d(before, CHANNELS, 1, bias=False)
             if step.kind == "norm":
                 self.norms[str(number)] = nn.BatchNorm2d(channels[number])
-        self.pool = nn.AvgPool2d(3, 1, 1)
 
     def forward(self, x):
         nodes = [x]
         for number, step in enumerate(self.steps, start=1):
             given = [nodes[s] for s in step.sources]
             if step.kind == "layer":
-                made = self.convs[str(step.weight)](given[0])
+                nodes.append(self.convs[str(step.weight)](given[0]))
             elif step.kind == "norm":
-                made = self.norms[str(number)](given[0])
-            elif step.kind == "pool":
-                made = self.pool(given[0])
-            elif step.kind == "relu":
-                made = torch.relu(given[0])
-            elif step.kind == "product":
-                made = given[0] * given[1]
-            elif step.kind == "cat":
-                made = torch.cat(given, 1)
+                nodes.append(self.norms[str(number)](given[0]))
             else:
-                made = sum(given[1:], given[0])
-            nodes.append(made)
+                nodes.append(OTHERS[step.kind](*given))
         return nodes[-1]
+
+
+OTHERS = {
+    "pool": nn.AvgPool2d(3, 1, 1), "relu": torch.relu, "product": torch.mul,
+    "cat": lambda *given: torch.cat(given, 1), "sum": lambda *given: sum(given),
+}  # fmt: skip
 
 
 def draw(chance):
@@ -171,7 +169,7 @@ def close(found, expected):
     return found == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", drawn(range(200), 50))
 def test_equals_explicit_enumeration(seed):
     chance = random.Random(seed)
     while True:
@@ -196,18 +194,14 @@ def paths_of(net, shape=(1, 4, 8, 8)):
     return signal_paths(record_model(net, shape))
 
 
-class Joined(nn.Module):
+def joined(join, *ways):
     """Several ways from what a first layer makes, joined by a function."""
-
-    def __init__(self, join, *ways):
-        super().__init__()
-        self.first = nn.Conv2d(4, 4, 1, bias=False)
-        self.ways = nn.ModuleList(ways)
-        self.join = join
 
     def forward(self, x):
         x = self.first(x)
-        return self.join([way(x) for way in self.ways])
+        return join([way(x) for way in self.ways])
+
+    return Calls(forward, first=conv(), ways=nn.ModuleList(ways))
 
 
 def conv(before=4, after=4, **options):
@@ -233,32 +227,22 @@ SHARES = [
 
 @pytest.mark.parametrize(("join", "ways", "share"), SHARES)
 def test_shares(join, ways, share):
-    paths = paths_of(Joined(join, *ways))
+    paths = paths_of(joined(join, *ways))
     assert close(paths.ends[1], share)
     assert np.isfinite(paths.probabilities).all()
 
 
 def test_averages_may_leave_variances_as_they_are():
-    net = Joined(sum, SKIP, nn.Sequential(conv(), nn.AvgPool2d(3, 1, 1)))
+    net = joined(sum, SKIP, nn.Sequential(conv(), nn.AvgPool2d(3, 1, 1)))
     assert close(signal_paths(record_model(net, (1, 4, 8, 8)), averages=False).ends[1], 1 / 2)
 
 
 def test_a_norm_makes_an_average_whole_again():
     pooled = nn.Sequential(conv(), nn.AvgPool2d(3, 1, 1), nn.BatchNorm2d(4))
-    assert close(paths_of(Joined(sum, SKIP, pooled)).ends[1], 1 / 2)
+    assert close(paths_of(joined(sum, SKIP, pooled)).ends[1], 1 / 2)
     for norm in (nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.LayerNorm((4, 8, 8))):
         way = nn.Sequential(SKIP, nn.AvgPool2d(3, 1, 1), norm)
-        assert close(paths_of(Joined(sum, conv(), way)).ends[1], 1 / 2)
-
-
-class Pooled(nn.Module):
-    def __init__(self, results):
-        super().__init__()
-        self.results = results
-        self.conv = conv()
-
-    def forward(self, x):
-        return nn.functional.adaptive_avg_pool2d(self.conv(x), self.results)
+        assert close(paths_of(joined(sum, conv(), way)).ends[1], 1 / 2)
 
 
 @pytest.mark.parametrize(
@@ -266,25 +250,17 @@ class Pooled(nn.Module):
 )
 def test_positions_of_adaptive_averages(size, results, expected):
     """A 1×1 map pooled to 7×7 is copied; it is no average of a 49th of a position."""
-    recorded = record_model(Pooled(results), (1, 4, size, size))
-    operators = recorded.recording.operators
+    net = nn.Sequential(conv(), nn.AdaptiveAvgPool2d(results))
+    operators = record_model(net, (1, 4, size, size)).recording.operators
     assert max(map(averaged_positions, operators)) == pytest.approx(expected)
     assert min(map(averaged_positions, operators)) == 1
 
 
-class Twice(nn.Module):
-    """A tied layer between two of its own, used twice in a row."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.tied, self.last = (nn.Linear(5, 5) for _ in range(3))
-
-    def forward(self, x):
-        return self.last(self.tied(self.tied(self.first(x))))
-
-
 def test_a_tied_layer_is_one_layer_that_is_visited_twice():
-    paths = paths_of(Twice(), (1, 5))
+    """Between two of its own, used twice in a row."""
+    first, tied, last = (nn.Linear(5, 5) for _ in range(3))
+    net = Calls(lambda self, x: last(tied(tied(first(x)))), first=first, tied=tied, last=last)
+    paths = paths_of(net, (1, 5))
     assert paths.probabilities.tolist() == [1, 1, 1, 1]
     assert (paths.shortest, paths.mean_length) == (4, 4)
     assert [(layer.where, layer.parameters, layer.visits) for layer in paths.layers] == [
@@ -294,16 +270,11 @@ def test_a_tied_layer_is_one_layer_that_is_visited_twice():
 
 
 def test_slices_of_one_tensor_are_layers_of_their_own():
-    class Sliced(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.w = nn.Parameter(torch.zeros(10, 5))
+    def sliced(self, x):
+        upper, lower = self.w.chunk(2)
+        return x @ lower.t() @ upper.t() @ upper.t()
 
-        def forward(self, x):
-            upper, lower = self.w.chunk(2)
-            return x @ lower.t() @ upper.t() @ upper.t()
-
-    found = paths_of(Sliced(), (1, 5)).layers
+    found = paths_of(Calls(sliced, w=ones(10, 5)), (1, 5)).layers
     assert sorted((layer.parameters, layer.visits) for layer in found) == [(25, 1), (25, 2)]
 
 
@@ -316,17 +287,15 @@ def test_layers_of_one_store_are_one_layer():
 
 
 def test_weights_that_forward_computes_are_learned():
-    class Standardised(nn.Conv2d):
-        def forward(self, x):
-            w = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
-            return nn.functional.conv2d(x, w)
+    def standardised(self, x):
+        return nn.functional.conv2d(x, self.w - self.w.mean((1, 2, 3), keepdim=True))
 
-    paths = paths_of(nn.Sequential(Standardised(4, 4, 1, bias=False), conv()))
+    paths = paths_of(nn.Sequential(Calls(standardised, w=ones(4, 4, 1, 1)), conv()))
     assert [layer.parameters for layer in paths.layers] == [16, 16]
 
 
 def test_the_ensemble():
-    paths = paths_of(Joined(sum, SKIP, conv()))
+    paths = paths_of(joined(sum, SKIP, conv()))
     ensemble = paths.ensemble()
     # the first layer is passed by every path, the second by half of them, and both hold 16
     assert close(ensemble.probabilities.tolist(), [2 / 3, 1 / 3])
@@ -340,15 +309,7 @@ def test_the_ensemble():
 
 
 def test_no_signal_path():
-    class Deaf(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = conv()
-
-        def forward(self, x):
-            return self.conv(torch.zeros_like(x))
-
-    paths = paths_of(Deaf())
+    paths = paths_of(Calls(lambda self, x: self.conv(torch.zeros_like(x)), conv=conv()))
     assert not paths.is_live
     for asked in ("probabilities", "shortest", "log2_paths", "layer_entropy", "mean_length"):
         with pytest.raises(UserError, match="No input reaches the model's outputs"):
@@ -356,36 +317,25 @@ def test_no_signal_path():
 
 
 def test_a_path_without_layers():
-    class Scaled(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.w = nn.Parameter(torch.ones(4, 1, 1))
-
-        def forward(self, x):
-            return x * self.w
-
-    paths = paths_of(Scaled())
+    paths = paths_of(Calls(lambda self, x: x * self.w, w=ones(4, 1, 1)))
     assert (paths.shortest, paths.mean_length, paths.layer_entropy) == (0, 0, 0)
     assert paths.ends == {INPUT: 1}
     with pytest.raises(UserError, match="No signal path of the model passes a learnable layer"):
         paths.ensemble()
 
 
-def test_deep_sums_and_products_stay_finite():
-    class Doubling(nn.Module):
-        def __init__(self, step):
-            super().__init__()
-            self.first, self.step = conv(), step
+@pytest.mark.parametrize(
+    "step", [lambda x: x + x, lambda x: x * x, lambda x: x * torch.sigmoid(x) + x]
+)
+def test_deep_sums_and_products_stay_finite(step):
+    def doubling(self, x):
+        x = self.first(x)
+        for _ in range(1500):
+            x = step(x)
+        return x
 
-        def forward(self, x):
-            x = self.first(x)
-            for _ in range(1500):
-                x = self.step(x)
-            return x
-
-    for step in (lambda x: x + x, lambda x: x * x, lambda x: x * torch.sigmoid(x) + x):
-        paths = paths_of(Doubling(step), (1, 4, 1, 1))
-        assert paths.probabilities.tolist() == [1]
+    paths = paths_of(Calls(doubling, first=conv()), (1, 4, 1, 1))
+    assert paths.probabilities.tolist() == [1]
 
 
 # Shares of variance, measured ---------------------------------------------------------------------
@@ -395,15 +345,13 @@ def test_shares_are_those_of_real_signals():
     """Where the steps are exact, a linear network's variance is divided as the chain says."""
     torch.manual_seed(0)
     x, y, z = torch.randn(3, 200_000)
-    outputs = {  # of sources x, y, z: skips add amplitudes, others variances
-        "skip, skip and layer": (x + x + y, {0: 4 / 5, 1: 1 / 5}),
-        "after a norm": ((x + y) / 2**0.5 + z, {0: 1 / 4, 1: 1 / 4, 2: 1 / 2}),
-        "average": (x + y.reshape(-1, 4).mean(1).repeat(4), {0: 4 / 5, 1: 1 / 5}),
+    averaged = y.reshape(-1, 4).mean(1).repeat(4)
+    outputs = {  # of sources: skips add amplitudes, others variances
+        "skip, skip and layer": (x + x + y, ((x, 4 / 5), (y, 1 / 5))),
+        "after a norm": ((x + y) / 2**0.5 + z, ((x, 1 / 4), (y, 1 / 4), (z, 1 / 2))),
+        "average": (x + averaged, ((x, 4 / 5), (averaged, 1 / 5))),
     }
     for name, (output, expected) in outputs.items():
-        for source, share in expected.items():
-            signal_ = (x, y, z)[source]
-            if name == "average" and source == 1:
-                signal_ = y.reshape(-1, 4).mean(1).repeat(4)
-            part = (output @ signal_) ** 2 / (signal_ @ signal_) / (output @ output)
+        for source, share in expected:
+            part = (output @ source) ** 2 / (source @ source) / (output @ output)
             assert float(part) == pytest.approx(share, abs=0.01), name

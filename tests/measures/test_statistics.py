@@ -63,8 +63,7 @@ def test_margins_are_the_spread_of_samples():
 
 
 @pytest.mark.parametrize(
-    ("scores", "message"),
-    [([1, 2], "2 scores and 3 accuracies"), ([1, 2, np.nan], "is NaN")],
+    ("scores", "message"), [([1, 2], "2 scores and 3 accuracies"), ([1, 2, np.nan], "is NaN")]
 )
 def test_what_has_no_order(scores, message):
     with pytest.raises(UserError, match=message):
@@ -81,14 +80,11 @@ def test_welch_tells_samples_apart():
     assert told_apart(Sample.of(high), Sample.of(low), level=verdict.p).word == ALIKE
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "how"),
-    [
-        ([1.0], [2.0, 3.0], "one seed"),
-        ([1.0, 1.0], [2.0, 2.0], "no spread"),
-        ([90.03] * 3, [90.04] * 3, "no spread"),
-    ],
-)
+@pytest.mark.parametrize(("a", "b", "how"), [
+    ([1.0], [2.0, 3.0], "one seed"),
+    ([1.0, 1.0], [2.0, 2.0], "no spread"),
+    ([90.03] * 3, [90.04] * 3, "no spread"),
+])  # fmt: skip
 def test_nothing_to_test(a, b, how):
     verdict = told_apart(Sample.of(a), Sample.of(b))
     assert verdict.word == ALIKE and np.isnan(verdict.p) and how in verdict.how
@@ -127,14 +123,11 @@ def test_seeds_needed_find_the_difference_four_times_of_five():
     assert np.mean([found() for _ in range(2000)]) == pytest.approx(0.8, abs=0.05)
 
 
-@pytest.mark.parametrize(
-    ("a", "b"),
-    [
-        (Sample(5.34, 1.0, 2), Sample(0.0, 0.1, 2)),
-        (Sample(1.0, 1.0, 2), Sample(0.0, 0.1, 40)),  # 10 of each would do, and of one there are 40
-        (Sample(9.0, 1.0, 5), None),
-    ],
-)
+@pytest.mark.parametrize(("a", "b"), [
+    (Sample(5.34, 1.0, 2), Sample(0.0, 0.1, 2)),
+    (Sample(1.0, 1.0, 2), Sample(0.0, 0.1, 40)),  # 10 of each would do, and of one there are 40
+    (Sample(9.0, 1.0, 5), None),
+])  # fmt: skip
 def test_more_seeds_are_needed_than_there_are(a, b):
     assert seeds_needed(a, b) > max(a.n, b.n if b else 0)
 

@@ -66,12 +66,10 @@ REFUSED = [
     (lambda: Architecture(4, (2,), (-1,)), "candidates is -1: it must be a whole number from 0 on"),
     (lambda: Architecture(4, (2, 3), (1,)), "widths has 2 cells and candidates 1: give one"),
     (lambda: Architecture.of_layers(30, (1, 1, 1)), r"30 layers are not 3 d \+ 4: .* 28 and 31"),
-    (
-        lambda: Architecture.of_layers(31, (1, 1, 1), width_multiplier=0.3),
-        r"width_multiplier 0\.3 times 16 is not whole: choose a multiple of 1/16",
-    ),
+    (lambda: Architecture.of_layers(31, (1, 1, 1), width_multiplier=0.3),
+        r"width_multiplier 0\.3 times 16 is not whole: choose a multiple of 1/16"),
     (lambda: Architecture.of_density(5, (4,), 1.5), r"density is 1\.5: it must be from 0 to 1"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("make", "message"), REFUSED)

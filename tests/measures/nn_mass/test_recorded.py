@@ -7,19 +7,18 @@ from torch import nn
 from reuseprior.contexts import record_model
 from reuseprior.measures import nn_mass
 from reuseprior.measures.nn_mass import Architecture, LongRangeCNN, NotApplicable
+from reuseprior.models import build
+from tests.contexts.zoo import Calls
 
 SHAPE = (1, 3, 8, 8)
 
 
-@pytest.mark.parametrize(
-    "one",
-    [
-        Architecture(4, (2, 3, 4), (3, 4, 5)),
-        Architecture(6, (5,), (7,)),
-        Architecture(9, (3, 2), (4, 14)),
-        Architecture(5, (4, 4), (0, 3)),
-    ],
-)
+@pytest.mark.parametrize("one", [
+    Architecture(4, (2, 3, 4), (3, 4, 5)),
+    Architecture(6, (5,), (7,)),
+    Architecture(9, (3, 2), (4, 14)),
+    Architecture(5, (4, 4), (0, 3)),
+])  # fmt: skip
 def test_it_is_equations_1_to_3_on_the_papers_networks(one):
     found = nn_mass.measure(LongRangeCNN(one), SHAPE)
     assert found.mass == pytest.approx(float(one.mass), rel=1e-12)
@@ -30,17 +29,13 @@ def test_it_is_equations_1_to_3_on_the_papers_networks(one):
     assert found.cells[-1].size == () and found.cells[-1].mass == 0, "the classifier"
 
 
-class Net(nn.Module):
+def net(join, reads, groups=1):
     """Convolutions a, b and c; `join` says what c reads."""
-
-    def __init__(self, join, reads, groups=1, width=4):
-        super().__init__()
-        self.a, self.b = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
-        self.c, self.join = nn.Conv2d(reads, width, 1, groups=groups), join
-
-    def forward(self, x):
-        first = self.a(x).relu()
-        return self.c(self.join(first, self.b(first)))
+    return Calls(
+        lambda self, x: self.c(join(y := self.a(x).relu(), self.b(y))),
+        a=nn.Conv2d(3, 4, 3, padding=1), b=nn.Conv2d(4, 4, 3, padding=1),
+        c=nn.Conv2d(reads, 4, 1, groups=groups),
+    )  # fmt: skip
 
 
 def shuffled(a, b):
@@ -73,7 +68,7 @@ BY_HAND = [  # what c reads; its channels and groups; long-range links to c; pos
     ids=[row[0] for row in BY_HAND],
 )
 def test_by_hand(join, reads, groups, links, possible, mass):
-    found = nn_mass.measure(Net(join, reads, groups), SHAPE)
+    found = nn_mass.measure(net(join, reads, groups), SHAPE)
     (cell,) = found.cells
     assert (cell.layers, cell.levels, cell.channels) == (3, 3, 12)
     assert (cell.links, cell.possible) == (links, possible)
@@ -81,59 +76,42 @@ def test_by_hand(join, reads, groups, links, possible, mass):
 
 
 def test_links_between_cells_do_not_count():
-    class Strided(Net):
-        def forward(self, x):
-            first = self.a(x)
-            second = nn.functional.max_pool2d(self.b(first), 2)
-            return self.c(torch.cat([nn.functional.max_pool2d(first, 2), second], 1))
-
+    halved = nn.functional.max_pool2d
+    strided = net(lambda a, b: torch.cat([halved(a, 2), halved(b, 2)], 1), 8)
     with pytest.raises(NotApplicable, match="No cell of this model has three layers"):
-        nn_mass.measure(Strided(None, 8), SHAPE)
+        nn_mass.measure(strided, SHAPE)
 
 
 def test_parallel_branches_are_one_level():
-    class Branches(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a, self.b, self.c = (nn.Conv2d(3, 2, 1) for _ in range(3))
-            self.d, self.e = nn.Conv2d(4, 2, 1), nn.Conv2d(4, 2, 1)
+    def branches(self, x):
+        a, b, c = self.a(x), self.b(x), self.c(x)
+        return self.e(torch.cat([self.d(torch.cat([a, b], 1)), c], 1))
 
-        def forward(self, x):
-            a, b, c = self.a(x), self.b(x), self.c(x)
-            d = self.d(torch.cat([a, b], 1))
-            return self.e(torch.cat([d, c], 1))
-
-    (cell,) = nn_mass.measure(Branches(), SHAPE).cells
+    layers = {name: nn.Conv2d(3 if name in "abc" else 4, 2, 1) for name in "abcde"}
+    (cell,) = nn_mass.measure(Calls(branches, **layers), SHAPE).cells
     assert (cell.layers, cell.levels) == (5, 3)
     assert (cell.links, cell.possible) == (2 * 2, 2 * 6), "e reads c of a, b and c, two levels back"
 
 
 def test_vectors_have_links_too():
-    class Skip(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layers = nn.ModuleList(nn.Linear(3, 3) for _ in range(3))
+    def skip(self, x):
+        first = self.a(x).relu()
+        return self.c(first + self.b(first).relu())
 
-        def forward(self, x):
-            first = self.layers[0](x).relu()
-            return self.layers[2](first + self.layers[1](first).relu())
-
-    assert nn_mass.measure(Skip(), (1, 3)).mass == 9
+    layers = {name: nn.Linear(3, 3) for name in "abc"}
+    assert nn_mass.measure(Calls(skip, **layers), (1, 3)).mass == 9
 
 
 def test_a_recorded_model_will_do():
-    model = Net(lambda a, b: a + b, 4)
+    model = net(lambda a, b: a + b, 4)
     assert nn_mass.measure(record_model(model, SHAPE)) == nn_mass.measure(model, SHAPE)
 
 
-@pytest.mark.parametrize(
-    ("model", "shape", "kind", "message"),
-    [
-        (nn.Linear(3, 2), (1, 3), "nothing to skip", "No cell of this model has three layers one"),
-        (nn.Sequential(nn.Linear(3, 3)), (1, 5, 3), "layers on sequences", "addmm in 0 is a la"),
-        (nn.MultiheadAttention(4, 1), [(1, 1, 4)] * 3, "weights from the input", "its weight from"),
-    ],
-)
+@pytest.mark.parametrize(("model", "shape", "kind", "message"), [
+    (nn.Linear(3, 2), (1, 3), "nothing to skip", "No cell of this model has three layers one"),
+    (nn.Sequential(nn.Linear(3, 3)), (1, 5, 3), "layers on sequences", "addmm in 0 is a la"),
+    (nn.MultiheadAttention(4, 1), [(1, 1, 4)] * 3, "weights from the input", "its weight from"),
+])  # fmt: skip
 def test_where_it_says_nothing_the_reason_is_given(model, shape, kind, message):
     with pytest.raises(NotApplicable, match=message) as caught:
         nn_mass.measure(model, shape)
@@ -143,7 +121,7 @@ def test_where_it_says_nothing_the_reason_is_given(model, shape, kind, message):
 
 
 def test_the_result_can_be_read():
-    found = nn_mass.measure(Net(lambda a, b: a + b, 4), SHAPE)
+    found = nn_mass.measure(net(lambda a, b: a + b, 4), SHAPE)
     assert str(found) == "NN-Mass 12.0000, density 1.0000"
     assert found.table().loc[0].to_dict() == {
         "size": "8×8", "layers": 3, "levels": 3, "channels": 12, "links": 16, "possible": 16,
@@ -154,8 +132,6 @@ def test_the_result_can_be_read():
 
 def test_a_densenets_first_block():
     """Growth 32 on 64 channels, bottlenecks of 128: links by hand, from the block's structure."""
-    from reuseprior.models import build
-
     found = nn_mass.measure(build("torchvision:densenet121"), (1, 3, 64, 64))
     stem, block = found.cells[:2]
     assert stem.size == (32, 32) and block.size == (16, 16)
