@@ -84,14 +84,11 @@ def test_the_committed_surveys(name):
     assert (joined["held"] >= joined["parameters"]).all()
 
 
-def test_macro_holds_the_published_parameters():
+def test_surveys_hold_what_others_count():
+    """Macro's published parameters; τ and ρ of another implementation over 75 classifiers."""
     table = survey.joined("nas-bench-macro")
     assert (table["held"] == table["parameters"]).all()
     assert (table["multiply_adds_counted"] == table["multiply_adds"]).all()
-
-
-def test_torchvision_as_an_independent_count_has_it():
-    """τ and ρ of another implementation over the same 75 classifiers."""
     table = survey.joined("torchvision")
     # published parameters: those that we count hold GoogLeNet's heads for training as well
     for scores, expected in ((table["P_G_spread"], (0.67, 0.85)), (table["held"], (0.317, 0.372))):
@@ -108,23 +105,22 @@ def test_searches():
     assert search.at_random(CELLS, len(CELLS), seed=0) == "444"
     assert search.by_evolution(CELLS, 120, seed=0) == "444"
     assert search.by_evolution(CELLS, 10, seed=1) == search.by_evolution(CELLS, 10, seed=1)
-    found = {search.at_random(CELLS, 5, seed) for seed in range(20)}
-    assert len(found) > 5
+    assert len({search.at_random(CELLS, 5, seed) for seed in range(20)}) > 5
     for asked in (0, 126):
         with pytest.raises(UserError, match=f"{asked} evaluations of 125 cells"):
             search.at_random(CELLS, asked, seed=0)
 
 
 def test_evolution_changes_one_edge():
-    seen = []
+    seen = set()
 
     class Noted(dict):
         def get(self, name):
-            seen.append(name)
+            seen.add(name)
             return super().get(name)
 
     search.by_evolution(Noted(CELLS), 60, seed=0)
-    assert set(seen) <= CELLS.keys()
+    assert seen <= CELLS.keys()
 
 
 def test_nn_mass_is_surveyed_where_it_is_defined(tmp_path, monkeypatch):

@@ -9,7 +9,8 @@ from reuseprior.press import chapters, notebooks
 from reuseprior.works.beyond import averages, choice, comparison, fresh, own, survey, tested, views
 from reuseprior.works.beyond.comparison import Difference, Estimate
 
-NAMES = [population.name for population in tested.POPULATIONS]
+POPULATIONS = tested.POPULATIONS
+NAMES = [population.name for population in POPULATIONS]
 
 
 def table(value, low, high):
@@ -19,27 +20,16 @@ def table(value, low, high):
     return pd.DataFrame.from_dict(rows, orient="index", columns=["agreement", "difference"])
 
 
-def test_a_bar_is_reached_or_missed():
-    tables = dict.fromkeys(NAMES, table(0.9, 0.88, 0.92))
-    found = tested.bars(tables)
-    assert found["verdict"].tolist() == [
-        "missed", "missed (within the interval)", "missed (within the interval)", "reached",
-        "reached", "reached", "reached",
-    ]  # fmt: skip
-    assert found.loc["timm", "R6"] == "0.900 (0.880 to 0.920)"
-
-
-def test_a_table_of_differences_says_what_was_seen():
-    found = tested.differences(dict.fromkeys(NAMES, table(0.9, 0.8, 1.0)), "multiply-adds")
-    assert found["seen before"].tolist() == [p.seen for p in tested.POPULATIONS]
-    assert found.iloc[0, -1] == "+0.100 (-0.100 to +0.300) not distinguishable"
-    assert found.columns[-1] == "R6 less multiply-adds"
-
-
 def test_every_table_of_a_score_says_what_was_seen():
-    tables = dict.fromkeys(NAMES, table(0.9, 0.8, 1.0))
-    seen = [p.seen for p in tested.POPULATIONS]
-    assert tested.bars(tables)["seen before"].tolist() == [*seen[:6], seen[-1]]
+    tables, seen = dict.fromkeys(NAMES, table(0.9, 0.88, 0.92)), [p.seen for p in POPULATIONS]
+    bars, less = tested.bars(tables), tested.differences(tables, "multiply-adds")
+    within = "missed (within the interval)"
+    assert bars["verdict"].tolist() == ["missed", within, within, *["reached"] * 4]
+    assert bars.loc["timm", "R6"] == "0.900 (0.880 to 0.920)"
+    assert bars["seen before"].tolist() == [*seen[:6], seen[-1]]
+    assert less["seen before"].tolist() == seen
+    assert less.iloc[0, -1] == "+0.100 (-0.100 to +0.300) not distinguishable"
+    assert less.columns[-1] == "R6 less multiply-adds"
     assert tested.overview(tables).columns.tolist() == list(zip(NAMES, seen, strict=True))
     assert tested.overview(tables).loc["R6", ("timm", "yes")] == 0.9
     assert tested.title("torchvision") == "torchvision, seen before: half of it"
@@ -49,17 +39,12 @@ def test_chapter_6_shows_no_score_without_saying_what_was_seen():
     """The table itself says it, or is of the choice and says that."""
     path = next(one.notebook for one in chapters.found() if one.name == "06-beyond")
     scored = [c for c in notebooks.read(path)["cells"] if "nbval-check-output" in notebooks.tags(c)]
-    says = ("title(", "with_seen(", "overview(", "differences(", "bars(", "not seen before")
-    of_no_accuracy = ("survey.joined(name) for name", "all cells", "log_partition", "measure_all")
+    allowed = ["title(", "with_seen(", "overview(", "differences(", "bars(", "not seen before"]
+    allowed += ["survey.joined(name) for name", "all cells", "log_partition", "measure_all"]
     # the text before it says that nothing was chosen on these
-    of_no_choice = ("language.", "genotypes.")
-    silent = [
-        source
-        for source in map(notebooks.source, scored)
-        if not any(word in source for word in (*says, *of_no_accuracy, *of_no_choice))
-        and not any(word in source for word in ("candidates_of_r6 =", "views.blur_candidates"))
-    ]
-    assert silent == []
+    allowed += ["language.", "genotypes.", "candidates_of_r6 =", "views.blur_candidates"]
+    sources = map(notebooks.source, scored)
+    assert [one for one in sources if not any(word in one for word in allowed)] == []
 
 
 def test_the_figure_has_a_panel_a_population():
@@ -71,16 +56,14 @@ def test_the_figure_has_a_panel_a_population():
 
 
 def test_populations():
-    for population in tested.POPULATIONS[3:6]:
+    for population in POPULATIONS[3:6]:
         rows = population.rows()
         found = population.scores(rows)
         assert len(found) == len(rows) > 30 and not found.isna().any(axis=None)
         assert "alike" in rows
     cells = survey.joined("nas-bench-201")
     assert tested.own_live_cells(cells).sum() == cells["model"].nunique() == 9445
-    assert not set(tested.POPULATIONS[0].rows()["alike"]) & set(
-        cells.loc[choice.cells_of(cells), "alike"]
-    )
+    assert not set(POPULATIONS[0].rows()["alike"]) & set(cells.loc[choice.cells_of(cells), "alike"])
 
 
 def test_trained_networks_are_scored_within_their_groups():

@@ -20,18 +20,11 @@ def test_printed_beside_computed():
     assert shown.mass == "622 | 622.69 ✓"
     assert shown.params == "8.15M | 8,146,242 ≠"
     assert shown.test_accuracy == "96.99 | – …"
-
-
-@pytest.mark.slow
-def test_table_2_beside_what_appendix_g_prints():
-    networks = work.table_2()
+    networks = work.table_2()  # beside what appendix G prints
     off = networks.density - networks.printed.astype(float)
     assert len(networks) == 20 and off.between(0, 0.01).all()
-
-
-def test_more_convolutions_would_not_give_the_printed_parameters():
-    largest = Architecture.of_layers(64, (90, 170, 300))
-    assert with_transitions(largest) == 12_085_354
+    # more convolutions would not give the printed parameters
+    assert with_transitions(Architecture.of_layers(64, (90, 170, 300))) == 12_085_354
 
 
 def test_a_row_is_the_network_of_its_printed_settings():

@@ -24,13 +24,9 @@ def test_equation_13_is_a_good_approximation(mean):
     assert entropy == pytest.approx(approximate, abs=0.1 / mean**2)
 
 
-def test_mended_it_is_positive_and_still_falls():
+def test_mended_it_is_positive_and_still_falls_and_bounds():
     mended = [theory.repaired_divergence(mass, 428) for mass in (100, 400, 800)]
-    assert mended == sorted(mended, reverse=True)
-    assert mended[-1] > 0
-
-
-def test_bound():
+    assert mended == sorted(mended, reverse=True) and mended[-1] > 0
     by_hand = sqrt((2 + log(2 * sqrt(1000) / 0.1)) / 2000)
     assert theory.bound(2, 1000, confidence=0.9) == pytest.approx(by_hand)
 
@@ -53,16 +49,11 @@ def test_what_cannot_be_is_refused(call, message):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["Theorem 2", "Corollary 1"])
 def test_what_is_printed_needs_a_divergence_that_is_not_negative(name):
+    """And eq. 14, put in, is not called counted."""
     found = theory.derivation(name)
-    assert found.mark == "✓ corrected"
+    assert found.mark == "✓ corrected" and "built networks" not in str(found)
     for step in found.only_printed:
         assert not step.outcome.symbolic and step.outcome.deviation > 0.1
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["Theorem 2", "Corollary 1"])
-def test_eq_14_put_in_is_not_called_counted(name):
-    assert "built networks" not in str(theory.derivation(name))
 
 
 def test_unknown_derivation():

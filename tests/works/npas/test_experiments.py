@@ -14,9 +14,6 @@ def test_stores_and_rivals_store_no_more_and_nearly_as_much():
         assert 0.99 * budget <= parameters_of(stores(percent, "weighted", "mask")) <= budget
         for model in (WIDE.model, SHALLOW):
             assert 0.9 * budget <= parameters_of(narrower(percent, model)) <= budget
-
-
-def test_contenders_are_told_apart_by_their_names():
     listed = list(compared_with())
     assert len({one.name for one in listed}) == len(listed) == 36
     assert {one.way for one in listed} >= {

@@ -27,13 +27,14 @@ def tiny(monkeypatch):
 
 def test_arms_have_the_numbers_that_the_text_compares():
     numbers = {
-        (case, arm): Experiment(case, arm, "full").numbers
-        for case in CASES for arm in ("avae", "vae")
+        ("mnist-rotation", "avae"): 6, ("mnist-rotation", "vae"): 7, ("mnist-rotation", "wide"): 7,
+        ("mnist-rotation-translation", "vae"): 9, ("sofa-rotation", "avae"): 16,
+        ("chair-rotation", "vae"): 19, ("chair-rotation-translation", "vae"): 22,
     }  # fmt: skip
-    assert numbers["mnist-rotation", "avae"] == 6 and numbers["mnist-rotation", "vae"] == 7
-    assert numbers["mnist-rotation-translation", "vae"] == 9
-    assert numbers["sofa-rotation", "avae"] == 16 and numbers["chair-rotation", "vae"] == 19
-    assert numbers["chair-rotation-translation", "vae"] == 22
+    assert {key: Experiment(*key, "full").numbers for key in numbers} == numbers
+    upright, wide = (Experiment("mnist-rotation", arm, "cpu") for arm in ("upright", "wide"))
+    assert upright.task.poses is None and upright.build(0).search is None and wide.width == 2
+    assert all(arm.says for arm in ARMS.values())
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -44,28 +45,27 @@ def test_matched_arms_spend_as_many_passes(scale):
     assert matched * experiments.LEARNING == pytest.approx(avae * each, rel=0.05)
 
 
-@pytest.mark.parametrize(("scale", "sizes"), [("full", {0, 4}), ("cpu", {0, *experiments.LATENTS})])
-def test_all_that_is_wanted(scale, sizes):
-    found = list(experiments.wanted(scale))
-    assert len(set(found)) == len(found) and {seed for _, seed in found} == {0, 1, 2}
-    ones = {one for one, _ in found}
-    assert {one.latent for one in ones} == sizes and {one.scale for one in ones} == {scale}
-    assert {(one.case, one.arm) for one in ones} == {
-        (case, arm) for case in CASES for arm in ARMS if "digits" not in case
-    }
-    assert Experiment("sofa-rotation", "plain", scale, 4) in ones
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_every_experiment_can_be_built(case):
-    one = Experiment(case, "avae", "quick" if "digits" in case else "cpu")
-    model = one.build(0)
-    assert (model.vae.side, model.likelihood) == (one.task.side, one.task.likelihood)
-    assert one.task.poses == CASES[case].poses and one.protocol.channels == 1
+def test_all_that_is_wanted_can_be_built():
+    for scale, sizes in (("full", {0, 4}), ("cpu", {0, *experiments.LATENTS})):
+        found = list(experiments.wanted(scale))
+        assert len(set(found)) == len(found) and {seed for _, seed in found} == {0, 1, 2}
+        ones = {one for one, _ in found}
+        assert {one.latent for one in ones} == sizes and {one.scale for one in ones} == {scale}
+        assert {(one.case, one.arm) for one in ones} == {
+            (case, arm) for case in CASES for arm in ARMS if "digits" not in case
+        }
+        assert Experiment("sofa-rotation", "plain", scale, 4) in ones
+    for case in CASES:
+        one = Experiment(case, "avae", "quick" if "digits" in case else "cpu")
+        model = one.build(0)
+        assert (model.vae.side, model.likelihood) == (one.task.side, one.task.likelihood)
+        assert one.task.poses == CASES[case].poses and one.protocol.channels == 1
 
 
 @pytest.mark.slow
 def test_runs_are_recorded_and_compared(tiny, tmp_path):
+    nothing = experiments.trained("tiny", tmp_path)
+    assert nothing.empty and experiments.improvements(nothing).empty
     for arm in ("avae", "vae"):
         run(Experiment("digits-rotation", arm, "tiny"), seed=0, root=tmp_path, progress=False)
     found = experiments.trained("tiny", tmp_path)
@@ -162,18 +162,6 @@ def test_how_far_grids_reach():
     share = experiments.cut(many, Poses(2), 4) / 500
     # beyond 2 along either axis: where the cosine is more than 2 / 2.12
     assert share == pytest.approx(4 * 2 * acos(2 / away) / (2 * pi), abs=0.06)
-
-
-def test_nothing_recorded(tmp_path):
-    assert experiments.trained("cpu", tmp_path).empty
-    assert experiments.improvements(experiments.trained("cpu", tmp_path)).empty
-
-
-def test_other_arms_are_upright_or_larger():
-    upright, wide = (Experiment("mnist-rotation", arm, "cpu") for arm in ("upright", "wide"))
-    assert upright.task.poses is None and upright.build(0).search is None
-    assert wide.width == 2 and wide.numbers == 7
-    assert all(arm.says for arm in ARMS.values())
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import pytest
 from reuseprior.contexts import horizontal_unroll
 from reuseprior.press import published
 from reuseprior.works.thesis import contexts as work
+from tests.press.printed import LOAD, table
 
 # N_G does not depend on the size, an entropy of one decimal hardly, and scores are not computed.
 INDEPENDENT = {"params", "entropy", "score", "image_size"}
@@ -16,24 +17,19 @@ COUNTED_ELSEWHERE = {
 }
 
 
-def with_another(monkeypatch, column, other):
-    load = published.load
-
-    def loaded(*names):
-        table = load(*names)
-        if column in table:
-            table[column] = [other(text) for text in table[column]]
-        return table
-
-    monkeypatch.setattr(published, "load", loaded)
+def replaced(monkeypatch, name, rows):
+    """Let a printed table be another."""
+    load = lambda asked: rows.copy() if asked == name else LOAD(asked)  # noqa: E731
+    monkeypatch.setattr(published, "load", load)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("table", ["thesis/table-4-3", "thesis/table-4-4"])
-def test_another_image_size_changes_what_is_counted(monkeypatch, table):
-    before = {e.id: e for e in work.ranked_models(table)}
-    with_another(monkeypatch, "image_size", lambda size: str(int(size) + 64))
-    after = {e.id: e for e in work.ranked_models(table)}
+@pytest.mark.parametrize("name", ["thesis/table-4-3", "thesis/table-4-4"])
+def test_another_image_size_changes_what_is_counted(monkeypatch, name):
+    before = {e.id: e for e in work.ranked_models(name)}
+    sizes = table(name).image_size.astype(int)
+    replaced(monkeypatch, name, table(name).assign(image_size=(sizes + 64).astype(str)))
+    after = {e.id: e for e in work.ranked_models(name)}
     for identity, entry in before.items():
         row, _, column = identity.partition("/")
         unmoved = INDEPENDENT | COUNTED_ELSEWHERE.get(row, set())
@@ -41,39 +37,27 @@ def test_another_image_size_changes_what_is_counted(monkeypatch, table):
             assert after[identity].verdict != entry.verdict, identity
 
 
-@pytest.mark.parametrize(
-    ("quantity", "unmoved"),
-    [
-        ("frequency", {"weight nodes", "|G|", "N_G"}),
-        ("N_I", {"probability numerator", "probability denominator", "total surprisal", "entropy",
-                 "expected spread", "weight nodes", "N_G"}),
-        ("N_O", {"probability numerator", "probability denominator", "total surprisal", "entropy",
-                 "expected spread", "weight nodes", "N_G"}),
-    ],
-)  # fmt: skip
+OF_NODES = {"probability numerator", "probability denominator", "total surprisal", "entropy",
+            "expected spread", "weight nodes", "N_G"}  # fmt: skip
+UNMOVED = [("frequency", {"weight nodes", "|G|", "N_G"}), ("N_I", OF_NODES), ("N_O", OF_NODES)]
+
+
+@pytest.mark.parametrize(("quantity", "unmoved"), UNMOVED)
 def test_another_graph_changes_the_worked_example(monkeypatch, quantity, unmoved):
-    rows = published.load("thesis/appendix-a").set_index("id")
-    before = {e.id: e for e in work.appendix_a("thesis/appendix-a")}
-    load = published.load
-
-    def loaded(*names):
-        table = load(*names)
-        if "quantity" in table:
-            chosen = table["quantity"] == quantity
-            table.loc[chosen, "value"] = [
-                str(int(text) + 1 + 2 * place)
-                for place, text in enumerate(table.loc[chosen, "value"])
-            ]
-        return table
-
-    monkeypatch.setattr(published, "load", loaded)
-    for entry in work.appendix_a("thesis/appendix-a"):
+    name = "thesis/appendix-a"
+    before, rows = {e.id: e for e in work.appendix_a(name)}, table(name).copy()
+    chosen = rows.index[rows.quantity == quantity]
+    for place, index in enumerate(chosen):
+        rows.loc[index, "value"] = str(int(rows.loc[index, "value"]) + 1 + 2 * place)
+    replaced(monkeypatch, name, rows)
+    quantities = rows.set_index("id").quantity
+    for entry in work.appendix_a(name):
         if entry.kind == "computed":
             moved = entry.verdict != before[entry.id].verdict
-            assert moved != (rows.loc[entry.id, "quantity"] in unmoved), entry.id
+            assert moved != (quantities[entry.id] in unmoved), entry.id
 
 
 def test_the_graph_is_drawn_as_appendix_a_prints_it():
-    rows = published.load("thesis/appendix-a").query("quantity == 'frequency'")
+    rows = table("thesis/appendix-a").query("quantity == 'frequency'")
     printed = dict(zip(rows.parameter, rows["value"].astype(int), strict=True))
     assert horizontal_unroll(work.FIGURE_4_3A).repetitions() == printed

@@ -39,15 +39,11 @@ def test_what_holds_at_beta_minus_one_only_is_no_theorem(name):
 
 
 @pytest.mark.slow
-def test_beta_is_tried_at_several_values():
+def test_a_step_says_what_was_tried():
+    """And one without a counted quantity does not say counted."""
     step = thesis.derivation("Corollary 2").steps[0]
     dial = PERCEPTRONS.dial(step.outcome.free)
-    assert dial.symbol == β and len(dial.values) == 5
-    assert "5 values of β" in str(step)
-
-
-@pytest.mark.slow
-def test_a_step_without_a_counted_quantity_does_not_say_counted():
+    assert dial.symbol == β and len(dial.values) == 5 and "5 values of β" in str(step)
     said = {d.name: sum(s.outcome.counted for s in d.all_steps) for d in thesis.all_derivations()}
     assert said["Lemma 2"] == 3 and said["Theorem 3"] == 3 and said["Theorem 4"] == 5
     assert said["Equation 5.19"] == 2, "P′ in nats is eq. 4.8 itself; that in bits is counted"
@@ -56,39 +52,43 @@ def test_a_step_without_a_counted_quantity_does_not_say_counted():
     assert in_nats.outcome.proof == "definition"
     assert in_nats.outcome.tried == "40 pairs of ω, D, largest deviation below 1e-12"
     assert not slope.outcome.counted and "both sides are numbers" in str(slope)
+    text = str(thesis.derivation("Theorem 4"))
+    assert text.startswith("Theorem 4: ✓ corrected\n")
+    assert "ln(ω)" in text and "\\" not in text and "$" not in text
+    assert "counted graphs" in text and "0.693 nats at ω = 2" in text
 
 
 @pytest.mark.slow
 def test_ledger_notes_say_what_was_checked():
     ((_, entries),) = PARTS.items()
     notes = {e.id: e.note for e in entries()}
-    assert notes["thesis-5-theorem-3"] == "6 steps proved by sympy, 3 also on counted graphs"
-    assert notes["thesis-5-lemma-3"] == (
-        "3 steps proved by sympy, 3 also on counted graphs, 2 definitions"
-    )
-    assert notes["thesis-5-equation-5-20"].startswith("The middle of eq. 5.20 inherits")
-    assert notes["thesis-5-theorem-4"].startswith(
-        "For D → ∞ at constant ω > 1, ⟨E⟩ → (D - ω/(ω-1)) ln ω. The thesis has (D-1)ln ω."
-    )
+    beginnings = {
+        "theorem-3": "6 steps proved by sympy, 3 also on counted graphs",
+        "lemma-3": "3 steps proved by sympy, 3 also on counted graphs, 2 definitions",
+        "equation-5-20": "The middle of eq. 5.20 inherits",
+        "theorem-4": "For D → ∞ at constant ω > 1, ⟨E⟩ → (D - ω/(ω-1)) ln ω. The thesis has "
+                     "(D-1)ln ω.",
+    }  # fmt: skip
+    for name, said in beginnings.items():
+        assert notes[f"thesis-5-{name}"].startswith(said), name
     assert not any("$" in note or "\\" in note for note in notes.values())
-
-
-@pytest.mark.slow
-def test_the_corrected_ones():
     corrected = {d.name for d in thesis.all_derivations() if d.mark == "✓ corrected"}
     assert corrected == {"Equation 5.5", "Theorem 4", "Theorem 5", "Equation 5.19", "§5.4.1"}
+    names = [d.name for d in thesis.all_derivations()]
+    assert names.index("Lemma 2") < names.index("Theorem 2") < names.index("Theorem 5")
+    assert thesis.summary().derivation.tolist() == names
+
+
+PRINTED = {
+    "Equation 5.5": (z, sp.Sum(g * ω**d, (d, 1, D))),
+    "Theorem 4": (E, (D - 1) * sp.log(ω)),
+    "Theorem 5": (H, sp.log(g) + sp.log(ω) - sp.log(ω - 1)),
+    "Equation 5.19": (P, sp.log((g * D * E + 1) * ω / (2 * ω + g * D))),
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "printed"),
-    [
-        ("Equation 5.5", (z, sp.Sum(g * ω**d, (d, 1, D)))),
-        ("Theorem 4", (E, (D - 1) * sp.log(ω))),
-        ("Theorem 5", (H, sp.log(g) + sp.log(ω) - sp.log(ω - 1))),
-        ("Equation 5.19", (P, sp.log((g * D * E + 1) * ω / (2 * ω + g * D)))),
-    ],
-)
+@pytest.mark.parametrize(("name", "printed"), PRINTED.items())
 def test_what_is_printed_and_wrong_fails_both_checks(name, printed):
     (step,) = thesis.derivation(name).only_printed
     assert (step.left, step.right) == printed
@@ -101,21 +101,6 @@ def test_proof_and_numbers_are_both_needed():
     assert only_proved.outcome.symbolic and only_proved.mark == "✗"
     only_counted = Step(E, EQUATION_5_12, "no definition", QUICK)
     assert only_counted.outcome.deviation < 1e-10 and only_counted.mark == "✗"
-
-
-@pytest.mark.slow
-def test_text_is_readable():
-    text = str(thesis.derivation("Theorem 4"))
-    assert text.startswith("Theorem 4: ✓ corrected\n")
-    assert "ln(ω)" in text and "\\" not in text and "$" not in text
-    assert "counted graphs" in text and "0.693 nats at ω = 2" in text
-
-
-@pytest.mark.slow
-def test_the_thesis_order():
-    names = [d.name for d in thesis.all_derivations()]
-    assert names.index("Lemma 2") < names.index("Theorem 2") < names.index("Theorem 5")
-    assert thesis.summary().derivation.tolist() == names
 
 
 def test_unknown_name():

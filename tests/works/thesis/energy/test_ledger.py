@@ -3,7 +3,8 @@
 import pytest
 
 from reuseprior.press import published
-from reuseprior.works.thesis import energy as work
+from reuseprior.works.thesis.energy import ledger
+from tests.press.printed import table
 
 SETTINGS = [
     (f"table-5-{n}", column)
@@ -12,32 +13,26 @@ SETTINGS = [
 ]
 
 
-def another(column: str, value: int) -> int:
-    """Another width or depth than the printed one: of half the layers where there are two."""
-    return value + 1 if column != "depth" else max(value // 2, 2 if value == 1 else 1)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("table", "column"), SETTINGS)
-def test_another_width_or_depth_changes_all_that_is_counted(monkeypatch, table, column):
-    before = {e.id: e for e in work.table_entries(table)}
-    load = published.load
+@pytest.mark.parametrize("layers", [64, pytest.param(3600, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(("name", "column"), SETTINGS)
+def test_another_width_or_depth_changes_all_that_is_counted(monkeypatch, name, column, layers):
+    """Of rows of so many layers at most, and of one that shares: wider, or of half the layers."""
+    rows = table(f"thesis/{name}")
+    depth = rows.depth.astype(int)
+    shares = depth[rows.get("shared", rows.depth) == "True"]
+    rows = rows[(depth <= layers) | (depth == shares.min())]
 
-    def loaded(*names):
-        found = load(*names)
-        if column in found:
-            found[column] = [str(another(column, int(text))) for text in found[column]]
-        return found
+    def another(text):
+        value = int(text)
+        return str(value + 1 if column != "depth" else max(value // 2, 2 if value == 1 else 1))
 
-    monkeypatch.setattr(published, "load", loaded)
-    after = {e.id: e for e in work.table_entries(table)}
-    computed = {i: e for i, e in before.items() if e.kind == "computed"}
-    assert computed
-    assert [i for i, e in computed.items() if after[i].verdict == e.verdict] == []
-
-
-@pytest.mark.slow
-def test_the_convention_is_against_the_text():
-    for entry in work.table_entries("table-5-1"):
-        if entry.verdict == "against the text":
-            assert "N_O = 1" in entry.note and "definition 6" in entry.note
+    made = []
+    for falsified in (rows, rows.assign(**{column: rows[column].map(another)})):
+        monkeypatch.setattr(published, "load", lambda _, falsified=falsified: falsified)
+        made.append({e.id: e for e in ledger.table_entries(name) if e.kind == "computed"})
+    before, after = made
+    assert len(before) >= 3 * len(rows) > 0
+    assert [i for i, e in before.items() if after[i].verdict == e.verdict] == []
+    against = [e.note for e in before.values() if e.verdict == "against the text"]
+    assert all("N_O = 1" in note and "definition 6" in note for note in against)
