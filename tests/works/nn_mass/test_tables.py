@@ -15,6 +15,7 @@ from reuseprior.works.nn_mass import experiments
 from reuseprior.works.nn_mass.ledger import architecture, with_transitions
 
 
+@pytest.mark.slow
 def test_printed_beside_computed():
     shown = work.printed_beside_computed().loc["nnmass-1-64-50-100-150"]
     assert shown.mass == "622 | 622.69 ✓"
