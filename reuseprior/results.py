@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # both take seconds to import, and most of this module needs 
 CONFIG = "config.json"
 METRICS = "metrics.csv"
 SUMMARY = "summary.json"
-CONFIG_DIGEST = "config_sha256"  # of a summary
+FILES = "files_sha256"  # of a finished run's summary: of its other files
 DIGESTS = "SHA256SUMS"  # of the recorded runs' files, as `sha256sum --check` reads them
 
 
@@ -126,8 +126,7 @@ def _list(run: Path, root: Path) -> None:
         place = run.relative_to(root).as_posix()
         kept = _digests(root) if (root / DIGESTS).exists() else {}
         kept = {name: digest for name, digest in kept.items() if not name.startswith(f"{place}/")}
-        held = _files(run, *_RECORDED).items()
-        kept |= {f"{place}/{name}": sha256(content).hexdigest() for name, content in held}
+        kept |= {f"{place}/{name}": digest for name, digest in _digested(run).items()}
         lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(kept.items()))
         files.write(root / DIGESTS, lines.encode())
     finally:
@@ -165,11 +164,13 @@ def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
             f"{run.folder} was made by the package at commit {run.commit}, which is not in this "
             "repository: fetch the branch it is of, or make the run anew"
         )
-    if run.summary.get(CONFIG_DIGEST, (now := _sha256(run.folder / CONFIG))) != now:
-        raise ResultError(
-            f"{run.folder / CONFIG} was changed after the run was finished: put the old one back, "
-            "or make the run anew"
-        )
+    held = _digested(run.folder)
+    for name, digest in run.summary.get(FILES, {}).items():
+        if held.get(name) != digest:
+            raise ResultError(
+                f"{run.folder / name} was changed after the run was finished: put the old one "
+                "back, or make the run anew"
+            )
     for key in run.config.keys() & run.summary.keys():
         told = [json.dumps(value[key]) for value in (run.config, run.summary)]
         if key in _SAID_TWICE and told[0] != told[1]:
@@ -220,6 +221,12 @@ def _files(folder: Path, *patterns: str) -> dict[str, bytes]:
         for path in found
         if not files.is_ours(path.name)
     }
+
+
+def _digested(folder: Path) -> dict[str, str]:
+    """The digests of what `record` takes of a run."""
+    held = _files(folder, *_RECORDED)
+    return {name: sha256(held[name]).hexdigest() for name in sorted(held)}
 
 
 def _commits(summary: dict) -> list[str | None]:
@@ -375,7 +382,8 @@ class Recording:
         that is interrupted can be gone on with.
         """
         if state == "finished":
-            summary = summary | {CONFIG_DIGEST: _sha256(self.folder / CONFIG)}
+            held = _digested(self.folder)
+            summary = summary | {FILES: {name: held[name] for name in held if name != SUMMARY}}
         self._summarise(summary, state)
         if state == "finished":
             self.settle()

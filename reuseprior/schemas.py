@@ -27,7 +27,7 @@ class Summary(TypedDict, total=False):
     start: str
     end: str
     wall_seconds: float
-    config_sha256: str  # of config.json, as it was when the run was finished
+    files_sha256: dict[str, str]  # of its other files, as they were when the run was finished
     commits: list[str | None]
     commit: str | None  # of an older package
     reason: str | None

@@ -410,11 +410,18 @@ def test_an_interrupted_run_is_not_recorded_and_another_one_not_replaced(tmp_pat
     results.write_json(folder / "summary.json", summary | {"threads": 3})
     with pytest.raises(results.ResultError, match="holds other files than"):
         results.record(folder, root)
+    for name in ("metrics.csv", "trainings.csv", "config.json"):
+        whole = (folder / name).read_text()
+        (folder / name).write_text(whole.translate({48: "3", 49: "2"}))
+        with pytest.raises(results.ResultError, match=f"{name} was changed after the run was fin"):
+            results.record(folder, root)
+        (folder / name).write_text(whole)
+    (folder / "trainings.csv").unlink()
+    with pytest.raises(results.ResultError, match=r"trainings\.csv was changed after the run was"):
+        results.record(folder, root)
     config = results.read_json(folder / "config.json")
     results.write_json(folder / "config.json", config | {"seed": 2})
-    with pytest.raises(results.ResultError, match=r"config\.json was changed after the run was fi"):
-        results.record(folder, root)
-    older = {key: value for key, value in summary.items() if key != "config_sha256"}
+    older = {key: value for key, value in summary.items() if key != "files_sha256"}
     results.write_json(folder / "summary.json", older | {"seed": 0})
     with pytest.raises(
         results.ResultError, match=r"seed 2 in config\.json and 0 in summary\.json: "

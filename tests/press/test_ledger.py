@@ -71,34 +71,33 @@ def test_computed(printed, readings, contradiction, verdict, value, note):
     assert note in found.note and bool(note) == bool(found.note)
 
 
-def test_a_column_is_cut_only_if_it_cannot_be_rounded():
-    def verdicts(*cells):
-        made = [Cell(row(printed), "x", [Reading(value)]) for printed, value in cells]
-        return [entry.verdict for entry in judged(made)]
-
-    assert verdicts(("27.20", 27.2052), ("12.34", 12.3412)) == ["reproduced"] * 2
-    # a second cell rounds and cannot be cut: the first one's digits have no excuse
-    assert verdicts(("27.20", 27.2052), ("12.35", 12.3471)) == ["not reproduced", "reproduced"]
-
-
-def test_a_column_of_which_the_text_gives_more_by_rounding_is_rounded():
-    """Mixed readings could cut every cell; what the text says is rounded."""
-    made = [
-        Cell(row(printed), "x", [Reading(text), Reading(other, "b", "c")])
-        for printed, text, other in (("5.9", 5.87, 5.93), ("1.7", 1.69, 1.75), ("5.8", 5.88, 5.95))
-    ]
-    verdicts = [entry.verdict for entry in judged(made)]
-    assert verdicts == ["reproduced", "reproduced", "not reproduced"]
+def cells(*given, column="x", sources="aaa", quantity=""):
+    """The cells of a column: what is printed, what the text says, and what is ruled out."""
+    return [
+        Cell(
+            row(printed, source=source).rename({"x": column}), column,
+            [Reading(text), *(Reading(other, "b", "c") for other in others)], quantity=quantity,
+        )
+        for (printed, text, *others), source in zip(given, sources, strict=False)
+    ]  # fmt: skip
 
 
-def test_a_list_of_values_is_no_column():
-    cells = [
-        Cell(row(printed).rename({"x": "value"}), "value", [Reading(computed)])
-        for printed, computed in (("1", 1.9), ("2", 2.9))
-    ]
-    assert {entry.verdict for entry in judged(cells)} == {"not reproduced"}
-    of_one = [replace(cell, quantity="density") for cell in cells]
-    assert {entry.verdict for entry in judged(of_one)} == {"reproduced"}
+CUT, CAN_BE_CUT, ROUNDED = ("27.20", 27.2052), ("12.34", 12.3412), ("12.35", 12.3471)
+COLUMNS = [  # cells, how many of them come out
+    (cells(CUT, CAN_BE_CUT), [1, 1]),
+    (cells(CUT, ROUNDED), [0, 1]),  # which cannot be cut: the first one's digits have no excuse
+    (cells(CUT, ROUNDED, sources="ab"), [1, 1]),  # a column is one source's
+    # mixed readings could cut every cell; what the text says is rounded
+    (cells(("5.9", 5.87, 5.93), ("1.7", 1.69, 1.75), ("5.8", 5.88, 5.95)), [1, 1, 0]),
+    (cells(("1", 1.9), ("2", 2.9), column="value"), [0, 0]),  # a list of values is no column
+    (cells(("1", 1.9), ("2", 2.9), column="value", quantity="density"), [1, 1]),
+]
+
+
+@pytest.mark.parametrize(("column", "out"), COLUMNS)
+def test_a_column_is_cut_only_if_it_cannot_be_rounded(column, out):
+    verdicts = ["reproduced" if comes else "not reproduced" for comes in out]
+    assert [entry.verdict for entry in judged(column)] == verdicts
 
 
 def test_of_readings_that_explain_as_much_the_last_is_the_row_s():
@@ -111,14 +110,6 @@ def test_of_readings_that_explain_as_much_the_last_is_the_row_s():
 def test_what_is_claimed_is_said():
     (claim,) = judged([Cell(row("9", claim="rank of x"), "x", [Reading(9)], note="of 9")])
     assert claim.note == "rank of x; of 9"
-
-
-def test_a_column_is_one_source_s():
-    cells = [
-        Cell(row("27.20"), "x", [Reading(27.2052)]),
-        Cell(row("12.35", source="b"), "x", [Reading(12.3471)]),
-    ]
-    assert [entry.verdict for entry in judged(cells)] == ["reproduced"] * 2
 
 
 def test_slack_is_what_a_wrong_value_would_have_passed_by():
@@ -181,19 +172,18 @@ def test_the_committed_ledger_is_the_computed_one(entries, monkeypatch):
     assert all(entry["verdict"] in ledger.KINDS[entry["kind"]] for entry in found)
 
 
-KEYS = {"factor", "layer"}  # columns of numbers that say which row it is
+KEYS = {"factor", "layer", "rank", "top_test_accuracy"}  # numbers that say which row it is
 
 
 def test_every_printed_number_has_an_entry():
-    ids = {row["id"] for row in ledger.committed_rows()}
-    without = set()
-    for name in published.tables():
-        for row in published.load(name).drop(columns=["source", "where"]).to_dict("records"):
-            for column in row.keys() - {"id"} if "id" in row else ():
+    ids, without = {row["id"] for row in ledger.committed_rows()}, set()
+    for name in set(published.tables()) - {"public/facts"}:
+        for row in published.load(name).to_dict("records"):
+            for column in row.keys() - {"id", *KEYS}:
                 place = row["id"] if column == "value" else f"{row['id']}/{column}"
                 if place not in ids and re.fullmatch(r"[<>≤≥]?\s*[\d., ]+\s*[KMB+]?", row[column]):
                     without.add((name, column))
-    assert without == set()
+    assert without == {("npas/table-10", "params")}  # a key too
 
 
 @pytest.mark.slow
@@ -282,13 +272,14 @@ def test_each_cell_that_is_typed_otherwise_is_told(turn, monkeypatch):
         for i, column in zip(rows, columns, strict=False):
             row = table.loc[i].copy()
             table.loc[i, column] = falsified(row[column])
-            place = row["id"] if column == "value" else f"{row['id']}/{column}"
+            places = {c: row["id"] if c == "value" else f"{row['id']}/{c}" for c in table.columns}
             if column == "id":
-                told += [f"{number} was " for number in ids if number.split("/")[0] == row["id"]]
-            elif place in ids:
+                told += [f"{place} was " for place in ids.intersection(places.values())]
+            elif (place := places[column]) in ids:
                 told.append(f"{place}: printed was {row[column]!r} and is now ")
             else:
-                told.append(f"{row['id']}: {column if column in ('source', 'where') else 'typed'} ")
+                field = column if column in ("source", "where") else "typed"
+                told.append(f"{row['id'].partition('/')[0]}: {field} was ")
     monkeypatch.setattr(published, "load", lambda *names: pd.concat([tables[n] for n in names]))
     done = CliRunner().invoke(app, ["audit"])
     *found, last = done.stderr.splitlines()
@@ -326,7 +317,7 @@ def test_each_recorded_run_that_is_altered_or_gone_is_told(recorded):
     done = CliRunner().invoke(app, ["audit"])
     found = done.stderr.removeprefix("Error: ").splitlines()
     assert done.exit_code == 1 and len(found) == len(told)
-    assert all(s.startswith(start) for s, start in zip(found, told.values(), strict=True))
+    assert all(any(s.startswith(start) for s in found) for start in told.values())
     for experiment, start in told.items():
         with pytest.raises(results.ResultError, match=re.escape(start)):
             results.runs(experiment)
@@ -354,19 +345,8 @@ def test_what_cannot_be_read_is_said(monkeypatch):
         ledger.collect(only=["nnmass, table 2"])
 
 
-def more(by: float):
-    """A property or a function whose value is so much more."""
-
-    def of(real):
-        get = real.fget if isinstance(real, property) else real
-        other = lambda *args, **given: get(*args, **given) + by  # noqa: E731
-        return property(other) if isinstance(real, property) else other
-
-    return of
-
-
 def derived(**changes):
-    """Quantities of which one is another."""
+    """Quantities of which one is more."""
     return lambda real: (
         lambda *args, **given: replace(
             found := real(*args, **given),
@@ -375,20 +355,24 @@ def derived(**changes):
     )
 
 
+def less_spread(real):
+    return lambda *samples: real(*(s._replace(deviation=s.deviation / 100) for s in samples))
+
+
 A3, D = "thesis, appendix A.3", "nnmass, appendix D"
+DERIVE = "reuseprior.works.thesis.contexts.ledger.derive"
+CELLS = "reuseprior.measures.nn_mass.architecture.Architecture"
 DEFINITIONS = [  # place, what is defined otherwise and how, whose rows are told
-    (A3, "reuseprior.works.thesis.contexts.ledger.derive", derived(P_G=0.1), "p-g"),
-    (
-        A3,
-        "reuseprior.works.thesis.contexts.ledger.derive",
-        derived(expected_spread=0.01),
-        "expected-spread",
-    ),
-    (A3, "reuseprior.works.thesis.contexts.ledger.derive", derived(output_nodes=1), "g"),
-    (D, "reuseprior.measures.nn_mass.architecture.Architecture.mass", more(1), "mass"),
-    (D, "reuseprior.measures.nn_mass.architecture.Architecture.density", more(0.1), "density"),
-    ("npas, table 12", "reuseprior.works.npas.budgets.parameters", more(10**6), ""),
-]
+    (A3, DERIVE, derived(P_G=0.1), "a-p-g:"),
+    (A3, DERIVE, derived(expected_spread=0.01), "a-expected-spread:"),
+    (A3, DERIVE, derived(output_nodes=1), "a-g:"),
+    (D, f"{CELLS}.mass", lambda real: property(lambda self: real.fget(self) + 1), "d-mass:"),
+    (D, f"{CELLS}.density", lambda real: property(lambda self: real.fget(self) / 2), "d-density:"),
+    (A3, "reuseprior.press.published.Printed.window",
+     lambda real: lambda self, how="rounded": real(self, "cut"), ""),
+    ("thesis, caption of table 3.2", "reuseprior.press.runs.differs", less_spread, "3-claim-"),
+    ("bidart, section 3.6.1", "reuseprior.press.runs.told_apart", less_spread, "bidart-3-"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("place", "name", "other", "told"), DEFINITIONS)
@@ -396,8 +380,7 @@ def test_another_definition_is_told(place, name, other, told, monkeypatch):
     assert ledger.changes(ledger.collect(only=[place]), [place]) == []
     monkeypatch.setattr(name, other(pkgutil.resolve_name(name)))
     rows = ledger.changes(ledger.collect(only=[place]), [place])
-    print(rows)
-    assert rows
+    assert rows and all(told in row for row in rows)
 
 
 FIELDS = {

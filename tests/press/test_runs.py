@@ -73,6 +73,11 @@ def test_a_number_is_judged_by_an_interval_for_one_run_more(folder):
     assert judged(EVIDENCE, "105").verdict == "outside"
 
 
+def said_of(claim: Claim) -> Entry:
+    row = pd.Series({"id": "a-1", "source": "a", "where": "a, p. 1", "value": "in words"})
+    return claimed(row, "value", claim, "days")
+
+
 CLAIM = Claim(("ours", EVIDENCE), ("theirs", Evidence("other", {}, EVIDENCE.value)), "small")
 
 
@@ -98,8 +103,7 @@ def test_a_claim_is_judged_by_a_test(folder, theirs, said, verdict):
         record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=accuracy)
     for seed, accuracy in enumerate(theirs):
         record(folder / "other", {}, seed=seed, test_accuracy=accuracy)
-    row = pd.Series({"id": "a-1", "source": "a", "where": "a, p. 1", "value": "in words"})
-    found = claimed(row, "value", Claim(CLAIM.first, CLAIM.second, "small", **said), "days")
+    found = said_of(Claim(CLAIM.first, CLAIM.second, "small", **said))
     assert (found.kind, found.verdict) == ("measured", verdict)
     assert verdict == "open" or found.note.startswith("small: ours 90.50, theirs")
     assert ("and not refute it" in found.note) == (said == POSSIBLE)
@@ -116,25 +120,23 @@ def test_pairs_are_of_one_seed_and_two_evidences_may_have_one_name(folder):
         value=lambda runs: 100 * runs[0].summary["second"],
         counts=lambda found: [run for run in found if "second" in run.summary],
     )
-    row = pd.Series({"id": "a-1", "source": "a", "where": "a, p. 1", "value": "in words"})
     claim = Claim(("one", EVIDENCE), ("one", second), "small", paired=True)
-    found = claimed(row, "value", claim, "days")
+    found = said_of(claim)
     assert found.computed == pytest.approx(90 - (80 + 81 + 91) / 3)
     assert "one 90.00, one 84.00; Student's t over 3 seeds" in found.note
 
 
 def test_an_undecided_claim_says_how_many_seeds_would_decide(folder):
-    row = pd.Series({"id": "a-1", "source": "a", "where": "a, p. 1", "value": "in words"})
     for seed in (0, 1, 2):
         record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=0.90 + seed / 100)
         record(folder / "other", {}, seed=seed, test_accuracy=0.89 + seed / 100)
-        note = claimed(row, "value", CLAIM, "days").note
-        assert ("; 3 seeds or more would say how many can" in note) == (seed < 2)
+        few = "; 3 seeds or more would say how many can" in said_of(CLAIM).note
+        assert few == (seed < 2)
     of_each = "; 17 seeds of each would find it with a power of 80 %, if it and the spread are as"
-    assert of_each in claimed(row, "value", CLAIM, "days").note
+    assert of_each in said_of(CLAIM).note
     same = Claim(CLAIM.first, ("again", CLAIM.first[1]), "small", paired=True)
-    assert "no number of seeds" not in claimed(row, "value", CLAIM, "days").note
-    without = claimed(row, "value", same, "days").note
+    assert "no number of seeds" not in said_of(CLAIM).note
+    without = said_of(same).note
     assert "no spread over seeds" in without and "number of seeds" not in without
     assert "seeds that differ would say how many can" in without
 
@@ -144,8 +146,7 @@ def test_an_open_claim_says_which_seeds_are_recorded_and_do_not_count(folder):
         record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=0.90)
         record(folder / "other", {}, seed=seed, test_accuracy=0.89)
     none = replace(EVIDENCE, counts=lambda found: [], otherwise="not settled")
-    row = pd.Series({"id": "a-1", "source": "a", "where": "a, p. 1", "value": "in words"})
-    found = claimed(row, "value", replace(CLAIM, first=("ours", none)), "days")
+    found = said_of(replace(CLAIM, first=("ours", none)))
     assert (found.verdict, found.note) == (
         "open", "ours: 2 seeds recorded, not settled; needs days"
     )  # fmt: skip
@@ -174,16 +175,12 @@ OTHERS = [  # what a run is instead of one at the printed protocol
 ]
 
 
-@pytest.mark.parametrize("other", OTHERS)
-def test_other_runs_bear_on_nothing(folder, other):
-    record(folder / "train-x", **other, test_accuracy=0.9)
+def test_other_runs_and_too_few_bear_on_nothing(folder):
+    for seed, other in enumerate(OTHERS):
+        record(folder / "train-x", **other, seed=seed, test_accuracy=0.9)
     assert runs_for(EVIDENCE) == {}
-
-
-def test_runs_that_are_needed(folder):
-    grid = Evidence("x", {}, EVIDENCE.value, runs=2)
-    record(folder / "x", {}, seed=3, test_accuracy=0.5)
-    assert runs_for(grid) == {} and judged(grid).verdict == "open"
+    record(folder / "train-x", AS_PRINTED, seed=9, test_accuracy=0.9)
+    assert runs_for(EVIDENCE).keys() == {9} and runs_for(replace(EVIDENCE, runs=2)) == {}
 
 
 def test_a_spread_is_shown_and_not_judged(folder):
@@ -207,20 +204,18 @@ def first_row(name, model):
 
 
 def test_a_full_training_fills_its_score(folder):
-    row = first_row("thesis/table-4-2", "V2-S-shared")
-    config = config_of(sharing.ledger._training(row))
+    evidence = sharing.ledger._training(first_row("thesis/table-4-2", "V2-S-shared"))
+    config = config_of(evidence)
     assert config["model"] == "efficientnetv2-s" and config["sharing"] == "all_but_bn"
     assert config["protocol"]["epochs"] == 300 and config["protocol"]["batch_size"] == 512
     record(folder / "train-thesis", config, test_accuracy=0.96)
-    narrow = config_of(sharing.ledger._training(row), data="cifar100")
+    narrow = config_of(evidence, data="cifar100")
     record(folder / "train-thesis", narrow, seed=1, test_accuracy=0.5)
-    evidence = sharing.ledger._training(row)
     assert judged(evidence).computed == 96.0 and len(runs_for(evidence)) == 1
 
 
 def test_table_4_4_asks_for_imagenet_at_the_row_s_size(folder):
-    row = first_row("thesis/table-4-4", "V2-B1")
-    evidence = contexts.ledger._training(row)
+    evidence = contexts.ledger._training(first_row("thesis/table-4-4", "V2-B1"))
     config = config_of(evidence)
     assert config["data"] == "imagenet" and config["protocol"]["test_image_size"] == 240
     record(folder / "train-thesis,image_size=240", config, test_accuracy=0.798)
