@@ -1,8 +1,13 @@
-"""A browser for the tests that look at pages as a reader does."""
+"""A browser for the tests that look at pages as a reader does, and work that is done once a run."""
 
+import fcntl
+import os
 import shutil
+from contextlib import suppress
 
+import psutil
 import pytest
+import urllib3
 from hypothesis import settings
 
 # of `make check`
@@ -14,6 +19,7 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
+PATIENCE = 600  # seconds for what a slow machine is slow to do; nobody waits longer than it takes
 
 
 def pytest_collection_modifyitems(items):
@@ -26,19 +32,90 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path not in long)
 
 
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """Makes a folder once a run of the tests, whichever of its processes asks first."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def folder(name, make):
+        place, done = root / name, root / f"{name}.done"
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(place, ignore_errors=True)  # of who failed
+                place.mkdir()
+                make(place)
+                done.touch()
+        return place
+
+    return folder
+
+
+class Browser:
+    """Debian's Chromium without a window; what its console says is in `get_log("browser")`."""
+
+    def __init__(self, profiles):
+        exceptions = pytest.importorskip("selenium.common.exceptions")
+        self.deaths = exceptions.WebDriverException, urllib3.exceptions.HTTPError
+        self.profiles = profiles
+        self.start()
+
+    def start(self):
+        from selenium import webdriver
+
+        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+        driver = shutil.which("chromedriver")
+        if not (chromium and driver):
+            pytest.skip("no Chromium with its driver: apt-get install chromium chromium-driver")
+        options = webdriver.ChromeOptions()
+        options.binary_location = chromium
+        for flag in (*FLAGS, f"--user-data-dir={self.profiles.mktemp('profile')}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
+        self.chrome.command_executor.client_config.timeout = PATIENCE
+        self.chrome.set_page_load_timeout(PATIENCE)
+        self.chrome.set_script_timeout(PATIENCE)
+        driver = psutil.Process(self.chrome.service.process.pid)
+        self.processes = [*driver.children(recursive=True), driver]
+
+    def __getattr__(self, name):
+        return getattr(self.chrome, name)
+
+    def is_alive(self):
+        with suppress(*self.deaths):
+            return bool(self.chrome.window_handles)
+        return False
+
+    def end(self):
+        """End what is left of it."""
+        with suppress(*self.deaths):
+            self.chrome.quit()
+        for process in self.processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    """Debian's Chromium without a window; what its console says is in `get_log("browser")`."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    driver = shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("no Chromium with its driver: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as chrome:
-        chrome.set_script_timeout(120)
-        yield chrome
+    chrome = Browser(tmp_path_factory)
+    yield chrome
+    chrome.end()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Play a test whose browser died once more, with another one."""
+    try:
+        return (yield)
+    except Exception:
+        browser = pyfuncitem.funcargs.get("browser")
+        if browser is None or browser.is_alive():
+            raise
+        browser.end()
+        browser.start()
+    given = pyfuncitem._fixtureinfo.argnames
+    pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in given})
+    return True

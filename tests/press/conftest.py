@@ -42,10 +42,14 @@ def collected():
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory):
+def site(once):
     """The site, made of the committed notebooks: nothing is reproduced in this build folder."""
     for name in ("sphinx", "myst_nb", "furo"):
         pytest.importorskip(name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paths, "BUILD", tmp_path_factory.mktemp("build"))
-        return book.build().parent
+
+    def make(folder):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(paths, "BUILD", folder)
+            book.build()
+
+    return once("site", make) / "book"

@@ -483,13 +483,11 @@ def test_ledger_saves_the_rows_that_are_shown(browser, site, tmp_path):
 def saved(browser, folder):
     """What the button leaves in the folder, which is then empty again."""
     browser.find_element("css selector", "form.ledger-controls button[name=save]").click()
-    for _ in range(100):
-        if (file := folder / "ledger.csv").exists():
-            text = file.read_bytes().decode()
-            file.unlink()
-            return text
+    while not (file := folder / "ledger.csv").exists():
         time.sleep(0.1)
-    raise AssertionError("nothing was saved")
+    text = file.read_bytes().decode()
+    file.unlink()
+    return text
 
 
 def test_a_row_leads_to_the_cell_that_shows_it(browser, site):
