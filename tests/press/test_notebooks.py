@@ -54,6 +54,8 @@ def test_the_chapters_are_there():
 @each
 def test_as_it_must_be(path):
     assert notebooks.slips(path) == []
+    compared = [c for c in cells_of(path, "code") if "nbval-check-output" in notebooks.tags(c)]
+    assert compared and all(c["outputs"] for c in compared)
 
 
 @each

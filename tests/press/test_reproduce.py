@@ -46,9 +46,10 @@ def folder(tmp_path, monkeypatch):
     return paths.NOTEBOOKS
 
 
-def write(folder, name, *cells, tagged=1, **given):
+def write(folder, name, *cells, tagged=1, kernel="python3", **given):
     """A chapter of code cells, the first `tagged` of them tagged `parameters`."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    notebook.metadata["kernelspec"] = {"name": kernel, "display_name": kernel}
     for cell in notebook.cells[:tagged]:
         cell.metadata["tags"] = ["parameters"]
     nbformat.write(notebook, folder / f"{name}.ipynb")
@@ -193,7 +194,7 @@ def test_without_the_tools(folder, monkeypatch, tool):
 def test_run(folder, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "somewhere")
     monkeypatch.delenv("REUSEPRIOR_ROOT", raising=False)
-    write(folder, "04-counting", PARAMETERS, REPORT)
+    write(folder, "04-counting", PARAMETERS, REPORT, kernel="one-of-another-machine")
     before = (folder / "04-counting.ipynb").read_bytes()
     given = {"seed": "3", "rate": "2", "strict": "true"}
     (job,) = reproduce.plan(["04-counting"], profile="full", parameters=given)
@@ -440,19 +441,21 @@ CODE_LIKE = [
     "__import__('os').system('touch planted')", "1; import os", "'); import os; ('", '"', "'",
     "\\", "\n\nimport os", "\r\nimport os", 3 * '"', 3 * "'", "{wildcards}", "{0}{a[0]}",
     "{sys.executable}", "$(touch a)", "`touch a`", "%run a", "!touch a", "\u2028import os", "\x00",
-    "# a", "f'{1}'", "a=b",
+    "# a", "f'{1}'", "a=b", "010", "no", "1e-5",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", CODE_LIKE, ids=range(len(CODE_LIKE)))
 def test_a_parameter_is_never_code(folder, text):
     """What papermill writes into a notebook is one assignment of this very text."""
-    write(folder, "03-a", PROFILE + "; text = 'a'")
-    (job,) = reproduce.plan(["03-a"], parameters={"text": text})
+    cli = pytest.importorskip("snakemake.cli")
+    write(folder, "03-a", PROFILE + "; text = 'a'; seed = 0.0")
+    (job,) = reproduce.plan(["03-a"], parameters={"text": text, "seed": "-0"})
     code = papermill.translators.PythonTranslator.codify(job.parameters)
     values = {s.targets[0].id: ast.literal_eval(s.value) for s in ast.parse(code).body}
-    assert values == {"profile": "quick", "text": text}
-    assert reproduce.Job.ordered(job.order).parameters == job.parameters
+    assert values == {"profile": "quick", "text": text, "seed": 0.0}
+    (order,) = cli.parse_config([f"jobs={json.dumps([job.order])}"])["jobs"]  # it reads YAML
+    assert repr(reproduce.Job.ordered(order).parameters) == repr(job.parameters)
 
 
 @pytest.mark.notebook
