@@ -22,6 +22,7 @@ from reuseprior.cli import app
 from reuseprior.revolver.evolution import checkpoint as searched
 from reuseprior.training import CheckpointError, checkpoint
 from tests import faults
+from tests.conftest import PATIENCE
 from tests.revolver.searches import DIGITS
 from tests.revolver.test_checkpoint import KILLED
 
@@ -317,7 +318,7 @@ def at_work(mark):
 
 
 def until(condition, complaint):
-    end = time.monotonic() + 600
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, complaint
         time.sleep(0.05)

@@ -1,44 +1,33 @@
 """The ledger and the site, which several tests read and which take minutes to make."""
 
-from typing import NamedTuple
+import pickle
 
 import pytest
+from typer.testing import CliRunner
 
 from reuseprior import paths
-from reuseprior.press import book, ledger
-from reuseprior.press.ledger import Cell, Entry
-
-
-class Collected(NamedTuple):
-    """The whole ledger, and how it came to be."""
-
-    entries: list[Entry]
-    parts: dict[str, list[Entry]]  # by the beginning of their places
-    columns: list[list[Cell]]  # of the tables, whose cells are judged together
+from reuseprior.cli import app
+from reuseprior.press import book
+from tests.press import house
 
 
 @pytest.fixture(scope="session")
-def collected():
-    parts, columns, made = {}, {}, ledger.made
+def whole_ledger(once):
+    """The root under which `reuseprior reproduce 00-ledger` ran, once for all tests."""
 
-    def kept(place, make):
-        def entries():
-            parts[place] = list(make())
-            return parts[place]
+    def make(root):
+        with pytest.MonkeyPatch.context() as patch:
+            house.apart(root, patch)
+            patch.setenv("KEPT", str(root / "kept"))
+            done = CliRunner().invoke(app, ["reproduce", "00-ledger"])
+        assert done.exit_code == 0 and "✓ 00-ledger" in done.stderr, done.output
 
-        return entries
+    return once("ledger", make)
 
-    def made_and_kept(cells):
-        cells = list(cells)
-        columns[tuple((cell.row["id"], cell.column) for cell in cells)] = cells
-        return made(cells)
 
-    with pytest.MonkeyPatch.context() as patch:
-        found = {place: kept(place, make) for place, make in ledger.parts().items()}
-        patch.setattr(ledger, "parts", lambda: found)
-        patch.setattr(ledger, "made", made_and_kept)
-        entries = ledger.collect()
-    return Collected(entries, parts, list(columns.values()))
+@pytest.fixture(scope="session")
+def collected(whole_ledger):
+    return pickle.loads((whole_ledger / "kept").read_bytes())
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,38 @@ def build(root, monkeypatch):
     shutil.copy(REAL["NOTEBOOKS"] / "Snakefile", paths.NOTEBOOKS)
 
 
+OPENED = "opened.log"
+SITE = f"""
+import os, sys
+from pathlib import Path
+log = os.open(Path(__file__).with_name("{OPENED}"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+def hook(event, arguments):
+    if event == "open" and isinstance(arguments[0], str) and arguments[1] in ("r", "rb"):
+        os.write(log, (os.path.abspath(arguments[0]) + "\\n").encode())
+if any("ipykernel" in word for word in sys.orig_argv):
+    sys.addaudithook(hook)
+    if "KEPT" in os.environ:
+        from tests.press import kept
+        kept.keep(Path(os.environ["KEPT"]))
+"""
+
+
+def apart(root, monkeypatch):
+    """Let `paths` lead to the repository in another root, with figures and build folder there.
+
+    Kernels write down there which files they open.
+    """
+    for name in ("data", "notebooks"):
+        if not (root / name).exists():
+            (root / name).symlink_to(paths.ROOT / name)
+    for name in ("FIGURES", "BUILD", "NOTEBOOKS"):
+        monkeypatch.setattr(paths, name, root / name.lower())
+    monkeypatch.setattr(paths, "PUBLISHED", root / "data" / "published")
+    monkeypatch.setattr(paths, "ROOT", root)
+    (root / "sitecustomize.py").write_text(SITE)
+    monkeypatch.setenv("PYTHONPATH", str(root))
+
+
 def checkout(root):
     """A copy in `root` of what a reader may change by running chapters, committed to git there."""
     for name in ("notebooks", "data", "figures"):

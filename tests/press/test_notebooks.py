@@ -6,13 +6,12 @@ import json
 import os
 import re
 import shutil
+from pathlib import Path
 
 import nbformat
 import pytest
-from typer.testing import CliRunner
 
 from reuseprior import paths
-from reuseprior.cli import app
 from reuseprior.press import chapters, notebooks, reproduce
 from reuseprior.press.notebooks import NotebookError
 from tests.press import house
@@ -111,32 +110,9 @@ def test_inputs_name_files():
             assert next(paths.ROOT.glob(pattern), None), (chapter.name, pattern)
 
 
-TRACE = """
-import os, sys
-log = os.open(os.environ["TRACE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-def hook(event, arguments):
-    if event == "open" and isinstance(arguments[0], str) and arguments[1] in ("r", "rb"):
-        os.write(log, (os.path.abspath(arguments[0]) + "\\n").encode())
-if any("ipykernel" in word for word in sys.orig_argv):
-    sys.addaudithook(hook)
-"""
-
-
-@pytest.fixture
-def apart(tmp_path, monkeypatch):
-    """The repository under another root, with figures and build folder of its own."""
-    for name in ("data", "notebooks"):
-        (tmp_path / name).symlink_to(paths.ROOT / name)
-    for name in ("FIGURES", "BUILD", "NOTEBOOKS"):
-        monkeypatch.setattr(paths, name, tmp_path / name.lower())
-    monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "data" / "published")
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
-    return tmp_path
-
-
-def opened(log, root):
+def opened(root):
     """Files of the repository that a kernel opened; of a compiled module, its source."""
-    names = set(log.read_text().splitlines())
+    names = set((root / house.OPENED).read_text().splitlines())
     sources = {re.sub(r"__pycache__/(\w+)\.[^/]*\.pyc$", r"\1.py", name) for name in names}
     package, data = f"{paths.PACKAGE}/", f"{root / 'data'}/"
     # which run a notebook is, it reads from its chapter.toml: a job knows that without the file
@@ -154,34 +130,30 @@ def texts(cell):
 
 @pytest.mark.notebook
 @each
-def test_what_is_saved_is_what_it_computes(path, apart, monkeypatch):
+def test_what_is_saved_is_what_it_computes(path, request, tmp_path, monkeypatch):
     """It ends well, reads what it is said to depend on, and shows and draws what is committed."""
-    figures, log = path.parents[1] / "figures", apart / "opened.log"
-    (apart / "sitecustomize.py").write_text(TRACE)
-    monkeypatch.setenv("PYTHONPATH", str(apart))
-    monkeypatch.setenv("TRACE", str(log))
+    last = CHAPTERS[path].last
+    root = request.getfixturevalue("whole_ledger") if last else tmp_path
+    house.apart(root, monkeypatch)
     job = next(job for job in reproduce.plan([path.stem]) if job.name == path.stem)
-    if CHAPTERS[path].last:  # as a reader runs it
-        done = CliRunner().invoke(app, ["reproduce", path.stem])
-        assert done.exit_code == 0 and f"✓ {path.stem}" in done.stderr, done.output
-    else:
-        assert reproduce.run(job).failure == ""
+    assert last or reproduce.run(job).failure == ""
     committed, executed = cells_of(path, "code"), cells_of(job.output, "code")
     assert [c["execution_count"] for c in executed] == list(range(1, len(committed) + 1))
     for cell, ran in zip(committed, executed, strict=True):
         if "nbval-check-output" in notebooks.tags(cell):
             assert texts(ran) == texts(cell), f"{notebooks.source(cell)}: run make notebooks"
 
-    read = opened(log, apart)
+    read = opened(root)
     assert str(paths.PACKAGE / "__init__.py") in read, "nothing was traced"
     assert read <= {str(file) for file in job.inputs}
     drawn = {file.name: file.read_bytes() for file in sorted(paths.FIGURES.glob("*"))}
     assert drawn.keys() == {f"{n}.{k}" for n in notebooks.figures(path) for k in ("svg", "png")}
+    figures = path.parents[1] / "figures"
     if _drawn_with(figures) == notebooks.drawn_with():
         for name, content in drawn.items():
             assert content == (figures / name).read_bytes(), f"{name}: run make notebooks"
-        shutil.copy(path, apart / path.name)
-        assert not notebooks.save(apart / path.name, job.output), "run make notebooks"
+        copy = shutil.copy(path, tmp_path)
+        assert not notebooks.save(Path(copy), job.output), "run make notebooks"
 
 
 def _drawn_with(figures):

@@ -20,6 +20,7 @@ from reuseprior import paths
 from reuseprior.errors import UserError
 from reuseprior.press import notebooks, reproduce
 from reuseprior.press.reproduce import RunError
+from tests.conftest import PATIENCE
 from tests.press import house
 
 PARAMETERS = """
@@ -573,7 +574,7 @@ def _at_work():
 
 
 def _until(condition, complaint):
-    end = time.monotonic() + 300
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, complaint
         time.sleep(0.05)
