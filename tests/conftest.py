@@ -26,10 +26,10 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
-    # Long files first, so that no process waits at the end for the other's last one
+    # The notebooks and then other long files first, so that no process waits at the end for another
     marks = ("notebook", "slow", "browser")
     long = {i.path for i in items if any(i.get_closest_marker(mark) for mark in marks)}
-    items.sort(key=lambda item: item.path not in long)
+    items.sort(key=lambda item: (item.path.stem != "test_notebooks", item.path not in long))
 
 
 @pytest.fixture(scope="session")
