@@ -202,7 +202,8 @@ def _entry(row: Mapping[str, str]) -> ledger.Entry:
         window = _window(row["window"])
     except ValueError as error:
         raise _unreadable(row) from error
-    return ledger.Entry(**{**row, "computed": computed, "window": window})
+    told = {name: text for name, text in row.items() if name != ledger.TYPED}
+    return ledger.Entry(**{**told, "computed": computed, "window": window})
 
 
 def _unreadable(row: Mapping[str, str]) -> ledger.LedgerError:

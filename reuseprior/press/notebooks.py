@@ -338,13 +338,18 @@ def save(path: Path, executed: Path) -> bool:
 
 
 def tidy(notebook: dict) -> None:
-    """Leave out of a notebook's metadata what differs between machines and runs.
+    """Leave out of a notebook's metadata what differs between machines and runs, or tools.
 
     `jupyter_server_config.py` has JupyterLab do so before it saves: opening a chapter then changes
     nothing in git, whatever the Python is called there.
     """
     for cell in notebook["cells"]:
         cell["metadata"] = {k: v for k, v in cell["metadata"].items() if k in CELL_METADATA and v}
+        for output in cell.get("outputs", ()):
+            for kind, size in output.get("metadata", {}).items():
+                if kind.startswith("image/"):  # JupyterLab writes 672 where Python does 672.0
+                    whole = {k: int(v) for k, v in size.items() if float(v).is_integer()}
+                    output["metadata"][kind] = size | whole
     notebook["metadata"] = METADATA
 
 

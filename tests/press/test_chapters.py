@@ -1,17 +1,17 @@
 """What a `chapter.toml` may say, and a chapter that is added with one folder and one notebook."""
 
-import os
-import subprocess
-import sys
 from fnmatch import fnmatchcase
 from types import ModuleType
 
 import nbformat
 import pytest
+from typer.testing import CliRunner
 
 from reuseprior import paths
+from reuseprior.cli import app
 from reuseprior.press import book, chapters, contents, ledger, notebooks
 from reuseprior.press.chapters import ChapterError
+from reuseprior.results import DIGESTS
 from tests.press import house
 
 
@@ -52,6 +52,8 @@ def test_a_chapter_is_one_folder_and_one_notebook(root):
     notebook("00-all", judge)
     house.chapter("00-all", last=True, products=["build/ledger.json"])
     (root / "data" / "ledger.csv").write_text(",".join(ledger.COLUMNS) + "\n")
+    paths.RESULTS.mkdir()
+    (paths.RESULTS / DIGESTS).touch()
     for page in (root / "README.md", paths.NOTEBOOKS / "README.md"):
         page.write_text("# A page\n")
     assert [chapter.name for chapter in chapters.found()] == ["00-all"]
@@ -62,15 +64,8 @@ def test_a_chapter_is_one_folder_and_one_notebook(root):
     file = house.chapter("07-new", entries="ledger", numbers={"new, *": ""}, inputs=[])
     (file.parent / "ledger.py").write_text(ENTRIES)
 
-    environment = {**os.environ, "REUSEPRIOR_ROOT": str(root), "PYTHONPATH": str(root)}
-    done = subprocess.run(
-        [sys.executable, "-m", "reuseprior", "reproduce"],
-        cwd=root,  # Python looks for the package here first
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(app, ["reproduce"])
+    assert done.exit_code == 0, done.output
     assert "running 07-new, 00-all\n" in done.stderr and "✓ 07-new" in done.stderr
     assert "1 printed numbers: 1 reproduced" in done.stdout
     (entry,) = ledger.saved()

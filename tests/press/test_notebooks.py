@@ -418,14 +418,18 @@ def printed(*texts):
 
 def test_two_copies_are_saved_as_the_same_bytes(folder):
     path = write(folder, "03-a", "# Title", "x = 1", "print(x)")
-    assert notebooks.save(path, executed(path, *printed("one\ntwo\n")))
+    size = {"image/png": {"height": 249.6, "width": 672.0}}
+    picture = nbformat.v4.new_output("display_data", {"image/png": "YQ=="}, metadata=size)
+    outputs = [*printed("one\ntwo\n"), picture]
+    assert notebooks.save(path, executed(path, *outputs))
     saved = path.read_bytes()
-    assert not notebooks.save(path, executed(path, *printed("one\ntwo\n")))
+    assert not notebooks.save(path, executed(path, *outputs))
     assert path.read_bytes() == saved
     assert notebooks.slips(path) == []
     nbformat.validate(nbformat.read(path, as_version=4))
-    (output,) = json.loads(saved)["cells"][-1]["outputs"]
+    output, picture = json.loads(saved)["cells"][-1]["outputs"]
     assert output["text"] == ["one\n", "two\n"]
+    assert str(picture["metadata"]) == "{'image/png': {'height': 249.6, 'width': 672}}"
     nbformat.write(nbformat.read(path, as_version=4), path)
     assert path.read_bytes() == saved, "as JupyterLab writes it"
 
