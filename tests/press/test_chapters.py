@@ -51,7 +51,7 @@ def test_a_chapter_is_one_folder_and_one_notebook(root):
     judge = "from reuseprior.press import ledger\n_ = ledger.save(ledger.collect())"
     notebook("00-all", judge)
     house.chapter("00-all", last=True, products=["build/ledger.json"])
-    (root / "data" / "ledger.csv").write_text(",".join(ledger.COLUMNS) + "\n")
+    (root / "data" / "ledger.csv").write_text(",".join([*ledger.COLUMNS, ledger.TYPED]) + "\n")
     paths.RESULTS.mkdir()
     (paths.RESULTS / DIGESTS).touch()
     for page in (root / "README.md", paths.NOTEBOOKS / "README.md"):

@@ -32,10 +32,10 @@ def root(tmp_path, monkeypatch):
         ("thesis, table 4.1", "measured", "open"),
     ]
     lines = [
-        f'{i},thesis,"{where}",{kind},1,1,,{verdict},'
+        f'{i},thesis,"{where}",{kind},1,1,,{verdict},,'
         for i, (where, kind, verdict) in enumerate(rows)
     ]
-    heading = ",".join(ledger.COLUMNS)
+    heading = ",".join([*ledger.COLUMNS, ledger.TYPED])
     (tmp_path / "data" / "ledger.csv").write_text("\n".join([heading, *lines, ""]))
     presets = {"quick": "minutes = 0.5\nparameters = {}", "full": "minutes = 3000\nparameters = {}"}
     house.chapter("03-revolver", numbers={"*, table 3*": ""}, **presets)
@@ -81,7 +81,7 @@ def test_what_another_source_repeats_counts_once(root, monkeypatch):
 
 def test_other_sources_follow_the_first(root):
     path = root / "data" / "ledger.csv"
-    more = [f'{i},paper,"paper, table 1",computed,2,2,,reproduced,' for i in (5, 6)]
+    more = [f'{i},paper,"paper, table 1",computed,2,2,,reproduced,,' for i in (5, 6)]
     path.write_text(path.read_text() + "\n".join([*more, ""]))
     assert "1 ✗ erratum. Of the other sources 2 do: 2 ✓ reproduced. Besides" in contents.tally()
 
