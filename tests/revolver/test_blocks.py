@@ -9,7 +9,7 @@ from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
 from reuseprior.revolver.blueprints import kinds
 from reuseprior.revolver.evolution.generator import Maker
-from tests.revolver.worlds import SMALL
+from tests.revolver.worlds import SMALL, settled
 
 X, Y = (8, 6, 6), (16, 3, 3)
 
@@ -55,10 +55,8 @@ BLOCKS = [
 
 def test_shapes_and_parameters():
     for node, y, parameters in BLOCKS:
-        tags = rv.Tags()
-        rv.settle(node, tags)
+        module = built(node)
         rv.check(node)
-        module = rv.Registry().build(node)
         assert node.output_shape == y and node.parameters() == parameters, node
         assert sum(p.numel() for p in module.parameters()) == parameters, node
         for training in (True, False):
@@ -76,8 +74,7 @@ def test_every_kind_of_a_slot_fits_or_says_none():
             for _ in range(3):
                 node = Maker(SMALL, rng).fill(kind, x, y)
                 if node is not None:
-                    rv.settle(node, rv.Tags())
-                    rv.check(node)
+                    rv.check(settled(node))
                     assert (node.input_shape, node.output_shape) == (x, y)
                     fitted.setdefault(kind, set()).add((x, y))
     anywhere = {"conv", "separable", "unit", "residual", "bottleneck", "residual_group", "fractal"}
@@ -87,8 +84,7 @@ def test_every_kind_of_a_slot_fits_or_says_none():
 
 
 def built(node):
-    rv.settle(node, rv.Tags())
-    return rv.Registry().build(node)
+    return rv.Registry().build(settled(node))
 
 
 def test_a_module_used_twice_runs_twice():

@@ -8,7 +8,7 @@ import pytest
 from reuseprior import paths
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
-from tests.revolver.worlds import SMALL
+from tests.revolver.worlds import SMALL, settled
 
 X = (8, 4, 4)
 
@@ -119,8 +119,8 @@ def test_appendix_c4_loads_and_builds():
 
 
 def broken(change):
-    tree = blocks.residual([blocks.unit(blocks.conv(X, 8, kernels=(1, 3))) for _ in range(2)])
-    rv.settle(tree, rv.Tags())
+    units = [blocks.unit(blocks.conv(X, 8, kernels=(1, 3))) for _ in range(2)]
+    tree = settled(blocks.residual(units))
     change(tree)
     return tree
 

@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 
 from reuseprior import plotting
 from reuseprior import revolver as rv
-from reuseprior.revolver.evolution.population import Individual, Population
 from reuseprior.revolver.views import figures
 from reuseprior.revolver.views.tables import TableError, sharing_table
-from tests.revolver.worlds import SMALL
+from tests.revolver.worlds import SMALL, populate
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +24,7 @@ def styled():
 
 def population(count, **changes):
     space, rng, tags = rv.Space(**{**SMALL.to_data(), **changes}), random.Random(0), rv.Tags()
-    made = Population()
-    for number in range(count):
-        made.place(number, Individual(number, rv.generate(space, rng, tags), 1.0))
-    return made
+    return populate([rv.generate(space, rng, tags) for _ in range(count)])
 
 
 def texts(ax):

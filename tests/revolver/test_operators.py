@@ -7,7 +7,7 @@ import pytest
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
-from tests.revolver.worlds import SMALL
+from tests.revolver.worlds import SMALL, settled
 
 PLAIN = replace(SMALL, unique=0.0)
 X = (8, 8, 8)
@@ -25,11 +25,6 @@ def unit(x=X, channels=8, kernel_size=3, **options):
 def group(count, kernel_size=3):
     made = [blocks.residual([unit(kernel_size=kernel_size)]) for _ in range(count)]
     return blocks.residual_group(made, drops=(0.0, 0.1), kinds=("residual", "bottleneck"))
-
-
-def settled(node, tags):
-    rv.settle(node, tags)
-    return node
 
 
 def test_mutation_reaches_every_mutable_at_any_depth():
@@ -93,7 +88,7 @@ def test_the_history_of_a_replaced_convolution():
     """As in appendix C.5: a convolution that became a unit with an ensemble of three."""
     tags = rv.Tags()
     root = blocks.resnet(blocks.conv((3, 8, 8), 8), [], 3, convs=("conv", "ensemble_mean"))
-    rv.settle(root, tags)
+    root = settled(root, tags)
     stem = root.at("conv").to_data()
     assert rv.mutate(root, PLAIN, tags, random.Random(3), rv.Rates(mutation=1.0, toggle=0.0))
     ensemble = root.at("conv")

@@ -9,17 +9,13 @@ from hypothesis import strategies as st
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
 from reuseprior.revolver.evolution.population import budget, pick, slots_to_replace, update_scores
-from tests.revolver.worlds import SMALL, property_test
+from tests.revolver.worlds import SMALL, populate, property_test, settled
 
 
-def population(scores, seed=0):
-    """Individuals with these scores, all of one small model each."""
-    found = rv.Population()
-    tags, rng = rv.Tags(), random.Random(seed)
-    for number, score in enumerate(scores):
-        individual = rv.Individual(number, rv.generate(SMALL, rng, tags), fitness=score)
-        found.place(number, individual)
-    return found
+def population(scores):
+    """Individuals with these scores, each a small model."""
+    tags, rng = rv.Tags(), random.Random(0)
+    return populate([rv.generate(SMALL, rng, tags) for _ in scores], scores)
 
 
 def test_an_untrained_individual_scores_its_fitness():
@@ -33,9 +29,7 @@ def test_an_untrained_individual_scores_its_fitness():
 
 def unit():
     """A block with two children: a shared convolution and a unique batch norm."""
-    node = blocks.unit(blocks.conv((4, 4, 4), 4), ("conv", "bn"))
-    rv.settle(node, rv.Tags())
-    return node
+    return settled(blocks.unit(blocks.conv((4, 4, 4), 4), ("conv", "bn")))
 
 
 def test_scores_go_up_the_tree_by_hand():
@@ -63,7 +57,7 @@ def test_ranking_is_of_shared_modules_with_parameters():
     for number in range(2):
         shared = blocks.conv((4, 4, 4), 8, 1)
         net = blocks.resnet(blocks.conv((3, 4, 4), 4), [blocks.residual_group([shared])], 3)
-        rv.settle(net, rv.Tags(count=number))
+        net = settled(net, rv.Tags(count=number))
         found.place(number, rv.Individual(number, net, fitness=2.0))
         update_scores(net.scopes(), 1.0 + number, found.scores)
     ranking = found.ranking()
@@ -82,10 +76,7 @@ def test_sharing_by_hand():
     conv = blocks.conv((4, 4, 4), 4)  # 144 parameters
     alone = conv.copy()
     rv.make_unique(alone, (), rv.Tags())
-    found = rv.Population()
-    for number, node in enumerate((conv, conv.copy(), alone)):
-        found.place(number, rv.Individual(number, node, fitness=1.0))
-    sharing = found.sharing()
+    sharing = populate([conv, conv.copy(), alone]).sharing()
     assert (sharing.distinct, sharing.alone, sharing.shared) == (288, 432, 144)
     assert (sharing.factor, sharing.share) == (1.5, 0.5)
 

@@ -9,16 +9,14 @@ import torch
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
-from tests.revolver.worlds import SMALL, World
+from tests.revolver.worlds import SMALL, World, settled
 
 X = (4, 6, 6)
 SMALLER = replace(SMALL, groups=1, depths=(6,))
 
 
 def unit(registry, **options):
-    node = blocks.unit(blocks.conv(X, 4, **options))
-    rv.settle(node, registry.tags)
-    return node
+    return settled(blocks.unit(blocks.conv(X, 4, **options)), registry.tags)
 
 
 def train(module, steps=1):
@@ -62,12 +60,11 @@ def test_freezing_really_freezes_for_everyone_and_thawing_undoes_it():
     registry.freeze(node)
     assert all(n.freeze for _, n in node.walk())
     before = values(module)
-    other = blocks.residual([unit(registry), unit(registry)])
-    rv.settle(other, registry.tags)
-    train(registry.build(other), steps=2)
-    net = blocks.bottleneck([node.copy(), unit(registry, kernel_size=5)])
-    rv.settle(net, registry.tags)
-    train(registry.build(net), steps=2)
+    for other in (
+        blocks.residual([unit(registry), unit(registry)]),
+        blocks.bottleneck([node.copy(), unit(registry, kernel_size=5)]),
+    ):
+        train(registry.build(settled(other, registry.tags)), steps=2)
     assert same(before, values(module)) == set(before)
     assert not any(p.requires_grad or p.grad is not None for p in module.parameters())
     registry.thaw(node)
@@ -90,8 +87,8 @@ def test_a_clone_of_a_frozen_block_starts_afresh_where_it_is_unique():
 def test_a_new_part_of_a_frozen_block_is_trained():
     registry = rv.Registry()
     convs = [blocks.conv(X, 4), blocks.conv(X, 4, kernel_size=1)]
-    group = blocks.residual([blocks.unit(conv, ("conv", "act")) for conv in convs])
-    rv.settle(group, registry.tags)
+    units = [blocks.unit(conv, ("conv", "act")) for conv in convs]
+    group = settled(blocks.residual(units), registry.tags)
     registry.freeze(group)
     clone = rv.clone(group, registry.tags)
     elsewhere = registry.build(blocks.conv(X, 4, kernel_size=5))
@@ -105,8 +102,7 @@ def test_a_new_part_of_a_frozen_block_is_trained():
 
 def test_statistics_without_weights_are_kept_too():
     registry = rv.Registry()
-    node = rv.assemble("batch_norm", X, features=4, affine=False)
-    rv.settle(node, registry.tags)
+    node = settled(rv.assemble("batch_norm", X, features=4, affine=False), registry.tags)
     module = registry.build(node)
     module.train()(torch.rand(8, *X))
     registry.freeze(node)
@@ -129,8 +125,7 @@ def test_inheriting(inherit):
 
 def test_an_unchanged_part_is_not_rebuilt():
     registry = rv.Registry()
-    net = blocks.residual([unit(registry), unit(registry)])
-    rv.settle(net, registry.tags)
+    net = settled(blocks.residual([unit(registry), unit(registry)]), registry.tags)
     before = registry.build(net)
     weights = values(before.unit1.bn)
     net.at("unit0").children["conv"] = blocks.conv(X, 4, 5)

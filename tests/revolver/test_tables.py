@@ -3,23 +3,18 @@
 import pandas as pd
 import pytest
 
-from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
-from reuseprior.revolver.evolution.population import Individual, ModuleScore, Population
+from reuseprior.revolver.evolution.population import ModuleScore
 from reuseprior.revolver.views import tables
+from tests.revolver.worlds import populate, settled
 
 A, B = "conv8_8_1_1_0_1_1_F", "conv8_8_3_1_1_1_1_F"
 
 
 def population(*kernels):
     """An individual for each tuple of kernel sizes: a row of as many shared convolutions."""
-    tags, made = rv.Tags(), Population()
-    for number, sizes in enumerate(kernels):
-        members = [blocks.conv((8, 4, 4), 8, size) for size in sizes]
-        blueprint = blocks.ensemble_mean(members, tied=True)
-        rv.settle(blueprint, tags)
-        made.place(number, Individual(number, blueprint, 1.0))
-    return made
+    rows = [[blocks.conv((8, 4, 4), 8, size) for size in sizes] for sizes in kernels]
+    return populate([settled(blocks.ensemble_mean(members, tied=True)) for members in rows])
 
 
 def test_sharing_table():

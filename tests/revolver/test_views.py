@@ -9,7 +9,7 @@ from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
 from reuseprior.revolver.views.comparison import SAME, compare
 from reuseprior.revolver.views.trees import mutations, tree
-from tests.revolver.worlds import SMALL
+from tests.revolver.worlds import SMALL, populate, settled
 
 
 def residual(kernel_size=3, inner="conv"):
@@ -18,11 +18,6 @@ def residual(kernel_size=3, inner="conv"):
     if inner == "ensemble":
         convs[1] = blocks.ensemble_mean([blocks.conv((8, 4, 4), 8, 3) for _ in range(3)])
     return blocks.residual([blocks.unit(conv) for conv in convs])
-
-
-def settled(node):
-    rv.settle(node, rv.Tags())
-    return node
 
 
 KEPT = "div p code b span details summary ul li table thead tbody tr th td pre".split()
@@ -202,6 +197,4 @@ def test_history_of_a_mutated_convolution():
 def test_blueprints_and_populations_display_by_their_views():
     node = settled(residual())
     assert node._repr_html_() == tree(node)._repr_html_()
-    found = rv.Population()
-    found.place(0, rv.Individual(0, node, fitness=1.0))
-    assert found._repr_png_()[0].startswith(b"\x89PNG")
+    assert populate([node])._repr_png_()[0].startswith(b"\x89PNG")

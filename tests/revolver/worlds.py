@@ -96,6 +96,21 @@ def property_test(**options):
     return of_worlds
 
 
+def settled(node: rv.Blueprint, tags: rv.Tags | None = None) -> rv.Blueprint:
+    """A blueprint of blocks, with the tags that its unique ones need."""
+    rv.settle(node, rv.Tags() if tags is None else tags)
+    return node
+
+
+def populate(blueprints, scores=None) -> rv.Population:
+    """Individuals that were not trained, with these scores or with 1 each."""
+    found = rv.Population()
+    for number, blueprint in enumerate(blueprints):
+        score = scores[number] if scores else 1.0
+        found.place(number, rv.Individual(number, blueprint, fitness=score))
+    return found
+
+
 def places(blueprints) -> list[tuple[rv.Scope, str]]:
     return [scope for blueprint in blueprints for scope in blueprint.scopes()]
 
