@@ -1,0 +1,1 @@
+"""Chapter 7: does reuse pay, and does counting foretell it?"""
