@@ -12,12 +12,9 @@ from reuseprior.models.blocks import (
 
 # (block, size, channels out of 3, layers)
 BLOCKS = [
-    (ResidualBlock, 4, 3, 4),
-    (SummingDenseBlock, 4, 3, 10),
-    (DenseBlock, 4, 15, 4),
-    (FractalBlock, 4, 3, 15),
-    (DenseFractalBlock, 4, 15, 15),
-]
+    (ResidualBlock, 4, 3, 4), (SummingDenseBlock, 4, 3, 10), (DenseBlock, 4, 15, 4),
+    (FractalBlock, 4, 3, 15), (DenseFractalBlock, 4, 15, 15),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("block", "size", "channels", "layers"), BLOCKS)

@@ -68,19 +68,15 @@ def test_experts_are_left_as_they_were(configured):
 
 def test_types():
     assert type(catalog.build("hf:gpt2")).__name__ == "GPT2LMHeadModel"
-    assert catalog.find("hf:bert").tokens == ("input_ids",) and "hf:gpt2" in catalog.matching(
-        "hf:gpt*"
-    )
+    assert catalog.find("hf:bert").tokens == ("input_ids",)
+    assert "hf:gpt2" in catalog.matching("hf:gpt*")
     assert catalog.find("hf:vit").tokens == () and catalog.find("hf:vit").image_size == 224
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("hf:gtp2", r"neither a file nor a type of model of transformers, did you mean 'gpt2'"),
-        ("hf:pyproject.toml", "no configuration of transformers"),
-    ],
-)
+@pytest.mark.parametrize(("name", "message"), [
+    ("hf:gtp2", r"neither a file nor a type of model of transformers, did you mean 'gpt2'"),
+    ("hf:pyproject.toml", "no configuration of transformers"),
+])  # fmt: skip
 def test_names_that_lead_nowhere(name, message, request, monkeypatch):
     monkeypatch.chdir(request.config.rootpath)
     with pytest.raises(ModelError, match=message):

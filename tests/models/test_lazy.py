@@ -6,16 +6,12 @@ from torchvision import models as torchvision_models
 from reuseprior.models import without_weights
 
 
-def test_parameters_have_no_storage_and_buffers_do():
+def test_parameters_have_no_storage_and_what_is_computed_does():
     with without_weights():
         model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+        widths = torch.linspace(8, 32, 4).round().int().tolist()
     assert all(parameter.is_meta for parameter in model.parameters())
     assert all(buffer.device.type == "cpu" for buffer in model.buffers())
-
-
-def test_what_a_constructor_computes_stays_real():
-    with without_weights():
-        widths = torch.linspace(8, 32, 4).round().int().tolist()
     assert widths == [8, 16, 24, 32]
 
 
@@ -33,21 +29,14 @@ def test_ends_with_the_context_even_after_an_error():
     assert not nn.Linear(2, 2).weight.is_meta
 
 
-def test_a_tie_survives():
+def test_ties_marks_and_frozenness_survive():
     with without_weights():
-        shared, first, second = nn.Parameter(torch.ones(2)), nn.Module(), nn.Module()
+        first, second = nn.Module(), nn.Module()
+        shared = nn.Parameter(torch.ones(2), requires_grad=False)
+        shared.no_weight_decay = True
         first.weight, second.weight = shared, shared
-    assert first.weight is second.weight
-
-
-def test_marks_and_frozenness_survive():
-    with without_weights():
-        module, frozen = nn.Module(), nn.Parameter(torch.ones(2), requires_grad=False)
-        frozen.no_weight_decay = True
-        module.weight = frozen
-    assert module.weight.is_meta
-    assert module.weight.no_weight_decay
-    assert not module.weight.requires_grad
+    assert first.weight is second.weight and first.weight.is_meta
+    assert first.weight.no_weight_decay and not first.weight.requires_grad
 
 
 def test_index_tables_keep_their_contents():

@@ -35,7 +35,7 @@ def test_bias_is_optional():
     assert MLP(4, 1, bias=True).layers[0].bias.shape == (4,)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_hundred_thousand_layers():
     assert len(MLP(2, 100_000).layers) == 100_000
 

@@ -90,9 +90,8 @@ def test_cells_have_the_published_flops():
         convolutions, poolings = code.count("2") + code.count("3"), code.count("4")
         extra = positions * (3 * convolutions + 9 * poolings) + 160_832  # outside the cells
         expected = multiply_adds(record_cell(code)) + extra
-        assert published.loc[code, "flops"] * 1e6 == pytest.approx(
-            expected, abs=10
-        )  # 8 digits are kept
+        # 8 digits are kept
+        assert published.loc[code, "flops"] * 1e6 == pytest.approx(expected, abs=10)
 
 
 def test_a_dead_cell_has_no_path():

@@ -4,19 +4,17 @@ from torchvision import models as torchvision_models
 from reuseprior.models import resnet50_v1, without_weights
 
 
-def test_parameter_totals_are_the_thesis_s():
+def size(**options):
+    """Parameters, and with the running statistics of its norms."""
     with without_weights():
-        model = resnet50_v1()
-    running = [b.numel() for b in model.buffers() if b.is_floating_point()]
-    assert sum(p.numel() for p in model.parameters()) == 25_557_032
-    assert 25_557_032 + sum(running) == 25_610_152
+        model = resnet50_v1(**options)
+    learnable = sum(p.numel() for p in model.parameters())
+    return learnable, learnable + sum(b.numel() for b in model.buffers() if b.is_floating_point())
 
 
-def test_biases_are_keras_s():
-    with without_weights():
-        model = resnet50_v1(conv_bias=True)
-    running = sum(b.numel() for b in model.buffers() if b.is_floating_point())
-    assert sum(p.numel() for p in model.parameters()) + running == 25_636_712
+def test_parameter_totals_are_the_thesis_s_and_biases_keras_s():
+    assert size() == (25_557_032, 25_610_152)
+    assert size(conv_bias=True)[1] == 25_636_712
 
 
 def test_stride_is_in_the_first_convolution():

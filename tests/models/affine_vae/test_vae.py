@@ -52,16 +52,13 @@ def test_sample_has_the_variance_that_its_name_says():
     assert z.var().item() == pytest.approx(4, rel=0.02)  # not the deviation
 
 
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"latent": 0}, "latent is 0: a VAE needs at least 1 latent number"),
-        ({"side": 30}, "side is 30: the VAE halves it twice, so choose 8 or 12 or 16 …"),
-        ({"side": 4}, "side is 4: the VAE halves it twice, so choose 8 or 12 or 16 …"),
-        ({"dimensions": 1}, "dimensions is 1: choose 2 for images or 3 for voxels"),
-        ({"width": 0}, "width is 0: it multiplies channels, so choose more than 0"),
-    ],
-)
+@pytest.mark.parametrize(("given", "said"), [
+    ({"latent": 0}, "latent is 0: a VAE needs at least 1 latent number"),
+    ({"side": 30}, "side is 30: the VAE halves it twice, so choose 8 or 12 or 16 …"),
+    ({"side": 4}, "side is 4: the VAE halves it twice, so choose 8 or 12 or 16 …"),
+    ({"dimensions": 1}, "dimensions is 1: choose 2 for images or 3 for voxels"),
+    ({"width": 0}, "width is 0: it multiplies channels, so choose more than 0"),
+])  # fmt: skip
 def test_what_cannot_be_built(given, said):
     with pytest.raises(ModelError) as error:
         VAE(**{"latent": 2, "side": 40} | given)
