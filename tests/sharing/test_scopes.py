@@ -2,6 +2,7 @@
 
 import copy
 import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from reuseprior.sharing import (
     untie,
 )
 from tests.sharing.counting import parameters
+from tests.soak import drawn
 
 
 def small():
@@ -254,8 +256,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("policy", [all_but_bn, same_shape])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("name", "policy"), drawn(product(MODELS, [all_but_bn, same_shape]), 6))
 def test_merged_counts_are_those_of_the_tied_model(name, policy):
     build, size = MODELS[name]
     model = build()
