@@ -4,6 +4,7 @@
     python benchmarks/counting.py --quick    # small images only
     python benchmarks/counting.py --beside ../before    # this checkout against another one
     python benchmarks/counting.py --tools    # against flop_counter and fvcore, which it needs
+    python benchmarks/counting.py --start    # from Enter to the first row, against import torch
 
 The dictionary counter is the straightforward way: one entry a scalar feature and weight, and one
 addition a connection. It counts V2-B0 at 32, 64 and 96 px; both counters must agree there to the
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -349,10 +351,33 @@ def beside_tools() -> Iterator[str]:
         yield f"{label:30s} {size:4d}  {times}"
 
 
+def starts(rounds: int = 5) -> Iterator[str]:
+    """Whole processes in turn, by processor time, the count of the model included."""
+    commands = {
+        "import torch": ["-c", "import torch"],
+        "count resnet20-cifar": ["-m", "reuseprior", "count", "resnet20-cifar", "--json"],
+        "count V2-B0": ["-m", "reuseprior", "count", "V2-B0", "--json"],
+        "rank V2-B0": ["-m", "reuseprior", "rank", "--no-cache", "V2-B0", "--json"],
+    }
+    taken = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, command in commands.items():
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, *command], check=True, capture_output=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            taken[name].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    medians = {name: statistics.median(times) for name, times in taken.items()}
+    least = medians["import torch"]
+    yield "process                   seconds   / import torch"
+    for name, median in medians.items():
+        yield f"{name:22s} {median:10.2f}   {median / least:14.2f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small images only")
     parser.add_argument("--tools", action="store_true", help="beside flop_counter and fvcore")
+    parser.add_argument("--start", action="store_true", help="whole commands, and import torch")
     parser.add_argument("--beside", type=Path, help="another checkout to compare with")
     arguments = parser.parse_args()
     quick = arguments.quick
@@ -364,7 +389,9 @@ def main() -> None:
         growth(),
         signals(FOLLOWED[:1] if quick else FOLLOWED),
     )
-    if arguments.beside or arguments.tools:
+    if arguments.start:
+        tables = [starts()]
+    elif arguments.beside or arguments.tools:
         tables = [beside(arguments.beside) if arguments.beside else beside_tools()]
     for table in tables:
         for line in table:

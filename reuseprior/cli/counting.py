@@ -306,19 +306,17 @@ def _scored(row: dict, examples: int) -> dict:
 
 def _terms(rows: list[dict], examples: int) -> str:
     """The recommended score of each model, with the terms that it is the sum of."""
-    import pandas as pd
-
     from reuseprior.measures.scores import RECOMMENDED
+    from reuseprior.quantities import aligned
 
-    shown = pd.DataFrame(
-        {"model": row["model"], RECOMMENDED.name: RECOMMENDED(row, examples)}
-        | RECOMMENDED.terms(row, examples)
-        for row in rows
-    )
-    shown = shown.rename(
-        columns={name: f"{RECOMMENDED.weight:g} {name}" for name in RECOMMENDED.sizes}
-    )
-    text = shown.to_string(index=False, float_format="{:.4f}".format)
+    lines = []
+    for row in rows:
+        terms = RECOMMENDED.terms(row, examples)
+        lines.append(
+            [row["model"], *(f"{x:.4f}" for x in (RECOMMENDED(row, examples), *terms.values()))]
+        )
+    sized = [f"{RECOMMENDED.weight:g} {n}" if n in RECOMMENDED.sizes else n for n in terms]
+    text = aligned([["model", RECOMMENDED.name, *sized], *lines])
     return f"{RECOMMENDED.name} and its terms, bits, for {examples:,} training examples\n\n{text}"
 
 
@@ -363,6 +361,6 @@ def _table(rows: list[dict]) -> str:
 
 
 def _text(rows: list[dict]) -> str:
-    import pandas as pd
+    from reuseprior.quantities import aligned
 
-    return pd.DataFrame(rows).to_string(index=False)
+    return aligned([list(rows[0]), *(list(row.values()) for row in rows)])

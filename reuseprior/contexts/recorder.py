@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import random
+import sys
 import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,6 +33,30 @@ from reuseprior.contexts.rules import traits
 from reuseprior.errors import did_you_mean
 
 aten = torch.ops.aten
+
+
+def _combined(function: Callable, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    if a.is_contiguous() and b.is_contiguous():
+        return a.new_empty(torch.broadcast_tensors(a, b)[0].shape)
+    return function(a, b)
+
+
+def _affine(bias: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    made = aten.mm.default(a, b)
+    bias.expand(made.shape)  # an error where it does not fit
+    return made
+
+
+# Torch works these out in Python on the meta device, and imports its compiler for it (seconds).
+# Between floats of one type the same shape is had without.
+SHAPED_AS = {
+    **{
+        f: partial(_combined, f)
+        for f in (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor)
+    },
+    aten.mean.dim: aten.sum.dim_IntList,
+    aten.addmm.default: _affine,
+}
 
 
 def record(
@@ -161,6 +186,14 @@ class _Alias:
 
 class _Recorder(TorchDispatchMode):
     """Notes every operator, and turns in-place writes into new nodes (static single use)."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: to keep its compiler off this class, torch would import the compiler (seconds).
+
+        `_plain_operators` keeps it off where it is loaded, as for a compiled model.
+        """
+        return False
 
     def __init__(
         self,
@@ -307,6 +340,8 @@ class _Recorder(TorchDispatchMode):
     def _run(self, function, twins, kwtwins, nodes, kwnodes):
         tags = getattr(function, "tags", ())
         try:
+            if function in SHAPED_AS and not kwtwins and _are_floats(twins):
+                function = SHAPED_AS[function]
             return function(*twins, **kwtwins)
         except (NotImplementedError, RuntimeError) as error:
             if torch.Tag.dynamic_output_shape in tags or torch.Tag.data_dependent_output in tags:
@@ -595,6 +630,18 @@ def _is_plain(x: torch.Tensor) -> bool:
     return x.is_contiguous() and x.storage_offset() == 0
 
 
+def _are_floats(arguments: Iterable[Any]) -> bool:
+    """Whether the arguments, lists and flags aside, are meta tensors of one type of floats."""
+    tensors = [a for a in arguments if not isinstance(a, (list, bool))]
+    return all(
+        isinstance(a, torch.Tensor)
+        and a.is_meta
+        and a.is_floating_point()
+        and a.dtype == tensors[0].dtype
+        for a in tensors
+    )
+
+
 def _keeps_positions(x: torch.Tensor, size, stride, offset=None) -> bool:
     """Whether as_strided only renames the strides of axes of length one."""
     return (
@@ -684,6 +731,8 @@ def _plain_operators() -> Iterator[None]:
         for device in ("cpu", "cuda"):
             stack.enter_context(torch.autocast(device, enabled=False))
         stack.enter_context(warnings.catch_warnings())
+        if "torch._dynamo" in sys.modules:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         # said of a compiled module because the recorder listens to the calls of all modules
         warnings.filterwarnings("ignore", "Using `torch.compile.module.` when there are global")
         torch.backends.mha.set_fastpath_enabled(False)

@@ -42,17 +42,26 @@ def without_weights() -> Iterator[None]:
 
     hook = register_module_parameter_registration_hook(stand_in)
     try:
-        with torch.random.fork_rng(devices=[]), _HugeOnMeta():
+        with torch.random.fork_rng(devices=[]), _OnMeta():
             yield
     finally:
         hook.remove()
 
 
-class _HugeOnMeta(TorchFunctionMode):
-    """What is made empty and this large is a weight, for which there may be no memory even once."""
+class _OnMeta(TorchFunctionMode):
+    """Two things that PyTorch does at length for weights that are not wanted.
+
+    What is made empty and huge is a weight, for which there may be no memory even once. And what is
+    drawn for a weight without storage is nothing: PyTorch's `normal_` is Python there, and imports
+    its compiler first, which takes longer than to count a small model.
+    """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
+        if function in (nn.init.normal_, torch.Tensor.normal_):
+            tensor = args[0] if args else kwargs["tensor"]
+            if tensor.is_meta:
+                return tensor
         if function is torch.empty and kwargs.get("device") is None:
             meta = function(*args, **{**kwargs, "device": "meta"})
             if meta.numel() > HUGE:

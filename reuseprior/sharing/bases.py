@@ -17,7 +17,6 @@ from fnmatch import fnmatchcase
 from math import log, pi
 
 import torch
-from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
 from reuseprior.errors import did_you_mean
@@ -124,6 +123,8 @@ class Basis(nn.Module):
     @torch.no_grad()
     def fit(self, weight: Tensor) -> None:
         """Move the members, and not the weights, to where distances are least: k-means."""
+        from scipy.cluster.vq import kmeans2  # half a second, for clusters alone
+
         points = weight.flatten(0, 1) if self.penalty == "kernels" else weight.reshape(-1, 1)
         start = self.members.reshape(len(self.members), -1)
         with warnings.catch_warnings():
