@@ -43,10 +43,8 @@ RIVALS = [(WIDE.model, 100_000), (SHALLOW, 20_000), (SMALL.model, 20_000)]
 def test_a_rival_stores_no_more_and_is_the_widest(model, budget):
     rival = contenders.rival(model, budget)
     assert rival.sharing == "none" and 0.85 * budget < parameters_of(rival) <= budget
-    sizes = [
-        parameters_of(Contender(model, width=rival.width + i / contenders.GRAIN))
-        for i in range(1, 12)
-    ]
+    wider = (rival.width + i / contenders.GRAIN for i in range(1, 12))
+    sizes = [parameters_of(Contender(model, width=width)) for width in wider]
     assert all(n > budget or n == parameters_of(rival) for n in sizes) and sizes[-1] > budget
 
 
@@ -55,10 +53,9 @@ def test_a_budget_below_the_narrowest():
         contenders.rival(WIDE.model, 100)
 
 
-def record(
-    root, one, seed, accuracy, *, experiment="channels", state="finished", data="cifar10", **changed
-):
+def record(root, one, seed, accuracy, experiment="channels", **changed):
     place = root / experiment / f"{one.name}-seed{seed}"
+    state, data = changed.pop("state", "finished"), changed.pop("data", "cifar10")
     place.mkdir(parents=True)
     config = {
         "model": one.model, "sharing": one.sharing, "seed": seed, "data": data,
