@@ -95,14 +95,14 @@ def gradient_free(model):
 
 
 def coded(text):
-    """Cases by what they compute: a line for each shape of x, with an expression or several."""
+    """Cases by what they compute: shapes of x, expressions, and behind `=>` their stand-ins."""
     lines = textwrap.dedent(text).replace("\n    ", " ").strip().splitlines()
-    shapes = [line.partition(": ") for line in lines]
-    return {
-        f"{code} of {shape}": (eval(f"({shape},)"), eval(f"lambda x: {code}", globals()))
-        for shape, _, codes in shapes
-        for code in codes.split("; ")
-    }
+    cases = {}
+    for shape, _, codes in (line.partition(": ") for line in lines):
+        for code in codes.split("; "):
+            body = [eval(f"lambda x: {part}", globals()) for part in code.split(" => ")]
+            cases[f"{code} of {shape}"] = (eval(f"({shape},)"), *body)
+    return cases
 
 
 # Moving positions ------------------------------------------------------------------------------
@@ -285,32 +285,36 @@ def bilinear(layer, x):
     return pairs + layer.of.weight.sum((1, 2))
 
 
-CHOICES = {
-    "topk": ((3, 4), lambda x: x.topk(2, 0)[0], lambda x: x.sum(0, keepdim=True).expand(2, 4)),
-    "sort": ((3, 4), lambda x: x.sort(-1)[0], lambda x: row_sums(x)),
-    "sort, stable": ((3, 4), lambda x: x.sort(dim=0, stable=True, descending=True)[0],
-        lambda x: x.sum(0, keepdim=True).expand(3, 4)),
+CHOICES = coded("""
+    3,4: x.topk(2, 0)[0] => x.sum(0, keepdim=True).expand(2, 4); x.sort(-1)[0] => row_sums(x);
+        x.sort(dim=0, stable=True, descending=True)[0] => x.sum(0, keepdim=True).expand(3, 4);
+        x.gather(1, x.argsort(1)[:2, 1:]) => row_sums(x)[:2, 1:];
+        (x * 1).scatter_(0, x.argmax(0, keepdim=True), 0.0) => x;
+        x.aminmax(dim=0) => [x.sum(0)] * 2; x.cummax(1)[0] => x.cumsum(1);
+        F.glu(x) => x[:, :2] + x[:, 2:]
+    3,3: x.scatter(0, LANDING, x[1:], reduce="multiply") => x.scatter_add(0, LANDING, x[1:]);
+        (x * 1).scatter_(1, torch.tensor([[1], [0]]), 2.0, reduce="add") => x
+    2,4: torch.view_as_real(torch.fft.fft(x)) => row_sums(x)[..., None].expand(2, 4, 2);
+        torch.fft.irfft2(torch.fft.rfft2(x), s=(2, 4)) => 6 * x.sum() + 0 * x
+    3,2: torch.view_as_real(torch.fft.ifft(torch.view_as_complex(x))) => x.sum() + 0 * x;
+        (torch.complex(*x.unbind(1)) * torch.polar(*x.unbind(1)).conj()).abs() => 2 * x.sum(1);
+        torch.complex(*x.unbind(1)).conj().imag * 1 => x.sum(1);
+        torch.pdist(x) => (r := x.sum(1))[[0, 0, 1]] + r[[1, 2, 2]]
+    2,3: torch.cdist(x, x[:1]) => row_sums(x)[:, :1] + x[:1].sum()
+""") | {
     "scatter_reduce": ((3, 3), lambda x: x.scatter_reduce(0, LANDING, x, "amax"), scattered),
     "scatter_reduce, averages": ((3, 3), lambda x: (x * 1).scatter_reduce_(0, LANDING, x, "mean"),
         scattered),
     "scatter_reduce without self": ((3, 3),
         lambda x: x.scatter_reduce(0, LANDING, x, "prod", include_self=False),
         lambda x: scattered(x) - x + x.scatter(0, LANDING, 0.0)),
-    "scatter, multiplied": ((3, 3), lambda x: x.scatter(0, LANDING, x[1:], reduce="multiply"),
-        lambda x: x.scatter_add(0, LANDING, x[1:])),
-    "scatter of a number, added": ((3, 3),
-        lambda x: (x * 1).scatter_(1, torch.tensor([[1], [0]]), 2.0, reduce="add"), lambda x: x),
     "rows of a table by the greatest": (  # which position is greatest is no value
         (4, 4),
         lambda x: x.max(1)[0] + F.embedding(x.max(1)[1], torch.ones(4, 1))[:, 0],
         lambda x: x.sum(1),
     ),
-    "gather by data": ((3, 4), lambda x: x.gather(1, x.argsort(1)[:2, 1:]),
-        lambda x: row_sums(x)[:2, 1:]),
     "scatter by data": ((3, 4), lambda x: x.scatter(1, x.argsort(1)[:2, 2:], x[:, 1:]),
         lambda x: x + F.pad(x[:2, 1:3].sum(1, keepdim=True).expand(2, 4), (0, 0, 0, 1))),
-    "scatter of a number by data": ((3, 4),
-        lambda x: (x * 1).scatter_(0, x.argmax(0, keepdim=True), 0.0), lambda x: x),
     "grid": ((1, 2, 4, 5), *sampled()),
     "grid with a border": ((1, 2, 4, 5), *sampled(padding_mode="border")),
     "grid, nearest": ((1, 2, 4, 5), *sampled(mode="nearest")),
@@ -325,8 +329,6 @@ CHOICES = {
         lambda x: x.unfold(2, 2, 2).sum(-1).repeat_interleave(2, -1)),
     "rank": ((3, 4), lambda x: [x.kthvalue(2, 1)[0], x.mode(0)[0], x.nanmedian(1, keepdim=True)[0]],
         lambda x: [x.sum(1), x.sum(0), x.sum(1, keepdim=True)]),
-    "least and greatest": ((3, 4), lambda x: x.aminmax(dim=0), lambda x: [x.sum(0)] * 2),
-    "greatest so far": ((3, 4), lambda x: x.cummax(1)[0], lambda x: x.cumsum(1)),
     "bag": ((4, 3), lambda x: F.embedding_bag(torch.tensor([3, 0, 3, 1]), x, OFFSETS, mode="sum"),
         lambda x: torch.stack([x[3] + x[0], x[3] + x[1]])),
     "bag with padding": ((4, 3),
@@ -339,26 +341,9 @@ CHOICES = {
     "bag of rows": ((4, 3),
         lambda x: F.embedding_bag(torch.tensor([[3, 0], [2, 2]]), x, mode="mean"),
         lambda x: torch.stack([x[3] + x[0], x[2] + x[2]])),
-    "fft": ((2, 4), lambda x: torch.view_as_real(torch.fft.fft(x)),
-        lambda x: row_sums(x)[..., None].expand(2, 4, 2)),
-    "fft of two axes and back": ((2, 4), lambda x: torch.fft.irfft2(torch.fft.rfft2(x), s=(2, 4)),
-        lambda x: 6 * x.sum() + 0 * x),
-    "complex numbers": ((3, 2),
-        lambda x: torch.view_as_real(torch.fft.ifft(torch.view_as_complex(x))),
-        lambda x: x.sum() + 0 * x),
-    "complex numbers of two parts": ((3, 2),
-        lambda x: (torch.complex(*x.unbind(1)) * torch.polar(*x.unbind(1)).conj()).abs(),
-        lambda x: 2 * x.sum(1)),
-    "imaginary part of a conjugate": ((3, 2), lambda x: torch.complex(*x.unbind(1)).conj().imag * 1,
-        lambda x: x.sum(1)),
-    "glu": ((3, 4), lambda x: F.glu(x), lambda x: x[:, :2] + x[:, 2:]),
     "bilinear": ((2, 3),
         Calls(lambda self, x: self.of(x, x.flip(0)), of=nn.Bilinear(3, 3, 2, bias=False)),
         bilinear),
-    "distances": ((2, 3), lambda x: torch.cdist(x, x[:1]),
-        lambda x: row_sums(x)[:, :1] + x[:1].sum()),
-    "distances within": ((3, 2), lambda x: torch.pdist(x),
-        lambda x: (r := x.sum(1))[[0, 0, 1]] + r[[1, 2, 2]]),
     "cross": ((2, 3),
         lambda x: [torch.linalg.cross(x, x[:1]), torch.linalg.cross(x.mT, x.mT.flip(1), dim=0)],
         lambda x: [(others := row_sums(x) - x) + others[:1], (others + others.flip(0)).mT]),
@@ -514,28 +499,20 @@ def linear_sum(*axes, keepdim=False):
     return lambda x: x.sum(axes or None, keepdim=keepdim)
 
 
-STATISTICS = {
-    "mean": ((3, 4, 2), lambda x: x.mean((0, 2)), linear_sum(0, 2)),
-    "mean of all": ((3, 4), lambda x: x.mean(), linear_sum()),
-    "amax": ((3, 4, 2), lambda x: x.amax((-1, 0), keepdim=True), linear_sum(0, 2, keepdim=True)),
-    "max": ((3, 4), lambda x: x.max(), linear_sum()),
-    "max of an axis": ((3, 4), lambda x: x.max(-1)[0], linear_sum(1)),
-    "min, kept": ((3, 4), lambda x: x.min(0, keepdim=True).values, linear_sum(0, keepdim=True)),
-    "median": ((3, 5), lambda x: x.median(1)[0], linear_sum(1)),
-    "prod": ((3, 4), lambda x: x.prod(1), linear_sum(1)),
-    "prod of all": ((3, 4), lambda x: x.prod(), linear_sum()),
-    "std": ((3, 4), lambda x: x.std(1), linear_sum(1)),
-    "var": ((3, 4, 2), lambda x: x.var((1, 2), keepdim=True), linear_sum(1, 2, keepdim=True)),
-    "var_mean": ((3, 4), lambda x: torch.var_mean(x, -1, keepdim=True),
-        lambda x: [x.sum(-1, keepdim=True)] * 2),
-    "std_mean": ((3, 4), lambda x: torch.std_mean(x, 0)[1], linear_sum(0)),
-    "norm": ((3, 4), lambda x: x.norm(dim=1), linear_sum(1)),
-    "norm of all": ((3, 4), lambda x: x.norm(), linear_sum()),
-    "norm, order 1": ((3, 4), lambda x: torch.linalg.vector_norm(x, 1, dim=0), linear_sum(0)),
-    "normalize": ((3, 4), lambda x: F.normalize(x, dim=1), lambda x: x + x.sum(1, keepdim=True)),
-    "logsumexp": ((3, 4), lambda x: x.logsumexp(1), linear_sum(1)),
-    "softmax": ((3, 4), lambda x: x.softmax(1), lambda x: x),
-    "log_softmax": ((3, 4), lambda x: x.log_softmax(1), lambda x: x),
+STATISTICS = coded("""
+    3,4,2: x.mean((0, 2)) => x.sum((0, 2));
+        x.amax((-1, 0), keepdim=True) => x.sum((0, 2), keepdim=True);
+        x.var((1, 2), keepdim=True) => x.sum((1, 2), keepdim=True)
+    3,4: x.mean() => x.sum(); x.max() => x.sum(); x.max(-1)[0] => x.sum(1);
+        x.min(0, keepdim=True).values => x.sum(0, keepdim=True); x.prod(1) => x.sum(1);
+        x.prod() => x.sum(); x.std(1) => x.sum(1);
+        torch.var_mean(x, -1, keepdim=True) => [x.sum(-1, keepdim=True)] * 2;
+        torch.std_mean(x, 0)[1] => x.sum(0); x.norm(dim=1) => x.sum(1); x.norm() => x.sum();
+        torch.linalg.vector_norm(x, 1, dim=0) => x.sum(0);
+        F.normalize(x, dim=1) => x + x.sum(1, keepdim=True); x.logsumexp(1) => x.sum(1);
+        x.softmax(1) => x; x.log_softmax(1) => x
+    3,5: x.median(1)[0] => x.sum(1)
+""") | {
 }  # fmt: skip
 
 # Element by element: one operand as it is, another broadcast
@@ -554,15 +531,16 @@ ONE = {
 ONE = {name: ((3, 4), call, lambda x: x) for name, call in ONE.items()}
 COLUMN = torch.tensor([True, False, False, True])
 
-TWO = {
-    "add": ((3, 4), lambda x: x + x[:, :1], lambda x: x + x[:, :1]),
-    "mul": ((3, 4), lambda x: x * x[0], lambda x: x + x[0]),
-    "sub, div": ((3, 4), lambda x: (x - x[:1]) / x[:, 1:2], lambda x: x + x[:1] + x[:, 1:2]),
-    "maximum": ((3, 4), lambda x: torch.maximum(x[:, 0], x[:, 1]), lambda x: x[:, 0] + x[:, 1]),
-    "addcmul": ((3, 4), lambda x: torch.addcmul(x, x[0], x[:, :1]), lambda x: x + x[0] + x[:, :1]),
-    "lerp": ((3, 4), lambda x: torch.lerp(x, x[0], x[1, 1]), lambda x: x + x[0] + x[1, 1]),
-    "power of": ((3, 4), lambda x: 2 ** x * x[0] ** x[1], lambda x: x + x[0] + x[1]),
-    "where": ((3, 4), lambda x: torch.where(x > 0, x, x[0]), lambda x: x + x[0]),
+TWO = coded("""
+    3,4: x + x[:, :1] => x + x[:, :1]; x * x[0] => x + x[0];
+        (x - x[:1]) / x[:, 1:2] => x + x[:1] + x[:, 1:2];
+        torch.maximum(x[:, 0], x[:, 1]) => x[:, 0] + x[:, 1];
+        torch.addcmul(x, x[0], x[:, :1]) => x + x[0] + x[:, :1];
+        torch.lerp(x, x[0], x[1, 1]) => x + x[0] + x[1, 1];
+        2 ** x * x[0] ** x[1] => x + x[0] + x[1]; torch.where(x > 0, x, x[0]) => x + x[0];
+        x.masked_fill(x > 0, x[0, 0]) => x + x[0, 0];
+        torch.empty(2, 3, 4).copy_(x) * 1 => x.expand(2, 3, 4)
+""") | {
     "in place": ((4, 4), written("y[:, :2].add_(x[:, 2:4]).relu_()", "y[..., 1].mul_(x[..., 0])"),
         lambda x: torch.cat([x[:, :1] + x[:, 2:3], x[:, 1:2] + x[:, 3:] + x[:, :1], x[:, 2:]], 1)),
     "parts of pieces": ((4, 4),
@@ -572,8 +550,6 @@ TWO = {
         written("first, second = y.chunk(2, 1)", "first.copy_(second)", "second.zero_()"),
         lambda x: F.pad(x[:, 2:], (0, 2))),
     "out=": ((4, 4), written("torch.add(x, x, out=y)"), lambda x: 2 * x),
-    "masked_fill by a tensor": ((3, 4), lambda x: x.masked_fill(x > 0, x[0, 0]),
-        lambda x: x + x[0, 0]),
     "where, constant": ((3, 4), lambda x: torch.where(torch.eye(3, 4, dtype=bool), x, x[0]),
         lambda x: torch.where(torch.eye(3, 4, dtype=bool), x, x[0])),
     "masked_fill, constant": ((3, 4),
@@ -584,7 +560,6 @@ TWO = {
         lambda x: [x[0, 0].expand(3, 4), x[0, 1].expand(2, 3)]),
     "entries set to a number": ((), written("y = torch.zeros(3)", "y[1:] = x", "made = y[1:]"),
         lambda x: x.expand(2)),
-    "copy over": ((3, 4), lambda x: torch.empty(2, 3, 4).copy_(x) * 1, lambda x: x.expand(2, 3, 4)),
 }  # fmt: skip
 
 # Windows ---------------------------------------------------------------------------------------
