@@ -153,7 +153,7 @@ def test_multiply_adds_are_those_of_the_flop_counter(name):
 # Many models ------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # tests/cli/test_cli.py starts two in every run
 def test_two_processes_measure_what_one_does():
     names = ["nets:wide", "nets:failing", "nets:narrow"]
     one, two = (

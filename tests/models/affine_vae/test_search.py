@@ -182,8 +182,12 @@ def found_within_5(knowing, search, cases: int) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cases", [60, pytest.param(200, marks=pytest.mark.soak)])
-def test_the_rotation_of_a_known_image(knowing, cases):
-    """The reason for not taking the published selection over: its best eight are eight of any."""
+def test_finds_the_rotation_of_a_known_image(knowing, cases):
     for search in (Restarts(), Halving()):
         assert found_within_5(knowing, search, cases) >= 0.95
-    assert found_within_5(knowing, PublishedRestarts(), cases) < 0.9
+
+
+@pytest.mark.soak
+def test_the_published_selection_does_not(knowing):
+    """The reason for not taking it over: its best eight are eight of any."""
+    assert found_within_5(knowing, PublishedRestarts(), 200) < 0.9
