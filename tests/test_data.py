@@ -464,12 +464,6 @@ def test_command_prepare(tmp_path, no_network):
     assert failed.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", [[], ["verify"], ["prepare"]])
-def test_command_help_ends_in_an_example(command):
-    text = run(*command, "--help").stdout.split()
-    assert text[text.index("Example:") :][1:3] == ["reuseprior", "data"]
-
-
 def test_command_without_a_verb_names_the_verbs():
     result = run()
     assert (result.exit_code, result.stdout) == (2, "")

@@ -3,7 +3,6 @@
 import re
 import tomllib
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -47,11 +46,6 @@ def test_all_that_make_installs_is_pinned_within_its_bounds():
     core = map(Requirement, PROJECT["dependencies"])
     for one in (*core, *wanted(installed_extras())):
         assert one.specifier.contains(versions[canonicalize_name(one.name)]), one
-
-
-@pytest.mark.parametrize("part", ["--requirement requirements.lock", "requirements.lock)"])
-def test_make_uses_it_when_asked(part):
-    assert f"$(if $(LOCKED),{part.removesuffix(')')})" in MAKEFILE
 
 
 def test_make_lock_pins_the_same_extras():

@@ -184,35 +184,15 @@ def test_json_is_strict_and_keeps_its_order(tmp_path):
     assert results.read_json(tmp_path / "x.json")["β"] == 1
 
 
-def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch):
-    path = tmp_path / "x"
-    files.write(path, b"old")
+def test_a_write_that_ends_halfway_leaves_a_whole_run(tmp_path, monkeypatch):
+    recording = record(tmp_path, rows=1)
 
-    def full(descriptor):
-        raise OSError("no space left on device")
+    def ended(old, new):
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="no space left"):
-        files.write(path, b"new")
-    assert [p.name for p in tmp_path.iterdir()] == ["x"]
-    assert path.read_bytes() == b"old"
-
-
-KILLED = """
-import os, sys
-from reuseprior import results
-recording = results.Recording.start(sys.argv[1], {}, resume=False)
-recording.append({"epoch": 0})
-replace = os.replace
-os.replace = lambda old, new: os._exit(9) if new.name == "metrics.csv" else replace(old, new)
-recording.append({"epoch": 1})
-"""
-
-
-def test_a_killed_write_leaves_a_whole_run(tmp_path):
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=paths.ROOT)
-    assert done.returncode == 9
-    assert any(p.name.endswith("-metrics.csv.tmp") for p in tmp_path.glob(".*"))
+    monkeypatch.setattr(os, "replace", ended)
+    with pytest.raises(KeyboardInterrupt):
+        recording.append(row(1))
     assert Run.read(tmp_path).metrics["epoch"].tolist() == [0]
 
 
