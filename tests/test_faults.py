@@ -325,7 +325,10 @@ def until(condition, complaint):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.soak)],
+)
 def test_no_process_of_rank_outlives_it(tmp_path, number):
     models = [f"tests.faults:{name}" for name in ("wide", "never", "narrow", "never")]
     process = subprocess.Popen(

@@ -532,7 +532,9 @@ def test_snakemake_s_own_failure_is_told(folder):
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)]
+)
 def test_killed_in_the_middle(folder, number):
     """Nothing half-done is left under a final name, nothing goes on, and what was done stays."""
     wait = "import pathlib, time\ntime.sleep(0 if pathlib.Path('../go').exists() else 600)"
