@@ -25,6 +25,14 @@ PRESETS = {
 }
 """Our presets of a data set's genetic and random search."""
 
+TO_COMPARE = ("cpu-minutes-mnist-evolve", "cpu-minutes-mnist-random")
+"""The presets by which the two kinds of search are to be compared anew, with `focus`.
+
+Their scale was chosen on validation images by pilots of seed 100. One that passes has the highest
+validation accuracy, in both kinds of search, by a network that was born after the first population.
+None did; of this one random search did.
+"""
+
 OFTEN = 4
 """A network that was trained more often is no newborn, whose accuracy says little of a search."""
 
@@ -37,15 +45,13 @@ def searches(data: str) -> dict[str, list[Run]]:
     return {kind: runs(preset) for kind, preset in PRESETS[data].items()}
 
 
-def outstanding(seeds: Sequence[int] = (0, 1)) -> pd.DataFrame:
-    """The searches of PRESETS that are not recorded as finished, with the commands for them."""
-    presets = [preset for kinds in PRESETS.values() for preset in kinds.values()]
-    there = {preset: {run.config["seed"] for run in runs(preset)} for preset in presets}
+def outstanding(seeds: Sequence[int] = (0, 1, 2)) -> pd.DataFrame:
+    """The searches of TO_COMPARE that are not recorded as finished, with the commands for them."""
+    there = {preset: {run.config["seed"] for run in runs(preset)} for preset in TO_COMPARE}
     rows = [
         (preset, seed, f"reuseprior evolve {preset} --seed {seed} --resume")
-        for kinds in PRESETS.values()
         for seed in seeds
-        for preset in kinds.values()
+        for preset in TO_COMPARE
         if seed not in there[preset]
     ]
     return pd.DataFrame(rows, columns=["preset", "seed", "command"])

@@ -325,16 +325,23 @@ def test_a_search_with_more_samples_is_another_kind_to_ledger_and_notebook(folde
         search_of(folder, genetic, seed, 0.76 + seed / 1000, 0.7, sample=6)
         search_of(folder, random, seed, 0.74 + seed / 1000, 0.7)
     assert experiments.searches("cifar10")["genetic"] == []
-    assert genetic in set(experiments.outstanding().preset)
     search_of(folder, genetic, 0, 0.75, 0.7)
     assert [run.config["seed"] for run in experiments.searches("cifar10")["genetic"]] == [0]
-    left = experiments.outstanding().query("preset == @genetic")
-    assert left.seed.tolist() == [1]
     row = judged(*map(work.PARTS.get, TEXT))["thesis-3-claim-cifar-10-samples-test"]
     assert "(twice the samples: 6): twice the samples 76.00, genetic 75.00; one seed" in row.note
     again = experiments.repeat(results.Run.read(folder / f"{genetic},sample=6-seed0"))
     assert again.startswith("OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 ")
     assert f" reuseprior evolve {genetic} --set sample=6 --seed 0 --output " in again
+
+
+def test_outstanding_are_the_seeds_that_no_search_with_all_settings_has(folder):
+    genetic, random = experiments.TO_COMPARE
+    search_of(folder, genetic, 0, 0.9, 0.9)
+    search_of(folder, genetic, 1, 0.9, 0.9, focus=False)
+    left = experiments.outstanding()
+    assert left[left.preset == genetic].seed.tolist() == [1, 2]
+    assert left[left.preset == random].seed.tolist() == [0, 1, 2]
+    assert left.command[0] == f"reuseprior evolve {random} --seed 0 --resume"
 
 
 def test_every_claim_s_command_makes_a_search_that_judges_it(folder):
