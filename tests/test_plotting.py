@@ -33,8 +33,20 @@ plotting.save(fig, "fig-test", folder=Path(sys.argv[1]))
 @pytest.fixture(autouse=True)
 def styled():
     with mpl.rc_context():
+        mpl.rcParams.update({"axes.facecolor": "black", "text.usetex": True})  # a reader's own
         plotting.style()
         yield
+
+
+def curve(shift=0.0, *, order=1, title="a curve"):
+    """A figure of 400 running means, each a sum of 200 floats taken in one of two orders."""
+    x = np.random.default_rng(0).random((400, 200), dtype=np.float32)
+    fig = Figure(figsize=(plotting.COLUMN_WIDTH, 2.0))
+    means = np.add.accumulate(x[:, ::order], axis=1, dtype=np.float32)[:, -1] / 200
+    ax = fig.subplots()
+    ax.plot(np.sort(means) + shift)
+    ax.set(title=title, ylim=(0.4, 0.6))
+    return fig
 
 
 def draw_in_a_process(folder, hash_seed):
@@ -92,7 +104,7 @@ def test_a_failing_drawing_leaves_the_old_files(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", full_disk)
     with pytest.raises(OSError, match="no space left"):
-        plotting.save(Figure(), "fig-test", folder=tmp_path)
+        plotting.save(curve(), "fig-test", folder=tmp_path)
     assert [path.read_bytes() for path in sorted(tmp_path.iterdir(), reverse=True)] == before
 
 
@@ -101,6 +113,36 @@ def test_save_writes_to_figures_unless_told_otherwise(tmp_path, monkeypatch):
     svg, png = plotting.save(Figure(), "fig-test")
     assert svg == tmp_path / "figures" / "fig-test.svg"
     assert png == tmp_path / "figures" / "fig-test.png"
+
+
+PIXEL = 0.2 / 400 / 0.7  # of the drawing's height, about
+
+
+@pytest.mark.parametrize(
+    ("other", "is_drawn"),
+    [
+        ({"order": -1}, False),  # as another processor adds up
+        ({"shift": PIXEL / 100}, False),
+        ({"shift": PIXEL}, True),
+        ({"title": "a curvy"}, True),
+    ],
+)
+def test_a_figure_is_drawn_anew_where_that_can_be_seen(other, is_drawn, tmp_path):
+    paths_of = plotting.save(curve(), "fig-test", folder=tmp_path)
+    before = [path.read_bytes() for path in paths_of]
+    now = [plotting._render(curve(**other), kind) for kind in ("svg", "png")]
+    assert before[0] != now[0], "nothing to decide"
+    plotting.save(curve(**other), "fig-test", folder=tmp_path)
+    assert [path.read_bytes() for path in paths_of] == (now if is_drawn else before)
+
+
+@pytest.mark.parametrize("damage", [lambda png: png[:100], lambda png: b"no picture"])
+def test_a_damaged_figure_is_drawn_anew(damage, tmp_path):
+    _, png = plotting.save(curve(), "fig-test", folder=tmp_path)
+    whole = png.read_bytes()
+    png.write_bytes(damage(whole))
+    plotting.save(curve(), "fig-test", folder=tmp_path)
+    assert png.read_bytes() == whole
 
 
 def test_style_draws_a_column_wide():

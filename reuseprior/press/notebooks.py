@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -32,6 +33,9 @@ METADATA = {
 
 CELL_METADATA = {"tags", "jupyter", "scrolled"}
 """What a saved cell may say of itself: its tags, and how JupyterLab folds it."""
+
+LIVE = "live"
+"""The tag of a cell that shows what was trained while the notebook ran: no two processors agree."""
 
 LONGEST_CELL = 15  # lines; longer work belongs in the package, where it gets a test
 
@@ -250,15 +254,8 @@ def saved_figures(path: Path, cell: Mapping) -> Iterator[str]:
 
 
 def drawn_with() -> str:
-    """What the bytes of a figure depend on, here: two libraries and the processor's instructions.
-
-    Some figures show what was trained while the notebook ran, and sums of floats are taken in
-    another order where the processor has other instructions.
-    """
-    from torch.backends import cpu
-
-    libraries = [f"{name} {metadata.version(name)}" for name in ("matplotlib", "torch")]
-    return f"{' and '.join(libraries)}, on a processor with {cpu.get_cpu_capability()}"
+    """The libraries, of those here, that the looks of a figure depend on."""
+    return " and ".join(f"{name} {metadata.version(name)}" for name in ("matplotlib", "torch"))
 
 
 def gallery(drawn_with: str) -> str:
@@ -294,8 +291,8 @@ _GALLERY = """\
 
 Made by `make notebooks`, and this page with them: change the notebooks, not this page. Each figure
 is here as SVG and PNG, drawn for one column (3.4 in) or a page (7 in), readable in grey and by the
-colour-blind. Drawn with {drawn_with}.
-Others may write other bytes.
+colour-blind. Drawn with {drawn_with}. A figure is drawn anew only where
+that can be seen, as other processors round otherwise.
 """
 
 
@@ -313,7 +310,9 @@ def _numbered(name: str) -> tuple:
 def save(path: Path, executed: Path) -> bool:
     """Put the outputs of an executed copy into a notebook; True if that changed it.
 
-    Only outputs and execution counts come from the copy, so that two runs give the same bytes.
+    Only outputs and execution counts come from the copy, so that two runs give the same bytes, on
+    any processor: a picture that looks as before stays, and so do the outputs of a cell tagged
+    `live`, which shows what was trained while the notebook ran. To renew these, clear them.
     Raises NotebookError if the copy was made of other cells.
     """
     notebook, copy = read(path), read(executed)
@@ -326,7 +325,8 @@ def save(path: Path, executed: Path) -> bool:
             if not {"execution_count", "outputs"} <= ran.keys():
                 raise NotebookError(f"{executed} has a code cell without outputs: reproduce it")
             cell["execution_count"] = ran["execution_count"]
-            cell["outputs"] = ran["outputs"]
+            if not (LIVE in tags(cell) and cell["outputs"]):
+                cell["outputs"] = _unchanged_pictures(cell["outputs"], ran["outputs"])
         cell["source"] = source(cell).splitlines(keepends=True)
     tidy(notebook)
     text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
@@ -335,6 +335,17 @@ def save(path: Path, executed: Path) -> bool:
         return False
     files.write(path, text.encode())
     return True
+
+
+def _unchanged_pictures(before: list[dict], now: list[dict]) -> list[dict]:
+    """The new outputs, with the old pictures where the new ones look alike."""
+    from reuseprior import plotting
+
+    for old, new in zip(before, now, strict=False):
+        pictures = ["".join(one.get("data", {}).get("image/png", "")) for one in (old, new)]
+        if all(pictures) and plotting.looks_alike(*map(b64decode, pictures)):
+            new["data"]["image/png"] = old["data"]["image/png"]
+    return now
 
 
 def tidy(notebook: dict) -> None:
@@ -390,6 +401,8 @@ def _slips(cell: Mapping) -> Iterator[str]:
         yield "ends in a semicolon, which silences a value in one tool and not in another"
     if re.search(r"""["']\.{1,2}/""", text):
         yield "has a relative path, which depends on who runs it: take it from reuseprior.paths"
+    if LIVE in tags(cell) and "plotting.save(" in text:
+        yield "is live, and saves a figure, which would change with the processor: only show it"
     shown = [text]
     for output in outputs:
         if output["output_type"] == "error" or output.get("name") == "stderr":

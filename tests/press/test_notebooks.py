@@ -2,16 +2,19 @@
 
 import ast
 import copy
+import io
 import json
 import os
 import re
 import shutil
+from base64 import b64encode
 from pathlib import Path
 
 import nbformat
 import pytest
+from PIL import Image
 
-from reuseprior import paths
+from reuseprior import paths, plotting
 from reuseprior.press import chapters, notebooks, reproduce
 from reuseprior.press.notebooks import NotebookError
 from tests.press import house
@@ -146,19 +149,20 @@ def test_what_is_saved_is_what_it_computes(path, request, tmp_path, monkeypatch)
     read = opened(root)
     assert str(paths.PACKAGE / "__init__.py") in read, "nothing was traced"
     assert read <= {str(file) for file in job.inputs}
-    drawn = {file.name: file.read_bytes() for file in sorted(paths.FIGURES.glob("*"))}
-    assert drawn.keys() == {f"{n}.{k}" for n in notebooks.figures(path) for k in ("svg", "png")}
+    drawn = {file.name for file in paths.FIGURES.glob("*")}
+    assert drawn == {f"{n}.{k}" for n in notebooks.figures(path) for k in ("svg", "png")}
     figures = path.parents[1] / "figures"
     if _drawn_with(figures) == notebooks.drawn_with():
-        for name, content in drawn.items():
-            assert content == (figures / name).read_bytes(), f"{name}: run make notebooks"
+        for name in notebooks.figures(path):
+            pictures = [(f / f"{name}.png").read_bytes() for f in (figures, paths.FIGURES)]
+            assert plotting.looks_alike(*pictures), f"{name}: run make notebooks"
         copy = shutil.copy(path, tmp_path)
         assert not notebooks.save(Path(copy), job.output), "run make notebooks"
 
 
 def _drawn_with(figures):
     page = (figures / "README.md").read_text(encoding="utf-8")
-    return re.search(r"Drawn with (.*)\.\n", page)[1]
+    return re.search(r"Drawn with (.*)\. A figure", page)[1]
 
 
 # Slips -----------------------------------------------------------------------------------------
@@ -186,6 +190,11 @@ def _metadata(notebook, _):
     notebook.metadata["widgets"] = {}
 
 
+def _live(_, cell):
+    cell.update(source='plotting.save(fig, "fig-1")')
+    cell.metadata["tags"] = ["live"]
+
+
 def _kernel(notebook, _):
     notebook.metadata = copy.deepcopy(notebook.metadata)
     notebook.metadata.kernelspec.name = "my-env"
@@ -209,6 +218,7 @@ SLIPS = [  # what is done to a notebook and its code cell, what is said of it
     (lambda n, c: c.update(source="%time 1"), r"cell \(%time 1\) has a magic"),
     (lambda n, c: c.update(source="# why\nplot();"), r"cell \(plot\(\);\) ends in a semicolon"),
     (lambda n, c: c.update(source="open('../a.csv')"), "has a relative path"),
+    (_live, "is live, and saves a figure"),
     (lambda n, c: c.update(source="open('/home/me/a')"), "shows a path of one machine"),
     (
         lambda n, c: c.outputs.append(_output("error", ename="E", evalue="", traceback=[])),
@@ -367,7 +377,7 @@ def test_gallery(folder):
     page = notebooks.gallery("matplotlib 3.11")
     assert re.findall("^## (.*)$", page, re.MULTILINE) == ["fig-3-2", "fig-3-10", "v2-s"]
     assert "![fig-3-2](fig-3-2.svg)\n\nOne. [04-b](../notebooks/04-b.ipynb)" in page
-    assert "matplotlib 3.11.\nOthers" in page
+    assert "Drawn with matplotlib 3.11. A figure" in page
 
 
 GALLERIES = [  # code and text of a second notebook, message
@@ -432,6 +442,35 @@ def test_two_copies_are_saved_as_the_same_bytes(folder):
     assert str(picture["metadata"]) == "{'image/png': {'height': 249.6, 'width': 672}}"
     nbformat.write(nbformat.read(path, as_version=4), path)
     assert path.read_bytes() == saved, "as JupyterLab writes it"
+
+
+def picture(colour):
+    """An output that shows a square of one grey."""
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8), colour).save(buffer, "png")
+    return [
+        nbformat.v4.new_output("display_data", {"image/png": b64encode(buffer.getvalue()).decode()})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tags", "before", "now", "is_kept"),
+    [
+        ([], picture(100), picture(100 + plotting.UNSEEN), True),
+        ([], picture(100), picture(101 + plotting.UNSEEN), False),
+        ([], printed("0.975\n"), printed("0.981\n"), False),
+        (["live"], printed("0.975\n"), printed("0.981\n"), True),
+        (["live"], picture(0), picture(255), True),
+        (["live"], [], printed("0.981\n"), False),  # cleared, to be renewed
+    ],
+)
+def test_what_no_processor_may_change_is_kept(tags, before, now, is_kept, folder):
+    path = write(folder, "03-a", "# Title", "x = 1")
+    notebooks.save(path, executed(path, *before))
+    made = nbformat.read(path, as_version=4)
+    made.cells[-1].metadata.update({"tags": tags} if tags else {})
+    nbformat.write(made, path)
+    assert notebooks.save(path, executed(path, *now)) != is_kept
 
 
 def test_a_copy_of_other_cells_is_not_saved(folder):
