@@ -175,6 +175,8 @@ WRONG = [
     (lambda: blocks.pool(X, "median"), "pools by 'median': use 'max' or 'avg'"),
     (lambda: blocks.conv(X, 9, groups=8), "cannot split into 8 groups"),
     (lambda: blocks.conv(X, 8, stride=0), "has a size below 1"),
+    (lambda: rv.assemble("conv", (8, 2, 2), in_channels=8, out_channels=8, kernel_size=5),
+     "is too small for a span of 5 pixels"),
     (lambda: blocks.conv3d(X, reduction=3), "needs channels divisible by 3"),
     (lambda: blocks.deconv(X, 8, to=30), "needs an output padding below its stride 2"),
     (lambda: blocks.residual([unit(X, 16)]), r"adds \(8, 6, 6\) from around its units to \(16"),
@@ -185,7 +187,7 @@ WRONG = [
     (lambda: blocks.ensemble_concat([unit(X, 4), unit(X, 4, stride=2)]), "cannot concatenate"),
     (lambda: blocks.residual_group([], x=X, drop=1.0), r"drops with a probability outside"),
     (lambda: blocks.batch_norm(X, scope="net"), "has the scope 'net': use 'block' or 'use'"),
-]
+]  # fmt: skip
 
 
 def test_what_a_block_cannot_take():

@@ -144,3 +144,4 @@ def test_sharing_over_time():
     figures.draw_sharing(pd.DataFrame(table), ax)
     (left,), (right,) = (axes.lines for axes in ax.figure.axes)
     assert list(left.get_ydata()) == [0.2, 0.5] and list(right.get_ydata()) == [1.5, 2.0]
+    assert [axes.get_ylim()[0] for axes in ax.figure.axes] == [0, 1]  # 1: nothing is shared
