@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from PIL import Image
 
-from reuseprior import paths, plotting
+from reuseprior import paths, plotting, results
 from reuseprior.press import chapters, notebooks, reproduce
 from reuseprior.press.notebooks import NotebookError
 from tests.press import house
@@ -118,8 +118,10 @@ def opened(root):
     names = set((root / house.OPENED).read_text().splitlines())
     sources = {re.sub(r"__pycache__/(\w+)\.[^/]*\.pyc$", r"\1.py", name) for name in names}
     package, data = f"{paths.PACKAGE}/", f"{root / 'data'}/"
-    # which run a notebook is, it reads from its chapter.toml: a job knows that without the file
-    own = {name for name in sources if not name.endswith(f"/{chapters.FILE}")}
+    # which run a notebook is, it reads from its chapter.toml: a job knows that without the file;
+    # and that a recorded run is as it was, from a list of digests
+    known = (f"/{chapters.FILE}", f"/{results.DIGESTS}")
+    own = {name for name in sources if not name.endswith(known)}
     return {name for name in own if name.startswith((package, data))}
 
 
