@@ -490,7 +490,9 @@ def _told(rows: Iterable[Mapping], now: Mapping[str, Mapping], only: Sequence[st
     for before in rows:
         identity = before["id"]
         after = new.pop(identity, None)
-        if after is None and (not only or _at(before["where"], patterns)):
+        if only and not any(_at(row["where"], patterns) for row in (before, after or before)):
+            continue
+        if after is None:
             told.append(f"{identity} was {before['verdict']} and is no longer in the ledger")
         for field in before if after else ():
             if before[field] != after[field]:

@@ -286,6 +286,8 @@ def test_each_cell_that_is_typed_otherwise_is_told(turn, monkeypatch):
     assert done.exit_code == 1 and last.startswith("nothing was computed: restore data/published")
     assert len(found) == len(told) > 50
     assert all(sum(s.startswith(start) for s in found) == 1 for start in told)
+    npas = {s for s in found if s.startswith("npas-")}
+    assert set(ledger.retyped(["npas, "])) == npas and 0 < len(npas) < len(found)
 
 
 @pytest.fixture
