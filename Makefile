@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed$(if $(LOCKED),-locked)
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-reproduce: $(STAMP)  ## run every notebook and write its tables and figures
+reproduce: $(STAMP)  ## run every notebook and write its tables and figures, about 20 minutes on two cores
 	$(BIN)/reuseprior reproduce
 
 notebooks: $(STAMP)  ## put the outputs of a quick run into notebooks/, and renew the gallery
@@ -29,7 +29,8 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-
 check: lint  ## run the linter and the quick tests, about two minutes on two cores
 	$(PYTEST) -m "not (slow or notebook or browser or soak)" --hypothesis-profile=check
 
-test: lint  ## run the tests, notebooks included, and the linter
+test: lint  ## run the tests, notebooks included, and the linter, 20 to 50 minutes on two cores
+	@echo "The tests take 20 to 50 minutes on two idle cores; make check, without notebooks, two."
 	$(PYTEST)
 
 soak: $(STAMP)  ## run the long hauls of which `make test` draws a few: hours
@@ -51,7 +52,7 @@ lock: $(STAMP)  ## pin all versions anew, in requirements.lock
 # The stamp is written last, so an interrupted installation is taken up again. One installation
 # serves all targets: pip chooses torch and torchvision together, and a second target adds nothing.
 $(STAMP): pyproject.toml $(if $(LOCKED),requirements.lock)
-	@echo "Installing reuseprior, its notebook tools and its test tools into $(VENV), once."
+	@echo "Installing reuseprior, its notebook tools and its test tools into $(VENV), once; some minutes."
 	@echo "On Linux this takes about 6 GB of disk: 5.5 GB are torch with its CUDA libraries."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -60,7 +61,7 @@ $(STAMP): pyproject.toml $(if $(LOCKED),requirements.lock)
 	  $(PYTHON) -m venv $(VENV) || { \
 	    echo "'$(PYTHON) -m venv' failed: install its venv module (Debian and Ubuntu: apt install python3-venv)" >&2; \
 	    exit 1; }; }
-	@$(BIN)/python -m pip install --disable-pip-version-check $(if $(LOCKED),--requirement requirements.lock) --editable '.[notebooks,book,test]' || { \
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(LOCKED),--requirement requirements.lock) --editable '.[notebooks,book,test]' || { \
 	  echo "Not installed: pip says above what is missing. It needs https://pypi.org once, or a mirror in PIP_INDEX_URL; then run make again." >&2; \
 	  exit 1; }
 	@touch $@

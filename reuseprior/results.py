@@ -608,6 +608,13 @@ def _commit() -> str | None:
     return f"{commit}-dirty" if _git("status", "--porcelain", "--", "reuseprior") else commit
 
 
+def changed_files(*folders: str) -> list[str]:
+    """Files of these folders that are not as last committed; none outside a git checkout."""
+    if not _is_repository():
+        return []
+    return (_git("diff", "--name-only", "HEAD", "--", *folders) or "").splitlines()
+
+
 def _is_here(commit: str) -> bool:
     """Whether the package's repository has a commit; true where it is in none that could say."""
     return not _is_repository() or _git("cat-file", "-e", f"{commit}^{{commit}}") is not None

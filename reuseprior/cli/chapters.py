@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 
-from reuseprior import files, paths
+from reuseprior import files, paths, results
 from reuseprior.cli.app import Json, UsageError, app, assignments, bar, note, print_json, strict
 from reuseprior.press import notebooks
 from reuseprior.press import reproduce as reproducing
-from reuseprior.press.chapters import PROFILES
+from reuseprior.press.chapters import PROFILES, duration
 
 Profile = StrEnum("Profile", PROFILES)  # how much of a chapter to run
 
@@ -130,7 +130,8 @@ def reproduce(
             typer.echo(f"{job.name}: {reasons[job.name] or 'up to date'} ({job.needs})")
         return
     if stale := [name for name, reason in reasons.items() if reason]:
-        note(f"running {', '.join(stale)}")
+        longest = duration(sum(job.minutes for job in jobs if reasons[job.name]))
+        note(f"running {', '.join(stale)}: at most about {longest} on two idle cores")
     if current := [name for name, reason in reasons.items() if not reason]:
         note(f"up to date: {', '.join(current)}")
     failed = []
@@ -156,21 +157,42 @@ def _save(jobs) -> None:
             note(f"{job.name}: {slip}")
 
 
+MOST_CHANGES = 12  # that the last page of `reproduce` shows
+
+WHERE_TO_LOOK = (
+    ("reuseprior audit", "the verdicts of every table"),
+    ("reuseprior audit --only 'thesis, table 4.4'", "every number of one place"),
+    ("reuseprior book", "the chapters as a site, build/book/index.html"),
+)
+
+
 def _conclude(jobs, failed) -> None:
-    """The ledger, where things are, and what failed."""
+    """A page at most: totals, what is not as committed, where to look, and what failed."""
     from reuseprior.press import ledger
 
+    typer.echo(f"\n{len(jobs) - len(failed)} of {len(jobs)} chapters are done")
+    changes = results.changed_files("figures", "notebooks", "data")
     if any(run.job.chapter.last for run in failed):
         note("there is no ledger to sum up, as its notebook failed")
     else:
         entries = ledger.saved()
-        typer.echo(_verdicts(entries))
-        _tell(entries)
+        typer.echo(_total(entries))
+        try:
+            changes = [*ledger.changes(entries), *changes]
+        except ledger.LedgerError as error:  # which an update mends
+            note(f"nothing to compare with: {error}")
+    typer.echo(f"not as committed: {len(changes)}" if changes else "all of it is as committed")
+    for change in changes[:MOST_CHANGES]:
+        typer.echo(f"  {change}")
+    if len(changes) > MOST_CHANGES:
+        typer.echo(f"  … and {len(changes) - MOST_CHANGES} more: git status, reuseprior audit")
     for told, places in {
         "executed notebooks": {job.output.parent for job in jobs},
         "figures": {job.figures for job in jobs},
     }.items():
         typer.echo(f"{told}: {', '.join(map(str, sorted(places)))}")
+    for command, told in WHERE_TO_LOOK:
+        typer.echo(f"{command}: {told}")
     for run in failed:
         note(f"{run.job.name} failed: {run.failure}; see {run.job.broken}")
     if failed:

@@ -480,13 +480,16 @@ def test_reproduce(chapters, monkeypatch):
     failure = "cell In [2] (assert seed == 1) raised AssertionError"
     assert without_times(result.stderr) == [
         f"03-broken failed: {failure}; see {broken}",
-        "running 03-broken, 00-ledger",
+        "running 03-broken, 00-ledger: at most about 2 min on two idle cores",
         "✓ 00-ledger",
         "✗ 03-broken",
     ]
     assert broken.exists()
     assert "5 printed numbers: 1 reproduced, 1 erratum, 1 not reproduced" in result.stdout
     assert f"executed notebooks: {paths.BUILD / 'notebooks'}" in result.stdout
+    lines = result.stdout.splitlines()
+    assert lines[1] == "1 of 2 chapters are done"
+    assert len(lines) < 24 and max(map(len, lines)) < 200  # a page of a terminal
 
     result = run("reproduce", "--only", "03-broken", "-p", "seed=1")
     assert result.exit_code == 0
