@@ -105,12 +105,12 @@ def tally() -> str:
     """What became of the computed numbers, and how many others there are, in a few sentences.
 
     The source that the ledger begins with goes first, all others follow together. A number that a
-    second source repeats is counted once.
+    second source repeats is counted once, and what no source prints (`ledger.OURS`) never.
 
     >>> tally()
-    '... printed numbers of the thesis follow from definitions: ... inputs and test nothing.'
+    '... printed numbers of the thesis follow from definitions: ... inputs and test nothing (...).'
     """
-    rows = list(_distinct(ledger.committed_rows()))
+    rows = [row for row in _distinct(ledger.committed_rows()) if row["source"] != ledger.OURS]
     main = rows[0]["source"]
     computed = [row for row in rows if row["kind"] == "computed"]
     first = by_verdict(row for row in computed if row["source"] == main)
@@ -129,7 +129,7 @@ def tally() -> str:
     ]
     sentences.append(
         f"Besides there are {', '.join(besides)}, and {sum(kinds['setting'].values())} settings, "
-        "which are inputs and test nothing."
+        f"which are inputs and test nothing ({listed(kinds['setting'])})."
     )
     return " ".join(sentences)
 
@@ -140,7 +140,12 @@ def legend() -> str:
     return f"In the last column {', '.join(said)}."
 
 
-_OTHERS = {"proved": "statements", "quoted": "quotations", "measured": "numbers of trainings"}
+_OTHERS = {
+    "derived": "numbers that follow from others of the same source",
+    "proved": "statements",
+    "quoted": "quotations",
+    "measured": "numbers of trainings",
+}
 
 
 def listed(found: Mapping[str, int]) -> str:

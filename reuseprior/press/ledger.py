@@ -13,7 +13,7 @@ import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from functools import cache
@@ -36,6 +36,13 @@ KINDS: dict[str, dict[str, str]] = {
         "erratum": "✗",
         "not reproduced": "○",
     },
+    "derived": {
+        "reproduced": "✓",
+        "unsaid": "≈",
+        "against the text": "≠",
+        "erratum": "✗",
+        "not reproduced": "○",
+    },
     "proved": {"holds": "✓", "unsaid": "≈", "corrected": "✗", "fails": "○"},
     "quoted": {"confirmed": "✓", "unchecked": "·", "differs": "✗"},
     "measured": {
@@ -44,26 +51,29 @@ KINDS: dict[str, dict[str, str]] = {
         "example agrees": "∃",
         "undecided": "?",
         "open": "…",
+        "erratum": "✗",
         "outside": "✗",
         "claim fails": "✗",
     },
-    "setting": {"used": ""},
+    "setting": {"used": "", "erratum": "✗"},
 }
 """The verdicts that a kind of number can have, from best to worst, each with its mark."""
 
 MEANINGS = {
     "computed": "it follows from definitions",
+    "derived": "it follows from other numbers that the source prints",
     "reproduced": "the text's own reading gives the printed digits",
     "unsaid": "a convention that the text leaves open gives them",
     "against the text": "only a reading that the text rules out gives them",
-    "erratum": "the text's reading does not give them, and the source itself says otherwise",
+    "erratum": "the source itself says otherwise, and the text's reading, where there is one, does "
+    "not give them",
     "not reproduced": "no reading gives them",
     "proved": "it is a statement",
     "holds": "as it is printed",
     "corrected": "the printed statement fails, another is proved",
     "fails": "neither the printed statement nor another is proved",
     "quoted": "the source has it from elsewhere",
-    "confirmed": "the public source that is named prints the same",
+    "confirmed": "the public source that is named prints the same, as the note quotes it",
     "unchecked": "no public source is at hand",
     "differs": "the public source that is named prints something else",
     "measured": "it needs training",
@@ -81,6 +91,9 @@ MEANINGS = {
 """What each kind and each verdict says of a number."""
 
 MARKS = {verdict: mark for verdicts in KINDS.values() for verdict, mark in verdicts.items()}
+
+OURS = "ours"
+"""The source of a row that no source prints: an example of our own, which no tally counts."""
 
 COLUMNS = [
     "id", "source", "where", "kind", "printed", "computed", "window", "verdict", "note"
@@ -181,7 +194,8 @@ class Cell:
 
     A work that gives several cells of a row one convention chooses it for the whole row
     (`reading_of_row`). `contradiction` is what else the source says of the number. `quantity` names
-    what a list of different numbers prints several times, as a column does of itself.
+    what a list of different numbers prints several times, as a column does of itself. The value of
+    a `derived` one is arithmetic on other printed numbers: nothing was built and counted for it.
     """
 
     row: pd.Series
@@ -190,6 +204,7 @@ class Cell:
     contradiction: Contradiction | None = None
     note: str = ""
     quantity: str = ""
+    derived: bool = False
 
     @property
     def printed(self) -> Printed:
@@ -247,11 +262,30 @@ def _judged(cell: Cell, how: How) -> Entry:
     found = next((r for r in _in_order(cell.readings) if r.value in window), None)
     verdict, note = _verdict(cell, found, window)
     notes = [note, cell.note]
+    if found is None and text.value in cell.printed.window("cut"):
+        notes.append(f"cut, it would be {cell.printed.text}")
     if found and how == "cut":
         notes.append("digits are cut, which gives more of its column")
     value = (found or text).value
     value = float(value) if isinstance(value, Fraction) else value
-    return entry(cell.row, cell.column, value, "computed", verdict, window, _note(*notes))
+    kind = "derived" if cell.derived else "computed"
+    return entry(cell.row, cell.column, value, kind, verdict, window, _note(*notes))
+
+
+def in_words(cell: Cell) -> Entry:
+    """The entry of a statement that is put as a rank or a count, which no page prints.
+
+    The number that it is put as is ours, in the column `put_as`. It holds if the text's reading
+    gives that, is unsaid if a convention that the text leaves open does, and is corrected if the
+    source itself says otherwise.
+    """
+    row = cell.row.copy()
+    row["value"] = row["put_as"]
+    found = _judged(replace(cell, row=row), "rounded")
+    verdicts = {"reproduced": "holds", "unsaid": "unsaid", "erratum": "corrected"}
+    note = _note(found.note, f"put as {found.printed}, found {found.computed_text}")
+    verdict, words = verdicts.get(found.verdict, "fails"), cell.row["value"]
+    return replace(found, printed=words, kind="proved", verdict=verdict, window=None, note=note)
 
 
 def _verdict(cell: Cell, found: Reading | None, window: Window) -> tuple[str, str]:
@@ -305,6 +339,11 @@ def _note(*parts: str) -> str:
 def setting(row: pd.Series, column: str, note: str = "") -> Entry:
     """The entry of a number that we put in as it is printed."""
     return entry(row, column, _value(row[column]), "setting", "used", None, note)
+
+
+def contradicted(row: pd.Series, column: str, kind: str, says: str) -> Entry:
+    """The entry of a number for which the source itself prints another, and its words there."""
+    return entry(row, column, None, kind, "erratum", None, says)
 
 
 def _value(text: str) -> float | int | None:

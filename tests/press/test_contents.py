@@ -69,7 +69,7 @@ def test_tables(root):
         "3 printed numbers of the thesis follow from definitions: 1 ✓ reproduced, 1 ≈ unsaid, "
         "1 ✗ erratum. "
         "Besides there are 1 numbers of trainings (1 … open), and 1 settings, which are inputs and "
-        "test nothing."
+        "test nothing (1 used)."
     )
 
 

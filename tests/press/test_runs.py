@@ -126,6 +126,15 @@ def test_pairs_are_of_one_seed_and_two_evidences_may_have_one_name(folder):
     assert "one 90.00, one 84.00; Student's t over 3 seeds" in found.note
 
 
+def test_two_pairs_decide_nothing_however_close_they_lie(folder):
+    second = replace(EVIDENCE, value=lambda runs: 100 * runs[0].summary["second"])
+    claim = Claim(("one", EVIDENCE), ("other", second), "small", paired=True)
+    for seed, verdict in enumerate(("undecided", "undecided", "claim holds")):
+        lower = {"second": 0.8 + seed / 1000}
+        record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=0.9, **lower)
+        assert said_of(claim).verdict == verdict
+
+
 def test_an_undecided_claim_says_how_many_seeds_would_decide(folder):
     for seed in (0, 1, 2):
         record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=0.90 + seed / 100)

@@ -304,27 +304,20 @@ def _rows(table: str, place: str) -> list[pd.Series]:
 
 
 def quotations() -> Iterator[Entry]:
-    """Table 1's rows of DARTS: sizes counted on the released cells, the rest quoted."""
+    """Table 1's rows of DARTS, quoted; the note of a size says what the released cells have."""
     rows = {row.id.removeprefix("nnmass-1-"): row for row in _rows("nn-mass/text", "nnmass, table")}
-    sizes = {e.id: e for e in judged(_darts_sizes(rows))}
     for number, order in enumerate(GENOTYPES, 1):
         params, cells, accuracy, std = (
             rows[f"darts-{number}-{what}"] for what in ("params", "cells", "accuracy", "std")
         )
-        yield sizes[params.id]
+        built = darts_parameters(order, int(cells["value"]))
+        said = public(f"DARTS, {order} order, parameters")
+        yield quoted(params, "value", said, f"the released cells, counted: {built:,}")
         yield quoted(cells, "value", public("DARTS, cells of the CIFAR-10 network"))
         errors = public(f"DARTS, {order} order, CIFAR-10 test error, %")
         yield quoted(accuracy, "value", [_as_accuracy(error) for error in errors])
         deviation = public(f"DARTS, {order} order, deviation of the CIFAR-10 test error, %")
         yield quoted(std, "value", deviation)
-
-
-def _darts_sizes(rows: Mapping[str, pd.Series]) -> Iterator[Cell]:
-    for number, order in enumerate(GENOTYPES, 1):
-        built = darts_parameters(order, int(rows[f"darts-{number}-cells"]["value"]))
-        said = public(f"DARTS, {order} order, parameters")
-        note = "; ".join(f"{fact.source}: {fact.printed}" for fact in said)
-        yield Cell(rows[f"darts-{number}-params"], "value", [Reading(built)], note=note)
 
 
 def darts_parameters(order: str, cells: int) -> int:
@@ -365,7 +358,9 @@ def _claim(row: pd.Series, claim: Callable[[], Sequence[Reading | Contradiction]
     found = claim()
     readings = [one for one in found if isinstance(one, Reading)]
     contradiction = next((one for one in found if isinstance(one, Contradiction)), None)
-    return Cell(row, "value", readings, contradiction)
+    differences = ("lower", "higher")  # of printed accuracies
+    derived = row.id.removeprefix(TEXT) in differences
+    return Cell(row, "value", readings, contradiction, derived=derived)
 
 
 def _some(table: str, **having: str) -> dict[str, Architecture]:
@@ -500,6 +495,13 @@ def _of_training(row: pd.Series) -> Entry:
     if fit := FIT.fullmatch(row.claim):
         return _of_fit(row, fit)
     (epochs,) = setup("epochs of the exploration")
+    if name == "runs":
+        return setting(row, "value", "of a training")
+    if name == "beyond":
+        return quoted(row, "value", [], "of four papers that it names")
+    if name == "large-accuracy":
+        (longer,) = setup("epochs of the compressed networks")
+        return measured(row, "value", None, NEEDS.format(longer))
     if name == "rises":
         return claimed(row, "value", RISES, NEEDS.format(epochs))
     if name == "r2-unknown":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from fractions import Fraction
 from functools import partial
 
 import pandas as pd
@@ -34,6 +35,8 @@ from reuseprior.works.npas import experiments as ours
 BUILT = ("WRN", "SSN-WRN", "SWRN", "DenseNet", "SSN-DenseNet", "ResNet-56", "SSN")
 TEN = "with a classifier of ten classes"
 HEAD = "table 12 is of CIFAR-100, which has a hundred"
+WHOLE = "WRN-28-10, parameters"
+AS_PRINTED = "of the size that WRN-28-10's own authors print, {}"
 LARGEST = "section 4.3 gives them as many as the largest layer needs"
 WITH_REST = "with batch norms and the classifier, which are not shared"
 ROUND = "of 12M, as section 4.2 rounds it"
@@ -43,6 +46,7 @@ NEEDS = {
     "": "features, data and layer sizes of the vision-language networks, which are not printed",
 }  # by how the name of the data begins
 FULL = "of the network itself, by definition"
+OF_ITSELF = "the same per cent of the same network, printed twice"
 MANY = (
     "reduced baseline round_robin mean weighted embedding repeat interpolate mask mask_two_stores "
     "single random manual learned"
@@ -176,10 +180,12 @@ def _costs(rows: Mapping[str, pd.Series]) -> Iterator[Cell]:
     few = f"stores:{rows['ssn-minus'].percent_of_parameters}%"
     for key, sharing in [("resnet-56", "none"), ("ssn-minus", few), ("ssn-plus", "stores:400%")]:
         flops, parameters = budgets.merged("ResNet-56", "CIFAR-10", sharing)
-        note = FULL if sharing == "none" else "after merging"
-        yield Cell(rows[key], "percent_of_flops", [Reading(flops)], note=note)
+        itself = sharing == "none"
+        note = FULL if itself else "after merging"
+        yield Cell(rows[key], "percent_of_flops", [Reading(flops)], note=note, derived=itself)
         if key != "ssn-minus":
-            yield Cell(rows[key], "percent_of_parameters", [Reading(parameters)], note=note)
+            share = [Reading(parameters)]
+            yield Cell(rows[key], "percent_of_parameters", share, note=note, derived=itself)
 
 
 def table_3() -> Iterator[Entry]:
@@ -231,10 +237,17 @@ def _of_table_12(row: pd.Series) -> Iterator[Cell]:
 
     whole = partial(budgets.parameters, row.model)
     first = partial(budgets.parameters, "WRN-28-10")
-    yield Cell(row, "params_M", of(lambda d: whole(d) / 1e6))
+    (authors,) = public(WHOLE)
+    its_authors = AS_PRINTED.format(authors.printed)
+    own = [Reading(Fraction(number(authors.printed)) / 10**6, its_authors)]
+    own = own if row.model.endswith("WRN-28-10") else []
+    yield Cell(row, "params_M", of(lambda d: whole(d) / 1e6) + own)
     if row.part == "c":
         share = number(row.percent_of_parameters) / 100
         yield Cell(row, "used_M", of(lambda d: share * whole(d) / 1e6))
+        if row.model == "SSN-WRN-28-10":
+            same = Reading(number(row.percent_of_parameters))
+            yield Cell(row, "percent_of_wrn_28_10", [same], note=OF_ITSELF, derived=True)
         return
     used = whole if row.part == "a" else partial(budgets.least, row.model)
     contradiction = _of_wrn_28_10() if row.model == "SSN-WRN-28-10" else None
@@ -245,10 +258,15 @@ def _of_table_12(row: pd.Series) -> Iterator[Cell]:
         text = [Reading(100 * budgets.largest(row.model) / size("CIFAR-100"))] if rest else []
         return [*text, Reading(exact, rest), Reading(ten, TEN, HEAD)]
 
-    yield Cell(row, "used_M", of(lambda d: used(d) / 1e6))
-    note = FULL if row.part == "a" else ""
-    yield Cell(row, "percent_of_parameters", share_of(whole), contradiction, note=note)
-    yield Cell(row, "percent_of_wrn_28_10", share_of(first), contradiction)
+    plain = row.part == "a"
+    yield Cell(row, "used_M", of(lambda d: used(d) / 1e6) + (own if plain else []))
+    note = FULL if plain else ""
+    yield Cell(row, "percent_of_parameters", share_of(whole), contradiction, note, derived=plain)
+    text, *others = share_of(first)
+    of_printed = Reading(100 * used("CIFAR-100") / number(authors.printed), its_authors)
+    itself = row.model == "WRN-28-10"
+    yield Cell(row, "percent_of_wrn_28_10", [text, of_printed, *others], contradiction,
+               derived=itself)  # fmt: skip
 
 
 def _one_budget(row: pd.Series) -> Entry:
@@ -355,6 +373,14 @@ def _fewer(smaller: float, larger: float) -> float:
     return 100 * (1 - smaller / larger)
 
 
+def _fewer_in_millions() -> Reading:
+    """ImageNet's, from whole millions, as the sentence before prints them."""
+    share = _cell("table-13", "13-ssn-wrn-50-2-22.6", "percent_of_parameters") / 100
+    kept = round(share * number(said("intro-original")) / 1e6)
+    whole = number(said("4-swrn-50-2")) / 1e6
+    return Reading(_fewer(kept, whole), f"of whole millions, {kept}M of {whole:g}M")
+
+
 SINGLE = "with 3 or 4 stores of several layers (appendix C)"
 
 CLAIMS: dict[str, Callable[[], Sequence[Reading | Contradiction]]] = {
@@ -383,7 +409,7 @@ CLAIMS: dict[str, Callable[[], Sequence[Reading | Contradiction]]] = {
         _cell("table-14", "14-swrn-28-10-32.8", "percent_of_parameters")))],
     "4-fewer-imagenet": lambda: [Reading(_fewer(
         _cell("table-13", "13-ssn-wrn-50-2-22.6", "percent_of_parameters"),
-        number(said("fig-4-swrn-50-2"))))],
+        number(said("fig-4-swrn-50-2")))), _fewer_in_millions()],
     "4-gain-f30k": lambda: [Reading(max(
         _cell("table-1", f"1-f30k-ssn-{m}", "score") - _cell("table-1", f"1-f30k-{m}", "score")
         for m in ("embnet-6.9", "embnet-13.9", "adapt-t2i-34.7", "adapt-t2i-70.9")))],
@@ -397,6 +423,9 @@ CLAIMS: dict[str, Callable[[], Sequence[Reading | Contradiction]]] = {
                                 - _cell("table-12", "12-c-ssn-wrn-76-12", "error"))],
     "e-76-12-full": lambda: [Reading(_cell("table-12", "12-c-ssn-wrn-76-12", "error")
                                      - _cell("table-12", "12-a-wrn-76-12", "error"))],
+    "a-deconvolution-best": lambda: [
+        Reading(_cell("table-14", "14-efficientnet-nd-smaller-75.1", "error"))
+    ],
     "c-single-least": lambda: [
         Reading(_cell("table-8", "8-wrn-28-10-cifar-100", "groups") - 4, SINGLE)
     ],
@@ -405,6 +434,12 @@ CLAIMS: dict[str, Callable[[], Sequence[Reading | Contradiction]]] = {
     ],
 }  # fmt: skip
 """What follows from tables and definitions, by the row of the text."""
+
+BUILT_FOR = {
+    "intro-budget", "intro-original", "fig-4-swrn-28-10", "fig-4-swrn-50-2", "4-swrn-28-10",
+    "4-swrn-50-2", "4-used", "4-largest",
+}  # fmt: skip
+"""Those for which a network is built and counted; the others follow from printed numbers."""
 
 CARRIED = {
     "3-embedding": stores.EMBEDDING,
@@ -533,6 +568,10 @@ def text() -> Iterator[Entry]:
             yield statements[key](row)
         elif key.startswith("4-mapping"):
             yield measured(row, "value", None, "trainings with and without the first, timed alone")
+        elif key.startswith("data-") and key != "data-iou":
+            yield quoted(row, "value", public(row.claim))
+        elif key == "a-deconvolution":
+            yield quoted(row, "value", [])
         elif key.startswith("4-adapt"):
             yield quoted(row, "value", [], "of a network from elsewhere")
         else:
@@ -546,7 +585,8 @@ def _claim(row: pd.Series, found: Sequence[Reading | Contradiction]) -> Cell:
     contradiction = next((one for one in found if isinstance(one, Contradiction)), None)
     fewest = row.id == "npas-4-fewer-imagenet"
     note = "against the least SWRN of figure 4; the text names none" if fewest else ""
-    return Cell(row, "value", readings, contradiction, note=note)
+    derived = row.id.removeprefix("npas-") not in BUILT_FOR
+    return Cell(row, "value", readings, contradiction, note=note, derived=derived)
 
 
 TEXT = ("abstract", "section", "figure", "appendix")

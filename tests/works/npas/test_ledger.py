@@ -33,15 +33,19 @@ def test_every_number_of_the_tables_is_in_the_ledger():
                     assert place in found, place
 
 
+NUMBERS = ("computed", "derived")
+COUNTED = {
+    ("computed", "reproduced"): 43, ("computed", "unsaid"): 21,
+    ("computed", "against the text"): 3, ("computed", "erratum"): 6,
+    ("derived", "reproduced"): 19, ("derived", "unsaid"): 3, ("derived", "erratum"): 4,
+}  # fmt: skip
+
+
 def test_verdicts():
     found = whole()
     assert all(e.verdict in KINDS[e.kind] for e in found.values())
-    computed = Counter(e.verdict for e in found.values() if e.kind == "computed")
-    assert computed == {
-        "reproduced": 60, "unsaid": 16, "against the text": 9, "erratum": 10, "not reproduced": 2,
-    }  # fmt: skip
-    places = {e.id for e in found.values() if e.verdict == "not reproduced"}
-    assert places == {"npas-12-a-wrn-76-12/percent_of_wrn_28_10", "npas-4-fewer-imagenet"}
+    judged = Counter((e.kind, e.verdict) for e in found.values() if e.kind in NUMBERS)
+    assert judged == COUNTED
 
 
 def test_every_place_is_that_of_its_part():
@@ -87,7 +91,7 @@ def test_table_6_shows_masks_of_two_stores_where_they_are_better():
 
 FALSIFIED = [  # table, row, column, falsified text, entry that must change
     ("table-12", "npas-12-b-ssn-wrn-40-10", "percent_of_parameters", "6.9", "unsaid"),
-    ("table-12", "npas-12-a-wrn-52-10", "percent_of_wrn_28_10", "206.3", "against the text"),
+    ("table-12", "npas-12-a-wrn-52-10", "percent_of_wrn_28_10", "206.3", "unsaid"),
     ("table-12", "npas-12-c-ssn-wrn-52-10", "percent_of_wrn_28_10", "41.7", "holds"),
     ("table-8", "npas-8-wrn-50-2-imagenet", "groups", "31", "unsaid"),
     ("table-3-networks", "npas-3-wrn-16-2-params", "params", "0.71 M", "reproduced"),

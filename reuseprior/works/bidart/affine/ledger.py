@@ -114,7 +114,8 @@ def text(where: str) -> Iterator[Entry]:
     for row in _rows("text", where):
         name = row.id.removeprefix("bidart-4-text-")
         if name in computed:
-            cells.append(Cell(row, "value", [Reading(computed[name])]))
+            added = name.endswith(("rotation", "translation"))  # a pose's numbers to a latent size
+            cells.append(Cell(row, "value", [Reading(computed[name])], derived=added))
         elif name.endswith("-improvement"):
             yield _improved(row, "value", name.removesuffix("-improvement"))
         else:

@@ -14,7 +14,17 @@ from scipy import stats
 from reuseprior.models.classformer import Classformer, Schedule, Sizes, started
 from reuseprior.models.classformer.search import RANDOM_STARTS
 from reuseprior.press import published
-from reuseprior.press.ledger import Cell, Entry, Reading, judged, public, quoted, setting, stated
+from reuseprior.press.ledger import (
+    Cell,
+    Entry,
+    Reading,
+    contradicted,
+    judged,
+    public,
+    quoted,
+    setting,
+    stated,
+)
 from reuseprior.press.published import Printed
 from reuseprior.press.runs import Claim, Evidence, claimed, measured
 from reuseprior.results import Run
@@ -56,7 +66,7 @@ def _scores(row: pd.Series) -> dict[str, Fraction]:
 def _average(row: pd.Series, note: str = "") -> Cell:
     """The mean of a row's eight scores, as printed; which column is which does not matter."""
     scores = _scores(row).values()
-    return Cell(row, "average", [Reading(sum(scores) / len(scores))], note=note)
+    return Cell(row, "average", [Reading(sum(scores) / len(scores))], note=note, derived=True)
 
 
 def _trained(row: pd.Series, what: str, notes: Mapping[str, str] | None = None) -> Iterator[Entry]:
@@ -185,12 +195,12 @@ def table_5() -> Iterator[Entry]:
     """The same models as the thesis fine-tuned them."""
     other = _row("table-5-1", "roberta-pretrained")
     for row in _rows("table-5-5"):
-        again = {
-            task: f"table 5.1 prints {other[task]} of the same fine-tuning"
-            for task in _scores(row)
-            if row.model == "Roberta" and row[task] != other[task]
-        }
-        yield from _trained(row, f"{row.model} fine-tuned on eight tasks", again)
+        for task in _scores(row):
+            if row.model == "Roberta" and row[task] != other[task]:
+                says = f"table 5.1 prints {other[task]} of the same fine-tuning"
+                yield contradicted(row, task, "measured", says)
+            else:
+                yield measured(row, task, None, f"{row.model} fine-tuned on eight tasks")
     yield from judged(map(_average, _rows("table-5-5")))
 
 
@@ -267,10 +277,13 @@ def text(where: str) -> Iterator[Entry]:
         name = row.id.removeprefix("bidart-5-text-")
         if name == "variables":
             layers = int(_value("setup", "layers"))
-            cells.append(Cell(row, "value", [Reading(layers + 1)], note="a γ a layer, and η"))
+            cells.append(
+                Cell(row, "value", [Reading(layers + 1)], note="a γ a layer, and η", derived=True)
+            )
         elif name == "others":
             total = int(_value("setup", "hard-coded"))
-            cells.append(Cell(row, "value", [Reading(total - 1)], note="all but RoBERTa itself"))
+            note = "all but RoBERTa itself"
+            cells.append(Cell(row, "value", [Reading(total - 1)], note=note, derived=True))
         elif name in ("size-p", "length-p"):
             cells.append(_p(row, name.replace("-p", "-correlation")))
         elif name == "tasks":

@@ -16,6 +16,7 @@ from reuseprior.press.ledger import (
     Cell,
     Entry,
     Reading,
+    in_words,
     judged,
     public,
     quoted,
@@ -91,7 +92,8 @@ def appendix_a(table: str) -> Iterator[Entry]:
         else:
             of_parameter = row.quantity == "probability numerator"
             value = int(frequencies[row.parameter]) if of_parameter else values[row.quantity]
-            yield from judged([Cell(row, "value", [Reading(value)])])
+            copied = of_parameter or row.quantity == "probability denominator"
+            yield from judged([Cell(row, "value", [Reading(value)], derived=copied)])
 
 
 # Tables 4.3 and 4.4 ------------------------------------------------------------------------------
@@ -162,12 +164,19 @@ def _training(row: pd.Series) -> Evidence:
 
 def claims(where: str) -> Iterator[Entry]:
     """What a section says about tables 4.3 and 4.4, from their own numbers."""
-    rows = published.load("thesis/chapter-4-text")
-    for _, row in rows[rows["where"].str.startswith(where)].iterrows():
+    for row in said(where):
         if row.claim in QUOTED:
             yield quoted(row, "value", public(QUOTED[row.claim]))
         elif row.claim in CLAIMS:
-            yield from judged([CLAIMS[row.claim](row)])
+            cell = CLAIMS[row.claim](row)
+            yield from judged([cell]) if row.claim.startswith("P_G over") else [in_words(cell)]
+
+
+def said(where: str) -> list[pd.Series]:
+    """What the text of the thesis or of the paper says of chapter 4's models in a place."""
+    tables = map(published.load, ("thesis/chapter-4-text", "paper/text"))
+    rows = [row for table in tables for _, row in table.iterrows()]
+    return [row for row in rows if row["where"].startswith(where)]
 
 
 def _printed_values(table: str, column: str) -> dict[str, float]:
@@ -224,12 +233,15 @@ QUOTED = {
     "V2-S of Tan & Le: top-1 accuracy, at most": "V2-S, ImageNet-1K top-1, %",
 }
 
-SECTIONS = ("section 4.5.8", "section 4.7", "footnote 6")
+SECTIONS = (
+    *(f"thesis, {place}" for place in ("section 4.5.8", "section 4.7", "footnote 6")),
+    *(f"paper, {place}" for place in ("section 5.8", "footnote 6")),
+)
 
 PARTS = {
     **{f"thesis, caption of figure 4.{n}": partial(figures, f"figure-4-{n}") for n in (1, 2, 3)},
     "thesis, appendix A.3": partial(appendix_a, "thesis/appendix-a"),
     "paper, appendix B": partial(appendix_a, "paper/appendix-b"),
     **{place: partial(ranked_models, table) for place, table in TABLES.items()},
-    **{f"thesis, {place}": partial(claims, f"thesis, {place}") for place in SECTIONS},
+    **{place: partial(claims, place) for place in SECTIONS},
 }

@@ -6,7 +6,7 @@ import sympy as sp
 
 from reuseprior.measures import closed_forms as closed
 from reuseprior.measures.closed_forms import N_I, N_O, D, g, j, ω
-from reuseprior.proofs import Correction, Printed, Remark, Step, derived
+from reuseprior.proofs import Correction, Printed, Step, derived
 from reuseprior.works.thesis.derivations.perceptrons import H_OF_E, MLP
 from reuseprior.works.thesis.derivations.symbols import E, E_h, H, H_h, P, P_bits, a, z_h, β
 from reuseprior.works.thesis.derivations.theory import CHAINS, DEEP, DEEP_CHAINS, given, total
@@ -48,7 +48,7 @@ def equation_5_19() -> Iterator[Step | Printed | Correction]:
     r"$\omega > 1$: right, with an error that falls as $1/D$.",
     place="eq. 5.20",
 )
-def equation_5_20() -> Iterator[Step | Printed | Remark]:
+def equation_5_20() -> Iterator[Step | Printed | Correction]:
     grown = closed.performance_limit.expression
     deep = given(NATS, *SQUARE, *MLP, variable=D, grid=DEEP, tolerance=0.01)
     deepest = DEEP[2::4] + DEEP[3::4]
@@ -60,11 +60,13 @@ def equation_5_20() -> Iterator[Step | Printed | Remark]:
     yield limit
     yield Step(D * (P - grown), dropped, "what it drops, times D", deep)
     yield Step(P_bits - P / sp.log(2), lack, "in bits, as eq. 4.8 has it, 0.53 more", bits)
-    yield Printed(limit, of_middle)
-    yield Remark(
-        "The middle of eq. 5.20 inherits eq. 5.19's parenthesis and Theorem 4's limit. It has "
-        r"the same limit and another $1/D$ term. At $\omega = 1$ eq. 5.20 is "
-        r"$-\infty$; in truth $P'_G \to 0$."
+    to_order = Step(D * (P - middle), sp.S.Zero, "its middle, to the order of 1/D", deep)
+    yield Printed(limit, to_order)
+    yield Correction(
+        r"The middle of eq. 5.20 should have $gD((D - \omega/(\omega-1))\ln\omega + 1)$: it "
+        "inherits eq. 5.19's parenthesis and Theorem 4's limit. Its last form holds: both have the "
+        r"same limit, and another $1/D$ term. At $\omega = 1$ eq. 5.20 is $-\infty$; in truth "
+        r"$P'_G \to 0$."
     )
     one = sp.S.One
     ones = given(NATS, (ω, one), (N_I, one), (N_O, one), (E, sp.S.Zero), grid=CHAINS)

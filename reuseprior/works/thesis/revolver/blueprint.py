@@ -13,6 +13,7 @@ import pandas as pd
 from reuseprior import paths, revolver
 from reuseprior.press import published
 from reuseprior.press.ledger import Cell, Entry, Reading, judged, setting
+from reuseprior.press.runs import measured
 from reuseprior.works.thesis.revolver.protocol import number
 
 FILE = "thesis/appendix-c4-blueprint.json"
@@ -32,6 +33,9 @@ def example() -> Iterator[Entry]:
     yield setting(row, "in_channels")
     yield setting(row, "in_size")
     yield from judged(_cells(data, tree))
+    for path, part in _parts(data):
+        if path.startswith("group"):
+            yield from _named(path, part)
 
 
 def _cells(data: dict[str, Any], tree: revolver.Blueprint) -> Iterator[Cell]:
@@ -41,24 +45,21 @@ def _cells(data: dict[str, Any], tree: revolver.Blueprint) -> Iterator[Cell]:
         for column, value in zip(COLUMNS, node.output_shape, strict=False):
             if column in row:
                 yield Cell(row, column, [Reading(value)])
-        if path.startswith("group"):
-            yield from _named(path, part, node)
 
 
 COLUMNS = ("out_channels", "out_size")  # images are as wide as high
 
 
-def _named(path: str, part: dict[str, Any], node: revolver.Blueprint) -> Iterator[Cell]:
-    """What a group's suffix says: channels in and out, kernel size, stride, and more."""
+def _named(path: str, part: dict[str, Any]) -> Iterator[Entry]:
+    """What a group's suffix asks for: channels in and out, kernel size, stride, and more."""
     _, channels, _, stride, *_ = part["suffix"].split("_")
     row = _row(path, named_channels=channels, named_stride=stride)
-    (_, before, _), (its_channels, after, _) = node.input_shape, node.output_shape
     note = (
-        f"in the group's name; it prints depth {part['depth']}, and no blocks are printed that "
-        "could change the shape"
+        f"in the group's name, which says what was asked for: of depth {part['depth']} it has no "
+        "blocks, and nothing changes the shape"
     )
-    yield Cell(row, "named_channels", [Reading(its_channels)], note=note)
-    yield Cell(row, "named_stride", [Reading(before // after)], note=note)
+    yield setting(row, "named_channels", note)
+    yield setting(row, "named_stride", note)
 
 
 def _parts(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -108,6 +109,9 @@ def mutation() -> Iterator[Entry]:
                 Cell(row, "shape_size", [Reading(size)]),
             ]
         )
+        for column in ("mean_score", "score"):
+            yield measured(row, column, None, "the search in which it was mutated, whose seed and "
+                           "generation are not printed")  # fmt: skip
 
 
 def _ensemble(

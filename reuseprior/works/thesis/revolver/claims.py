@@ -9,15 +9,12 @@ from statistics import fmean
 import pandas as pd
 
 from reuseprior.press import published
-from reuseprior.press.ledger import Cell, Contradiction, Reading
+from reuseprior.press.ledger import Cell, Reading
 from reuseprior.press.published import Printed
-from reuseprior.revolver import Settings
-from reuseprior.revolver.evolution.settings import learning_rate
 from reuseprior.works.thesis.revolver.protocol import (
     command_line,
     command_lines,
     number,
-    printed_settings,
     said,
 )
 
@@ -98,6 +95,11 @@ def trained_a_generation(which: Callable) -> float:
     return float(which(100 * table.sample_size / table.population))
 
 
+def generations() -> list[int]:
+    """After how many generations table 3.2's searches have their best, as it prints."""
+    return [int(text) for text in published.load("thesis/table-3-2").generation]
+
+
 def modules() -> pd.DataFrame:
     """Table C.1 as numbers."""
     columns = ["in_channels", "out_channels", "kernel_size", "score"]
@@ -123,13 +125,6 @@ def minutes_a_model(hours: str) -> float:
     return 60 * number(said("appendix-c-text", hours)) / population
 
 
-def first_rate() -> float:
-    """The printed learning rate of the best search's first generation."""
-    keys = ("learning_rate", "minimum_learning_rate", "constant_generations", "generations")
-    its = printed_settings(BEST)
-    return learning_rate(Settings.load(BEST, **{key: its[key][0] for key in keys}), 1)
-
-
 # Readings of a number: the text's own first -------------------------------------------------------
 
 
@@ -142,11 +137,6 @@ def samples() -> list[Reading]:
     return [
         Reading(round(mean(False), DIGITS)),
         Reading(round(mean(True), DIGITS), "over the long searches of 8 samples"),
-        Reading(
-            gain_by_samples(True, over_long=True),
-            "the genetic search alone, over the long one of 8 samples",
-            against='the caption says "the top-1 accuracies", which are four',
-        ),
     ]
 
 
@@ -163,6 +153,11 @@ def of_the_population(value: float) -> list[Reading]:
 
 COMPUTED: dict[str, Callable[[], list[Reading]]] = {
     "3-text-top-candidates": lambda: [Reading(100 / number(command_line(BEST)["warmup_x"]))],
+    "3-text-trained-least": lambda: [
+        Reading(min(generations())),
+        Reading(min(generations()) // 10 * 10, "cut to whole tens"),
+    ],
+    "3-text-trained-most": lambda: [Reading(max(generations()))],
     "3-text-genetic-test": lambda: [Reading(genetic_wins("test_accuracy"))],
     "3-text-genetic-validation": lambda: [Reading(genetic_wins("mean_validation"))],
     "3-text-mnist-test": lambda: [Reading(with_the_highest("MNIST", "test_accuracy"))],
@@ -180,26 +175,24 @@ COMPUTED: dict[str, Callable[[], list[Reading]]] = {
     "c-text-minutes-least": lambda: [Reading(minutes_a_model("hours-least"))],
     "c-text-minutes-most": lambda: [Reading(minutes_a_model("hours-most"))],
     "c-text-generations": lambda: [Reading(both_best(genetic_only=False))],
-    "c-text-start": lambda: [Reading(first_rate())],
 }
 """The numbers of the text that follow from printed tables, by id less its source."""
 
+IN_WORDS = {
+    "3-text-genetic-test", "3-text-genetic-validation", "3-text-mnist-test",
+    "3-text-mnist-validation", "3-text-samples-generations", "c-text-kernel", "c-text-reducing",
+    "c-text-shapes",
+}  # fmt: skip
+"""Those that the text says in words, and that are counts and ranks of ours."""
+
 NOTES = {
+    "3-text-trained-least": "of table 3.2's searches; the text gives it for example",
+    "3-text-trained-most": "of table 3.2's searches; the text gives it for example",
     "3-text-samples": "table 3.2's four differences are 1.4 to 2.3",
-    "c-text-start": 'section C.3 says "may have started"',
 }
 
 
 def cell(row: pd.Series) -> Cell:
     """The cell of a number of the text that follows from printed tables."""
     name = row["id"].removeprefix("thesis-")
-    return Cell(row, "value", COMPUTED[name](), _contradiction(name), NOTES.get(name, ""))
-
-
-def _contradiction(name: str) -> Contradiction | None:
-    if name != "c-text-start":
-        return None
-    printed = said("chapter-3-text", "learning-rate")
-    return Contradiction(
-        printed, f'section 3.5.1 says "for all experiments" {printed}, and C.2 in all eight'
-    )
+    return Cell(row, "value", COMPUTED[name](), note=NOTES.get(name, ""), derived=True)

@@ -13,7 +13,16 @@ from statistics import fmean
 import pandas as pd
 
 from reuseprior.press import published
-from reuseprior.press.ledger import Cell, Entry, Reading, judged, public, quoted, setting
+from reuseprior.press.ledger import (
+    Cell,
+    Entry,
+    Reading,
+    in_words,
+    judged,
+    public,
+    quoted,
+    setting,
+)
 from reuseprior.press.runs import SEEDS, Claim, Evidence, claimed, measured, options
 from reuseprior.results import Run
 from reuseprior.revolver import Settings
@@ -63,8 +72,8 @@ def _split(row: pd.Series) -> Iterator[Cell]:
     per_cent = said("chapter-3-text", "validation")
     held_out = round(whole * Decimal(per_cent) / 100)
     note = f"{per_cent} % of the public {whole:,} images held out"
-    yield Cell(row, "train", [Reading(whole - held_out)], note=note)
-    yield Cell(row, "validation", [Reading(held_out)], note=note)
+    yield Cell(row, "train", [Reading(whole - held_out)], note=note, derived=True)
+    yield Cell(row, "validation", [Reading(held_out)], note=note, derived=True)
 
 
 # Table 3.2 and appendix C.2 -----------------------------------------------------------------------
@@ -135,7 +144,9 @@ def _of_ranked(run: Run, *, rank: int, column: str) -> float:
 def text(place: str) -> Iterator[Entry]:
     """The numbers and the words of the text of chapter 3 and appendix C in a place."""
     rows = [row for _, row in published.load(*TEXTS).iterrows() if row["where"].startswith(place)]
-    yield from judged(claims.cell(row) for row in rows if _name(row) in claims.COMPUTED)
+    found = [row for row in rows if _name(row) in claims.COMPUTED]
+    yield from judged(claims.cell(row) for row in found if _name(row) not in claims.IN_WORDS)
+    yield from (in_words(claims.cell(row)) for row in found if _name(row) in claims.IN_WORDS)
     for row in rows:
         if _name(row) not in claims.COMPUTED:
             yield _said(row)
@@ -153,6 +164,10 @@ def _said(row: pd.Series) -> Entry:
     kind = name.removeprefix("3-text-enas-")
     if kind != name:
         return quoted(row, "value", public(f"ENAS, epochs from scratch, {kind}"))
+    if name == "c-text-start":
+        elsewhere = said("chapter-3-text", "learning-rate")
+        note = f'"may have started"; section 3.5.1 and C.2 have {elsewhere}, which our presets have'
+        return setting(row, "value", note)
     if name.split("-text-")[1] in {*IN_TEXT, *WIDTHS, *SHOWN}:
         return setting(row, "value")
     raise KeyError(f"{row['id']}: say in {__name__} or in {claims.__name__} what it follows from")
@@ -261,9 +276,11 @@ def _compared(row: pd.Series) -> Entry:
     compared = {name: kinds[name] for name in (first, second)}
     both = [(name, _evidence(pair, kind)) for name, kind in compared.items()]
     needs = " and ".join(dict.fromkeys(_command(pair, kind) for kind in compared.values()))
+    # a share is said of the thesis's own population: another can agree with it, not refute it
+    possible = relation == "may be above" or any(kind.share for kind in compared.values())
     claim = Claim(
-        *both, _scale(pair, column, compared), alike=relation == "like",
-        possible=relation == "may be above", paired=True,
+        *both, _scale(pair, column, compared), alike=relation == "like", possible=possible,
+        paired=True,
     )  # fmt: skip
     return claimed(row, "value", claim, f"{needs}, --seed 0, 1 and more")
 

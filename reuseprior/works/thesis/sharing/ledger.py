@@ -13,9 +13,20 @@ from reuseprior import sharing
 from reuseprior.models import catalog
 from reuseprior.models.catalog import CIFAR_SIZE
 from reuseprior.press import published
-from reuseprior.press.ledger import Cell, Entry, Reading, judged, public, quoted, setting, stated
+from reuseprior.press.ledger import (
+    Cell,
+    Entry,
+    Reading,
+    contradicted,
+    judged,
+    public,
+    quoted,
+    setting,
+    stated,
+)
 from reuseprior.press.runs import Claim, Evidence, claimed, measured, options, settings
 from reuseprior.training import Protocol
+from reuseprior.works.thesis.contexts.ledger import said
 from reuseprior.works.thesis.contexts.readings import (
     base_name,
     multiply_adds,
@@ -59,8 +70,13 @@ def trained_models(table: str) -> Iterator[Entry]:
     yield from judged(cell for row in rows for cell in _counted(row))
     for row in rows:
         yield measured(row, "score", _training(row), NEEDS)
-        yield setting(row, "batch", _said_elsewhere(row, "batch_size", row.batch))
-        yield setting(row, "epochs", _said_elsewhere(row, "epochs", row.epochs))
+        for column, name in (("batch", "batch_size"), ("epochs", "epochs")):
+            in_text = _settings()[row.dataset, name]
+            note = f"of a training; §4.5.4 says {'the same' if in_text == row[column] else in_text}"
+            agrees = in_text == row[column]
+            yield (
+                setting(row, column, note) if agrees else contradicted(row, column, "setting", note)
+            )
 
 
 def table_4_2() -> Iterator[Entry]:
@@ -71,12 +87,21 @@ def table_4_2() -> Iterator[Entry]:
 
 def _counted(row: pd.Series) -> Iterator[Cell]:
     found = readings(row.model, catalog.image_size(base_name(row.model)), CLASSES[row.dataset])
-    yield Cell(row, "params", [one.of(lambda q: q.parameters) for one in found])
+    yield Cell(row, "params", [one.of(lambda q: q.parameters) for one in found], note=_above(row))
     convention = "a multiply-add is one operation"
     said = [f"{s.source}, prints {s.printed}" for s in public(f"{base_name(row.model)}, FLOPs")]
     yield Cell(row, "flops", [  # first what V2-B0's cells of the column are
         Reading(_multiply_adds(row), convention), Reading(2 * _multiply_adds(row))
     ], note="; ".join(said))  # fmt: skip
+
+
+def _above(row: pd.Series) -> str:
+    """What CIFAR-100's V2-B0 may have been copied from: the same model's row for CIFAR-10."""
+    if (row.model, row.dataset) != ("V2-B0-original", "CIFAR-100"):
+        return ""
+    size = catalog.image_size("V2-B0")
+    smaller = readings(row.model, size, CLASSES["CIFAR-10"])[0].quantities.parameters
+    return f"CIFAR-10's {smaller:,} rounds to it"
 
 
 def _multiply_adds(row: pd.Series) -> int:
@@ -104,12 +129,6 @@ def _settings() -> dict[tuple[str, str], str]:
     return {(row.dataset, row.setting): row["value"] for _, row in rows.iterrows()}
 
 
-def _said_elsewhere(row: pd.Series, name: str, printed: str) -> str:
-    in_text = _settings()[row.dataset, name]
-    says = "the same" if in_text == printed else in_text
-    return f"of a training; §4.5.4 says {says}"
-
-
 CARRIED = {
     "epochs": lambda p: p.epochs,
     "batch_size": lambda p: p.batch_size,
@@ -122,16 +141,21 @@ CARRIED = {
 """The settings of section 4.5.4 that the protocol `thesis` carries."""
 
 
-def printed_settings() -> Iterator[Entry]:
+def printed_settings(table: str) -> Iterator[Entry]:
     """Section 4.5.4: which printed settings the protocol `thesis` carries as they are."""
     protocol = Protocol.load("thesis")
-    for _, row in published.load("thesis/section-4-5-4").iterrows():
+    for _, row in published.load(table).iterrows():
         carried = CARRIED.get(row.setting)
         if carried is not None and float(carried(protocol)) == float(row["value"]):
             note = "of a training; the protocol `thesis` carries it"
         else:
             note = "of a training; to be given where one is run, as the protocol `thesis` has other"
         yield setting(row, "value", note)
+
+
+def section_4_5_4() -> Iterator[Entry]:
+    """The thesis's settings, and what it says of trainings under others."""
+    yield from printed_settings("thesis/section-4-5-4")
     yield from claims("thesis, section 4.5.4")
 
 
@@ -140,8 +164,7 @@ def printed_settings() -> Iterator[Entry]:
 
 def claims(where: str) -> Iterator[Entry]:
     """What a section claims of the models of table 4.2, in numbers and in words."""
-    rows = published.load("thesis/chapter-4-text")
-    for _, row in rows[rows["where"].str.startswith(where)].iterrows():
+    for row in said(where):
         if row.claim == "more parameters, per cent":
             note = "ImageNet-1K is least"
             yield from judged([Cell(row, "value", [Reading(fewest_more_parameters())], note=note)])
@@ -267,13 +290,17 @@ _COMPRESSION = {
     ),
 }  # note, convention
 
+PLACES = ("abstract", "section 1.3", "section 7")  # where the paper says how many more
+
 PARTS = {
     "thesis, table 4.1": partial(data_sets, "thesis/table-4-1"),
     "paper, table 1": partial(data_sets, "paper/table-1"),
     "thesis, table 4.2": table_4_2,
     "paper, table 2": partial(trained_models, "paper/table-2"),
-    "thesis, section 4.5.4": printed_settings,
-    "thesis, section 4.1.3": partial(claims, "thesis, section 4.1.3"),
+    "thesis, section 4.5.4": section_4_5_4,
+    "paper, section 5.4": partial(printed_settings, "paper/section-5-4"),
+    **{f"paper, {place}": partial(claims, f"paper, {place}") for place in PLACES},
+    "our example": partial(claims, "our example"),
     "thesis, section 4.5.3": partial(claims, "thesis, section 4.5.3"),
     "thesis, section 4.1.4": partial(claims, "thesis, section 4.1.4"),
     "thesis, section 4.5.6": partial(claims, "thesis, section 4.5.6"),

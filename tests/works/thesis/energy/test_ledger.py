@@ -30,7 +30,9 @@ def test_another_width_or_depth_changes_all_that_is_counted(monkeypatch, name, c
     made = []
     for falsified in (rows, rows.assign(**{column: rows[column].map(another)})):
         monkeypatch.setattr(published, "load", lambda _, falsified=falsified: falsified)
-        made.append({e.id: e for e in ledger.table_entries(name) if e.kind == "computed"})
+        made.append(
+            {e.id: e for e in ledger.table_entries(name) if e.kind in ("computed", "derived")}
+        )
     before, after = made
     assert len(before) >= 3 * len(rows) > 0
     assert [i for i, e in before.items() if after[i].verdict == e.verdict] == []
