@@ -545,7 +545,7 @@ def test_killed_in_the_middle(folder, number):
         command, cwd=paths.ROOT, env=environment(), stderr=subprocess.PIPE, text=True
     )
     with process:
-        assert process.stderr.readline() == "running 03-quick, 04-slow\n"
+        assert process.stderr.readline().startswith("running 03-quick, 04-slow: ")
         assert process.stderr.readline().startswith("✓ 03-quick ")
         half = paths.BUILD / "notebooks"
         _until(lambda: list(half.glob(".04-slow.*")), "the slow notebook did not start")
