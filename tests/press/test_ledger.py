@@ -172,12 +172,14 @@ def test_the_committed_ledger_is_the_computed_one(entries, monkeypatch):
     assert all(entry["verdict"] in ledger.KINDS[entry["kind"]] for entry in found)
 
 
-KEYS = {"factor", "layer", "rank", "top_test_accuracy"}  # numbers that say which row it is
+KEYS = {"factor", "layer", "rank", "top_test_accuracy", "put_as"}  # which row it is, and its form
+# what others print of what is quoted, and what stands in an author's notebooks and no source prints
+NO_ENTRIES = {name for name in published.tables() if re.match("public/|bidart/.*-notebook-", name)}
 
 
 def test_every_printed_number_has_an_entry():
     ids, without = {row["id"] for row in ledger.committed_rows()}, set()
-    for name in set(published.tables()) - {"public/facts"}:
+    for name in set(published.tables()) - NO_ENTRIES:
         for row in published.load(name).to_dict("records"):
             for column in row.keys() - {"id", *KEYS}:
                 place = row["id"] if column == "value" else f"{row['id']}/{column}"
@@ -266,8 +268,8 @@ def test_each_cell_that_is_typed_otherwise_is_told(turn, monkeypatch):
     draw, ids = Random(turn), {row["id"] for row in ledger.committed_rows()}
     tables = {name: published.load(name) for name in published.tables()}
     told = []
-    for table in tables.values():
-        columns = table.columns[turn::TURNS] if "id" in table else ()  # facts are computed with
+    for table in (tables[name] for name in sorted(tables.keys() - NO_ENTRIES)):
+        columns = table.columns[turn::TURNS]
         rows = draw.sample(range(len(table)), k=min(len(table), len(columns)))
         for i, column in zip(rows, columns, strict=False):
             row = table.loc[i].copy()
