@@ -608,11 +608,10 @@ def _commit() -> str | None:
     return f"{commit}-dirty" if _git("status", "--porcelain", "--", "reuseprior") else commit
 
 
-def changed_files(*folders: str) -> list[str]:
-    """Files of these folders that are not as last committed; none outside a git checkout."""
-    if not _is_repository():
-        return []
-    return (_git("diff", "--name-only", "HEAD", "--", *folders) or "").splitlines()
+def changed_files(*folders: str) -> list[str] | None:
+    """Files of these folders that are not as last committed; None where git cannot say."""
+    told = _git("diff", "--name-only", "HEAD", "--", *folders) if _is_repository() else None
+    return None if told is None else told.splitlines()
 
 
 def _is_here(commit: str) -> bool:

@@ -171,7 +171,10 @@ def _conclude(jobs, failed) -> None:
     from reuseprior.press import ledger
 
     typer.echo(f"\n{len(jobs) - len(failed)} of {len(jobs)} chapters are done")
-    changes = results.changed_files("figures", "notebooks", "data")
+    changes, compared = [], []
+    changed = results.changed_files("figures", "notebooks", "data")
+    if changed is not None:
+        changes, compared = changed, ["the files of figures, notebooks and data"]
     if any(run.job.chapter.last for run in failed):
         note("there is no ledger to sum up, as its notebook failed")
     else:
@@ -179,9 +182,13 @@ def _conclude(jobs, failed) -> None:
         typer.echo(_total(entries))
         try:
             changes = [*ledger.changes(entries), *changes]
+            compared.insert(0, "all verdicts")
         except ledger.LedgerError as error:  # which an update mends
             note(f"nothing to compare with: {error}")
-    typer.echo(f"not as committed: {len(changes)}" if changes else "all of it is as committed")
+    if changes:
+        typer.echo(f"not as committed: {len(changes)}")
+    elif compared:
+        typer.echo(f"as committed: {' and '.join(compared)}")
     for change in changes[:MOST_CHANGES]:
         typer.echo(f"  {change}")
     if len(changes) > MOST_CHANGES:
