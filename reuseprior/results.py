@@ -123,6 +123,7 @@ def _list(run: Path, root: Path) -> None:
     """Put the digests of a recorded run's files in the place of those that it had."""
     lock = files.Lock(root / DIGESTS)
     try:
+        files.sweep(root / DIGESTS)
         place = run.relative_to(root).as_posix()
         kept = _digests(root) if (root / DIGESTS).exists() else {}
         kept = {name: digest for name, digest in kept.items() if not name.startswith(f"{place}/")}
