@@ -115,7 +115,8 @@ def best_part(settings: Settings, generation: int, count: int) -> int | None:
     s = settings
     if not (s.focus and generation > (1 - s.exploit) * s.generations):
         return None
-    return max(count + 2, int((1 - (generation - 1) / s.generations) * s.population)) + 1
+    part = s.population * (s.generations - generation + 1) // s.generations
+    return max(count + 2, part) + 1
 
 
 def _offspring(breeder: Breeder, parents: list[Individual]) -> list[Found]:
