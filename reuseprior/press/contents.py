@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -29,7 +29,6 @@ class Summary:
     chapter: Chapter
     title: str
     shows: str  # its own words
-    figures: tuple[str, ...]
     verdicts: Mapping[str, int]  # how many of its computed numbers have each
 
 
@@ -52,7 +51,6 @@ def _summary(chapter: Chapter, rows: Iterable[Mapping[str, str]]) -> Summary:
         chapter,
         title[1].strip(),
         _first_clause(shows[1]) if shows else "",
-        tuple(notebooks.figures(chapter.notebook)),
         by_verdict(row for row in about if row["kind"] == "computed"),
     )
 
@@ -70,82 +68,43 @@ def by_verdict(rows: Iterable[Mapping[str, str]]) -> dict[str, int]:
 # As Markdown -------------------------------------------------------------------------------------
 
 
-def with_figures() -> str:
-    """The table for a page in the repository's root: links to notebooks and to their figures."""
-    folder = paths.NOTEBOOKS.relative_to(paths.ROOT).as_posix()
-    drawn = paths.FIGURES.relative_to(paths.ROOT).as_posix()
-
-    def figures(summary: Summary) -> str:
-        labels = {name: _label(name) for name in summary.figures}
-        links = [f"[{label}]({drawn}/{name}.svg)" for name, label in labels.items() if label]
-        others = list(labels.values()).count("")
-        gallery = [f"[{others} more]({drawn}/README.md)"] if others else []
-        return ", ".join(links + gallery) or "–"
-
-    return _table(f"{folder}/", "figures", figures)
-
-
 def with_summaries() -> str:
     """The table for a page beside the notebooks: what each shows."""
-    return _table("", "shows", lambda summary: summary.shows)
-
-
-def _table(folder: str, column: str, text: Callable[[Summary], str]) -> str:
-    heads = ["notebook", column, *PROFILES, "computed numbers"]
+    heads = ["notebook", "shows", *PROFILES, "computed numbers"]
     lines = [heads, ["---"] * len(heads)]
     for summary in summaries():
         minutes = (summary.chapter.presets[profile].minutes for profile in PROFILES)
         times = [chapters.duration(taken).replace(" ", TOGETHER) for taken in minutes]
-        link = f"[{summary.title}]({folder}{summary.chapter.notebook.name})"
-        lines.append([link, text(summary), *times, marks(summary.verdicts)])
+        link = f"[{summary.title}]({summary.chapter.notebook.name})"
+        lines.append([link, summary.shows, *times, marks(summary.verdicts)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def tally() -> str:
-    """What became of the computed numbers, and how many others there are, in a few sentences.
+    """What became of the numbers that are computed from models, in a sentence or two.
 
     The source that the ledger begins with goes first, all others follow together. A number that a
     second source repeats is counted once, and what no source prints (`ledger.OURS`) never.
 
     >>> tally()
-    '... printed numbers of the thesis follow from definitions: ... inputs and test nothing (...).'
+    'Of ... numbers that the thesis prints and its definitions give, ...'
     """
     rows = [row for row in _distinct(ledger.committed_rows()) if row["source"] != ledger.OURS]
     main = rows[0]["source"]
     computed = [row for row in rows if row["kind"] == "computed"]
     first = by_verdict(row for row in computed if row["source"] == main)
     others = by_verdict(row for row in computed if row["source"] != main)
-    sentences = [
-        f"{sum(first.values())} printed numbers of the {main} follow from definitions: "
-        f"{listed(first)}."
-    ]
+    said = f"Of {sum(first.values())} numbers that the {main} prints and its definitions give, "
+    said += f"{listed(first)}."
     if others:
-        sentences.append(f"Of the other sources {sum(others.values())} do: {listed(others)}.")
-    kinds = {kind: by_verdict(r for r in rows if r["kind"] == kind) for kind in ledger.KINDS}
-    besides = [
-        f"{sum(found.values())} {_OTHERS[kind]} ({listed(found)})"
-        for kind, found in kinds.items()
-        if kind in _OTHERS and found
-    ]
-    sentences.append(
-        f"Besides there are {', '.join(besides)}, and {sum(kinds['setting'].values())} settings, "
-        f"which are inputs and test nothing ({listed(kinds['setting'])})."
-    )
-    return " ".join(sentences)
+        said += f" Of {sum(others.values())} of the other sources, {listed(others)}."
+    return said
 
 
 def legend() -> str:
     """What the marks of computed numbers say, in a sentence."""
     said = [f"{m} {ledger.MEANINGS[v]}" for v, m in ledger.KINDS["computed"].items()]
     return f"In the last column {', '.join(said)}."
-
-
-_OTHERS = {
-    "derived": "numbers that follow from others of the same source",
-    "proved": "statements",
-    "quoted": "quotations",
-    "measured": "numbers of trainings",
-}
 
 
 def listed(found: Mapping[str, int]) -> str:
@@ -178,32 +137,16 @@ def marks(verdicts: Mapping[str, int]) -> str:
     return " ".join(found) or "–"
 
 
-def _label(name: str) -> str:
-    """The thesis's number in a figure's name, or nothing where it has none.
-
-    >>> [_label(n) for n in ("fig-4-1-and-4-2-contexts", "table-4-4-scores", "v2-s-by-depth")]
-    ['4.1 and 4.2', 'table 4.4', '']
-    """
-    number = r"(?:\d+|[a-c])(?:-\d+)*"
-    found = re.match(rf"(?:fig-|(table|theorems?|appendix)-)({number}(?:-and-{number})*)\b", name)
-    if not found:
-        return ""
-    numbers = re.sub(r"-(?=\d)", ".", found[2].replace("-and-", " and "))
-    return f"{found[1] or ''} {numbers.upper() if found[1] == 'appendix' else numbers}".strip()
-
-
 # In the pages ------------------------------------------------------------------------------------
 
 
 def renew() -> list[Path]:
-    """Renew the tables in README.md and notebooks/index.ipynb; the pages that this changed.
+    """Renew the tally in README.md and the table in notebooks/index.ipynb; the changed pages.
 
     Raises NotebookError where a page has not the two comments that mark a table's place.
     """
     readme, index = paths.ROOT / "README.md", paths.NOTEBOOKS / "index.ipynb"
-    text = readme.read_text(encoding="utf-8")
-    for name, block in (("chapters", with_figures()), ("legend", legend()), ("tally", tally())):
-        text = _put(text, name, block, readme)
+    text = _put(readme.read_text(encoding="utf-8"), "tally", tally(), readme)
     notebook = notebooks.read(index)
     (cell,) = [c for c in notebook["cells"] if "<!-- chapters -->" in notebooks.source(c)]
     filled = _put(notebooks.source(cell), "chapters", with_summaries(), index)
