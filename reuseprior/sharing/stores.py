@@ -8,7 +8,7 @@ be the last linear layer, stay their own.
 
 A store may hold less than its budget: where a layer fits in less than twice, the rest is no
 template of its, and values that no layer takes are left out. Several layers hold the same store, so
-`torch.func.functional_call` needs the merged model.
+`torch.func.functional_call` needs the merged model and is refused on others.
 """
 
 from __future__ import annotations
@@ -284,6 +284,22 @@ def _compact(values: int, slots: Sequence[Slot]) -> tuple[int, list[Slot]]:
     return int(np.count_nonzero(taken)), [replace(s, start=before[s.start]) for s in slots]
 
 
+class _Own(dict):
+    """A store's parameters, in whose place nothing else is put for a while.
+
+    `torch.func.functional_call` does so under each of a module's names, and what it puts back under
+    the last is no longer what it found under the first.
+    """
+
+    def __setitem__(self, name: str, value: Tensor | None) -> None:
+        if value is not None and not isinstance(value, nn.Parameter):
+            raise SharingError(
+                f"a store's {name} cannot be replaced by another tensor, as functional_call does: "
+                "take the layers apart with reuseprior.sharing.weights.merge first"
+            )
+        super().__setitem__(name, value)
+
+
 class Store(nn.Module):
     """The values that make the weights of some layers, and what those layers have in common.
 
@@ -296,6 +312,7 @@ class Store(nn.Module):
         self.values = nn.Parameter(values[None])
         self.layers = layers
         self.embeddings = nn.ModuleDict()  # E_j of equation 1's coefficients, by slot
+        self._parameters = _Own(self._parameters)
 
     def templates(self, slot: Slot) -> Tensor:
         """What lies in a slot: (templates, size)."""

@@ -61,13 +61,15 @@ def merge(model: nn.Module) -> nn.Module:
     """Give every layer whose weight is made a plain weight of the same values, in place.
 
     Returns the model, which then computes what it did before at no extra cost, holds no shared
-    values and can be saved as a plain network. Copies of the model are left alone.
+    values and can be saved as a plain network. A weight made of frozen values alone stays frozen.
+    Copies of the model are left alone.
     """
     found = {name: model.get_submodule(name) for name in makers(model)}
-    weights = {
-        name: {tensor: getattr(layer, tensor).detach().clone() for tensor in layer.parametrizations}
-        for name, layer in found.items()
-    }
+    with torch.enable_grad():  # so that what is made says whether what makes it learns
+        weights = {
+            name: {tensor: getattr(layer, tensor) for tensor in layer.parametrizations}
+            for name, layer in found.items()
+        }
     for name, layer in found.items():
         if any(type(made[-1]) is not type(made[0]) for made in layer.parametrizations.values()):
             raise SharingError(
@@ -81,7 +83,8 @@ def merge(model: nn.Module) -> nn.Module:
         others = dict(layer._parameters)
         layer._parameters.clear()  # the weight comes first again, as optimizers number parameters
         for tensor, values in weights[name].items():
-            layer.register_parameter(tensor, nn.Parameter(values))
+            own = nn.Parameter(values.detach().clone(), values.requires_grad)
+            layer.register_parameter(tensor, own)
         layer._parameters.update(others)
     return model
 
