@@ -8,19 +8,17 @@ operator, and what `forward` writes to the modules is undone afterwards.
 from __future__ import annotations
 
 import gc
-import random
 import sys
-import warnings
-from collections import OrderedDict, defaultdict
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -30,6 +28,7 @@ from reuseprior.contexts.fixed import fix
 from reuseprior.contexts.inputs import Given, Inputs, Signal, carrying, check_signal, chosen
 from reuseprior.contexts.record import Node, Operator, Record, map_nodes, one_step, overwrite_view
 from reuseprior.contexts.rules import traits
+from reuseprior.contexts.untouched import ONE_AT_A_TIME, untouched
 from reuseprior.errors import did_you_mean
 
 aten = torch.ops.aten
@@ -77,10 +76,21 @@ def record(
     attributes, training flags and the random state are as before when it returns. Raises
     `CountingError` if the forward pass fails.
     """
-    recorder = _Recorder(tracked, model, _module_at(model, until), _modules_of(model, one_steps))
+    last, steps = _module_at(model, until), _modules_of(model, one_steps)
     if signal is not None:
         check_signal([name for name, _ in inputs.tensors()], signal)
-    with _untouched(model, recorder), _plain_operators(), recorder.watching(model), uncollected():
+    with ONE_AT_A_TIME, uncollected(), untouched(model) as made:
+        recorder = _Recorder(tracked, model, last, steps)
+        try:
+            return _recorded(recorder, model, inputs, choose, signal, until)
+        finally:
+            made += recorder.made()
+            del recorder
+
+
+def _recorded(recorder, model, inputs, choose, signal, until) -> Record:
+    with _plain_operators():
+        recorder.watch(model)
         names = {id(tensor): name for name, tensor in inputs.tensors()}
         twins = inputs.changed(lambda t: recorder.input(names[id(t)], t, signal))
         try:
@@ -502,18 +512,24 @@ class _Recorder(TorchDispatchMode):
         (whole,) = self._note(one_step, (node, made), {}, [node.shape])
         self._write(output, whole)
 
-    @contextmanager
-    def watching(self, model: nn.Module) -> Iterator[None]:
-        """Keep track of the module whose forward is running, through global hooks."""
-        names = {id(module): name for name, module in model.named_modules()}
+    def watch(self, model: nn.Module) -> None:
+        """Evaluation mode, and hooks that tell which module's forward is running.
 
-        def enter(module, args):
-            self.modules.append(names.get(id(module), self.where))
+        Flags are set directly: `train()` may be overridden to do more than set a flag.
+        """
+        thread = threading.get_ident()
+
+        def enter(module, args, name):
+            if threading.get_ident() != thread:
+                return
+            self.modules.append(name)
             self.making += getattr(module, "makes_weights", False)
             if module in self.one_steps and not self.within:
                 self._begin_step(module, args)
 
         def leave(module, args, output):
+            if threading.get_ident() != thread:
+                return
             self.modules.pop()
             self.making -= getattr(module, "makes_weights", False)
             if self.within and self.within[-1][0] is module:
@@ -521,15 +537,21 @@ class _Recorder(TorchDispatchMode):
             if module is self.last:
                 raise _Reached(output)
 
-        handles = [
-            nn.modules.module.register_module_forward_pre_hook(enter),
-            nn.modules.module.register_module_forward_hook(leave),
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        for name, module in model.named_modules():
+            module.register_forward_pre_hook(partial(enter, name=name), prepend=True)
+            module.register_forward_hook(leave, prepend=True)
+            own = module.__dict__
+            own["training"] = False
+            if hasattr(config := own.get("config"), EXPERTS):
+                # transformers' way of which no shape depends on how tokens are routed
+                setattr(config, EXPERTS, "batched_mm")
+            if isinstance(module, nn.RNNBase):  # compares devices before any operator runs
+                own["_flat_weights"] = [self.twin(w) for w in own["_flat_weights"]]
+
+    def made(self) -> Iterator[StorageWeakRef]:
+        """The storages of the tensors that stood for others."""
+        twins = {id(alias.storage): alias.twin for alias in self.aliases.values()}
+        return (StorageWeakRef(t.untyped_storage()) for t in twins.values() if t.is_meta)
 
 
 class _WholeOperators(TorchFunctionMode):
@@ -663,49 +685,6 @@ EXPERTS = "_experts_implementation"
 
 
 @contextmanager
-def _untouched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
-    """Put the modules in evaluation mode, and afterwards back as they were, attributes too.
-
-    So are dictionaries, lists and sets among these, in which a forward may keep what it made for
-    later (a cache of positions would hold tensors without values) and modules their hooks. The
-    flags are set directly: `train()` may be overridden to do more than set a flag.
-    """
-    before: dict[int, tuple[Any, Any]] = {}
-    for module in model.modules():
-        own = module.__dict__
-        _keep(own, before)
-        own["training"] = False
-        if hasattr(config := own.get("config"), EXPERTS):
-            # transformers' way of which no shape depends on how tokens are routed
-            _keep(vars(config), before)
-            setattr(config, EXPERTS, "batched_mm")
-        if isinstance(module, nn.RNNBase):  # its kernels compare devices before any operator runs
-            own["_flat_weights"] = [recorder.twin(w) for w in own["_flat_weights"]]
-    states = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[]):  # no operator runs on a real device
-            yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        for held, saved in before.values():
-            held.clear()
-            held.extend(saved) if isinstance(held, list) else held.update(saved)
-
-
-CONTAINERS = (dict, OrderedDict, defaultdict, list, set)  # of other kinds, some cannot be changed
-
-
-def _keep(value: Any, before: dict[int, tuple[Any, Any]]) -> None:
-    """Note what a container holds, and what the containers in it hold, each once."""
-    if type(value) not in CONTAINERS or id(value) in before:
-        return
-    before[id(value)] = value, value.copy()
-    for part in value.values() if isinstance(value, dict) else value:
-        _keep(part, before)
-
-
-@contextmanager
 def uncollected() -> Iterator[None]:
     """Keep the garbage collector from walking a growing record again and again."""
     was_on = gc.isenabled()
@@ -730,11 +709,8 @@ def _plain_operators() -> Iterator[None]:
         stack.enter_context(torch.no_grad())
         for device in ("cpu", "cuda"):
             stack.enter_context(torch.autocast(device, enabled=False))
-        stack.enter_context(warnings.catch_warnings())
         if "torch._dynamo" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        # said of a compiled module because the recorder listens to the calls of all modules
-        warnings.filterwarnings("ignore", "Using `torch.compile.module.` when there are global")
         torch.backends.mha.set_fastpath_enabled(False)
         stack.callback(torch.backends.mha.set_fastpath_enabled, fused)
         stack.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
