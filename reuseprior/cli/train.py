@@ -83,10 +83,11 @@ def train(
     SIGTERM or Ctrl-C writes a checkpoint; the exit code is then 143 or 130.
     """
     from accelerate import PartialState
+    from torch.nn.parameter import is_lazy
 
     from reuseprior import data as data_sets
     from reuseprior import training
-    from reuseprior.models import Recipe, catalog
+    from reuseprior.models import ModelError, Recipe, catalog
     from reuseprior.sharing import parse
 
     parse(sharing)  # what means nothing is said before anything is loaded
@@ -103,9 +104,16 @@ def train(
     if output is None:
         run = re.sub(r"[^\w .+-]+", "-", f"{name}-{sharing}-{data}-seed{seed}")
         output = paths.checkout() / "data" / "results" / experiment(plan, as_written) / run
+    with catalog.told_in_a_sentence(name):
+        network = replace(recipe, classes=images.classes).build()
+    if lazy := [key for key, p in network.named_parameters() if is_lazy(p)]:
+        raise ModelError(
+            f"parameter {lazy[0]} of {name} has no shape yet (a lazy module): let the factory run "
+            "the model on an input once before it returns it"
+        )
     try:
         run = training.train(
-            replace(recipe, classes=images.classes).build(),
+            network,
             images,
             plan,
             output,

@@ -21,7 +21,6 @@ from functools import partial
 from math import isfinite
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import torch
@@ -272,7 +271,8 @@ def _end_with_parent() -> None:
 
 def _record(model: str, conventions: Conventions):
     """The model's record, and the model."""
-    network = _build(model)
+    with catalog.told_in_a_sentence(model):
+        network = catalog.build(model)
     sharing.apply(network, conventions.sharing)
     inputs = conventions.inputs(model, network)
     output = conventions.output
@@ -298,18 +298,6 @@ def last_position(made: Any, part: str | int | None = "logits") -> torch.Tensor:
             "features: choose a language model"
         )
     return found[:, -1:]
-
-
-def _build(model: str):
-    """The network; raises ModelError for whatever the user's code raises."""
-    try:
-        return catalog.build(model)
-    except ModelError:
-        raise
-    except (Exception, SystemExit) as error:  # a factory may fail in any way
-        raise ModelError(
-            f"model {model!r} cannot be built: {shorten(repr(error), 300, placeholder=' …')}"
-        ) from error
 
 
 def _held(network: torch.nn.Module) -> int:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from operator import attrgetter
+from textwrap import shorten
 
 import torch
 from torch import nn
 
-from reuseprior.errors import did_you_mean, shown
+from reuseprior.errors import UserError, did_you_mean, shown
 from reuseprior.models import flexibert, hf, nas_bench_201, nas_bench_macro, random_cells, transnas
 from reuseprior.models.cifar_resnet import cifar_resnet
 from reuseprior.models.darts import GENOTYPES, darts
@@ -144,6 +145,19 @@ def build(name: str, *, lazy: bool = True) -> nn.Module:
             f"model {name!r} returned a {type(model).__name__}: it must return a torch.nn.Module"
         )
     return model
+
+
+@contextmanager
+def told_in_a_sentence(name: str) -> Iterator[None]:
+    """Raise ModelError for whatever the user's code raises as the model `name` is built."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # a factory may fail in any way
+        raise ModelError(
+            f"model {name!r} cannot be built: {shorten(repr(error), 300, placeholder=' …')}"
+        ) from error
 
 
 def find(name: str) -> CatalogEntry:

@@ -34,6 +34,11 @@ def within(times):
 def deep(): return within(2000)
 def nested(): return within(300)
 def recursive(): return recursive()
+def lazy(): return Sequential(Flatten(), nn.LazyLinear(10))
+def batched(): return Sequential(nn.LazyBatchNorm2d(), Flatten(), Linear(768, 10))
+class Asked(Exception): pass
+def asked(): raise Asked("for nothing")
+built = Linear(768, 10)
 def frozen(): return net().requires_grad_(False)
 class Odd(Linear):
     def forward(self, x): raise KeyError("weights")
@@ -103,6 +108,23 @@ NAMES = [
     ("count nets:fails", r"'nets:fails' cannot be built: RuntimeError\('no weights"),
     ("count nets:leaves", r"'nets:leaves' cannot be built: SystemExit\(3\)"),
     ("count nets:recursive", r"'nets:recursive' cannot be built: RecursionError"),
+    *(
+        (f"train nets:{name} --set bn_momentum=0.01 --set width=1 --output run", sentence)
+        for name, sentence in [
+            ("fails", r"'nets:fails' cannot be built: RuntimeError\('no weights"),
+            ("leaves", r"'nets:leaves' cannot be built: SystemExit\(3\)"),
+            ("recursive", r"'nets:recursive' cannot be built: RecursionError"),
+            ("asked", r"'nets:asked' cannot be built: Asked\('for nothing'\)"),
+            ("built", r"'nets:built' cannot be built: TypeError"),
+            ("nothing", r"model 'nets:nothing' returned a NoneType: it must return"),
+            ("text", r"model 'nets:text' is a str: it must be a callable"),
+            ("needs", r"model 'nets:needs' needs arguments"),
+            ("nett", r"module 'nets' has no 'nett', did you mean 'net'"),
+            ("lazy", r"parameter 1\.weight of nets:lazy has no shape yet \(a lazy module\)"),
+            ("batched", r"parameter 0\.weight of nets:batched has no shape yet"),
+            ("lazy --sharing stores:50%,classifier", r"layer '1' .* has no shape yet"),
+        ]
+    ),
     ("count nothing:net", r"cannot import 'nothing' for model 'nothing:net'"),
     ("count broken:net", r"cannot import 'broken' .*invalid syntax"),
     ("count raising:net", r"cannot import 'raising' .*no disk"),
