@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from torchvision import models
 
 from reuseprior import paths
 from reuseprior.measures.statistics import kendall
@@ -68,6 +69,15 @@ def test_snippet_prints_what_is_shown(capsys):
     exec(compile(snippet, "README.md", "exec"), {})
     (shown,) = re.findall(r"```text\n(.*?)```", README, re.S)
     assert capsys.readouterr().out == shown
+
+
+def test_the_decision_of_the_example_is_right():
+    top1 = {
+        name: models.get_model_weights(name).IMAGENET1K_V1.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+        for name in ("vgg16", "resnet18")
+    }
+    assert "Multiply-adds say VGG-16, and on ImageNet it is the better one." in README
+    assert top1["vgg16"] > top1["resnet18"]
 
 
 @pytest.mark.parametrize("target", ["reproduce", "notebooks", "book", "test", "lab"])
