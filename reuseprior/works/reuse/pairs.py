@@ -95,7 +95,7 @@ def plot_pairs(counted: pd.DataFrame, pairs: pd.DataFrame) -> Picture:
         right.plot(rows["bits"], rows["gain"], label=f"at equal {at}", **look | {"ls": ""})
     right.set(xlabel="$P_G$ of the shared network less the plain one's, bits")
     right.set(ylabel="its accuracy less the plain one's, points")
-    right.set_title("trained: sharing pays in parameters, not in compute")
+    right.set_title("trained: pays in parameters, not in compute")
     left.legend(loc="lower left")
     right.legend(loc="upper left")
     return fig
