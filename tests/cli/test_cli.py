@@ -96,10 +96,13 @@ def test_help_ends_in_an_example():
 def test_no_code_of_the_current_folder_is_run_but_the_module_that_is_named(tmp_path):
     """Not in the processes that count either; and it stands in for no installed module.
 
-    A file for every module that might be imported says so if it is.
+    A file for every module that might be imported says so if it is; `python -m` itself, before
+    any code of ours, reads what `runpy` imports.
     """
+    code = "import runpy, sys; print(*sys.modules)"
+    first = shell("-I", "-c", code, encoding="utf-8").stdout.split()
     names = {name.split("/")[0] for name in metadata.packages_distributions()}
-    for name in (names | set(sys.stdlib_module_names)) - {"reuseprior"}:
+    for name in (names | set(sys.stdlib_module_names)) - {"reuseprior", *first}:
         code = f"import os\nos.write(2, b'PLANTED {name}')\nraise SystemExit('planted')\n"
         (tmp_path / f"{name}.py").write_text(code)
     models = ["resnet20-cifar", "nets:linear", "colorsys:tiny"]  # nothing has imported colorsys
