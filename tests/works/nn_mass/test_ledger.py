@@ -12,7 +12,7 @@ from reuseprior.press import published
 from reuseprior.press.ledger import KINDS
 from reuseprior.works import nn_mass
 from reuseprior.works.nn_mass import PARTS, ledger
-from tests.press.printed import falsified, table
+from tests.works.printed import falsified, table
 
 COUNTED = cache(ledger.darts_parameters)
 AGREE = ("reproduced", "unsaid", "against the text")

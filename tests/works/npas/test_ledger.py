@@ -10,7 +10,7 @@ from reuseprior.press import published
 from reuseprior.press.ledger import KINDS
 from reuseprior.press.published import Printed
 from reuseprior.works.npas import PARTS, budgets, ledger
-from tests.press.printed import falsified, table
+from tests.works.printed import falsified, table
 
 
 @cache

@@ -8,7 +8,7 @@ import pytest
 
 from reuseprior.press.ledger import KINDS
 from reuseprior.works.bidart.channels import PARTS, clustering, ledger
-from tests.press.printed import falsified, table
+from tests.works.printed import falsified, table
 
 
 @cache

@@ -5,7 +5,7 @@ import pytest
 from reuseprior.contexts import horizontal_unroll
 from reuseprior.press import published
 from reuseprior.works.thesis import contexts as work
-from tests.press.printed import LOAD, table
+from tests.works.printed import LOAD, table
 
 # N_G does not depend on the size, an entropy of one decimal hardly, and scores are not computed.
 INDEPENDENT = {"params", "entropy", "score", "image_size"}

@@ -4,7 +4,7 @@ import pytest
 
 from reuseprior.press import published
 from reuseprior.works.thesis.energy import ledger
-from tests.press.printed import table
+from tests.works.printed import table
 
 SETTINGS = [
     (f"table-5-{n}", column)

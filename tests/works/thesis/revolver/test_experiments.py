@@ -22,15 +22,10 @@ def test_the_table_of_results_is_read_from_the_searches():
 
 
 def test_networks_count_by_how_often_they_were_trained_and_when_they_were_born(monkeypatch):
-    tables = {
-        "trainings": pd.DataFrame(
-            {"individual": [1, 1, 2, 1, 3], "accuracy": [0.1, 0.5, 0.9, 0.7, 0.2]}
-        ),
-        "lineage": pd.DataFrame(
-            {"child": [1, 2, 3], "operator": ["initial", "random", "mutation"]}
-        ),
-    }
-    monkeypatch.setattr(experiments, "tables_of", lambda run, name: tables[name])
+    trained = {"individual": [1, 1, 2, 1, 3], "accuracy": [0.1, 0.5, 0.9, 0.7, 0.2]}
+    born = {"child": [1, 2, 3], "operator": ["initial", "random", "mutation"]}
+    tables = {"trainings": trained, "lineage": born}
+    monkeypatch.setattr(experiments, "tables_of", lambda run, name: pd.DataFrame(tables[name]))
     monkeypatch.setattr(experiments, "last_trainings", lambda trainings: 4)
     run = SimpleNamespace(name="one")
     found = work.by_times_trained([run], most=3).one
@@ -58,7 +53,7 @@ def test_the_searches_without_focus_differ_by_the_newborn_alone():
 
 @pytest.mark.parametrize("data", ["mnist", "cifar10"])
 def test_searches_of_a_seed_begin_with_the_same_population(data):
-    """Which is why they are compared in pairs, and what is drawn tells where they begin."""
+    """Which is why they are compared in pairs."""
     first = {}
     for runs in work.searches(data).values():
         for run in runs:
@@ -87,7 +82,6 @@ def test_the_share_of_a_kernel_size_counts_shared_convolutions():
 def test_a_recorded_search_says_the_command_that_repeats_it():
     run, *_ = work.searches("cifar10")["random"]
     assert work.repeat(run) == (
-        "OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx512 "
-        "reuseprior evolve cpu-hours-cifar10-random --seed 0 --output "
-        f"build/again/{run.name}  # commit {run.summary['commits'][0][:7]}"
+        "OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx512 reuseprior evolve cpu-hours-cifar10-random "
+        f"--seed 0 --output build/again/{run.name}  # commit {run.summary['commits'][0][:7]}"
     )

@@ -5,7 +5,7 @@ import pytest
 from reuseprior.press import published
 from reuseprior.revolver import Settings
 from reuseprior.works.thesis.revolver import protocol as work
-from tests.works.thesis.revolver.house import falsified
+from tests.works.printed import falsified
 
 PRESETS = list(published.load("thesis/appendix-c-2").preset)
 
@@ -25,8 +25,7 @@ def changed(*presets):
 def test_the_presets_carry_every_printed_setting():
     assert changed(*PRESETS) == []
     for preset in PRESETS:
-        printed = work.printed_settings(preset)
-        has = Settings.load(preset).to_data()
+        printed, has = work.printed_settings(preset), Settings.load(preset).to_data()
         assert {key: [has[key]] for key in printed} == printed
         assert len(printed) == 18  # 11 of the command line, and 7 of the text that it lacks
     # MNIST's images are not those of the preset
@@ -35,13 +34,12 @@ def test_the_presets_carry_every_printed_setting():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("column", work.COMMAND_LINE)
-def test_a_falsified_command_line_is_another_search(column):
+def test_a_falsified_command_line_is_another_search(monkeypatch, column):
     to = {"search_mode": "evolve", "dataset": "DIGITS"}.get(column)
     for preset, other in zip(PRESETS, PRESETS[1:] + PRESETS[:1], strict=True):
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            falsified(monkeypatch, "thesis/appendix-c-2", f"thesis-c-2-{preset}", column, to)
-            same = column == "search_mode" and Settings.load(preset).mode == to
-            assert changed(preset, other) == ([] if same else [preset])
+        falsified(monkeypatch, "thesis/appendix-c-2", f"thesis-c-2-{preset}", column, to)
+        same = column == "search_mode" and Settings.load(preset).mode == to
+        assert changed(preset, other) == ([] if same else [preset])
 
 
 @pytest.mark.slow
@@ -49,9 +47,8 @@ def test_a_falsified_command_line_is_another_search(column):
 def test_a_falsified_setting_of_the_text_is_another_search(monkeypatch, name):
     table, part = ("appendix-c-text", "c") if name in work.WIDTHS else ("chapter-3-text", "3")
     falsified(monkeypatch, f"thesis/{table}", f"thesis-{part}-text-{name}", "value")
-    meant = {"batch-mnist": "mnist", "batch-cifar-10": "cifar10"} | work.WIDTHS
-    expected = [preset for preset in PRESETS if preset.startswith(meant.get(name, ""))]
-    assert changed(*PRESETS) == expected
+    whose = (work.FOR | work.WIDTHS).get(name, "")
+    assert changed(*PRESETS) == [preset for preset in PRESETS if preset.startswith(whose)]
 
 
 def test_table_3_2_s_sample_size_is_the_command_line_s(monkeypatch):
