@@ -216,11 +216,12 @@ def _verdicts(entries) -> str:
 
 
 def _total(entries) -> str:
-    from reuseprior.press import ledger
+    from reuseprior.press import contents
 
-    found = Counter(e.verdict for e in entries)
-    counts = (f"{found[verdict]} {verdict}" for verdict in ledger.MARKS if found[verdict])
-    return f"{len(entries)} printed numbers: {', '.join(counts)}"
+    marks = contents.by_mark(Counter(e.verdict for e in entries))
+    counts = [f"{n} {mark}" for mark, n in marks.items()]
+    inputs = len(entries) - sum(marks.values())
+    return f"{len(entries)} printed numbers: {', '.join([*counts, f'{inputs} inputs'])}"
 
 
 def _rows(entries) -> str:

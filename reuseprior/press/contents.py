@@ -87,36 +87,31 @@ def tally() -> str:
     second source repeats is counted once, and what no source prints (`ledger.OURS`) never.
 
     >>> tally()
-    'Of ... numbers that the thesis prints and its definitions give, ...'
+    "Of ... numbers that follow from the thesis's definitions, ..."
     """
     rows = [row for row in _distinct(ledger.committed_rows()) if row["source"] != ledger.OURS]
     main = rows[0]["source"]
     computed = [row for row in rows if row["kind"] == "computed"]
     first = by_verdict(row for row in computed if row["source"] == main)
     others = by_verdict(row for row in computed if row["source"] != main)
-    said = f"Of {sum(first.values())} numbers that the {main} prints and its definitions give, "
-    said += f"{listed(first)}."
+    said = f"Of {sum(first.values())} numbers that follow from the {main}'s definitions, "
+    said += f"{marks(first)}."
     if others:
-        said += f" Of {sum(others.values())} of the other sources, {listed(others)}."
+        said += f" Of {sum(others.values())} of its companions', {marks(others)}."
     return said
 
 
 def legend() -> str:
-    """What the marks of computed numbers say, in a sentence."""
-    said = [f"{m} {ledger.MEANINGS[v]}" for v, m in ledger.KINDS["computed"].items()]
-    return f"In the last column {', '.join(said)}."
+    """What the marks say, in a sentence."""
+    return "; ".join(f"{mark} {says}" for mark, says in ledger.LEGEND.items()) + "."
 
 
-def listed(found: Mapping[str, int]) -> str:
-    """Counts of verdicts in marks and words: two that mean well have one mark.
-
-    >>> listed({"reproduced": 4, "confirmed": 6, "used": 2})
-    '4 ✓ reproduced, 6 ✓ confirmed, 2 used'
-    """
-    return ", ".join(
-        " ".join(filter(None, (str(n), ledger.MARKS[verdict], verdict)))
-        for verdict, n in found.items()
-    )
+def by_mark(verdicts: Mapping[str, int]) -> dict[str, int]:
+    """Counts of verdicts as counts of marks, in the legend's order; inputs have none."""
+    found = Counter()
+    for verdict, n in verdicts.items():
+        found[ledger.MARKS[verdict]] += n
+    return {mark: found[mark] for mark in ledger.LEGEND if found[mark]}
 
 
 def _distinct(rows: Iterable[Mapping[str, str]]) -> Iterator[Mapping[str, str]]:
@@ -133,8 +128,7 @@ def _distinct(rows: Iterable[Mapping[str, str]]) -> Iterator[Mapping[str, str]]:
 
 def marks(verdicts: Mapping[str, int]) -> str:
     """Counts of verdicts as marks: `210 ✓ 250 ≈ 16 ✗`, each number on its mark's line."""
-    found = (f"{n}{TOGETHER}{ledger.MARKS[verdict]}" for verdict, n in verdicts.items())
-    return " ".join(found) or "–"
+    return " ".join(f"{n}{TOGETHER}{mark}" for mark, n in by_mark(verdicts).items()) or "–"
 
 
 # In the pages ------------------------------------------------------------------------------------

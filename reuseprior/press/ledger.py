@@ -32,24 +32,24 @@ KINDS: dict[str, dict[str, str]] = {
     "computed": {
         "reproduced": "✓",
         "unsaid": "≈",
-        "against the text": "≠",
+        "against the text": "≈",
         "erratum": "✗",
-        "not reproduced": "○",
+        "not reproduced": "✗",
     },
     "derived": {
         "reproduced": "✓",
         "unsaid": "≈",
-        "against the text": "≠",
+        "against the text": "≈",
         "erratum": "✗",
-        "not reproduced": "○",
+        "not reproduced": "✗",
     },
-    "proved": {"holds": "✓", "unsaid": "≈", "corrected": "✗", "fails": "○"},
-    "quoted": {"confirmed": "✓", "unchecked": "·", "differs": "✗"},
+    "proved": {"holds": "✓", "unsaid": "≈", "corrected": "✗", "fails": "✗"},
+    "quoted": {"confirmed": "✓", "unchecked": "…", "differs": "✗"},
     "measured": {
         "within": "✓",
         "claim holds": "✓",
-        "example agrees": "∃",
-        "undecided": "?",
+        "example agrees": "…",
+        "undecided": "…",
         "open": "…",
         "erratum": "✗",
         "outside": "✗",
@@ -58,6 +58,14 @@ KINDS: dict[str, dict[str, str]] = {
     "setting": {"used": "", "erratum": "✗"},
 }
 """The verdicts that a kind of number can have, from best to worst, each with its mark."""
+
+LEGEND = {
+    "✓": "comes out as it is written",
+    "≈": "comes out with a convention that the text leaves open or contradicts",
+    "✗": "does not come out: a misprint, a false statement, or no convention gives it",
+    "…": "not decided: not run, too few runs to tell, or no source at hand",
+}
+"""What the four marks say. An input is unmarked: it is put in as it is printed."""
 
 MEANINGS = {
     "computed": "it follows from definitions",

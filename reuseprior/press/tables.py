@@ -49,9 +49,9 @@ class Table:
         return re.sub(r"[^a-z0-9]+", "-", self.where.lower()).strip("-")
 
     @property
-    def verdicts(self) -> str:
-        """How many have each verdict."""
-        return contents.listed(contents.by_verdict(self.rows))
+    def marks(self) -> str:
+        """How many have each mark."""
+        return contents.marks(contents.by_verdict(self.rows))
 
     @property
     def csv(self) -> str:
@@ -186,7 +186,7 @@ def _html(table: Table) -> str:
     )
     return (
         f'<section class="table" id="{table.name}">\n<h2>{escape(table.where)}</h2>\n'
-        f"<p>{table.verdicts} · {taken}</p>\n"
+        f"<p>{table.marks} · {taken}</p>\n"
         f'<div class="table-scroll"><table class="printed"><thead><tr>{heads}</tr></thead>\n'
         f"<tbody>\n{lines}\n</tbody></table></div>\n</section>"
     )

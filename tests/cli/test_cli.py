@@ -332,7 +332,7 @@ def commit(verdicts):
 def test_audit(committed):
     result = run("audit")
     assert (result.exit_code, result.stderr) == (0, "")
-    total = "5 printed numbers: 1 reproduced, 1 erratum, 1 not reproduced, 1 open, 1 used"
+    total = "5 printed numbers: 1 ✓, 2 ✗, 1 …, 1 inputs"
     assert result.stdout.splitlines()[-3:] == [total, str(ENTRIES[1]), str(ENTRIES[3])]
     assert "thesis, table 2" in result.stdout
     found = loads(run("audit", "--json").stdout)
@@ -359,7 +359,7 @@ def test_audit_of_a_place(committed, monkeypatch):
     reason = lines[6:-2]
     assert len(reason) > 3 and all(len(line) <= 60 for line in reason)
     assert " ".join(" ".join(reason).split()) == REASON.strip()
-    assert lines[-2:] == ["", "2 printed numbers: 1 reproduced, 1 erratum"]
+    assert lines[-2:] == ["", "2 printed numbers: 1 ✓, 1 ✗, 0 inputs"]
     made = {**parts(), TABLES[0]: lambda: pytest.fail("is not asked for")}
     monkeypatch.setattr(ledger, "parts", lambda: made)
     found = loads(run("audit", "--only", TABLES[1], "--json").stdout)
@@ -488,7 +488,7 @@ def test_reproduce(chapters, monkeypatch):
         "✗ 03-broken",
     ]
     assert broken.exists()
-    assert "5 printed numbers: 1 reproduced, 1 erratum, 1 not reproduced" in result.stdout
+    assert "5 printed numbers: 1 ✓, 2 ✗" in result.stdout
     assert f"executed notebooks: {paths.BUILD / 'notebooks'}" in result.stdout
     lines = result.stdout.splitlines()
     assert lines[1] == "1 of 2 chapters are done"

@@ -234,7 +234,7 @@ def test_long_outputs_fold(browser, site):
 def test_numbers_break_nowhere(browser, site):
     show(browser, site, "notebooks/04-counting-contexts", width=700)
     lines = browser.execute_script(
-        "return [...document.querySelectorAll('article td')].filter(e => / \\| [\\d.,]+.[✓≠○]$/"
+        "return [...document.querySelectorAll('article td')].filter(e => / \\| [\\d.,]+.[✓≈✗]$/"
         ".test(e.textContent.trim())).map(e => [e.textContent, e.innerText.length, e.clientHeight"
         " / parseFloat(getComputedStyle(e).lineHeight)])"
     )

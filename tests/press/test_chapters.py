@@ -67,7 +67,7 @@ def test_a_chapter_is_one_folder_and_one_notebook(root):
     done = CliRunner().invoke(app, ["reproduce"])
     assert done.exit_code == 0, done.output
     assert "running 07-new, 00-all: " in done.stderr and "✓ 07-new" in done.stderr
-    assert "1 printed numbers: 1 reproduced" in done.stdout
+    assert "1 printed numbers: 1 ✓, 0 inputs" in done.stdout
     (entry,) = ledger.saved()
     assert (entry.id, entry.computed, entry.verdict) == ("new-1", 42, "reproduced")
     ledger.update([entry])
