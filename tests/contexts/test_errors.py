@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import nn
 
 from reuseprior.contexts import CountingError, Graph, count_contexts, rule
@@ -35,12 +34,8 @@ FORWARDS = {
         r"aten\.renorm\.default \(in blocks\.1\) has no counting rule: register one with "
         r"@reuseprior\.contexts\.rule",
     ),
-    "Cholesky": (lambda x: torch.linalg.cholesky(x.mT @ x),
-        "aten.linalg_cholesky_ex.*blocks.1.*ru"),
-    "QR": (lambda x: torch.linalg.qr(x.mT @ x)[0], r"aten\.linalg_qr.*in blocks\.1.*register one"),
-    "LU": (lambda x: torch.linalg.lu(x.mT @ x)[1], r"aten\.linalg_lu.*in blocks\.1.*register one"),
-    "a triangle solved": (lambda x: torch.linalg.solve_triangular(x.mT @ x, x.mT, upper=True),
-        r"aten\.linalg_solve_triangular.*in blocks\.1.*register one with @reuseprior"),
+    "no rule, of several results": (lambda x: torch.linalg.qr(x.mT @ x)[0],
+        r"aten\.linalg_qr.*in blocks\.1.*register one"),
     "least squares": (lambda x: torch.linalg.lstsq(x.mT @ x, x.mT)[0],
         r"uses aten\.linalg_lstsq\.default, whose result's shape depends on data.*in blocks\.1"),
     "a later result": (lambda x: F.group_norm(x, 1) + aten.native_group_norm(x, None, None, 1, 4, 1,
@@ -48,7 +43,7 @@ FORWARDS = {
     "if": (lambda x: x if x.sum() > 0 else -x, "data-dependent control flow, in blocks.1"),
     "while": (lambda x: [x for _ in range(int(x[0, 0]))], "data-dependent control flow"),
     "item": (lambda x: x * x.mean().item(), "data-dependent control flow, in blocks.1"),
-    "tolist": (lambda x: x * x[0].tolist()[0], "data-dependent control flow, in blocks.1"),
+
     "numpy": (lambda x: x * float(x.detach().numpy()[0, 0]), "data-dependent control flow"),
     "a mask": (lambda x: x[x > 0], r"aten\.index\.Tensor, whose result's shape depends on data"),
     "nonzero": (lambda x: x[0, x[0].nonzero()], r"aten\.nonzero.*fixed"),
@@ -73,30 +68,20 @@ FORWARDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FORWARDS)
-def test_forward(name):
-    forward, message = FORWARDS[name]
-    with pytest.raises(CountingError, match=message) as caught:
-        count_contexts(inside(forward), (1, 4))
-    assert "\n" not in str(caught.value)
-
-
 OF_DATA = torch.library.Library("reuseprior_tests", "FRAGMENT")
 OF_DATA.define("of_data(Tensor x) -> Tensor")
 OF_DATA.impl("of_data", torch.clone, "CPU")
 
 LINEAR = nn.Linear(4, 2)
+SHAPE = "is not a tuple of positive integers"
 INPUTS = {
     "no axis": (torch.tensor(1.0), r"failed in its forward on an input of shape \(\) .* 1D"),
     "a number beside shapes": ([(1, 4), 3], r"failed in its forward .*by name, as inputs="),
-    "a float within a nest": ([(1, 4), (1, 4.0)], r"Input shape \(1, 4\.0\) is not a tuple"),
-    "empty": ((), r"Input shape \(\) is not a tuple of positive integers"),
-    "zero": ((1, 0), r"Input shape \(1, 0\) is not a tuple of positive integers"),
-    "negative": ((1, -4), r"Input shape \(1, -4\) is not a tuple of positive integers"),
+    "a float within a nest": ([(1, 4), (1, 4.0)], rf"Input shape \(1, 4\.0\) {SHAPE}"),
+    "empty": ((), rf"Input shape \(\) {SHAPE}"),
+    "zero": ((1, 0), rf"Input shape \(1, 0\) {SHAPE}"),
     "a number": (224, r"Input shape 224 is not .*such as \(1, 3, 224, 224\)"),
     "none": (None, "Input shape None is not"),
-    "a float": ((1, 4.0), r"Input shape \(1, 4\.0\) is not a tuple of positive integers"),
-    "a flag": (True, "Input shape True is not"),
     "a flag among numbers": ((True, 4), r"Input shape \(True, 4\) is not"),
     "text": ("1,4", "Input shape '1,4' is not"),
     "a name it does not take": ({"x": (1, 4)}, r"of shape x \(1, 4\) .*keyword .*by name"),
@@ -105,11 +90,66 @@ INPUTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", INPUTS)
-def test_inputs(name):
-    inputs, message = INPUTS[name]
-    with pytest.raises(CountingError, match=message):
-        count_contexts(LINEAR, inputs)
+IMAGES = {
+    "vgg11": ((1, 3, 16, 16), r"failed in features\.20, .*\(1, 3, 16, 16\).*too small"),
+    "resnet18": ((1, 1, 64, 64), r"failed in conv1, Conv2d\(3, 64.*[Cc]hannel.* check the input"),
+    "vit_b_16": ((1, 3, 32, 32), "failed in its forward .*Wrong image height"),
+}
+MODELS = [
+    (nn.ReLU(), "The model ReLU has no parameters, so nothing has contexts"),
+    (lambda x: x, r"contexts of a function: pass a torch\.nn\.Module, or use Graph"),
+    (Graph({"f": [("i", "w")]}), "contexts of a Graph: pass a torch"),
+    (nn.Linear, "contexts of a type"),
+    (nn.LazyLinear(3), r"Parameter weight has no shape yet .*run the model once first"),
+    (calls(lambda x: torch.ones(1, 3)), "No parameter of the model has a context"),
+]
+PARTS = [
+    (lambda x: {"a": x, "b": x}, "c", r"no part 'c'; it offers \['a', 'b'\]"),
+    (lambda x: {"a": x, "b": x}, 0, r"no part 0; it offers \['a', 'b'\]"),
+    (lambda x: (x, x), 2, "no part 2; it offers 2 tensors"),
+    (lambda x: (x, x), "a", "no part 'a'; it offers 2 tensors"),
+    (lambda x: x, 0, "no part 0; it is one tensor"),
+    (lambda x: None, 0, "no part 0"),
+    (lambda x: (x, x), lambda made: made[3], r"output= .*IndexError"),
+    (lambda x: {"a": None}, "a", "returns no tensor"),
+]
+
+
+def scattered(places):
+    model = Calls(
+        lambda self, x: (y := self.layer(x)).scatter_add(1, places(self, x), y),
+        layer=nn.Linear(4, 4, device="meta"),
+    )
+    model.register_buffer("places", torch.empty(1, 4, dtype=torch.long, device="meta"))
+    return model
+
+
+MISFIT = {aten.relu: lambda count, x: iter([(x, count.reshape((2, 2)))])}
+UNKNOWN = "scatter_add.*no counting rule: .* tried:"
+OTHERS = [
+    (scattered(lambda self, x: self.places), {}, f"{UNKNOWN} buffer places is on the meta device"),
+    (scattered(lambda self, x: x.argsort(1)), {}, f"{UNKNOWN} its values depend on the model's"),
+    (LINEAR, {"batch_norm": "both"}, "batch_norm='both' is not a convention: choose"),
+    (calls(torch.relu), {"rules": MISFIT}, r"aten\.relu.*\(2, 2\).*\(1, 4\)"),
+]
+REFUSED = [  # model, inputs, options, message
+    *((inside(forward), (1, 4), {}, message) for forward, message in FORWARDS.values()),
+    # numbers of an example choose no path, even where all that computes them is known
+    (inside(FORWARDS["if"][0]), torch.ones(1, 4), {}, FORWARDS["if"][1]),
+    *((LINEAR, inputs, {}, message) for inputs, message in INPUTS.values()),
+    *((catalog.build(f"torchvision:{name}"), *IMAGES[name][:1], {}, IMAGES[name][1])
+      for name in IMAGES),
+    *((model, (1, 4), {}, message) for model, message in MODELS),
+    *((calls(made), (1, 4), {"output": output}, message) for made, output, message in PARTS),
+    *((model, (1, 4), options, message) for model, options, message in OTHERS),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "inputs", "options", "message"), REFUSED)
+def test_one_sentence_names_it(model, inputs, options, message):
+    with pytest.raises(CountingError, match=message) as caught:
+        count_contexts(model, inputs, **options)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -117,74 +157,6 @@ def test_inputs(name):
 )
 def test_shapes_that_are_fine(shape):
     assert count_contexts(LINEAR, shape).parameters == 10
-
-
-@pytest.mark.parametrize(("name", "shape", "message"), [
-    ("vgg11", (1, 3, 16, 16), r"failed in features\.20, .*\(1, 3, 16, 16\).*too small"),
-    ("alexnet", (1, 3, 24, 24), r"failed in features.* check the input"),
-    ("resnet18", (1, 1, 64, 64), r"failed in conv1, Conv2d\(3, 64.*[Cc]hannel.* check the input"),
-    ("vit_b_16", (1, 3, 32, 32), "failed in its forward .*Wrong image height"),
-    ("swin_t", (1, 3, 64), "failed in"),
-])  # fmt: skip
-def test_images_that_do_not_fit(name, shape, message):
-    with pytest.raises(CountingError, match=message):
-        count_contexts(catalog.build(f"torchvision:{name}"), shape)
-
-
-@pytest.mark.parametrize(("model", "message"), [
-    (nn.ReLU(), "The model ReLU has no parameters, so nothing has contexts"),
-    (lambda x: x, r"contexts of a function: pass a torch\.nn\.Module, or use Graph"),
-    (Graph({"f": [("i", "w")]}), "contexts of a Graph: pass a torch"),
-    (torchvision.models.resnet18, "contexts of a function"),
-    (nn.Linear, "contexts of a type"),
-    (nn.LazyLinear(3), r"Parameter weight has no shape yet .*run the model once first"),
-    (nn.Sequential(nn.LazyConv2d(3, 1)), r"Parameter 0\.weight has no shape yet"),
-])  # fmt: skip
-def test_models(model, message):
-    with pytest.raises(CountingError, match=message):
-        count_contexts(model, (1, 4))
-
-
-def test_outputs_that_depend_on_no_parameter():
-    model = calls(lambda x: torch.ones(1, 3))
-    with pytest.raises(CountingError, match="No parameter of the model has a context"):
-        count_contexts(model, (1, 4))
-
-
-@pytest.mark.parametrize(("made", "output", "message"), [
-    (lambda x: {"a": x, "b": x}, "c", r"no part 'c'; it offers \['a', 'b'\]"),
-    (lambda x: {"a": x, "b": x}, 0, r"no part 0; it offers \['a', 'b'\]"),
-    (lambda x: (x, x), 2, "no part 2; it offers 2 tensors"),
-    (lambda x: (x, x), "a", "no part 'a'; it offers 2 tensors"),
-    (lambda x: x, "a", "no part 'a'; it is one tensor"),
-    (lambda x: x, 0, "no part 0; it is one tensor"),
-    (lambda x: None, 0, "no part 0"),
-    (lambda x: (x, x), lambda made: made[3], r"output= .*IndexError"),
-    (lambda x: {"a": None}, "a", "returns no tensor"),
-])  # fmt: skip
-def test_parts_of_the_output(made, output, message):
-    with pytest.raises(CountingError, match=message):
-        count_contexts(calls(made), (1, 4), output=output)
-
-
-@pytest.mark.parametrize(("places", "reason"), [
-    (lambda self, x: self.places, "buffer places is on the meta device and has lost its"),
-    (lambda self, x: x.argsort(1), "its values depend on the model's input"),
-])  # fmt: skip
-def test_what_is_added_at_places_that_are_not_known(places, reason):
-    def scattered(self, x):
-        y = self.layer(x)
-        return y.scatter_add(1, places(self, x), y)
-
-    model = Calls(scattered, layer=nn.Linear(4, 4, device="meta"))
-    model.register_buffer("places", torch.empty(1, 4, dtype=torch.long, device="meta"))
-    with pytest.raises(CountingError, match=f"scatter_add.*no counting rule: .* tried: {reason}"):
-        count_contexts(model, (1, 4))
-
-
-def test_batch_norm_conventions():
-    with pytest.raises(CountingError, match="batch_norm='both' is not a convention: choose"):
-        count_contexts(LINEAR, (1, 4), batch_norm="both")
 
 
 # Rules of one's own -----------------------------------------------------------------------------
@@ -219,29 +191,10 @@ def test_a_custom_operator():
     rule(SCALE_SHIFT.default)(documented)
     try:
         again = count_contexts(model, (1, 1, 4, 5), exact=True)
-        with pytest.raises(ValueError, match=r"scale_shift\.default has a counting rule already"):
+        with pytest.raises(ValueError, match=r"scale_shift\.default has a counting rule.*rules="):
             rule(SCALE_SHIFT)(documented)
     finally:
         del RULES[SCALE_SHIFT.default]
     for counts in given, again:
         found = {p.name: p.counts.item() for p in counts.parameter_counts}
         assert found == {"0.weight": 20, "1.w": 20, "1.b": 20}
-
-
-def test_a_second_registration():
-    message = r"aten\.relu\.default has a counting rule already.*rules="
-    with pytest.raises(ValueError, match=message):
-        rule(aten.relu)(lambda count, x: iter([(x, count)]))
-
-
-def test_a_rule_whose_counts_do_not_fit():
-    rules = {aten.relu: lambda count, x: iter([(x, count.reshape((2, 2)))])}
-    with pytest.raises(CountingError, match=r"aten\.relu.*\(2, 2\).*\(1, 4\)"):
-        count_contexts(calls(torch.relu), (1, 4), rules=rules)
-
-
-def test_an_example_gives_its_shape_only():
-    """Numbers of a float input choose no path, even where all that computes them is known."""
-    forward, message = FORWARDS["if"]
-    with pytest.raises(CountingError, match=message):
-        count_contexts(inside(forward), torch.ones(1, 4))

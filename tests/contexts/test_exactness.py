@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -57,62 +58,34 @@ def test_graph_counts_equal_unrolled_repetitions(graph):
 
 
 @st.composite
-def layers(draw, channels: int, size: int, depth: int = 0) -> tuple[nn.Module, int, int]:
+def layers(draw, channels: int, size: int) -> tuple[nn.Module, int, int]:
     """One random layer on (channels, size, size); returns it with what it makes."""
-    kinds = ["conv", "same", "norm", "pool", "relu", "gate", "adaptive", "transposed"]
-    kind = draw(st.sampled_from(kinds + (["add", "concatenate"] * 2 if depth == 0 else [])))
-    if kind in ("add", "concatenate"):
-        body, made = draw(keeping_size(channels, size))
-        if kind == "add" and made == channels:
-            return Add(body), channels, size
-        return Concatenate(body), channels + made, size
-    if kind == "conv":
-        groups = draw(st.sampled_from([g for g in (1, 2, 3) if channels % g == 0]))
-        out = groups * draw(st.integers(1, 2))
-        kernel, padding = draw(st.integers(1, 3)), draw(st.integers(0, 2))
-        dilation, stride = draw(st.integers(1, 2)), draw(st.integers(1, 2))
-        made = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-        assume(0 < made <= 6)
-        layer = nn.Conv2d(
-            channels, out, kernel, stride, padding, dilation, groups, bias=draw(st.booleans())
-        )
-        return layer, out, made
-    if kind == "same":
-        out, kernel = draw(st.integers(1, 3)), (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
-        return nn.Conv2d(channels, out, kernel, padding="same", bias=False), out, size
-    if kind == "transposed":
-        groups = draw(st.sampled_from([g for g in (1, 2) if channels % g == 0]))
-        out = groups * draw(st.integers(1, 2))
-        kernel, stride, padding = draw(st.integers(1, 3)), draw(st.integers(1, 2)), 0
-        made = (size - 1) * stride + kernel
-        assume(made <= 6)
-        layer = nn.ConvTranspose2d(
-            channels, out, kernel, stride, padding, groups=groups, bias=draw(st.booleans())
-        )
-        return layer, out, made
-    if kind == "pool":
-        kernel, stride = draw(st.integers(1, 3)), draw(st.integers(1, 2))
-        padding = draw(st.integers(0, kernel // 2))
-        made = (size + 2 * padding - kernel) // stride + 1
-        assume(made > 0)
-        pool = draw(st.sampled_from([nn.MaxPool2d, nn.AvgPool2d]))
-        return pool(kernel, stride, padding), channels, made
-    if kind == "adaptive":
-        made = draw(st.integers(1, size))
-        return nn.AdaptiveAvgPool2d(made), channels, made
-    plain = {"norm": nn.BatchNorm2d(channels), "relu": nn.ReLU(inplace=True), "gate": Gate()}
-    return plain[kind], channels, size
-
-
-@st.composite
-def keeping_size(draw, channels: int, size: int) -> tuple[nn.Module, int]:
-    """A branch that keeps the size: a convolution and sometimes a normalisation."""
-    kernel = draw(st.sampled_from([1, 3]))
-    out = draw(st.sampled_from([channels, 1]))
-    body = [nn.Conv2d(channels, out, kernel, padding=kernel // 2, bias=draw(st.booleans()))]
-    if draw(st.booleans()):
-        body.append(nn.BatchNorm2d(out))
-    return nn.Sequential(*body), out
+    groups = draw(st.sampled_from([g for g in (1, 2, 3) if channels % g == 0]))
+    out = groups * draw(st.integers(1, 2))
+    kernel, other, end = (draw(st.integers(1, n)) for n in (3, 4, size))
+    stride, dilation = draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    padding, bias = draw(st.integers(0, 2)), draw(st.booleans())
+    assume(size + 2 * padding > dilation * (kernel - 1) and size + kernel // 2 * 2 >= kernel)
+    window = kernel, stride, min(padding, kernel // 2)
+    kinds = [
+        lambda: nn.Conv2d(channels, out, kernel, stride, padding, dilation, groups, bias),
+        lambda: nn.Conv2d(channels, out, (kernel, other), padding="same", bias=False),
+        lambda: nn.ConvTranspose2d(channels, out, kernel, stride, groups=groups, bias=bias),
+        lambda: nn.MaxPool2d(*window),
+        lambda: nn.AvgPool2d(*window),
+        lambda: nn.AdaptiveAvgPool2d(end),
+        lambda: nn.BatchNorm2d(channels),
+        lambda: nn.ReLU(inplace=True),
+        lambda: Gate(),
+        lambda: Add(nn.Conv2d(channels, channels, 3, padding=1, bias=bias)),
+        lambda: Add(nn.Sequential(nn.Conv2d(channels, channels, 1), nn.BatchNorm2d(channels))),
+        lambda: Concatenate(nn.Conv2d(channels, out, 3, padding=1, bias=bias)),
+        lambda: Concatenate(nn.Sequential(nn.Conv2d(channels, 1, 1), nn.BatchNorm2d(1))),
+    ]
+    layer = draw(st.sampled_from(kinds))().eval()
+    _, channels, size, _ = layer(torch.zeros(1, channels, size, size)).shape
+    assume(size <= 6)
+    return layer, channels, size
 
 
 @st.composite

@@ -10,6 +10,7 @@ from torch import nn
 from reuseprior.contexts import CountingError, operator_paths, record_model
 from reuseprior.contexts.discounts import averages
 from reuseprior.measures import priors
+from tests.contexts.zoo import Calls
 
 
 def conv(before=4, after=4, kernel=1):
@@ -20,23 +21,12 @@ def paths(net, shape=(1, 4, 8, 8), **options):
     return operator_paths(record_model(net, shape), averages(**options))
 
 
-class Joined(nn.Module):
+def joined(join, *ways):
     """Several ways from x, joined by a function."""
-
-    def __init__(self, join, *ways):
-        super().__init__()
-        self.ways = nn.ModuleList(ways)
-        self.join = join
-
-    def forward(self, x):
-        return self.join([way(x) for way in self.ways])
+    return Calls(lambda self, x: join([way(x) for way in self.ways]), ways=nn.ModuleList(ways))
 
 
 POOL = nn.AvgPool2d(3, 1, 1)
-
-
-def two_convs():
-    return nn.Sequential(conv(), nn.ReLU(), conv())
 
 
 NETS = [  # net, (log2 of paths, log2 of what is kept, layers)
@@ -44,12 +34,12 @@ NETS = [  # net, (log2 of paths, log2 of what is kept, layers)
     (nn.Sequential(conv(), POOL, conv(), POOL), (0, -2 * log2(9), 2)),
     (nn.Sequential(conv(), nn.AvgPool2d((1, 2)), nn.MaxPool2d(2)), (0, -1, 1)),
     (nn.Sequential(conv(), nn.AdaptiveAvgPool2d(2)), (0, -4, 1)),
-    (Joined(sum, conv(), two_convs()), (1, 0, 1.5)),
-    (Joined(sum, conv(), POOL), (1, log2((1 + 1 / 9) / 2), 0.5)),
-    (Joined(sum, conv(), nn.Identity(), POOL), (log2(3), log2((2 + 1 / 9) / 3), 1 / 3)),
+    (joined(sum, conv(), nn.Sequential(conv(), nn.ReLU(), conv())), (1, 0, 1.5)),
+    (joined(sum, conv(), POOL), (1, log2((1 + 1 / 9) / 2), 0.5)),
+    (joined(sum, conv(), nn.Identity(), POOL), (log2(3), log2((2 + 1 / 9) / 3), 1 / 3)),
     # a concatenation has one path, of which each part carries its share
-    (Joined(lambda ys: torch.cat(ys, 1), conv(), conv(4, 12), POOL), (0, log2(0.8 + 0.2 / 9), 0.8)),
-    (Joined(lambda ys: ys[0] * torch.zeros_like(ys[0]), conv()), (0, 0, 1)),
+    (joined(lambda ys: torch.cat(ys, 1), conv(), conv(4, 12), POOL), (0, log2(0.8 + 0.2 / 9), 0.8)),
+    (joined(lambda ys: ys[0] * torch.zeros_like(ys[0]), conv()), (0, 0, 1)),
 ]
 
 
@@ -61,7 +51,7 @@ def test_small_nets(net, expected):
 
 
 def test_a_net_that_ignores_its_input():
-    found = paths(Joined(lambda ys: ys[0].new_zeros(1, 4) + 1, nn.Sequential(conv())))
+    found = paths(joined(lambda ys: ys[0].new_zeros(1, 4) + 1, nn.Sequential(conv())))
     assert (found.log2_paths, found.blur) == (-inf, inf)
 
 
@@ -77,7 +67,7 @@ def test_powers_and_windows():
 
 @pytest.mark.slow
 def test_many_paths_do_not_overflow():
-    net = nn.Sequential(*(Joined(sum, conv(), nn.Identity()) for _ in range(1100)))
+    net = nn.Sequential(*(joined(sum, conv(), nn.Identity()) for _ in range(1100)))
     found = paths(net)
     assert (found.log2_paths, found.layers) == pytest.approx((1100, 550))
 

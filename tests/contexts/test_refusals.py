@@ -39,15 +39,12 @@ def test_a_sharded_model(mesh):
 
 
 def codes():
-    layer = nn.Linear(4, 2)
-    layer.weight = nn.Parameter(torch.zeros(2, 4, dtype=torch.int8), requires_grad=False)
-    return layer
+    weight = nn.Parameter(torch.zeros(2, 4, dtype=torch.int8), requires_grad=False)
+    return Calls(None, weight=weight)
 
 
 def gptq():
-    layer = nn.Module()
-    layer.register_buffer("qweight", torch.zeros(2, 4, dtype=torch.int32))
-    return layer
+    return Calls(None, qweight=nn.Buffer(torch.zeros(2, 4, dtype=torch.int32)))
 
 
 def functional():
@@ -64,7 +61,7 @@ KINDS = {
     "by hand": (lambda: torch.ao.nn.quantized.Linear(4, 2),
         r"Module inner is quantised \(Linear\)"),
     "codes": (codes, r"Parameter inner\.weight is quantised \(Parameter of torch\.int8\)"),
-    "gptq": (gptq, r"Module inner is quantised \(Module\)"),
+    "gptq": (gptq, r"Module inner is quantised \(Calls\)"),
     "functional": (functional, r"Module inner is quantised"),
 }  # fmt: skip
 

@@ -118,8 +118,7 @@ def test_a_call_on_other_nodes():
     leaf, other = Node((2, 3)), Node((2, 3))
     other.has_parameters = True
     call = Operator(aten.add.Tensor, (leaf, leaf), {}, "a.b", [(2, 3)])
-    new = {leaf: other}
-    copied = call.on(new)
+    copied = call.on(new := {leaf: other})
     assert copied.args == (other, other) and new[call.results[0]] is copied.results[0]
     assert copied.results[0].has_parameters and not call.results[0].has_parameters
     assert (copied.name, copied.place) == ("add", "a.b")
@@ -131,13 +130,15 @@ def test_the_fingerprint_holds_every_file_of_the_rules(monkeypatch, tmp_path):
     shutil.copytree(PACKAGE / "contexts", folder)
     shutil.copy(PACKAGE / "quantities.py", tmp_path)
     recorded = record_model(nn.Linear(2, 2), (1, 2))
+
+    def now():
+        module._code.cache_clear()
+        return fingerprint(recorded)
+
     monkeypatch.setattr(module, "__file__", str(folder / "fingerprint.py"))
-    module._code.cache_clear()
-    before = fingerprint(recorded)
+    before = now()
     with (folder / "rules" / "windows.py").open("a") as file:
         file.write("# changed")
-    module._code.cache_clear()
-    assert fingerprint(recorded) != before
+    assert now() != before
     monkeypatch.undo()
-    module._code.cache_clear()
-    assert fingerprint(recorded) == before
+    assert now() == before
