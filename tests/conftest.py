@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import time
 from contextlib import suppress
 
 import psutil
@@ -20,6 +21,26 @@ FLAGS = [
     "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
 PATIENCE = 600  # seconds for what a slow machine is slow to do; nobody waits longer than it takes
+
+
+def until(condition, complaint=""):
+    """What a condition gives, once it gives something."""
+    end = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < end, complaint() if callable(complaint) else complaint
+        time.sleep(0.1)
+    return found
+
+
+def at_work(name, value):
+    """The commands of processes, but for this one, with this value in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has just ended
+            alive = process.status() != psutil.STATUS_ZOMBIE and process.pid != os.getpid()
+            if alive and process.environ().get(name) == str(value):
+                found.append(process.cmdline())
+    return found
 
 
 def pytest_collection_modifyitems(items):

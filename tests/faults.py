@@ -16,6 +16,7 @@ import errno
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -64,12 +65,12 @@ def net() -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(4 * 64, 10))
 
 
+def narrow(width: int = 2) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.Flatten(), nn.Linear(width * 36, 4))
+
+
 def wide() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 36, 4))
-
-
-def narrow() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 36, 4))
+    return narrow(8)
 
 
 def deep() -> nn.Module:
@@ -115,15 +116,23 @@ BRIEF = {"train": "epochs=2", "evolve": "generations=2"}  # in place of the firs
 NETS = [f"tests.faults:{name}" for name in ("wide", "slow", "deep", "narrow")]
 
 
+def settings(program: str) -> list[str]:
+    return [word for setting in SETTINGS[program] for word in ("--set", setting)]
+
+
+def train(folder: Path, seed: int) -> list[object]:
+    """The words of the command that trains `net` there."""
+    made = ["--protocol", "quick", "--output", folder, "--resume", "--seed", seed]
+    return ["train", "tests.faults:net", *settings("train"), *made]
+
+
 def run_train(folder: Path, seed: int = 0) -> None:
-    settings = [word for setting in SETTINGS["train"] for word in ("--set", setting)]
-    made = ["--protocol", "quick", "--output", folder / "run", "--resume", "--seed", seed]
-    command("train", "tests.faults:net", *settings, *made)
+    command(*train(folder / "run", seed))
 
 
 def run_evolve(folder: Path, seed: int = 0) -> None:
-    settings = [word for setting in SETTINGS["evolve"] for word in ("--set", setting)]
-    command("evolve", "quick", *settings, "--output", folder / "run", "--resume", "--seed", seed)
+    made = ["--output", folder / "run", "--resume", "--seed", seed]
+    command("evolve", "quick", *settings("evolve"), *made)
 
 
 def run_rank(folder: Path, seed: int = 0) -> None:
@@ -135,7 +144,7 @@ def run_affine(folder: Path, seed: int = 0) -> None:
     tiny = replace(experiments.SCALES["quick"], changes={2: changes}, width=0.25, tested=10)
     with (
         patch.dict(experiments.SCALES, tiny=tiny),
-        patch.multiple(experiments, ANGLES=(0, 90, 180), SEARCHED=90),
+        patch.multiple(experiments, ANGLES=(0, 90, 180), SEARCHED=90, SPREADS=(2, 32), DRAWS=2),
     ):
         one = experiments.Experiment("digits-rotation", "avae", "tiny")
         experiments.run(one, seed=seed, root=folder, progress=False)
@@ -325,25 +334,32 @@ def undisturbed(program: str, brief: bool = False) -> tuple[dict[str, object], i
     """What a program leaves that nobody disturbs, in how many steps and seconds."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as root, shortened(program, brief):
-        code = ended(live(program, Path(root, "whole")))
-        said = Path(root, "whole.log").read_text()
-        assert code == 0, said
-        return contents(Path(root, "whole")), int(said.split()[-2]), time.monotonic() - start
+        folder = Path(root, "whole")
+        assert ended(live(program, folder)) == 0, said(folder)
+        return contents(folder), int(said(folder).split()[-2]), time.monotonic() - start
 
 
 def shortened(program: str, brief: bool) -> AbstractContextManager:
     """For a while a program is brief, where it can be."""
-    settings = [BRIEF[program], *SETTINGS[program][1:]] if brief and program in BRIEF else None
-    return patch.dict(SETTINGS, {program: settings} if settings else {})
+    changed = [BRIEF[program], *SETTINGS[program][1:]] if brief and program in BRIEF else None
+    return patch.dict(SETTINGS, {program: changed} if changed else {})
+
+
+def said(folder: Path) -> str:
+    """What the last life of a program said."""
+    return folder.with_name(f"{folder.name}.log").read_text()
+
+
+def compare(folder: Path, whole: dict[str, object]) -> None:
+    left = contents(folder)
+    differing = [name for name in whole.keys() | left.keys() if whole.get(name) != left.get(name)]
+    assert not differing, f"{folder}: {differing}"
 
 
 def complete(program: str, folder: Path, whole: dict[str, object]) -> None:
     """Let a program come to its end, and compare."""
-    code = ended(live(program, folder))
-    assert code == 0, f"{folder}: {folder.with_name(f'{folder.name}.log').read_text()}"
-    left = contents(folder)
-    differing = [name for name in whole.keys() | left.keys() if whole.get(name) != left.get(name)]
-    assert not differing, f"{folder}: {differing}"
+    assert ended(live(program, folder)) == 0, f"{folder}: {said(folder)}"
+    compare(folder, whole)
 
 
 def kills(program: str, root: Path, wanted: int) -> int:
@@ -354,7 +370,7 @@ def kills(program: str, root: Path, wanted: int) -> int:
         folder = root / f"killed-{runs}"
         for _ in range(LIVES):
             code = ended(live(program, folder, at=rng.randint(1, steps)))
-            assert code in (0, -signal.SIGKILL), folder.with_name(f"{folder.name}.log").read_text()
+            assert code in (0, -signal.SIGKILL), said(folder)
             if code == 0:
                 break
             killed += 1
@@ -374,14 +390,13 @@ def full_disk(program: str, root: Path, wanted: int) -> int:
         folder = root / f"full-{at}"
         with shortened(program, brief=True):
             code = ended(live(program, folder, at=at, what=full))
-            said = folder.with_name(f"{folder.name}.log").read_text()
-            assert code in (0, REFUSED), said
+            assert code in (0, REFUSED), said(folder)
             if code == REFUSED:
                 refused += 1
-                (sentence,) = [line for line in said.splitlines() if line.startswith("Error: ")]
-                assert "No space left on device" in sentence, said
+                (sentence,) = [s for s in said(folder).splitlines() if s.startswith("Error: ")]
+                assert "No space left on device" in sentence, sentence
             else:  # only what is deleted was left to do
-                assert contents(folder).keys() >= whole.keys(), said
+                assert contents(folder).keys() >= whole.keys(), said(folder)
             complete(program, folder, whole)
     return refused
 
@@ -409,18 +424,16 @@ def pairs(program: str, root: Path, wanted: int) -> int:
                 is_over(second, wait=True)
         finally:
             os.kill(first, signal.SIGCONT)
-        children = (first, second)
-        codes = [ended(child) for child in children]
-        said = [log.read_text() for log in logs]
-        assert 0 in codes and set(codes) <= {0, REFUSED}, said
+        codes = [ended(first), ended(second)]
+        words = [log.read_text() for log in logs]
+        assert 0 in codes and set(codes) <= {0, REFUSED}, words
         if REFUSED in codes:
             told += 1
-            refused, other = (1, 0) if codes[1] == REFUSED else (0, 1)
-            assert "is being written by" in said[refused], said
-            assert f"(process {children[other]} on " in said[refused], said
-        left = contents(folder)
-        differing = [n for n in whole.keys() | left.keys() if whole.get(n) != left.get(n)]
-        assert not differing, f"{folder}: {differing}"
+            refused = codes.index(REFUSED)
+            other = second if refused == 0 else first
+            sentence = f"is being written by .*\\(process {other} on "
+            assert re.search(sentence, words[refused]), words
+        compare(folder, whole)
     return told
 
 
@@ -433,10 +446,8 @@ def is_held(folder: Path) -> bool:
 
 def is_over(child: int, *, wait: bool = False) -> bool:
     """Whether a process has ended, whose exit code can still be asked for."""
-    return (
-        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | (0 if wait else os.WNOHANG))
-        is not None
-    )
+    how = os.WEXITED | os.WNOWAIT | (0 if wait else os.WNOHANG)
+    return os.waitid(os.P_PID, child, how) is not None
 
 
 @contextmanager
@@ -449,10 +460,8 @@ def server() -> Iterator[Callable[..., int]]:
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
 
-        def play(scenario: str, program: str, root: Path, wanted: int) -> int:
-            print(
-                json.dumps([scenario, program, str(root), wanted]), file=process.stdin, flush=True
-            )
+        def play(*asked: object) -> int:
+            print(json.dumps(asked, default=str), file=process.stdin, flush=True)
             answer = process.stdout.readline()
             assert answer, "the server of programs is gone"
             told, failure = json.loads(answer)

@@ -1,107 +1,138 @@
-"""pyproject.toml is the one place for versions; the files beside it must agree with it."""
+"""pyproject.toml is the one place for versions, and the files beside it agree with it."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from itertools import chain
+from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
-from reuseprior import __version__, paths
-
-PYPROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-ENVIRONMENT = yaml.safe_load((paths.ROOT / "environment.yml").read_text(encoding="utf-8"))
-EXTRAS = PYPROJECT["project"]["optional-dependencies"]
-
-# What conda-forge calls the libraries that it names otherwise.
-PYPI_NAMES = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}
-CONDA_ONLY = {"python", "pip", "make"}
+import reuseprior as rp
+from reuseprior import contexts, paths, sharing
 
 
-def conda_requirements():
-    specs = [Requirement(spec) for spec in ENVIRONMENT["dependencies"] if isinstance(spec, str)]
-    return {PYPI_NAMES.get(spec.name, spec.name): spec.specifier for spec in specs}
+def read(name):
+    text = (paths.ROOT / name).read_text(encoding="utf-8")
+    return yaml.safe_load(text) if Path(name).suffix in (".yml", ".cff") else text
 
 
-def core_requirements():
-    specs = [Requirement(spec) for spec in PYPROJECT["project"]["dependencies"]]
-    return {spec.name: spec.specifier for spec in specs}
+PROJECT = tomllib.loads(read("pyproject.toml"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+CORE = {one.name: one.specifier for one in map(Requirement, PROJECT["dependencies"])}
+CITATION, MAKEFILE, LOCK = map(read, ("CITATION.cff", "Makefile", "requirements.lock"))
+WORKFLOWS = sorted((paths.ROOT / ".github" / "workflows").glob("*.yml"))
 
 
-def pip_lines():
-    (section,) = (entry for entry in ENVIRONMENT["dependencies"] if isinstance(entry, dict))
-    return section["pip"]
-
-
-def test_environment_asks_for_the_same_python():
-    assert conda_requirements()["python"] == SpecifierSet(PYPROJECT["project"]["requires-python"])
-
-
-def test_environment_names_only_core_libraries_and_with_the_same_bounds():
-    named = {name: spec for name, spec in conda_requirements().items() if name not in CONDA_ONLY}
-    core = core_requirements()
-    assert named == {name: core.get(name) for name in named}
-
-
-def test_environment_names_every_library_with_an_upper_bound():
-    bounded = {name for name, spec in core_requirements().items() if "<" in str(spec)}
-    assert bounded == {"torch", "numpy", "pandas", "matplotlib"}
-    assert bounded <= conda_requirements().keys()
-
-
-def test_environment_installs_this_package_with_extras_that_exist():
-    (line,) = pip_lines()
-    assert line.startswith("-e .[") and line.endswith("]")
-    assert set(line[len("-e .[") : -1].split(",")) <= EXTRAS.keys()
+def test_environment_names_every_library_with_an_upper_bound_and_with_the_same_bounds():
+    *named, section = read("environment.yml")["dependencies"]
+    pypi = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}  # by conda-forge's names
+    specs = {pypi.get(one.name, one.name): one.specifier for one in map(Requirement, named)}
+    assert specs.pop("python") == SpecifierSet(PROJECT["requires-python"])
+    specs = {name: spec for name, spec in specs.items() if name not in ("pip", "make")}
+    assert specs == {name: CORE.get(name) for name in specs}
+    bounded = {name for name, spec in CORE.items() if "<" in str(spec)}
+    assert bounded == {"torch", "numpy", "pandas", "matplotlib"} and bounded <= specs.keys()
+    (line,) = section["pip"]
+    assert set(re.fullmatch(r"-e \.\[(.*)\]", line)[1].split(",")) <= EXTRAS.keys()
 
 
 def test_extra_all_holds_every_other_extra():
     (everything,) = map(Requirement, EXTRAS["all"])
-    assert everything.name == PYPROJECT["project"]["name"]
-    assert everything.extras == EXTRAS.keys() - {"all"}
+    assert everything.name == PROJECT["name"] and everything.extras == EXTRAS.keys() - {"all"}
 
 
-@pytest.mark.parametrize("extra", ["core", *EXTRAS])
-def test_every_requirement_has_a_lower_bound(extra):
-    specs = PYPROJECT["project"]["dependencies"] if extra == "core" else EXTRAS[extra]
-    for spec in map(Requirement, specs):
-        if spec.name != PYPROJECT["project"]["name"]:
-            assert any(bound.operator in {">=", "=="} for bound in spec.specifier), str(spec)
+def test_every_requirement_has_a_lower_bound():
+    for one in map(Requirement, chain(PROJECT["dependencies"], *EXTRAS.values())):
+        bounds = {bound.operator for bound in one.specifier}
+        assert one.name == PROJECT["name"] or bounds & {">=", "=="}, str(one)
 
 
-def test_version_is_pyprojects():
-    assert __version__ == PYPROJECT["project"]["version"]
+def test_all_that_make_installs_is_pinned_within_its_bounds():
+    def wanted(extras):
+        """The libraries of some extras, and of the extras that these name in turn."""
+        for one in (one for extra in extras for one in map(Requirement, EXTRAS[extra])):
+            yield from wanted(one.extras) if one.name == PROJECT["name"] else [one]
+
+    lines = LOCK.splitlines()
+    for line in lines:  # pins one version and names no place
+        assert re.fullmatch(r"[a-z0-9.-]+(\[[a-z,]+\])?==[\w.]+( ; .+)?", line), line
+    here = [one for one in map(Requirement, lines) if not one.marker or one.marker.evaluate()]
+    pinned = {canonicalize_name(o.name): str(o.specifier).removeprefix("==") for o in here}
+    extras = re.findall(r"--editable '\.\[(.*?)\]'", MAKEFILE)[0].split(",")
+    for one in (*map(Requirement, PROJECT["dependencies"]), *wanted(extras)):
+        assert one.specifier.contains(pinned[canonicalize_name(one.name)]), one
+    compiled = MAKEFILE.partition("uv pip compile")[2].partition("\n\n")[0]
+    assert re.findall(r"--extra (\w+)", compiled) == extras
 
 
-def test_version_is_read_from_pyproject_when_not_installed(tmp_path):
+def python(*arguments, **options):
+    """What Python prints in a process of its own."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
+
+
+def test_version(tmp_path):
+    """Also of the citation; read from pyproject.toml where none is installed."""
+    (software,) = (work for work in CITATION["references"] if work["type"] == "software")
+    given = {str(one["version"]) for one in (PROJECT, CITATION, software)}
+    assert given == {rp.__version__} and software["authors"] == CITATION["authors"]
     (tmp_path / "reuseprior").mkdir()
     shutil.copy(paths.ROOT / "reuseprior" / "__init__.py", tmp_path / "reuseprior")
     (tmp_path / "pyproject.toml").write_text('[project]\nversion = "9.8.7"\n', encoding="utf-8")
-    code = "import reuseprior; print(reuseprior.__version__)"
-    # -S leaves out site-packages, and with it the installed metadata.
-    found = subprocess.run(
-        [sys.executable, "-S", "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
-    )
-    assert found.stdout.strip() == "9.8.7"
+    # -S leaves out site-packages, and with it the installed metadata
+    found = python("-S", "-c", "import reuseprior; print(reuseprior.__version__)", cwd=tmp_path)
+    assert found.strip() == "9.8.7"
 
 
-def test_without_a_checkout_one_sentence_says_what_to_do(tmp_path, monkeypatch):
+def test_ten_names_are_loaded_when_they_are_asked_for():
+    assert len(rp.__all__) == len(set(rp.__all__)) == 10 and set(rp.__all__) <= set(dir(rp))
+    assert all(getattr(rp, name) is not None for name in rp.__all__)
+    assert rp.count_contexts is contexts.count_contexts and rp.sharing is sharing
+    with pytest.raises(AttributeError, match="has no attribute 'cont_contexts'"):
+        rp.cont_contexts  # noqa: B018
+
+
+def test_the_root_can_be_named(tmp_path, monkeypatch):
+    code = "from reuseprior import paths; print(paths.FIGURES)"
+    named = {"REUSEPRIOR_ROOT": str(tmp_path), "PYTHONPATH": str(paths.ROOT)}
+    assert python("-c", code, env=named).strip() == str(tmp_path.resolve() / "figures")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "data" / "published")
     with pytest.raises(paths.CheckoutMissing, match=r"not a checkout .* set REUSEPRIOR_ROOT"):
         paths.checkout()
 
 
-def test_the_root_can_be_named(tmp_path):
-    code = "from reuseprior import paths; print(paths.FIGURES)"
-    found = subprocess.run(
-        [sys.executable, "-c", code],
-        env={"REUSEPRIOR_ROOT": str(tmp_path), "PYTHONPATH": str(paths.ROOT)},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert found.stdout.strip() == str(tmp_path.resolve() / "figures")
+SCHEMA = ["check-jsonschema", "--builtin-schema"]
+LINTS = {  # with what is linted; actionlint's wheel is built from a download
+    "workflows": [*SCHEMA, "vendor.github-workflows", *WORKFLOWS],
+    "citation": [*SCHEMA, "vendor.citation-file-format", paths.ROOT / "CITATION.cff"],
+    "actions": ["actionlint", "-no-color", "-shellcheck=", "-pyflakes=", *WORKFLOWS],
+}
+
+
+@pytest.mark.parametrize("lint", LINTS)
+def test_linters_have_nothing_to_say(lint):
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command, *arguments = LINTS[lint]
+    if not (found := shutil.which(command, path=places)):
+        pytest.skip(f"{command} is not installed")
+    done = subprocess.run([found, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_workflows_run_targets_that_exist():
+    assert [path.stem for path in WORKFLOWS] == ["book", "soak", "test"]
+    jobs = [job for path in WORKFLOWS for job in read(path)["jobs"].values()]
+    commands = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+    targets = re.findall(r"^make (\w+)$", "\n".join(commands), re.M)
+    assert set(targets) == {"check", "book", "soak"}
+    assert all(re.search(rf"^{target}:", MAKEFILE, re.M) for target in targets)
+    assert "bash .ci/run" in commands and (paths.ROOT / ".ci" / "run").is_file()

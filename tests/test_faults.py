@@ -3,26 +3,22 @@
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 from safetensors.torch import save as to_bytes
-from typer.testing import CliRunner
 
 from reuseprior import paths, results, revolver
-from reuseprior.cli import app
 from reuseprior.revolver.evolution import checkpoint as searched
 from reuseprior.training import CheckpointError, checkpoint
 from tests import faults
-from tests.conftest import PATIENCE
+from tests.cli.calling import refused, run
+from tests.conftest import at_work, until
 from tests.revolver.searches import DIGITS
 from tests.revolver.test_checkpoint import KILLED
 
@@ -62,8 +58,6 @@ def test_a_full_disk_at_any_step_is_a_sentence_and_costs_nothing(tmp_path, play,
 def test_of_two_at_once_one_writes_and_the_other_is_told(tmp_path, play, program, times):
     assert play("pairs", program, tmp_path, times) > 0
 
-
-# Damage -------------------------------------------------------------------------------------------
 
 AWAY = "(delete it|move it away)"
 CONFIG = {"seed": 1, "data": "digits", "protocol": {"epochs": 3}}
@@ -110,18 +104,20 @@ def deep(content):
     return len(text).to_bytes(8, "little") + text + content
 
 
+def newer(content):
+    return content.replace(b'"version":"2"', b'"version":"3"')
+
+
+TORN = "is no whole checkpoint"
 DAMAGE = [
-    (edited, "is no whole checkpoint .its digest is not that of its contents: damaged, or edited"),
-    (without_digest, "is no whole checkpoint .its digest is not that of its contents: damaged, or"),
-    (lambda content: content[: len(content) // 2], "is no whole checkpoint"),
-    (lambda content: content + b"\0", "is no whole checkpoint"),
-    (lambda content: b"", "is no whole checkpoint"),
-    (lambda content: b"\xff" * 100, "is no whole checkpoint"),
-    (deep, "is no whole checkpoint .its header makes no sense"),
-    (
-        lambda content: content.replace(b'"version":"2"', b'"version":"3"'),
-        "is a checkpoint of version 3 and this package reads versions up to 2",
-    ),
+    (edited, f"{TORN} .its digest is not that of its contents: damaged, or edited"),
+    (without_digest, f"{TORN} .its digest is not that of its contents: damaged, or"),
+    (lambda content: content[: len(content) // 2], TORN),
+    (lambda content: content + b"\0", TORN),
+    (lambda content: b"", TORN),
+    (lambda content: b"\xff" * 100, TORN),
+    (deep, f"{TORN} .its header makes no sense"),
+    (newer, "is a checkpoint of version 3 and this package reads versions up to 2"),
 ]
 
 
@@ -132,36 +128,31 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_offered(tmp_path, da
     with pytest.raises(CheckpointError, match=f"{sentence}.*: {AWAY} to begin this run again$"):
         checkpoint.load(path, config=CONFIG)
     saved(path, epoch=1)
-    content = saved(path)
-    path.write_bytes(damage(content))
+    path.write_bytes(damage(saved(path)))
     offered = "--resume goes on from the one before it, checkpoint.previous.safetensors$"
     with pytest.raises(CheckpointError, match=f"{sentence}.*: {AWAY}, and {offered}"):
         checkpoint.load(path, config=CONFIG)
 
 
-@pytest.mark.parametrize(
-    ("config", "told"),
-    [
+def test_another_run_s_checkpoint_is_told(tmp_path):
+    path = tmp_path / checkpoint.NAME
+    for config, told in (
         (CONFIG | {"seed": 0}, "seed = 1 where this has 0"),
         (CONFIG | {"protocol": {"epochs": 4}}, r"protocol\.epochs = 3 where this has 4"),
         ({"seed": 1}, 'data = "digits" where this has nothing'),
-    ],
-)
-def test_another_run_s_checkpoint_is_told(tmp_path, config, told):
-    path = tmp_path / checkpoint.NAME
-    saved(path)
-    with pytest.raises(CheckpointError, match=f"is of another run, with {told}: move it away to"):
-        checkpoint.load(path, config=config)
-    results.kept(path).write_bytes(saved(tmp_path / "own", config))
-    with pytest.raises(CheckpointError, match=r"is of another run.*from the one before it"):
-        checkpoint.load(path, config=config)
+    ):
+        results.kept(path).unlink(missing_ok=True)
+        saved(path)
+        other = f"is of another run, with {told}"
+        with pytest.raises(CheckpointError, match=f"{other}: move it away to"):
+            checkpoint.load(path, config=config)
+        results.kept(path).write_bytes(saved(tmp_path / "own", config))
+        with pytest.raises(CheckpointError, match=f"{other}.*from the one before it"):
+            checkpoint.load(path, config=config)
 
 
-def trained(folder, *, seed=0, epochs=4):
-    settings = [s for s in faults.SETTINGS["train"] if not s.startswith("epochs")]
-    arguments = [w for s in (*settings, f"epochs={epochs}") for w in ("--set", s)]
-    made = ["--protocol", "quick", "--output", str(folder), "--resume", "--seed", str(seed)]
-    return CliRunner().invoke(app, ["train", "tests.faults:net", *arguments, *made])
+def trained(folder, *, seed=0):
+    return run(*faults.train(folder, seed))
 
 
 def unfinished(folder):
@@ -180,21 +171,20 @@ def unfinished(folder):
 
 def test_a_run_goes_on_from_the_checkpoint_before_as_if_nothing_had_been(tmp_path):
     assert trained(tmp_path / "whole").exit_code == 0
-    run = tmp_path / "run"
-    unfinished(run)
-    last = run / checkpoint.NAME
+    cut = tmp_path / "cut"
+    unfinished(cut)
+    last = cut / checkpoint.NAME
     assert checkpoint.load(last)[1]["epoch"] == 2
     assert checkpoint.load(results.kept(last))[1]["epoch"] == 1
     content = bytearray(last.read_bytes())
     content[-1] ^= 1
     last.write_bytes(content)
-    before = faults.contents(run)
-    refused = trained(run)
-    assert refused.exit_code == 2 and "and --resume goes on from the one before" in refused.stderr
-    assert faults.contents(run) == before  # a refusal changes nothing
+    before = faults.contents(cut)
+    refused(trained(cut), "and --resume goes on from the one before")
+    assert faults.contents(cut) == before  # a refusal changes nothing
     last.unlink()
-    assert trained(run).exit_code == 0
-    assert faults.contents(run) == faults.contents(tmp_path / "whole")
+    assert trained(cut).exit_code == 0
+    assert faults.contents(cut) == faults.contents(tmp_path / "whole")
 
 
 def test_the_checkpoint_before_goes_when_the_run_is_finished(tmp_path):
@@ -206,23 +196,32 @@ def test_the_checkpoint_before_goes_when_the_run_is_finished(tmp_path):
     assert last.exists() and not results.kept(last).exists()
 
 
-def test_another_seed_s_checkpoint_is_not_believed(tmp_path):
-    for seed in (0, 1):
-        assert trained(tmp_path / f"seed{seed}", seed=seed).exit_code == 0
-    shutil.copy(tmp_path / "seed1" / checkpoint.NAME, tmp_path / "seed0")
-    refused = trained(tmp_path / "seed0")
-    assert refused.exit_code == 2
-    assert "is of another run, with seed = 1 where this has 0: the run is finished and its" in (
-        refused.stderr
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A training that is at its end."""
+    folder = tmp_path_factory.mktemp("finished")
+    assert trained(folder).exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    """A copy of it, to damage."""
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_another_seed_s_checkpoint_is_not_believed(folder, tmp_path):
+    assert trained(tmp_path / "seed1", seed=1).exit_code == 0
+    shutil.copy(tmp_path / "seed1" / checkpoint.NAME, folder)
+    refused(
+        trained(folder), "another run, with seed = 1 where this has 0: the run is finished and its"
     )
 
 
-def test_a_configuration_edited_by_hand_is_not_believed(tmp_path):
-    assert trained(tmp_path).exit_code == 0
-    config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | {"seed": 5}))
-    refused = trained(tmp_path, seed=5)
-    assert refused.exit_code == 2 and "with seed = 0 where this has 5" in refused.stderr
+def test_a_configuration_edited_by_hand_is_not_believed(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"seed": 5}))
+    refused(trained(folder, seed=5), "with seed = 0 where this has 5")
 
 
 NOWHERE = [
@@ -241,39 +240,30 @@ NOWHERE = [
 
 
 @pytest.mark.parametrize("older", [False, True])
-def test_a_checkpoint_that_stands_nowhere_in_the_training_is_told(tmp_path, older):
-    assert trained(tmp_path).exit_code == 0
-    path = tmp_path / checkpoint.NAME
+def test_a_checkpoint_that_stands_nowhere_in_the_training_is_told(folder, older):
+    path = folder / checkpoint.NAME
     tensors, place = checkpoint.load(path)
-    config = json.loads((tmp_path / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text())
     for change, told in NOWHERE:
         checkpoint.save(path, tensors, place | change, config=config)
         if older:  # without digest and configuration
             path.write_bytes(to_bytes(tensors, {"progress": json.dumps(place | change)}))
-        refused = trained(tmp_path)
-        assert refused.exit_code == 2
-        assert re.search(f"is no whole checkpoint of this training .*{told}", refused.stderr)
+        refused(trained(folder), f"is no whole checkpoint of this training .*{told}")
     checkpoint.save(path, {"a": tensors["totals"]}, place, config=config)
-    assert "holds " in trained(tmp_path).stderr
+    refused(trained(folder), "holds ")
 
 
-DAMAGED_ROWS = [
-    (lambda text: text.replace("epoch,", "epochs,"), "the first 4 rows of .* are not those that"),
-    (lambda text: text.replace("\n2,", "\n7,"), "the first 4 rows of .* are not those that the ch"),
-    (
-        lambda text: text[: text.index("\n3,") + 1],
-        "holds 2 rows and the checkpoint comes after row",
-    ),
-]
-
-
-@pytest.mark.parametrize(("damage", "sentence"), DAMAGED_ROWS)
-def test_rows_that_were_changed_are_not_believed(tmp_path, damage, sentence):
-    assert trained(tmp_path).exit_code == 0
-    metrics = tmp_path / "metrics.csv"
-    metrics.write_text(damage(metrics.read_text()))
-    refused = trained(tmp_path)
-    assert refused.exit_code == 2 and re.search(sentence, refused.stderr), refused.stderr
+def test_rows_that_were_changed_are_not_believed(folder):
+    metrics = folder / "metrics.csv"
+    whole = metrics.read_text()
+    changed = "the first 4 rows of .* are not those that the checkpoint"
+    for damaged, sentence in (
+        (whole.replace("epoch,", "epochs,"), changed),
+        (whole.replace("\n2,", "\n7,"), changed),
+        (whole[: whole.index("\n3,") + 1], "holds 2 rows and the checkpoint comes after row"),
+    ):
+        metrics.write_text(damaged)
+        refused(trained(folder), sentence)
 
 
 def test_of_a_search_too_flipped_bits_are_told_and_users_files_stay(tmp_path):
@@ -291,37 +281,13 @@ def test_of_a_search_too_flipped_bits_are_told_and_users_files_stay(tmp_path):
         path.write_bytes(flipped)
         with pytest.raises(CheckpointError, match=AWAY):
             searched.load(path)
-    with pytest.raises(
-        CheckpointError, match="delete it, and --resume goes on from the one before"
-    ):
+    with pytest.raises(CheckpointError, match="delete it, and --resume goes on from the one befo"):
         revolver.Search.resume(tmp_path, DIGITS)
     path.write_bytes(content)
     (tmp_path / ".notes.tmp").write_text("mine")
     (tmp_path / ".folder.tmp").mkdir()
     revolver.Search.resume(tmp_path, DIGITS).step()
     assert (tmp_path / ".notes.tmp").read_text() == "mine" and (tmp_path / ".folder.tmp").is_dir()
-
-
-# Children -----------------------------------------------------------------------------------------
-
-
-def at_work(mark):
-    """Processes, but for this one, whose command or environment names a place."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and process.environ().get("XDG_CACHE_HOME") == str(mark):
-                found.append(process)
-        except psutil.Error:  # it has just ended
-            continue
-    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
-
-
-def until(condition, complaint):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, complaint
-        time.sleep(0.05)
 
 
 @pytest.mark.slow
@@ -342,8 +308,8 @@ def test_no_process_of_rank_outlives_it(tmp_path, number):
     with process:
         # it, two workers and the tracker of their semaphores
         until((tmp_path / "zoo.csv").exists, "no worker measured a model")
-        assert len(at_work(tmp_path)) >= 4
+        assert len(at_work("XDG_CACHE_HOME", tmp_path)) >= 4
         process.send_signal(number)
         if number == signal.SIGINT:
             process.send_signal(signal.SIGKILL)
-    until(lambda: not at_work(tmp_path), "workers go on without who started them")
+    until(lambda: not at_work("XDG_CACHE_HOME", tmp_path), "workers go on without who began them")

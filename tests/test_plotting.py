@@ -49,38 +49,28 @@ def curve(shift=0.0, *, order=1, title="a curve"):
     return fig
 
 
-def draw_in_a_process(folder, hash_seed):
-    subprocess.run(
-        [sys.executable, "-c", DRAW, str(folder)],
-        env={**os.environ, "PYTHONHASHSEED": hash_seed},
-        cwd=paths.ROOT,
-        check=True,
-    )
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 @pytest.mark.slow
 def test_two_processes_write_the_same_bytes(tmp_path):
-    first = draw_in_a_process(tmp_path / "first", "1")
-    second = draw_in_a_process(tmp_path / "second", "2")
-    assert sorted(first) == ["fig-test.png", "fig-test.svg"]
-    assert first == second
+    seen = []
+    for seed in "12":
+        command = [sys.executable, "-c", DRAW, tmp_path / seed]
+        given = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run(command, env=given, cwd=paths.ROOT, check=True)
+        seen.append({path.name: path.read_bytes() for path in (tmp_path / seed).iterdir()})
+    assert seen[0] == seen[1] and sorted(seen[0]) == ["fig-test.png", "fig-test.svg"]
 
 
-def test_files_name_no_date_and_no_version(tmp_path):
-    svg, png = plotting.save(Figure(), "fig-test", folder=tmp_path)
-    assert b"date" not in svg.read_bytes() and b"Matplotlib" not in svg.read_bytes()
-    assert b"Software" not in png.read_bytes()
+def contents(paths_of):
+    return [path.read_bytes() for path in paths_of]
 
 
-def test_the_callers_settings_do_not_reach_the_file(tmp_path):
+def test_files_name_no_date_and_no_version_and_nothing_of_the_caller_s(tmp_path):
     figure = Figure()
     figure.subplots().plot([0, 1])
-    svg, png = plotting.save(figure, "fig-plain", folder=tmp_path)
+    svg, png = plain = contents(plotting.save(figure, "fig-plain", folder=tmp_path))
+    assert b"date" not in svg and b"Matplotlib" not in svg and b"Software" not in png
     with mpl.rc_context({"svg.hashsalt": "other", "savefig.dpi": 30, "savefig.bbox": "tight"}):
-        other_svg, other_png = plotting.save(figure, "fig-other", folder=tmp_path)
-    assert svg.read_bytes() == other_svg.read_bytes()
-    assert png.read_bytes() == other_png.read_bytes()
+        assert contents(plotting.save(figure, "fig-other", folder=tmp_path)) == plain
 
 
 @pytest.mark.parametrize("name", ["", "fig 4", "Fig-4", "fig_4", "../fig", "fig-4.svg", "fig-ß"])
@@ -91,28 +81,23 @@ def test_odd_names_are_refused(name, tmp_path):
 
 
 def test_a_failing_drawing_leaves_the_old_files(tmp_path, monkeypatch):
-    before = [path.read_bytes() for path in plotting.save(Figure(), "fig-test", folder=tmp_path)]
-    broken = Figure()
-    broken.subplots().set_title(r"$\nonsense$")
-    with pytest.raises(ValueError, match="nonsense"):
-        plotting.save(broken, "fig-test", folder=tmp_path)
-    after = sorted(tmp_path.iterdir(), reverse=True)
-    assert [path.read_bytes() for path in after] == before
-
     def full_disk(*_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(os, "replace", full_disk)
-    with pytest.raises(OSError, match="no space left"):
-        plotting.save(curve(), "fig-test", folder=tmp_path)
-    assert [path.read_bytes() for path in sorted(tmp_path.iterdir(), reverse=True)] == before
+    before = contents(plotting.save(Figure(), "fig-test", folder=tmp_path))
+    broken = Figure()
+    broken.subplots().set_title(r"$\nonsense$")
+    for figure, error in ((broken, "nonsense"), (curve(), "no space left")):
+        with pytest.raises((ValueError, OSError), match=error):
+            plotting.save(figure, "fig-test", folder=tmp_path)
+        assert contents(sorted(tmp_path.iterdir(), reverse=True)) == before
+        monkeypatch.setattr(os, "replace", full_disk)
 
 
 def test_save_writes_to_figures_unless_told_otherwise(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
-    svg, png = plotting.save(Figure(), "fig-test")
-    assert svg == tmp_path / "figures" / "fig-test.svg"
-    assert png == tmp_path / "figures" / "fig-test.png"
+    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+    made = [tmp_path / f"fig-test.{kind}" for kind in ("svg", "png")]
+    assert [*plotting.save(Figure(), "fig-test")] == made
 
 
 PIXEL = 0.2 / 400 / 0.7  # of the drawing's height, about
@@ -129,27 +114,24 @@ PIXEL = 0.2 / 400 / 0.7  # of the drawing's height, about
 )
 def test_a_figure_is_drawn_anew_where_that_can_be_seen(other, is_drawn, tmp_path):
     paths_of = plotting.save(curve(), "fig-test", folder=tmp_path)
-    before = [path.read_bytes() for path in paths_of]
+    before = contents(paths_of)
     now = [plotting._render(curve(**other), kind) for kind in ("svg", "png")]
     assert before[0] != now[0], "nothing to decide"
     plotting.save(curve(**other), "fig-test", folder=tmp_path)
-    assert [path.read_bytes() for path in paths_of] == (now if is_drawn else before)
+    assert contents(paths_of) == (now if is_drawn else before)
 
 
-@pytest.mark.parametrize("damage", [lambda png: png[:100], lambda png: b"no picture"])
-def test_a_damaged_figure_is_drawn_anew(damage, tmp_path):
+def test_a_damaged_figure_is_drawn_anew(tmp_path):
     _, png = plotting.save(curve(), "fig-test", folder=tmp_path)
     whole = png.read_bytes()
-    png.write_bytes(damage(whole))
-    plotting.save(curve(), "fig-test", folder=tmp_path)
-    assert png.read_bytes() == whole
+    for damaged in (whole[:100], b"no picture"):
+        png.write_bytes(damaged)
+        plotting.save(curve(), "fig-test", folder=tmp_path)
+        assert png.read_bytes() == whole
 
 
-def test_style_draws_a_column_wide():
+def test_style_draws_a_column_wide_and_tells_lines_apart_by_colour_and_by_dash():
     assert Figure().get_figwidth() == plotting.COLUMN_WIDTH
-
-
-def test_style_tells_lines_apart_by_colour_and_by_dash():
     cycle = list(mpl.rcParams["axes.prop_cycle"])
     for key in ("color", "linestyle"):
         assert len({str(entry[key]) for entry in cycle}) == len(cycle) == 7

@@ -1,7 +1,8 @@
 """The quantities against their definitions, at any size of count."""
 
 from fractions import Fraction
-from math import log2
+from itertools import product
+from math import inf, log2, nan
 
 import numpy as np
 import pytest
@@ -18,13 +19,11 @@ def test_the_example_of_the_appendix():
     q = derive([1.0, 0.0], [4, 4], input_nodes=2, output_nodes=1)
     assert (q.parameters, q.weight_nodes, q.graph_size) == (8, 8, 11)
     assert q.log2_contexts == pytest.approx(log2(12), rel=1e-15)
-    assert q.total_surprisal == pytest.approx(4 * log2(6) + 4 * log2(12), rel=1e-15)
-    assert q.expected_spread == pytest.approx(2 / 3, rel=1e-15)
-    assert q.entropy == pytest.approx(log2(12) - 2 / 3, rel=1e-15)
-    assert q.P_G == pytest.approx(log2(q.total_surprisal * 2 / 11), rel=1e-15)
-    assert q.P_G_spread == pytest.approx(log2(8 * (2 / 3 + 1) * 2 / 11), rel=1e-15)
-    printed = [q.total_surprisal, q.entropy, q.expected_spread, q.P_G, q.P_G_spread]
-    assert [round(x, 2) for x in printed] == [24.68, 2.92, 0.67, 2.17, 1.28]
+    found = [q.total_surprisal, q.entropy, q.expected_spread, q.P_G, q.P_G_spread]
+    surprisal = 4 * log2(6) + 4 * log2(12)
+    exact = [surprisal, log2(12) - 2 / 3, 2 / 3, log2(surprisal * 2 / 11), log2(80 / 33)]
+    assert found == pytest.approx(exact, rel=1e-15)
+    assert [round(x, 2) for x in found] == [24.68, 2.92, 0.67, 2.17, 1.28]
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -37,20 +36,17 @@ def test_definitions(counts, input_nodes, output_nodes):
     entropy = -sum(float(p) * log2(p) for p in shares)
     surprisal = -sum(log2(p) for p in shares)
     size = input_nodes + output_nodes + len(counts)
-    assert q.expected_spread == pytest.approx(spread, rel=1e-12, abs=1e-12)
-    assert q.entropy == pytest.approx(entropy, rel=1e-12, abs=1e-12)
-    assert q.total_surprisal == pytest.approx(surprisal, rel=1e-12, abs=1e-12)
+    sums = [q.expected_spread, q.entropy, q.total_surprisal]
+    assert sums == pytest.approx([spread, entropy, surprisal], rel=1e-12, abs=1e-12)
     assert q.graph_size == size
     if len(counts) > 1:
         p_g = log2(surprisal * input_nodes / size)
-        assert q.P_G == pytest.approx(p_g, rel=1e-9, abs=1e-9)
-        assert q.parameter_efficiency == pytest.approx(p_g / len(counts), rel=1e-9, abs=1e-9)
+        of_each = [q.P_G, q.parameter_efficiency * len(counts)]
+        assert of_each == pytest.approx([p_g, p_g], rel=1e-9, abs=1e-9)
         assert q.compute_efficiency == q.parameter_efficiency
     p_spread = log2(len(counts) * (spread + 1) * input_nodes / size)
-    assert q.P_G_spread == pytest.approx(p_spread, rel=1e-9, abs=1e-9)
-    assert q.parameter_efficiency_spread == pytest.approx(
-        p_spread / len(counts), rel=1e-9, abs=1e-9
-    )
+    of_each = [q.P_G_spread, q.parameter_efficiency_spread * len(counts)]
+    assert of_each == pytest.approx([p_spread, p_spread], rel=1e-9, abs=1e-9)
 
 
 logs_of = st.lists(st.floats(0, 50), min_size=1, max_size=30)
@@ -100,32 +96,26 @@ def test_how_it_shows():
         q.P_G = 1
 
 
-SIZES = {"input_nodes": 1, "output_nodes": 1}
+MEANINGLESS = [  # logarithms of counts, multiplicities, the sentence
+    ([], None, "No counts were given: a graph needs at least one parameter"),
+    ([0.0, nan], None, "Count 1 is NaN: pass log2 of a count"),
+    ([0.0, 1.0, -inf], None, r"Count 2 is zero \(log2 -inf\): leave parameters"),
+    ([inf], None, r"Count 0 is infinite \(log2 inf\)"),
+    ([-5.0], None, "Count 0 is less than one"),
+    ([1.0, 2.0], [1], "2 counts but 1 multiplicities: pass one multiplicity a count"),
+    ([1.0, 2.0], [3, 0], "Multiplicity 0 is not .*positive.*leave"),
+    *(([1.0], [times], f"Multiplicity {times} is not") for times in (-2, nan, inf, 1.5)),
+]
 
 
-@pytest.mark.parametrize(
-    ("logs", "times", "sizes", "message"),
-    [
-        ([], None, {}, "No counts were given: a graph needs at least one parameter"),
-        ([0.0, float("nan")], None, {}, "Count 1 is NaN: pass log2 of a count"),
-        ([0.0, 1.0, float("-inf")], None, {}, r"Count 2 is zero \(log2 -inf\): leave parameters"),
-        ([float("inf")], None, {}, r"Count 0 is infinite \(log2 inf\)"),
-        ([-5.0], None, {}, "Count 0 is less than one"),
-        ([1.0, 2.0], [1], {}, "2 counts but 1 multiplicities: pass one multiplicity a count"),
-        ([1.0, 2.0], [3, 0], {}, "Multiplicity 0 is not .*positive.*leave"),
-        ([1.0], [-2], {}, "Multiplicity -2 is not"),
-        ([1.0], [float("nan")], {}, "Multiplicity nan is not"),
-        ([1.0], [float("inf")], {}, "Multiplicity inf is not"),
-        ([1.0], [1.5], {}, r"Multiplicity 1\.5 is not"),
-        ([1.0], None, {"input_nodes": 0}, "input_nodes=0, but a graph has at least one"),
-        ([1.0], None, {"output_nodes": -1}, "output_nodes=-1, but a graph has at least one"),
-        ([1.0], None, {"weight_nodes": 0}, "weight_nodes=0, but a graph has at least one"),
-        ([1.0], None, {"input_nodes": float("nan")}, "input_nodes=nan, but a graph has"),
-    ],
-)
-def test_numbers_that_mean_nothing(logs, times, sizes, message):
-    with pytest.raises(ValueError, match=message):
-        derive(logs, times, **{**SIZES, **sizes})
+def test_numbers_that_mean_nothing():
+    sizes = {"input_nodes": 1, "output_nodes": 1}
+    for logs, times, message in MEANINGLESS:
+        with pytest.raises(ValueError, match=message):
+            derive(logs, times, **sizes)
+    for name, size in product((*sizes, "weight_nodes"), (0, -1, nan)):
+        with pytest.raises(ValueError, match=f"{name}={size}, but a graph has at least one"):
+            derive([1.0], **sizes | {name: size})
 
 
 def test_expectations_may_be_below_one():

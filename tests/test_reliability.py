@@ -9,22 +9,16 @@ from reuseprior import paths
 
 PAGES = {name: (paths.ROOT / f"{name}.md").read_text(encoding="utf-8")
          for name in ("RELIABILITY", "SECURITY")}  # fmt: skip
-TESTS = {t for page in PAGES.values() for t in re.findall(r"`(tests/\S+\.py)::(test_\w+)`", page)}
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_promise_names_a_test(page):
+def test_every_promise_names_a_test_that_is_there(page):
     lines = [line for line in PAGES[page].splitlines() if line[:2] == "| "]
     promises = [line for line in lines if not line.startswith(("| promise", "| of |", "| ---"))]
     assert len(promises) > 20
     for line in promises:
-        assert re.search(r"\| `tests/\S+\.py::test_\w+` \|$", line), line
-
-
-@pytest.mark.parametrize(("file", "test"), sorted(TESTS))
-def test_the_tests_of_the_promises_are_there(file, test):
-    tree = ast.parse((paths.ROOT / file).read_text(encoding="utf-8"))
-    assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        file, test = re.search(r"\| `(tests/\S+\.py)::(test_\w+)` \|$", line).groups()
+        assert f"\ndef {test}(" in (paths.ROOT / file).read_text(encoding="utf-8"), line
 
 
 # what makes code of data, with the one place that may: CIFAR's pickles, which make arrays alone
@@ -45,8 +39,6 @@ def calls(tree):
 
 
 def test_nothing_reads_code_from_data():
-    slips = "eval(a)\npickle.loads(b)\nos.system(c)\nrun(d, shell=True)\ntorch.load(e)\n"
-    assert len(list(calls(ast.parse(slips)))) == 5, "this would find none"
     for path in paths.PACKAGE.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         assert list(calls(ast.parse(text))) == [], path

@@ -6,7 +6,6 @@ import math
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -36,15 +35,12 @@ def test_a_finished_run_is_read_back(tmp_path):
     assert run.folder == tmp_path / "e" / "b0-seed1"
     assert run.config == CONFIG | {"shape": [3, 32, 32]}
     assert run.metrics["loss"].tolist() == [1 / 3, 1 / 4]
-    assert run.metrics["epoch"].tolist() == [0, 1]
-    assert run.metrics["note"].isna().all()
-    assert run.summary["accuracy"] == 0.5
+    assert run.metrics["epoch"].tolist() == [0, 1] and run.metrics["note"].isna().all()
+    assert run.summary.items() >= {"accuracy": 0.5, "state": "finished"}.items()
     assert list(run.summary)[:4] == ["state", "start", "end", "wall_seconds"]
-    assert run.summary["state"] == "finished"
     assert run.summary["start"] <= run.summary["end"]
-    assert sorted(p.name for p in run.folder.iterdir()) == [
-        "config.json", "metrics.csv", "summary.json",
-    ]  # fmt: skip
+    files = {"config.json", "metrics.csv", "summary.json"}
+    assert {path.name for path in run.folder.iterdir()} == files
 
 
 def test_a_run_without_its_end_says_so(tmp_path):
@@ -68,6 +64,8 @@ def test_resume_takes_up_rows_start_and_seconds(tmp_path, monkeypatch):
 
     second = Recording.start(tmp_path, CONFIG, resume=True)
     assert second.rows == [row(0), row(1), row(2)]
+    with pytest.raises(ResultError, match="holds 3 rows and the checkpoint comes after row 4: "):
+        second.truncate(4)
     second.truncate(1)
     assert len(Run.read(tmp_path).metrics) == 1
     second.append(row(1))
@@ -76,10 +74,7 @@ def test_resume_takes_up_rows_start_and_seconds(tmp_path, monkeypatch):
     clock[0] = 15
     summary = second.finish({}).summary
     assert (summary["start"], summary["wall_seconds"]) == (start, 15)
-
-
-def test_truncate_to_nothing_starts_the_rows_again(tmp_path):
-    record(tmp_path).truncate(0)
+    second.truncate(0)
     resumed = Recording.start(tmp_path, CONFIG, resume=True)
     assert resumed.rows == []
     resumed.append({"generation": 1})
@@ -97,30 +92,16 @@ REFUSED = [  # what is given instead of CONFIG, and the sentence's middle
 ]
 
 
-@pytest.mark.parametrize(("config", "sentence"), REFUSED)
-def test_resume_with_another_configuration_is_refused(tmp_path, config, sentence):
-    record(tmp_path)
-    with pytest.raises(ResultError, match=sentence):
-        Recording.start(tmp_path, config, resume=True)
-
-
-def test_a_run_is_not_overwritten(tmp_path):
-    record(tmp_path)
+def test_a_run_is_not_overwritten_nor_taken_up_by_another_configuration(tmp_path):
+    recording = record(tmp_path)
+    for config, sentence in REFUSED:
+        with pytest.raises(ResultError, match=sentence):
+            Recording.start(tmp_path, config, resume=True)
     with pytest.raises(ResultError, match="holds a run already: continue it with --resume, or "):
         Recording.start(tmp_path, CONFIG, resume=False)
-    assert len(Run.read(tmp_path).metrics) == 2
-
-
-def test_columns_are_fixed_by_the_first_row(tmp_path):
-    recording = record(tmp_path)
     with pytest.raises(ValueError, match=r"are epoch, loss, note, and this row has epoch, los: "):
-        recording.append({"epoch": 2, "los": 0.1})
+        recording.append({"epoch": 2, "los": 0.1})  # the first row has fixed the columns
     assert len(Run.read(tmp_path).metrics) == 2
-
-
-def test_a_checkpoint_after_the_last_row_is_refused(tmp_path):
-    with pytest.raises(ResultError, match="holds 2 rows and the checkpoint comes after row 3: "):
-        record(tmp_path).truncate(3)
 
 
 CELLS = [0, -7, 10**20, 0.1, 1 / 3, 1e-300, 1e22, math.inf, "V2-B0", "007", "1_0", 'a,"b"\nc', None]
@@ -157,27 +138,21 @@ def test_a_broken_file_is_one_sentence(tmp_path, file, content, sentence):
         Run.read(tmp_path)
 
 
-def test_an_unknown_experiment_lists_the_known_ones(tmp_path):
+def test_runs_come_by_name_and_an_unknown_experiment_lists_the_known_ones(tmp_path):
     with pytest.raises(ResultError, match=r"'tbale' in .*: there are none of any yet"):
         results.runs("tbale", tmp_path)
-    record(tmp_path / "table" / "b")
-    record(tmp_path / "figure" / "a")
+    for name in ("table/seed2", "table/seed0", "table/seed1", "figure/a"):
+        record(tmp_path / name)
     (tmp_path / "notes" / "no-run").mkdir(parents=True)
     with pytest.raises(ResultError, match=r"experiment 'tbale' in .*: there are figure, table$"):
         results.runs("tbale", tmp_path)
-
-
-def test_runs_come_by_name(tmp_path):
-    for name in ("seed2", "seed0", "seed1"):
-        record(tmp_path / "e" / name)
-    assert [run.name for run in results.runs("e", tmp_path)] == ["seed0", "seed1", "seed2"]
+    assert [run.name for run in results.runs("table", tmp_path)] == ["seed0", "seed1", "seed2"]
 
 
 def test_json_is_strict_and_keeps_its_order(tmp_path):
     results.write_json(tmp_path / "x.json", {"β": 1, "a": [True, None]})
-    assert (tmp_path / "x.json").read_bytes().decode() == (
-        '{\n  "β": 1,\n  "a": [\n    true,\n    null\n  ]\n}\n'
-    )
+    text = '{\n  "β": 1,\n  "a": [\n    true,\n    null\n  ]\n}\n'
+    assert (tmp_path / "x.json").read_bytes().decode() == text
     for value in (math.nan, math.inf):
         with pytest.raises(ValueError, match=r"x\.json cannot hold this value .*: write null"):
             results.write_json(tmp_path / "x.json", {"loss": value})
@@ -198,14 +173,11 @@ def test_a_write_that_ends_halfway_leaves_a_whole_run(tmp_path, monkeypatch):
 
 def test_provenance_names_what_made_the_numbers():
     found = results.provenance(seed=3, device="cpu", data_checksum="ab")
-    assert list(found) == [
-        "seed", "data_checksum", "reuseprior", "python", "torch", "torchvision", "accelerate",
-        "platform", "device", "instructions", "threads",
-    ]  # fmt: skip
-    assert (found["seed"], found["data_checksum"], found["reuseprior"]) == (3, "ab", __version__)
-    assert found["torch"] == torch.__version__
-    assert found["threads"] == torch.get_num_threads()
-    assert found["device"] and found["instructions"] == torch.backends.cpu.get_cpu_capability()
+    assert found["device"] and found.items() >= {
+        "seed": 3, "data_checksum": "ab", "reuseprior": __version__, "torch": torch.__version__,
+        "instructions": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads(),
+    }.items()  # fmt: skip
+    assert {"python", "torchvision", "accelerate", "platform"} <= found.keys()
     json.dumps(found, allow_nan=False)
 
 
@@ -259,23 +231,20 @@ def test_every_process_that_goes_on_with_a_run_adds_its_commit_at_its_start(tmp_
     assert Run.read(tmp_path).summary == finished.summary
 
 
-@pytest.mark.parametrize(
-    ("held", "commits", "said"),
-    [
-        ({"commit": "0123456789-dirty"}, ["0123456789-dirty", "new"], "0123456-dirty, new"),
-        ({}, [None, "new"], "unknown, new"),  # a kill left an older package's summary without
-    ],
-)
-def test_an_older_run_that_goes_on_keeps_what_it_said(tmp_path, monkeypatch, held, commits, said):
+def test_an_older_run_that_goes_on_keeps_what_it_said(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "_commit", lambda: "new")
     Recording.start(tmp_path, {}, resume=False)
     summary = results.read_json(tmp_path / "summary.json")
     del summary["commits"]
-    results.write_json(tmp_path / "summary.json", summary | held)
-    assert Run.read(tmp_path).commits == commits[:1]
-    Recording.start(tmp_path, {}, resume=True)
-    run = Run.read(tmp_path)
-    assert (run.commits, run.commit) == (commits, said)
+    for held, commits, said in (
+        ({"commit": "0123456789-dirty"}, ["0123456789-dirty"], "0123456-dirty, new"),
+        ({}, [None], "unknown, new"),  # a kill left an older package's summary without
+    ):
+        results.write_json(tmp_path / "summary.json", summary | held)
+        assert Run.read(tmp_path).commits == commits
+        Recording.start(tmp_path, {}, resume=True)
+        run = Run.read(tmp_path)
+        assert (run.commits, run.commit) == ([*commits, "new"], said)
 
 
 def test_a_checkpoint_and_its_run_belong_together(tmp_path):
@@ -287,12 +256,6 @@ def test_a_checkpoint_and_its_run_belong_together(tmp_path):
     (tmp_path / results.CONFIG).unlink()
     with pytest.raises(ResultError, match=r"c\.safetensors of a run whose config\.json is gone"):
         Recording.start(tmp_path, {"seed": 0}, resume=False, checkpoint="c.safetensors")
-
-
-def test_importing_loads_neither_torch_nor_pandas():
-    code = "import sys, reuseprior.results; print({'torch', 'pandas'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True)
-    assert done.stdout.decode().strip() == "set()"
 
 
 @pytest.fixture
@@ -354,19 +317,19 @@ def test_a_recording_that_is_killed_is_not_whole_and_goes_on(tmp_path, monkeypat
     assert len(results.record(folder, root).metrics) == 1
 
 
+UNREPEATABLE = [
+    ({"commits": ["a1-dirty"]}, "commit a1-dirty, which nobody can"),
+    ({"commits": [None]}, "unknown, which"),
+    ({"commits": ["a1", "b2"]}, "a1, b2, which"),
+    ({"commits": [], "commit": "a1-dirty"}, "a1-dirty, which"),  # as older packages say it
+    ({"commits": ["b2"]}, "commit b2, which is not in this repository: fetch"),
+]
+
+
 @pytest.mark.usefixtures("held")
-@pytest.mark.parametrize(
-    ("summary", "sentence"),
-    [
-        ({"commits": ["a1-dirty"]}, "commit a1-dirty, which nobody can"),
-        ({"commits": [None]}, "unknown, which"),
-        ({"commits": ["a1", "b2"]}, "a1, b2, which"),
-        ({"commits": [], "commit": "a1-dirty"}, "a1-dirty, which"),  # as older packages say it
-        ({"commits": ["b2"]}, "commit b2, which is not in this repository: fetch"),
-    ],
-)
+@pytest.mark.parametrize(("summary", "sentence"), UNREPEATABLE)
 def test_a_run_that_nobody_could_repeat_is_not_recorded(tmp_path, summary, sentence):
-    with pytest.raises(results.ResultError, match=sentence):
+    with pytest.raises(ResultError, match=sentence):
         results.record(finished_elsewhere(tmp_path, **summary), tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
@@ -386,27 +349,23 @@ def test_a_run_whose_name_is_markup_is_not_recorded(tmp_path, name):
 def test_an_interrupted_run_is_not_recorded_and_another_one_not_replaced(tmp_path):
     folder, root = finished_elsewhere(tmp_path), tmp_path / "results"
     results.record(folder, root)
+
+    def is_refused(sentence, **summary):
+        results.write_json(folder / "summary.json", summary)
+        with pytest.raises(ResultError, match=sentence):
+            results.record(folder, root)
+
     summary = results.read_json(folder / "summary.json")
-    results.write_json(folder / "summary.json", summary | {"threads": 3})
-    with pytest.raises(results.ResultError, match="holds other files than"):
-        results.record(folder, root)
+    is_refused("holds other files than", **summary | {"threads": 3})
     for name in ("metrics.csv", "trainings.csv", "config.json"):
         whole = (folder / name).read_text()
         (folder / name).write_text(whole.translate({48: "3", 49: "2"}))
-        with pytest.raises(results.ResultError, match=f"{name} was changed after the run was fin"):
-            results.record(folder, root)
+        is_refused(f"{name} was changed after the run was finished", **summary)
         (folder / name).write_text(whole)
     (folder / "trainings.csv").unlink()
-    with pytest.raises(results.ResultError, match=r"trainings\.csv was changed after the run was"):
-        results.record(folder, root)
+    is_refused(r"trainings\.csv was changed after the run was finished", **summary)
     config = results.read_json(folder / "config.json")
     results.write_json(folder / "config.json", config | {"seed": 2})
     older = {key: value for key, value in summary.items() if key != "files_sha256"}
-    results.write_json(folder / "summary.json", older | {"seed": 0})
-    with pytest.raises(
-        results.ResultError, match=r"seed 2 in config\.json and 0 in summary\.json: "
-    ):
-        results.record(folder, root)
-    results.write_json(folder / "summary.json", summary | {"state": "interrupted"})
-    with pytest.raises(results.ResultError, match="is interrupted: finish it with --resume"):
-        results.record(folder, root)
+    is_refused(r"seed 2 in config\.json and 0 in summary\.json: ", **older | {"seed": 0})
+    is_refused("is interrupted: finish it with --resume", **summary | {"state": "interrupted"})

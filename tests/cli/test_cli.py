@@ -2,14 +2,15 @@ import csv
 import re
 import sys
 from dataclasses import replace
+from functools import partial
 from importlib import metadata
 from math import inf
+from pathlib import Path
 
-import nbformat
 import pytest
 import torchvision
 
-from reuseprior import __version__, paths
+from reuseprior import __version__, cli, paths
 from reuseprior.contexts import count_contexts
 from reuseprior.measures.calibration import SIZES_DIFFER, WHAT_IT_IS
 from reuseprior.press import contents, ledger, reproduce
@@ -25,9 +26,7 @@ COUNT_KEYS = [
 AUDIT_KEYS = [
     "id", "source", "where", "printed", "computed", "kind", "verdict", "window", "note",
 ]  # fmt: skip
-COMMANDS = [
-    "count", "rank", "models", "data", "train", "evolve", "record", "audit", "reproduce", "book",
-]  # fmt: skip
+COMMANDS = "count rank models data train evolve record audit reproduce book".split()
 
 NETS = """
 import torch
@@ -80,16 +79,12 @@ def nets(tmp_path, monkeypatch):
     sys.modules.pop("nets", None)
 
 
-# Help and starting ------------------------------------------------------------------------------
-
-
 def test_help_ends_in_an_example():
     assert run("--version").stdout == f"reuseprior {__version__}\n"
+    listed = run("--help").stdout
     for command in COMMANDS:
-        result = run(command, "--help")
-        assert result.exit_code == 0
-        last = result.stdout.strip().splitlines()[-1].strip()
-        assert last.startswith(f"Example: reuseprior {command}")
+        last = run(command, "--help").stdout.strip().splitlines()[-1].strip()
+        assert last.startswith(f"Example: reuseprior {command}") and f"\n  {command} " in listed
 
 
 @pytest.mark.slow
@@ -114,27 +109,22 @@ def test_no_code_of_the_current_folder_is_run_but_the_module_that_is_named(tmp_p
     assert re.search(told, done.stderr)
 
 
-def test_python_m_from_a_checkout_starts_quickly():
-    result = shell("-X", "importtime", "-m", "reuseprior", "--help", encoding="utf-8")
-    assert result.returncode == 0 and result.stdout.startswith("Usage: reuseprior ")
-    assert all(f"\n  {command} " in result.stdout for command in COMMANDS)
-    imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines()}
-    assert "typer" in imported
-    assert not imported & {"torch", "numpy", "pandas", "papermill"}
+COMPLETED = [  # what bash has, and what it would offer
+    ("reuseprior reproduce 04-", ["04-counting-contexts", "04-parameter-sharing"]),
+    ("reuseprior ne", ["new-study"]),
+]
 
 
-def test_shells_complete():
-    def complete(asked, words=""):
-        """What bash would offer after these words."""
-        state = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
-        code = "from reuseprior.cli import main; main()"
-        given = {"_REUSEPRIOR_COMPLETE": asked} | state
-        return shell("-c", code, environment=given, encoding="utf-8").stdout
-
-    assert "_completion()" in complete("source_bash")
-    found = complete("complete_bash", "reuseprior reproduce 04-").split()
-    assert found == ["04-counting-contexts", "04-parameter-sharing"]
-    assert "new-study" in complete("complete_bash", "reuseprior ne")
+@pytest.mark.parametrize(("words", "offered"), COMPLETED)
+def test_shells_complete(monkeypatch, capsys, words, offered):
+    monkeypatch.setattr(sys, "argv", ["reuseprior"])
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")  # which `main` sets for good
+    monkeypatch.setenv("_REUSEPRIOR_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().out.split() == offered
 
 
 def test_no_checkout(tmp_path, monkeypatch):
@@ -142,8 +132,6 @@ def test_no_checkout(tmp_path, monkeypatch):
     for command in ("audit", "reproduce"):
         refused(run(command), "is not a checkout of reuseprior")
 
-
-# Counting --------------------------------------------------------------------------------------
 
 STORES = "stores:10%,weighted,mask"
 COUNTED = [  # arguments, and some of what is printed
@@ -168,9 +156,8 @@ COUNTED = [  # arguments, and some of what is printed
 
 
 def test_count_json():
-    found = {arguments: count(*arguments.split()) for arguments, _ in COUNTED}
     for arguments, expected in COUNTED:
-        one = found[arguments]
+        one = count(*arguments.split())
         assert list(one) == COUNT_KEYS and one["seconds"] > 0 and one["multiply_adds"] > 0
         assert {key: one[key] for key in expected} == expected, arguments
         entropy, spread = one["entropy"], one["expected_spread"]
@@ -188,14 +175,11 @@ def test_count_calls_the_counter():
 def test_count_text():
     """What a factory prints goes to standard error; what was left out is said in a few lines."""
     result = run("count", "nets:small", "--image-size", 8, "--sharing", "all_but_bn")
-    assert result.exit_code == 0 and "building" in result.stderr
-    assert "building" not in result.stdout and "E[log2 |C|]" in result.stdout
-    assert "\nnets:small, input 1×3×8×8, sharing all_but_bn, batch norm learnable, " in (
-        result.stdout
-    )
-    left_out = ["left out: 1,200 of spare.unused (no operator uses it)"]
-    left_out += ["left out in all: 1,200 entries"]
-    assert result.stdout.splitlines()[-2:] == left_out
+    assert "building" in result.stderr and "building" not in result.stdout
+    label = "\nnets:small, input 1×3×8×8, sharing all_but_bn, batch norm learnable, "
+    assert result.exit_code == 0 and label in result.stdout and "E[log2 |C|]" in result.stdout
+    left_out = "left out: 1,200 of spare.unused (no operator uses it)\n"
+    assert result.stdout.endswith(f"{left_out}left out in all: 1,200 entries\n")
     lines = run("count", "nets:spare", "--image-size", 8).stdout.splitlines()
     more = ["left out: … and some of 4 more tensors", "left out in all: 9,200 entries"]
     assert lines[-2:] == more and sum(line.startswith("left out") for line in lines) == 7
@@ -216,14 +200,9 @@ def test_tokens():
     assert "hf:gpt2, input 1×8," in text
 
 
-# Ranking ---------------------------------------------------------------------------------------
-
-
 def test_rank_json():
     models = ["torchvision:resnet18", "V2-B0", "nets:small"]
-    result = run("rank", *models, "--image-size", 64, "--json")
-    assert result.exit_code == 0
-    found = loads(result.stdout)
+    found = loads(run("rank", *models, "--image-size", 64, "--json").stdout)
     assert [c["model"] for c in found] == ["V2-B0", "torchvision:resnet18", "nets:small"]
     assert all(list(c) == [*COUNT_KEYS, "score", "terms"] for c in found)
     assert all(sum(c["terms"].values()) == pytest.approx(c["score"]) for c in found)
@@ -233,11 +212,12 @@ def test_rank_json():
     assert nothing.exit_code == 1 and loads(nothing.stdout) == []
 
 
-def test_rank_says_how_often_such_gaps_are_right_or_the_terms_of_r6():
-    models = ["torchvision:resnet18", "V2-B0", "--image-size", 64]
-    result = run("rank", *models)
-    pair = next(line for line in result.stdout.splitlines() if "V2-B0 torchvision:resnet18" in line)
+def test_rank_says_how_often_such_gaps_are_right_or_the_terms_of_r6_and_when_sizes_differ():
+    models = ["resnet20-cifar", "V2-B0"]
+    result = run("rank", *models, "--image-size", 32)
+    pair = next(line for line in result.stdout.splitlines() if "V2-B0 resnet20-cifar" in line)
     assert "bits, right in" in pair and "disagree, ×" in pair and WHAT_IT_IS in result.stderr
+    assert SIZES_DIFFER not in result.stderr and SIZES_DIFFER in run("rank", *models).stderr
     result = run("rank", *models, "--r6")
     assert result.stdout.startswith("R6 and its terms, bits, for 1,281,167 training examples\n")
 
@@ -248,28 +228,21 @@ def test_rank_shows_the_others_when_one_cannot_be_counted():
     assert "nets:small 1×3×8×8" in result.stdout
     assert result.stdout.endswith("\nsharing none, batch norm learnable\n")
     assert "right in" not in result.stdout  # one model has no neighbour
-    reasons = [line for line in result.stderr.splitlines() if line.startswith("not counted: ")]
-    assert len(reasons) == 2
-    assert reasons[0].startswith("not counted: nets:failing: model 'nets:failing' cannot be built")
-    assert reasons[1].startswith("not counted: v2-b9: unknown model 'v2-b9'")
-
-
-def test_rank_says_when_sizes_differ():
-    told = run("rank", "resnet20-cifar", "V2-B0").stderr
-    assert SIZES_DIFFER in told
-    assert SIZES_DIFFER not in run("rank", "resnet20-cifar", "V2-B0", "--image-size", 32).stderr
+    first, second = (s for s in result.stderr.splitlines() if s.startswith("not counted: "))
+    assert first.startswith("not counted: nets:failing: model 'nets:failing' cannot be built")
+    assert second.startswith("not counted: v2-b9: unknown model 'v2-b9'")
 
 
 def test_models_lists_what_the_readme_names():
     shown = run("models").stdout
     names = [line.split()[0] for line in shown.splitlines()]
     assert names[0] == "efficientnetv2-b0"
-    assert names[-11:] == [
-        "torchvision:NAME", "timm:NAME", "hf:TYPE", "nas-bench-201:CELL",
-        "nas-bench-macro:DIGITS", "transnas-macro:DIGITS", "transnas-micro:CELL",
-        "flexibert:ENCODER", "random-cells:NUMBER",
-        "package.module:factory", "'torchvision:resnet*'",
-    ]  # fmt: skip
+    sources = (
+        "torchvision:NAME timm:NAME hf:TYPE nas-bench-201:CELL nas-bench-macro:DIGITS "
+        "transnas-macro:DIGITS transnas-micro:CELL flexibert:ENCODER random-cells:NUMBER "
+        "package.module:factory 'torchvision:resnet*'"
+    )
+    assert names[-11:] == sources.split()
     assert "resnet50-v1              image size 384, also ResNet-50\n" in shown
     readme = (paths.ROOT / "README.md").read_text(encoding="utf-8")
     given = re.findall(r"^reuseprior (?:count|rank|train) (.+)$", readme, re.MULTILINE)
@@ -280,8 +253,6 @@ def test_models_lists_what_the_readme_names():
         listed = f"{source}:" in shown if ":" in word else f" {word}\n" in shown
         assert listed or source == "my_models", word
 
-
-# The ledger ------------------------------------------------------------------------------------
 
 REASON = "the text says 2.0 on page 5; " * 8
 ENTRIES = [
@@ -300,10 +271,8 @@ ONE = ["--only", TABLES[0]]
 
 def parts():
     """The two tables of the ledger; the first cannot be made of the second's."""
-    return {
-        table: lambda table=table: [e for e in ENTRIES if e.where.startswith(table)]
-        for table in TABLES
-    }
+    of = {table: [e for e in ENTRIES if e.where.startswith(table)] for table in TABLES}
+    return {table: partial(list, entries) for table, entries in of.items()}
 
 
 @pytest.fixture
@@ -348,14 +317,13 @@ def test_audit_of_a_place(committed, monkeypatch):
     result = run("audit", *ONE)
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert lines[:6] == [
-        "thesis, table 1, row 1:",
-        "  t-1/a",
-        "    printed 1.0  computed 1.0400  window 0.95 to 1.05  ✓ computed: reproduced",
-        "thesis, table 1, row 2:",
-        "  t-1/b",
-        "    printed 2.0  computed 3.0000  window 1.95 to 2.05  ✗ computed: erratum",
-    ]
+    shown = (
+        "thesis, table 1, row 1:\n  t-1/a\n"
+        "    printed 1.0  computed 1.0400  window 0.95 to 1.05  ✓ computed: reproduced\n"
+        "thesis, table 1, row 2:\n  t-1/b\n"
+        "    printed 2.0  computed 3.0000  window 1.95 to 2.05  ✗ computed: erratum"
+    )
+    assert lines[:6] == shown.splitlines()
     reason = lines[6:-2]
     assert len(reason) > 3 and all(len(line) <= 60 for line in reason)
     assert " ".join(" ".join(reason).split()) == REASON.strip()
@@ -366,16 +334,11 @@ def test_audit_of_a_place(committed, monkeypatch):
     assert [entry["id"] for entry in found] == ["t-2/a", "t-2/b", "t-2/c"]
 
 
-AUDIT_REFUSES = [
-    (["--only", "thesis, table 9"], "no number is printed at 'thesis, table 9'; there are 'thesis"),
-    ([*ONE, "--update"], "--update commits the whole ledger: leave"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "message"), AUDIT_REFUSES)
-def test_audit_refuses(committed, arguments, message):
+def test_audit_refuses(committed):
     before = committed.read_bytes()
-    refused(run("audit", *arguments), f"Error: {message}")
+    told = "Error: no number is printed at 'thesis, table 9'; there are 'thesis"
+    refused(run("audit", "--only", "thesis, table 9"), told)
+    refused(run("audit", *ONE, "--update"), "Error: --update commits the whole ledger: leave")
     assert committed.read_bytes() == before
 
 
@@ -407,6 +370,7 @@ def test_audit_fails_where_a_verdict_changed(committed, verdicts, arguments, tol
 
 GONE = [  # what happens to the committed text, and what is said
     (lambda text: None, r"ledger\.csv is missing: restore it with git, or write it anew with"),
+    (lambda text: Path("a folder"), r"cannot be read \(\[Errno 21\] Is a directory"),
     (lambda text: "", r"ledger\.csv cannot be read \(not enough values"),
     (lambda text: text.splitlines()[0] + "\n", r"ledger\.csv has no row: restore it"),
     (lambda text: text.replace("verdict", "verdikt"), r"has not the columns id, source, where"),
@@ -422,20 +386,14 @@ GONE = [  # what happens to the committed text, and what is said
 @pytest.mark.parametrize(("damage", "sentence"), GONE)
 def test_audit_fails_where_there_is_nothing_to_compare_with(committed, damage, sentence):
     damaged = damage(committed.read_text())
-    if damaged is None:
-        committed.unlink()
-    else:
-        committed.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+    committed.unlink()
+    match damaged:
+        case Path():
+            committed.mkdir()
+        case str() | bytes():
+            committed.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
     for arguments in ([], ["--json"], ONE):
         refused(run("audit", *arguments), sentence, code=1)
-    assert run("audit", "--update").exit_code == 0
-    assert run("audit").exit_code == 0
-
-
-def test_audit_fails_where_a_folder_lies_in_the_ledgers_place(committed):
-    committed.unlink()
-    committed.mkdir()
-    refused(run("audit"), r"cannot be read \(\[Errno 21\] Is a directory", code=1)
 
 
 def test_audit_update_accepts_the_verdicts(committed):
@@ -444,10 +402,8 @@ def test_audit_update_accepts_the_verdicts(committed):
     assert result.exit_code == 0 and TOLD[0] in result.stderr
     with committed.open(newline="") as file:
         assert [row["verdict"] for row in csv.DictReader(file)] == [e.verdict for e in ENTRIES]
-    assert run("audit").exit_code == 0
-
-
-# Notebooks -------------------------------------------------------------------------------------
+    committed.write_text("")
+    assert run("audit", "--update").exit_code == run("audit").exit_code == 0
 
 
 @pytest.fixture
@@ -457,10 +413,7 @@ def chapters(committed, tmp_path, monkeypatch):
     paths.FIGURES.mkdir()
     ledger.save(ENTRIES)
     for name, check in [("03-broken", "assert seed == 1"), ("00-ledger", "1")]:
-        parameters = "profile = 'quick'; seed = 0"
-        cells = [nbformat.v4.new_code_cell(source) for source in (parameters, check)]
-        cells[0].metadata["tags"] = ["parameters"]
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), paths.NOTEBOOKS / f"{name}.ipynb")
+        house.notebook(name, "profile = 'quick'; seed = 0", check)
         house.chapter(name, last=name == "00-ledger")
 
 
@@ -472,10 +425,9 @@ def without_times(stderr):
 def test_reproduce(chapters, monkeypatch):
     renewed = []  # the pages that show tables; how is test_contents' subject
     monkeypatch.setattr(contents, "renew", lambda: renewed.append(True) or [])
-    result = run("reproduce", "--dry-run")
-    needs = "(about 1 min on two cores)"
-    expected = [f"{name}: not run yet {needs}" for name in ("03-broken", "00-ledger")]
-    assert result.stdout.splitlines() == expected
+    needs = "not run yet (about 1 min on two cores)"
+    expected = f"03-broken: {needs}\n00-ledger: {needs}\n"
+    assert run("reproduce", "--dry-run").stdout == expected
 
     result = run("reproduce")
     assert result.exit_code == 1
@@ -495,8 +447,7 @@ def test_reproduce(chapters, monkeypatch):
     assert len(lines) < 24 and max(map(len, lines)) < 200  # a page of a terminal
 
     result = run("reproduce", "--only", "03-broken", "-p", "seed=1")
-    assert result.exit_code == 0
-    assert "up to date: 00-ledger" in result.stderr
+    assert result.exit_code == 0 and "up to date: 00-ledger" in result.stderr
     result = run("reproduce", "00-ledger", "--save")
     assert result.exit_code == 0
     assert without_times(result.stderr) == ["saved: 00-ledger", "up to date: 00-ledger"]

@@ -11,6 +11,13 @@ from reuseprior.press import book
 from tests.press import house
 
 
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """The root of a repository of a test's own, without chapters."""
+    house.build(tmp_path, monkeypatch)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def whole_ledger(once):
     """The root under which `reuseprior reproduce 00-ledger` ran, once for all tests."""

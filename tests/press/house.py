@@ -4,9 +4,12 @@ import json
 import shutil
 import subprocess
 
+import nbformat
+
 from reuseprior import paths
 
 REAL = {name: getattr(paths, name) for name in ("PACKAGE", "NOTEBOOKS")}
+SCREENSHOTS = paths.BUILD / "screenshots"
 PLACES = {
     "NOTEBOOKS": "notebooks",
     "FIGURES": "figures",
@@ -80,10 +83,32 @@ def checkout(root):
     return root
 
 
+def screenshot(browser, name):
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    path = SCREENSHOTS / f"{name}.png"
+    assert browser.save_screenshot(str(path)) and path.stat().st_size > 10_000
+
+
 def git(root, *arguments):
     """What git says in a folder."""
     command = ["git", "-C", str(root), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def notebook(name, *texts, tags=("parameters",), kernel="python3", folder=None):
+    """Write a notebook, whose first cells of code have these tags; returns the file.
+
+    A text that begins with one of #*< is Markdown.
+    """
+    new = {True: nbformat.v4.new_markdown_cell, False: nbformat.v4.new_code_cell}
+    cells = [new[text.startswith(("#", "*", "<"))](text) for text in texts]
+    code = (cell for cell in cells if cell.cell_type == "code")
+    for tag, cell in zip(tags, code, strict=False):
+        cell.metadata["tags"] = [tag]
+    metadata = {"kernelspec": {"name": kernel, "display_name": kernel}}
+    path = (folder or paths.NOTEBOOKS) / f"{name}.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
+    return path
 
 
 def chapter(name, *, last=False, **given):

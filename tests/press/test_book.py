@@ -5,7 +5,6 @@ import io
 import json
 import re
 import runpy
-import time
 from html import escape
 from html.parser import HTMLParser
 from math import inf
@@ -18,10 +17,11 @@ import pytest
 import reuseprior
 from reuseprior import paths
 from reuseprior.press import book, chapters, contents, ledger, notebooks, tables
+from tests.conftest import until
+from tests.press import house
 
 CHAPTERS = [f"notebooks/{chapter.name}" for chapter in chapters.found()]
 PAGES = ["index", "api", "tables", "ledger", "figures/README", "notebooks/README", *CHAPTERS]
-SCREENSHOTS = paths.BUILD / "screenshots"
 
 
 class Page(HTMLParser):
@@ -41,15 +41,6 @@ class Page(HTMLParser):
             self.embedded.append(place)
 
 
-# The files -----------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_every_page_is_there(site):
-    for page in (*PAGES, "search"):
-        assert (site / f"{page}.html").is_file(), page
-
-
 @pytest.mark.slow
 def test_the_reference_has_the_front_with_examples(site):
     text = (site / "api.html").read_text(encoding="utf-8")
@@ -63,7 +54,8 @@ def test_the_reference_has_the_front_with_examples(site):
 
 
 @pytest.mark.slow
-def test_the_first_page_has_the_tally_and_every_chapter(site):
+def test_every_page_is_there_and_the_first_has_the_tally_and_every_chapter(site):
+    assert [page for page in (*PAGES, "search") if not (site / f"{page}.html").is_file()] == []
     text = (site / "index.html").read_text(encoding="utf-8")
     assert contents.tally() in text
     assert all(f'href="{page}.html"' in text for page in CHAPTERS)
@@ -91,12 +83,9 @@ def test_internal_links_resolve_and_nothing_is_embedded_from_elsewhere(site):
 @pytest.mark.slow
 def test_every_place_with_printed_numbers_is_listed_and_shown(site):
     """From the first page `tables.html` is a click away, and each table there another."""
-    page = Page(site / "tables.html")
+    page, names = Page(site / "tables.html"), {table.name for table in tables.found()}
     assert "tables.html" in Page(site / "index.html").links
-    places = {table.where: table.name for table in tables.found()}
-    assert {*places} == {row["where"] for row in ledger.committed_rows()}
-    for name in places.values():
-        assert f"#{name}" in page.links and name in page.anchors
+    assert names <= page.anchors and {f"#{name}" for name in names} <= {*page.links}
 
 
 @pytest.mark.slow
@@ -119,17 +108,17 @@ def test_scripts_and_styles_fetch_nothing():
             assert "http" not in text and len(text.splitlines()) < 100, path.name
 
 
-FORMULAS = {  # by what it would leave in the page
-    "javascript": r"\href{javascript:alert(1)}{x}",
-    "after-require": r"\require{html}\href{javascript:alert(1)}{x}",
-    "a-class": r"\class{a-class}{x}",
-    "an-identity": r"\cssId{an-identity}{x}",
-    "fetched": r"\style{background:url(//fetched)}{x}",
-    "box": r"\bbox[background:url(//box)]{x}",
-    "font": r"\unicode[font]{x41}",
-    "token": r"\mmlToken{mtext}[href='javascript:token']{x}",
-    "renamed": r"\let\other=\mmlToken\other{mi}[style='background:url(//renamed)']{x}",
-}
+FORMULAS = [  # which would leave something of their own in the page
+    r"\href{javascript:alert(1)}{x}",
+    r"\require{html}\href{javascript:alert(1)}{x}",
+    r"\class{a-class}{x}",
+    r"\cssId{an-identity}{x}",
+    r"\style{background:url(//fetched)}{x}",
+    r"\bbox[background:url(//box)]{x}",
+    r"\unicode[font]{x41}",
+    r"\mmlToken{mtext}[href='javascript:token']{x}",
+    r"\let\other=\mmlToken\other{mi}[style='background:url(//renamed)']{x}",
+]
 ATTRIBUTES = """
 const made = document.querySelectorAll("mjx-container svg, mjx-container svg *, a");
 return [...made].flatMap(e => ["href", "xlink:href", "style", "class", "id", "font-family"]
@@ -143,19 +132,15 @@ def test_a_formula_is_a_formula_and_nothing_else(browser, tmp_path):
     script = conf["_mathjax"] / conf["_MATHJAX"]
 
     def left(config):
+        shown = "".join(f"<p>${escape(text)}$</p>" for text in (*FORMULAS, r"\frac{a}{b}"))
         (tmp_path / "page.html").write_text(
             f"<html><head><script>MathJax = {json.dumps(config)}</script>"
-            f'<script src="{script.as_uri()}"></script></head><body>'
-            + "".join(f"<p>${escape(text)}$</p>" for text in (*FORMULAS.values(), r"\frac{a}{b}"))
-            + "</body></html>"
+            f'<script src="{script.as_uri()}"></script></head><body>{shown}</body></html>'
         )
         browser.get((tmp_path / "page.html").as_uri())
-        browser.execute_async_script(
-            "MathJax.startup.promise.then(arguments[arguments.length - 1])"
-        )
-        assert browser.execute_script("return document.querySelectorAll('svg').length") > len(
-            FORMULAS
-        )
+        browser.execute_async_script("MathJax.startup.promise.then(arguments[0])")
+        drawn = browser.execute_script("return document.querySelectorAll('svg').length")
+        assert drawn > len(FORMULAS)
         return browser.execute_script(ATTRIBUTES)
 
     config = conf["mathjax3_config"]
@@ -163,9 +148,6 @@ def test_a_formula_is_a_formula_and_nothing_else(browser, tmp_path):
     assert len(left(config | {"tex": everything})) >= 7, "this would find nothing"
     assert left(config) == []
     browser.get_log("browser")  # of what could not be fetched: the next test begins without
-
-
-# In a browser --------------------------------------------------------------------------------
 
 
 def show(browser, site, page, *, width=1280, theme="light"):
@@ -179,10 +161,15 @@ def show(browser, site, page, *, width=1280, theme="light"):
     )
 
 
-def screenshot(browser, name):
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    path = SCREENSHOTS / f"{name}.png"
-    assert browser.save_screenshot(str(path)) and path.stat().st_size > 10_000
+def find(browser, selector):
+    return browser.find_element("css selector", selector)
+
+
+def bring(browser, selector):
+    """Scroll to an element."""
+    found = find(browser, selector)
+    browser.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", found)
+    return found
 
 
 # What stands on the page in letters: not in code, not in what MathJax has drawn.
@@ -242,27 +229,6 @@ def test_numbers_break_nowhere(browser, site):
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 700
 
 
-def test_formulas_are_many(browser, site):
-    show(browser, site, "notebooks/05-derivations", theme="dark")
-    drawn = browser.execute_script("return document.querySelectorAll('mjx-container svg').length")
-    assert drawn > 150
-    beside = browser.execute_script(
-        "return [...document.querySelectorAll('.cell_output table.docutils tr')]"
-        ".filter(r => r.cells.length == 2 && r.cells[0].querySelector('svg')"
-        "        && r.cells[1].textContent.includes('✓')).length"
-    )
-    assert beside > 50, "derivations stand beside the numbers that check them"
-    widths = browser.execute_script(
-        "return [...document.querySelectorAll('.cell_output > .table-wrapper > table.docutils')]"
-        ".map(t => Math.round(t.rows[0].cells[0].getBoundingClientRect().width))"
-    )
-    assert len(widths) > 10 and len({*widths}) == 1, "all tables have the same columns"
-    browser.execute_script(
-        "document.querySelector('.cell_output table').scrollIntoView({behavior: 'instant'})"
-    )
-    screenshot(browser, "derivations-dark")
-
-
 # Of every table of derivations: how wide its columns are, and how far its numbers are from the top
 # of their row. Cells of formulas alone scroll, where one is wider than its column.
 DERIVATIONS = """
@@ -276,15 +242,13 @@ return [...document.querySelectorAll(".cell_output table.docutils")]
 
 
 @pytest.mark.parametrize("page", ["notebooks/05-derivations", "notebooks/10-nn-mass"])
-def test_derivations_have_equal_columns(browser, site, page):
-    show(browser, site, page)
+def test_derivations_have_equal_columns_and_on_a_telephone_one(browser, site, page):
+    show(browser, site, page, theme="dark")
     (left, right, _), *others = browser.execute_script(DERIVATIONS)
     assert len(others) >= 3 and left > right > 250
     assert all(abs(one[0] - left) <= 1 and abs(one[1] - right) <= 1 for one in others)
-
-
-@pytest.mark.parametrize("page", ["notebooks/05-derivations", "notebooks/10-nn-mass"])
-def test_on_a_telephone_the_numbers_stand_below_their_equation(browser, site, page):
+    bring(browser, ".cell_output table")
+    house.screenshot(browser, f"{page.partition('/')[-1]}-dark")
     show(browser, site, page, width=400)
     for left, right, below in browser.execute_script(DERIVATIONS):
         assert left == right > 300 and below >= 0
@@ -320,26 +284,16 @@ def test_readable(browser, site, page, theme):
     least, where = browser.execute_script(LEAST_CONTRAST)
     assert least >= 4.5, where
     if (page, theme) == ("index", "light"):
-        screenshot(browser, "index-light")
+        house.screenshot(browser, "index-light")
 
 
-def found_for(browser, site, words):
-    """Where a search leads to, the first result first."""
-    browser.get((site / "search.html").as_uri() + f"?q={words}")
-    return browser.execute_async_script(
-        "const done = arguments[0]; const look = setInterval(() => {"
-        "  const links = [...document.querySelectorAll('#search-results li a')];"
-        "  const told = document.querySelector('#search-results .search-summary')?.textContent;"
-        "  if (/finished/.test(told)) { clearInterval(look); done(links.map(a => a.href)); } }, 50)"
-    )
-
-
-def test_search(browser, site):
-    found = found_for(browser, site, "partition+function")
-    assert any("05-energy-priors" in link for link in found)
-    assert not browser.get_log("browser")
-
-
+# The links of what a search has found, once it has ended.
+FOUND = """
+const done = arguments[0]; const look = setInterval(() => {
+  const links = [...document.querySelectorAll('#search-results li a')];
+  const told = document.querySelector('#search-results .search-summary')?.textContent;
+  if (/finished/.test(told)) { clearInterval(look); done(links.map(a => a.href)); } }, 50)
+"""
 HEADINGS = [  # what is asked for, the page and the heading that come first
     ("theorem+4", "05-derivations.html#theorem-4-what-the-energy-grows-like"),
     ("horizontal+unrolling", "04-counting-contexts.html#horizontal-unrolling-and-appendix"),
@@ -348,11 +302,12 @@ HEADINGS = [  # what is asked for, the page and the heading that come first
 
 @pytest.mark.parametrize(("words", "place"), HEADINGS)
 def test_search_finds_the_thesis_first(browser, site, words, place):
-    assert place in found_for(browser, site, words)[0]
+    browser.get((site / "search.html").as_uri() + f"?q={words}")
+    assert place in browser.execute_async_script(FOUND)[0]
     assert not browser.get_log("browser")
 
 
-# The ledger ----------------------------------------------------------------------------------
+FORM = "form.ledger-controls"
 
 
 def column(browser, name):
@@ -367,37 +322,31 @@ def column(browser, name):
 
 
 def head(browser, name):
-    at = f"table.ledger th:nth-child({book.COLUMNS.index(name) + 1})"
-    return browser.find_element("css selector", at)
+    return find(browser, f"table.ledger th:nth-child({book.COLUMNS.index(name) + 1})")
 
 
-def test_ledger_sorts(browser, site):
+def sort(browser, name):
+    """Sort by a column, by the keyboard; its new order."""
+    find(head(browser, name), "button").send_keys("\ue007")  # enter
+    return head(browser, name).get_attribute("aria-sort")
+
+
+@pytest.mark.parametrize(("name", "least"), [("computed", 400), ("window", 300)])
+def test_ledger_sorts(browser, site, name, least):
     show(browser, site, "ledger")
-    rows = ledger.committed_rows()
-    assert [text for text, _ in column(browser, "id")] == [row["id"] for row in rows]
+    assert shown_ids(browser) == [row["id"] for row in ledger.committed_rows()]
     for turn, order in enumerate(("ascending", "descending")):
-        head(browser, "computed").find_element("tag name", "button").click()
-        assert head(browser, "computed").get_attribute("aria-sort") == order
-        values = [value for _, value in column(browser, "computed")]
+        assert sort(browser, name) == order
+        values = [value for _, value in column(browser, name)]
         numbers = [float(value) for value in values if value]
         assert numbers == sorted(numbers, reverse=bool(turn))
-        assert len(numbers) > 400 and not any(values[len(numbers) :]), "what is empty comes last"
+        assert len(numbers) > least and not any(values[len(numbers) :]), "what is empty comes last"
     head(browser, "verdict").find_element("tag name", "button").click()
     ranks = [int(value) for _, value in column(browser, "verdict")]
     assert ranks == sorted(ranks) and len(set(ranks)) > 2
-    assert not head(browser, "computed").get_attribute("aria-sort")
-
-
-def test_every_column_sorts_by_the_keyboard(browser, site):
-    show(browser, site, "ledger")
-    for name in book.COLUMNS:
-        button = head(browser, name).find_element("tag name", "button")
-        button.send_keys("\ue007")  # enter
-        assert head(browser, name).get_attribute("aria-sort") == "ascending", name
-    head(browser, "window").find_element("tag name", "button").click()
-    values = [value for _, value in column(browser, "window")]
-    widths = [float(value) for value in values if value]
-    assert widths == sorted(widths) and len(widths) > 300 and not any(values[len(widths) :])
+    assert not head(browser, name).get_attribute("aria-sort")
+    others = {*book.COLUMNS} - {"verdict"}
+    assert {sort(browser, other) for other in others} == {"ascending"}
 
 
 def test_from_the_readme_to_a_table_in_two_clicks(browser, site):
@@ -405,22 +354,17 @@ def test_from_the_readme_to_a_table_in_two_clicks(browser, site):
     show(browser, site, "index")
     table = "ul.tables a[href='#thesis-table-4-3-p-84']"
     for link in ("article a[href='tables.html']", table):
-        found = browser.find_element("css selector", link)
-        browser.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", found)
-        found.click()
-    table = browser.find_element("css selector", ":target")
-    assert table.is_displayed() and table.find_element("tag name", "h2").text.startswith(
-        "thesis, table 4.3"
-    )
+        bring(browser, link).click()
+    table = find(browser, ":target")
+    assert table.is_displayed() and find(table, "h2").text.startswith("thesis, table 4.3")
     cells = [row.text for row in table.find_elements("css selector", "tbody tr")]
     assert any("26.28" in cell and "reproduced" in cell for cell in cells)
-    screenshot(browser, "tables")
+    house.screenshot(browser, "tables")
 
 
 def choose(browser, **wanted):
     for name, value in wanted.items():
-        found = f"form.ledger-controls select[name={name}] option[value='{value}']"
-        browser.find_element("css selector", found).click()
+        find(browser, f"{FORM} select[name={name}] option[value='{value}']").click()
 
 
 def shown_ids(browser):
@@ -430,8 +374,7 @@ def shown_ids(browser):
 def test_ledger_filters(browser, site):
     show(browser, site, "ledger", width=390, theme="dark")
     rows = ledger.committed_rows()
-    form = browser.find_element("css selector", "form.ledger-controls")
-    shown = form.find_element("tag name", "output")
+    shown = find(browser, f"{FORM} output")
     assert shown.text == f"{len(rows)} of {len(rows)}"
     choose(browser, kind="computed", verdict="against the text")
     against = [row for row in rows if row["verdict"] == "against the text"]
@@ -442,11 +385,11 @@ def test_ledger_filters(browser, site):
     (chapter,) = (c for c in chapters.found() if c.name == "04-counting-contexts")
     fits = [r for r in against if r["source"] == "paper" and chapter.is_about(r["where"])]
     assert shown_ids(browser) == [row["id"] for row in fits]
-    form.find_element("name", "words").send_keys("TABLE resnet")
+    find(browser, f"{FORM} [name=words]").send_keys("TABLE resnet")
     fits = [r["id"] for r in fits if "table" in r["where"] and "resnet" in r["id"]]
     assert fits and shown_ids(browser) == fits
     assert shown.text == f"{len(fits)} of {len(rows)}"
-    screenshot(browser, "ledger-telephone-dark")
+    house.screenshot(browser, "ledger-telephone-dark")
 
 
 def test_ledger_choices_are_what_there_is(browser, site):
@@ -456,8 +399,8 @@ def test_ledger_choices_are_what_there_is(browser, site):
         "return Object.fromEntries([...document.querySelectorAll('.ledger-controls select')]"
         ".map(s => [s.name, [...s.options].map(o => o.text)]))"
     )
-    assert set(texts["kind"]) == {"any", *(row["kind"] for row in rows)}
-    assert set(texts["source"]) == {"any", *(row["source"] for row in rows)}
+    for name in ("kind", "source"):
+        assert set(texts[name]) == {"any", *(row[name] for row in rows)}
     marked = {f"{ledger.MARKS[row['verdict']]} {row['verdict']}".strip() for row in rows}
     assert {text.replace("\xa0", " ") for text in texts["verdict"]} == {"any", *marked}
     works = {
@@ -474,32 +417,29 @@ def test_ledger_saves_the_rows_that_are_shown(browser, site, tmp_path):
         row["id"]: {name: text for name, text in row.items() if name != ledger.TYPED}
         for row in ledger.committed_rows()
     }
-    rows = list(csv.DictReader(io.StringIO(saved(browser, tmp_path))))
-    assert rows == [*committed.values()], "all rows are the committed file"
+    assert saved(browser, tmp_path) == [*committed.values()], "all rows are the committed file"
     choose(browser, verdict="erratum")
-    head(browser, "printed").find_element("tag name", "button").click()
+    sort(browser, "printed")
     ids = shown_ids(browser)
-    rows = list(csv.DictReader(io.StringIO(saved(browser, tmp_path))))
-    assert ids and rows == [committed[identity] for identity in ids]
+    assert ids and saved(browser, tmp_path) == [committed[identity] for identity in ids]
 
 
 def saved(browser, folder):
-    """What the button leaves in the folder, which is then empty again."""
-    browser.find_element("css selector", "form.ledger-controls button[name=save]").click()
-    while not (file := folder / "ledger.csv").exists():
-        time.sleep(0.1)
+    """The rows of what the button leaves in the folder, which is then empty again."""
+    find(browser, f"{FORM} button[name=save]").click()
+    file = folder / "ledger.csv"
+    until(file.exists)
     text = file.read_bytes().decode()
     file.unlink()
-    return text
+    return list(csv.DictReader(io.StringIO(text)))
 
 
 def test_a_row_leads_to_the_cell_that_shows_it(browser, site):
     show(browser, site, "ledger")
-    link = browser.find_element("css selector", "[id='thesis-4-3-v2-b0/P_G'] td:last-child a")
+    link = find(browser, "[id='thesis-4-3-v2-b0/P_G'] td:last-child a")
     browser.get(link.get_attribute("href"))
-    cell = browser.find_element("css selector", ":target")
-    assert "table-4-3" in cell.find_element("css selector", ".cell_input").text
-    assert "25.00" in cell.find_element("css selector", ".cell_output").text
+    assert "table-4-3" in find(browser, ":target .cell_input").text
+    assert "25.00" in find(browser, ":target .cell_output").text
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -516,9 +456,8 @@ def test_ledger_needs_no_scrolling_aside(browser, site, width, theme):
     assert content > 0.95 * min(room, 1440)
     least, where = browser.execute_script(LEAST_CONTRAST)
     assert least >= 4.5, where
-    form = browser.find_element("css selector", "form.ledger-controls")
-    browser.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", form)
-    screenshot(browser, f"ledger-{width}-{theme}")
+    bring(browser, FORM)
+    house.screenshot(browser, f"ledger-{width}-{theme}")
 
 
 @pytest.mark.slow
@@ -538,13 +477,11 @@ def test_every_kind_and_verdict_is_explained():
             assert f"{mark} *{verdict}*: {ledger.MEANINGS[verdict]}\n".lstrip() in text
 
 
-WINDOWS = [None, (7.05e6, 7.15e6), (-0.5, 0.5), (60.0, inf), (-inf, 35.0), (-1.25, -1.15)]
-
-
-@pytest.mark.parametrize("window", WINDOWS)
-def test_windows_are_read_back(window):
-    entry = ledger.Entry("a", "a", "a", "1", 1, "computed", "reproduced", window)
-    assert book._window(entry.window_text) == window
+def test_windows_are_read_back():
+    ends = [None, (7.05e6, 7.15e6), (-0.5, 0.5), (60.0, inf), (-inf, 35.0), (-1.25, -1.15)]
+    for window in ends:
+        entry = ledger.Entry("a", "a", "a", "1", 1, "computed", "reproduced", window)
+        assert book._window(entry.window_text) == window
 
 
 def test_narrower_windows_come_first():
@@ -564,62 +501,39 @@ def test_how_much_a_match_tells(monkeypatch):
     assert found == [("a, table 1", "10 %"), ("a, table 2", "100 %")]
 
 
-# What it is made of --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    for name in ("NOTEBOOKS", "BUILD", "PUBLISHED"):
-        monkeypatch.setattr(paths, name, tmp_path / name.lower())
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
-    for place in (paths.NOTEBOOKS, paths.PUBLISHED, paths.BUILD / "notebooks"):
-        place.mkdir(parents=True)
-    return paths.NOTEBOOKS
-
-
-def write(path, *sources, injected=None):
-    cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    cells[0].metadata["tags"] = ["parameters"]
-    if injected:
-        cell = nbformat.v4.new_code_cell(injected, metadata={"tags": ["injected-parameters"]})
-        cells.insert(1, cell)
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-    return path
-
-
-COPIES = [  # cells of the executed copy, what papermill put in, whether the book takes the copy
-    (["profile = 'quick'", "1"], None, True),
-    (["profile = 'quick'", "1"], "profile = 'full'", False),
-    (["profile = 'quick'", "2"], None, False),
-]
-
-
-def test_cells_that_show_numbers_get_a_target(folder, monkeypatch):
-    notebook = write(folder / "03-a.ipynb", "1", "2")
+def test_cells_that_show_numbers_get_a_target(root, monkeypatch):
+    notebook = house.notebook("03-a", "1", "2")
     first, second = nbformat.read(notebook, as_version=4).cells
-    chapter = chapters.Chapter(folder, notebook, {}, numbers={"a*": second.id, "b": ""})
+    chapter = chapters.Chapter(root, notebook, {}, numbers={"a*": second.id, "b": ""})
     made = nbformat.reads(book._page(chapter), as_version=4)
     nbformat.validate(made)
     assert [c.source for c in made.cells] == ["1", f"({book._anchor(second.id)})=", "2"]
     assert [c.id for c in made.cells if c.cell_type == "code"] == [first.id, second.id]
 
 
-@pytest.mark.parametrize(("largest", "said"), [(40, False), (12, True)])
-def test_a_notebook_saved_with_other_parameters_is_labelled(folder, largest, said):
-    notebook = write(folder / "05-a.ipynb", f"largest: int = {largest}", "1")
-    quick = chapters.Preset(1.0, {"largest": 40})
-    chapter = chapters.Chapter(folder, notebook, {"quick": quick})
-    texts = [cell.source for cell in nbformat.reads(book._page(chapter), as_version=4).cells]
-    assert any("no part of the record" in text and "(largest=12)" in text for text in texts) == said
-    assert len(texts) == 2 + said
+def test_a_notebook_saved_with_other_parameters_is_labelled(root):
+    for largest, said in ((40, False), (12, True)):
+        notebook = house.notebook("05-a", f"largest: int = {largest}", "1")
+        quick = chapters.Preset(1.0, {"largest": 40})
+        chapter = chapters.Chapter(root, notebook, {"quick": quick})
+        texts = [cell.source for cell in nbformat.reads(book._page(chapter), as_version=4).cells]
+        labels = [s for s in texts if "no part of the record" in s and "(largest=12)" in s]
+        assert (len(labels), len(texts)) == (said, 2 + said)
 
 
-@pytest.mark.parametrize(("cells", "injected", "taken"), COPIES)
-def test_an_executed_copy_of_the_notebook_as_it_is_goes_first(folder, cells, injected, taken):
-    notebook = write(folder / "03-a.ipynb", "profile = 'quick'", "1")
+def test_an_executed_copy_of_the_notebook_as_it_is_goes_first(root):
+    notebook = house.notebook("03-a", "profile = 'quick'", "1")
     assert book.with_outputs(notebook) == notebook
-    copy = write(paths.BUILD / "notebooks" / "03-a.ipynb", *cells, injected=injected)
-    assert book.with_outputs(notebook) == (copy if taken else notebook)
+    place = paths.BUILD / "notebooks"
+    place.mkdir(parents=True)
+    tags = ("parameters", "injected-parameters")
+    for code, tagged, taken in (
+        (["1"], tags[:1], True),
+        (["profile = 'full'", "1"], tags, False),
+        (["2"], tags[:1], False),
+    ):
+        copy = house.notebook("03-a", "profile = 'quick'", *code, tags=tagged, folder=place)
+        assert book.with_outputs(notebook) == (copy if taken else notebook)
 
 
 def test_what_is_missing_is_named(monkeypatch):
@@ -643,19 +557,15 @@ def test_nothing_of_the_ledger_is_markup(monkeypatch):
         assert said[column] == MARKUP
 
 
-@pytest.mark.parametrize(
-    ("damage", "sentence"),
-    [
-        ({"computed": "many"}, r"has computed 'many' and window '1 to 2' for 'a', which are no nu"),
-        ({"window": "1 to two"}, r"computed '1' and window '1 to two' for 'a', which are no numb"),
-    ],
-)
-def test_a_damaged_number_of_the_ledger_is_one_sentence(monkeypatch, damage, sentence):
-    row = dict.fromkeys(ledger.COLUMNS, "a") | {"computed": "1", "window": "1 to 2"}
-    row |= {"kind": "computed", "verdict": "erratum"} | damage
-    monkeypatch.setattr(ledger, "committed_rows", lambda: [row])
-    with pytest.raises(ledger.LedgerError, match=sentence):
-        book.slack_table()
-    if "window" in damage:
-        with pytest.raises(ledger.LedgerError, match=sentence):
-            book.ledger_table()
+def test_a_damaged_number_of_the_ledger_is_one_sentence(monkeypatch):
+    for computed, window, pages in (
+        ("many", "1 to 2", [book.slack_table]),
+        ("1", "1 to two", [book.slack_table, book.ledger_table]),
+    ):
+        row = dict.fromkeys(ledger.COLUMNS, "a") | {"computed": computed, "window": window}
+        row |= {"kind": "computed", "verdict": "erratum"}
+        monkeypatch.setattr(ledger, "committed_rows", lambda row=row: [row])
+        said = f"has computed '{computed}' and window '{window}' for 'a', which are no numbers"
+        for page in pages:
+            with pytest.raises(ledger.LedgerError, match=said):
+                page()

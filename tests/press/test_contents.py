@@ -3,7 +3,6 @@
 import json
 import re
 
-import nbformat
 import pytest
 
 from reuseprior import paths
@@ -21,42 +20,24 @@ FIRST = """\
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
+def root(root):
     """A repository of one chapter, whose ledger has three numbers."""
-    house.build(tmp_path, monkeypatch)
-    rows = [
-        ("thesis, table 3.1", "computed", "unsaid"),
-        ("thesis, table 3.1", "setting", "used"),
-        ("thesis, table 3.2", "computed", "reproduced"),
-        ("thesis, table 4.1", "computed", "erratum"),
-        ("thesis, table 4.1", "measured", "open"),
-    ]
-    lines = [
-        f'{i},thesis,"{where}",{kind},1,1,,{verdict},,'
-        for i, (where, kind, verdict) in enumerate(rows)
-    ]
-    heading = ",".join([*ledger.COLUMNS, ledger.TYPED])
-    (tmp_path / "data" / "ledger.csv").write_text("\n".join([heading, *lines, ""]))
+    rows = ["3.1|computed|unsaid", "3.1|setting|used", "3.2|computed|reproduced",
+            "4.1|computed|erratum", "4.1|measured|open"]  # fmt: skip
+    lines = [",".join([*ledger.COLUMNS, ledger.TYPED])]
+    for i, (table, kind, verdict) in enumerate(row.split("|") for row in rows):
+        lines.append(f'{i},thesis,"thesis, table {table}",{kind},1,1,,{verdict},,')
+    (root / "data" / "ledger.csv").write_text("\n".join([*lines, ""]))
     presets = {"quick": "minutes = 0.5\nparameters = {}", "full": "minutes = 3000\nparameters = {}"}
     house.chapter("03-revolver", numbers={"*, table 3*": ""}, **presets)
-    draw = "plotting.save(fig, 'fig-3-2-tree')\nplotting.save(fig, 'v2-s')"
-    cells = [nbformat.v4.new_markdown_cell(FIRST), nbformat.v4.new_code_cell(draw)]
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=cells), tmp_path / "notebooks" / "03-revolver.ipynb"
-    )
-    return tmp_path
+    house.notebook("03-revolver", FIRST)
+    return root
 
 
-def test_a_chapter(root):
+def test_a_chapter_and_the_tables(root):
     (summary,) = contents.summaries()
-    assert summary.title == "3 · Revolver"
-    assert summary.shows == "A population of 4.5 networks"
-    minutes = {profile: preset.minutes for profile, preset in summary.chapter.presets.items()}
-    assert minutes == {"quick": 0.5, "full": 3000}
+    assert (summary.title, summary.shows) == ("3 · Revolver", "A population of 4.5 networks")
     assert summary.verdicts == {"reproduced": 1, "unsaid": 1}
-
-
-def test_tables(root):
     assert contents.with_summaries().splitlines()[2] == (
         "| [3 · Revolver](03-revolver.ipynb) | A population of 4.5 networks | 30\u00a0s | "
         "2\u00a0days | 1\u00a0✓ 1\u00a0≈ |"
@@ -66,31 +47,20 @@ def test_tables(root):
     )
 
 
-def test_what_another_source_repeats_counts_once(root, monkeypatch):
-    monkeypatch.setattr(published, "repeats", lambda: {"2": "0", "3": "0"})
-    assert contents.tally() == ("Of 1 numbers that follow from the thesis's definitions, 1\u00a0≈.")
-
-
-def test_other_sources_follow_the_first(root):
+def test_other_sources_follow_the_first_and_what_one_repeats_counts_once(root, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(published, "repeats", lambda: {"2": "0", "3": "0"})
+        said = "Of 1 numbers that follow from the thesis's definitions, 1\u00a0≈."
+        assert contents.tally() == said
     path = root / "data" / "ledger.csv"
     more = [f'{i},paper,"paper, table 1",computed,2,2,,reproduced,,' for i in (5, 6)]
     path.write_text(path.read_text() + "\n".join([*more, ""]))
     assert "1\u00a0✗. Of 2 of its companions', 2\u00a0✓." in contents.tally()
 
 
-TIMES = [
-    (0.3, "20 s"),
-    (0.7, "40 s"),
-    (1.0, "1 min"),
-    (75, "75 min"),
-    (120, "2 h"),
-    (4000, "3 days"),
-]
-
-
-@pytest.mark.parametrize(("minutes", "time"), TIMES)
-def test_times(minutes, time):
-    assert chapters.duration(minutes) == time
+def test_times():
+    times = {0.3: "20 s", 0.7: "40 s", 1.0: "1 min", 75: "75 min", 120: "2 h", 4000: "3 days"}
+    assert {minutes: chapters.duration(minutes) for minutes in times} == times
 
 
 def test_renewing(root):
@@ -99,13 +69,11 @@ def test_renewing(root):
     readme, index = root / "README.md", root / "notebooks" / "index.ipynb"
     readme.write_text(f"a\n{places.format('tally', 'old')}\nb\n")
     both = "\n".join(places.format(name, "") for name in ("chapters", "legend"))
-    cells = [nbformat.v4.new_markdown_cell(f"{both}\nafter")]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), index)
+    house.notebook("index", f"{both}\nafter")
     with pytest.raises(NotebookError, match=r"README\.md has no place for the tally"):
         contents.renew()
     readme.write_text(readme.read_text().replace("old", "old\n"))
-    assert contents.renew() == [readme, index]
-    assert contents.renew() == []
+    assert contents.renew() == [readme, index] and contents.renew() == []
     assert readme.read_text() == f"a\n{places.format('tally', contents.tally() + chr(10))}\nb\n"
     (cell,) = json.loads(index.read_text())["cells"]
     assert notebooks.source(cell) == (
@@ -115,14 +83,9 @@ def test_renewing(root):
 
 
 def test_a_chapter_without_a_title_is_refused(root):
-    cells = [nbformat.v4.new_markdown_cell("Hello")]
-    path = paths.NOTEBOOKS / "03-revolver.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    house.notebook("03-revolver", "*Hello*")
     with pytest.raises(NotebookError, match="03-revolver has no title"):
         contents.summaries()
-
-
-# The committed pages -------------------------------------------------------------------------
 
 
 def test_pages_show_the_current_tables():
@@ -133,17 +96,12 @@ def test_pages_show_the_current_tables():
     landing = notebooks.read(paths.NOTEBOOKS / "index.ipynb")
     texts = [notebooks.source(cell) for cell in landing["cells"]]
     assert any(contents.with_summaries() in text for text in texts), "run make notebooks"
-
-
-def test_landing_page_is_saved_as_chapters_are():
     assert notebooks.slips(paths.NOTEBOOKS / "index.ipynb") == []
 
 
-@pytest.mark.parametrize(
-    "chapter", [c for c in chapters.found() if not c.last], ids=lambda c: c.name
-)
-def test_a_notebook_says_the_time_that_the_tables_say(chapter):
-    first = notebooks.source(notebooks.read(chapter.notebook)["cells"][0])
-    said = re.search(r"\*\*How long\.\*\* About (.+?) on two cores", first)[1]
-    short = re.sub(r" (s|min)[a-z]*", r" \1", said)
-    assert short == chapters.duration(chapter.presets["quick"].minutes)
+def test_a_notebook_says_the_time_that_the_tables_say():
+    for chapter in (c for c in chapters.found() if not c.last):
+        first = notebooks.source(notebooks.read(chapter.notebook)["cells"][0])
+        said = re.search(r"\*\*How long\.\*\* About (.+?) on two cores", first)[1]
+        short = re.sub(r" (s|min)[a-z]*", r" \1", said)
+        assert short == chapters.duration(chapter.presets["quick"].minutes), chapter.name

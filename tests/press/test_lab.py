@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -14,11 +13,10 @@ import nbformat
 import pytest
 
 import reuseprior
-from reuseprior import paths
 from reuseprior import revolver as rv
 from reuseprior.press import contents, notebooks
 from reuseprior.revolver import blocks
-from tests.conftest import PATIENCE
+from tests.conftest import until
 from tests.press import house
 
 
@@ -60,7 +58,7 @@ def lab(checkout, tmp_path_factory):
         )
     try:
         address = f"http://127.0.0.1:{port}"
-        wait(lambda: answers(f"{address}/api/status"), lambda: log.read_text())
+        until(lambda: answers(f"{address}/api/status"), log.read_text)
         yield address
     finally:
         server.terminate()
@@ -79,16 +77,6 @@ def answers(url):
         return None
 
 
-def wait(condition, told=lambda: ""):
-    """What the condition gives once it gives something."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.2)
-    pytest.fail(f"waited {PATIENCE} s in vain; {told()}")
-
-
 def click(browser, selector, text=""):
     """Click the first element that is shown and has the text, as soon as there is one."""
 
@@ -98,30 +86,21 @@ def click(browser, selector, text=""):
                 return element
         return None
 
-    wait(shown, lambda: f"no {selector} {text}").click()
+    until(shown, f"no {selector} {text}").click()
 
 
-def screenshots():
-    """The folder that pictures go to, which is there."""
-    folder = paths.BUILD / "screenshots"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def save(browser, checkout, file):
+    """Save the notebook in front by the menu; then git sees no change.
 
-
-def save(browser, file):
-    """Save the notebook in front by the menu, and wait until the file was written."""
+    But for the moment in which JupyterLab writes a file by itself.
+    """
     before = file.stat().st_mtime_ns
     click(browser, ".lm-MenuBar-itemLabel", "File")
     click(browser, ".lm-Menu-item[data-command='docmanager:save']")
-    wait(lambda: file.stat().st_mtime_ns > before, lambda: f"{file} was not saved")
+    until(lambda: file.stat().st_mtime_ns > before, f"{file} was not saved")
+    until(lambda: not house.git(checkout, "status", "--short"), lambda: house.git(checkout, "diff"))
 
 
-def is_clean(checkout):
-    """Git sees no change, but for the moment in which JupyterLab writes a file by itself."""
-    wait(lambda: not house.git(checkout, "status", "--short"), lambda: house.git(checkout, "diff"))
-
-
-@pytest.mark.slow
 @pytest.mark.notebook
 def test_run_all(lab, checkout, browser):
     """From the landing page to the last verdict of the shortest chapter, by clicks alone.
@@ -140,34 +119,26 @@ def test_run_all(lab, checkout, browser):
         kernels = {s["path"]: s["kernel"] for s in answers(f"{lab}/api/sessions")}
         return {k["execution_state"] for at, k in kernels.items() if path.stem in at}
 
-    wait(lambda: states() == {"idle"})  # by now it has told the page what Python it is
-    save(browser, checkout / "notebooks" / path.name)
-    is_clean(checkout)
+    until(lambda: states() == {"idle"})  # by now it has told the page what Python it is
+    save(browser, checkout, checkout / "notebooks" / path.name)
     click(browser, ".lm-MenuBar-itemLabel", "Run")
     click(browser, ".lm-Menu-item[data-command='runmenu:restart-and-run-all']")
     click(browser, ".jp-Dialog button.jp-mod-accept")
-    wait(lambda: "busy" in states())
+    until(lambda: "busy" in states())
     # a kernel is idle between two cells as well, so the prompts say when all have run
     prompts = [f"[{i + 1}]:" for i in range(len(code))]
-    wait(lambda: browser.execute_script(SHOWN)[0] == prompts)
-    wait(lambda: states() == {"idle"})
+    until(lambda: browser.execute_script(SHOWN)[0] == prompts)
+    until(lambda: states() == {"idle"})
     _, outputs, errors = browser.execute_script(SHOWN)
     assert not errors
     checked = [i for i, c in enumerate(code) if "nbval-check-output" in notebooks.tags(c)]
     verdict = code[checked[-1]]["outputs"][0]
     said = "".join(verdict.get("text") or verdict["data"]["text/plain"]).split()
     assert set(said) <= set(outputs[checked[-1]].split())
-    save(browser, checkout / "notebooks" / path.name)
-    is_clean(checkout)
-    browser.execute_script(
-        "[...document.querySelectorAll('.jp-Notebook')].find(n => n.checkVisibility())"
-        ".querySelectorAll('.jp-CodeCell')[arguments[0]].scrollIntoView()",
-        checked[-1],
-    )
-    assert browser.save_screenshot(str(screenshots() / "jupyterlab.png"))
+    save(browser, checkout, checkout / "notebooks" / path.name)
+    house.screenshot(browser, "jupyterlab")
 
 
-@pytest.mark.slow
 @pytest.mark.notebook
 def test_trees_of_a_notebook_that_is_not_trusted(lab, checkout, browser):
     """As a clone is first opened: JupyterLab drops style sheets, and trees keep their looks."""
@@ -184,13 +155,13 @@ def test_trees_of_a_notebook_that_is_not_trusted(lab, checkout, browser):
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), checkout / "build" / "trees.ipynb")
     browser.set_window_size(1400, 1000)
     browser.get(f"{lab}/lab/tree/build/trees.ipynb")
-    wait(lambda: browser.find_elements("css selector", ".jp-RenderedHTML details pre, td pre"))
+    until(lambda: browser.find_elements("css selector", ".jp-RenderedHTML details pre, td pre"))
     looks = browser.execute_script(LOOKS)
     assert looks["pre"] == ["pre", "pre"] and looks["style"] == 0
     frozen = [colours for mark, colours in looks["pills"] if mark == "F"]
     assert frozen and set(map(tuple, frozen)) == {("rgb(0, 114, 178)", "rgb(255, 255, 255)")}
     assert looks["lists"] and set(looks["lists"]) == {"none"}
-    assert browser.save_screenshot(str(screenshots() / "jupyterlab-untrusted.png"))
+    house.screenshot(browser, "jupyterlab-untrusted")
 
 
 # Of what is drawn: how trees wrap, the colours of marks, the bullets of lists, and style sheets.

@@ -29,88 +29,47 @@ def cells_of(path, kind):
     return [c for c in notebooks.read(path)["cells"] if c["cell_type"] == kind]
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """The empty notebooks folder of a repository of its own."""
-    house.build(tmp_path, monkeypatch)
-    return paths.NOTEBOOKS
-
-
-def write(folder, name, *cells):
-    """A notebook of code cells, and of Markdown where a text begins with `#` or `*`."""
-    new = {True: nbformat.v4.new_markdown_cell, False: nbformat.v4.new_code_cell}
-    made = [new[text.startswith(("#", "*"))](text) for text in cells]
-    path = folder / f"{name}.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=made), path)
+def write(name, *texts, tags=()):
     house.chapter(name)
-    return path
-
-
-# The committed ones ----------------------------------------------------------------------------
-
-
-def test_the_chapters_are_there():
-    assert {"00-ledger", "04-counting-contexts"} <= {path.stem for path in NOTEBOOKS}
+    return house.notebook(name, *texts, tags=tags)
 
 
 @each
 def test_as_it_must_be(path):
+    """It opens with prose that says how long it takes, and with its parameters.
+
+    Their values are checked next, as plain papermill lets wrong ones pass.
+    """
     assert notebooks.slips(path) == []
-    compared = [c for c in cells_of(path, "code") if "nbval-check-output" in notebooks.tags(c)]
+    prose = notebooks.read(path)["cells"][0]
+    assert prose["cell_type"] == "markdown"
+    assert re.search(r"\d+ (second|minute)s?", notebooks.source(prose))
+    parameters, check, *others = cells_of(path, "code")
+    for line in notebooks.source(parameters).splitlines():
+        assert re.fullmatch(r"\w+: (int|float|bool|str) = .+  # .+", line), line
+    assert f'variants.begin("{path.stem}", globals())' in notebooks.source(check)
+    given = notebooks.parameters(path).keys()  # of the one cell with this tag
+    for cell in (check, *others):
+        names = [n for n in ast.walk(ast.parse(notebooks.source(cell))) if type(n) is ast.Name]
+        bound = {name.id for name in names if isinstance(name.ctx, ast.Store)}
+        assert not bound & given, notebooks.source(cell)
+    compared = [c for c in others if "nbval-check-output" in notebooks.tags(c)]
     assert compared and all(c["outputs"] for c in compared)
 
 
 @each
-def test_opens_with_prose_that_says_how_long_it_takes(path):
-    first = notebooks.read(path)["cells"][0]
-    assert first["cell_type"] == "markdown"
-    assert re.search(r"\d+ (second|minute)s?", notebooks.source(first))
-
-
-@each
-def test_one_cell_of_typed_and_commented_parameters(path):
-    (parameters,) = [c for c in cells_of(path, "code") if "parameters" in notebooks.tags(c)]
-    for line in notebooks.source(parameters).splitlines():
-        assert re.fullmatch(r"\w+: (int|float|bool|str) = .+  # .+", line), line
-
-
-@each
-def test_checks_its_parameters_before_anything_else(path):
-    """Whoever runs it, as plain papermill lets wrong ones pass."""
-    first, second, *_ = cells_of(path, "code")
-    assert "parameters" in notebooks.tags(first)
-    assert f'variants.begin("{path.stem}", globals())' in notebooks.source(second)
-
-
-@each
-def test_no_cell_takes_a_parameter_s_name_for_something_else(path):
-    given = notebooks.parameters(path).keys()
-    for cell in cells_of(path, "code"):
-        if "parameters" not in notebooks.tags(cell):
-            names = [n for n in ast.walk(ast.parse(notebooks.source(cell))) if type(n) is ast.Name]
-            bound = {name.id for name in names if isinstance(name.ctx, ast.Store)}
-            assert not bound & given, notebooks.source(cell)
-
-
-@pytest.mark.parametrize("profile", chapters.PROFILES)
-def test_presets_and_parameters_agree(profile):
-    """Every chapter has a preset, of its own parameters and their types; quick is as committed."""
-    for path, chapter in CHAPTERS.items():
-        known = notebooks.parameters(path)
-        assert known.pop("profile").default == "quick"
+def test_presets_and_parameters_agree(path):
+    """Every chapter has presets, of its own parameters and their types; quick is as committed."""
+    chapter, known = CHAPTERS[path], notebooks.parameters(path)
+    assert known.pop("profile").default == "quick"
+    for profile in chapters.PROFILES:
         given = chapter.presets[profile].parameters
-        assert given.keys() == known.keys(), path.stem
-        for name, value in given.items():
-            assert type(value).__name__ == known[name].type, (path.stem, name)
-        if profile == "quick":
-            assert given == {name: one.default for name, one in known.items()}, path.stem
+        types = {name: type(value).__name__ for name, value in given.items()}
+        assert types == {name: one.type for name, one in known.items()}
         assert chapter.presets[profile].minutes > 0
-
-
-def test_inputs_name_files():
-    for chapter in CHAPTERS.values():
-        for pattern in chapter.inputs:
-            assert next(paths.ROOT.glob(pattern), None), (chapter.name, pattern)
+    quick = chapter.presets["quick"].parameters
+    assert quick == {name: one.default for name, one in known.items()}
+    assert all(next(paths.ROOT.glob(pattern), None) for pattern in chapter.inputs), chapter.inputs
 
 
 def opened(root):
@@ -167,156 +126,82 @@ def _drawn_with(figures):
     return re.search(r"Drawn with (.*)\. A figure", page)[1]
 
 
-# Slips -----------------------------------------------------------------------------------------
+def said(kind, text):
+    """An output of text of this kind."""
+    if kind in ("stdout", "stderr"):
+        return nbformat.v4.new_output("stream", name=kind, text=text)
+    return nbformat.v4.new_output("display_data", {kind: text})
 
 
-@pytest.fixture
-def good():
-    """A notebook without slips."""
-    cell = nbformat.v4.new_code_cell("1 + 1", execution_count=1)
-    cell.outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "2"})]
-    text = nbformat.v4.new_markdown_cell("# Sum")
-    return nbformat.v4.new_notebook(cells=[text, cell], metadata=notebooks.METADATA)
-
-
-def test_no_slip(good, tmp_path):
-    nbformat.write(good, tmp_path / "03-good.ipynb")
-    assert notebooks.slips(tmp_path / "03-good.ipynb") == []
-
-
-def _output(kind, **fields):
-    return nbformat.v4.new_output(kind, **fields)
-
-
-def _metadata(notebook, _):
-    notebook.metadata["widgets"] = {}
-
-
-def _live(_, cell):
-    cell.update(source='plotting.save(fig, "fig-1")')
-    cell.metadata["tags"] = ["live"]
-
-
-def _kernel(notebook, _):
-    notebook.metadata = copy.deepcopy(notebook.metadata)
-    notebook.metadata.kernelspec.name = "my-env"
-
-
+ERROR = nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])
+METADATA, RUN = "its metadata is not that of all notebooks", "it was not saved from one run of all"
+FAILED, PLACE = "was saved with an error or a warning", "shows a path of one machine"
+FOLDS = "shows {} rows or lines and does not fold them"
 SLIPS = [  # what is done to a notebook and its code cell, what is said of it
-    (_metadata, "its metadata is not that of all notebooks"),
-    (_kernel, "its metadata is not that of all notebooks"),
-    (lambda n, c: c.update(execution_count=None), "it was not saved from one run of all cells"),
-    (lambda n, c: c.update(execution_count=2), "it was not saved from one run of all cells"),
-    (
-        lambda n, c: n.cells.append(nbformat.v4.new_code_cell("2", execution_count=1)),
-        "it was not saved from one run of all cells",
-    ),
-    (
-        lambda n, c: c.metadata.update(execution={"start": "noon"}),
-        r"cell \(1 \+ 1\) has the metadata execution",
-    ),
+    (lambda n, c: n.metadata.update(widgets={}), METADATA),
+    (lambda n, c: n.metadata.kernelspec.update(name="my-env"), METADATA),
+    (lambda n, c: c.update(execution_count=None), RUN),
+    (lambda n, c: c.update(execution_count=2), RUN),
+    (lambda n, c: n.cells.append(nbformat.v4.new_code_cell("2", execution_count=1)), RUN),
+    (lambda n, c: c.metadata.update(execution={}), r"cell \(1 \+ 1\) has the metadata execution"),
     (lambda n, c: n.cells[0].metadata.update(collapsed=1), "# Sum.*has the metadata collapsed"),
     (lambda n, c: c.update(source="1\n" * 15 + "2"), "has more than 15 lines"),
     (lambda n, c: c.update(source="%time 1"), r"cell \(%time 1\) has a magic"),
     (lambda n, c: c.update(source="# why\nplot();"), r"cell \(plot\(\);\) ends in a semicolon"),
     (lambda n, c: c.update(source="open('../a.csv')"), "has a relative path"),
-    (_live, "is live, and saves a figure"),
-    (lambda n, c: c.update(source="open('/home/me/a')"), "shows a path of one machine"),
-    (
-        lambda n, c: c.outputs.append(_output("error", ename="E", evalue="", traceback=[])),
-        "was saved with an error or a warning",
-    ),
-    (
-        lambda n, c: c.outputs.append(_output("stream", name="stderr", text="careful")),
-        "was saved with an error or a warning",
-    ),
-    (
-        lambda n, c: c.outputs.append(_output("display_data", data={"image/svg+xml": "<svg/>"})),
-        "shows an SVG, which differs each run",
-    ),
-    (
-        lambda n, c: c.outputs.append(
-            _output("execute_result", data={"text/plain": "<Figure size 840x360 with 2 Axes>"})
-        ),
-        "shows a figure as text",
-    ),
-    (
-        lambda n, c: c.outputs.append(
-            _output("execute_result", data={"text/plain": "a    1\nName: ρ, dtype: int64"})
-        ),
-        "prints a series with its dtype",
-    ),
-    (
-        lambda n, c: c.outputs.append(_output("stream", name="stdout", text="1\n" * 36)),
-        "shows 36 rows or lines and does not fold them",
-    ),
-    (
-        lambda n, c: c.outputs.append(
-            _output("display_data", data={"text/html": f"<table>{'<tr></tr>' * 40}</table>"})
-        ),
-        "shows 40 rows or lines and does not fold them",
-    ),
-    (
-        lambda n, c: c.outputs.append(_output("stream", name="stdout", text=str(paths.ROOT))),
-        "shows a path of one machine",
-    ),
+    (lambda n, c: c.update(LIVE), "is live, and saves a figure"),
+    (lambda n, c: c.update(source="open('/home/me/a')"), PLACE),
+    (lambda n, c: c.outputs.append(ERROR), FAILED),
+    (lambda n, c: c.outputs.append(said("stderr", "careful")), FAILED),
+    (lambda n, c: c.outputs.append(said("image/svg+xml", "<svg/>")), "shows an SVG, which differs"),
+    (lambda n, c: c.outputs.append(said("text/plain", FIGURE)), "shows a figure as text"),
+    (lambda n, c: c.outputs.append(said("text/plain", SERIES)), "prints a series with its dtype"),
+    (lambda n, c: c.outputs.append(said("stdout", "1\n" * 36)), FOLDS.format(36)),
+    (lambda n, c: c.outputs.append(said("text/html", TABLE)), FOLDS.format(40)),
+    (lambda n, c: c.outputs.append(said("stdout", str(paths.ROOT))), PLACE),
 ]
+FIGURE = "<Figure size 840x360 with 2 Axes>"
+LIVE = {"source": "plotting.save(fig, 'fig-1')", "metadata": {"tags": ["live"]}}
+SERIES, TABLE = "a    1\nName: ρ, dtype: int64", f"<table>{'<tr></tr>' * 40}</table>"
 
 
 @pytest.mark.parametrize(("spoil", "message"), SLIPS)
-def test_slips(good, tmp_path, spoil, message):
-    good = copy.deepcopy(good)
-    spoil(good, good.cells[1])
-    nbformat.write(good, tmp_path / "03-bad.ipynb")
-    assert any(re.search(message, slip) for slip in notebooks.slips(tmp_path / "03-bad.ipynb"))
-
-
-# Inputs ----------------------------------------------------------------------------------------
+def test_slips(tmp_path, spoil, message):
+    cell = nbformat.v4.new_code_cell("1 + 1", execution_count=1, outputs=[said("text/plain", "2")])
+    cells = [nbformat.v4.new_markdown_cell("# Sum"), cell]
+    metadata = nbformat.from_dict(copy.deepcopy(notebooks.METADATA))
+    good = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+    path = tmp_path / "03-a.ipynb"
+    nbformat.write(good, path)
+    assert notebooks.slips(path) == []
+    spoil(good, cell)
+    nbformat.write(good, path)
+    assert any(re.search(message, slip) for slip in notebooks.slips(path))
 
 
 def labels(path, patterns=()):
-    found = [
-        file for file in notebooks.inputs(path, patterns) if file.is_relative_to(paths.PACKAGE)
-    ]
+    found = (f for f in notebooks.inputs(path, patterns) if f.is_relative_to(paths.PACKAGE))
     return {file.relative_to(paths.PACKAGE).as_posix() for file in found}
 
 
-ELSEWHERE = {"measures/energy.py"}
-IMPORTS = [  # code, modules that are inputs, modules that are not
-    ("import math", set(), {"__init__.py"}),
-    ("import reuseprior.errors", {"__init__.py", "errors.py"}, {"paths.py"}),
-    (
-        "from reuseprior import paths",
-        {"__init__.py", "paths.py", "errors.py"},
-        {"measures/energy.py"},
-    ),
-    (
-        "def f():\n    from reuseprior.contexts import rule",
-        {"contexts/rules/moves.py"},
-        {"measures/energy.py"},
-    ),
-    (
-        "import reuseprior.plotting as p",
-        {"plotting.py", "reuseprior.mplstyle"},
-        {"measures/energy.py"},
-    ),
-    (
-        "%time 1\nfrom reuseprior.press import ledger",
-        {"press/ledger.py", "press/published.py"},
-        {"press/book.py"},
-    ),
+IMPORTS = [  # code, modules that are inputs, one that is not
+    ("import math", [], "__init__.py"),
+    ("import reuseprior.errors", ["__init__.py", "errors.py"], "paths.py"),
+    ("from reuseprior import paths", ["__init__.py", "paths.py", "errors.py"], "files.py"),
+    ("def f(): import reuseprior.contexts", ["contexts/rules/moves.py"], "press/book.py"),
+    ("import reuseprior.plotting as p", ["plotting.py", "reuseprior.mplstyle"], "press/book.py"),
+    ("%time 1\nfrom reuseprior.press import ledger", ["press/published.py"], "press/book.py"),
 ]
 
 
 @pytest.mark.parametrize(("code", "inside", "outside"), IMPORTS)
-def test_inputs_are_the_modules_that_it_imports(folder, code, inside, outside):
-    found = labels(write(folder, "03-a", code))
-    assert inside <= found
-    assert not outside & found
+def test_inputs_are_the_modules_that_it_imports(root, code, inside, outside):
+    found = labels(write("03-a", code))
+    assert {*inside} <= found and outside not in found
 
 
-def test_inputs_are_the_files_that_it_is_said_to_read(folder):
-    path = write(folder, "03-a", "1")
+def test_inputs_are_the_files_that_it_is_said_to_read(root):
+    path = write("03-a", "1")
     for name in ("a.csv", "b.csv", ".b.csv.1.tmp", "weights.safetensors"):
         (paths.PUBLISHED / name).write_text("")
 
@@ -334,81 +219,63 @@ def test_inputs_are_the_files_that_it_is_said_to_read(folder):
 def test_the_ledger_depends_on_every_chapter():
     ledger = paths.NOTEBOOKS / "00-ledger.ipynb"
     found = labels(ledger, CHAPTERS[ledger].inputs)
-    assert {
-        "works/nn_mass/chapter.toml",
-        "works/thesis/contexts/ledger.py",
-        "works/thesis/energy/ledger.py",
-        "measures/energy.py",
-    } <= found
+    assert {"works/nn_mass/chapter.toml", "measures/energy.py"} <= found
+    assert {f"works/thesis/{part}/ledger.py" for part in ("contexts", "energy")} <= found
 
 
-def test_a_cell_that_is_not_python_is_named(folder):
+def test_a_cell_that_is_not_python_is_named(root):
     with pytest.raises(NotebookError, match="the cell 'for x in' of 03-a is not plain Python"):
-        notebooks.inputs(write(folder, "03-a", "for x in"), [])
+        notebooks.inputs(write("03-a", "for x in"), [])
 
 
-# Figures ---------------------------------------------------------------------------------------
-
-
-def test_figures_and_captions(folder):
+def test_figures_and_captions(root):
     path = write(
-        folder, "03-a",
+        "03-a",
         "plotting.save(fig, 'fig-3-1')", "other()", "*A caption\nof $x*y$.*\n\nText.",
         "plotting.save(fig, 'fig-3-2')\nplotting.save(fig, 'fig-3-3')", "*Two.*", "*Not this.*",
         "plotting.save(fig, 'fig-3-4')", "**Bold.** No caption.",
         "plotting.save(fig, 'fig-3-5')",
     )  # fmt: skip
-    assert notebooks.figures(path) == {
-        "fig-3-1": "A caption\nof $x*y$.",
-        "fig-3-2": "Two.",
-        "fig-3-3": "Two.",
-        "fig-3-4": "",
-        "fig-3-5": "",
-    }
+    captions = ["A caption\nof $x*y$.", "Two.", "Two.", "", ""]
+    assert notebooks.figures(path) == {f"fig-3-{n}": text for n, text in enumerate(captions, 1)}
 
 
-def test_a_computed_name_is_refused(folder):
-    path = write(folder, "03-a", "plotting.save(fig, names[0])")
+def test_a_computed_name_is_refused(root):
+    path = write("03-a", "plotting.save(fig, names[0])")
     with pytest.raises(NotebookError, match="03-a saves a figure whose name is computed"):
         notebooks.figures(path)
 
 
-def test_gallery(folder):
-    write(folder, "03-a", "plotting.save(fig, 'v2-s')\nplotting.save(fig, 'fig-3-10')", "*Both.*")
-    write(folder, "04-b", "plotting.save(fig, 'fig-3-2')", "*One.*")
+def test_gallery(root):
+    write("03-a", "plotting.save(fig, 'v2-s')\nplotting.save(fig, 'fig-3-10')", "*Both.*")
+    write("04-b", "plotting.save(fig, 'fig-3-2')", "*One.*")
     page = notebooks.gallery("matplotlib 3.11")
     assert re.findall("^## (.*)$", page, re.MULTILINE) == ["fig-3-2", "fig-3-10", "v2-s"]
     assert "![fig-3-2](fig-3-2.svg)\n\nOne. [04-b](../notebooks/04-b.ipynb)" in page
     assert "Drawn with matplotlib 3.11. A figure" in page
 
 
-GALLERIES = [  # code and text of a second notebook, message
-    (["plotting.save(fig, 'fig-1')", "*Again.*"], "03-a and 04-b both save figure fig-1"),
-    (["plotting.save(fig, 'fig-2')", "# Title"], "figure fig-2 of 04-b has no caption"),
-]
-
-
-@pytest.mark.parametrize(("cells", "message"), GALLERIES)
-def test_gallery_refuses(folder, cells, message):
-    write(folder, "03-a", "plotting.save(fig, 'fig-1')", "*One.*")
-    write(folder, "04-b", *cells)
+@pytest.mark.parametrize(
+    ("figure", "text", "message"),
+    [
+        ("fig-1", "*Again.*", "03-a and 04-b both save figure fig-1"),
+        ("fig-2", "# Title", "figure fig-2 of 04-b has no caption"),
+    ],
+)
+def test_gallery_refuses(root, figure, text, message):
+    write("03-a", "plotting.save(fig, 'fig-1')", "*One.*")
+    write("04-b", f"plotting.save(fig, '{figure}')", text)
     with pytest.raises(NotebookError, match=message):
         notebooks.gallery("matplotlib 3.11")
 
 
 def test_the_gallery_is_current():
+    """It has each figure as SVG and as PNG, and none that no notebook saves any more."""
     page = (paths.FIGURES / "README.md").read_text(encoding="utf-8")
     assert page == notebooks.gallery(_drawn_with(paths.FIGURES)), "run make notebooks"
-
-
-def test_figures_are_those_that_notebooks_save():
-    """Each as SVG and as PNG, and none that no notebook saves any more."""
     names = {name for path in NOTEBOOKS for name in notebooks.figures(path)}
     expected = {f"{name}.{kind}" for name in names for kind in ("svg", "png")}
     assert {file.name for file in paths.FIGURES.iterdir()} == expected | {"README.md"}
-
-
-# Saving ----------------------------------------------------------------------------------------
 
 
 def executed(path, *outputs):
@@ -424,20 +291,14 @@ def executed(path, *outputs):
     return output
 
 
-def printed(*texts):
-    return [nbformat.v4.new_output("stream", name="stdout", text=text) for text in texts]
-
-
-def test_two_copies_are_saved_as_the_same_bytes(folder):
-    path = write(folder, "03-a", "# Title", "x = 1", "print(x)")
-    size = {"image/png": {"height": 249.6, "width": 672.0}}
-    picture = nbformat.v4.new_output("display_data", {"image/png": "YQ=="}, metadata=size)
-    outputs = [*printed("one\ntwo\n"), picture]
+def test_two_copies_are_saved_as_the_same_bytes(root):
+    path = write("03-a", "# Title", "x = 1", "print(x)")
+    outputs = [said("stdout", "one\ntwo\n"), said("image/png", "YQ==")]
+    outputs[1].metadata = {"image/png": {"height": 249.6, "width": 672.0}}
     assert notebooks.save(path, executed(path, *outputs))
     saved = path.read_bytes()
     assert not notebooks.save(path, executed(path, *outputs))
-    assert path.read_bytes() == saved
-    assert notebooks.slips(path) == []
+    assert path.read_bytes() == saved and notebooks.slips(path) == []
     nbformat.validate(nbformat.read(path, as_version=4))
     output, picture = json.loads(saved)["cells"][-1]["outputs"]
     assert output["text"] == ["one\n", "two\n"]
@@ -450,35 +311,36 @@ def picture(colour):
     """An output that shows a square of one grey."""
     buffer = io.BytesIO()
     Image.new("L", (8, 8), colour).save(buffer, "png")
-    return [
-        nbformat.v4.new_output("display_data", {"image/png": b64encode(buffer.getvalue()).decode()})
-    ]
+    return said("image/png", b64encode(buffer.getvalue()).decode())
+
+
+ONE, OTHER = (said("stdout", text) for text in ("0.975\n", "0.981\n"))
 
 
 @pytest.mark.parametrize(
     ("tags", "before", "now", "is_kept"),
     [
-        ([], picture(100), picture(100 + plotting.UNSEEN), True),
-        ([], picture(100), picture(101 + plotting.UNSEEN), False),
-        ([], printed("0.975\n"), printed("0.981\n"), False),
-        (["live"], printed("0.975\n"), printed("0.981\n"), True),
-        (["live"], picture(0), picture(255), True),
-        (["live"], [], printed("0.981\n"), False),  # cleared, to be renewed
+        ([], [picture(100)], picture(100 + plotting.UNSEEN), True),
+        ([], [picture(100)], picture(101 + plotting.UNSEEN), False),
+        ([], [ONE], OTHER, False),
+        (["live"], [ONE], OTHER, True),
+        (["live"], [picture(0)], picture(255), True),
+        (["live"], [], OTHER, False),  # cleared, to be renewed
     ],
 )
-def test_what_no_processor_may_change_is_kept(tags, before, now, is_kept, folder):
-    path = write(folder, "03-a", "# Title", "x = 1")
+def test_what_no_processor_may_change_is_kept(tags, before, now, is_kept, root):
+    path = write("03-a", "# Title", "x = 1")
     notebooks.save(path, executed(path, *before))
     made = nbformat.read(path, as_version=4)
     made.cells[-1].metadata.update({"tags": tags} if tags else {})
     nbformat.write(made, path)
-    assert notebooks.save(path, executed(path, *now)) != is_kept
+    assert notebooks.save(path, executed(path, now)) != is_kept
 
 
-def test_a_copy_of_other_cells_is_not_saved(folder):
-    path = write(folder, "03-a", "x = 1", "print(x)")
+def test_a_copy_of_other_cells_is_not_saved(root):
+    path = write("03-a", "x = 1", "print(x)")
     copied = executed(path)
-    write(folder, "03-a", "x = 2", "print(x)")
+    write("03-a", "x = 2", "print(x)")
     before = path.read_bytes()
     with pytest.raises(NotebookError, match=r"was not made from .*03-a\.ipynb as it is"):
         notebooks.save(path, copied)
@@ -494,18 +356,16 @@ print("two")
 
 
 @pytest.mark.notebook
-def test_two_runs_leave_git_clean(folder):
+def test_two_runs_leave_git_clean(root):
     """Executed twice from nothing, a notebook and its figures are saved as the same bytes."""
     draw = "fig = plotting.Picture()\n_ = fig.subplots().plot([1, 2])\n"
     draw += "_ = plotting.save(fig, 'fig-1')\nfig"
     imports = "from reuseprior import plotting"
-    path = write(folder, "03-a", "profile: str = 'quick'", imports, draw, "*A line.*", PIECES)
-    made = nbformat.read(path, as_version=4)
-    made.cells[0].metadata["tags"] = ["parameters"]
-    nbformat.write(made, path)
+    texts = ("profile: str = 'quick'", imports, draw, "*A line.*", PIECES)
+    path = write("03-a", *texts, tags=["parameters"])
     seen = []
     for pieces in (1, 2):
-        (folder / "pieces").write_text(str(pieces))
+        (paths.NOTEBOOKS / "pieces").write_text(str(pieces))
         shutil.rmtree(paths.BUILD, ignore_errors=True)
         (job,) = reproduce.plan()
         assert [run.failure for run in reproduce.batch([job])] == [""]
@@ -514,5 +374,4 @@ def test_two_runs_leave_git_clean(folder):
     assert len(seen[0]) == 3
     (output,) = notebooks.read(path)["cells"][-1]["outputs"]
     assert output["text"] == ["onetwo\n"]
-    assert seen[0] == seen[1]
-    assert notebooks.slips(path) == []
+    assert seen[0] == seen[1] and notebooks.slips(path) == []

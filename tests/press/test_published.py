@@ -18,9 +18,7 @@ PARSED = [  # text, value, digits, unit, at_least
     ("746.608+", "746.608", 3, 1, True),
     ("30.4 +", "30.4", 1, 1, True),
     ("620K", "620000", 0, 10**3, False),
-    ("7.1M", "7100000", 1, 10**6, False),
     ("3.0 M", "3000000", 1, 10**6, False),
-    ("119.0 M", "119000000", 1, 10**6, False),
     ("8.8B", "8800000000", 1, 10**9, False),
     ("1,28M", "1280000", 2, 10**6, False),
     ("50 000", "50000", 0, 1, False),
@@ -31,7 +29,6 @@ PARSED = [  # text, value, digits, unit, at_least
 ]
 
 MATCHED = [  # text, computed, how
-    ("746.608", 746.608413463674, "rounded"),
     ("746.608+", 746.608413463674, "cut"),
     ("746.608+", 746.6089, "cut"),
     ("746.608+", 746.609, None),  # more than the source says, though at least as much
@@ -39,16 +36,12 @@ MATCHED = [  # text, computed, how
     ("27.20", 27.2049, "rounded"),
     ("27.20", 27.2052, "cut"),
     ("27.20", 27.1949, None),
-    ("27.20", 27.21, None),
     ("1505.547", 1505.5478, "cut"),
     ("5.9M", 5_986_804, "cut"),
-    ("5.9M", 6_047_412, None),
     ("7.1M", 7_200_312, None),
     ("7.1M", 7_139_704, "rounded"),
     ("7.42e-4", 10.683 / 14400, "rounded"),
     ("7.42e-4", 7.44e-4, None),
-    ("12", 12, "rounded"),
-    ("12", 13, None),
     ("2.5", Decimal("2.45"), "rounded"),  # a tie, half up
     ("2.4", Decimal("2.45"), "rounded"),  # the same tie, half to even
     ("2.6", Decimal("2.55"), "rounded"),
@@ -82,16 +75,11 @@ def test_parse_refuses_what_is_no_number(text):
         Printed.parse(text)
 
 
-def how(printed: Printed, x) -> str | None:
-    """How x can become the printed digits."""
-    if printed.at_least:
-        return "cut" if x in printed.window() else None
-    return next((how for how in ("rounded", "cut") if x in printed.window(how)), None)
-
-
 @pytest.mark.parametrize(("text", "computed", "expected"), MATCHED)
 def test_what_can_become_the_printed_digits(text, computed, expected):
-    assert how(Printed.parse(text), computed) == expected
+    printed = Printed.parse(text)
+    ways = ("cut",) if printed.at_least else ("rounded", "cut")
+    assert next((how for how in ways if computed in printed.window(how)), None) == expected
 
 
 WINDOWS = [  # text, how, ends: no wider, as every verdict rests on them
@@ -136,12 +124,8 @@ def test_unknown_table_lists_the_known_ones():
         load("table-9-9")
 
 
-MAY_BE_EMPTY = [
-    "repeats",
-    "score_repeats",
-    "put_as",
-    "parameter",
-]  # a graph's quantities are no parameter's
+# a graph's quantities are no parameter's
+MAY_BE_EMPTY = ["repeats", "score_repeats", "put_as", "parameter"]
 
 
 @pytest.mark.parametrize("name", sorted(set(tables()) - {FACTS}))
@@ -157,112 +141,33 @@ def test_table_is_whole(name):
     assert all(cell == cell.strip() for cell in table.to_numpy().ravel())
 
 
-PAPER = {
+PAPER = {  # the same models and numbers, printed again
     "thesis/appendix-a": "paper/appendix-b",
-    "thesis/table-4-1": "paper/table-1",
-    "thesis/table-4-2": "paper/table-2",
-    "thesis/table-4-3": "paper/table-3",
-    "thesis/table-4-4": "paper/table-4",
-}  # the same models and numbers, printed again
+    **{f"thesis/table-4-{n}": f"paper/table-{n}" for n in (1, 2, 3, 4)},
+}
 
 
-def values(table, column):
-    return [Printed.parse(text).value for text in table[column]]
-
-
-def rows_of(name, source):
-    """A table of the thesis, or the paper's of the same models."""
-    return load(f"thesis/{name}" if source == "thesis" else PAPER[f"thesis/{name}"])
-
-
-SOURCES = pytest.mark.parametrize("source", ["thesis", "paper"])
-
-
-@SOURCES
-def test_appendix_a_adds_up(source):
-    table = rows_of("appendix-a", source)
-    by_quantity = {name: values(rows, "value") for name, rows in table.groupby("quantity")}
-    printed = {row.quantity: Printed.parse(row.value) for row in table.itertuples()}
-
-    counts = by_quantity["frequency"]
-    (total,) = set(by_quantity["probability denominator"])
-    assert by_quantity["probability numerator"] == counts
-    assert sum(counts) == total == 12
-    size = printed["N_I"].value + printed["N_O"].value + printed["weight nodes"].value
-    assert size == printed["|G|"].value
-    assert len(counts) == printed["N_G"].value
-
-    share = [float(count / total) for count in counts]
-    spread = sum(p * math.log2(count) for p, count in zip(share, counts, strict=True))
-    surprisal = -sum(map(math.log2, share))
-    per_node = float(printed["N_I"].value / size)
-    recomputed = {
-        "total surprisal": surprisal,
-        "entropy": -sum(p * math.log2(p) for p in share),
-        "expected spread": spread,
-        "P_G": math.log2(surprisal * per_node),
-        "P_G spread": math.log2((spread + 1) * len(counts) * per_node),
-    }
-    assert all(x in printed[name].window() for name, x in recomputed.items())
-
-
-def test_appendix_c_2_and_table_3_2_are_of_the_same_searches():
+def test_what_a_source_prints_twice_is_the_same():
     lines = load("thesis/appendix-c-2").set_index("preset")
     table = load("thesis/table-3-2").set_index("preset").loc[lines.index]
-    assert len(lines) == 8
+    assert len(lines) == 8 and (lines.sample_size == table.sample_size).all()
     assert (lines.top_test_accuracy == table.test_accuracy).all()
-    assert (lines.sample_size == table.sample_size).all()
     assert (lines.dataset == table.dataset.str.replace("-", "")).all()
     genetic = lines.search_mode.str.endswith("evolve")
     assert (genetic == table["mode"].str.endswith("Evolve")).all()
-
-
-@SOURCES
-def test_shared_small_models_win_with_fewer_parameters(source):
-    # table 4.2's caption: better scores than models "that have at least 60% more parameters"
-    table = rows_of("table-4-2", source)
-    for _, rows in table.groupby("dataset"):
-        by_model = rows.set_index("model")
-        shared, original = by_model.loc["V2-S-shared"], by_model.loc["V2-B0-original"]
-        assert Decimal(shared["score"]) > Decimal(original["score"])
-        ratio = Printed.parse(original["params"]).value / Printed.parse(shared["params"]).value
-        assert ratio >= Decimal("1.6")
-
-
-@SOURCES
-@pytest.mark.parametrize("name", ["table-4-3", "table-4-4"])
-@pytest.mark.parametrize("column", ["score", "P_G", "P_G_spread"])
-def test_both_estimates_rank_the_models_as_their_scores_do(name, source, column):
-    column_values = values(rows_of(name, source), column)
-    assert column_values == sorted(column_values)
-    assert len(set(column_values)) == len(column_values)
-
-
-@SOURCES
-def test_parameters_alone_would_rank_them_otherwise(source):
-    for name in ("table-4-3", "table-4-4"):
-        parameters = values(rows_of(name, source), "params")
-        assert parameters != sorted(parameters)
-    by_model = rows_of("table-4-4", source).set_index("model")
-    for column, pick in (("expected_spread", min), ("entropy", max)):  # section 4.5.8
-        numbers = by_model[column].map(lambda text: Printed.parse(text).value)
-        assert pick(numbers) == numbers["ResNet-50"]
-
-
-def test_scores_of_table_4_2_are_those_of_table_4_3():
     trained = load("thesis/table-4-2", "paper/table-2").query("dataset == 'ImageNet-1K'")
     trained = trained.assign(model=trained["model"].str.removesuffix("-original"))
     analysed = load("thesis/table-4-3", "paper/table-3")
     both = trained.merge(analysed, on=["source", "model"], suffixes=("_2", "_3"))
-    assert len(both) == 6
-    assert (both["score_2"] == both["score_3"]).all()
-    assert values(both, "params_2") == values(both, "params_3")
+    assert len(both) == 6 and (both["score_2"] == both["score_3"]).all()
+    values = ([Printed.parse(text).value for text in both[f"params_{n}"]] for n in (2, 3))
+    assert next(values) == next(values)
 
 
 def differing(name):
     """Where thesis and paper print different values: (model, column, thesis, paper)."""
-    keys = {"table-4-1": ["dataset"], "table-4-2": ["model", "dataset"]}.get(name, ["model"])
-    thesis, paper = (rows_of(name, source).set_index(keys) for source in ("thesis", "paper"))
+    keys = {"1": ["dataset"], "2": ["model", "dataset"]}.get(name[-1], ["model"])
+    thesis, paper = (load(place).set_index(keys) for place in (name, PAPER[name]))
     numbers = thesis.columns.difference(["id", "source", "where", "augmentation", "score_repeats"])
     return [
         (row, column, thesis.loc[row, column], paper.loc[row, column])
@@ -274,8 +179,7 @@ def differing(name):
 
 
 def test_thesis_and_paper_differ_in_one_row_only():
-    names = [name.removeprefix("thesis/") for name in PAPER if "table" in name]
-    found = [entry for name in names for entry in differing(name)]
+    found = [entry for name in PAPER if "table" in name for entry in differing(name)]
     assert found == [
         ("V2-S", "score", "83.2", "83.6+"),
         ("V2-S", "expected_spread", "1505.546", "1505.5"),

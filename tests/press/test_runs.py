@@ -14,15 +14,7 @@ from reuseprior.cli.app import parse_settings
 from reuseprior.press import published
 from reuseprior.press.ledger import Entry
 from reuseprior.press.published import Window
-from reuseprior.press.runs import (
-    Claim,
-    Evidence,
-    claimed,
-    machine,
-    measured,
-    options,
-    runs_for,
-)
+from reuseprior.press.runs import Claim, Evidence, claimed, machine, measured, options, runs_for
 from reuseprior.works import nn_mass
 from reuseprior.works.thesis import contexts, scores, sharing
 
@@ -36,10 +28,15 @@ def folder(tmp_path, monkeypatch):
 
 def record(folder, config, *, seed=0, state="finished", **summary):
     """A synthetic run."""
-    run = folder / f"seed{seed}"
-    recording = results.Recording.start(run, {**config, "seed": seed}, resume=False)
+    config = {**config, "seed": seed}
+    recording = results.Recording.start(folder / f"seed{seed}", config, resume=False)
     recording.finish(summary, state=state)
-    return run
+
+
+def record_all(folder, config, accuracies):
+    """A run of each seed."""
+    for seed, accuracy in enumerate(accuracies):
+        record(folder, config, seed=seed, test_accuracy=accuracy)
 
 
 EVIDENCE = Evidence(
@@ -79,8 +76,6 @@ def said_of(claim: Claim) -> Entry:
 
 
 CLAIM = Claim(("ours", EVIDENCE), ("theirs", Evidence("other", {}, EVIDENCE.value)), "small")
-
-
 POSSIBLE = {"possible": True}
 
 
@@ -99,11 +94,9 @@ POSSIBLE = {"possible": True}
     ],
 )
 def test_a_claim_is_judged_by_a_test(folder, theirs, said, verdict):
-    for seed, accuracy in enumerate((0.90, 0.91)):
-        record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=accuracy)
-    for seed, accuracy in enumerate(theirs):
-        record(folder / "other", {}, seed=seed, test_accuracy=accuracy)
-    found = said_of(Claim(CLAIM.first, CLAIM.second, "small", **said))
+    record_all(folder / "train-x", AS_PRINTED, (0.90, 0.91))
+    record_all(folder / "other", {}, theirs)
+    found = said_of(replace(CLAIM, **said))
     assert (found.kind, found.verdict) == ("measured", verdict)
     assert verdict == "open" or found.note.startswith("small: ours 90.50, theirs")
     assert ("and not refute it" in found.note) == (said == POSSIBLE)
@@ -120,8 +113,7 @@ def test_pairs_are_of_one_seed_and_two_evidences_may_have_one_name(folder):
         value=lambda runs: 100 * runs[0].summary["second"],
         counts=lambda found: [run for run in found if "second" in run.summary],
     )
-    claim = Claim(("one", EVIDENCE), ("one", second), "small", paired=True)
-    found = said_of(claim)
+    found = said_of(Claim(("one", EVIDENCE), ("one", second), "small", paired=True))
     assert found.computed == pytest.approx(90 - (80 + 81 + 91) / 3)
     assert "one 90.00, one 84.00; Student's t over 3 seeds" in found.note
 
@@ -143,22 +135,19 @@ def test_an_undecided_claim_says_how_many_seeds_would_decide(folder):
         assert few == (seed < 2)
     of_each = "; 17 seeds of each would find it with a power of 80 %, if it and the spread are as"
     assert of_each in said_of(CLAIM).note
-    same = Claim(CLAIM.first, ("again", CLAIM.first[1]), "small", paired=True)
     assert "no number of seeds" not in said_of(CLAIM).note
-    without = said_of(same).note
-    assert "no spread over seeds" in without and "number of seeds" not in without
-    assert "seeds that differ would say how many can" in without
+    same = said_of(replace(CLAIM, second=("again", CLAIM.first[1]), paired=True)).note
+    assert "no spread over seeds" in same and "number of seeds" not in same
+    assert "seeds that differ would say how many can" in same
 
 
 def test_an_open_claim_says_which_seeds_are_recorded_and_do_not_count(folder):
-    for seed in (0, 1):
-        record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=0.90)
-        record(folder / "other", {}, seed=seed, test_accuracy=0.89)
+    record_all(folder / "train-x", AS_PRINTED, (0.90, 0.90))
+    record_all(folder / "other", {}, (0.89, 0.89))
     none = replace(EVIDENCE, counts=lambda found: [], otherwise="not settled")
     found = said_of(replace(CLAIM, first=("ours", none)))
-    assert (found.verdict, found.note) == (
-        "open", "ours: 2 seeds recorded, not settled; needs days"
-    )  # fmt: skip
+    note = "ours: 2 seeds recorded, not settled; needs days"
+    assert (found.verdict, found.note) == ("open", note)
 
 
 def test_a_command_computes_as_the_run_did(folder):
@@ -193,13 +182,9 @@ def test_other_runs_and_too_few_bear_on_nothing(folder):
 
 
 def test_a_spread_is_shown_and_not_judged(folder):
-    for seed, accuracy in enumerate((0.5, 0.6)):
-        record(folder / "x", {}, seed=seed, test_accuracy=accuracy)
+    record_all(folder / "x", {}, (0.5, 0.6))
     spread = judged(Evidence("x", {}, EVIDENCE.value), "0.06", over_seeds=True)
     assert (spread.verdict, spread.computed) == ("open", pytest.approx(7.0711, abs=1e-4))
-
-
-# What the works say ----------------------------------------------------------------------------
 
 
 def config_of(evidence, **changed):
@@ -207,28 +192,24 @@ def config_of(evidence, **changed):
     return json.loads(json.dumps({**evidence.config, **changed}))
 
 
-def first_row(name, model):
-    table = published.load(name)
-    return next(row for _, row in table.iterrows() if row.model == model)
+SCORES = [  # a row's table and model, whose evidence, folder of its runs, some of their settings
+    ("thesis/table-4-2", "V2-S-shared", sharing, "train-thesis",
+     {"model": "efficientnetv2-s", "sharing": "all_but_bn"}, {"epochs": 300, "batch_size": 512}),
+    ("thesis/table-4-4", "V2-B1", contexts, "train-thesis,image_size=240",
+     {"data": "imagenet"}, {"test_image_size": 240}),
+]  # fmt: skip
 
 
-def test_a_full_training_fills_its_score(folder):
-    evidence = sharing.ledger._training(first_row("thesis/table-4-2", "V2-S-shared"))
-    config = config_of(evidence)
-    assert config["model"] == "efficientnetv2-s" and config["sharing"] == "all_but_bn"
-    assert config["protocol"]["epochs"] == 300 and config["protocol"]["batch_size"] == 512
-    record(folder / "train-thesis", config, test_accuracy=0.96)
-    narrow = config_of(evidence, data="cifar100")
-    record(folder / "train-thesis", narrow, seed=1, test_accuracy=0.5)
+@pytest.mark.parametrize(("name", "model", "work", "place", "config", "protocol"), SCORES)
+def test_a_full_training_fills_its_score(folder, name, model, work, place, config, protocol):
+    table = published.load(name).set_index("model")
+    evidence = work.ledger._training(table.loc[[model]].reset_index().iloc[0])
+    found = config_of(evidence)
+    assert found.items() >= config.items() and found["protocol"].items() >= protocol.items()
+    record(folder / place, found, test_accuracy=0.96)
+    other = config_of(evidence, data="cifar100")
+    record(folder / place, other, seed=1, test_accuracy=0.5)
     assert judged(evidence).computed == 96.0 and len(runs_for(evidence)) == 1
-
-
-def test_table_4_4_asks_for_imagenet_at_the_row_s_size(folder):
-    evidence = contexts.ledger._training(first_row("thesis/table-4-4", "V2-B1"))
-    config = config_of(evidence)
-    assert config["data"] == "imagenet" and config["protocol"]["test_image_size"] == 240
-    record(folder / "train-thesis,image_size=240", config, test_accuracy=0.798)
-    assert judged(evidence).computed == pytest.approx(79.8)
 
 
 def test_a_run_of_the_first_package_could_be_the_thesis_s(folder):
@@ -237,8 +218,7 @@ def test_a_run_of_the_first_package_could_be_the_thesis_s(folder):
     known = json.loads(old.read_text())["protocol"].keys()
     evidence = scores.score("V2-B0", False, "cifar10", {})
     config = config_of(evidence)
-    later = config["protocol"].keys() - known
-    assert later == {"patience", "step_epochs", "step_factor"}
+    assert config["protocol"].keys() - known == {"patience", "step_epochs", "step_factor"}
     config["protocol"] = {k: v for k, v in config["protocol"].items() if k in known}
     record(folder / "train-thesis", config, test_accuracy=0.798)
     assert judged(evidence).computed == pytest.approx(79.8)
@@ -249,10 +229,8 @@ def test_a_run_of_the_first_package_could_be_the_thesis_s(folder):
 def test_a_fit_asks_for_the_whole_grid(folder, monkeypatch):
     evidence = nn_mass.ledger._fit("cifar10", "ln mass", 2)
     assert evidence.runs == 20
-    shapes = [one for _, _, one in nn_mass.GRIDS["full"].architectures()]
-    assert {tuple(one.widths) for one in shapes} == {
-        tuple(evidence.config["architecture"]["widths"])
-    }
+    widths = {tuple(one.widths) for _, _, one in nn_mass.GRIDS["full"].architectures()}
+    assert widths == {tuple(evidence.config["architecture"]["widths"])}
     for claim in published.load("nn-mass/text").claim:
         if claim.startswith("R² of accuracy"):
             assert nn_mass.ledger.FIT.fullmatch(claim), claim

@@ -41,11 +41,8 @@ def verdict(found: Derivation) -> str:
 
 def test_an_entry_of_a_theorem():
     made = entry(HOLDS)
-    assert (made.id, made.source, made.where) == (
-        "s-theorem-1",
-        "squares",
-        "squares, p. 1, Theorem 1",
-    )
+    place = ("s-theorem-1", "squares", "squares, p. 1, Theorem 1")
+    assert (made.id, made.source, made.where) == place
     assert (made.kind, made.verdict, made.note) == ("proved", "holds", COUNTS)
     assert entry(CORRECTED).note == f"It has 2a. ({COUNTS})"
     assert entry(CORRECTED, statement=True).note == f"Areas have √A. It has 2a. ({COUNTS})"
@@ -53,29 +50,34 @@ def test_an_entry_of_a_theorem():
     assert entry(remarked).note == f"At a = 1 too. ({COUNTS})"
 
 
-def test_the_printed_statement_decides():
-    assert verdict(CORRECTED) == "corrected"
-    assert verdict(replace(CORRECTED, correction=None)) == "fails"
-    assert verdict(replace(CORRECTED, correction=None, remark=Remark("It has 2a."))) == "fails"
-    assert verdict(replace(CORRECTED, printed=(RIGHT, WRONG))) == "corrected"
-    assert verdict(replace(CORRECTED, printed=(RIGHT,))) == "holds"
-    assert verdict(replace(HOLDS, printed=())) == "fails"
+POISONED = SQUARES.check((area, 4 * side**2))
+PROVABLE = Step(sp.sqrt(area), 2 * side, "by a wrong definition", POISONED)
+UNUSED = Step(sp.log(area**2), 2 * sp.log(area), "whatever area means", POISONED)
+VERDICTS = [  # a derivation, what it has instead, its verdict: what is printed decides
+    (HOLDS, {}, "holds"),
+    (HOLDS, {"printed": ()}, "fails"),
+    (CORRECTED, {}, "corrected"),
+    (CORRECTED, {"correction": None}, "fails"),
+    (CORRECTED, {"correction": None, "remark": Remark("It has 2a.")}, "fails"),
+    (CORRECTED, {"printed": (RIGHT, WRONG)}, "corrected"),
+    (CORRECTED, {"printed": (RIGHT,)}, "holds"),
+    # a step that fails corrects nothing, nor does one by a wrong definition
+    (CORRECTED, {"steps": (WRONG,)}, "fails"),
+    (CORRECTED, {"correction": Correction("It has 2a.", (WRONG,))}, "fails"),
+    (HOLDS, {"steps": (MEANS, WRONG)}, "fails"),
+    (HOLDS, {"steps": (PROVABLE,), "printed": (PROVABLE,)}, "fails"),
+    (HOLDS, {"steps": (UNUSED,), "printed": (UNUSED,)}, "fails"),
+]
 
 
-def test_a_step_that_fails_corrects_nothing():
-    assert verdict(replace(CORRECTED, steps=(WRONG,))) == "fails"
-    assert verdict(replace(CORRECTED, correction=Correction("It has 2a.", (WRONG,)))) == "fails"
-    assert verdict(replace(HOLDS, steps=(MEANS, WRONG))) == "fails"
-    assert entry(replace(HOLDS, steps=(MEANS, WRONG))).note.startswith("a step of the derivation")
-
-
-def test_a_poisoned_definition_fails():
-    poisoned = SQUARES.check((area, 4 * side**2))
-    provable = Step(sp.sqrt(area), 2 * side, "by a wrong definition", poisoned)
-    assert provable.outcome.symbolic
-    assert verdict(replace(HOLDS, steps=(provable,), printed=(provable,))) == "fails"
-    unused = Step(sp.log(area**2), 2 * sp.log(area), "whatever area means", poisoned)
-    assert verdict(replace(HOLDS, steps=(unused,), printed=(unused,))) == "fails"
+def test_verdicts():
+    assert PROVABLE.outcome.symbolic
+    for found, change, expected in VERDICTS:
+        assert verdict(replace(found, **change)) == expected, (found.printed, change)
+    note = entry(replace(HOLDS, steps=(MEANS, WRONG))).note
+    assert note.startswith("a step of the derivation")
+    # that one is of statements without a proof
+    assert {expected for *_, expected in VERDICTS} == set(KINDS["proved"]) - {"unsaid"}
 
 
 EVERY = (*thesis.all_derivations(), *nn_mass.DERIVATIONS.all())
@@ -91,9 +93,3 @@ def test_with_its_correction_deleted_a_wrong_statement_fails(found):
     wrong = found.name in WRONG_AS_PRINTED
     assert verdict(found) == ("corrected" if wrong else "holds")
     assert verdict(replace(found, correction=None)) == ("fails" if wrong else "holds")
-
-
-def test_the_verdicts_are_those_of_the_kind():
-    wrong = replace(CORRECTED, correction=None)
-    of_theorems = set(KINDS["proved"]) - {"unsaid"}  # that one is of statements without a proof
-    assert {verdict(found) for found in (HOLDS, CORRECTED, wrong)} == of_theorems

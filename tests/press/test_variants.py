@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -23,11 +22,9 @@ GIVEN = {"profile": "quick", "largest": 40, "rate": 1.0, "words": ""}
 
 
 @pytest.fixture
-def chapter(tmp_path, monkeypatch):
+def chapter(root, monkeypatch):
     """A chapter with four parameters; figures go where they went before."""
-    house.build(tmp_path, monkeypatch)
-    cell = nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), paths.NOTEBOOKS / "05-a.ipynb")
+    house.notebook("05-a", PARAMETERS)
     house.chapter("05-a", full="minutes = 9\nparameters = {largest = 80}")
     monkeypatch.setattr(plotting, "_folder", None)
     return chapters.found()[0]
@@ -55,19 +52,14 @@ def test_names(chapter, change, name):
     assert variants.copy(chapter, given) == place / "05-a.ipynb"
     drawn = paths.FIGURES if committed else place / "figures"
     assert variants.figures(chapter, given) == drawn
-    variants.begin("05-a", given)
-    assert plotting.save(plotting.Figure(), "fig-1")[0].parent == drawn
+    for values, folder in ((given, drawn), (GIVEN, paths.FIGURES)):
+        variants.begin("05-a", values)
+        assert plotting.save(plotting.Figure(), "fig-1")[0].parent == folder
 
 
 def test_two_values_never_have_one_name(chapter):
     names = {variants.name_of(chapter, GIVEN | {"words": w}) for w in ("a b", "a-b", "a/b", "a")}
     assert len(names) == 4
-
-
-def test_figures_go_back_with_the_committed_values(chapter):
-    variants.begin("05-a", GIVEN | {"largest": 12})
-    variants.begin("05-a", GIVEN)
-    assert plotting.save(plotting.Figure(), "fig-1")[0].parent == paths.FIGURES
 
 
 REFUSED = [  # names of the notebook, message
@@ -84,14 +76,8 @@ REFUSED = [  # names of the notebook, message
 def test_refused(chapter, change, message):
     with pytest.raises(ParameterError, match=message):
         variants.begin("05-a", GIVEN | change)
-
-
-def test_unknown_chapter(chapter):
     with pytest.raises(ParameterError, match=r"unknown chapter '05-b', did you mean '05-a'\?"):
         variants.begin("05-b", GIVEN)
-
-
-# Plain papermill -------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -103,12 +89,9 @@ def papermill(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(paths.PACKAGE.parent))
 
     def run(*parameters):
-        copy = str(root.with_suffix(".ipynb"))
-        notebook = str(Path("notebooks", "05-energy-priors.ipynb"))
-        command = [sys.executable, "-m", "papermill", "--no-progress-bar", notebook, copy]
-        return subprocess.run(
-            [*command, *parameters], cwd=root, capture_output=True, text=True, check=False
-        )
+        files = ["notebooks/05-energy-priors.ipynb", root.with_suffix(".ipynb")]
+        command = [sys.executable, "-m", "papermill", "--no-progress-bar", *files, *parameters]
+        return subprocess.run(command, cwd=root, capture_output=True, text=True)
 
     return root, run
 
