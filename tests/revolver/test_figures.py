@@ -2,7 +2,6 @@
 
 import random
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,8 +16,7 @@ from tests.revolver.worlds import SMALL, populate
 
 @pytest.fixture(autouse=True)
 def styled():
-    with mpl.rc_context():
-        plotting.style()
+    with plotting.styled():
         yield
 
 
@@ -54,23 +52,12 @@ def test_sharing_map(count):
     assert texts(alone.axes[1]) == ["nothing is shared"] and alone._repr_png_()
 
 
-LINEAGE = pd.DataFrame(
-    [
-        (0, "", "initial", 0),
-        (1, "", "initial", 0),
-        (2, "", "initial", 0),  # without offspring or score
-        (3, "0 1", "crossover+mutation", 1),
-        (4, "0", "mutation", 2),
-        (5, "3 4", "copyover", 3),
-        (6, "", "immigration", 4),
-        (7, "3", "mutation", 4),
-    ],
-    columns=["child", "parents", "operator", "generation"],
-)
-
-
-def strong_lines(fig):
-    return [line for line in fig.axes[0].lines if line.get_color() == plotting.STRONG]
+BORN = [  # who was born of whom by what, and when; 2 is without offspring or score
+    (0, "", "initial", 0), (1, "", "initial", 0), (2, "", "initial", 0),
+    (3, "0 1", "crossover+mutation", 1), (4, "0", "mutation", 2), (5, "3 4", "copyover", 3),
+    (6, "", "immigration", 4), (7, "3", "mutation", 4),
+]  # fmt: skip
+LINEAGE = pd.DataFrame(BORN, columns=["child", "parents", "operator", "generation"])
 
 
 def test_family_tree():
@@ -81,7 +68,7 @@ def test_family_tree():
         "initial (2)", "mutation (2)", "crossover (1)", "copyover (1)", "immigration (1)",
     ]  # fmt: skip
     # to the best, 5, lead 3 and 4, and to these 0 twice and 1
-    assert len(strong_lines(fig)) == 5
+    assert sum(line.get_color() == plotting.STRONG for line in ax.lines) == 5
     assert texts(ax) == ["5: 0.200"]
     fig._repr_png_()
 
@@ -98,31 +85,21 @@ def test_each_individual_has_a_line_of_its_own():
             assert all(born[lane] >= x[-1] for lane in between)
 
 
-PARENTS = [  # as held, as written, and one each as pandas reads it
-    ([0, 1, 3], ["", "", "0 1"]),
-    ([0, 1, 3], [(), (), (0, 1)]),
-    ([0, 1, 3], [np.nan, None, "0 1"]),
-    ([0, 4], [np.nan, 0.0]),
-]
+@pytest.mark.parametrize("parents", [("", "", "0 1"), ((), (), (0, 1)), (np.nan, None, "0 1")])
+def test_parents_as_written_as_held_and_as_pandas_reads_them(parents):
+    lineage = LINEAGE.iloc[[0, 1, 3]].assign(parents=pd.Series(parents, [0, 1, 3], dtype=object))
+    assert figures.family_tree(lineage).axes[0].get_title() == "3 individuals"
+    one_each = LINEAGE.iloc[[0, 4]].assign(parents=[np.nan, 0.0])
+    assert figures.family_tree(one_each).axes[0].get_title() == "2 individuals"
 
 
-@pytest.mark.parametrize("rows, parents", PARENTS)
-def test_parents_as_held_and_as_written(rows, parents):
-    made = pd.Series(parents, rows, dtype=object if len(rows) > 2 else float)
-    lineage = LINEAGE.iloc[rows].assign(parents=made)
-    assert figures.family_tree(lineage).axes[0].get_title() == f"{len(rows)} individuals"
-
-
-@pytest.mark.parametrize(
-    "lineage, sentence",
-    [
+def test_lineages_that_cannot_be():
+    for lineage, sentence in (
         (LINEAGE.drop(index=1), "no parent 1 of individual 3"),
         (LINEAGE.replace("immigration", "magic"), "individual 6 .* unknown operator 'magic'"),
-    ],
-)
-def test_lineages_that_cannot_be(lineage, sentence):
-    with pytest.raises(TableError, match=sentence):
-        figures.family_tree(lineage)
+    ):
+        with pytest.raises(TableError, match=sentence):
+            figures.family_tree(lineage)
 
 
 TRAININGS = pd.DataFrame({"generation": [1, 1, 2, 2], "accuracy": [0.0, 0.2, 0.4, 0.8]})

@@ -101,6 +101,7 @@ def test_15_a_population_is_read_back(world):
     assert (sharing.distinct == sharing.alone) == (max(names.values()) == 1)
     assert sharing.distinct == rv.distinct_parameters(world.population)
     assert sharing.alone == sum(blueprint.parameters() for blueprint in world.population)
+    assert rv.sharing_factor(world.population) == sharing.alone / sharing.distinct
     assert 0 <= sharing.share <= 1
 
 
@@ -151,22 +152,23 @@ def test_picks_by_score_prefer_the_better_and_by_chance_do_not():
         assert first[0] / 2000 == pytest.approx(expected, abs=0.03)
 
 
+AUTHOR = {"rule": "author"}
+BUDGETS = [  # score, mean, most, options, batches
+    (1.0, 1.0, 400, {}, 96),
+    (2.0, 1.0, 400, {}, 96),  # never less than the minimum
+    (0.8, 1.0, 400, {}, 187),  # 96 · 1.25³
+    (0.0, 1.0, 400, {}, 400),
+    (2.0, 1.0, 50, {}, 50),  # an epoch may be shorter
+    (1.0, 1.0, 400, {"minimum": 10}, 10),
+    (2.0, 1.0, 400, AUTHOR, 19),  # 96 · 0.2
+    (0.8, 1.0, 400, AUTHOR, 187),
+    (2.0, 1.0, 400, AUTHOR | {"generation": 2, "generations": 100}, 400),
+    (2.0, 1.0, 400, AUTHOR | {"generation": 3, "generations": 100}, 19),
+    (2.0, 1.0, 400, AUTHOR | {"generation": 81, "generations": 100}, 102),
+    (9.0, 1.0, 400, AUTHOR | {"minimum": 3}, 1),  # not none at all
+]
+
+
 def test_budgets():
-    cases = [
-        # score, mean, most, options, batches
-        (1.0, 1.0, 400, {}, 96),
-        (2.0, 1.0, 400, {}, 96),  # never less than the minimum
-        (0.8, 1.0, 400, {}, 187),  # 96 · 1.25³
-        (0.1, 1.0, 400, {}, 400),
-        (2.0, 1.0, 50, {}, 50),  # an epoch may be shorter
-        (0.0, 1.0, 400, {}, 400),
-        (2.0, 1.0, 400, {"rule": "author"}, 19),  # 96 · 0.2
-        (0.8, 1.0, 400, {"rule": "author"}, 187),
-        (2.0, 1.0, 400, {"rule": "author", "generation": 2, "generations": 100}, 400),
-        (2.0, 1.0, 400, {"rule": "author", "generation": 3, "generations": 100}, 19),
-        (2.0, 1.0, 400, {"rule": "author", "generation": 81, "generations": 100}, 102),
-        (1.0, 1.0, 400, {"minimum": 10}, 10),
-        (9.0, 1.0, 400, {"minimum": 3, "rule": "author"}, 1),  # not none at all
-    ]
-    for score, mean, most, options, batches in cases:
+    for score, mean, most, options, batches in BUDGETS:
         assert budget(score, mean, most, **options) == batches, (score, options)

@@ -1,18 +1,15 @@
 """Weights by name, freezing, inheriting, collecting and restoring."""
 
 import json
-import random
-from dataclasses import replace
 
 import pytest
 import torch
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
-from tests.revolver.worlds import SMALL, World, settled
+from tests.revolver.worlds import settled
 
 X = (4, 6, 6)
-SMALLER = replace(SMALL, groups=1, depths=(6,))
 
 
 def unit(registry, **options):
@@ -151,28 +148,6 @@ def test_kept_modules_are_the_last_that_died():
     assert set(registry.collect([])) == {node.name for node in nodes[1:]} and len(registry) == 0
 
 
-@pytest.mark.slow
-def test_replacements_leave_no_more_than_the_living():
-    registry = rv.Registry(device="meta")
-    plain = replace(SMALLER, convs={"conv": 4, "separable": 1}, widths=(1,))
-    world = World(plain, random.Random(0), registry.tags).add(3)
-    sizes = []
-    for step in range(300):
-        slot = step % 3
-        if step % 5 == 0:
-            new = rv.generate(world.space, world.rng, registry.tags)
-        else:
-            new = world.offspring()
-            rv.mutate(new, world.space, registry.tags, world.rng)
-        world.population[slot] = new
-        registry.build(new)
-        registry.collect(world.population, keep=20)
-        sizes.append(len(registry))
-    living = {name for b in world.population for _, _, name in b.scopes()}
-    assert living <= set(registry.modules) and len(registry) <= len(living) + 20
-    assert max(sizes) < 3 * 100 + 20 and max(sizes[150:]) < 1.5 * max(sizes[:150])
-
-
 def test_a_restored_registry_goes_on_as_the_old():
     registry = rv.Registry(seed=4, inherit=True)
     a, b = unit(registry), unit(registry, kernel_size=5)
@@ -184,8 +159,7 @@ def test_a_restored_registry_goes_on_as_the_old():
     tensors = {key: tensor.clone() for key, tensor in tensors.items()}
     restored = rv.Registry.restore(tensors, json.loads(json.dumps(description)))
     assert (restored.seed, restored.inherit, restored.tags) == (4, True, registry.tags)
-    assert set(restored.modules) == {n for n in registry.modules if registry.state()[0].keys()
-                                     & {f"{n}:weight"}}  # fmt: skip
+    assert set(restored.modules) == {n for n in registry.modules if f"{n}:weight" in tensors}
     old, new = registry.build(a), restored.build(a)
     assert same(values(old), values(new)) == set(values(old))
     assert not new.conv.weight.requires_grad and new.bn.weight.requires_grad
@@ -195,12 +169,3 @@ def test_a_restored_registry_goes_on_as_the_old():
         cut = {k: t for k, t in tensors.items() if k != key}
         with pytest.raises(rv.BlueprintError, match=r"has no fitting tensors for .*cut short"):
             rv.Registry.restore(cut, description)
-
-
-def test_memory_format():
-    registry = rv.Registry(memory_format=torch.channels_last)
-    net = rv.generate(SMALL, random.Random(0), registry.tags)
-    model = registry.build(net)
-    weight = model.conv.weight
-    assert weight.is_contiguous(memory_format=torch.channels_last)
-    assert model(torch.rand(2, 3, 8, 8)).shape == (2, 3)

@@ -96,28 +96,19 @@ def test_names_are_escaped():
     assert "<script>/conv8" in "".join(Reader(tree(node)._repr_html_()).text)
 
 
-CHANGES = [
-    # what is done to a residual block of two units, and the rows of the table
+CHANGES = [  # what is done to a residual block of two units, and the rows of the table
     (lambda n: n.children.update(rv.clone(n, rv.Tags(99)).children), []),
     (lambda n: setattr(n, "freeze", True), [("the root", "freeze", "False", "True")]),
-    (
-        lambda n: n.at("unit1").children.update(conv=residual(inner="ensemble").at("unit1/conv")),
-        [("unit1/conv", "replaced", "conv8_8_3_1_1_1_1_F", "ensemble_mean8_8-")],
-    ),
-    (
-        lambda n: n.at("unit0/conv").arguments.update(kernel_size=5, padding=2),
-        [("unit0/conv", "kernel_size", "3", "5"), ("unit0/conv", "padding", "1", "2")],
-    ),
-    (
-        lambda n: n.children.update(unit2=n.at("unit1").copy()),
-        [("unit2", "added", "", "unit8_8-")],
-    ),
+    (lambda n: n.at("unit1").children.update(conv=residual(inner="ensemble").at("unit1/conv")),
+     [("unit1/conv", "replaced", "conv8_8_3_1_1_1_1_F", "ensemble_mean8_8-")]),
+    (lambda n: n.at("unit0/conv").arguments.update(kernel_size=5, padding=2),
+     [("unit0/conv", "kernel_size", "3", "5"), ("unit0/conv", "padding", "1", "2")]),
+    (lambda n: n.children.update(unit2=n.at("unit1").copy()),
+     [("unit2", "added", "", "unit8_8-")]),
     (lambda n: n.children.pop("unit1"), [("unit1", "removed", "unit8_8-", "")]),
-    (
-        lambda n: n.at("unit0").children.update(bn=n.at("unit0").children.pop("bn")),
-        [("unit0", "moved", "bn act conv", "act conv bn")],
-    ),
-]
+    (lambda n: n.at("unit0").children.update(bn=n.at("unit0").children.pop("bn")),
+     [("unit0", "moved", "bn act conv", "act conv bn")]),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("change, expected", CHANGES)
@@ -152,16 +143,15 @@ def test_two_columns():
     lines = str(found).splitlines()
     middle = lines[0].index("│")
     lines = lines[: lines.index("")]
-    left, right = ([line[part] for line in lines] for part in (slice(middle), slice(middle, None)))
-    left, right = ([line.strip("│ ") for line in side] for side in (left, right))
+    left = [line[:middle].strip() for line in lines]
+    right = [line[middle + 1 :].strip() for line in lines]
     assert (left[0], right[0]) == ("before", "after")
     for side, name in [(left, "conv conv8_8"), (right, "conv ensemble_mean8_8")]:
         (marked,) = [line for line in side if name in line]
         assert marked.startswith("≠") and "8×4×4 → 8×4×4" in marked
         assert any("(1 not changed)" in line for line in side)
     assert sum("member" in line for line in right) == 3
-    text = "".join(Reader(found._repr_html_()).text)
-    assert "≠" in text
+    assert "≠" in "".join(Reader(found._repr_html_()).text)
 
 
 def test_offspring_are_told_from_their_parents():

@@ -10,17 +10,10 @@ from reuseprior import revolver as rv
 from tests.soak import drawn
 
 SMALL = rv.Space(
-    image=(3, 8, 8),
-    classes=3,
-    depths=(6, 8),
-    widths=(1, 2),
-    channels=4,
-    groups=2,
-    smallest=4,
-    residual_groups=("residual_group", "residual_group", "fractal"),
-    kernels=(1, 3),
+    image=(3, 8, 8), classes=3, depths=(6, 8), widths=(1, 2), channels=4, groups=2, smallest=4,
+    residual_groups=("residual_group", "residual_group", "fractal"), kernels=(1, 3),
     orders=(("bn", "act", "conv"), ("conv", "bn", "act", "drop")),
-)
+)  # fmt: skip
 
 
 @dataclass

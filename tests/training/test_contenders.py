@@ -1,6 +1,5 @@
 """Contenders of equal budgets: their names and rivals, and what is made of their runs."""
 
-import json
 from dataclasses import asdict
 from math import sqrt
 
@@ -9,29 +8,26 @@ import pytest
 from reuseprior.errors import UserError
 from reuseprior.training import Protocol, contenders
 from reuseprior.training.contenders import SHALLOW, SMALL, WIDE, Contender, parameters_of, shared
+from tests.works import runs
 
-WAYS = [
-    (WIDE, "plain"),
-    (SMALL, "plain"),
-    (Contender("wrn-16-2", "stores:10%,weighted,map=0010"), "stores (weighted, learned mapping)"),
-    (Contender("wrn-16-2", "stores:10%"), "stores"),
-    (Contender("wrn-16-2", "stores:10%,mask,random,stores=4"), "stores (mask, random)"),
-    (Contender("wrn-16-2", "all_but_bn"), "scopes"),
-    (Contender("wrn-16-2", "scopes:all_but_bn"), "scopes"),
-    (Contender("wrn-16-2", "channels:4"), "channels (depthwise)"),
-    (Contender("wrn-16-2", "channels:4,full,norms"), "channels (full, norms)"),
-    (Contender("wrn-10-2", width=0.5), "shallower"),
-    (Contender("vs-xception", width=0.2), "narrower"),
-]
-
-
-@pytest.mark.parametrize(("one", "way"), WAYS)
-def test_what_a_reader_calls_them(one, way):
-    assert one.way == way
+WAYS = {
+    WIDE: "plain",
+    SMALL: "plain",
+    Contender("wrn-16-2", "stores:10%,weighted,map=0010"): "stores (weighted, learned mapping)",
+    Contender("wrn-16-2", "stores:10%"): "stores",
+    Contender("wrn-16-2", "stores:10%,mask,random,stores=4"): "stores (mask, random)",
+    Contender("wrn-16-2", "all_but_bn"): "scopes",
+    Contender("wrn-16-2", "scopes:all_but_bn"): "scopes",
+    Contender("wrn-16-2", "channels:4"): "channels (depthwise)",
+    Contender("wrn-16-2", "channels:4,full,norms"): "channels (full, norms)",
+    Contender("wrn-10-2", width=0.5): "shallower",
+    Contender("vs-xception", width=0.2): "narrower",
+}
 
 
-def test_names_are_folders_and_tell_contenders_apart():
-    names = {one.name for one, _ in WAYS}
+def test_what_a_reader_calls_them_and_names_are_folders_that_tell_them_apart():
+    assert {one: one.way for one in WAYS} == WAYS
+    names = {one.name for one in WAYS}
     assert len(names) == len(WAYS)
     assert set("".join(names)) <= set("abcdefghijklmnopqrstuvwxyz_0123456789-.")
 
@@ -54,17 +50,14 @@ def test_a_budget_below_the_narrowest():
 
 
 def record(root, one, seed, accuracy, experiment="channels", **changed):
-    place = root / experiment / f"{one.name}-seed{seed}"
     state, data = changed.pop("state", "finished"), changed.pop("data", "cifar10")
-    place.mkdir(parents=True)
     config = {
         "model": one.model, "sharing": one.sharing, "seed": seed, "data": data,
         "parameters": parameters_of(one),
         "protocol": asdict(Protocol.load("stores", width=one.width)) | changed,
     }  # fmt: skip
-    (place / "config.json").write_text(json.dumps(config))
-    (place / "summary.json").write_text(json.dumps({"state": state, "test_accuracy": accuracy}))
-    (place / "metrics.csv").write_text("epoch\n")
+    place = root / experiment / f"{one.name}-seed{seed}"
+    runs.record(place, config, {"epoch": [1]}, state=state, test_accuracy=accuracy)
 
 
 def test_runs_of_all_experiments_are_read_and_compared(tmp_path):

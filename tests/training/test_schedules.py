@@ -8,37 +8,28 @@ STEPS = {
     "schedule": "steps", "step_epochs": 50, "step_factor": 0.2, "learning_rate": 0.8,
     "batch_size": 32, "epochs": 300,
 }  # fmt: skip
-WARM = {"learning_rate": 0.016, "batch_size": 512, "warmup_epochs": 5, "epochs": 300}
+WARM = {
+    "learning_rate": 0.016, "batch_size": 512, "warmup_epochs": 5, "epochs": 300,
+    "schedule": "exponential",
+}  # fmt: skip
 PLAIN = {"learning_rate": 0.1, "batch_size": 256, "epochs": 10}
-LINEAR = PLAIN | {"warmup_epochs": 1, "schedule": "linear"}
-
-# (protocol, epoch, learning rate)
-RATES = [
-    (WARM | {"schedule": "exponential"}, 0, 0.0),
-    (WARM | {"schedule": "exponential"}, 2.5, 0.016),
-    (WARM | {"schedule": "exponential"}, 5, 0.032 * 0.97**2),  # two falls during the warm-up
-    (WARM | {"schedule": "exponential"}, 7.1, 0.032 * 0.97**2),
-    (WARM | {"schedule": "exponential"}, 7.3, 0.032 * 0.97**3),
-    (STEPS, 49.99, 0.1),
-    (STEPS, 50, 0.02),
-    (STEPS, 299, 0.1 / 5**5),
-    (WARM | {"schedule": "exponential"}, 299.9, 0.032 * 0.97**124),
-    (PLAIN | {"schedule": "cosine"}, 0, 0.1),
-    (PLAIN | {"schedule": "cosine"}, 5, 0.05),
-    (PLAIN | {"schedule": "cosine"}, 10, 0.0),
-    (PLAIN | {"schedule": "constant"}, 9, 0.1),
-    (PLAIN | {"batch_size": 64}, 9, 0.025),
-    (LINEAR, 0, 0.0),
-    (LINEAR, 0.5, 0.05),
-    (LINEAR, 1, 0.1),
-    (LINEAR, 5.5, 0.05),
-    (LINEAR, 10, 0.0),
-]
+RATES = [  # protocol, learning rates by epoch
+    # two falls during the warm-up
+    (WARM, {0: 0, 2.5: 0.016, 5: 0.032 * 0.97**2, 7.1: 0.032 * 0.97**2, 7.3: 0.032 * 0.97**3,
+            299.9: 0.032 * 0.97**124}),
+    (STEPS, {49.99: 0.1, 50: 0.02, 299: 0.1 / 5**5}),
+    (PLAIN | {"schedule": "cosine"}, {0: 0.1, 5: 0.05, 10: 0}),
+    (PLAIN | {"schedule": "constant"}, {9: 0.1}),
+    (PLAIN | {"batch_size": 64}, {9: 0.025}),
+    (PLAIN | {"schedule": "linear", "warmup_epochs": 1}, {0: 0, 0.5: 0.05, 1: 0.1, 5.5: 0.05,
+                                                          10: 0}),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("options", "epoch", "rate"), RATES)
-def test_learning_rates(options, epoch, rate):
-    assert learning_rate(Protocol(**options), epoch) == pytest.approx(rate, abs=1e-15)
+@pytest.mark.parametrize(("options", "rates"), RATES)
+def test_learning_rates(options, rates):
+    found = {epoch: learning_rate(Protocol(**options), epoch) for epoch in rates}
+    assert found == pytest.approx(rates, abs=1e-15)
 
 
 def test_one_cycle_is_torchs():

@@ -1,6 +1,4 @@
-"""Other tasks than classifying images go through the same loop, and resume bit for bit."""
-
-from dataclasses import dataclass
+"""A task of one's own goes through the same loop, and resumes bit for bit."""
 
 import pytest
 import torch
@@ -8,8 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from reuseprior import data
-from reuseprior.training import Classification, Protocol, ProtocolError, Task, train
-from reuseprior.training.batches import derive, steps
+from reuseprior.training import Protocol, ProtocolError, Task, train
 from tests.training.runs import check_resumed
 
 
@@ -27,51 +24,6 @@ def autoencoder():
     torch.manual_seed(0)
     layers = [nn.Linear(64, 16), nn.Dropout(0.1), nn.ReLU(), nn.Linear(16, 64)]
     return nn.Sequential(nn.Flatten(), *layers, nn.Unflatten(1, (1, 8, 8)))
-
-
-@dataclass
-class Texts:
-    """Rows of token numbers, and one of two labels each."""
-
-    tokens: torch.Tensor  # texts, length
-    labels: torch.Tensor
-
-    def __len__(self):
-        return len(self.labels)
-
-
-@dataclass
-class TextSet:
-    train: Texts
-    test: Texts
-    name = "texts"
-    checksum = "c"
-
-
-class TextBatches:
-    def __init__(self, texts, protocol, *, device, seed, share):
-        self.texts, self.size, self.seed = texts, protocol.batch_size, seed
-        self.steps = steps(len(texts), protocol, share)
-
-    def __len__(self):
-        return len(self.texts)
-
-    def epoch(self, epoch, first=0):
-        generator = torch.Generator().manual_seed(derive("order", self.seed, epoch))
-        order = torch.randperm(len(self), generator=generator)
-        for chosen in order.split(self.size)[first : self.steps]:
-            yield self.texts.tokens[chosen], self.texts.labels[chosen]
-
-    def once(self):
-        yield self.texts.tokens, self.texts.labels
-
-
-class TextClassification(Classification):
-    def check(self, model, data, protocol, autocast):
-        Task.check(self, model, data, protocol, autocast)
-
-    def batches(self, part, protocol, **place):
-        return TextBatches(part, protocol, **place)
 
 
 def test_an_autoencoder_learns_and_resumes_bit_for_bit(tmp_path):
@@ -92,21 +44,6 @@ def test_an_autoencoder_learns_and_resumes_bit_for_bit(tmp_path):
     assert whole.config["task"] == "reconstruction" and "classes" not in whole.config
     assert whole.summary["test_loss"] == whole.metrics.test_loss.iloc[-1]
     check_resumed(fit, autoencoder, tmp_path / "told", (model, whole), 9)
-
-
-def test_a_classifier_of_texts(tmp_path):
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.randint(2, (320,), generator=generator)
-    tokens = torch.randint(30, (320, 12), generator=generator) + 20 * labels[:, None]
-    known = TextSet(Texts(tokens[:256], labels[:256]), Texts(tokens[256:], labels[256:]))
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.EmbeddingBag(50, 8), nn.Linear(8, 2))
-    protocol = Protocol(epochs=8, batch_size=32, learning_rate=0.2)
-    run = train(
-        model, known, protocol, tmp_path, task=TextClassification(2), seed=0, progress=False
-    )
-    assert run.config["classes"] == 2 and run.config["images"] == {"train": 256, "test": 64}
-    assert run.summary["test_accuracy"] > 0.9
 
 
 def test_what_has_no_classes_cannot_be_mixed(tmp_path):

@@ -6,11 +6,12 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from reuseprior import data
-from reuseprior.data import Texts, TextSet
-from reuseprior.models.classformer import Classformer, Schedule, Sizes, Space, Tokenizer
+from reuseprior.data import TextSet
+from reuseprior.models.classformer import Classformer, Schedule, Sizes, Space
 from reuseprior.training import Protocol, ProtocolError, train
 from reuseprior.training.batches import Share
 from reuseprior.training.text import BUCKET, TextClassification, scores
+from tests.training.letters import LETTERS, texts
 from tests.training.runs import check_resumed
 
 SIZES = Sizes(layers=2, width=16, heads=2, hidden=16, vocabulary=40, positions=32, dropout=0.1)
@@ -21,26 +22,7 @@ PROTOCOL = Protocol(
 PLACE = {"device": torch.device("cpu"), "share": Share()}
 
 
-def words(first, second=None, *, truncation, max_length, padding):
-    """Stands in for transformers': a letter is a token."""
-    ids = [[1, *(ord(c) % 32 + 2 for c in text)][:max_length] for text in first]
-    return {"input_ids": ids}
-
-
-TASK = TextClassification(Tokenizer("letters", words), "f1", longest=20)
-
-
-def texts(n, seed=0):
-    """Texts with an a, class 1, and without."""
-    random = np.random.RandomState(seed)
-    labels = random.randint(2, size=n)
-    made = ["".join(random.choice(list("bcdefgh"), random.randint(3, 25))) for _ in range(n)]
-    return Texts(
-        tuple(f"a{text}" if label else text for text, label in zip(made, labels, strict=True)),
-        None, torch.tensor(labels),
-    )  # fmt: skip
-
-
+TASK = TextClassification(LETTERS, "f1", longest=20)
 DATA = TextSet.of("letters", 2, "f1", texts(70), texts(24, seed=1))
 
 
@@ -138,17 +120,20 @@ def test_two_processes_share_a_batch():
 
 
 def test_refusals(tmp_path):
-    with pytest.raises(ProtocolError, match="metric is 'loss': choose accuracy, f1, matthews"):
-        TextClassification(TASK.tokenizer, "loss")
-    with pytest.raises(ProtocolError, match=r"patience is 2 and ema_decay 0\.9"):
-        Protocol(patience=2, ema_decay=0.9)
-    with pytest.raises(ProtocolError, match="patience is 1, and digits has no validation part"):
-        flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64, 10))
-        train(flat, data.load("digits"), Protocol(patience=1), tmp_path, seed=0)
-    for changes, message in [
-        ({"channels_last": True}, "channels_last is true, which orders images"),
-        ({"validation": 0.1}, "letters brings parts of its own"),
-        ({"mixup_alpha": 0.1}, "set both to 0"),
-    ]:
+    flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64, 10))
+
+    def fit_with(**changes):
+        fit(tmp_path / "run", model(), Protocol(**vars(PROTOCOL) | changes))
+
+    for call, message in [
+        (lambda: TextClassification(LETTERS, "loss"),
+         "metric is 'loss': choose accuracy, f1, matthews"),
+        (lambda: Protocol(patience=2, ema_decay=0.9), r"patience is 2 and ema_decay 0\.9"),
+        (lambda: train(flat, data.load("digits"), Protocol(patience=1), tmp_path, seed=0),
+         "patience is 1, and digits has no validation part"),
+        (lambda: fit_with(channels_last=True), "channels_last is true, which orders images"),
+        (lambda: fit_with(validation=0.1), "letters brings parts of its own"),
+        (lambda: fit_with(mixup_alpha=0.1), "set both to 0"),
+    ]:  # fmt: skip
         with pytest.raises(ProtocolError, match=message):
-            fit(tmp_path / "run", model(), Protocol(**vars(PROTOCOL) | changes))
+            call()

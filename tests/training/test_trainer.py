@@ -1,10 +1,4 @@
-import json
-import os
 import signal
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,10 +14,10 @@ from reuseprior.training import (
     ProtocolError,
     checkpoint,
     train,
-)
+)  # fmt: skip
 from reuseprior.training.batches import Share, open_batches
 from reuseprior.training.schedules import learning_rate
-from tests.training.runs import check_resumed, measured
+from tests.training.runs import check_resumed, in_two_processes, measured
 
 DIGITS = data.load("digits")
 SMALL = Protocol(
@@ -50,12 +44,12 @@ def fit(folder, model=None, protocol=SMALL, **options):
     return train(model, DIGITS, protocol, folder, **{"seed": 0, "progress": False} | options)
 
 
-def change(protocol, **options):
-    return Protocol(**vars(protocol) | options)
+def change(**options):
+    return Protocol(**vars(SMALL) | options)
 
 
 def test_a_run_is_recorded_and_learns(tmp_path):
-    protocol = change(SMALL, epochs=4, train_images=0, name="four")
+    protocol = change(epochs=4, train_images=0, name="four")
     run = fit(tmp_path / "run", protocol=protocol, about={"model": "net"})
     assert list(run.metrics) == [
         "epoch", "learning_rate", "train_loss", "train_accuracy", "test_loss", "test_accuracy",
@@ -78,18 +72,14 @@ def test_a_run_is_recorded_and_learns(tmp_path):
 def test_the_trainer_is_the_plain_loop(tmp_path):
     """Against torch's own optimiser and loss, written out, on the same batches."""
     protocol = change(
-        SMALL, weight_decay=0.01, label_smoothing=0.1, warmup_epochs=1, schedule="cosine",
+        weight_decay=0.01, label_smoothing=0.1, warmup_epochs=1, schedule="cosine",
         gradient_clip=0.5, train_images=352,
     )  # fmt: skip
     run = fit(tmp_path, small_net(), protocol)
     model = small_net()
-    batches = open_batches(
-        DIGITS.subset(352, 50, seed=0).train,
-        protocol,
-        device=torch.device("cpu"),
-        seed=0,
-        share=Share(),
-    )
+    images = DIGITS.subset(352, 50, seed=0).train
+    place = {"device": torch.device("cpu"), "seed": 0, "share": Share()}
+    batches = open_batches(images, protocol, **place)
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim == 1]
     groups = [{"params": matrices, "weight_decay": 0.01}, {"params": vectors}]
@@ -109,7 +99,7 @@ def test_the_trainer_is_the_plain_loop(tmp_path):
 
 
 def test_the_seed_decides_and_the_callers_generator_does_not(tmp_path):
-    protocol = change(SMALL, augmentation="flip_crop", mixup_alpha=0.2, epochs=1)
+    protocol = change(augmentation="flip_crop", mixup_alpha=0.2, epochs=1)
     runs = []
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         torch.manual_seed(len(runs))
@@ -121,7 +111,7 @@ def test_the_seed_decides_and_the_callers_generator_does_not(tmp_path):
 
 def test_averaged_weights_are_tested_and_returned(tmp_path):
     model = small_net()
-    run = fit(tmp_path, model, change(SMALL, ema_decay=0.9, validation=0.2))
+    run = fit(tmp_path, model, change(ema_decay=0.9, validation=0.2))
     assert {"validation_loss", "validation_accuracy"} <= set(run.metrics)
     assert model[1].weight is model[4].weight
     tested = DIGITS.subset(200, 50, seed=0).test
@@ -139,7 +129,7 @@ def test_averaged_weights_are_tested_and_returned(tmp_path):
 
 @pytest.mark.parametrize(("every", "epochs"), [(0, [4]), (2, [2, 4]), (3, [3, 4])])
 def test_the_test_images_are_looked_at_when_the_protocol_says(tmp_path, every, epochs):
-    protocol = change(SMALL, epochs=4, validation=0.2, test_every=every)
+    protocol = change(epochs=4, validation=0.2, test_every=every)
     run = fit(tmp_path, protocol=protocol)
     tested = run.metrics.dropna(subset=["test_loss", "test_accuracy"])
     assert tested.epoch.tolist() == epochs
@@ -164,8 +154,8 @@ TRAINED = [  # more logits than classes can be mixed, too
 
 @pytest.mark.parametrize(("build", "options"), TRAINED)
 def test_options_train_and_are_followed(tmp_path, build, options):
-    plain = fit(tmp_path / "plain", build(), change(SMALL, epochs=1)).metrics.train_loss
-    losses = fit(tmp_path / "run", build(), change(SMALL, **options)).metrics.train_loss
+    plain = fit(tmp_path / "plain", build(), change(epochs=1)).metrics.train_loss
+    losses = fit(tmp_path / "run", build(), change(**options)).metrics.train_loss
     assert losses.iloc[-1] < losses[0] != plain[0]
 
 
@@ -198,7 +188,7 @@ STOPPED = [(signal.SIGTERM, {}), (signal.SIGINT, {}), (signal.SIGTERM, ADAMW)]
 
 @pytest.mark.parametrize(("number", "options"), STOPPED)
 def test_a_signal_saves_at_the_next_batch_and_the_rest_is_the_same(tmp_path, number, options):
-    protocol = change(SMALL, ema_decay=0.9, augmentation="flip_crop", **options)
+    protocol = change(ema_decay=0.9, augmentation="flip_crop", **options)
 
     def build():
         return small_net(dropout=0.3)
@@ -215,7 +205,7 @@ def test_a_signal_saves_at_the_next_batch_and_the_rest_is_the_same(tmp_path, num
 
 def test_a_finished_run_is_left_as_it_is(tmp_path):
     model, again = small_net(), small_net(seed=5)
-    protocol = change(SMALL, ema_decay=0.5)
+    protocol = change(ema_decay=0.5)
     run = fit(tmp_path, model, protocol)
     before = (tmp_path / "summary.json").read_bytes()
     assert fit(tmp_path, again, protocol, resume=True).summary == run.summary
@@ -225,19 +215,21 @@ def test_a_finished_run_is_left_as_it_is(tmp_path):
 
 
 def test_what_cannot_be_continued_is_refused(tmp_path):
-    fit(tmp_path, protocol=change(SMALL, epochs=1))
-    with pytest.raises(ResultError, match="holds a run already: continue it with --resume"):
-        fit(tmp_path)
-    with pytest.raises(ResultError, match=r"with protocol\.epochs = 1 and this one has"):
-        fit(tmp_path, resume=True)
+    one = change(epochs=1)
+
+    def refused(error, message, protocol=one, **options):
+        with pytest.raises(error, match=message):
+            fit(tmp_path, protocol=protocol, **options)
+
+    fit(tmp_path, protocol=one)
+    refused(ResultError, "holds a run already: continue it with --resume")
+    refused(ResultError, r"with protocol\.epochs = 1 and this one has", SMALL, resume=True)
     path = tmp_path / checkpoint.NAME
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(ValueError, match="is no whole checkpoint"):
-        fit(tmp_path, protocol=change(SMALL, epochs=1), resume=True)
+    refused(CheckpointError, "is no whole checkpoint", resume=True)
     path.unlink()
     path.mkdir()
-    with pytest.raises(CheckpointError, match=r"\(Is a directory\): the run is finished and its"):
-        fit(tmp_path, protocol=change(SMALL, epochs=1), resume=True)
+    refused(CheckpointError, r"\(Is a directory\): the run is finished and its", resume=True)
 
 
 class Aux(nn.Module):
@@ -273,12 +265,12 @@ def test_what_does_not_fit_is_refused_before_anything_is_recorded(
     tmp_path, build, options, known, message
 ):
     with pytest.raises(ProtocolError, match=message) as caught:
-        train(build(), known, change(SMALL, **options), tmp_path / "run", seed=0)
+        train(build(), known, change(**options), tmp_path / "run", seed=0)
     assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
 
 
 def test_a_shape_that_the_first_image_decides(tmp_path):
-    run = fit(tmp_path, nn.Sequential(nn.Flatten(), nn.LazyLinear(10)), change(SMALL, epochs=1))
+    run = fit(tmp_path, nn.Sequential(nn.Flatten(), nn.LazyLinear(10)), change(epochs=1))
     assert run.summary["parameters"] == 64 * 10 + 10
 
 
@@ -289,9 +281,9 @@ def test_parameters_of_one_memory_are_saved_and_continued(tmp_path):
         return model
 
     torch.manual_seed(0)
-    fit(tmp_path, build(), change(SMALL, epochs=1))
+    fit(tmp_path, build(), change(epochs=1))
     again = build()
-    fit(tmp_path, again, change(SMALL, epochs=1), resume=True)
+    fit(tmp_path, again, change(epochs=1), resume=True)
     saved, _ = checkpoint.load(tmp_path / checkpoint.NAME)
     assert torch.equal(saved["model.1.weight"], again[2].weight)
 
@@ -303,41 +295,22 @@ def test_progress_is_shown_where_it_is_asked_for(tmp_path, capfd):
     assert "12/12" in capfd.readouterr().err
 
 
-# Two processes as torchrun starts them, but that the second is a fork of the first, which has
-# imported everything. One thread: a forked process waits for ever for those that its parent had.
-PARALLEL = """
-import os, signal, sys
-sys.path.insert(0, {tests!r})
-from tests.training import test_trainer as t
-
-rank = 0 if os.fork() else 1
-signal.alarm(t.LIMIT)
-os.environ |= {{"RANK": str(rank), "LOCAL_RANK": str(rank)}}
-t.fit({folder!r}, t.small_net(norm=False), t.PARALLEL_PROTOCOL)
-t.torch.distributed.destroy_process_group()
-if rank:
-    os._exit(0)
-assert os.wait()[1] == 0
-"""
-LIMIT = 300  # seconds, after which processes end themselves by an alarm
 PARALLEL_PROTOCOL = change(
-    SMALL, epochs=3, ema_decay=0.9, augmentation="flip_crop", learning_rate=0.1, test_images=51,
+    epochs=3, ema_decay=0.9, augmentation="flip_crop", learning_rate=0.1, test_images=51,
     label_smoothing=0.1, weight_decay=1e-3, gradient_clip=1.0,
 )  # fmt: skip
 
 
+def fit_as_one_of_two(folder):
+    return fit(folder, small_net(norm=False), PARALLEL_PROTOCOL)
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
-    alone = fit(tmp_path / "alone", small_net(norm=False), PARALLEL_PROTOCOL)
-    both = tmp_path / "both"
-    code = PARALLEL.format(tests=str(Path(__file__).parents[2]), folder=str(both))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-    place |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | place, timeout=LIMIT)
+    alone, both = fit_as_one_of_two(tmp_path / "alone"), tmp_path / "both"
+    in_two_processes("tests.training.test_trainer", f"fit_as_one_of_two({str(both)!r})")
     run = Run.read(both)
     assert run.config["processes"] == run.summary["processes"] == 2
     tables = (torch.tensor(measured(found).to_numpy()) for found in (run, alone))
     torch.testing.assert_close(*tables, rtol=0, atol=1e-5)
-    assert json.loads((both / "summary.json").read_text())["state"] == "finished"
+    assert run.summary["state"] == "finished"

@@ -1,7 +1,5 @@
 """Scores against each other: intervals, differences on the same samples, choices without leaks."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +8,7 @@ from reuseprior import paths
 from reuseprior.errors import UserError
 from reuseprior.measures.scores import R6, R7
 from reuseprior.models import nas_bench_201
+from reuseprior.results import CONFIG, read_json
 from reuseprior.works.beyond import benchmarks, choice, comparison, preregistration, survey
 
 
@@ -17,12 +16,10 @@ def drawn(n=60, seed=0, copies=1):
     """Accuracies that the first score follows closely and the second loosely."""
     random = np.random.default_rng(seed)
     y = random.normal(size=n)
-    found = pd.DataFrame(
-        {"R6": y + 0.3 * random.normal(size=n), "b": y + 2 * random.normal(size=n)}
-    )
+    near, far = y + 0.3 * random.normal(size=n), y + 2 * random.normal(size=n)
     again = np.repeat(np.arange(n), copies)
-    rows = found.iloc[again].reset_index(drop=True)
-    return rows, pd.DataFrame({"y": y[again]}), pd.Series(again)
+    found = pd.DataFrame({"R6": near[again], "b": far[again]})
+    return found, pd.DataFrame({"y": y[again]}), pd.Series(again)
 
 
 def width(estimate):
@@ -33,9 +30,8 @@ def width(estimate):
 def test_compared_on_the_same_samples(by):
     found, y, _ = drawn()
     table = comparison.compare(found, y, by=by, resamples=300)
-    gap = table.loc["b", "difference"]
     assert table.loc["R6", "difference"] is None
-    values = table["agreement"].map(lambda e: e.value)
+    gap, values = table.loc["b", "difference"], table["agreement"].map(lambda e: e.value)
     assert gap.value == pytest.approx(values["R6"] - values["b"])
     assert 0 < gap.low < gap.value < gap.high and gap.verdict == "better"
     back = comparison.compare(found, y, by=by, against="b", resamples=300).loc["R6", "difference"]
@@ -45,11 +41,11 @@ def test_compared_on_the_same_samples(by):
 
 def test_copies_say_no_more_than_one_of_them():
     one, nine = drawn(), drawn(copies=9)
-    single = comparison.compare(one[0], one[1], resamples=300).loc["b", "agreement"]
-    whole = comparison.compare(*nine, resamples=300).loc["b", "agreement"]
-    alone = comparison.compare(nine[0], nine[1], resamples=300).loc["b", "agreement"]
-    assert width(whole) == pytest.approx(width(single), rel=0.3)
-    assert width(alone) < width(single) / 2
+    single, whole, alone = (
+        width(comparison.compare(*given, resamples=300).loc["b", "agreement"])
+        for given in (one[:2], nine, nine[:2])
+    )
+    assert whole == pytest.approx(single, rel=0.3) and alone < single / 2
 
 
 def test_several_tasks_count_as_their_mean():
@@ -76,9 +72,8 @@ def test_inside_against_outside_is_one_question():
     """Two sets with one and the same advantage: its difference is not told apart from none."""
     found, y, _ = drawn(200)
     inside = pd.Series(np.arange(200) < 20)
-    result = comparison.difference_of_differences(
-        found, y["y"], pd.Series(range(200)), inside, "R6", "b", resamples=200
-    )
+    given = (found, y["y"], pd.Series(range(200)), inside, "R6", "b")
+    result = comparison.difference_of_differences(*given, resamples=200)
     gap = result["difference"]
     assert gap.value == pytest.approx(result["chosen"].value - result["the others"].value)
     assert gap.verdict == "not distinguishable"
@@ -87,12 +82,13 @@ def test_inside_against_outside_is_one_question():
 
 def test_bad_use():
     found, y, _ = drawn()
-    with pytest.raises(UserError, match="choose rho or tau"):
-        comparison.compare(found, y, by="r")
-    with pytest.raises(UserError, match="A score or an accuracy is NaN"):
-        comparison.compare(found.assign(b=np.nan), y)
-    with pytest.raises(UserError, match="2 models: an order needs at least 3"):
-        comparison.compare(found[:2], y[:2])
+    for scores, accuracies, by, message in (
+        (found, y, "r", "choose rho or tau"),
+        (found.assign(b=np.nan), y, "rho", "A score or an accuracy is NaN"),
+        (found[:2], y[:2], "rho", "2 models: an order needs at least 3"),
+    ):
+        with pytest.raises(UserError, match=message):
+            comparison.compare(scores, accuracies, by=by)
 
 
 def test_what_was_settled_is_what_is_computed():
@@ -105,15 +101,8 @@ def test_what_was_settled_is_what_is_computed():
     for name in benchmarks.names():
         benchmark = benchmarks.find(name)
         assert all(benchmark.examples(accuracy) > 2 for accuracy in benchmark.accuracies)
-
-
-def test_surveys_hold_the_hash_of_what_was_settled():
-    for name in benchmarks.names():
-        config = json.loads((paths.RESULTS / "beyond" / name / "config.json").read_text())
+        config = read_json(paths.RESULTS / "beyond" / name / CONFIG)
         assert config["preregistration"] == preregistration.sha256(), name
-
-
-# The choice --------------------------------------------------------------------------------------
 
 
 def test_isomorphic_cells_are_written_alike():

@@ -44,16 +44,3 @@ def test_the_last_position():
     assert (counts.input_nodes, counts.output_nodes) == (32, 11)
     with pytest.raises(CountingError, match="The last position is asked of an output"):
         measure("V2-B0", Conventions(image_size=32, last=True))
-
-
-def test_what_the_recorded_counts_show():
-    """Depth no longer puts Pythia-410M above 1B; a block whose parts run side by side counts less.
-
-    GPT-NeoX adds attention and MLP to the same input, OPT one after the other: as many weights,
-    scores alike, and fewer paths.
-    """
-    rows = language.read().set_index("model")
-    assert len(rows) == 23 and rows["P_G"]["Pythia-410M"] < rows["P_G"]["Pythia-1B"]
-    for beside, after in (("Pythia-1.4B", "OPT-1.3B"), ("Pythia-2.8B", "OPT-2.7B")):
-        assert rows["P_G"][after] - rows["P_G"][beside] > 0.7
-        assert abs(rows["score"][after] - rows["score"][beside]) < 0.5

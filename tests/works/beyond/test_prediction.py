@@ -13,8 +13,6 @@ from reuseprior.measures.statistics import agreement
 from reuseprior.results import ResultError, read_json
 from reuseprior.works.beyond import benchmarks, masses, search, survey
 
-# Surveys -----------------------------------------------------------------------------------------
-
 
 @pytest.fixture
 def kept(tmp_path, monkeypatch):
@@ -37,18 +35,21 @@ def test_a_survey(kept, monkeypatch):
     assert survey.agree(rows[:3], again)
     assert not survey.agree(rows[:3], again.assign(P_G=again["P_G"] * (1 + 1e-8)))
     assert not survey.agree(rows[:2], rows[1:3])
-    assert survey.agree(rows, rows.copy()), "with one that cannot be counted"
+    assert survey.agree(rows, rows.copy())  # with one that cannot be counted
     much = rows[:3].assign(multiply_adds=10**12)
-    assert not survey.agree(much, much.assign(multiply_adds=10**12 + 1)), "whole numbers"
+    assert not survey.agree(much, much.assign(multiply_adds=10**12 + 1))  # whole numbers
 
 
 def test_a_survey_goes_on_where_it_stopped(kept, monkeypatch):
     lines = (kept / "metrics.csv").read_text().splitlines(keepends=True)
     (kept / "metrics.csv").write_text("".join(lines[:3]))
     asked = []
-    monkeypatch.setattr(
-        survey, "measure_all", lambda tasks, **o: measure_all(asked.extend(tasks) or tasks, **o)
-    )
+
+    def noted(tasks, **options):
+        asked.extend(tasks)
+        return measure_all(tasks, **options)
+
+    monkeypatch.setattr(survey, "measure_all", noted)
     survey.record("tiny", folder=kept, progress=False)
     assert [name[-8:] for name, _ in asked] == ["20000000", "ro:wrong"]
     assert len(survey.read("tiny", kept)) == 4
@@ -57,12 +58,13 @@ def test_a_survey_goes_on_where_it_stopped(kept, monkeypatch):
 def test_a_spoilt_survey_is_refused(kept):
     file = kept / "metrics.csv"
     text = file.read_text()
-    file.write_text(text.replace("00000000,32,387882", "00000000,32,387883"))
-    with pytest.raises(ResultError, match="has not the checksum of its summary"):
-        survey.read("tiny", kept)
-    file.write_text(text.replace("blur", "sharpness", 1))
-    with pytest.raises(ResultError, match="unknown columns 'sharpness' and no column 'blur'"):
-        survey.read("tiny", kept)
+    for old, new, message in (
+        ("00000000,32,387882", "00000000,32,387883", "has not the checksum of its summary"),
+        ("blur", "sharpness", "unknown columns 'sharpness' and no column 'blur'"),
+    ):
+        file.write_text(text.replace(old, new, 1))
+        with pytest.raises(ResultError, match=message):
+            survey.read("tiny", kept)
     file.unlink()
     with pytest.raises(ResultError, match="does not exist"):
         survey.read("tiny", kept)
@@ -96,8 +98,6 @@ def test_surveys_hold_what_others_count():
         assert (found.tau, found.rho) == pytest.approx(expected, abs=0.005)
 
 
-# Searches ----------------------------------------------------------------------------------------
-
 CELLS = {"".join(digits): float("".join(digits)) for digits in product("01234", repeat=3)}
 
 
@@ -111,7 +111,7 @@ def test_searches():
             search.at_random(CELLS, asked, seed=0)
 
 
-def test_evolution_changes_one_edge():
+def test_evolution_stays_among_the_cells():
     seen = set()
 
     class Noted(dict):
@@ -120,7 +120,7 @@ def test_evolution_changes_one_edge():
             return super().get(name)
 
     search.by_evolution(Noted(CELLS), 60, seed=0)
-    assert seen <= CELLS.keys()
+    assert 30 < len(seen) and seen <= CELLS.keys()
 
 
 def test_nn_mass_is_surveyed_where_it_is_defined(tmp_path, monkeypatch):

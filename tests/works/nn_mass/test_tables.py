@@ -18,8 +18,7 @@ from reuseprior.works.nn_mass.ledger import architecture, with_transitions
 @pytest.mark.slow
 def test_printed_beside_computed():
     shown = work.printed_beside_computed().loc["nnmass-1-64-50-100-150"]
-    assert shown.mass == "622 | 622.69 ✓"
-    assert shown.params == "8.15M | 8,146,242 ≠"
+    assert (shown.mass, shown.params) == ("622 | 622.69 ✓", "8.15M | 8,146,242 ≠")
     assert shown.test_accuracy == "96.99 | – …"
     networks = work.table_2()  # beside what appendix G prints
     off = networks.density - networks.printed.astype(float)
@@ -53,9 +52,8 @@ def test_goodness_of_fit():
     row = found.loc["ln mass"]
     assert row.R2 == pytest.approx(np.corrcoef(np.log(mass), accuracy)[0, 1] ** 2)
     assert row.slope == pytest.approx(5, abs=1)
-    assert row.low < row.R2 < row.high
-    assert found.R2.idxmax() == "ln mass"
-    assert work.goodness_of_fit(models).equals(found), "seeded"
+    assert row.low < row.R2 < row.high and found.R2.idxmax() == "ln mass"
+    assert work.goodness_of_fit(models).equals(found)  # by a seed
 
 
 def test_a_grid_is_trained_once(tmp_path, monkeypatch):

@@ -17,11 +17,11 @@ def test_the_divergence_is_negative_from_a_third_on():
     assert 2 * 50 * theory.divergence(622.69, 50) == pytest.approx(-4.29, abs=0.005)
 
 
-@pytest.mark.parametrize("mean", [3, 30, 300])
-def test_equation_13_is_a_good_approximation(mean):
-    approximate = log(2 * pi * e * mean) / 2 - 1 / (12 * mean)
-    entropy = log(2 * 10**4) - theory.repaired_divergence(2 * mean, 10**4)
-    assert entropy == pytest.approx(approximate, abs=0.1 / mean**2)
+def test_equation_13_is_a_good_approximation():
+    for mean in (3, 30, 300):
+        approximate = log(2 * pi * e * mean) / 2 - 1 / (12 * mean)
+        entropy = log(2 * 10**4) - theory.repaired_divergence(2 * mean, 10**4)
+        assert entropy == pytest.approx(approximate, abs=0.1 / mean**2)
 
 
 def test_mended_it_is_positive_and_still_falls_and_bounds():
@@ -40,10 +40,12 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("call", "message"), REFUSED)
-def test_what_cannot_be_is_refused(call, message):
-    with pytest.raises(NNMassError, match=message):
-        call()
+def test_what_cannot_be_is_refused():
+    for call, message in REFUSED:
+        with pytest.raises(NNMassError, match=message):
+            call()
+    with pytest.raises(KeyError, match="no derivation 'Theorem 3'; there are equations 1 to 7"):
+        theory.derivation("Theorem 3")
 
 
 @pytest.mark.slow
@@ -54,8 +56,3 @@ def test_what_is_printed_needs_a_divergence_that_is_not_negative(name):
     assert found.mark == "✓ corrected" and "built networks" not in str(found)
     for step in found.only_printed:
         assert not step.outcome.symbolic and step.outcome.deviation > 0.1
-
-
-def test_unknown_derivation():
-    with pytest.raises(KeyError, match="no derivation 'Theorem 3'; there are equations 1 to 7"):
-        theory.derivation("Theorem 3")

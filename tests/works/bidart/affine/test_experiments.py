@@ -87,33 +87,27 @@ def test_runs_are_recorded_and_compared(tiny, tmp_path):
     assert experiments.measured(turns, "tiny", "digits-rotation", tmp_path).equals(turned)
 
 
-@pytest.fixture
-def known(monkeypatch):
-    """A model whose loss is a parabola over the angle, about 1 and of this σ, in radians."""
-    model = Experiment("digits-rotation", "avae", "quick").build(0)
-
-    def of(sigma):
-        def through(x, alpha, *, sampled):
-            assert sampled
-            off = (alpha - 1) / sigma
-            return off, torch.zeros_like(off), x  # the divergence of N(off, 1) is off² / 2
-
-        monkeypatch.setattr(model, "through", through)
-        monkeypatch.setattr(experiments, "misfit", lambda kind, x, made: torch.zeros(len(x)))
-        return model
-
-    return of
-
-
 @pytest.mark.parametrize("degrees", [4, 16])
-def test_a_bound_pays_for_the_angle(known, degrees):
-    """Of a posterior that is Gaussian the bound is the evidence itself, here in closed form."""
+def test_a_bound_pays_for_the_angle(monkeypatch, degrees):
+    """Of a posterior that is Gaussian the bound is the evidence itself, here in closed form.
+
+    The model's loss is a parabola over the angle, about 1.
+    """
     sigma = radians(degrees)
+
+    def through(x, alpha, *, sampled):
+        assert sampled
+        off = (alpha - 1) / sigma
+        return off, torch.zeros_like(off), x  # the divergence of N(off, 1) is off² / 2
+
+    model = Experiment("digits-rotation", "avae", "quick").build(0)
+    monkeypatch.setattr(model, "through", through)
+    monkeypatch.setattr(experiments, "misfit", lambda kind, x, made: torch.zeros(len(x)))
     x, pose = torch.rand(400, 1, 12, 12), torch.ones(400, 1)
     evidence = log(sigma * sqrt(2 * pi) / (2 * pi))
-    found = experiments.bound(known(sigma), x, pose)
+    found = experiments.bound(model, x, pose)
     assert found.mean() == pytest.approx(-evidence, abs=0.1)
-    off = experiments.bound(known(sigma), x, pose + 2 * sigma)
+    off = experiments.bound(model, x, pose + 2 * sigma)
     assert off.mean() > found.mean() + 0.5  # a pose beside the best one is a worse bound
 
 
@@ -174,7 +168,7 @@ def test_reuse_over_poses():
     assert found.entropy["AVAE"] == found.entropy["VAE"]
 
 
-class Poses90(nn.Module):
+class Turned(nn.Module):
     """One VAE at K quarter turns, each undone, which move pixels whole: all that it makes of x."""
 
     def __init__(self, vae: VAE, copies: int):
@@ -191,7 +185,7 @@ def test_tied_copies_counted_once_are_as_many_times_the_contexts(copies):
     """What `beside` takes from a formula, K times the contexts of each parameter, by counting."""
     with without_weights():
         vae = VAE(2, 8, width=0.25)
-        one, many = (count_contexts(m, (1, 1, 8, 8)) for m in (vae, Poses90(vae, copies)))
-    one, many = one.quantities(), many.quantities()
+        counts = [count_contexts(m, (1, 1, 8, 8)) for m in (vae, Turned(vae, copies))]
+    one, many = (count.quantities() for count in counts)
     assert many.expected_spread - one.expected_spread == pytest.approx(log2(copies))
     assert many.entropy == pytest.approx(one.entropy)

@@ -8,8 +8,9 @@ import torch
 from reuseprior import data
 from reuseprior.training import Protocol
 from reuseprior.training.contenders import SMALL, WIDE, parameters_of, rival
-from reuseprior.works.bidart.channels import clustering
+from reuseprior.works.bidart.channels import clustering, ledger
 from reuseprior.works.bidart.channels.experiments import compared_with
+from tests.works.printed import falsified, table
 
 
 def test_every_network_that_does_not_fold_has_a_rival_of_its_size():
@@ -49,3 +50,19 @@ def test_clustering_records_what_quantising_costs(tmp_path):
         assert 0 <= summary["quantised_test_accuracy"] <= 1
     table = clustering.table(list(found.values()))
     assert table.penalty.tolist() == ["none", "kernels"]
+
+
+def test_settings_of_imagenet_choose_the_runs_and_those_of_figure_3_8_the_basis(monkeypatch):
+    row = next(r for _, r in table("bidart/chapter-3-table-6").iterrows() if r.factor == "2")
+    before = ledger._on_imagenet(row, "top1").config["protocol"]
+
+    def print_otherwise(name):
+        falsified(monkeypatch, "bidart/chapter-3-text", f"bidart-3-{name}", "value")
+
+    for name, key in (("epochs", "epochs"), ("batch", "batch_size"), ("rate", "learning_rate")):
+        print_otherwise(f"imagenet-{name}")
+        assert ledger._on_imagenet(row, "top1").config["protocol"][key] != before[key]
+    print_otherwise("basis")
+    assert clustering.printed("figure 3.8: basis weights") == 17
+    print_otherwise("cluster-epochs")
+    assert clustering.setup("full")[1].epochs == 76

@@ -7,28 +7,17 @@ import pandas as pd
 import pytest
 import torch
 
-from reuseprior.data import Texts, TextSet
+from reuseprior.data import TextSet
 from reuseprior.errors import UserError
 from reuseprior.measures.latency import interleaved
-from reuseprior.models.classformer import Classformer, Schedule, Sizes, Tokenizer
+from reuseprior.models.classformer import Classformer, Schedule, Sizes
 from reuseprior.works.bidart.classformer import experiments
 from reuseprior.works.bidart.classformer.experiments import DRAWN, KNOWN, Experiment, Search, look
+from tests.training.letters import LETTERS, texts
 
 pytest.importorskip("optuna")
 SIZES = Sizes(layers=6, width=16, heads=2, hidden=16, vocabulary=40, positions=130)
 TASK = "glue-sst2"
-
-
-def letters(first, second=None, *, truncation, max_length, padding):
-    return {"input_ids": [[1, *(ord(c) % 32 + 2 for c in text)][:max_length] for text in first]}
-
-
-def texts(n, seed):
-    random = np.random.RandomState(seed)
-    labels = random.randint(2, size=n)
-    made = ["".join(random.choice(list("bcdefgh"), random.randint(3, 25))) for _ in range(n)]
-    made = [f"a{text}" if label else text for text, label in zip(made, labels, strict=True)]
-    return Texts(tuple(made), None, torch.tensor(labels))
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +32,13 @@ def root(tmp_path_factory):
             return Classformer(schedule or Schedule.plain(6), 2, SIZES, space)
 
     patch.setattr(experiments, "pretrained", pretrained)
-    patch.setattr(experiments, "tokenizer", lambda name: Tokenizer("letters", letters))
+    patch.setattr(experiments, "tokenizer", lambda name: LETTERS)
     patch.setattr(experiments.data, "load", lambda name, place=None: held)
     patch.setattr(experiments, "labelled_test", lambda name, place: texts(20, 2))
     changes = {"epochs": 2, "warmup_epochs": 0.2, "learning_rate": 0.1}
     patch.setattr(experiments, "TIMED", 3)
-
-    def once(calls, inputs, *, rounds, threads=1):
-        """Timed once by one thread: how times are taken is tested elsewhere."""
-        return interleaved(calls, inputs, rounds=1)
-
-    patch.setattr(experiments, "interleaved", once)
+    once = lambda calls, inputs, **_: interleaved(calls, inputs, rounds=1)  # noqa: E731
+    patch.setattr(experiments, "interleaved", once)  # how times are taken is tested elsewhere
     patch.setitem(experiments.SCALES, "small", dict.fromkeys(experiments.TASKS, changes))
     place = tmp_path_factory.mktemp("results")
     for schedule in ("", DRAWN):
@@ -116,22 +101,21 @@ def test_a_search_by_the_plain_encoders_weights(root):
     assert shown.score_report[0] == 100 * table.score_report.iloc[0]
 
 
-def compared(**rows):
-    """A comparison of these rows: kind=(schedule, share, score_search, score_report)."""
-    columns = ["schedule", "share_1_threads", "score_search", "score_report"]
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-    table["layers"] = [3 if kind == "fewer" else 6 for kind in table.index]
-    return table.rename_axis("kind").reset_index().assign(
-        kind=lambda made: made.kind.replace(r"_\d$", "", regex=True)
-    )  # fmt: skip
+BASE = ("baseline", "1,1,1,1,1,1", 1.0, 90.0, 91.0)
+
+
+def compared(*rows):
+    """A comparison of the baseline with these rows."""
+    columns = ["kind", "schedule", "share_1_threads", "score_search", "score_report"]
+    table = pd.DataFrame([BASE, *rows], columns=columns)
+    return table.assign(layers=[3 if kind == "fewer" else 6 for kind in table.kind])
 
 
 def test_half_the_time_is_chosen_by_one_half_and_judged_by_the_other():
     """The best of the report half would be another, and would be chosen by what it reports."""
     table = compared(
-        baseline=("1,1,1,1,1,1", 1.0, 90.0, 91.0), found_1=("4,4,1,1,1,1", 0.4, 89.0, 86.0),
-        found_2=("4,2,1,1,1,1", 0.5, 88.0, 90.5), last=("1,1,1,1,4,1", 0.7, 90.0, 91.0),
-        fewer=("1,1,1", 0.5, 90.0, 91.0),
+        ("found", "4,4,1,1,1,1", 0.4, 89.0, 86.0), ("found", "4,2,1,1,1,1", 0.5, 88.0, 90.5),
+        ("last", "1,1,1,1,4,1", 0.7, 90.0, 91.0), ("fewer", "1,1,1", 0.5, 90.0, 91.0),
     )  # fmt: skip
     best = experiments.halving(table)
     assert best.schedule == "4,4,1,1,1,1" and best.loss == 5
@@ -140,12 +124,13 @@ def test_half_the_time_is_chosen_by_one_half_and_judged_by_the_other():
 
 def test_the_binary_search_over_fixed_schedules():
     scores = (60, 70, 87.9, 88, 89, 90)
-    rows = {f"fixed_{i}": (str(Schedule.fixed(i, 6)), 0.5 + i / 20, score, score - 1)
-            for i, score in enumerate(scores)}  # fmt: skip
-    base = ("1,1,1,1,1,1", 1.0, 90.0, 91.0)
-    row, looks = experiments.constrained(compared(baseline=base, **rows))
+    table = compared(*(
+        ("fixed", str(Schedule.fixed(i, 6)), 0.5 + i / 20, score, score - 1)
+        for i, score in enumerate(scores)
+    ))  # fmt: skip
+    row, looks = experiments.constrained(table)
     assert row.schedule == str(Schedule.fixed(3, 6)) and looks <= 3
-    row, _ = experiments.constrained(compared(baseline=base, **rows), loss=-1)
+    row, _ = experiments.constrained(table, loss=-1)
     assert row.kind == "baseline"
 
 
@@ -226,11 +211,9 @@ def test_multiply_adds_by_hand():
             total += 2 * 384 * 1536 * kept
         return total
 
-    for text in SCHEDULES:
-        schedule = Schedule.parse(text)
-        assert experiments.structure(schedule, 128)["multiply_adds"] == by_hand(
-            schedule.lengths(128)
-        )
+    for schedule in map(Schedule.parse, SCHEDULES):
+        found = experiments.structure(schedule, 128)["multiply_adds"]
+        assert found == by_hand(schedule.lengths(128))
 
 
 def test_names_of_runs_differ():

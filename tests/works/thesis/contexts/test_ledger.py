@@ -17,24 +17,29 @@ COUNTED_ELSEWHERE = {
 }
 
 
-def replaced(monkeypatch, name, rows):
-    """Let a printed table be another."""
-    load = lambda asked: rows.copy() if asked == name else LOAD(asked)  # noqa: E731
-    monkeypatch.setattr(published, "load", load)
+@pytest.fixture
+def replaced(monkeypatch):
+    """What is made of a printed table as it is, and of another in its place."""
+
+    def both(make, name, rows):
+        before = {entry.id: entry for entry in make(name)}
+        load = lambda asked: rows.copy() if asked == name else LOAD(asked)  # noqa: E731
+        monkeypatch.setattr(published, "load", load)
+        return [(before[entry.id], entry) for entry in make(name)]
+
+    return both
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["thesis/table-4-3", "thesis/table-4-4"])
-def test_another_image_size_changes_what_is_counted(monkeypatch, name):
-    before = {e.id: e for e in work.ranked_models(name)}
+def test_another_image_size_changes_what_is_counted(replaced, name):
     sizes = table(name).image_size.astype(int)
-    replaced(monkeypatch, name, table(name).assign(image_size=(sizes + 64).astype(str)))
-    after = {e.id: e for e in work.ranked_models(name)}
-    for identity, entry in before.items():
-        row, _, column = identity.partition("/")
+    larger = table(name).assign(image_size=(sizes + 64).astype(str))
+    for before, after in replaced(work.ranked_models, name, larger):
+        row, _, column = before.id.partition("/")
         unmoved = INDEPENDENT | COUNTED_ELSEWHERE.get(row, set())
-        if column not in unmoved and entry.verdict != "not reproduced":
-            assert after[identity].verdict != entry.verdict, identity
+        if column not in unmoved and before.verdict != "not reproduced":
+            assert after.verdict != before.verdict, before.id
 
 
 OF_NODES = {"probability numerator", "probability denominator", "total surprisal", "entropy",
@@ -43,18 +48,16 @@ UNMOVED = [("frequency", {"weight nodes", "|G|", "N_G"}), ("N_I", OF_NODES), ("N
 
 
 @pytest.mark.parametrize(("quantity", "unmoved"), UNMOVED)
-def test_another_graph_changes_the_worked_example(monkeypatch, quantity, unmoved):
+def test_another_graph_changes_the_worked_example(replaced, quantity, unmoved):
     name = "thesis/appendix-a"
-    before, rows = {e.id: e for e in work.appendix_a(name)}, table(name).copy()
-    chosen = rows.index[rows.quantity == quantity]
-    for place, index in enumerate(chosen):
+    rows = table(name).copy()
+    for place, index in enumerate(rows.index[rows.quantity == quantity]):
         rows.loc[index, "value"] = str(int(rows.loc[index, "value"]) + 1 + 2 * place)
-    replaced(monkeypatch, name, rows)
     quantities = rows.set_index("id").quantity
-    for entry in work.appendix_a(name):
-        if entry.kind != "setting":
-            moved = entry.verdict != before[entry.id].verdict
-            assert moved != (quantities[entry.id] in unmoved), entry.id
+    for before, after in replaced(work.appendix_a, name, rows):
+        if after.kind != "setting":
+            moved = after.verdict != before.verdict
+            assert moved != (quantities[after.id] in unmoved), after.id
 
 
 def test_the_graph_is_drawn_as_appendix_a_prints_it():
