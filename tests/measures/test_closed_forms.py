@@ -56,37 +56,31 @@ def test_equal_counted_graphs(width, depth, bias):
         assert isclose(closed, expected, rel_tol=1e-10, abs_tol=1e-300)
 
 
-def test_output_nodes_are_an_argument():
+def test_output_nodes_are_an_argument_and_numpys_integers_whole_numbers():
+    assert cf.entropy(np.int64(3), np.int32(4)) == cf.entropy(3, 4)
     q = counted(10, 40, False).quantities()
     one = log(q.parameters * (q.expected_spread + 1) * 10 / (10 + 1 + q.weight_nodes), 2)
     assert agree(cf.performance_bits(10, 40, output_nodes=1), one)
     assert agree(cf.performance_bits(10, 40, input_nodes=10, output_nodes=10), q.P_G_spread)
 
 
-@pytest.mark.parametrize(
-    ("width", "depth", "bias"), [*product((1, 2, 3, 10), (1, 2, 5, 40), (False, True))]
-)
-def test_the_hypothetical_prior_equals_its_sums(width, depth, bias):
-    g, beta = width * (width + bias), log(width)
-    z = fsum(g * width**-j for j in range(depth))
-    p = [width**-j / z for j in range(depth)]
-    energy = fsum(j * p[j] * g for j in range(depth))
-    H = log(z) + beta * energy
-    k = {"bias": bias}
-    assert agree(cf.hypothetical_log_partition(width, depth, **k), log(z))
-    assert agree(cf.hypothetical_expected_energy(width, depth, **k), energy)
-    assert agree(cf.hypothetical_entropy(width, depth, **k), H)
-    assert all(
-        agree(cf.hypothetical_probability(width, depth, layer=j, **k), p[j]) for j in range(depth)
-    )
-    estimate = log(g * depth * (energy + 1) * width / (2 * width + g * depth))
-    assert agree(cf.hypothetical_performance(width, depth, **k), estimate)
-
-
-def test_the_hypothetical_prior_mirrors_the_reusability_prior():
-    for layer in range(5):
-        mirrored = cf.hypothetical_probability(3, 5, layer=4 - layer)
-        assert agree(cf.probability(3, 5, layer=layer), mirrored)
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_hypothetical_prior_equals_its_sums(bias):
+    for sizes in product((1, 2, 3, 10), (1, 2, 5, 40)):
+        (width, depth), g = sizes, sizes[0] * (sizes[0] + bias)
+        z = fsum(g * width**-j for j in range(depth))
+        p = [width**-j / z for j in range(depth)]
+        energy = fsum(j * p[j] * g for j in range(depth))
+        estimate = log(g * depth * (energy + 1) * width / (2 * width + g * depth))
+        for form, expected in [
+            (cf.hypothetical_log_partition, log(z)),
+            (cf.hypothetical_expected_energy, energy),
+            (cf.hypothetical_entropy, log(z) + log(width) * energy),
+            (cf.hypothetical_performance, estimate),
+        ]:
+            assert agree(form(*sizes, bias=bias), expected), (form, sizes)
+        found = [cf.hypothetical_probability(*sizes, layer=j, bias=bias) for j in range(depth)]
+        assert all(map(agree, found, p)), sizes
 
 
 def evaluated(form, values, digits):
@@ -116,16 +110,9 @@ def test_width_one_is_the_limit(depth):
             assert isclose(form(1, depth, **known), near, rel_tol=1e-12, abs_tol=1e-12), name
 
 
-def test_width_one_by_hand():
-    assert cf.expected_energy(1, 9) == 0
-    assert agree(cf.entropy(1, 9), log(9))
-    assert agree(cf.entropy(1, 9, bias=True), log(18))
-    assert agree(cf.probability(1, 9, layer=4), 1 / 9)
-    assert cf.hypothetical_expected_energy(1, 9) == 4
-
-
 def test_symbolic_and_numeric_are_one_source():
     assert cf.expected_energy.exact(2, 2) == sp.Rational(2, 3) * sp.log(2)
+    assert cf.expected_energy.exact(1, 9) == 0
     thesis = (cf.D * cf.ω ** (cf.D - 1) / (cf.ω**cf.D - 1) - 1 / (cf.ω - 1)) * cf.ω * sp.log(cf.ω)
     assert sp.simplify(thesis - cf.expected_energy.expression) == 0
     assert cf.expected_energy._repr_latex_().startswith("$")
@@ -141,12 +128,6 @@ def test_exact_is_exact(name):
         expected = form.expression.subs(form._values(width, depth, **known))
         assert abs(sp.N(exact - expected, 80)) < 1e-60
         assert isclose(exact, form(width, depth, **known), rel_tol=1e-14)
-
-
-def test_exact_by_hand():
-    assert cf.hypothetical_expected_energy.exact(2, 30) == 1 - sp.Rational(30, 2**30 - 1)
-    assert cf.hypothetical_probability.exact(10, 60, layer=30) != 0
-    assert cf.expected_energy.exact(1, 9) == 0
 
 
 def test_exact_numbers_that_can_still_be_written():
@@ -166,26 +147,13 @@ def test_the_corrections_at_two_widths():
     assert cf.printed_expected_energy_limit(1, 10) == 0  # printed, it has this value
 
 
-def test_probabilities_sum_to_one():
-    layers = (cf.probability(3, 30, layer=k) for k in range(30))
-    assert isclose(9 * fsum(layers), 1, rel_tol=1e-13)
-
-
-def test_numpy_integers_are_whole_numbers():
-    assert cf.entropy(np.int64(3), np.int32(4)) == cf.entropy(3, 4)
-
-
 BAD = [
     (lambda: cf.performance(0, 3), "width=0 must be from 1"),
-    (lambda: cf.performance(-2, 3), "width=-2 must be from 1"),
     (lambda: cf.performance(2, 0), "depth=0 must be from 1"),
     (lambda: cf.performance(2.5, 3), "width=2.5 must be a whole number"),
-    (lambda: cf.performance(2, 3.0), "depth=3.0 must be a whole number"),
     (lambda: cf.performance(True, 3), "width=True must be a whole number"),
-    (lambda: cf.performance("2", 3), "width='2' must be a whole number"),
     (lambda: cf.performance(10**400, 3), "2\\^53"),
     (lambda: cf.performance(2, 3, output_nodes=0), "output_nodes=0 must be from 1"),
-    (lambda: cf.performance(2, 3, input_nodes=1.5), "input_nodes=1.5 must be a whole number"),
     (lambda: cf.performance(2, 3, layer=1), "has no layer"),
     (lambda: cf.performance(2, 3, biased=True), "has no option biased=: there are bias="),
     (lambda: cf.performance(2, 3, bias="no"), "bias='no' must be True or False"),

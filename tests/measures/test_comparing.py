@@ -19,7 +19,7 @@ def two():
     return {"small": nn.Linear(8, 2), "large": nn.Sequential(nn.Linear(8, 64), nn.Linear(64, 2))}
 
 
-def test_ranks_by_estimate():
+def test_ranks_by_estimate_and_shows_itself_as_text_and_as_html():
     found = compare(two(), (1, 8))
     assert [row.name for row in found] == ["large", "small"] and len(found) == 2
     q = count_contexts(two()["large"], (1, 8)).quantities()
@@ -28,10 +28,8 @@ def test_ranks_by_estimate():
     assert table.loc["large", "P′_G"] == q.P_G_spread and table.loc["small", "multiply-adds"] == 16
     assert list(table.index) == ["large", "small"] and set(table.input) == {"8"}
 
-
-def test_shows_itself_as_text_and_as_html():
-    found = compare(two(), (1, 8))
-    q = found["large"].quantities
+    with pytest.raises(KeyError, match="no model 'huge' is compared: large, small are"):
+        found["huge"]
     for shown in (str(found), found._repr_html_()):
         assert f"{q.P_G_spread:.4f}" in shown and "P′_G" in shown and SIZES_DIFFER not in shown
         gap = q.P_G_spread - found["small"].quantities.P_G_spread
@@ -45,19 +43,11 @@ def test_says_when_sizes_differ():
     assert str(found).endswith(SIZES_DIFFER) and SIZES_DIFFER in found._repr_html_()
 
 
-def deaf():
-    """What comes in does not come out."""
-    return Calls(lambda self, x: self.weight.sum(1) * 1.0, weight=ones(2, 1000))
-
-
-def test_what_no_input_reaches_comes_last():
-    found = compare({"deaf": deaf(), **two()}, (1, 8))
-    assert [row.name for row in found][-1] == "deaf"
-    assert f"\ndeaf: {NO_PATH}\n" in str(found)
-
-
-def test_names_are_text_in_html():
-    found = compare({"<img src=x onerror=alert(1)>": deaf(), **two()}, (1, 8))
+def test_what_no_input_reaches_comes_last_and_names_are_text_in_html():
+    deaf = Calls(lambda self, x: self.weight.sum(1) * 1.0, weight=ones(2, 1000))
+    found = compare({"<img src=x onerror=alert(1)>": deaf, **two()}, (1, 8))
+    name = [row.name for row in found][-1]
+    assert f"\n{name}: {NO_PATH}\n" in str(found) and "<img" in name
     assert NO_PATH in found._repr_html_() and "<img" not in found._repr_html_()
 
 
@@ -78,24 +68,16 @@ def test_models_of_all_kinds_in_one_figure():
     assert [ax.get_xlabel() for ax in costs] == ["parameters", "multiply-adds"]
 
 
-REFUSED = [  # models, inputs, message
+@pytest.mark.parametrize(("models", "inputs", "message"), [
     (nn.Linear(8, 2), (1, 8), r"write it as compare\(\{'a': net, 'b': other\}, shape\)"),
     ({}, (1, 8), "compare takes models by name"),
     ({"net": nn.Linear(8, 2)}, {"other": (1, 8)}, "There is no input for 'net'"),
     ({"net": nn.Linear(8, 2)}, (1, 9), "^net: "),
     ({"net": 3}, (1, 8), "^net: Cannot count contexts of a int"),
-]
-
-
-@pytest.mark.parametrize(("models", "inputs", "message"), REFUSED)
+])  # fmt: skip
 def test_refused(models, inputs, message):
     with pytest.raises(CountingError, match=message):
         compare(models, inputs)
-
-
-def test_a_row_that_is_not_there():
-    with pytest.raises(KeyError, match="no model 'huge' is compared: large, small are"):
-        compare(two(), (1, 8))["huge"]
 
 
 def test_says_what_is_left_out():

@@ -36,22 +36,16 @@ def test_sums_written_out(beta):
     assert e.probabilities.sum() == pytest.approx(1, rel=1e-15)
 
 
-def test_expected_energy_is_minus_the_slope_of_log_z():
-    step = 1e-6
-    e = Ensemble(*LEVELS, -1.0)
-    slope = (e.at(-1 + step).log_partition - e.at(-1 - step).log_partition) / (2 * step)
-    assert e.expected_energy == pytest.approx(-slope, rel=1e-8)
-
-
 def test_a_sweep_has_a_row_a_temperature():
     sweep = Ensemble(*LEVELS, -1.0).sweep([-1, 0, 2])
     assert sweep.beta.tolist() == [-1, 0, 2]
-    assert sweep.loc[1, "log z"] == pytest.approx(log(6))
-    assert sweep.loc[1, "heat capacity"] == 0
-    assert sweep.loc[1, "variance"] == pytest.approx(np.var([0, 0, 0, 1, 1, 2.5]))
+    row = sweep.loc[1, ["log z", "heat capacity", "variance"]].tolist()
+    assert row == pytest.approx([log(6), 0, np.var([0, 0, 0, 1, 1, 2.5])])
 
 
 def test_energies_of_any_size():
+    e, p = Ensemble([1e300, 0.0], [1, 1], -1e-300), np.e / (1 + np.e)
+    assert e.heat_capacity == pytest.approx(p * (1 - p)) and e.at(-1).heat_capacity == 0
     e = Ensemble([1e6, 1e6 - 1], [1, 1], -1.0)
     assert e.entropy == pytest.approx(Ensemble([1.0, 0.0], [1, 1], -1.0).entropy, rel=1e-9)
     assert e.partition_function == np.inf and np.isfinite(e.log_partition)
@@ -67,18 +61,14 @@ BAD = [
     (lambda: Ensemble([1.0, 2.0], [2.5, 1.2], -1.0), "Multiplicity 2.5 is not a positive whole"),
     (lambda: Ensemble([1.0], [np.inf], -1.0), "Multiplicity inf is not"),
     (lambda: Ensemble([1.0], [1], np.nan), "β = nan is not a finite number"),
-    (lambda: Ensemble([1.0], [1], "x"), "β = 'x' is not a finite number"),
-    (lambda: LEVEL.at("a"), "β = 'a' is not a finite number"),
     (lambda: LEVEL.sweep(["a"]), "β = 'a' is not a finite number"),
     (lambda: Ensemble(["a"], [1], -1.0), "The energies are not numbers: could not convert"),
     (lambda: Ensemble([1.0], ["a"], -1.0), "The multiplicities are not numbers"),
     (lambda: Ensemble([1e308, -1e308], [1, 1], -1.0), "energies are further apart than a float"),
     (lambda: Ensemble([8e307, -8e307], [1, 1], -1.5).log_partition, "exponents -βE are further"),
     (lambda: priors.hypothetical(1), "width=1 must be from 2"),
-    (lambda: priors.hypothetical(2.5), "width=2.5 must be a whole number"),
     (lambda: priors.hypothetical(float("nan")), "width=nan must be a whole number"),
     (lambda: priors.hypothetical("3"), "width='3' must be a whole number"),
-    (lambda: priors.hypothetical(None), "width=None must be a whole number"),
     (lambda: priors.discounted("3"), "A discount of '3' a layer is no factor"),
     (lambda: priors.discounted(0), "A discount of 0 a layer is no factor"),
     (lambda: priors.discounted(float("inf")), "A discount of inf a layer is no factor"),
@@ -95,26 +85,21 @@ def test_bad_numbers(ask, message):
     assert "\n" not in str(caught.value)
 
 
+SIZES = {"input_nodes": 1, "output_nodes": 1, "weight_nodes": 1}
+
+
 def test_what_has_no_value_says_so():
     with pytest.raises(ValueError, match="overflows a float"):
         _ = Ensemble([1e300], [1], -1e300).log_partition
     with pytest.raises(NoEstimate, match="such a prior has no P′"):
-        Ensemble([-5.0], [1], -1.0).performance(input_nodes=1, output_nodes=1, weight_nodes=1)
+        Ensemble([-5.0], [1], -1.0).performance(**SIZES)
 
 
-@pytest.mark.parametrize("size", [0, -1, float("nan"), 1.5, "2", True])
+@pytest.mark.parametrize("size", [0, float("nan"), 1.5, "2", True])
 def test_sizes_are_whole_numbers(size):
-    sizes = {"input_nodes": 1, "output_nodes": 1, "weight_nodes": 1}
-    for name in sizes:
+    for name in SIZES:
         with pytest.raises(UserError, match=f"{name}="):
-            Ensemble(*LEVELS, -1.0).performance(**sizes | {name: size})
-
-
-def test_huge_energies_have_a_heat_capacity():
-    e = Ensemble([1e300, 0.0], [1, 1], -1e-300)
-    p = np.e / (1 + np.e)
-    assert e.heat_capacity == pytest.approx(p * (1 - p))
-    assert Ensemble([1e300, 0.0], [1, 1], -1.0).heat_capacity == 0
+            LEVEL.performance(**SIZES | {name: size})
 
 
 def test_ensembles_compare_as_objects():
@@ -164,20 +149,14 @@ def test_discounts_multiply_along_a_path(gamma):
         assert p.log2_counts.item() == pytest.approx(expected, abs=1e-12)
 
 
-def test_length_normalised_paths_of_a_perceptron():
-    width, depth = 3, 40
+@pytest.mark.parametrize(("width", "depth"), [(3, 40), (2, 300)])
+def test_length_normalised_paths_of_a_perceptron(width, depth):
+    """Counts of n^k / (k + 1) still grow n-fold with every layer, nearly."""
     recorded = record_model(MLP(width, depth), (1, width))
     assert longest_path(recorded) == depth - 1
     found = priors.length_normalised().ensemble(recorded).energies
     steps = np.arange(depth - 1, -1, -1)
-    np.testing.assert_allclose(found, steps * log(width) - np.log(steps + 1), 1e-10, 1e-10)
-
-
-def test_length_normalising_weakens_the_growth_and_does_not_end_it():
-    """Counts of 2^k / (k + 1) still double with every layer, nearly."""
-    e = priors.length_normalised().ensemble(record_model(MLP(2, 300), (1, 2)))
-    steps = np.diff(np.sort(e.energies))
-    assert steps[-1] == pytest.approx(log(2) - log(300 / 299), rel=1e-6)
+    np.testing.assert_allclose(found, steps * log(width) - np.log(steps + 1), 1e-8, 1e-10)
     assert "by a logarithm only" in priors.length_normalised().reason
 
 
@@ -208,64 +187,58 @@ def test_every_operator_with_a_rule_is_classified():
         assert sum(known) == 1, operator
 
 
-def between(function):
+def between(code):
     """Two layers, and something between them, recorded."""
 
     def forward(self, x):
-        return self.last(function(self.first(x), x, self.scale))
+        known = {"y": self.first(x), "x": x, "w": self.scale, "torch": torch, "F": F}
+        return self.last(eval(code, known))
 
     first, last = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
     return record_model(Calls(forward, first=first, last=last, scale=ones(4)), (1, 4))
 
 
-NONLINEAR = {
-    "clamp": lambda y, x, w: y.clamp(0), "relu6": lambda y, x, w: torch.clamp(y, 0, 6),
-    "abs": lambda y, x, w: y.abs(), "exp": lambda y, x, w: y.exp(), "square": lambda y, x, w: y * y,
-    "pow": lambda y, x, w: y**3, "sqrt": lambda y, x, w: y.sqrt(), "sin": lambda y, x, w: y.sin(),
-    "erf": lambda y, x, w: torch.erf(y), "softsign": lambda y, x, w: F.softsign(y),
-    "logsigmoid": lambda y, x, w: F.logsigmoid(y), "max": lambda y, x, w: y.maximum(y.flip(-1)),
-    "amax": lambda y, x, w: y + y.amax(-1, keepdim=True), "gate": lambda y, x, w: y * x,
-    "where": lambda y, x, w: torch.where(y > 0, y, 0 * y), "1/x": lambda y, x, w: 1 / (1 + y),
-    "relu": lambda y, x, w: y.relu(), "in place": lambda y, x, w: y.relu_(),
-    "layer norm": lambda y, x, w: F.layer_norm(y, (4,)),
-    "normalize": lambda y, x, w: F.normalize(y), "pool": lambda y, x, w: F.max_pool1d(y, 1),
-    "instance norm": lambda y, x, w: F.instance_norm(y[:, None])[:, 0],
-    "attention": lambda y, x, w: (y[:, None] @ x[:, :, None] @ x[:, None])[:, 0],
-    "masked": lambda y, x, w: y.masked_fill(y < 0, 0.0), "division": lambda y, x, w: x / y,
-}  # fmt: skip
-LINEAR = {
-    "nothing": lambda y, x, w: y, "skip": lambda y, x, w: y + x, "scale": lambda y, x, w: y * w,
-    "made weight": lambda y, x, w: y * w.exp() / w.abs(), "mean": lambda y, x, w: y - y.mean(),
-    "dropout": lambda y, x, w: F.dropout(y, 0.5, False),
-    "reshape": lambda y, x, w: y.view(4, 1).t(),
-    "constant mask": lambda y, x, w: torch.where(torch.ones(4) > 0, y, 0 * y),
-}  # fmt: skip
+NONLINEAR = """
+    y.clamp(0); torch.clamp(y, 0, 6); y.abs(); y.exp(); y * y; y**3; y.sqrt(); y.sin();
+    torch.erf(y); F.softsign(y); F.logsigmoid(y); y.maximum(y.flip(-1));
+    y + y.amax(-1, keepdim=True); y * x; torch.where(y > 0, y, 0 * y); 1 / (1 + y); y.relu();
+    y.relu_(); F.layer_norm(y, (4,)); F.normalize(y); F.max_pool1d(y, 1);
+    F.instance_norm(y[:, None])[:, 0]; (y[:, None] @ x[:, :, None] @ x[:, None])[:, 0];
+    y.masked_fill(y < 0, 0.0); x / y
+"""
+LINEAR = """
+    y; y + x; y * w; y * w.exp() / w.abs(); y - y.mean(); F.dropout(y, 0.5, False);
+    y.view(4, 1).t(); torch.where(torch.ones(4) > 0, y, 0 * y)
+"""
 
 
-@pytest.mark.parametrize("name", NONLINEAR)
-def test_what_is_a_non_linearity(name):
-    recorded = between(NONLINEAR[name])
+def listed(codes):
+    return [code.strip() for code in codes.split(";")]
+
+
+@pytest.mark.parametrize("code", listed(NONLINEAR))
+def test_what_is_a_non_linearity(code):
+    recorded = between(code)
     whole = {p.name: p.log2_counts for p in recorded.count().parameter_counts}
     linear = recorded.count(discount=linear_paths(recorded)).parameter_counts
     assert "last.weight" in {p.name for p in linear}
-    if name not in {"amax"}:  # whose sum keeps a straight way
+    if "amax" not in code:  # whose sum keeps a straight way
         assert "first.weight" not in {p.name for p in linear}
         e = priors.through_nonlinearities().ensemble(recorded)
         np.testing.assert_allclose(e.energies.max(), whole["first.weight"].max() * LN2)
 
 
-@pytest.mark.parametrize("name", LINEAR)
-def test_what_is_none(name):
-    recorded = between(LINEAR[name])
+@pytest.mark.parametrize("code", listed(LINEAR))
+def test_what_is_none(code):
+    recorded = between(code)
     with pytest.raises(CountingError, match="No path of this model passes a non-linearity"):
         priors.through_nonlinearities().ensemble(recorded)
 
 
 def test_an_operator_that_is_not_classified(monkeypatch):
     monkeypatch.setitem(registry.TRAITS, torch.ops.aten.tanh.default, Traits())
-    recorded = record_model(nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2)), (1, 2))
     with pytest.raises(CountingError, match=r"whether aten.tanh.default is linear: say so"):
-        priors.through_nonlinearities().ensemble(recorded)
+        priors.through_nonlinearities().ensemble(between("y.tanh()"))
 
 
 def test_priors_that_do_not_count_again_take_counts():

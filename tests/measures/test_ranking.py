@@ -59,31 +59,24 @@ def test_patterns():
     assert "timm:resnet18" in catalog.matching("timm:resnet1*")
 
 
-BAD_PATTERNS = [
+@pytest.mark.parametrize(("pattern", "message"), [
     ("torchvision:zzz*", r"no model matches 'torchvision:zzz\*': there are \d+ names to match"),
     ("nets:*", "models of 'nets', which cannot be listed"),
-]
-
-
-@pytest.mark.parametrize(("pattern", "message"), BAD_PATTERNS)
+])  # fmt: skip
 def test_a_bad_pattern_is_one_sentence(pattern, message):
     with pytest.raises(ModelError, match=message):
         catalog.matching(pattern)
     result = rank(pattern)
-    assert result.exit_code == 2
-    assert len(result.stderr.splitlines()) == 1
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
 
 
-def test_an_unknown_zoo_names_the_known_one():
+def test_zoos_that_are_not_there(monkeypatch):
     with pytest.raises(ModelError, match="did you mean 'torchvision'"):
         catalog.find("torchvison:resnet18")
-
-
-def test_timm_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    for ask in (catalog.find, catalog.matching):
+    for ask, name in [(catalog.find, "timm:resnet18"), (catalog.matching, "timm:resnet1*")]:
         with pytest.raises(ModelError, match=r"'timm:resnet1\*?8?' needs timm: pip install timm"):
-            ask("timm:resnet18" if ask is catalog.find else "timm:resnet1*")
+            ask(name)
 
 
 # The cache ------------------------------------------------------------------------------------
@@ -114,22 +107,21 @@ def net(**options):
     return nn.Sequential(nn.Conv2d(3, 4, 3, **options), nn.ReLU(), nn.Conv2d(4, 4, 1))
 
 
-def of(model, shape=(1, 3, 8, 8)):
-    return fingerprint(record_model(model, shape))
+def picks(*rows):
+    table = {"rows": nn.Buffer(torch.tensor(rows)), "table": ones(3, 2)}
+    return Calls(lambda self, x: x + self.table[self.rows], **table)
 
 
 def test_a_fingerprint_tells_records_apart():
+    """By values of tables too."""
+
+    def of(model, shape=(1, 3, 8, 8)):
+        return fingerprint(record_model(model, shape))
+
     same, tied = of(net()), net()
     assert same == of(net())
     tied[2].bias = tied[0].bias
     assert len({same, of(net(padding=1)), of(net(), (1, 3, 9, 9)), of(tied)}) == 4
-
-
-def test_a_fingerprint_holds_the_values_of_tables():
-    def picks(*rows):
-        table = {"rows": nn.Buffer(torch.tensor(rows)), "table": ones(3, 2)}
-        return Calls(lambda self, x: x + self.table[self.rows], **table)
-
     assert of(picks(0, 1), (1, 2, 2)) != of(picks(1, 1), (1, 2, 2))
 
 
@@ -162,10 +154,9 @@ def test_two_processes_measure_what_one_does():
     )
     assert one.keys() == two.keys() == set(names)
     for name in ("nets:wide", "nets:narrow"):
-        assert isinstance(one[name], Measured)
-        assert one[name].quantities == two[name].quantities
-    assert one["nets:failing"] == two["nets:failing"]
+        assert isinstance(one[name], Measured) and one[name].quantities == two[name].quantities
     assert isinstance(one["nets:failing"], Refused)
+    assert one["nets:failing"] == two["nets:failing"]
 
 
 def test_a_ranking_goes_on_where_it_stopped(tmp_path, monkeypatch):
@@ -210,28 +201,22 @@ def test_a_file_keeps_what_was_refused_and_refuses_what_is_no_number(tmp_path):
     rank("nets:wide", "nets:failing", "--save", file)
     rank("nets:narrow", "--save", file)
     lines = file.read_text().splitlines()
-    assert [line.partition(",")[0] for line in lines[1:]] == [
-        "nets:wide", "nets:narrow", "nets:failing",
-    ]  # fmt: skip
+    names = ["nets:wide", "nets:narrow", "nets:failing"]
+    assert [line.partition(",")[0] for line in lines[1:]] == names
     column = lines[0].split(",").index("P_G_spread")
     for wrong in ("abc", "", "nan"):
         cells = lines[2].split(",")
         cells[column] = wrong
         file.write_text("\n".join([*lines[:2], ",".join(cells), lines[3], ""]))
         result = rank("nets:narrow", "--save", file)
-        assert result.exit_code == 2
-        assert f"P_G_spread in line 3 of {file} is " in result.stderr
+        assert result.exit_code == 2 and f"P_G_spread in line 3 of {file} is " in result.stderr
 
 
 def test_a_model_without_a_path_ranks_lowest_and_is_told():
     dead, least = "nas-bench-201:300000", "nas-bench-201:000100"
     result = rank(least, dead)
-    names = [line.split()[0] for line in result.stdout.splitlines()[1:3]]
-    assert names == [least, dead]
+    header, *rows = result.stdout.splitlines()
+    assert [line.split()[0] for line in rows[:2]] == [least, dead]
     assert f"{dead}: no input reaches the output: it ranks lowest" in result.stderr
-
-
-def test_the_table_names_cost_and_spread():
-    header = rank("nets:wide").stdout.splitlines()[0]
     for column in ("N_G", "multiply-adds", "E[log2 |C|]", "H", "P_G", "P′_G", "input", "seconds"):
         assert column in header

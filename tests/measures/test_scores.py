@@ -42,15 +42,12 @@ def test_ablations_leave_one_term_out():
     assert RECOMMENDED is R6
 
 
-BAD = [
+@pytest.mark.parametrize(("ask", "message"), [
     (lambda: Score("x", 1, ("log2 N",)), "no term 'log2 N' of a score: there are log2 M, H_u"),
     (lambda: Score("x", takes=("length",)), "no term 'length'"),
     (lambda: Score("x", float("nan")), "A weight of nan: choose a finite number"),
     (lambda: R6(ROW, 1), "1 training examples: pass how many there are, 2 or more"),
-]
-
-
-@pytest.mark.parametrize(("ask", "message"), BAD)
+])  # fmt: skip
 def test_bad_use(ask, message):
     with pytest.raises(UserError, match=message):
         ask()

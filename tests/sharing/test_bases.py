@@ -14,10 +14,9 @@ from reuseprior.training import Penalised, Protocol, train
 from tests.sharing.counting import check_counts, parameters
 
 
-@pytest.mark.parametrize(
-    ("mixture", "density"),
-    [(bases.log_gaussian_mixture, stats.norm), (bases.log_laplace_mixture, stats.laplace)],
-)
+@pytest.mark.parametrize(("mixture", "density"), [
+    (bases.log_gaussian_mixture, stats.norm), (bases.log_laplace_mixture, stats.laplace),
+])  # fmt: skip
 def test_mixtures_are_scipys(mixture, density):
     torch.manual_seed(0)
     w = torch.randn(7, 3, dtype=torch.float64)
@@ -78,13 +77,11 @@ def test_the_penalty_moves_weights_to_the_basis_until_quantising_changes_nothing
 
 def _off(clustered):
     """The largest distance of a weight from the basis."""
+    weights = (clustered.model.get_submodule(name).weight for name in clustered.names)
     return max(
         (weight - basis.members[basis.nearest(weight)].reshape(weight.shape)).abs().max().item()
-        for weight, basis in zip(
-            (clustered.model.get_submodule(name).weight.detach() for name in clustered.names),
-            clustered.bases, strict=True,
-        )
-    )  # fmt: skip
+        for weight, basis in zip(weights, clustered.bases, strict=True)
+    )
 
 
 @pytest.mark.parametrize("penalty", ["values", "kernels"])
@@ -142,7 +139,7 @@ def test_training_adds_the_penalty_and_testing_leaves_it_out(tmp_path):
     assert abs(losses[1.0].test_loss - losses[0.0].test_loss) < 3
 
 
-WRONG = [
+@pytest.mark.parametrize(("build", "given", "message"), [
     (network, ("gausian", 4), "unknown penalty 'gausian', did you mean 'gaussian'.: choose from"),
     (network, ("values", 0), "a basis of 0 is no basis for the 108 weights of layer '3'"),
     (network, ("values", 7), "a basis of 7 is no basis for the 6 weights of layer '4': choose a"),
@@ -152,10 +149,7 @@ WRONG = [
     (network, ("values", 2, 1.0, 2, "9"), "has no convolution to cluster whose name is like"),
     (equal, ("gaussian", 2), "all weights of layer '3' are equal"),
     (equal, ("laplace", 2), "all weights of layer '3' are equal"),
-]
-
-
-@pytest.mark.parametrize(("build", "given", "message"), WRONG)
+])  # fmt: skip
 def test_bad_input_gets_one_sentence(build, given, message):
     options = {"tau": 1.0} | dict(zip(("tau", "p", "layers"), given[2:], strict=False))
     with pytest.raises(SharingError, match=message) as caught:

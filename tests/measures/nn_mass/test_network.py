@@ -29,9 +29,8 @@ def test_links_are_random_distinct_and_seeded():
         for i, (chosen, number) in enumerate(zip(module.links, expected, strict=True), start=2):
             assert len(set(chosen.tolist())) == len(chosen) == number
             assert 0 <= chosen.min() and chosen.max() < SMALL.widths[cell] * (i - 1)
-    links = [[c.tolist() for c in cell.links] for cell in model.cells]
-    again = [[c.tolist() for c in cell.links] for cell in LongRangeCNN(SMALL, seed=3).cells]
-    other = [[c.tolist() for c in cell.links] for cell in LongRangeCNN(SMALL, seed=4).cells]
+    nets = (model, LongRangeCNN(SMALL, seed=3), LongRangeCNN(SMALL, seed=4))
+    links, again, other = ([[c.tolist() for c in cell.links] for cell in net.cells] for net in nets)
     assert links == again != other
 
 
@@ -77,19 +76,15 @@ def test_contributions():
     torch.testing.assert_close(conv(x), by_hand)
 
 
-def test_contributions_change_no_context():
-    shape = (1, 3, 8, 8)
-    nets = (LongRangeCNN(SMALL, contributions=kind) for kind in ("random", "ones"))
-    q, same = (count_contexts(net, shape).quantities() for net in nets)
+def quantities(one, **options):
+    return count_contexts(LongRangeCNN(one, **options), (1, 3, 8, 8)).quantities()
+
+
+def test_contributions_change_no_context_and_a_link_adds_some():
+    q, same = (quantities(SMALL, contributions=kind) for kind in ("random", "ones"))
     assert q == same and q.parameters == q.weight_nodes == SMALL.parameters()
-
-
-def test_a_link_adds_contexts():
-    nets = (LongRangeCNN(Architecture(5, (4,), (t,))) for t in (0, 3, 12))
-    none, some, most = (count_contexts(n, (1, 3, 8, 8)).quantities().log2_contexts for n in nets)
+    nets = (quantities(Architecture(5, (4,), (t,))) for t in (0, 3, 12))
+    none, some, most = (q.log2_contexts for q in nets)
     assert none < some < most
-
-
-def test_unknown_contributions_are_refused():
     with pytest.raises(NNMassError, match="contributions is 'half': choose from random, constant"):
         LongRangeCNN(SMALL, contributions="half")
