@@ -157,7 +157,8 @@ def test_digits_at_one_orientation_are_not_at_two(root):
 def test_any_latent_size_is_every_latent_size(root):
     """Of the figures' five sizes four decide nothing."""
     for n in experiments.LATENTS:
-        assert judged("claim-complex-mnist").verdict == "open"
+        if n == experiments.LATENTS[-1]:
+            assert judged("claim-complex-mnist").verdict == "open"
         for seed in SEEDS:
             trained(case("plain", latent=n), seed, 0.12 - n / 1e3)
             trained(case("upright", latent=n), seed, 0.1 - n / 1e3 + seed * 1e-3)

@@ -29,7 +29,7 @@ def test_every_cell_of_the_tables_has_a_verdict():
         table = work.printed_beside_computed(name)
         assert "P′_G" in table and "P_G_spread" not in table, "a quantity has one name to readers"
         assert table.shape == (rows, 6)
-        assert table.drop(columns="image_size").map(lambda cell: cell[-1] in "✓≠○").all().all()
+        assert table.drop(columns="image_size").map(lambda cell: cell[-1] in "✓≈✗").all().all()
         assert table.image_size.str.isdigit().all()  # a setting has no mark
     exact = work.exact_rows().expected_spread
     for row, spread in (
