@@ -87,6 +87,8 @@ class _Held:
 
     def put_back(self) -> None:
         before, now = self.contents, _contents(self.container, self.kind)
+        if not before and not now:  # most of a module's
+            return
         if len(before) == len(now) and all(map(operator.is_, before, now)):
             return
         if self.kind is object:
@@ -148,7 +150,9 @@ class _Kept:
                 self.held[id(value)] = _Held(value, kind, contents)
                 if kind is object and hasattr(value, "__dict__"):
                     contents = [*contents, vars(value)]
-                waiting.extend((c, far - 1) for c in contents if self.kinds.get(type(c), True))
+                for c in contents:
+                    if self.kinds.get(type(c), True):
+                        waiting.append((c, far - 1))
 
     def namespaces(self) -> list[Any]:
         """What stands in the classes and files of the objects that are kept."""
@@ -232,6 +236,8 @@ def _is_users(named: Any) -> bool:
 def _contents(value: Any, kind: type) -> list:
     if kind is object:
         return [getattr(value, slot.__name__, slot) for slot in _slots(type(value))]
+    if not kind.__len__(value):
+        return []
     if issubclass(kind, dict):
         return [*kind.keys(value), *kind.values(value)]
     return list(kind.__iter__(value))
