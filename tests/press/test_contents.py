@@ -91,7 +91,7 @@ def test_a_chapter_without_a_title_is_refused(root):
 def test_pages_show_the_current_tables():
     readme = (paths.ROOT / "README.md").read_text(encoding="utf-8")
     for chapter in chapters.found():
-        assert f"](notebooks/{chapter.notebook.name}) |" in readme, chapter.name
+        assert f"](notebooks/{chapter.notebook.name})" in readme, chapter.name
     assert f"<!-- tally -->\n{contents.tally()}\n<!-- /" in readme, "run make notebooks"
     landing = notebooks.read(paths.NOTEBOOKS / "index.ipynb")
     texts = [notebooks.source(cell) for cell in landing["cells"]]

@@ -4,7 +4,6 @@ from reuseprior.works.thesis.revolver.experiments import PRESETS as PRESETS
 from reuseprior.works.thesis.revolver.experiments import by_times_trained as by_times_trained
 from reuseprior.works.thesis.revolver.experiments import first_and_later as first_and_later
 from reuseprior.works.thesis.revolver.experiments import kernel_share as kernel_share
-from reuseprior.works.thesis.revolver.experiments import outstanding as outstanding
 from reuseprior.works.thesis.revolver.experiments import reducing_share as reducing_share
 from reuseprior.works.thesis.revolver.experiments import repeat as repeat
 from reuseprior.works.thesis.revolver.experiments import results_table as results_table

@@ -169,16 +169,6 @@ def test_a_search_with_more_samples_is_another_kind_to_ledger_and_notebook(folde
     assert f" reuseprior evolve {GENETIC} --set sample=6 --seed 0 --output " in again
 
 
-def test_outstanding_are_the_seeds_that_no_search_with_all_settings_has(folder):
-    genetic, random = experiments.TO_COMPARE
-    our_searches(folder, genetic, [0.9])
-    our_searches(folder, genetic, [0.9, 0.9], focus=False)
-    left = experiments.outstanding()
-    assert left[left.preset == genetic].seed.tolist() == [1, 2]
-    assert left[left.preset == random].seed.tolist() == [0, 1, 2]
-    assert left.command[0] == f"reuseprior evolve {random} --seed 0 --resume"
-
-
 def test_every_claim_s_command_makes_a_search_that_judges_it(folder):
     """The commands of a claim's note, told to the command line's own reader of settings."""
 
