@@ -71,12 +71,9 @@ def my_nets(tmp_path, monkeypatch):
     sys.modules.pop("my_nets", None)
 
 
-def test_names():
-    assert names() == list(CATALOG)
-
-
 @pytest.mark.parametrize("name", CATALOG | OTHERS)
 def test_sizes(name, recwarn):
+    assert names() == list(CATALOG)
     if name.startswith("timm:"):
         pytest.importorskip("timm")
     parameters = [*build(name).parameters()]
@@ -98,12 +95,8 @@ ALIASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("alias", ALIASES)
-def test_other_spellings(alias):
-    assert find(alias).name == ALIASES[alias]
-
-
-def test_real_weights_on_request():
+def test_other_spellings_and_real_weights_on_request():
+    assert {alias: find(alias).name for alias in ALIASES} == ALIASES
     model = build("V2-B0", lazy=False).eval()
     assert torch.isfinite(model(torch.zeros(1, 3, 32, 32))).all()
 
@@ -118,15 +111,12 @@ def test_factory_in_the_current_directory(my_nets, name):
     assert isinstance(build("torch.nn:Identity"), nn.Identity)  # of an installed package
 
 
-def test_a_model_that_needs_its_weights_gets_them(my_nets):
+def test_a_model_that_needs_its_weights_gets_them_and_a_failing_one_speaks_for_itself(my_nets):
     before = torch.get_rng_state()
     model = build("my_nets:Sized")
     assert model.head.in_features == 144  # 4 channels of 6×6
     assert not model.head.weight.is_meta
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_a_failing_factory_speaks_for_itself(my_nets):
     with pytest.raises(OSError, match="no checkpoint at my/path"):
         build("my_nets:failing")
 

@@ -24,17 +24,12 @@ def test_relu_between_layers_and_none_at_the_end():
     assert torch.allclose(model(images), expected, atol=1e-6)
 
 
-def test_skip_adds_the_input():
+def test_options():
+    """A skip adds the input, size stays with larger kernels, a classifier gives logits."""
     model, images = CNN(4, 1, skip=True), torch.randn(2, 4, 8, 8)
     assert torch.allclose(model(images), images + model.layers[0](images))
-
-
-def test_size_stays_with_larger_kernels_and_a_classifier_gives_logits():
     assert CNN(2, 3, kernel_size=5)(torch.randn(1, 2, 8, 8)).shape == (1, 2, 8, 8)
     assert CNN(4, 2, in_channels=1, num_classes=10)(torch.randn(3, 1, 8, 8)).shape == (3, 10)
-
-
-def test_bad_numbers():
     with pytest.raises(ValueError, match="kernel_size 2 is even"):
         CNN(4, 2, kernel_size=2)
     with pytest.raises(ValueError, match="channels and depth of 1 or more, got 4 and 0"):

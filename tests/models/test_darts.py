@@ -16,16 +16,12 @@ def test_every_weight_reaches_the_classifier(order):
 
 
 @pytest.mark.parametrize("order", GENOTYPES)
-def test_two_cells_halve_the_image(order):
+def test_two_cells_halve_the_image_and_each_node_reads_two_before_it(order):
     model, sizes = darts(order, 7, cells=5).eval(), []
     for cell in model.cells:
         cell.register_forward_hook(lambda _cell, _inputs, x: sizes.append(tuple(x.shape[1:])))
     assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
     assert sizes == [(144, 32, 32), (288, 16, 16), (288, 16, 16), (576, 8, 8), (576, 8, 8)]
-
-
-@pytest.mark.parametrize("order", GENOTYPES)
-def test_each_node_reads_two_before_it(order):
     for edges in (GENOTYPES[order].normal, GENOTYPES[order].reduce):
         assert len(edges) == 8
         assert all(node < 2 + position // 2 for position, (_, node) in enumerate(edges))

@@ -27,8 +27,7 @@ def configured(tmp_path):
     """A configuration file of each small model; the name that leads to it."""
 
     def write(kind):
-        path = tmp_path / kind / "config.json"
-        path.parent.mkdir()
+        path = tmp_path / f"{kind}.json"
         path.write_text(json.dumps({"model_type": kind} | SMALL[kind]))
         return f"hf:{path}"
 
@@ -59,18 +58,10 @@ def test_later_tokens_are_masked(configured):
 
 
 def test_experts_are_left_as_they_were(configured):
-    name = configured("mixtral")
-    model = catalog.build(name)
+    model = catalog.build(configured("mixtral"))
     before = dict(vars(model.config))
     count_contexts(model, {"input_ids": (1, 3)}, output="logits")
     assert vars(model.config) == before
-
-
-def test_types():
-    assert type(catalog.build("hf:gpt2")).__name__ == "GPT2LMHeadModel"
-    assert catalog.find("hf:bert").tokens == ("input_ids",)
-    assert "hf:gpt2" in catalog.matching("hf:gpt*")
-    assert catalog.find("hf:vit").tokens == () and catalog.find("hf:vit").image_size == 224
 
 
 @pytest.mark.parametrize(("name", "message"), [
@@ -78,6 +69,11 @@ def test_types():
     ("hf:pyproject.toml", "no configuration of transformers"),
 ])  # fmt: skip
 def test_names_that_lead_nowhere(name, message, request, monkeypatch):
+    """And some that lead somewhere."""
+    assert type(catalog.build("hf:gpt2")).__name__ == "GPT2LMHeadModel"
+    assert catalog.find("hf:bert").tokens == ("input_ids",)
+    assert "hf:gpt2" in catalog.matching("hf:gpt*")
+    assert catalog.find("hf:vit").tokens == () and catalog.find("hf:vit").image_size == 224
     monkeypatch.chdir(request.config.rootpath)
     with pytest.raises(ModelError, match=message):
         catalog.find(name)

@@ -7,17 +7,15 @@ from reuseprior.measures.measuring import Conventions, measure
 from reuseprior.models import ModelError, catalog, flexibert, transnas
 from reuseprior.works.beyond import benchmarks
 
-BAD = [
+
+@pytest.mark.parametrize(("name", "message"), [
     ("transnas-macro:1111", "is no macro network of TransNAS-Bench-101: write four to six"),
     ("transnas-macro:444411", "is no macro network"),
     ("transnas-micro:333334", "'333334' is no cell of TransNAS-Bench-101"),
     ("flexibert:256", "is no FlexiBERT encoder: write the hidden size and the layers"),
     ("flexibert:256-sa.dft.4.1024x3", "is no FlexiBERT encoder"),
     ("flexibert:255-sa.sdp.4.1024x3", "is no FlexiBERT encoder"),
-]
-
-
-@pytest.mark.parametrize(("name", "message"), BAD)
+])  # fmt: skip
 def test_what_is_no_network(name, message):
     with pytest.raises(ModelError, match=message):
         catalog.find(name)
@@ -74,8 +72,6 @@ def test_they_run_and_are_counted():
             assert network(torch.randn(flexibert.SHAPE)).shape == (1, 2)
             found = measure(name, Conventions(shape=flexibert.SHAPE))
             assert found.shortest == 2 and found.quantities.parameters <= found.held
-
-
-def test_a_cell_without_a_path_has_no_signal():
+    # a cell without a path has no signal
     found = measure("transnas-micro:000001", Conventions(64))
     assert (found.blur, found.shortest, found.layer_entropy) == (float("inf"), 0, 0.0)

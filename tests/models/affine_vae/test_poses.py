@@ -1,6 +1,6 @@
 """Affine maps: undone exactly, with room for every pose, and one sentence where there is none."""
 
-from math import pi, sqrt
+from math import cos, pi, sin, sqrt
 
 import pytest
 import torch
@@ -39,18 +39,13 @@ def test_undone_inside_the_inscribed_ball(poses):
         assert (back - x)[0][:, inside].abs().max() < 1e-5
 
 
-def test_a_quarter_turn_moves_pixels_whole():
+def test_rotation_is_the_printed_matrix_and_a_quarter_turn_moves_pixels_whole():
+    """Eq. (4.2), with the sign of its sines."""
+    printed = torch.tensor([[cos(0.3), sin(0.3), 0], [-sin(0.3), cos(0.3), 0]])
+    torch.testing.assert_close(Poses(2).matrix(torch.tensor([[0.3]]))[0], printed)
     x = torch.rand(1, 1, 8, 8)
     turned = warp(x, Poses(2).matrix(torch.tensor([[pi / 2]])))
     torch.testing.assert_close(turned, torch.rot90(x, -1, (2, 3)), atol=1e-5, rtol=0)
-
-
-def test_rotation_is_the_printed_matrix():
-    """Eq. (4.2), with the sign of its sines."""
-    angle = torch.tensor([0.3])
-    cos, sin = angle.cos(), angle.sin()
-    printed = torch.stack([torch.cat([cos, sin, 0 * sin]), torch.cat([-sin, cos, 0 * sin])])
-    torch.testing.assert_close(Poses(2).matrix(angle[:, None])[0], printed)
 
 
 def test_rotations_in_space_are_rotations():
@@ -85,13 +80,6 @@ def test_padded_holds_what_it_held():
     assert found.sum() == pytest.approx(x.sum())
 
 
-def test_shear_is_undone():
-    matrix = shear(torch.tensor([30.0]))
-    both = inverse(matrix)[:, :, :2] @ matrix[:, :, :2]
-    torch.testing.assert_close(both[0], torch.eye(2))
-    assert matrix[0, 0, 1] == pytest.approx(1 / sqrt(3))
-
-
 def test_no_inverse():
     maps = torch.stack([torch.eye(2, 3), torch.zeros(2, 3)])
     said = (
@@ -107,10 +95,10 @@ def test_no_inverse():
 @pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
 def test_size_is_no_lack_of_an_inverse(size):
     """A determinant is small or large as a map is; what counts is how it lies to the norm."""
-    alpha = torch.tensor([[0.3]], dtype=torch.float64)
-    matrix = Poses(2).matrix(alpha) * size
+    matrix = shear(torch.tensor([30.0]).double()) * size
     both = inverse(matrix)[:, :, :2] @ matrix[:, :, :2]
     torch.testing.assert_close(both[0], torch.eye(2, dtype=torch.float64))
+    assert matrix[0, 0, 1] / size == pytest.approx(1 / sqrt(3))
     flat = torch.tensor([[[1.0, 2.0, 0.0], [2.0, 4.0 + 1e-7, 0.0]]], dtype=torch.float64) * size
     with pytest.raises(ModelError, match="nothing undoes it"):
         inverse(flat)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from contextlib import suppress
 from itertools import product
 
 import pytest
@@ -60,10 +61,9 @@ def test_killed_it_goes_on(tmp_path):
         return evaluate(schedule)
 
     if not (child := os.fork()):
-        try:
+        with suppress(BaseException):
             looked(tmp_path / "journal", evaluate=dies)
-        finally:
-            os._exit(1)
+        os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     calls.extend([None] * 6)  # those of the child; the sixth, which was in hand, is done again
     assert looked(tmp_path / "journal", evaluate=dies) == looked(tmp_path / "whole")
@@ -109,15 +109,6 @@ def test_another_search_in_the_journal_is_refused(tmp_path):
             looked(tmp_path / journal, budget=1, **options)
 
 
-def put(line, key, value):
-    """A line of a journal with something else at a key, at any depth."""
-    said = json.loads(line)
-    for place in (said, *(inner for inner in said.values() if isinstance(inner, dict))):
-        if key in place:
-            place[key] = value
-    return json.dumps(said)
-
-
 @pytest.mark.parametrize(("key", "value", "sentence"), [
     ("op_code", "text", r"is no journal of a search \(.*\): delete it to search anew"),
     ("op_code", 99, r"is no journal of a search"),
@@ -135,7 +126,10 @@ def test_a_damaged_journal_is_told(tmp_path, key, value, sentence):
     looked(journal, budget=2, initial=started(SPACE.layers)[:2])
     lines = journal.read_text().splitlines()
     number = next(i for i, line in enumerate(lines) if f'"{key}":' in line)
-    lines[number] = put(lines[number], key, value)
+    said = json.loads(
+        lines[number], object_hook=lambda held: held | ({key: value} if key in held else {})
+    )
+    lines[number] = json.dumps(said)
     journal.write_text("\n".join(lines) + "\n")
     with pytest.raises(ModelError, match=sentence) as caught:
         looked(journal, budget=3, initial=started(SPACE.layers)[:2])
