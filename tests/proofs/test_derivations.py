@@ -3,12 +3,10 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 
 import pytest
 import sympy as sp
 
-from reuseprior.proofs import Derivation, Step
 from reuseprior.proofs.prove import proves
 from reuseprior.proofs.sample import deviations, worked
 from reuseprior.works.nn_mass import theory
@@ -34,13 +32,6 @@ EACH_DERIVATION = pytest.mark.parametrize("derivation", DERIVATIONS, ids=lambda 
 EACH_STEP = pytest.mark.parametrize("derivation, index", STEPS)
 
 
-@cache
-def flipped(derivation: Derivation, index: int) -> Step:
-    """The step with its right side's sign flipped, tried on the deep end of its grid."""
-    step = derivation.all_steps[index]
-    return replace(step, right=-step.right, check=replace(step.check, grid=step.check.grid[-6:]))
-
-
 @EACH_STEP
 def test_each_step_holds(derivation, index):
     step = derivation.all_steps[index]
@@ -55,11 +46,16 @@ def test_each_step_holds(derivation, index):
 
 
 @EACH_STEP
-def test_a_flipped_sign_fails_both_checks(derivation, index):
-    step = flipped(derivation, index)
+def test_a_flipped_sign_fails_both_checks_and_turns_its_derivation_red(derivation, index):
+    """The step with its right side's sign flipped, tried on the deep end of its grid."""
+    step = derivation.all_steps[index]
+    step = replace(step, right=-step.right, check=replace(step.check, grid=step.check.grid[-6:]))
     assert not step.outcome.symbolic
     assert step.outcome.deviation > step.check.tolerance
-    assert step.mark == "✗"
+    broken = replace(derivation, steps=(step, *derivation.steps))
+    assert step.mark == broken.mark == "✗"
+    assert f"**{derivation.name}** · ✗" in broken._repr_markdown_()
+    assert str(broken).startswith(f"{derivation.name}: ✗")
 
 
 @pytest.mark.parametrize("poison", [lambda x: 2 * x + 1, lambda x: 1 - x])  # 0 changes too
@@ -94,15 +90,6 @@ def test_a_flipped_term_fails(derivation, index):
         assert max(deviations(step.left, right, check)) > check.tolerance, right
 
 
-@EACH_DERIVATION
-def test_a_flipped_step_turns_its_derivation_red(derivation):
-    bad = flipped(derivation, len(derivation.steps) - 1)
-    broken = replace(derivation, steps=(*derivation.steps[:-1], bad))
-    assert derivation.mark.startswith("✓") and broken.mark == "✗"
-    assert f"**{derivation.name}** · ✗" in broken._repr_markdown_()
-    assert str(broken).startswith(f"{derivation.name}: ✗")
-
-
 DEFINITIONS = {  # steps that are proved by putting a definition in
     "Lemma 1": [2], "Theorem 1": [1], "Lemma 2": [4], "Corollary 1": [2], "Lemma 3": [1, 2],
     "Equation 5.19": [1], "§5.4.1": [2, 4], "NN-Mass, equations 1 to 7": [1],
@@ -115,6 +102,7 @@ def test_what_is_shown(derivation):
     numbers = [derivation.all_steps.index(step) + 1 for step in derivation.definitions]
     assert numbers == DEFINITIONS.get(derivation.name, [])
     text = derivation._repr_markdown_()
+    assert derivation.mark.startswith("✓")
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert all(row.count("|") == 3 for row in rows)
     assert text.count("$") % 2 == 0

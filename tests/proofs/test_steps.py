@@ -77,12 +77,6 @@ def test_a_row_works_one_point_out_and_folds_the_others():
     assert "(p. 3)" not in replace(WRONG, justification="eq. 5").row(place="p. 3")
 
 
-def test_the_largest_deviation_is_that_of_all_steps():
-    near = given(variable=side, grid=((1000,),), tolerance=0.01)
-    limit = Step(side / (2 * side + 1), sp.Rational(1, 2), "grows", near)
-    assert Derivation("a", "b", (RIGHT, limit)).deviation == pytest.approx(0.00025, rel=1e-2)
-
-
 def test_a_definition_is_called_one():
     for sides in IS_AREA, IS_AREA[::-1]:
         step = Step(*sides, "what area means", given(IS_AREA))
@@ -116,25 +110,27 @@ def test_what_holds_for_any_numbers_is_not_counted():
 
 
 def test_a_limit():
-    half = given(variable=side, grid=((1000,),), tolerance=0.01)
-    limit = Step(side / (2 * side + 1), sp.Rational(1, 2), "grows", half)
+    """And the largest deviation is that of all steps."""
+    near = given(variable=side, grid=((1000,),), tolerance=0.01)
+    limit = Step(side / (2 * side + 1), sp.Rational(1, 2), "grows", near)
+    assert Derivation("a", "b", (RIGHT, limit)).deviation == pytest.approx(0.00025, rel=1e-2)
     assert limit.mark == "✓" and "→ (α → ∞) 1/2" in str(limit)
     assert limit.latex.endswith(r"\xrightarrow[\alpha \to \infty]{} \frac{1}{2}")
     assert replace(limit, right=sp.Rational(1, 3)).mark == "✗"
     assert not replace(limit, check=given()).outcome.symbolic
 
 
+class Fives(list):
+    def __getitem__(self, index):
+        self.append(index)
+        return 5
+
+
 def test_an_index_that_is_free_is_tried_at_both_ends():
-    tried = []
-
-    class Fives:
-        def __getitem__(self, index: int) -> int:
-            tried.append(index)
-            return 5
-
-    theory = replace(SQUARES, read=lambda size: {**measured(size), cells: Fives()})
+    tried = Fives()
+    theory = replace(SQUARES, read=lambda size: {**measured(size), cells: tried})
     assert Step(cells[row], sp.S(5), "five", theory.check((cells[row], sp.S(5)))).mark == "✓"
-    assert tried == 2 * [1, 2, 1, 3, 1, 10], "the definition, then the step"
+    assert list(tried) == 2 * [1, 2, 1, 3, 1, 10], "the definition, then the step"
 
 
 def test_sums_over_an_index():
