@@ -241,9 +241,20 @@ return [...document.querySelectorAll(".cell_output table.docutils")]
 """
 
 
-@pytest.mark.parametrize("page", ["notebooks/05-derivations", "notebooks/10-nn-mass"])
-def test_derivations_have_equal_columns_and_on_a_telephone_one(browser, site, page):
+# How many rows have a formula and beside it a number that checks it.
+BESIDE = """
+return [...document.querySelectorAll('.cell_output table.docutils tr')]
+  .filter(r => r.cells.length == 2 && r.cells[0].querySelector('svg')
+          && r.cells[1].textContent.includes('✓')).length
+"""
+
+
+@pytest.mark.parametrize(
+    ("page", "least"), [("notebooks/05-derivations", 50), ("notebooks/10-nn-mass", 3)]
+)
+def test_derivations_have_equal_columns_and_on_a_telephone_one(browser, site, page, least):
     show(browser, site, page, theme="dark")
+    assert browser.execute_script(BESIDE) > least
     (left, right, _), *others = browser.execute_script(DERIVATIONS)
     assert len(others) >= 3 and left > right > 250
     assert all(abs(one[0] - left) <= 1 and abs(one[1] - right) <= 1 for one in others)
