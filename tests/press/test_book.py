@@ -225,7 +225,7 @@ def test_numbers_break_nowhere(browser, site):
         ".test(e.textContent.trim())).map(e => [e.textContent, e.innerText.length, e.clientHeight"
         " / parseFloat(getComputedStyle(e).lineHeight)])"
     )
-    assert len(lines) > 40 and all(high < 2 for *_, high in lines), lines
+    assert len(lines) > 20 and all(high < 2 for *_, high in lines), lines
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 700
 
 
