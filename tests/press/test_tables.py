@@ -37,12 +37,12 @@ def test_the_list_goes_by_chapter(made):
     assert {place.partition(",")[0] for place in places["10 · NN-Mass"]} == {"nnmass"}
 
 
-def test_verdicts_are_said_in_words_and_csv_reads_back(made):
-    """A mark serves several verdicts: ✓ a computed number and a quotation."""
+def test_marks_are_counted_and_csv_reads_back(made):
     for table in made:
-        told = dict(reversed(part.split(" ", 1)) for part in table.verdicts.split(", "))
-        words = {re.sub(r"^[^a-z]* ", "", said): int(n) for said, n in told.items()}
-        assert words == Counter(row["verdict"] for row in table.rows)
+        told = table.marks.replace("\xa0", " ").split()  # a number, its mark, and so on
+        marks = Counter(ledger.MARKS[row["verdict"]] for row in table.rows)
+        marks.pop("", None)  # of settings
+        assert {mark: int(n) for n, mark in zip(told[::2], told[1::2], strict=False)} == marks
         assert list(csv.DictReader(io.StringIO(table.csv))) == [dict(row) for row in table.rows]
 
 
