@@ -43,10 +43,11 @@ from reuseprior.cli import app
 from reuseprior.data import TextSet
 from reuseprior.errors import UserError
 from reuseprior.measures import measuring, ranking  # noqa: F401
-from reuseprior.models.classformer import Classformer, Schedule, Tokenizer
+from reuseprior.models.classformer import Classformer, Schedule
 from reuseprior.works.bidart.affine import experiments
 from reuseprior.works.bidart.classformer import experiments as classformer
-from tests.works.bidart.classformer import test_experiments as texts
+from tests.training.letters import LETTERS, texts
+from tests.works.bidart.classformer.test_experiments import SIZES, TASK
 
 LIVES = 5  # of a run that are cut short, before one may last
 COMMIT = "1234567"
@@ -152,29 +153,29 @@ def run_affine(folder: Path, seed: int = 0) -> None:
 
 def run_text(folder: Path, seed: int = 0) -> None:
     """Train a small Classformer, plainly and under drawn schedules, and search for one."""
-    held = TextSet.of(texts.TASK, 2, "accuracy", texts.texts(48, 0), texts.texts(20, 1))
+    held = TextSet.of(TASK, 2, "accuracy", texts(48, 0), texts(20, 1))
 
     def pretrained(name, *, schedule=None, space=None, seed):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return Classformer(schedule or Schedule.plain(6), 2, texts.SIZES, space)
+            return Classformer(schedule or Schedule.plain(6), 2, SIZES, space)
 
     def timed(calls, *_, **__):  # what a clock says is not the same twice
         return {name: SimpleNamespace(share=len(name) / 99) for name in calls}
 
-    small = {texts.TASK: {"epochs": 1, "warmup_epochs": 0.2, "learning_rate": 0.1}}
+    small = {TASK: {"epochs": 1, "warmup_epochs": 0.2, "learning_rate": 0.1}}
     with (
         patch.multiple(
             classformer, pretrained=pretrained, interleaved=timed, TIMED=3,
-            tokenizer=lambda name: Tokenizer("letters", texts.letters),
+            tokenizer=lambda name: LETTERS,
         ),
         patch.object(classformer.data, "load", lambda name, place=None: held),
         patch.dict(classformer.SCALES, small=small),
     ):  # fmt: skip
         for schedule in ("", classformer.DRAWN):
-            one = classformer.Experiment(texts.TASK, "small", schedule)
+            one = classformer.Experiment(TASK, "small", schedule)
             classformer.run(one, seed=0, root=folder, progress=False)
-        one = classformer.Search(texts.TASK, "small", "tpe", length=32, budget=12)
+        one = classformer.Search(TASK, "small", "tpe", length=32, budget=12)
         classformer.look(one, seed=seed, root=folder)
 
 
