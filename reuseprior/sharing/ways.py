@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 
 from torch import nn
@@ -16,9 +17,30 @@ from reuseprior.sharing.stores import Stores
 Share = Callable[[nn.Module], object]  # shares in place, and returns what it made
 
 
+ALIKE = {
+    "all_but_bn": "convolutions of equal kind, channels, kernel and stride",
+    "same_shape": "convolutions whose weights have one shape",
+    "with_bn": "convolutions or batch norms of equal shape",
+}
+"""What the policies of scopes look for."""
+
+
 def _scopes(text: str) -> Share:
     chosen = policy(text)
-    return lambda model: tie(model, chosen)
+
+    def share(model: nn.Module):
+        scopes = tie(model, chosen)
+        if not scopes and text in ALIKE:
+            layers = Counter(type(m).__name__ for m in model.modules() if not any(m.children()))
+            there = ", ".join(f"{n} {kind}" for kind, n in layers.most_common(4)) or "none"
+            raise SharingError(
+                f"{text} finds nothing to share in {type(model).__name__}: it looks for "
+                f"{ALIKE[text]}, and no two of its layers ({there}) are so; stores:50% shares "
+                "between layers of any shape"
+            )
+        return scopes
+
+    return share
 
 
 def _stores(text: str) -> Share:
