@@ -200,7 +200,7 @@ def untrained(preset: str, populations: int = 20) -> tuple[pd.DataFrame, ...]:
     With the columns of a search's `modules` that `kernel_share` and `reducing_share` read. What is
     shared before anyone is trained tells what the space prefers, whatever turns out to train well.
     """
-    settings = Settings.load(preset)
+    settings = Settings.load(preset, train_images=0, test_images=0)
     n = 2 * settings.batch_size  # enough for a batch; what is on them is not looked at
     blank = Images(
         torch.zeros((n, *IMAGES[settings.data]), dtype=torch.uint8),
