@@ -87,15 +87,14 @@ def tally() -> str:
     second source repeats is counted once, and what no source prints (`ledger.OURS`) never.
 
     >>> tally()
-    'Of ... numbers of the thesis that need no training, ...'
+    'Of ... numbers of the thesis that can be computed, ...'
     """
     rows = [row for row in _distinct(ledger.committed_rows()) if row["source"] != ledger.OURS]
     main = rows[0]["source"]
     computed = [row for row in rows if row["kind"] == "computed"]
     first = by_verdict(row for row in computed if row["source"] == main)
     others = by_verdict(row for row in computed if row["source"] != main)
-    said = f"Of {sum(first.values())} numbers of the {main} that need no training, "
-    said += f"{marks(first)}."
+    said = f"Of {sum(first.values())} numbers of the {main} that can be computed, {marks(first)}."
     if others:
         said += f" Of {sum(others.values())} of the related works, {marks(others)}."
     return said

@@ -43,14 +43,14 @@ def test_a_chapter_and_the_tables(root):
         "2\u00a0days | 1\u00a0✓ 1\u00a0≈ |"
     )
     assert contents.tally() == (
-        "Of 3 numbers of the thesis that need no training, 1\u00a0✓ 1\u00a0≈ 1\u00a0✗."
+        "Of 3 numbers of the thesis that can be computed, 1\u00a0✓ 1\u00a0≈ 1\u00a0✗."
     )
 
 
 def test_other_sources_follow_the_first_and_what_one_repeats_counts_once(root, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(published, "repeats", lambda: {"2": "0", "3": "0"})
-        said = "Of 1 numbers of the thesis that need no training, 1\u00a0≈."
+        said = "Of 1 numbers of the thesis that can be computed, 1\u00a0≈."
         assert contents.tally() == said
     path = root / "data" / "ledger.csv"
     more = [f'{i},paper,"paper, table 1",computed,2,2,,reproduced,,' for i in (5, 6)]

@@ -56,14 +56,9 @@ def of_note(note: str) -> list[str]:
 def explained(rows: Iterable[Mapping[str, str]]) -> pd.DataFrame:
     """How many of the given ledger rows need each habit, and how many need nothing else."""
     needed = [of_note(row["note"]) for row in rows]
-    return pd.DataFrame(
-        {
-            habit: {
-                "missing sentence": sentence,
-                "what the text says": text,
-                "numbers": sum(habit in habits for habits in needed),
-                "alone": needed.count([habit]),
-            }
-            for habit, (_, sentence, text) in HABITS.items()
-        }
-    ).T
+    rows = {
+        habit: (sentence, text, sum(habit in habits for habits in needed), needed.count([habit]))
+        for habit, (_, sentence, text) in HABITS.items()
+    }
+    columns = ["missing sentence", "what the text says", "numbers", "alone"]
+    return pd.DataFrame.from_dict(rows, "index", columns=columns)
