@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reuseprior.press import notebooks
+from reuseprior.report import notebooks
 
 
 def tidy(path: str, model: dict, contents_manager) -> None:

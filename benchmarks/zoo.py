@@ -25,9 +25,9 @@ from torch import nn
 from tqdm import tqdm
 
 from reuseprior import paths
+from reuseprior.chapters.beyond.survey import keep, short
 from reuseprior.contexts import record_model
 from reuseprior.models import catalog, hf, without_weights
-from reuseprior.works.beyond.survey import keep, short
 
 EXPERIMENT = "zoo"
 COLUMNS = (

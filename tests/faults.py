@@ -39,15 +39,15 @@ from torch import nn
 from typer.testing import CliRunner
 
 from reuseprior import data, files, paths, results, revolver, training  # noqa: F401  before any fork
+from reuseprior.chapters.bidart.affine import experiments
+from reuseprior.chapters.bidart.classformer import experiments as classformer
 from reuseprior.cli import app
 from reuseprior.data import TextSet
 from reuseprior.errors import UserError
 from reuseprior.measures import measuring, ranking  # noqa: F401
 from reuseprior.models.classformer import Classformer, Schedule
-from reuseprior.works.bidart.affine import experiments
-from reuseprior.works.bidart.classformer import experiments as classformer
+from tests.chapters.bidart.classformer.test_experiments import SIZES, TASK
 from tests.training.letters import LETTERS, texts
-from tests.works.bidart.classformer.test_experiments import SIZES, TASK
 
 LIVES = 5  # of a run that are cut short, before one may last
 COMMIT = "1234567"

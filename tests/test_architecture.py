@@ -1,4 +1,4 @@
-"""The house: ground ← methods ← press ← works ← command line, and no circle among modules."""
+"""The house: ground ← methods ← report ← chapters ← command line, and no circle among modules."""
 
 import ast
 import subprocess
@@ -8,19 +8,19 @@ from graphlib import TopologicalSorter
 import pytest
 
 from reuseprior import paths
-from reuseprior.press.notebooks import imported_names
+from reuseprior.report.notebooks import imported_names
 
 NAME = paths.PACKAGE.name
 
 
 def dotted(path):
-    """The name of a module, `reuseprior.press.ledger`, or of a package, `reuseprior.press`."""
+    """The name of a module, `reuseprior.report.ledger`, or of a package, `reuseprior.report`."""
     parts = path.relative_to(paths.PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 MODULES = {dotted(path): path for path in paths.PACKAGE.rglob("*.py")}
-ROOMS = ("press", "works", "cli")
+ROOMS = ("report", "chapters", "cli")
 GROUND = ("errors", "files", "paths", "presets", "quantities", "results", "plotting", "schemas")
 
 
@@ -59,9 +59,9 @@ def test_no_circle():
 ARROWS = {  # what a room may import besides itself; the command line is imported by nobody
     "ground": set(),
     "methods": {"ground"},
-    "press": {"ground", "methods"},
-    "works": {"ground", "methods", "press"},
-    "cli": {"ground", "methods", "press", "works"},
+    "report": {"ground", "methods"},
+    "chapters": {"ground", "methods", "report"},
+    "cli": {"ground", "methods", "report", "chapters"},
 }
 
 

@@ -7,12 +7,12 @@ import yaml
 from torchvision import models
 
 from reuseprior import paths
+from reuseprior.chapters.beyond.prediction import calibration
+from reuseprior.chapters.reuse import pairs
+from reuseprior.chapters.thesis import contexts as chapter4
+from reuseprior.chapters.thesis import habits
 from reuseprior.measures.statistics import kendall
-from reuseprior.press import ledger, notebooks
-from reuseprior.works.beyond.prediction import calibration
-from reuseprior.works.reuse import pairs
-from reuseprior.works.thesis import contexts as chapter4
-from reuseprior.works.thesis import habits
+from reuseprior.report import ledger, notebooks
 
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
 WORD = r"[^\W_][\w'’.–-]*"

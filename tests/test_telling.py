@@ -6,7 +6,7 @@ from statistics import median
 import pytest
 
 from reuseprior import paths
-from reuseprior.press import chapters, notebooks
+from reuseprior.report import chapters, notebooks
 
 AVOIDED = re.compile(
     r"told apart|in sight|\bstands?\b|\bsettles?\b|\breadings?\b|\bas many\b|of these it is|"

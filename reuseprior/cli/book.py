@@ -8,7 +8,7 @@ import typer
 
 from reuseprior import paths
 from reuseprior.cli.app import app, note
-from reuseprior.press import chapters
+from reuseprior.report import chapters
 
 
 @app.command(epilog="Example: reuseprior book --pdf")
@@ -19,8 +19,8 @@ def book(
     ] = False,
 ) -> None:
     """Build notebooks, figures and ledger as a site that reads without a network: build/book."""
-    from reuseprior.press import book as making
-    from reuseprior.press import pdf as printing
+    from reuseprior.report import book as making
+    from reuseprior.report import pdf as printing
 
     if pdf:
         printing.browser()  # before minutes of work

@@ -14,16 +14,16 @@ import typer
 
 from reuseprior import files, paths, results
 from reuseprior.cli.app import Json, UsageError, app, assignments, bar, note, print_json, strict
-from reuseprior.press import notebooks
-from reuseprior.press import reproduce as reproducing
-from reuseprior.press.chapters import PROFILES, duration
+from reuseprior.report import notebooks
+from reuseprior.report import reproduce as reproducing
+from reuseprior.report.chapters import PROFILES, duration
 
 Profile = StrEnum("Profile", PROFILES)  # how much of a chapter to run
 
 
 def _chapters_that_begin(text: str) -> list[str]:
     """For the completion of shells."""
-    from reuseprior.press import chapters
+    from reuseprior.report import chapters
 
     return [chapter.name for chapter in chapters.found() if chapter.name.startswith(text)]
 
@@ -46,7 +46,7 @@ def audit(
     That is its place, words, digits, value, kind, verdict and note; --update commits what changed.
     Also where a recorded run is not as it was recorded, and where data/ledger.csv is damaged.
     """
-    from reuseprior.press import ledger
+    from reuseprior.report import ledger
 
     places = only or ()
     if places and update:
@@ -145,7 +145,7 @@ def reproduce(
 
 
 def _save(jobs) -> None:
-    from reuseprior.press import contents
+    from reuseprior.report import contents
 
     changed = [job.name for job in jobs if notebooks.save(job.notebook, job.output)]
     page = notebooks.gallery(notebooks.drawn_with())
@@ -168,7 +168,7 @@ WHERE_TO_LOOK = (
 
 def _conclude(jobs, failed) -> None:
     """A page at most: totals, what is not as committed, where to look, and what failed."""
-    from reuseprior.press import ledger
+    from reuseprior.report import ledger
 
     typer.echo(f"\n{len(jobs) - len(failed)} of {len(jobs)} chapters are done")
     changes, compared = [], []
@@ -208,7 +208,7 @@ def _conclude(jobs, failed) -> None:
 
 def _verdicts(entries) -> str:
     """How many numbers of each table have each verdict, and of all."""
-    from reuseprior.press import ledger
+    from reuseprior.report import ledger
 
     summary = ledger.summary(entries).rename_axis(index=None, columns=None)
     table = summary.to_string(na_rep="", float_format="{:.0f}".format)
@@ -216,7 +216,7 @@ def _verdicts(entries) -> str:
 
 
 def _total(entries) -> str:
-    from reuseprior.press import contents
+    from reuseprior.report import contents
 
     marks = contents.by_mark(Counter(e.verdict for e in entries))
     counts = [f"{n} {mark}" for mark, n in marks.items()]
@@ -226,7 +226,7 @@ def _total(entries) -> str:
 
 def _rows(entries) -> str:
     """Printed, computed, window, verdict and reason of each entry, by place."""
-    from reuseprior.press import ledger
+    from reuseprior.report import ledger
 
     width = shutil.get_terminal_size().columns
     cells = [(e.printed, e.computed_text, e.window_text or "–") for e in entries]
@@ -251,7 +251,7 @@ def _rows(entries) -> str:
 
 def _tell(entries, places=()) -> bool:
     """Say what is not as it was committed; whether anything is."""
-    from reuseprior.press import ledger
+    from reuseprior.report import ledger
 
     try:
         changes = ledger.changes(entries, places)

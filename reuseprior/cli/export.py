@@ -22,7 +22,7 @@ def export(
     ] = None,
 ) -> None:
     """Write every printed table beside its computed numbers as CSV and LaTeX, figures as PDF."""
-    from reuseprior.press import tables
+    from reuseprior.report import tables
 
     paths.checkout()
     folder = folder or paths.BUILD / "export"

@@ -20,7 +20,7 @@ def new_study(
     ],
 ) -> None:
     """Write a notebook that compares, plots and draws models of your own, ready to run."""
-    from reuseprior.press import study
+    from reuseprior.report import study
 
     if name.name in ("", ".."):
         raise UsageError(f"{name} is a folder: name a notebook in it")

@@ -1,7 +1,8 @@
 """From a gap between two networks to a decision: how often the one ahead is the more accurate one.
 
 `calibration.csv` beside this file is measured on three public benchmarks of image classifiers
-(`works/beyond/prediction/calibration.py`, chapter 6), each network's accuracy published by others.
+(`chapters/beyond/prediction/calibration.py`, chapter 6), each network's accuracy published by
+others.
 """
 
 from __future__ import annotations

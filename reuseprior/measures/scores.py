@@ -10,7 +10,7 @@ A score is `P_G + c·(log2 M + H_u + …) - blur - log2 max(1, D / log2 T)`:
   pays for it.
 
 The constant c is fitted: ¼ in R6, ½ in R7, by a study that had accuracies in sight. log2 T is no
-derived bound but took the place of a fitted 24 (`works/beyond/preregistration.toml` says when).
+derived bound but took the place of a fitted 24 (`chapters/beyond/preregistration.toml` says when).
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ import torchvision
 from reuseprior import __version__, cli, paths
 from reuseprior.contexts import count_contexts
 from reuseprior.measures.calibration import SIZES_DIFFER, WHAT_IT_IS
-from reuseprior.press import contents, ledger, reproduce
-from reuseprior.press.ledger import Entry
+from reuseprior.report import contents, ledger, reproduce
+from reuseprior.report.ledger import Entry
 from tests.cli.calling import loads, refused, run, shell
-from tests.press import house
+from tests.report import house
 
 COUNT_KEYS = [
     "model", "image_size", "shape", "sharing", "batch_norm", "parameters", "weight_nodes",

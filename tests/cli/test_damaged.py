@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from reuseprior import paths, results
 from reuseprior import revolver as rv
 from reuseprior.measures import measuring
-from reuseprior.press import ledger, notebooks, reproduce
+from reuseprior.report import ledger, notebooks, reproduce
 from tests.cli.calling import refused, run
 
 MANY = settings(

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from reuseprior.chapters.thesis import energy as work
 from reuseprior.contexts import CountingError, record_model
 from reuseprior.contexts.discounts import linear_paths, longest_path, per_layer
 from reuseprior.contexts.rules import RULES, Traits, registry, traits
@@ -15,7 +16,6 @@ from reuseprior.errors import UserError
 from reuseprior.measures import priors
 from reuseprior.measures.energy import LN2, Ensemble, NoEstimate
 from reuseprior.models import CNN, MLP, build
-from reuseprior.works.thesis import energy as work
 from tests.contexts.zoo import Calls, ones
 
 LEVELS = np.array([0.0, 1.0, 2.5]), np.array([3.0, 2.0, 1.0])

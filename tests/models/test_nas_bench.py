@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from reuseprior import paths
+from reuseprior.chapters.beyond import benchmarks
+from reuseprior.chapters.beyond.cells import measure_cell, record_cell
 from reuseprior.contexts import fingerprint, multiply_adds, operator_paths, record_model
 from reuseprior.errors import UserError
 from reuseprior.measures.measuring import Conventions, measure
 from reuseprior.models import ModelError, catalog, nas_bench_201, nas_bench_macro
-from reuseprior.works.beyond import benchmarks
-from reuseprior.works.beyond.cells import measure_cell, record_cell
 
 OFFICIAL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|"
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from reuseprior.chapters.beyond import benchmarks
 from reuseprior.measures.measuring import Conventions, measure
 from reuseprior.models import ModelError, catalog, flexibert, transnas
-from reuseprior.works.beyond import benchmarks
 
 
 @pytest.mark.parametrize(("name", "message"), [

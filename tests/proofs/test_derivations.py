@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import sympy as sp
 
+from reuseprior.chapters.nn_mass import theory
+from reuseprior.chapters.thesis import derivations as thesis
 from reuseprior.proofs.prove import proves
 from reuseprior.proofs.sample import deviations, worked
-from reuseprior.works.nn_mass import theory
-from reuseprior.works.thesis import derivations as thesis
 from tests.soak import drawn
 
 pytestmark = pytest.mark.slow

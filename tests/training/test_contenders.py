@@ -8,7 +8,7 @@ import pytest
 from reuseprior.errors import UserError
 from reuseprior.training import Protocol, contenders
 from reuseprior.training.contenders import SHALLOW, SMALL, WIDE, Contender, parameters_of, shared
-from tests.works import runs
+from tests.chapters import runs
 
 WAYS = {
     WIDE: "plain",

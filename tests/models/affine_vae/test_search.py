@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from reuseprior import data
+from reuseprior.chapters.bidart.affine.published import PublishedRestarts
 from reuseprior.models import ModelError
 from reuseprior.models.affine_vae import (
     VAE,
@@ -20,7 +21,6 @@ from reuseprior.models.affine_vae import (
     warp,
 )
 from reuseprior.models.affine_vae.search import Descent, even
-from reuseprior.works.bidart.affine.published import PublishedRestarts
 
 BATCH = 200
 SEARCHES = pytest.mark.parametrize("search", [Restarts(), Halving()], ids=lambda s: s.name)

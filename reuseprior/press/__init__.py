@@ -1,1 +1,0 @@
-"""What prints and judges, and knows no work: ledger, notebooks, batch, book."""

@@ -1,0 +1,1 @@
+"""What prints and judges, and knows no chapter: ledger, notebooks, batch, book."""

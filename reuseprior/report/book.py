@@ -1,0 +1,303 @@
+"""The book: the notebooks with their outputs and the ledger as a site that needs no network.
+
+Sphinx makes it from `build/book-pages`, where `stage` puts what `book/` holds, the README, the
+notebooks and the figures, laid out as in the repository so that the same links lead on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.util import find_spec
+from math import inf, isfinite
+from pathlib import Path
+
+from reuseprior import paths
+from reuseprior.errors import UserError, shown
+from reuseprior.report import chapters, ledger, notebooks, tables, variants
+from reuseprior.report.chapters import Chapter
+from reuseprior.report.published import Printed
+
+COLUMNS = [
+    "id", "where", "kind", "printed", "computed", "window", "verdict", "note", "shown in"
+]  # fmt: skip
+NOT_THE_RECORD = (
+    "This page is no part of the record: its notebook was saved with other parameters ({}) than "
+    "the committed ones."
+)
+
+
+class BookError(UserError):
+    """The book cannot be built as things are."""
+
+
+def build() -> Path:
+    """Build the site anew in `build/book` and return its first page.
+
+    Sphinx speaks for itself on standard error. Raises BookError where it or a part of it is not
+    installed, and where it warns: of a link that leads nowhere, for example.
+    """
+    for name in ("sphinx", "myst_nb", "furo", "sphinx-mathjax-offline"):
+        if find_spec(name) is None:
+            raise BookError(f"the book needs {name}: pip install 'reuseprior[book]'")
+    pages, site = paths.BUILD / "book-pages", paths.BUILD / "book"
+    for folder in (pages, site):
+        shutil.rmtree(folder, ignore_errors=True)
+    stage(pages)
+    options = ["-b", "html", "-c", str(paths.ROOT / "book"), "-W", "--keep-going", "-q"]
+    trees = ["-d", str(pages / ".doctrees")]
+    sphinx = [sys.executable, "-m", "sphinx", *options, *trees, str(pages), str(site)]
+    if subprocess.run(sphinx, check=False).returncode:
+        raise BookError("Sphinx stopped at what it says above: mend it and build the book again")
+    # to be downloaded: Sphinx copies only what its own texts link to
+    shutil.copytree(pages / "tables", site / "tables")
+    return site / "index.html"
+
+
+def stage(folder: Path) -> None:
+    """Put the pages of the book into a folder."""
+    beside = [paths.NOTEBOOKS / "README.md", *paths.FIGURES.glob("[!.]*")]
+    texts = [paths.ROOT / "README.md", *(paths.ROOT / "book").glob("*.md")]
+    pages = {
+        **{f"notebooks/{c.notebook.name}": _page(c).encode() for c in chapters.found()},
+        **{f"{path.parent.name}/{path.name}": path.read_bytes() for path in beside},
+        **{path.name: path.read_bytes() for path in texts},
+        "ledger-kinds.txt": kinds().encode(),
+        "ledger-slack.html": slack_table().encode(),
+        "ledger-table.html": ledger_table().encode(),
+        "tables.html": tables.as_html().encode(),
+        "data/ledger.csv": ledger.ledger_path().read_bytes(),
+    }
+    pages |= {f"tables/{name}": text.encode() for name, text in tables.texts().items()}
+    pages["README.md"] = _sharp(pages["README.md"].decode()).encode()
+    for chapter in chapters.found():
+        pages = {name: path.read_bytes() for name, path in _linked(chapter).items()} | pages
+    for name, content in pages.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _linked(chapter: Chapter) -> dict[str, Path]:
+    """The repository's files that a chapter's text links to, by their places in it."""
+    root = paths.ROOT.resolve()
+    cells = notebooks.read(chapter.notebook)["cells"]
+    text = "\n".join(notebooks.source(c) for c in cells if c["cell_type"] == "markdown")
+    places = re.findall(r"\]\(([\w./-]+)\)", text)
+    found = {(chapter.notebook.parent / place).resolve() for place in places}
+    inside = (path for path in found if path.is_file() and path.is_relative_to(root))
+    return {path.relative_to(root).as_posix(): path for path in inside}
+
+
+def with_outputs(notebook: Path) -> Path:
+    """The executed copy of a notebook in `build/notebooks`, or the notebook itself as committed.
+
+    A copy counts if it was made of the notebook as it is, with the committed parameters: a page
+    must not show another run as the chapter.
+    """
+    executed = paths.BUILD / "notebooks" / notebook.name
+    if executed.exists() and _written(executed) == _written(notebook):
+        return executed
+    return notebook
+
+
+def _written(notebook: Path) -> list[tuple[str, str]]:
+    cells = notebooks.read(notebook)["cells"]
+    return [(cell["cell_type"], notebooks.source(cell)) for cell in cells]
+
+
+def _page(chapter: Chapter) -> str:
+    """A chapter's notebook, its saved figures as SVG, and targets for links before its numbers."""
+    notebook = notebooks.read(with_outputs(chapter.notebook))
+    linked = set(chapter.numbers.values())
+    others = _other_parameters(chapter)
+    cells = []
+    for cell in notebook["cells"]:
+        if cell.get("id") in linked:
+            name = _anchor(cell["id"])
+            target = {"cell_type": "markdown", "id": name, "metadata": {}, "source": f"({name})="}
+            cells.append(target)
+        cells.append(cell if others else _with_svg(chapter.notebook, cell))
+    if others:
+        text = f"```{{warning}}\n{NOT_THE_RECORD.format(others)}\n```"
+        said = {"cell_type": "markdown", "id": "not-the-record", "metadata": {}, "source": text}
+        cells.insert(1, said)
+    return json.dumps({**notebook, "cells": cells}, ensure_ascii=False)
+
+
+def _other_parameters(chapter: Chapter) -> str:
+    """What a notebook that someone changed and saved has other than the committed parameters."""
+    given = {name: one.default for name, one in notebooks.parameters(chapter.notebook).items()}
+    return variants.name_of(chapter, given).removeprefix(chapter.name).lstrip(",")
+
+
+def _with_svg(path: Path, cell: dict) -> dict:
+    """A cell that saves one figure and shows one shows the SVG that it saved."""
+    saved = list(notebooks.saved_figures(path, cell)) if cell["cell_type"] == "code" else []
+    pictures = [o["data"] for o in cell.get("outputs", ()) if "image/png" in o.get("data", {})]
+    file = paths.FIGURES / f"{saved[0]}.svg" if len(saved) == 1 else None
+    if file is None or len(pictures) != 1 or not file.exists():
+        return cell
+    drawn = {"image/svg+xml": file.read_text(encoding="utf-8")}
+    shown = [
+        {**o, "data": drawn, "metadata": {}} if o.get("data") is pictures[0] else o
+        for o in cell["outputs"]
+    ]
+    return {**cell, "outputs": shown}
+
+
+def _sharp(text: str) -> str:
+    """Pictures of the gallery as SVG, which stays sharp at any size; GitHub is shown PNG."""
+    drawn = {path.stem for path in paths.FIGURES.glob("*.svg")}
+    return re.sub(
+        r"(?<=\(figures/)([\w-]+)\.png(?=\))",
+        lambda found: f"{found[1]}.svg" if found[1] in drawn else found[0],
+        text,
+    )
+
+
+def _anchor(cell: str) -> str:
+    """What a page calls a cell, in letters that docutils leaves as they are."""
+    return f"cell-{cell.lower().replace('_', '-')}"
+
+
+# The ledger --------------------------------------------------------------------------------------
+
+
+def kinds() -> str:
+    """What each kind and each verdict means, as a list in Markdown."""
+    lines = []
+    for kind, verdicts in ledger.KINDS.items():
+        lines.append(f"* **{kind}**: {ledger.MEANINGS[kind]}")
+        for verdict, mark in verdicts.items():
+            marked = f"{mark} *{verdict}*".strip()
+            lines.append(f"  * {marked}: {ledger.MEANINGS[verdict]}")
+    return "\n".join(lines) + "\n"
+
+
+def slack_table() -> str:
+    """How little the digits of a place may tell, a table in HTML, of the committed ledger."""
+    entries = [_entry(row) for row in ledger.committed_rows() if row["kind"] == "computed"]
+    slack = ledger.summary(entries)[ledger.PASSES].dropna().sort_values(kind="stable")
+    rows = "".join(
+        f"<tr><td>{escape(place)}</td><td>{percent:.0f} %</td></tr>\n"
+        for place, percent in slack.items()
+    )
+    return (
+        '<table class="slack">\n<thead><tr><th scope="col">printed in</th>'
+        '<th scope="col">would have passed</th></tr></thead>\n'
+        f"<tbody>\n{rows}</tbody>\n</table>\n"
+    )
+
+
+def _entry(row: Mapping[str, str]) -> ledger.Entry:
+    """A committed row as an entry, its numbers to the digits that are committed."""
+    try:
+        computed = float(row["computed"]) if row["computed"] else None
+        window = _window(row["window"])
+    except ValueError as error:
+        raise _unreadable(row) from error
+    told = {name: text for name, text in row.items() if name != ledger.TYPED}
+    return ledger.Entry(**{**told, "computed": computed, "window": window})
+
+
+def _unreadable(row: Mapping[str, str]) -> ledger.LedgerError:
+    return ledger.LedgerError(
+        f"{ledger.ledger_path()} has computed {shown(row['computed'])} and window "
+        f"{shown(row['window'])} for {row['id']!r}, which are no numbers: restore it with git"
+    )
+
+
+def _window(text: str) -> tuple[float, float] | None:
+    """What `Entry.window_text` says, read back.
+
+    >>> _window("7050000 to 7150000"), _window("60 or more"), _window("")
+    ((7050000.0, 7150000.0), (60.0, inf), None)
+    """
+    if not text:
+        return None
+    least, _, most = text.partition(" to ")
+    if most:
+        return float(least), float(most)
+    bound = float(text.split(" or ")[0])
+    return (bound, inf) if text.endswith("more") else (-inf, bound)
+
+
+def ledger_table() -> str:
+    """The committed ledger as a table in HTML, with a value in each cell by which to sort it."""
+    works = [chapter for chapter in chapters.found() if not chapter.last]
+    heads = "".join(f'<th scope="col">{column}</th>' for column in COLUMNS)
+    rows = "\n".join(_row(row, works) for row in ledger.committed_rows())
+    return (  # MathJax reads formulas in dollars where the class says so
+        '<div class="ledger-scroll mathjax_process" tabindex="0">\n<table class="ledger">\n'
+        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n"
+    )
+
+
+def _row(row: Mapping[str, str], works: Sequence[Chapter]) -> str:
+    # whatever the file says is text in the page, wherever it stands there
+    text = {name: escape(said) for name, said in row.items()}
+    identity, note, verdict = text["id"], text["note"], row["verdict"]
+    try:
+        looseness = _looseness(_window(row["window"]))
+    except ValueError as error:
+        raise _unreadable(row) from error
+    about = [chapter for chapter in works if chapter.is_about(row["where"])]
+    # a formula is drawn: its letters would be lost
+    as_text = f' data-value="{note}"' if "$" in note else ""
+    marked = f"{ledger.MARKS[verdict]} {verdict}".strip().replace(" ", "&nbsp;")
+    cells = ", ".join(filter(None, (_link(chapter, row["where"]) for chapter in about)))
+    computed = escape(_grouped(row["computed"]))
+    values = {
+        "id": f'<td><a href="#{identity}">{identity}</a></td>',
+        "where": f"<td>{text['where']}</td>",
+        "kind": f"<td>{text['kind']}</td>",
+        "printed": f'<td data-value="{_number(row["printed"])}">{text["printed"]}</td>',
+        "computed": f'<td data-value="{text["computed"]}">{computed}</td>',
+        "window": f'<td data-value="{looseness}">{text["window"]}</td>',
+        "verdict": f'<td data-value="{list(ledger.MARKS).index(verdict)}">{marked}</td>',
+        "note": f"<td{as_text}>{note}</td>",
+        "shown in": f"<td>{cells}</td>",
+    }
+    data = {
+        "kind": row["kind"],
+        "verdict": verdict,
+        "source": row["source"],
+        "chapter": "|".join(chapter.name for chapter in about),
+    }
+    given = " ".join(f'data-{name}="{escape(value)}"' for name, value in data.items())
+    return f'<tr id="{identity}" {given}>{"".join(values[column] for column in COLUMNS)}</tr>'
+
+
+def _link(chapter: Chapter, where: str) -> str:
+    """To the cell of a chapter that shows the numbers of a place; no link where none does."""
+    cell = chapter.cell_of(where)
+    if not cell:
+        return ""
+    page = f"{chapter.notebook.parent.name}/{chapter.name}.html"
+    return f'<a href="{escape(page)}#{escape(_anchor(cell))}">{escape(chapter.name)}</a>'
+
+
+def _looseness(window: tuple[float, float] | None) -> str:
+    """How wide a window is beside the number in its middle, as JavaScript reads a number."""
+    if window is None:
+        return ""
+    least, most = window
+    middle = (least + most) / 2
+    return f"{(most - least) / abs(middle):.6g}" if isfinite(middle) and middle else "Infinity"
+
+
+def _number(printed: str) -> str:
+    try:
+        return str(float(Printed.parse(printed).value))
+    except ValueError:  # a claim in words
+        return ""
+
+
+def _grouped(computed: str) -> str:
+    return f"{int(computed):,}" if re.fullmatch(r"\d{4,}", computed) else computed or "–"

@@ -1,0 +1,736 @@
+"""The ledger: every printed number, what kind of number it is, and what became of it.
+
+A chapter (a package in `reuseprior.chapters`) says how each printed number can be read, what in the
+source speaks against a reading, where else the number is public, and which recorded runs bear on
+it. The verdict follows by comparing, here and in `runs` and `theorems`, and nowhere else.
+`data/ledger.csv` holds the committed rows, and one that comes out otherwise is told and fails.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from functools import cache
+from importlib import import_module
+from math import inf, isfinite
+from pathlib import Path
+
+import pandas as pd
+
+from reuseprior import files, paths, results, schemas
+from reuseprior.errors import UserError
+from reuseprior.report import chapters, published
+from reuseprior.report.published import How, Printed, Window
+
+KINDS: dict[str, dict[str, str]] = {
+    "computed": {
+        "reproduced": "✓",
+        "unsaid": "≈",
+        "against the text": "≈",
+        "erratum": "✗",
+        "not reproduced": "✗",
+    },
+    "derived": {
+        "reproduced": "✓",
+        "unsaid": "≈",
+        "against the text": "≈",
+        "erratum": "✗",
+        "not reproduced": "✗",
+    },
+    "proved": {"holds": "✓", "unsaid": "≈", "corrected": "✗", "fails": "✗"},
+    "quoted": {"confirmed": "✓", "unchecked": "…", "differs": "✗"},
+    "measured": {
+        "within": "✓",
+        "claim holds": "✓",
+        "example agrees": "…",
+        "undecided": "…",
+        "open": "…",
+        "erratum": "✗",
+        "outside": "✗",
+        "claim fails": "✗",
+    },
+    "setting": {"used": "", "erratum": "✗"},
+}
+"""The verdicts that a kind of number can have, from best to worst, each with its mark."""
+
+LEGEND = {
+    "✓": "comes out as it is written",
+    "≈": "comes out with a convention that the text leaves open or contradicts",
+    "✗": "does not come out: a misprint, a false statement, or no convention gives it",
+    "…": "not decided: not run, too few runs to tell, or no source at hand",
+}
+"""What the four marks say. An input is unmarked: it is put in as it is printed."""
+
+MEANINGS = {
+    "computed": "it follows from definitions",
+    "derived": "it follows from other numbers that the source prints",
+    "reproduced": "the text's own reading gives the printed digits",
+    "unsaid": "a convention that the text leaves open gives them",
+    "against the text": "only a reading that the text rules out gives them",
+    "erratum": "the source itself says otherwise, and the text's reading, where there is one, does "
+    "not give them",
+    "not reproduced": "no reading gives them",
+    "proved": "it is a statement",
+    "holds": "as it is printed",
+    "corrected": "the printed statement fails, another is proved",
+    "fails": "neither the printed statement nor another is proved",
+    "quoted": "the source has it from elsewhere",
+    "confirmed": "the public source that is named prints the same, as the note quotes it",
+    "unchecked": "no public source is at hand",
+    "differs": "the public source that is named prints something else",
+    "measured": "it needs training",
+    "within": "our runs at the printed protocol put 95 % of further runs about it",
+    "outside": "they do not",
+    "claim holds": "the claim that it supports holds, by a test at the scale that we ran",
+    "example agrees": "an example of ours does, by such a test, of what the source puts as a "
+    "possibility or says of other models",
+    "claim fails": "the claim fails by that test",
+    "undecided": "the test cannot tell",
+    "open": "not run: the note says what it needs",
+    "setting": "it is an input",
+    "used": "put in as it is printed, which tests nothing",
+}
+"""What each kind and each verdict says of a number."""
+
+MARKS = {verdict: mark for verdicts in KINDS.values() for verdict, mark in verdicts.items()}
+
+OURS = "ours"
+"""The source of a row that no source prints: an example of our own, which no tally counts."""
+
+COLUMNS = [
+    "id", "source", "where", "kind", "printed", "computed", "window", "verdict", "note"
+]  # fmt: skip
+TYPED = (
+    "typed"  # of data/ledger.csv besides: the table in data/published, and what else its row says
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One printed number and what became of it."""
+
+    id: str
+    source: str  # thesis, paper, …
+    where: str
+    printed: str
+    computed: float | int | None
+    kind: str
+    verdict: str
+    window: tuple[float, float] | None = None  # what the printed digits can stand for
+    note: str = ""
+
+    @property
+    def computed_text(self) -> str:
+        """The computed value to be read: floats with four decimals, integers with commas."""
+        if self.computed is None:
+            return "–"
+        return f"{self.computed:,.4f}" if isinstance(self.computed, float) else f"{self.computed:,}"
+
+    @property
+    def window_text(self) -> str:
+        """The window to be read: `7050000 to 7150000`, `60 or more`, or nothing."""
+        if self.window is None:
+            return ""
+        least, most = self.window
+        if not isfinite(most):
+            return f"{least:.9g} or more"
+        return f"{least:.9g} to {most:.9g}" if isfinite(least) else f"{most:.9g} or less"
+
+    @property
+    def slack(self) -> float | None:
+        """How often a value wrong by up to 1 % would still be in the window, from 0 to 1."""
+        if self.window is None or not self.computed:
+            return None
+        off = abs(self.computed) / 100
+        low, high = (
+            max(self.window[0], self.computed - off),
+            min(self.window[1], self.computed + off),
+        )
+        return max(0.0, high - low) / (2 * off)
+
+    def __str__(self) -> str:
+        parts = [f"{MARKS[self.verdict]} {self.id}: printed {self.printed}".strip()]
+        if self.computed is not None:
+            parts.append(f"computed {self.computed_text}")
+        if self.window is not None:
+            parts.append(f"window {self.window_text}")
+        note = f" ({self.note})" if self.note else ""
+        return f"{', '.join(parts)}: {self.kind}, {self.verdict}{note}"
+
+
+# Computed numbers ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A value under one reading of the text.
+
+    Without a `convention` it is what the text says. A convention is left open by the text, unless
+    `against` quotes the words that rule it out, with their place. A fraction is compared as it is,
+    which matters for a tie.
+    """
+
+    value: float | int | Fraction
+    convention: str = ""
+    against: str = ""
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A number that the source itself prints for the same thing elsewhere, and its words there."""
+
+    printed: str
+    says: str
+
+    def against(self, window: Window, readings: Sequence[Reading]) -> bool:
+        """Whether the other number is outside of the window, and a reading gives it."""
+        other = Printed.parse(self.printed)
+        windows = [other.window(how) for how in ("rounded", "cut")]
+        given = any(r.value in w for r in readings for w in windows)
+        return given and other.value not in window
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A printed number that follows from definitions, and how it can be read: the text's first.
+
+    A chapter that gives several cells of a row one convention chooses it for the whole row
+    (`reading_of_row`). `contradiction` is what else the source says of the number. `quantity` names
+    what a list of different numbers prints several times, as a column does of itself. The value of
+    a `derived` one is arithmetic on other printed numbers: nothing was built and counted for it.
+    """
+
+    row: pd.Series
+    column: str
+    readings: Sequence[Reading]
+    contradiction: Contradiction | None = None
+    note: str = ""
+    quantity: str = ""
+    derived: bool = False
+
+    @property
+    def printed(self) -> Printed:
+        """The number as it is printed."""
+        return Printed.parse(self.row[self.column])
+
+
+def judged(cells: Iterable[Cell]) -> Iterator[Entry]:
+    """The entries of the cells of one table, each judged by comparing.
+
+    The digits of a column are rounded, unless its cells together cannot be (`made`).
+    """
+    columns = defaultdict(list)
+    cells = list(cells)
+    for cell in cells:
+        columns[_column(cell)].append(cell)
+    how = {column: made(of_column) for column, of_column in columns.items()}
+    for cell in cells:
+        yield _judged(cell, how[_column(cell)])
+
+
+def _column(cell: Cell) -> tuple[str, str]:
+    return cell.row["source"], cell.quantity or cell.column
+
+
+def made(cells: Sequence[Cell]) -> How:
+    """Whether the digits of a column are rounded or cut, by all its cells together.
+
+    They are cut if cutting gives more of the cells, and no fewer of those that the text's own
+    reading gives. The `value`s of a list of different numbers are no column.
+    """
+
+    def given(how: How, *, in_text: bool) -> int:
+        return sum(
+            any(
+                r.value in c.printed.window(how)
+                for r in c.readings
+                if not (in_text and r.convention)
+            )
+            for c in cells
+        )
+
+    if _column(cells[0])[1] == "value":
+        return "rounded"
+    more = given("cut", in_text=False) > given("rounded", in_text=False)
+    return (
+        "cut"
+        if more and given("cut", in_text=True) >= given("rounded", in_text=True)
+        else "rounded"
+    )
+
+
+def _judged(cell: Cell, how: How) -> Entry:
+    window, text = cell.printed.window(how), cell.readings[0]
+    found = next((r for r in _in_order(cell.readings) if r.value in window), None)
+    verdict, note = _verdict(cell, found, window)
+    notes = [note, cell.note]
+    if found is None and text.value in cell.printed.window("cut"):
+        notes.append(f"cut, it would be {cell.printed.text}")
+    if found and how == "cut":
+        notes.append("digits are cut, which gives more of its column")
+    value = (found or text).value
+    value = float(value) if isinstance(value, Fraction) else value
+    kind = "derived" if cell.derived else "computed"
+    return entry(cell.row, cell.column, value, kind, verdict, window, _note(*notes))
+
+
+def in_words(cell: Cell) -> Entry:
+    """The entry of a statement that is put as a rank or a count, which no page prints.
+
+    The number that it is put as is ours, in the column `put_as`. It holds if the text's reading
+    gives that, is unsaid if a convention that the text leaves open does, and is corrected if the
+    source itself says otherwise.
+    """
+    row = cell.row.copy()
+    row["value"] = row["put_as"]
+    found = _judged(replace(cell, row=row), "rounded")
+    verdicts = {"reproduced": "holds", "unsaid": "unsaid", "erratum": "corrected"}
+    note = _note(found.note, f"put as {found.printed}, found {found.computed_text}")
+    verdict, words = verdicts.get(found.verdict, "fails"), cell.row["value"]
+    return replace(found, printed=words, kind="proved", verdict=verdict, window=None, note=note)
+
+
+def _verdict(cell: Cell, found: Reading | None, window: Window) -> tuple[str, str]:
+    """What became of a computed number, and why; `found` is the reading that gives it."""
+    text, contradiction = cell.readings[0], cell.contradiction
+    if found is None:
+        tried = [f"{r.convention}: {_short(r.value)}".removeprefix(": ") for r in cell.readings]
+        if contradiction and contradiction.against(window, cell.readings):
+            return "erratum", f"{contradiction.says}; computed: {'; '.join(tried)}"
+        return "not reproduced", f"no reading gives it: {'; '.join(tried)}"
+    if not found.convention:
+        return "reproduced", ""
+    if not found.against:
+        return "unsaid", found.convention
+    in_text = f"the text's reading: {_short(text.value)}"
+    return "against the text", _note(found.convention, f"but {found.against}", in_text)
+
+
+def _in_order(readings: Sequence[Reading]) -> list[Reading]:
+    """What the text says, what it leaves open, what it rules out."""
+    return sorted(readings, key=lambda r: bool(r.convention) + bool(r.against))
+
+
+def reading_of_row(row: pd.Series, readings: Sequence[Mapping[str, float]]) -> int:
+    """The place of the reading that explains most of a row's printed digits.
+
+    A reading is its value for every column; of equals the last is taken.
+    """
+
+    def digits(place: int) -> int:
+        return sum(
+            sum(c.isdigit() for c in row[column])
+            for column, value in readings[place].items()
+            if value in Printed.parse(row[column]).window()
+        )
+
+    return max(reversed(range(len(readings))), key=digits)
+
+
+def _short(value: float | int | Fraction) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{float(value):.6g}"
+
+
+def _note(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+# Other kinds --------------------------------------------------------------------------------------
+
+
+def setting(row: pd.Series, column: str, note: str = "") -> Entry:
+    """The entry of a number that we put in as it is printed."""
+    return entry(row, column, _value(row[column]), "setting", "used", None, note)
+
+
+def contradicted(row: pd.Series, column: str, kind: str, says: str) -> Entry:
+    """The entry of a number for which the source itself prints another, and its words there."""
+    return entry(row, column, None, kind, "erratum", None, says)
+
+
+def _value(text: str) -> float | int | None:
+    try:
+        value = Printed.parse(text).value
+    except ValueError:  # a word, such as an augmentation
+        return None
+    return int(value) if value == int(value) else float(value)
+
+
+def stated(
+    row: pd.Series, column: str, *, printed: bool, mended: bool = False, note: str,
+    convention: str = "",
+) -> Entry:  # fmt: skip
+    """The entry of a statement: whether it passed its test as printed, and as we mend it.
+
+    A statement that the text leaves open in part is tested under a `convention`.
+    """
+    holds = "unsaid" if convention else "holds"
+    verdict = holds if printed else "corrected" if mended else "fails"
+    return entry(row, column, None, "proved", verdict, None, _note(convention, note))
+
+
+@dataclass(frozen=True)
+class Public:
+    """A number as a named public source prints it."""
+
+    printed: str
+    source: str
+
+
+@cache
+def _public() -> Mapping[str, list[Public]]:
+    facts = defaultdict(list)
+    for _, row in published.load("public/facts").iterrows():
+        facts[row.quantity].append(Public(row["value"], row["source"]))
+    return facts
+
+
+def public(quantity: str) -> list[Public]:
+    """What public sources print for a quantity of `data/published/public/facts.csv`."""
+    return _public().get(quantity, [])
+
+
+def quoted(row: pd.Series, column: str, sources: Sequence[Public], note: str = "") -> Entry:
+    """The entry of a number that the source has from elsewhere, compared with public ones.
+
+    Two printed numbers agree if their windows overlap; a trailing + of a quotation says "or more".
+    One source that agrees confirms it, and the note names all.
+    """
+    printed = Printed.parse(row[column])
+    window = Window(Fraction(printed.value), inf) if printed.at_least else printed.window()
+    if not sources:
+        return entry(row, column, None, "quoted", "unchecked", window, note)
+
+    def agrees(source: Public) -> bool:
+        its = Printed.parse(source.printed).window()
+        return its.least < window.most and window.least < its.most
+
+    first, *others = sorted(sources, key=agrees, reverse=True)
+    verdict = "confirmed" if agrees(first) else "differs"
+    said = [f"{source.source}: {source.printed}" for source in (first, *others)]
+    return entry(row, column, _value(first.printed), "quoted", verdict, window,
+                 _note(*said, note))  # fmt: skip
+
+
+def entry(
+    row: pd.Series, column: str, computed, kind: str, verdict: str,
+    window: Window | None = None, note: str = "",
+) -> Entry:  # fmt: skip
+    """An entry of one cell of a published table, for the rules of a kind of number."""
+    ends = None if window is None else window.ends
+    note = _note(row.get("claim", ""), note)  # what is claimed, as a number alone does not say it
+    return Entry(
+        _identity(row["id"], column), row["source"], row["where"], row[column], computed, kind,
+        verdict, ends, note,
+    )  # fmt: skip
+
+
+def _identity(row: str, column: str) -> str:
+    return row if column == "value" else f"{row}/{column}"
+
+
+# The whole ledger ---------------------------------------------------------------------------------
+
+
+Parts = Mapping[str, Callable[[], Iterable[Entry]]]
+"""What the module of a chapter's entries calls PARTS: how `where` begins, and its entries."""
+
+
+def parts() -> dict[str, Callable[[], Iterable[Entry]]]:
+    """The parts of all chapters; ChapterError for a module without, or for one that two have."""
+    found: dict[str, Callable[[], Iterable[Entry]]] = {}
+    for chapter in chapters.found():
+        if not chapter.entries:
+            continue
+        own = getattr(import_module(chapter.module), "PARTS", None)
+        if not isinstance(own, Mapping) or not all(map(callable, own.values())):
+            raise chapters.ChapterError(
+                f"{chapter.module} has no PARTS: name there how the places of its printed numbers "
+                f"begin and the function of their entries, or leave entries out of its "
+                f"{chapters.FILE}"
+            )
+        if twice := own.keys() & found.keys():
+            raise chapters.ChapterError(f"{chapter.module}: another chapter has {min(twice)!r} too")
+        found.update(own)
+    return found
+
+
+def collect(
+    progress: Callable[[Iterable[Entry]], Iterable[Entry]] = iter, only: Sequence[str] = ()
+) -> list[Entry]:
+    """Compute every entry of the ledger, about three minutes of work, or those in places `only`.
+
+    A place is how `where` begins ("thesis, table 4.4") or a pattern of it. `progress` may wrap the
+    entries as they come, as tqdm does. Raises ValueError if two entries share an id, UserError for
+    a place where no number is printed, and LedgerError for recorded runs that are not as recorded
+    and for what cannot be read.
+    """
+    if altered := results.altered():
+        raise LedgerError("\n".join(altered))
+    patterns = _patterns(only)
+    stems = [pattern.split("*")[0].split("?")[0].split("[")[0] for pattern in patterns]
+    chosen = [
+        (place, make)
+        for place, make in parts().items()
+        if not only or any(place.startswith(stem) or stem.startswith(place) for stem in stems)
+    ]
+    entries = list(progress(e for part in chosen for e in _made(*part)))
+    repeated = [i for i, n in Counter(e.id for e in entries).items() if n > 1]
+    if repeated:
+        raise ValueError(f"ledger id {repeated[0]!r} occurs twice: ids must be unique")
+    for place, pattern in zip(only, patterns, strict=True):
+        if not any(_at(e.where, [pattern]) for e in entries):
+            known = ", ".join(map(repr, sorted(parts())))
+            raise UserError(f"no number is printed at {place!r}; there are {known}")
+    return [e for e in entries if not only or _at(e.where, patterns)]
+
+
+def _made(place: str, make: Callable[[], Iterable[Entry]]) -> Iterator[Entry]:
+    try:
+        yield from make()
+    except (LookupError, ValueError) as error:
+        raise LedgerError(
+            f"the numbers of {place!r} cannot be computed ({error!r}): restore data/published and "
+            "data/results with git, or mend what is typed there"
+        ) from error
+
+
+def _patterns(only: Iterable[str]) -> list[str]:
+    return [place if set(place) & set("*?[") else f"{place}*" for place in only]
+
+
+def _at(where: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(where, pattern) for pattern in patterns)
+
+
+class LedgerError(UserError):
+    """A ledger that nothing can be compared with: it is missing, cut short or damaged."""
+
+
+def changes(entries: Iterable[Entry], only: Sequence[str] = ()) -> list[str]:
+    """A sentence for each field of a row that is not the committed one, in the ledger's order.
+
+    Computed values are compared with the eight digits that are committed. `only` are the places of
+    the entries, as `collect` takes them, where they are not all. Raises LedgerError as
+    `committed_rows` does.
+    """
+    return _told(committed_rows(), {row["id"]: row for row in _rows(list(entries))}, only)
+
+
+def retyped(only: Sequence[str] = ()) -> list[str]:
+    """What `changes` says of `data/published` alone, which takes a second: nothing is computed."""
+    rows = committed_rows()
+    typed = _typed({row["id"] for row in rows})
+    # theorems are typed in no table
+    now = {i: row | typed.get(i, {}) for row in rows if (i := row["id"]) in typed or not row[TYPED]}
+    return _told(rows, now, only)
+
+
+def _told(rows: Iterable[Mapping], now: Mapping[str, Mapping], only: Sequence[str]) -> list[str]:
+    patterns, told, new = _patterns(only), [], dict(now)
+    for before in rows:
+        identity = before["id"]
+        after = new.pop(identity, None)
+        if only and not any(_at(row["where"], patterns) for row in (before, after or before)):
+            continue
+        if after is None:
+            told.append(f"{identity} was {before['verdict']} and is no longer in the ledger")
+        for field in before if after else ():
+            if before[field] != after[field]:
+                of_row = field in ("source", "where", TYPED)  # alike for all numbers of a row
+                name = identity.partition("/")[0] if of_row else identity
+                told.append(f"{name}: {field} was {before[field]!r} and is now {after[field]!r}")
+    told += [f"{i} is {row['verdict']} and is not in data/ledger.csv" for i, row in new.items()]
+    return list(dict.fromkeys(told))
+
+
+def _typed(ids: Collection[str]) -> dict[str, dict[str, str]]:
+    """What the published row of each of these numbers says, as the ledger's columns have it.
+
+    Of the row, its table and the cells that are no numbers of the ledger.
+    """
+    found = {}
+    for name in published.tables():
+        for row in published.load(name).to_dict("records"):
+            said = {c: row.pop(c, "") for c in ("id", "source", "where")}
+            numbers = {c: i for c in row if (i := _identity(said["id"], c)) in ids}
+            words = (f"{c}: {row[c]}" for c in row if c not in numbers)
+            said[TYPED] = "; ".join((name, *words))
+            for column, identity in numbers.items():
+                found[identity] = said | {"id": identity, "printed": row[column]}
+    return found
+
+
+def committed_rows() -> list[dict[str, str]]:
+    """The rows of `data/ledger.csv` as text.
+
+    Raises LedgerError where the file is missing or cannot be read, has other columns, an id twice,
+    a verdict that its kind does not have, or no row at all: with such a reference everything would
+    pass.
+    """
+    path = ledger_path()
+    mend = "restore it with git, or write it anew with `reuseprior audit --update`"
+    try:
+        text = path.read_text(encoding="utf-8")
+        header, *lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    except FileNotFoundError as error:
+        raise LedgerError(f"{path} is missing: {mend}") from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise LedgerError(f"{path} cannot be read ({error}): {mend}") from error
+    if header != (columns := [*COLUMNS, TYPED]):
+        raise LedgerError(f"{path} has not the columns {', '.join(columns)}: {mend}")
+    if not lines:
+        raise LedgerError(f"{path} has no row: {mend}")
+    rows, seen = [], set()
+    for number, line in enumerate(lines, 1):
+        if len(line) != len(header):
+            raise LedgerError(f"{path} has {len(line)} cells in row {number}: {mend}")
+        row = dict(zip(header, line, strict=True))
+        if row["id"] in seen:
+            raise LedgerError(f"{path} has the id {row['id']!r} twice: {mend}")
+        if row["verdict"] not in KINDS.get(row["kind"], {}):
+            raise LedgerError(
+                f"{path} says of {row['id']!r} that it is {row['kind']!r} and "
+                f"{row['verdict']!r}, which is no verdict of that kind: {mend}"
+            )
+        seen.add(row["id"])
+        rows.append(row)
+    return rows
+
+
+def update(entries: Sequence[Entry]) -> None:
+    """Write `data/ledger.csv`, at once or not at all."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [*COLUMNS, TYPED], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_rows(entries))
+    files.write(ledger_path(), text.getvalue().encode())
+
+
+def _rows(entries: Sequence[Entry]) -> Iterator[dict[str, str]]:
+    """The entries as `data/ledger.csv` has them."""
+    typed = _typed({e.id for e in entries})
+    for e in entries:
+        # eight digits: more than any page prints, fewer than differ between processors
+        value = f"{e.computed:.8g}" if isinstance(e.computed, float) else e.computed
+        row = asdict(e) | {"window": e.window_text, "computed": "" if value is None else str(value)}
+        yield row | {TYPED: typed.get(e.id, {}).get(TYPED, "")}
+
+
+def save(entries: Iterable[Entry]) -> Path:
+    """Leave the entries in `build/ledger.json`, for whoever needs them without computing."""
+    path = paths.BUILD / "ledger.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {
+            **asdict(e),
+            "window": e.window and [x if isfinite(x) else None for x in e.window],
+            "computed": str(e.computed) if str(e.computed) in _ENDLESS else e.computed,
+        }
+        for e in entries
+    ]
+    rows = json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False)
+    files.write(path, f"{rows}\n".encode())
+    return path
+
+
+def saved() -> list[Entry]:
+    """The entries that `save` left; LedgerError where there are none or the file is damaged."""
+    path = paths.BUILD / "ledger.json"
+    try:
+        rows = schemas.read(path.read_bytes(), list[schemas.LedgerEntry])
+    except (OSError, schemas.SchemaError) as error:
+        raise LedgerError(
+            f"{path} cannot be read ({error}): delete it and reproduce 00-ledger"
+        ) from error
+    for row in rows:
+        if row["verdict"] not in KINDS.get(row["kind"], {}):
+            raise LedgerError(f"{path} says of {row['id']!r} that it is {row['kind']!r} and "
+                              f"{row['verdict']!r}: delete it and reproduce 00-ledger")  # fmt: skip
+    return [
+        Entry(
+            **{
+                **row,
+                "window": row["window"] and _ends(row["window"]),
+                "computed": float(row["computed"])
+                if row["computed"] in _ENDLESS
+                else row["computed"],
+            }
+        )
+        for row in rows
+    ]
+
+
+_ENDLESS = ("inf", "-inf", "nan")  # what JSON has no numbers for
+
+
+def _ends(window: Sequence[float | None]) -> tuple[float, float]:
+    low, high = window
+    return (-inf if low is None else low, inf if high is None else high)
+
+
+def ledger_path() -> Path:
+    """Where the committed ledger lies."""
+    return paths.checkout() / "data" / "ledger.csv"
+
+
+def table(entries: Iterable[Entry]) -> pd.DataFrame:
+    """The entries as a DataFrame, computed values as they are."""
+    return pd.DataFrame([asdict(e) for e in entries], columns=COLUMNS, dtype=object)
+
+
+def listing(entries: Iterable[Entry], *verdicts: str) -> pd.DataFrame:
+    """The entries with the given verdicts (all by default) to be read: printed beside computed."""
+    shown = [e for e in entries if not verdicts or e.verdict in verdicts]
+    rows = table(shown).set_index("id")
+    read = {"computed": [e.computed_text for e in shown], "window": [e.window_text for e in shown]}
+    return rows.assign(**read).drop(columns="source")
+
+
+def summary(entries: Iterable[Entry]) -> pd.DataFrame:
+    """How many numbers of each table have each verdict, and how little their digits may tell.
+
+    The last column is how often a computed value wrong by up to 1 % would have passed, in per cent.
+    """
+    entries = list(entries)
+    tables = pd.Series([_table_of(e.where) for e in entries], name="table", dtype=str)
+    verdicts = pd.Series([e.verdict for e in entries], name="verdict", dtype=str)
+    counts = pd.crosstab(tables, verdicts)
+    counts = counts.reindex(columns=[v for v in MARKS if v in counts.columns])
+    slack = pd.Series(
+        [e.slack if e.kind == "computed" else None for e in entries], dtype=float
+    ).groupby(tables).mean()  # fmt: skip
+    return counts.assign(**{PASSES: (100 * slack).reindex(counts.index).round()})
+
+
+PASSES = "wrong by 1 % passes, %"
+
+
+def _table_of(where: str) -> str:
+    return ", ".join(where.split(", ")[:2])
+
+
+SIGNS = {"P_G": "P_G", "P_G_spread": "P′_G"}  # of quantities that have one, as readers know them
+
+
+def side_by_side(entries: Iterable[Entry], formats: dict[str, Callable]) -> pd.DataFrame:
+    """Printed beside computed, one row a row of the published table; settings as printed.
+
+    `formats` names the columns to show, each with a function from computed value to text. Those
+    whose quantity has a sign are shown by it.
+    """
+    cells: dict[str, dict[str, str]] = {}
+    for e in entries:
+        row, _, column = e.id.partition("/")
+        if column in formats:
+            computed = "–" if e.computed is None else formats[column](e.computed)
+            text = f"{e.printed} | {computed} {MARKS[e.verdict]}"
+            cells.setdefault(row, {})[column] = e.printed if e.kind == "setting" else text
+    table = pd.DataFrame.from_dict(cells, orient="index", columns=list(formats))
+    return table.rename(columns=SIGNS)

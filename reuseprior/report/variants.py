@@ -1,0 +1,131 @@
+"""Runs with other than the committed parameters: what they are called and where they write.
+
+What is committed shows one choice of parameters, those of `[quick]` in a `chapter.toml`. A run with
+any other is a *variant*: its copy and its figures go to `build/variants/CHAPTER,NAME=VALUE`, so
+that nothing that a reader tries is taken for the record.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from reuseprior import paths
+from reuseprior.errors import UserError, did_you_mean
+from reuseprior.report import chapters, notebooks
+from reuseprior.report.chapters import PROFILES, Chapter
+from reuseprior.report.notebooks import Parameter
+
+LONGEST_NAME = 120  # characters; file systems take 255, of which the files' endings need some
+
+_INJECTED = "# Parameters\n"  # how papermill begins the cell that it puts in
+
+
+class ParameterError(UserError):
+    """A parameter that a chapter does not have, or a value that it cannot take."""
+
+
+def begin(chapter: str, names: Mapping[str, Any]) -> None:
+    """Check a notebook's parameters before it works; give its figures their look and their place.
+
+    ```python
+    variants.begin("05-energy-priors", globals())
+    ```
+
+    `names` are those of the notebook: its parameters, and IPython's `In`, which holds the cell that
+    papermill put in. With the committed values figures go to `figures/`, otherwise to the folder of
+    the variant. Raises ParameterError for a parameter that the notebook does not have and for a
+    value of another type or profile.
+    """
+    from reuseprior import plotting  # with matplotlib, which naming a run does not need
+
+    found = {one.name: one for one in chapters.found()}
+    if chapter not in found:
+        raise ParameterError(f"unknown chapter {chapter!r}{did_you_mean(chapter, found)}")
+    one = found[chapter]
+    known = notebooks.parameters(one.notebook)
+    for name in _injected(names.get("In", ())):
+        parameter(chapter, name, known)
+    given = {name: names[name] for name in known}
+    for name, value in given.items():
+        _check(chapter, name, value, known[name])
+    plotting.style()
+    label = name_of(one, given)
+    plotting.save_to(figures(one, given) if label != chapter else None)
+
+
+def name_of(chapter: Chapter, parameters: Mapping[str, Any]) -> str:
+    """The chapter's name, followed by what its parameters differ in from the committed ones.
+
+    Another profile is named, and then what differs from that profile's own values.
+
+    >>> name_of(chapter, {"profile": "quick", "largest": 12})  # doctest: +SKIP
+    '05-energy-priors,largest=12'
+    """
+    known = notebooks.parameters(chapter.notebook)
+    profile = parameters.get("profile", PROFILES[0])
+    usual = {name: one.default for name, one in known.items()} | {"profile": PROFILES[0]}
+    if profile in chapter.presets:
+        usual |= chapter.presets[profile].parameters
+    others = {n: value for n, value in parameters.items() if n not in usual or value != usual[n]}
+    label = ",".join([chapter.name, *(f"{n}={_plain(str(v))}" for n, v in others.items())])
+    if len(label) > LONGEST_NAME:
+        return f"{label[: LONGEST_NAME - 9]}-{sha256(label.encode()).hexdigest()[:8]}"
+    return label
+
+
+def copy(chapter: Chapter, parameters: Mapping[str, Any]) -> Path:
+    """Where the executed copy of a run goes."""
+    return _folder(chapter, parameters) / chapter.notebook.name
+
+
+def figures(chapter: Chapter, parameters: Mapping[str, Any]) -> Path:
+    """Where the figures of a run go."""
+    if name_of(chapter, parameters) == chapter.name:
+        return paths.FIGURES
+    return _folder(chapter, parameters) / "figures"
+
+
+def parameter(chapter: str, name: str, known: Mapping[str, Parameter]) -> Parameter:
+    """A chapter's parameter of this name; ParameterError where it has none."""
+    if name not in known:
+        mend = did_you_mean(name, known) or f": it has {', '.join(known) or 'none'}"
+        raise ParameterError(f"{chapter} has no parameter {name!r}{mend}")
+    return known[name]
+
+
+def _folder(chapter: Chapter, parameters: Mapping[str, Any]) -> Path:
+    label = name_of(chapter, parameters)
+    folder = "notebooks" if label == chapter.name else f"variants/{label}"
+    return paths.BUILD / folder
+
+
+def _plain(text: str) -> str:
+    """A value as it can stand in a file's name; two values give two texts.
+
+    >>> _plain("1e-05"), _plain("a b")
+    ('1e-05', 'a-b-c8687a08')
+    """
+    plain = re.sub(r"[^A-Za-z0-9.+-]+", "-", text)
+    return plain if plain == text else f"{plain}-{sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _injected(history: Sequence[str]) -> Iterator[str]:
+    """Names that the cells which papermill put in give a value to."""
+    for source in history:
+        if source.startswith(_INJECTED):
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    yield node.id
+
+
+def _check(chapter: str, name: str, value: Any, known: Parameter) -> None:
+    given = type(value).__name__
+    if given != known.type and (known.type, given) != ("float", "int"):
+        raise ParameterError(f"parameter {name!r} of {chapter} is {known.type}, not {value!r}")
+    if name == "profile" and value not in PROFILES:
+        raise ParameterError(f"there is no profile {value!r}: {' and '.join(PROFILES)} are")

@@ -1,0 +1,582 @@
+"""The book as it is built, and as a reader without a network sees it in Chromium."""
+
+import csv
+import io
+import json
+import re
+import runpy
+from html import escape
+from html.parser import HTMLParser
+from math import inf
+from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree as ET
+
+import nbformat
+import pytest
+
+import reuseprior
+from reuseprior import paths
+from reuseprior.report import book, chapters, contents, ledger, notebooks, tables
+from tests.conftest import until
+from tests.report import house
+
+CHAPTERS = [f"notebooks/{chapter.name}" for chapter in chapters.found()]
+PAGES = ["index", "api", "tables", "ledger", "figures/README", "notebooks/README", *CHAPTERS]
+
+
+class Page(HTMLParser):
+    """The links, the embedded files and the anchors of a page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.embedded, self.anchors = [], [], set()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.anchors.add(given.get("id"))
+        if tag == "a" and "href" in given:
+            self.links.append(given["href"])
+        elif place := given.get("src") or given.get("href"):
+            self.embedded.append(place)
+
+
+@pytest.mark.slow
+def test_the_reference_has_the_front_with_examples(site):
+    text = (site / "api.html").read_text(encoding="utf-8")
+    names = {*re.findall(r'id="reuseprior\.[\w.]*?(\w+)"', text)}
+    assert {*reuseprior.__all__} - {"sharing"} <= names
+    assert text.count("&gt;&gt;&gt;") > 10
+    assert "Args:" not in text and text.count(">Parameters<") >= 2, "sections, not bare text"
+    words = " ".join(re.sub("<[^>]*>", "", text).split())
+    assert "modules by the names that the table shows" in words
+    assert "N_G: parameters with at least one context" in words and "E[log2 |C|]" in words
+
+
+@pytest.mark.slow
+def test_every_page_is_there_and_the_first_has_the_tally_and_every_chapter(site):
+    assert [page for page in (*PAGES, "search") if not (site / f"{page}.html").is_file()] == []
+    text = (site / "index.html").read_text(encoding="utf-8")
+    assert contents.tally().replace("'", "’") in text, "with the quotes that Sphinx sets"
+    assert all(f'href="{page}.html"' in text for page in CHAPTERS)
+
+
+@pytest.mark.slow
+def test_internal_links_resolve_and_nothing_is_embedded_from_elsewhere(site):
+    pages = {path: Page(path) for path in site.rglob("*.html")}
+    checked = 0
+    for path, page in pages.items():
+        for place in page.embedded:
+            assert not urlsplit(place).netloc, f"{path} embeds {place}"
+        for link in (*page.links, *page.embedded):
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            assert target.exists(), f"{path} links to {link}"
+            if parts.fragment and target in pages:
+                assert unquote(parts.fragment) in pages[target].anchors, f"{path}: {link}"
+            checked += 1
+    assert checked > 500
+
+
+@pytest.mark.slow
+def test_every_place_with_printed_numbers_is_listed_and_shown(site):
+    """From the first page `tables.html` is a click away, and each table there another."""
+    page, names = Page(site / "tables.html"), {table.name for table in tables.found()}
+    assert "tables.html" in Page(site / "index.html").links
+    assert names <= page.anchors and {f"#{name}" for name in names} <= {*page.links}
+
+
+@pytest.mark.slow
+def test_saved_figures_are_svg(site):
+    for chapter in chapters.found():
+        cells = notebooks.read(chapter.notebook)["cells"]
+        shown = [c for c in cells if c["cell_type"] == "code" and "image/png" in str(c["outputs"])]
+        saved = sum(len([*notebooks.saved_figures(chapter.notebook, c)]) == 1 for c in shown)
+        page = Page(site / "notebooks" / f"{chapter.name}.html")
+        drawn = [place for place in page.embedded if "_images" in place]
+        assert sum(place.endswith(".svg") for place in drawn) == saved, chapter.name
+    heroes = [place for place in Page(site / "index.html").embedded if "_images" in place]
+    assert len(heroes) == 3 and all(place.endswith(".svg") for place in heroes)
+
+
+def test_scripts_and_styles_fetch_nothing():
+    for path in (paths.ROOT / "book").rglob("*"):
+        if path.suffix in {".js", ".css"}:
+            text = path.read_text(encoding="utf-8")
+            assert "http" not in text and len(text.splitlines()) < 100, path.name
+
+
+FORMULAS = [  # which would leave something of their own in the page
+    r"\href{javascript:alert(1)}{x}",
+    r"\require{html}\href{javascript:alert(1)}{x}",
+    r"\class{a-class}{x}",
+    r"\cssId{an-identity}{x}",
+    r"\style{background:url(//fetched)}{x}",
+    r"\bbox[background:url(//box)]{x}",
+    r"\unicode[font]{x41}",
+    r"\mmlToken{mtext}[href='javascript:token']{x}",
+    r"\let\other=\mmlToken\other{mi}[style='background:url(//renamed)']{x}",
+]
+ATTRIBUTES = """
+const made = document.querySelectorAll("mjx-container svg, mjx-container svg *, a");
+return [...made].flatMap(e => ["href", "xlink:href", "style", "class", "id", "font-family"]
+  .map(name => e.getAttribute(name) || "").filter(text =>
+    /javascript|url\\(|a-class|an-identity|^font/.test(text)));
+"""
+
+
+def test_a_formula_is_a_formula_and_nothing_else(browser, tmp_path):
+    conf = runpy.run_path(str(paths.ROOT / "book" / "conf.py"))
+    script = conf["_mathjax"] / conf["_MATHJAX"]
+
+    def left(config):
+        shown = "".join(f"<p>${escape(text)}$</p>" for text in (*FORMULAS, r"\frac{a}{b}"))
+        (tmp_path / "page.html").write_text(
+            f"<html><head><script>MathJax = {json.dumps(config)}</script>"
+            f'<script src="{script.as_uri()}"></script></head><body>{shown}</body></html>'
+        )
+        browser.get((tmp_path / "page.html").as_uri())
+        browser.execute_async_script("MathJax.startup.promise.then(arguments[0])")
+        drawn = browser.execute_script("return document.querySelectorAll('svg').length")
+        assert drawn > len(FORMULAS)
+        return browser.execute_script(ATTRIBUTES)
+
+    config = conf["mathjax3_config"]
+    everything = config["tex"] | {"packages": {"[+]": []}, "macros": {}}
+    assert len(left(config | {"tex": everything})) >= 7, "this would find nothing"
+    assert left(config) == []
+    browser.get_log("browser")  # of what could not be fetched: the next test begins without
+
+
+def show(browser, site, page, *, width=1280, theme="light"):
+    """Open a page and wait until its formulas are set."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get((site / f"{page}.html").as_uri())
+    browser.execute_script("document.body.dataset.theme = arguments[0]", theme)
+    browser.execute_async_script(
+        "const done = arguments[0]; window.MathJax ? MathJax.startup.promise.then(done) : done()"
+    )
+
+
+def find(browser, selector):
+    return browser.find_element("css selector", selector)
+
+
+def bring(browser, selector):
+    """Scroll to an element."""
+    found = find(browser, selector)
+    browser.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", found)
+    return found
+
+
+# What stands on the page in letters: not in code, not in what MathJax has drawn.
+VISIBLE_TEXT = """
+const walker = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT);
+const texts = [];
+while (walker.nextNode())
+  if (!walker.currentNode.parentElement.closest("pre, code, script, style, mjx-container"))
+    texts.push(walker.currentNode.data);
+return texts.join(" ");
+"""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_drawn(browser, site, page):
+    """Formulas are set, nothing is wrong on the console, and a telephone need not scroll aside."""
+    show(browser, site, page, width=390)
+    assert not browser.get_log("browser")
+    formulas = browser.execute_script(
+        "return [...document.querySelectorAll('.math')]"
+        ".map(e => [e.textContent, !!e.querySelector('mjx-container svg')])"
+    )
+    assert all(drawn for _, drawn in formulas), [text for text, drawn in formulas if not drawn]
+    text = browser.execute_script(VISIBLE_TEXT)
+    assert len(text) > 300
+    assert not re.search(r"\\[a-zA-Z(\[]|\$\S", text), "raw TeX"
+    assert not browser.execute_script("return document.querySelector('[data-mjx-error]')")
+    said = browser.execute_script(
+        "return [...document.querySelectorAll('mjx-container mtext')].map(e => e.textContent)"
+    )
+    assert "mmlToken" not in said, "a macro that conf.py takes away is used"
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+
+
+def test_long_outputs_fold(browser, site):
+    """They scroll by themselves, so that a chapter is not lost behind a table."""
+    folded = {}
+    for page in CHAPTERS:
+        show(browser, site, page)
+        heights = browser.execute_script(
+            "return [...document.querySelectorAll('.output:is(.text_html, .stream)')]"
+            ".map(e => [e.clientHeight, e.scrollHeight])"
+        )
+        assert all(shown <= 0.85 * 900 for shown, _ in heights), page
+        folded[page] = sum(whole > shown + 40 for shown, whole in heights)
+    assert folded["notebooks/00-ledger"] >= 2 and sum(folded.values()) < 20, folded
+
+
+def test_numbers_break_nowhere(browser, site):
+    show(browser, site, "notebooks/04-counting-contexts", width=700)
+    lines = browser.execute_script(
+        "return [...document.querySelectorAll('article td')].filter(e => / \\| [\\d.,]+.[✓≈✗]$/"
+        ".test(e.textContent.trim())).map(e => [e.textContent, e.innerText.length, e.clientHeight"
+        " / parseFloat(getComputedStyle(e).lineHeight)])"
+    )
+    assert len(lines) > 20 and all(high < 2 for *_, high in lines), lines
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 700
+
+
+# Of every table of derivations: how wide its columns are, and how far its numbers are from the top
+# of their row. Cells of formulas alone scroll, where one is wider than its column.
+DERIVATIONS = """
+return [...document.querySelectorAll(".cell_output table.docutils")]
+  .filter(t => t.querySelector("details")).map(t => {
+    const [left, right] = t.querySelector("tbody tr").cells;
+    return [left, right].map(e => Math.round(e.getBoundingClientRect().width)).concat(
+      Math.round(right.getBoundingClientRect().top - left.getBoundingClientRect().bottom));
+  });
+"""
+
+
+# How many rows have a formula and beside it a number that checks it.
+BESIDE = """
+return [...document.querySelectorAll('.cell_output table.docutils tr')]
+  .filter(r => r.cells.length == 2 && r.cells[0].querySelector('svg')
+          && r.cells[1].textContent.includes('✓')).length
+"""
+
+
+@pytest.mark.parametrize(
+    ("page", "least"), [("notebooks/05-derivations", 50), ("notebooks/10-nn-mass", 3)]
+)
+def test_derivations_have_equal_columns_and_on_a_telephone_one(browser, site, page, least):
+    show(browser, site, page, theme="dark")
+    assert browser.execute_script(BESIDE) > least
+    (left, right, _), *others = browser.execute_script(DERIVATIONS)
+    assert len(others) >= 3 and left > right > 250
+    assert all(abs(one[0] - left) <= 1 and abs(one[1] - right) <= 1 for one in others)
+    bring(browser, ".cell_output table")
+    house.screenshot(browser, f"{page.partition('/')[-1]}-dark")
+    show(browser, site, page, width=400)
+    for left, right, below in browser.execute_script(DERIVATIONS):
+        assert left == right > 300 and below >= 0
+
+
+# The contrast of an element's letters with what is painted behind them, as WCAG 2 defines it.
+LEAST_CONTRAST = """
+const colour = (text) => text.match(/[\\d.]+/g).map(Number);
+const light = (rgb) => rgb.slice(0, 3).map(c => c / 255)
+  .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+const behind = (element) => {
+  for (let e = element; e; e = e.parentElement) {
+    const painted = colour(getComputedStyle(e).backgroundColor);
+    if (painted.length === 3 || painted[3] === 1) return painted;
+  }
+  return [255, 255, 255];
+};
+const contrast = (element) => {
+  const pair = [colour(getComputedStyle(element).color), behind(element)].map(light).sort();
+  return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+};
+return [...document.querySelectorAll("article :is(p, li, a, td, th, pre, button, select)")]
+  .filter(e => e.textContent.trim() && e.checkVisibility())
+  .map(e => [contrast(e), e.outerHTML.slice(0, 80)]).reduce((a, b) => a[0] < b[0] ? a : b);
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("page", ["index", "ledger", "notebooks/04-counting-contexts"])
+def test_readable(browser, site, page, theme):
+    show(browser, site, page, theme=theme)
+    least, where = browser.execute_script(LEAST_CONTRAST)
+    assert least >= 4.5, where
+    if (page, theme) == ("index", "light"):
+        house.screenshot(browser, "index-light")
+
+
+# The links of what a search has found, once it has ended.
+FOUND = """
+const done = arguments[0]; const look = setInterval(() => {
+  const links = [...document.querySelectorAll('#search-results li a')];
+  const told = document.querySelector('#search-results .search-summary')?.textContent;
+  if (/finished/.test(told)) { clearInterval(look); done(links.map(a => a.href)); } }, 50)
+"""
+HEADINGS = [  # what is asked for, the page and the heading that come first
+    ("theorem+4", "05-derivations.html#theorem-4-what-the-energy-grows-like"),
+    ("horizontal+unrolling", "04-counting-contexts.html#horizontal-unrolling-and-appendix"),
+]
+
+
+@pytest.mark.parametrize(("words", "place"), HEADINGS)
+def test_search_finds_the_thesis_first(browser, site, words, place):
+    browser.get((site / "search.html").as_uri() + f"?q={words}")
+    assert place in browser.execute_async_script(FOUND)[0]
+    assert not browser.get_log("browser")
+
+
+FORM = "form.ledger-controls"
+
+
+def column(browser, name):
+    """The texts of a column as shown, and the values by which it is sorted."""
+    return browser.execute_script(
+        "const at = arguments[0];"
+        "const rows = [...document.querySelectorAll('table.ledger tbody tr')];"
+        "return rows.filter(row => row.checkVisibility()).map(row => row.cells[at])"
+        ".map(cell => [cell.textContent, cell.dataset.value])",
+        book.COLUMNS.index(name),
+    )
+
+
+def head(browser, name):
+    return find(browser, f"table.ledger th:nth-child({book.COLUMNS.index(name) + 1})")
+
+
+def sort(browser, name):
+    """Sort by a column, by the keyboard; its new order."""
+    find(head(browser, name), "button").send_keys("\ue007")  # enter
+    return head(browser, name).get_attribute("aria-sort")
+
+
+@pytest.mark.parametrize(("name", "least"), [("computed", 400), ("window", 300)])
+def test_ledger_sorts(browser, site, name, least):
+    show(browser, site, "ledger")
+    assert shown_ids(browser) == [row["id"] for row in ledger.committed_rows()]
+    for turn, order in enumerate(("ascending", "descending")):
+        assert sort(browser, name) == order
+        values = [value for _, value in column(browser, name)]
+        numbers = [float(value) for value in values if value]
+        assert numbers == sorted(numbers, reverse=bool(turn))
+        assert len(numbers) > least and not any(values[len(numbers) :]), "what is empty comes last"
+    head(browser, "verdict").find_element("tag name", "button").click()
+    ranks = [int(value) for _, value in column(browser, "verdict")]
+    assert ranks == sorted(ranks) and len(set(ranks)) > 2
+    assert not head(browser, name).get_attribute("aria-sort")
+    others = {*book.COLUMNS} - {"verdict"}
+    assert {sort(browser, other) for other in others} == {"ascending"}
+
+
+def test_from_the_readme_to_a_table_in_two_clicks(browser, site):
+    """What the README says is the first page; table 4.3's verdicts are two clicks away."""
+    show(browser, site, "index")
+    table = "ul.tables a[href='#thesis-table-4-3-p-84']"
+    for link in ("article a[href='tables.html']", table):
+        bring(browser, link).click()
+    table = find(browser, ":target")
+    assert table.is_displayed() and find(table, "h2").text.startswith("thesis, table 4.3")
+    cells = [row.text for row in table.find_elements("css selector", "tbody tr")]
+    assert any("26.28" in cell and "reproduced" in cell for cell in cells)
+    house.screenshot(browser, "tables")
+
+
+def choose(browser, **wanted):
+    for name, value in wanted.items():
+        find(browser, f"{FORM} select[name={name}] option[value='{value}']").click()
+
+
+def shown_ids(browser):
+    return [text for text, _ in column(browser, "id")]
+
+
+def test_ledger_filters(browser, site):
+    show(browser, site, "ledger", width=390, theme="dark")
+    rows = ledger.committed_rows()
+    shown = find(browser, f"{FORM} output")
+    assert shown.text == f"{len(rows)} of {len(rows)}"
+    choose(browser, kind="computed", verdict="against the text")
+    against = [row for row in rows if row["verdict"] == "against the text"]
+    assert against and shown_ids(browser) == [row["id"] for row in against]
+    choose(browser, source="paper")
+    assert shown_ids(browser) == [row["id"] for row in against if row["source"] == "paper"]
+    choose(browser, chapter="04-counting-contexts")
+    (chapter,) = (c for c in chapters.found() if c.name == "04-counting-contexts")
+    fits = [r for r in against if r["source"] == "paper" and chapter.is_about(r["where"])]
+    assert shown_ids(browser) == [row["id"] for row in fits]
+    find(browser, f"{FORM} [name=words]").send_keys("TABLE resnet")
+    fits = [r["id"] for r in fits if "table" in r["where"] and "resnet" in r["id"]]
+    assert fits and shown_ids(browser) == fits
+    assert shown.text == f"{len(fits)} of {len(rows)}"
+    house.screenshot(browser, "ledger-telephone-dark")
+
+
+def test_ledger_choices_are_what_there_is(browser, site):
+    show(browser, site, "ledger")
+    rows = ledger.committed_rows()
+    texts = browser.execute_script(
+        "return Object.fromEntries([...document.querySelectorAll('.ledger-controls select')]"
+        ".map(s => [s.name, [...s.options].map(o => o.text)]))"
+    )
+    for name in ("kind", "source"):
+        assert set(texts[name]) == {"any", *(row[name] for row in rows)}
+    marked = {f"{ledger.MARKS[row['verdict']]} {row['verdict']}".strip() for row in rows}
+    assert {text.replace("\xa0", " ") for text in texts["verdict"]} == {"any", *marked}
+    works = {
+        c.name for c in chapters.found() for row in rows if not c.last and c.is_about(row["where"])
+    }
+    assert set(texts["chapter"]) == {"any", *works}
+
+
+def test_ledger_saves_the_rows_that_are_shown(browser, site, tmp_path):
+    show(browser, site, "ledger")
+    downloads = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", downloads)
+    committed = {  # all columns but the words of data/published
+        row["id"]: {name: text for name, text in row.items() if name != ledger.TYPED}
+        for row in ledger.committed_rows()
+    }
+    assert saved(browser, tmp_path) == [*committed.values()], "all rows are the committed file"
+    choose(browser, verdict="erratum")
+    sort(browser, "printed")
+    ids = shown_ids(browser)
+    assert ids and saved(browser, tmp_path) == [committed[identity] for identity in ids]
+
+
+def saved(browser, folder):
+    """The rows of what the button leaves in the folder, which is then empty again."""
+    find(browser, f"{FORM} button[name=save]").click()
+    file = folder / "ledger.csv"
+    until(file.exists)
+    text = file.read_bytes().decode()
+    file.unlink()
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_a_row_leads_to_the_cell_that_shows_it(browser, site):
+    show(browser, site, "ledger")
+    link = find(browser, "[id='thesis-4-3-v2-b0/P_G'] td:last-child a")
+    browser.get(link.get_attribute("href"))
+    assert "table-4-3" in find(browser, ":target .cell_input").text
+    assert "25.00" in find(browser, ":target .cell_output").text
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 700, 1280, 1440])
+def test_ledger_needs_no_scrolling_aside(browser, site, width, theme):
+    show(browser, site, "ledger", width=width, theme=theme)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    wide = "return [...document.querySelectorAll('.ledger-scroll, .ledger-controls, html')]"
+    beyond = browser.execute_script(f"{wide}.map(e => e.scrollWidth - e.clientWidth)")
+    assert beyond == [0, 0, 0]
+    content, room = browser.execute_script(
+        "return ['.content', '.main'].map(e => document.querySelector(e).clientWidth)"
+    )
+    assert content > 0.95 * min(room, 1440)
+    least, where = browser.execute_script(LEAST_CONTRAST)
+    assert least >= 4.5, where
+    bring(browser, FORM)
+    house.screenshot(browser, f"ledger-{width}-{theme}")
+
+
+@pytest.mark.slow
+def test_ledger_shows_every_row_and_its_mark(site):
+    text = (site / "ledger.html").read_text(encoding="utf-8")
+    for row in ledger.committed_rows():
+        start = f'<tr id="{row["id"]}" data-kind="{row["kind"]}" data-verdict="{row["verdict"]}"'
+        assert start in text
+        assert f"{ledger.MARKS[row['verdict']]}&nbsp;".lstrip("&nbsp;") in text
+
+
+def test_every_kind_and_verdict_is_explained():
+    text = book.kinds()
+    for kind, verdicts in ledger.KINDS.items():
+        assert f"* **{kind}**: {ledger.MEANINGS[kind]}\n" in text
+        for verdict, mark in verdicts.items():
+            assert f"{mark} *{verdict}*: {ledger.MEANINGS[verdict]}\n".lstrip() in text
+
+
+def test_windows_are_read_back():
+    ends = [None, (7.05e6, 7.15e6), (-0.5, 0.5), (60.0, inf), (-inf, 35.0), (-1.25, -1.15)]
+    for window in ends:
+        entry = ledger.Entry("a", "a", "a", "1", 1, "computed", "reproduced", window)
+        assert book._window(entry.window_text) == window
+
+
+def test_narrower_windows_come_first():
+    windows = [(746.608, 746.609), (2.45, 2.55), (2.5, 3.5), (60.0, inf)]
+    widths = [book._looseness(window) for window in windows]
+    assert widths[-1] == "Infinity" and [float(w) for w in widths] == sorted(map(float, widths))
+    assert book._looseness(None) == "", "what is empty comes last"
+
+
+def test_how_much_a_match_tells(monkeypatch):
+    row = dict.fromkeys(ledger.COLUMNS, "") | {"kind": "computed", "verdict": "reproduced"}
+    tight = row | {"where": "a, table 1, p. 2", "computed": "100", "window": "99.9 to 100.1"}
+    wide = row | {"where": "a, table 2", "computed": "3", "window": "2.5 to 3.5"}
+    setting = row | {"where": "a, table 3", "kind": "setting", "verdict": "used"}
+    monkeypatch.setattr(ledger, "committed_rows", lambda: [wide, tight, setting])
+    found = re.findall(r"<td>(.+?)</td><td>(.+?)</td>", book.slack_table())
+    assert found == [("a, table 1", "10 %"), ("a, table 2", "100 %")]
+
+
+def test_cells_that_show_numbers_get_a_target(root, monkeypatch):
+    notebook = house.notebook("03-a", "1", "2")
+    first, second = nbformat.read(notebook, as_version=4).cells
+    chapter = chapters.Chapter(root, notebook, {}, numbers={"a*": second.id, "b": ""})
+    made = nbformat.reads(book._page(chapter), as_version=4)
+    nbformat.validate(made)
+    assert [c.source for c in made.cells] == ["1", f"({book._anchor(second.id)})=", "2"]
+    assert [c.id for c in made.cells if c.cell_type == "code"] == [first.id, second.id]
+
+
+def test_a_notebook_saved_with_other_parameters_is_labelled(root):
+    for largest, said in ((40, False), (12, True)):
+        notebook = house.notebook("05-a", f"largest: int = {largest}", "1")
+        quick = chapters.Preset(1.0, {"largest": 40})
+        chapter = chapters.Chapter(root, notebook, {"quick": quick})
+        texts = [cell.source for cell in nbformat.reads(book._page(chapter), as_version=4).cells]
+        labels = [s for s in texts if "no part of the record" in s and "(largest=12)" in s]
+        assert (len(labels), len(texts)) == (said, 2 + said)
+
+
+def test_an_executed_copy_of_the_notebook_as_it_is_goes_first(root):
+    notebook = house.notebook("03-a", "profile = 'quick'", "1")
+    assert book.with_outputs(notebook) == notebook
+    place = paths.BUILD / "notebooks"
+    place.mkdir(parents=True)
+    tags = ("parameters", "injected-parameters")
+    for code, tagged, taken in (
+        (["1"], tags[:1], True),
+        (["profile = 'full'", "1"], tags, False),
+        (["2"], tags[:1], False),
+    ):
+        copy = house.notebook("03-a", "profile = 'quick'", *code, tags=tagged, folder=place)
+        assert book.with_outputs(notebook) == (copy if taken else notebook)
+
+
+def test_what_is_missing_is_named(monkeypatch):
+    monkeypatch.setattr(book, "find_spec", lambda name: None if name == "furo" else name)
+    with pytest.raises(book.BookError, match=r"needs furo: pip install 'reuseprior\[book\]'"):
+        book.build()
+
+
+MARKUP = """</td><script>alert("1")</script><img src=x onerror='alert(2)'>&"""
+
+
+def test_nothing_of_the_ledger_is_markup(monkeypatch):
+    row = dict.fromkeys(ledger.COLUMNS, MARKUP)
+    row |= {"kind": "computed", "verdict": "erratum", "window": "1 to 2"}
+    monkeypatch.setattr(ledger, "committed_rows", lambda: [row])
+    shown = book.ledger_table()
+    assert "<script" not in shown and "<img" not in shown and '"1"' not in shown
+    cells = ET.fromstring(shown.replace("&nbsp;", " ")).findall(".//tbody/tr/td")
+    said = {name: "".join(cell.itertext()) for name, cell in zip(book.COLUMNS, cells, strict=True)}
+    for column in ("id", "where", "printed", "computed", "note"):
+        assert said[column] == MARKUP
+
+
+def test_a_damaged_number_of_the_ledger_is_one_sentence(monkeypatch):
+    for computed, window, pages in (
+        ("many", "1 to 2", [book.slack_table]),
+        ("1", "1 to two", [book.slack_table, book.ledger_table]),
+    ):
+        row = dict.fromkeys(ledger.COLUMNS, "a") | {"computed": computed, "window": window}
+        row |= {"kind": "computed", "verdict": "erratum"}
+        monkeypatch.setattr(ledger, "committed_rows", lambda row=row: [row])
+        said = f"has computed '{computed}' and window '{window}' for 'a', which are no numbers"
+        for page in pages:
+            with pytest.raises(ledger.LedgerError, match=said):
+                page()

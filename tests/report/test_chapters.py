@@ -1,0 +1,165 @@
+"""What a `chapter.toml` may say, and a chapter that is added with one folder and one notebook."""
+
+from fnmatch import fnmatchcase
+from types import ModuleType
+
+import pytest
+from typer.testing import CliRunner
+
+from reuseprior import paths
+from reuseprior.cli import app
+from reuseprior.report import book, chapters, contents, ledger, notebooks
+from reuseprior.report.chapters import ChapterError
+from reuseprior.results import DIGESTS
+from tests.report import house
+
+
+def notebook(name, *texts):
+    house.notebook(name, "# A title\n\nWhat it shows.", "profile: str = 'quick'", *texts)
+
+
+ENTRIES = """
+from reuseprior.report import published
+from reuseprior.report.ledger import Cell, Reading, judged
+
+def table_1():
+    rows = published.load("new/table-1")
+    return judged(Cell(row, "value", [Reading(6 * 7)]) for _, row in rows.iterrows())
+
+PARTS = {"new, table 1": table_1}
+"""
+TABLE = 'id,source,value,where\nnew-1,new,42,"new, table 1"\n'
+
+
+@pytest.mark.notebook
+def test_a_chapter_is_one_folder_and_one_notebook(root):
+    """It runs, is judged, listed and in the book, and no file that was there before is changed."""
+    judge = "from reuseprior.report import ledger\n_ = ledger.save(ledger.collect())"
+    notebook("00-all", judge)
+    house.chapter("00-all", last=True, products=["build/ledger.json"])
+    (root / "data" / "ledger.csv").write_text(",".join([*ledger.COLUMNS, ledger.TYPED]) + "\n")
+    paths.RESULTS.mkdir()
+    (paths.RESULTS / DIGESTS).touch()
+    for page in (root / "README.md", paths.NOTEBOOKS / "README.md"):
+        page.write_text("# A page\n")
+    assert [chapter.name for chapter in chapters.found()] == ["00-all"]
+
+    (paths.PUBLISHED / "new").mkdir()
+    (paths.PUBLISHED / "new" / "table-1.csv").write_text(TABLE)
+    notebook("07-new", "6 * 7")
+    file = house.chapter("07-new", entries="ledger", numbers={"new, *": ""}, inputs=[])
+    (file.parent / "ledger.py").write_text(ENTRIES)
+
+    done = CliRunner().invoke(app, ["reproduce"])
+    assert done.exit_code == 0, done.output
+    assert "running 07-new, 00-all: " in done.stderr and "✓ 07-new" in done.stderr
+    assert "1 printed numbers: 1 ✓, 0 inputs" in done.stdout
+    (entry,) = ledger.saved()
+    assert (entry.id, entry.computed, entry.verdict) == ("new-1", 42, "reproduced")
+    ledger.update([entry])
+    row = "| [A title](07-new.ipynb) | What it shows | 1 min | 1 min | 1 ✓ |"
+    assert row in contents.with_summaries().replace("\N{NO-BREAK SPACE}", " ").splitlines()
+    book.stage(root / "pages")
+    assert '"text/plain"' in (root / "pages" / "notebooks" / "07-new.ipynb").read_text()
+    assert "new-1" in (root / "pages" / "ledger-table.html").read_text()
+
+
+def test_what_a_chapter_says_and_where_it_shows_a_number(root):
+    notebook("03-a")
+    file = house.chapter("03-a", entries="judging", full="minutes = 30\nparameters = {x = 1e-3}")
+    (file.parent / "judging.py").touch()
+    (chapter,) = chapters.found()
+    assert (chapter.name, chapter.module) == ("03-a", "reuseprior.chapters.03_a.judging")
+    assert chapter.presets["full"] == chapters.Preset(30.0, {"x": 0.001})
+    assert (chapter.numbers, chapter.inputs, chapter.last) == ({}, ("data/**/*",), False)
+    house.chapter("03-a", numbers={"thesis, table 1*": "b", "thesis, section 2": ""})
+    (chapter,) = chapters.found()
+    places = ["thesis, table 1, p. 2", "thesis, section 2", "thesis, section 2.1"]
+    assert [chapter.is_about(place) for place in places] == [True, True, False]
+    assert [chapter.cell_of(place) for place in places] == ["b", "", ""]
+
+
+PROFILES = "[quick]\nminutes = 1\nparameters = {}\n[full]\nminutes = 1\nparameters = {}\n"
+RIGHT = "notebook = '03-a'\n"
+WRONG = [  # what a file says, but for its profiles, and the sentence after its name
+    ("", r"has no 'notebook': add the name of a file in notebooks/"),
+    ("notebook = 3", "notebook is 3: it must be a text"),
+    ("notebook = '03-b'", r"notebook is '03-b', which .* lacks, did you mean '03-a'"),
+    ("notebok = '03-a'", r"unknown key 'notebok', did you mean 'notebook'\?"),
+    (f"{RIGHT}last = 1", "last is 1: it must be true or false"),
+    (f"{RIGHT}inputs = 'data'", "inputs is 'data': it must be a list of"),
+    (f"{RIGHT}numbers = ['a']", "numbers is .*: it must be a table"),
+    (f"{RIGHT}numbers = {{'a, *' = 3}}", r"numbers: 'a, \*' is 3: it must be a text"),
+    (f"{RIGHT}inputs = ['/a']", "inputs has '/a': begin it at the rep"),
+    (f"{RIGHT}inputs = ['']", "inputs has '': begin it at the rep"),
+    (f"{RIGHT}inputs = ['../a']", r"inputs has '\.\./a': begin it at"),
+    (f"{RIGHT}inputs = ['a/**x']", r"\*\* stands for folders and so by"),
+    (f"{RIGHT}entries = 'x'", r"is 'x': name a module .*x\.py"),
+    (f"{RIGHT}entries = ''", r"is '': name a module .*ledger\.py"),
+]
+WRONG = [(f"{text}\n{PROFILES}", message) for text, message in WRONG]
+WRONG += [  # and what it says in all
+    ("[", r"cannot read .*chapter\.toml \(.*\): mend the file"),
+    (f"{RIGHT}[quick]\n", r"has no 'full': add a table \[full\] with minutes"),
+    (f"{RIGHT}full = 1\n[quick]", "quick has no 'minutes': add it"),
+    (RIGHT + PROFILES.replace("1", "-1"), "quick: minutes is -1: it must be 0.0"),
+    (RIGHT + PROFILES.replace("{}", "[]"), "parameters is .*: it must be a table"),
+    (RIGHT + PROFILES.replace("{}", "{profile = 'full'}"), "parameters has 'profile': leave it to"),
+    (RIGHT + PROFILES + "jobs = 1", "full has an unknown key 'jobs'"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG)
+def test_one_sentence_says_what_is_wrong(root, text, message):
+    notebook("03-a")
+    file = house.chapter("03-a")
+    file.write_text(text)
+    with pytest.raises(ChapterError, match=message) as caught:
+        chapters.found()
+    assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", ["", "PARTS = {'a': 3}", "def entries(): ..."])
+def test_a_module_of_entries_without_any_is_named(root, monkeypatch, code):
+    notebook("03-a")
+    file = house.chapter("03-a", entries="judged")
+    (file.parent / "judged.py").write_text(code)
+    module = ModuleType("judged")
+    exec(code, vars(module))
+    monkeypatch.setattr(ledger, "import_module", lambda name: module)
+    with pytest.raises(ChapterError, match=r"03_a\.judged has no PARTS: name there how"):
+        ledger.parts()
+
+
+def test_a_notebook_has_exactly_one_chapter(root):
+    notebook("03-a")
+    with pytest.raises(ChapterError, match=r"03-a\.ipynb belongs to no chapter: name it in a chap"):
+        chapters.found()
+    first = house.chapter("03-a")
+    (first.parents[1] / "other").mkdir()
+    (first.parents[1] / "other" / "chapter.toml").write_bytes(first.read_bytes())
+    with pytest.raises(ChapterError, match="both name the notebook '03-a': give one of them"):
+        chapters.found()
+
+
+def test_the_press_names_no_work():
+    for path in (paths.PACKAGE / "report").glob("*.py"):
+        assert "reuseprior.chapters." not in path.read_text(encoding="utf-8"), path.name
+
+
+def test_numbers_name_cells_of_the_notebook_that_show_something():
+    for chapter in chapters.found():
+        cells = {cell["id"]: cell for cell in notebooks.read(chapter.notebook)["cells"]}
+        for pattern, cell in chapter.numbers.items():
+            assert not cell or cells[cell]["outputs"], f"{chapter.name}: {pattern}"
+
+
+def test_every_number_is_of_a_work_and_of_one_pattern_there():
+    works = [chapter for chapter in chapters.found() if not chapter.last]
+    places = sorted({row["where"] for row in ledger.committed_rows()})
+    for where in places:
+        about = [[p for p in c.numbers if fnmatchcase(where, p)] for c in works]
+        assert any(about), f"{where} is in no chapter.toml"
+        assert all(len(patterns) < 2 for patterns in about), f"{where}: {about}"
+    for pattern in (pattern for chapter in works for pattern in chapter.numbers):
+        assert any(fnmatchcase(where, pattern) for where in places), f"nothing is at {pattern!r}"

@@ -1,0 +1,79 @@
+"""The book as a PDF: one page of HTML, and what Chromium makes of it."""
+
+import re
+import shutil
+import subprocess
+from collections import Counter
+
+import pytest
+from typer.testing import CliRunner
+
+from reuseprior.cli import app
+from reuseprior.report import book, pdf
+
+NAMES = ["index", "notebooks/12-channel-sharing", "notebooks/05-energy-priors"]
+
+
+def test_without_a_browser_it_says_so_before_the_work(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(book, "build", lambda: pytest.fail("it builds first"))
+    done = CliRunner().invoke(app, ["book", "--pdf"])
+    assert done.exit_code == 2 and "install one of them" in done.stderr
+
+
+def test_links():
+    names = ["index", "notebooks/06-beyond"]
+    assert pdf._link("06-beyond.html", "notebooks/05-x", names) == "#notebooks-06-beyond"
+    assert pdf._link("#a%20b", "index", names) == "#index--a b"
+    assert pdf._link("../ledger.html#row", "notebooks/06-beyond", names) is None
+    assert pdf._link("https://doi.org/x", "index", names) == "https://doi.org/x"
+
+
+def test_a_browser_that_prints_nothing_is_said(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text("<p>x</p>")
+    with pytest.raises(book.BookError, match=r"printed nothing: it says no reason$"):
+        pdf._printed(shutil.which("true"), page, tmp_path)
+
+
+@pytest.mark.slow
+def test_one_page_is_whole(site):
+    from bs4 import BeautifulSoup
+
+    page = BeautifulSoup(pdf.one_page(site, NAMES), "html.parser")
+    articles = page("article")
+    assert len(articles) == len(NAMES) and not page.select(pdf.CLICKED.replace(", script", ""))
+    places = Counter(tag["id"] for tag in page.find_all(id=True))
+    twice = {place for place, times in places.items() if times > 1}
+    assert not twice, "two chapters have sections of one name, and links would lead to the first"
+    links = [link["href"] for link in page("a", href=True)]
+    inside = [link.removeprefix("#") for link in links if link.startswith("#")]
+    assert len(inside) > 20 and {*inside} <= {*places}
+    assert all(link.startswith(("#", "http")) for link in links)
+    files = [tag.get("src") or tag["href"] for tag in page.select("img, link, script[src]")]
+    assert len(files) > 15
+    for place in files:
+        assert (site / re.sub(r"\?.*", "", place)).is_file(), place
+
+
+@pytest.mark.browser
+def test_pdf(site, tmp_path):
+    if not any(map(shutil.which, pdf.BROWSERS)):
+        pytest.skip("no Chromium: apt-get install chromium")
+    if not shutil.which("pdftotext"):
+        pytest.skip("no pdftotext: apt-get install poppler-utils")
+    before = {*site.rglob("*")}
+    made = pdf.make(site, NAMES, tmp_path / "book.pdf")
+    assert {*site.rglob("*")} == before
+    data = made.read_bytes()
+    assert data.startswith(b"%PDF") and b"/Outlines" in data
+    text = subprocess.run(["pdftotext", str(made), "-"], capture_output=True, text=True).stdout
+    pages = text.split("\f")[:-1]
+    assert 20 < len(pages) < 60
+    assert pdf.TITLE in pages[0] and "Contents" in pages[1]
+    unnumbered = [n for n, page in enumerate(pages, 1) if str(n) not in page.splitlines()]
+    assert unnumbered == [1], "of the title"
+    starts = [page.partition("\n")[0] for page in pages]
+    assert {"12 · Channel sharing", "5 · Energy priors"} <= {*starts}, "chapters begin a page"
+    assert "𝑃𝐺" in text and "mod" in text, "formulas are drawn, and can be searched for"
+    assert not re.search(r"\\frac|\\sum|Skip to content|On this page", text)
