@@ -7,17 +7,7 @@ says no; 2: bad use.
 
 import os
 
-from reuseprior.cli import (  # noqa: F401  importing registers
-    book,
-    chapters,
-    counting,
-    data,
-    evolve,
-    export,
-    record,
-    study,
-    train,
-)
+from reuseprior.cli import chapters, counting, training  # noqa: F401  importing registers
 from reuseprior.cli.app import app
 
 

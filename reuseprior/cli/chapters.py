@@ -1,4 +1,4 @@
-"""The commands over the ledger and the notebooks: `audit` and `reproduce`."""
+"""The commands over the ledger, the notebooks, the book and recorded runs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,24 @@ from collections import Counter
 from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from reuseprior import files, paths, results
-from reuseprior.cli.app import Json, UsageError, app, assignments, bar, note, print_json, strict
-from reuseprior.report import notebooks
+from reuseprior.cli.app import (
+    Json,
+    UsageError,
+    app,
+    assignments,
+    bar,
+    note,
+    path,
+    print_json,
+    strict,
+)
+from reuseprior.report import chapters, notebooks
 from reuseprior.report import reproduce as reproducing
 from reuseprior.report.chapters import PROFILES, duration
 
@@ -23,8 +34,6 @@ Profile = StrEnum("Profile", PROFILES)  # how much of a chapter to run
 
 def _chapters_that_begin(text: str) -> list[str]:
     """For the completion of shells."""
-    from reuseprior.report import chapters
-
     return [chapter.name for chapter in chapters.found() if chapter.name.startswith(text)]
 
 
@@ -261,3 +270,84 @@ def _tell(entries, places=()) -> bool:
     for change in changes:
         note(change)
     return bool(changes)
+
+
+@app.command(epilog="Example: reuseprior book --pdf")
+def book(
+    pdf: Annotated[
+        bool,
+        typer.Option("--pdf", help="Print the chapters as well, with Chromium: build/book.pdf."),
+    ] = False,
+) -> None:
+    """Build notebooks, figures and ledger as a site that reads without a network: build/book."""
+    from reuseprior.report import book as making
+    from reuseprior.report import pdf as printing
+
+    if pdf:
+        printing.browser()  # before minutes of work
+
+    shown = [chapter.notebook for chapter in chapters.found()]
+    committed = [path.stem for path in shown if making.with_outputs(path) == path]
+    if committed:
+        note(f"with their committed outputs, as reproduce has none newer: {', '.join(committed)}")
+    first = making.build()
+    typer.echo(first)
+    if pdf:
+        note("Chromium prints the chapters, which takes minutes")
+        typer.echo(printing.make(first.parent, printing.pages(), paths.BUILD / "book.pdf"))
+
+
+@app.command(epilog="Example: reuseprior record ../campaign/data/results/train-cpu-hours/*")
+def record(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            parser=path, metavar="FOLDER…", help="Finished runs, wherever they were made."
+        ),
+    ],
+) -> None:
+    """Copy finished runs into data/results: their tables and provenance, without weights.
+
+    A run keeps its own name and that of the folder above it, its experiment.
+    """
+    from reuseprior import results
+
+    for folder in folders:
+        typer.echo(results.record(folder).folder)
+
+
+@app.command(epilog="Example: reuseprior export ~/paper/reuseprior")
+def export(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FOLDER", parser=path, help="Where to write (default: build/export)."
+        ),
+    ] = None,
+) -> None:
+    """Write every printed table beside its computed numbers as CSV and LaTeX, figures as PDF."""
+    from reuseprior.report import tables
+
+    paths.checkout()
+    folder = folder or paths.BUILD / "export"
+    made, drawn = tables.export(folder)
+    typer.echo(f"{made} files of tables and {drawn} figures are in {folder}")
+
+
+@app.command("new-study", epilog="Example: reuseprior new-study my-models")
+def new_study(
+    name: Annotated[
+        Path,
+        typer.Argument(
+            parser=path, metavar="NAME", help="Of the notebook, with or without .ipynb."
+        ),
+    ],
+) -> None:
+    """Write a notebook that compares, plots and draws models of your own, ready to run."""
+    from reuseprior.report import study
+
+    if name.name in ("", ".."):
+        raise UsageError(f"{name} is a folder: name a notebook in it")
+    file = name if name.suffix == ".ipynb" else name.with_name(f"{name.name}.ipynb")
+    study.write(file)
+    typer.echo(f"{file}: put your models into its first cell of code, and run all")

@@ -11,7 +11,7 @@ import pytest
 from reuseprior import data, paths
 from reuseprior.chapters.thesis.sharing import experiments
 from reuseprior.cli.app import parse_settings
-from reuseprior.cli.train import experiment
+from reuseprior.cli.training import experiment
 from reuseprior.results import CONFIG, ResultError, Run, read_json
 from reuseprior.training import Protocol
 from tests.chapters import runs

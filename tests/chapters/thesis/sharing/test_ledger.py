@@ -12,7 +12,7 @@ import pytest
 from reuseprior.chapters.thesis.sharing import experiments
 from reuseprior.chapters.thesis.sharing import ledger as entries_of
 from reuseprior.cli.app import parse_settings
-from reuseprior.cli.train import experiment
+from reuseprior.cli.training import experiment
 from reuseprior.training import Protocol
 from tests.chapters import runs
 from tests.chapters.printed import table

@@ -1,0 +1,349 @@
+"""The commands that train: `train` and `evolve`, and `data`, for what they train on."""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import redirect_stdout
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reuseprior import paths
+from reuseprior.cli.app import (
+    Json,
+    Resume,
+    Root,
+    Seed,
+    UsageError,
+    app,
+    note,
+    parse_settings,
+    path,
+    print_json,
+)
+
+
+@app.command(epilog="Example: reuseprior train V2-B0 --sharing all_but_bn --protocol quick")
+def train(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A name from `reuseprior models`, torchvision:NAME, timm:NAME or "
+            "package.module:factory; EfficientNetV2 and the CIFAR ResNets are built to the data "
+            "and the protocol.",
+        ),
+    ],
+    sharing: Annotated[
+        str,
+        typer.Option(
+            metavar="WAY",
+            help="all_but_bn: equal convolutions are one (section 4.5.3); stores:10%,weighted,mask:"
+            " all weights are made of a tenth of the parameters; channels:4: depthwise filters "
+            "repeat four times.",
+        ),
+    ] = "none",
+    data: Annotated[str, typer.Option(help="digits, mnist, cifar10, cifar100, imagenet.")] = (
+        "digits"
+    ),
+    root: Root = None,
+    protocol: Annotated[
+        str, typer.Option(help="thesis, gpu, cpu, quick … or a .toml file.")
+    ] = "quick",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the protocol."),
+    ] = None,
+    seed: Seed = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            parser=path,
+            metavar="FOLDER",
+            help="Where config.json, metrics.csv, summary.json and the checkpoint go "
+            "(default: data/results/train-PROTOCOL/MODEL-SHARING-DATA-seedN, and "
+            "train-PROTOCOL,KEY=VALUE for what --set changes).",
+        ),
+    ] = None,
+    blind: Annotated[
+        bool,
+        typer.Option(
+            "--blind",
+            help="Leave the test images out: the protocol's part that is held out stands for them, "
+            "to compare recipes by; needs --output.",
+        ),
+    ] = False,
+    resume: Resume = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model and record it; one process, or several under torchrun.
+
+    SIGTERM or Ctrl-C writes a checkpoint; the exit code is then 143 or 130.
+    """
+    from accelerate import PartialState
+    from torch.nn.parameter import is_lazy
+
+    from reuseprior import data as data_sets
+    from reuseprior import training
+    from reuseprior.models import ModelError, Recipe, catalog
+    from reuseprior.sharing import parse
+
+    parse(sharing)  # what means nothing is said before anything is loaded
+    name = catalog.find(model).name
+    as_written = training.Protocol.load(protocol, model=name)
+    plan = as_written.changed(parse_settings(settings or ()))
+    recipe = Recipe.of(name, vars(plan), sharing=sharing, seed=seed)
+    images = data_sets.load_images(data, root)
+    if blind:
+        if output is None:
+            raise UsageError("--blind is for comparisons, which have folders of their own: add "
+                             "--output data/results/recipe-PROTOCOL/NAME")  # fmt: skip
+        images, plan = _blind(images, plan)
+    if output is None:
+        run = re.sub(r"[^\w .+-]+", "-", f"{name}-{sharing}-{data}-seed{seed}")
+        output = paths.checkout() / "data" / "results" / experiment(plan, as_written) / run
+    with catalog.told_in_a_sentence(name):
+        network = replace(recipe, classes=images.classes).build()
+    if lazy := [key for key, p in network.named_parameters() if is_lazy(p)]:
+        raise ModelError(
+            f"parameter {lazy[0]} of {name} has no shape yet (a lazy module): let the factory run "
+            "the model on an input once before it returns it"
+        )
+    try:
+        run = training.train(
+            network,
+            images,
+            plan,
+            output,
+            seed=seed,
+            about=recipe.about(),
+            resume=resume,
+            progress=sys.stderr.isatty(),
+        )
+    except training.Interrupted as stop:
+        note(str(stop))
+        raise typer.Exit(128 + stop.signal) from stop
+    if not PartialState().is_main_process:
+        return
+    if as_json:
+        print_json({"folder": str(run.folder), **run.config, **run.summary})
+    else:
+        summary = run.summary
+        typer.echo(
+            f"{name}, sharing {sharing}, on {data}: test accuracy "
+            f"{summary['test_accuracy']:.2%} after {summary['epochs']} epochs, "
+            f"{summary['parameters']:,} parameters, {summary['images_per_second']:.0f} images/s\n"
+            f"{run.folder}"
+        )
+
+
+def _blind(images, plan):
+    """The data and the protocol of a training that the test images have no part in."""
+    from reuseprior.data import ImageFolderSet
+    from reuseprior.training.batches import DATA_SEED
+
+    if isinstance(images, ImageFolderSet) or not plan.validation:
+        raise UsageError(
+            f"--blind holds out a part of images in memory, and validation is {plan.validation} "
+            f"of {images.name}: set validation, and choose another data set than a folder"
+        )
+    held_out = images.blind(validation=plan.validation, seed=DATA_SEED)
+    return held_out, plan.changed({"validation": 0.0, "test_every": 1})
+
+
+def experiment(plan, as_written) -> str:
+    """The folder of a protocol's runs; what was changed has one of its own, `train-quick,epochs=1`.
+
+    So runs under one name were trained alike, and can be compared.
+    """
+    changed = sorted(plan.differences(as_written).items())
+    return ",".join([f"train-{as_written.name}", *(f"{key}={value}" for key, value in changed)])
+
+
+@app.command(epilog="Example: reuseprior evolve quick --seed 1 --until '20 generations'")
+def evolve(
+    preset: Annotated[
+        str,
+        typer.Argument(
+            metavar="PRESET|FILE",
+            help="mnist-evolve, cifar10-evolve-16 and the other runs of table 3.2, quick, "
+            "cpu-hours-mnist-evolve …, or a .toml file.",
+        ),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a key, such as space.widths=[1]."),
+    ] = None,
+    seed: Seed = 0,
+    data: Annotated[
+        str | None, typer.Option(help="digits, mnist, cifar10 … (default: the preset's).")
+    ] = None,
+    root: Root = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            parser=path,
+            metavar="FOLDER",
+            help="Where config.json, metrics.csv, summary.json, the tables beside them and the "
+            "checkpoint go (default: data/results/revolver/PRESET-seedN).",
+        ),
+    ] = None,
+    resume: Resume = False,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIMIT",
+            help="Stop early, after '20 generations' in all or '30 minutes' of this call; "
+            "--resume goes on.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a population on shared modules and search for better ones (thesis, chapter 3).
+
+    One process, or several under torchrun. SIGTERM or Ctrl-C writes a checkpoint; the exit code is
+    then 143 or 130.
+    """
+    from reuseprior import data as data_sets
+    from reuseprior import revolver, training
+
+    limit = _limit(until)
+    changes = parse_settings(settings or ())
+    if data is not None:
+        changes["data"] = data
+    plan = revolver.Settings.load(preset, **changes)
+    images = data_sets.load_images(plan.data, root)
+    if output is None:
+        output = paths.checkout() / "data" / "results" / "revolver" / f"{plan.name}-seed{seed}"
+    try:
+        search = revolver.Search.start(plan, images, output, seed=seed, resume=resume)
+        _run(search, limit)
+        run = search.finish()
+    except training.Interrupted as stop:
+        note(str(stop))
+        raise typer.Exit(128 + stop.signal) from stop
+    if run is None:  # another process writes
+        return
+    if as_json:
+        print_json({"folder": str(run.folder), **run.config, **run.summary})
+    else:
+        s = run.summary
+        if "test_accuracy" not in s:
+            typer.echo(f"{plan.name} on {plan.data}: no individual was trained yet\n{run.folder}")
+            return
+        typer.echo(
+            f"{plan.name} on {plan.data}, generation {s['generations']} of {plan.generations}: "
+            f"test accuracy {s['test_accuracy']:.2%}, validation {s['validation_accuracy']:.2%} "
+            f"(individual {s['best_individual']} in generation {s['best_generation']}, "
+            f"{s['parameters']:,} parameters), mean validation "
+            f"{s['mean_validation_accuracy']:.2%}\n{run.folder}"
+        )
+
+
+def _run(search, limit: tuple[float, str]) -> None:
+    """Go on until the search is complete or the limit is reached."""
+    import time
+
+    from tqdm.auto import tqdm
+
+    amount, unit = limit
+    end = time.monotonic() + 60 * amount
+    total = search.settings.warmup + search.settings.generations
+    with tqdm(
+        total=total,
+        initial=search.settings.warmup + search.generation,
+        disable=not sys.stderr.isatty(),
+        unit="generation",
+    ) as bar:
+        while not search.complete:
+            if search.generation >= amount if unit == "generations" else time.monotonic() >= end:
+                break
+            row = search.step()
+            bar.update()
+            if row["moving_average"] is not None:
+                bar.set_postfix(validation=f"{row['moving_average']:.3f}")
+
+
+def _limit(text: str | None) -> tuple[float, str]:
+    """'20 generations' as (20.0, 'generations'); none at all is infinitely many."""
+    if text is None:
+        return float("inf"), "generations"
+    amount, _, unit = text.strip().partition(" ")
+    unit = unit.strip().removesuffix("s") + "s"
+    try:
+        number = float(amount)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < float("inf") or unit not in ("generations", "minutes"):
+        raise UsageError(
+            f"--until {text!r} is no limit: write it as --until '20 generations' or "
+            "--until '30 minutes'"
+        )
+    return number, unit
+
+
+# Data sets ---------------------------------------------------------------------------------------
+
+data = typer.Typer(rich_markup_mode=None)
+app.add_typer(
+    data,
+    name="data",
+    help="Find, check and download the data sets.",
+    epilog="Example: reuseprior data verify cifar10",
+    invoke_without_command=True,
+)
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="digits, mnist, cifar10, cifar100, imagenet, modelnet10-chair, modelnet10-sofa, "
+        "glue-cola, glue-sst2, glue-mrpc or glue-rte.",
+    ),
+]
+
+
+@data.callback()
+def need_a_verb(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        raise UsageError(
+            "nothing to do with the data: say `reuseprior data verify NAME` or "
+            "`reuseprior data prepare NAME`"
+        )
+
+
+@data.command(epilog="Example: reuseprior data verify cifar10 --root ~/datasets")
+def verify(name: Name, root: Root = None, as_json: Json = False) -> None:
+    """Check every file of a data set; exit code 1 if one is missing or not as published."""
+    from reuseprior.data import root_folder
+    from reuseprior.data import verify as verify_files
+
+    _report(name, root_folder(root), verify_files(name, root), as_json)
+
+
+@data.command(epilog="Example: reuseprior data prepare mnist")
+def prepare(name: Name, root: Root = None, as_json: Json = False) -> None:
+    """Download what is missing or not whole, then check as `verify` does."""
+    from reuseprior.data import prepare as prepare_files
+    from reuseprior.data import root_folder
+
+    with redirect_stdout(sys.stderr):  # some torchvisions print while they download
+        checks = prepare_files(name, root)
+    _report(name, root_folder(root), checks, as_json)
+
+
+def _report(name: str, root: Path, checks, as_json: bool) -> None:
+    ok = all(check.ok for check in checks)
+    if as_json:
+        values = {"name": name, "root": str(root), "ok": ok}
+        print_json(values | {"checks": [asdict(check) for check in checks]})
+    else:
+        for check in checks:
+            typer.echo(f"{'✓' if check.ok else '✗'} {check.file}: {check.why}")
+        mend = f": `reuseprior data prepare {name}` downloads what it can"
+        typer.echo(f"{name} in {root} is {'whole' if ok else f'not whole{mend}'}")
+    if not ok:
+        raise typer.Exit(1)
