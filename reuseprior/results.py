@@ -92,6 +92,32 @@ def runs(experiment: str, root: Path | None = None) -> list[Run]:
     return [Run.read(config.parent) for config in sorted((root / experiment).glob(f"*/{CONFIG}"))]
 
 
+def finished_runs(experiments: str = "*", root: Path | None = None) -> list[Run]:
+    """The finished runs of the experiments whose names match a pattern, by name; may be none.
+
+    Raises `ResultError` where one is not as it was recorded.
+    """
+    root = paths.RESULTS if root is None else Path(root)
+    names = sorted({config.parent.parent.name for config in root.glob(f"{experiments}/*/{CONFIG}")})
+    return [run for name in names for run in runs(name, root) if run.summary["state"] == "finished"]
+
+
+def table(found: Iterable[Run]) -> pd.DataFrame:
+    """Runs side by side: a row each, in their order, by `experiment/name`.
+
+    Columns: `run` itself, `experiment`, and what their configurations and summaries say, level by
+    level (`protocol.width`); NaN where one says nothing of it.
+    """
+    import pandas as pd
+
+    rows = [
+        {"run": run, "experiment": run.folder.parent.name, **run.config, **run.summary}
+        for run in found
+    ]
+    names = [f"{row['experiment']}/{row['run'].name}" for row in rows]
+    return pd.json_normalize(rows).set_axis(pd.Index(names, dtype=object))
+
+
 def altered(experiment: str = "", root: Path | None = None) -> list[str]:
     """A sentence for each recorded file, of one experiment or all, that is gone or another.
 

@@ -149,6 +149,19 @@ def test_runs_come_by_name_and_an_unknown_experiment_lists_the_known_ones(tmp_pa
     assert [run.name for run in results.runs("table", tmp_path)] == ["seed0", "seed1", "seed2"]
 
 
+def test_finished_runs_of_a_pattern_are_read_and_stand_in_one_table(tmp_path):
+    assert results.finished_runs("e*", tmp_path) == [] and results.table([]).empty
+    record(tmp_path / "e-2" / "a").finish({"accuracy": 0.5})
+    record(tmp_path / "e-1" / "b", config=CONFIG | {"width": 2}).finish({"accuracy": 0.25})
+    for name in ("e-1/interrupted", "f/other"):
+        record(tmp_path / name)
+    found = results.finished_runs("e-*", tmp_path)
+    table = results.table(found)
+    assert list(table.index) == ["e-1/b", "e-2/a"] and list(table.run) == found
+    assert table["protocol.epochs"].tolist() == [3, 3]
+    assert table.accuracy.tolist() == [0.25, 0.5] and table.width.isna().tolist() == [False, True]
+
+
 def test_json_is_strict_and_keeps_its_order(tmp_path):
     results.write_json(tmp_path / "x.json", {"β": 1, "a": [True, None]})
     text = '{\n  "β": 1,\n  "a": [\n    true,\n    null\n  ]\n}\n'

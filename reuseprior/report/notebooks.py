@@ -37,7 +37,7 @@ CELL_METADATA = {"tags", "jupyter", "scrolled"}
 LIVE = "live"
 """The tag of a cell that shows what was trained while the notebook ran: no two processors agree."""
 
-LONGEST_CELL = 15  # lines; longer work belongs in the package, where it gets a test
+LONGEST_CELL = 30  # lines; longer work belongs in the package, where it gets a test
 
 LONGEST_OUTPUT = 35  # rows or lines, about a screen; longer ones are to scroll by themselves
 
