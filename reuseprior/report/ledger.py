@@ -20,6 +20,7 @@ from functools import cache
 from importlib import import_module
 from math import inf, isfinite
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -277,7 +278,7 @@ def _judged(cell: Cell, how: How) -> Entry:
     value = (found or text).value
     value = float(value) if isinstance(value, Fraction) else value
     kind = "derived" if cell.derived else "computed"
-    return entry(cell.row, cell.column, value, kind, verdict, window, _note(*notes))
+    return entry(cell.row, cell.column, value, kind, verdict, window, noted(*notes))
 
 
 def in_words(cell: Cell) -> Entry:
@@ -291,7 +292,7 @@ def in_words(cell: Cell) -> Entry:
     row["value"] = row["put_as"]
     found = _judged(replace(cell, row=row), "rounded")
     verdicts = {"reproduced": "holds", "unsaid": "unsaid", "erratum": "corrected"}
-    note = _note(found.note, f"put as {found.printed}, found {found.computed_text}")
+    note = noted(found.note, f"put as {found.printed}, found {found.computed_text}")
     verdict, words = verdicts.get(found.verdict, "fails"), cell.row["value"]
     return replace(found, printed=words, kind="proved", verdict=verdict, window=None, note=note)
 
@@ -309,7 +310,7 @@ def _verdict(cell: Cell, found: Reading | None, window: Window) -> tuple[str, st
     if not found.against:
         return "unsaid", found.convention
     in_text = f"the text's reading: {_short(text.value)}"
-    return "against the text", _note(found.convention, f"but {found.against}", in_text)
+    return "against the text", noted(found.convention, f"but {found.against}", in_text)
 
 
 def _in_order(readings: Sequence[Reading]) -> list[Reading]:
@@ -337,7 +338,8 @@ def _short(value: float | int | Fraction) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{float(value):.6g}"
 
 
-def _note(*parts: str) -> str:
+def noted(*parts: str) -> str:
+    """A note of several parts."""
     return "; ".join(part for part in parts if part)
 
 
@@ -362,17 +364,26 @@ def _value(text: str) -> float | int | None:
     return int(value) if value == int(value) else float(value)
 
 
-def stated(
-    row: pd.Series, column: str, *, printed: bool, mended: bool = False, note: str,
-    convention: str = "",
-) -> Entry:  # fmt: skip
-    """The entry of a statement: whether it passed its test as printed, and as we mend it.
+class Statement(NamedTuple):
+    """Whether a statement passed its test as printed, and as we mend it.
 
     A statement that the text leaves open in part is tested under a `convention`.
     """
+
+    printed: bool
+    mended: bool = False
+    note: str = ""
+    convention: str = ""
+
+
+def stated(
+    row: pd.Series, column: str, *, printed: bool, mended: bool = False, note: str = "",
+    convention: str = "",
+) -> Entry:  # fmt: skip
+    """The entry of a `Statement`."""
     holds = "unsaid" if convention else "holds"
     verdict = holds if printed else "corrected" if mended else "fails"
-    return entry(row, column, None, "proved", verdict, None, _note(convention, note))
+    return entry(row, column, None, "proved", verdict, None, noted(convention, note))
 
 
 @dataclass(frozen=True)
@@ -415,7 +426,7 @@ def quoted(row: pd.Series, column: str, sources: Sequence[Public], note: str = "
     verdict = "confirmed" if agrees(first) else "differs"
     said = [f"{source.source}: {source.printed}" for source in (first, *others)]
     return entry(row, column, _value(first.printed), "quoted", verdict, window,
-                 _note(*said, note))  # fmt: skip
+                 noted(*said, note))  # fmt: skip
 
 
 def entry(
@@ -424,7 +435,7 @@ def entry(
 ) -> Entry:  # fmt: skip
     """An entry of one cell of a published table, for the rules of a kind of number."""
     ends = None if window is None else window.ends
-    note = _note(row.get("claim", ""), note)  # what is claimed, as a number alone does not say it
+    note = noted(row.get("claim", ""), note)  # what is claimed, as a number alone does not say it
     return Entry(
         _identity(row["id"], column), row["source"], row["where"], row[column], computed, kind,
         verdict, ends, note,

@@ -11,6 +11,7 @@ from typing import Literal
 import pandas as pd
 
 from reuseprior import paths
+from reuseprior.errors import did_you_mean
 
 _UNITS = {"": Decimal(1), "K": Decimal(10**3), "M": Decimal(10**6), "B": Decimal(10**9)}
 
@@ -132,6 +133,25 @@ def load(*names: str) -> pd.DataFrame:
     # keep_default_na: "None" is a printed augmentation, not a missing value
     read = partial(pd.read_csv, dtype=str, keep_default_na=False)
     return pd.concat([read(paths.PUBLISHED / f"{n}.csv") for n in names], ignore_index=True)
+
+
+def row(table: str, name: str) -> pd.Series:
+    """The row of a table whose id is `name` or ends with it, after a hyphen.
+
+    >>> row("bidart/chapter-5-table-5-1", "roberta-paper").mrpc
+    '90.2'
+    """
+    rows = load(table)
+    found = rows[[f"-{i}".endswith(f"-{name}") for i in rows.id]]
+    if len(found) != 1:
+        near = did_you_mean(name, rows.id) or f": give one of {', '.join(rows.id)}"
+        raise ValueError(f"{len(found)} rows of {table} end with {name!r}{near}")
+    return found.iloc[0]
+
+
+def number(table: str, name: str, column: str = "value") -> Fraction:
+    """A cell of `row` as the number that it prints."""
+    return Fraction(Printed.parse(row(table, name)[column]).value)
 
 
 def repeats() -> dict[str, str]:

@@ -1,0 +1,284 @@
+"""What each printed cell is: a TOML beside the tables of a source says it, in patterns of cells.
+
+```toml
+places = ["bidart, table 5.1"]     # how the places of its numbers begin, a part of the ledger each
+
+[words]                            # what is said for a column's name or a cell
+mrpc = "MRPC"
+
+[chapter-5-table-5-1]              # a table of its folder, or a pattern of several
+ids = "bidart-5-1-"                # how the ids of its rows begin, which patterns leave out
+"*/model" = ["label"]
+"*/*" = ["open", "{model} trained on {column}"]
+"roberta-paper/*" = ["quoted", "RoBERTa base, {column}"]
+"*/average" = ["derived", "average", "a tie"]
+```
+
+A pattern is of row and column, or of a row whose column is `value`; the last that fits decides. It
+has the cell's kind (see `KINDS`), what is said, and a note. `{…}` in them is a cell of the row, its
+`column`, a word, or a printed cell as `{chapter-5-table-5-4/roberta/average}`. One word in place of
+what is said is a function of the chapter, in a list with its arguments: `["kept", 95]`; before them
+it is given the `row` and the `column` if it takes any so called. A number may be arithmetic on
+printed ones: `"{chapter-5-setup/layers} + 1"`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from functools import cached_property, partial
+from inspect import signature
+from pathlib import Path
+from sys import modules
+from typing import Any, NamedTuple
+
+import pandas as pd
+from sympy import sympify
+
+from reuseprior import paths
+from reuseprior.errors import UserError, did_you_mean, shown
+from reuseprior.presets import Presets
+from reuseprior.report import ledger, published, runs
+from reuseprior.report.ledger import Cell, Contradiction, Entry, Public, Reading, Statement, noted
+from reuseprior.report.published import Printed
+
+OF_A_ROW = {"id", "source", "where", "claim", "quantity", "put_as"}
+"""Columns that say what a row is about, in any table."""
+
+
+class CellsError(UserError):
+    """A TOML of cells that does not fit its tables or its chapter."""
+
+
+def _computed(row, column: str, said, note: str, *, derived: bool = False) -> Cell:
+    """A number, or a list of readings, of what contradicts it, and of notes."""
+    said = said if isinstance(said, list) else [said]
+    notes = [one for one in said if isinstance(one, str)]
+    contradiction = next((one for one in said if isinstance(one, Contradiction)), None)
+    others = [one for one in said if not isinstance(one, str | Contradiction)]
+    readings = [one if isinstance(one, Reading) else Reading(one) for one in others]
+    return Cell(row, column, readings, contradiction, noted(*notes, note), derived=derived)
+
+
+def _quoted(row, column: str, said, note: str) -> Entry:
+    """A quantity of `public/facts.csv`, nothing, or a list of public numbers and of notes."""
+    said = ledger.public(said) if isinstance(said, str) else said
+    notes = [one for one in said if isinstance(one, str)]
+    sources = [one for one in said if isinstance(one, Public)]
+    return ledger.quoted(row, column, sources, noted(*notes, note))
+
+
+def _setting(row, column: str, said, note: str) -> Entry:
+    """What is known of it, or what contradicts it."""
+    if isinstance(said, Contradiction):
+        return ledger.contradicted(row, column, "setting", said.says)
+    return ledger.setting(row, column, noted(said, note))
+
+
+def _measured(row, column: str, said, note: str) -> Entry:
+    """What it needs; or evidence, what it needs and how `measured` is to take it; or as above."""
+    if isinstance(said, Contradiction):
+        return ledger.contradicted(row, column, "measured", said.says)
+    evidence, needs, *more = (None, said) if isinstance(said, str) else said
+    return runs.measured(row, column, evidence, noted(needs, note), **dict(*more))
+
+
+def _stated(row, column: str, said, note: str) -> Entry:
+    """Whether it holds, or what became of it."""
+    said = said if isinstance(said, Statement) else Statement(said)
+    tested = said._replace(note=noted(said.note, note))
+    return ledger.stated(row, column, **tested._asdict())
+
+
+def _mended(row, column: str, said: str, note: str) -> Entry:
+    """What holds instead, in words."""
+    return _stated(row, column, Statement(False, True, said), note)
+
+
+KINDS: Mapping[str, Callable[[pd.Series, str, Any, str], Entry | Cell | None]] = {
+    "label": lambda *cell: None,  # no number: it says which row it is, or how it is made
+    "setting": _setting,
+    "quoted": _quoted,
+    "computed": _computed,
+    "derived": partial(_computed, derived=True),
+    "in words": lambda *cell: ledger.in_words(_computed(*cell)),
+    "stated": _stated,
+    "mended": lambda row, column, said, note: _stated(
+        row, column, Statement(False, True, said), note
+    ),
+    "open": _measured,  # by what it needs
+    "measured": _measured,
+    "claim": lambda row, column, said, note: runs.claimed(row, column, *said),
+}
+"""What a cell can be, and its entry, of row, column, what is said of it and a note."""
+
+
+class Rule(NamedTuple):
+    """What is said of the cells that a pattern fits."""
+
+    at: str  # the file, the heading and the pattern, for messages
+    tables: str  # a pattern of them
+    ids: str
+    cells: str  # a pattern of row and column
+    kind: str
+    says: Any = ""
+    note: str = ""
+
+    def fits(self, table: str, row: Mapping[str, str], column: str) -> bool:
+        """Whether it is about a cell."""
+        cell = f"{row['id'].removeprefix(self.ids)}/{column}"
+        return fnmatchcase(cell, self.cells) and fnmatchcase(table, self.tables)
+
+    @property
+    def function(self) -> str:
+        """The name of the function that makes what is said, if any."""
+        name = self.says[0] if isinstance(self.says, list) else self.says
+        return name if name.isidentifier() else ""
+
+
+class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
+    """A chapter's entries by the places of its numbers, as PARTS has them.
+
+    `module` has the functions, `file` is the TOML in `data/published` without its ending, `others`
+    are parts that no table has. Raises CellsError where it is first asked for something.
+    """
+
+    def __init__(self, module: str, file: str, others: Mapping[str, Callable] | None = None):
+        self._module, self._file, self._others = module, file, others or {}
+
+    def __getitem__(self, place: str) -> Callable[[], Iterator[Entry]]:
+        if place in self._others:
+            return self._others[place]
+        if place not in self._toml["places"]:
+            raise KeyError(place)
+        return partial(self._entries, place)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._toml["places"], *self._others])
+
+    def __len__(self) -> int:
+        return len(list(self))
+
+    def _entries(self, place: str) -> Iterator[Entry]:
+        """The entries of a place, in the order of its tables' cells."""
+        for table in dict.fromkeys(table for rule in self._rules for table in _tables(rule)):
+            cells = [cell for cell in _cells(table) if self._place(cell[0]) == place]
+            made = [one for cell in cells if (one := self._made(table, *cell))]
+            judged = ledger.judged(one for one in made if isinstance(one, Cell))
+            yield from (next(judged) if isinstance(one, Cell) else one for one in made)
+
+    def _place(self, row: pd.Series) -> str:
+        return max(filter(row["where"].startswith, self._toml["places"]), key=len, default="")
+
+    def _made(self, table: str, row: pd.Series, column: str) -> Entry | Cell | None:
+        rule = next((r for r in reversed(self._rules) if r.fits(table, row, column)), None)
+        if rule is None:
+            raise CellsError(
+                f"{self._path} says nothing of {row['id']}/{column} of {table}: add a pattern that "
+                "fits it, of kind 'label' if it is no printed number"
+            )
+        fill = partial(self._filled, rule, row, column)
+        return KINDS[rule.kind](row, column, self._said(rule, row, column, fill), fill(rule.note))
+
+    def _said(self, rule: Rule, row: pd.Series, column: str, fill: Callable[..., str]) -> Any:
+        if rule.function:
+            function = getattr(modules[self._module], rule.function)
+            takes, cell = signature(function).parameters, {"row": row, "column": column}
+            given = rule.says[1:] if isinstance(rule.says, list) else []
+            return function(*(cell[name] for name in cell if name in takes), *given)
+        if rule.kind in ("computed", "derived", "in words"):
+            return Fraction(str(sympify(fill(rule.says, number=True), rational=True)))
+        said = fill(rule.says)
+        if rule.kind == "quoted" and said and not ledger.public(said):
+            raise CellsError(
+                f"{rule.at} quotes {said!r}, of which public/facts.csv has nothing: add it there, "
+                "or quote nothing"
+            )
+        return said
+
+    def _filled(
+        self, rule: Rule, row: pd.Series, column: str, text: str, *, number: bool = False
+    ) -> str:
+        """The text with what stands for the names in braces, as a `number` for arithmetic."""
+        words = self._toml["words"]
+        known = {**words, **row, "column": column}
+
+        def named(match: re.Match) -> str:
+            name, *cell = match[1].split("/")
+            if cell:
+                of, its = (*cell, "value")[:2]
+                text = published.row(f"{self._folder}/{name}", of)[its]
+            elif name in known:
+                text = words.get(known[name], known[name])
+            else:
+                raise CellsError(
+                    f"{rule.at} names {match[0]}{did_you_mean(name, known)}: name a column, a word "
+                    "or, as {table/row/column}, a printed cell"
+                )
+            return f"({Fraction(Printed.parse(text).value)})" if number else text
+
+        return re.sub(r"\{([^{}]+)\}", named, text)
+
+    @property
+    def _folder(self) -> str:
+        return self._file.split("/")[0]
+
+    @property
+    def _path(self) -> Path:
+        return paths.PUBLISHED / f"{self._file}.toml"
+
+    @cached_property
+    def _toml(self) -> dict[str, Any]:
+        given, _ = Presets("cells", "", "", CellsError).read(self._path)
+        return {"places": [], "words": {}} | given
+
+    @cached_property
+    def _rules(self) -> list[Rule]:
+        """What the file says, each pattern checked."""
+        rules = []
+        for heading, said in self._toml.items():
+            if heading in ("places", "words"):
+                continue
+            if not isinstance(said, dict):
+                raise CellsError(
+                    f"{self._path}: {heading} is {shown(said)}: make it a table of patterns"
+                )
+            tables = heading if "/" in heading else f"{self._folder}/{heading}"
+            for pattern, what in said.items():
+                if pattern == "ids":
+                    continue
+                at = f"{self._path}, [{heading}]: {pattern!r}"
+                cells = pattern if "/" in pattern else f"{pattern}/value"
+                rules.append(self._rule(at, tables, said.get("ids", ""), cells, what))
+        return rules
+
+    def _rule(self, at: str, tables: str, ids: str, cells: str, what: Any) -> Rule:
+        if not (isinstance(what, list) and 1 <= len(what) <= 3 and isinstance(what[0], str)):
+            raise CellsError(f"{at} is {shown(what)}: make it a list of kind, what is said, a note")
+        rule, functions = Rule(at, tables, ids, cells, *what), vars(modules[self._module])
+        if rule.kind not in KINDS:
+            mend = did_you_mean(rule.kind, KINDS) or f": choose from {', '.join(KINDS)}"
+            raise CellsError(f"{at} has the unknown kind {rule.kind!r}{mend}")
+        if rule.function and not callable(functions.get(rule.function)):
+            known = [name for name, function in functions.items() if callable(function)]
+            mend = did_you_mean(rule.function, known) or f": define it in {self._module}"
+            raise CellsError(f"{at} names the function {rule.function!r}, which is none{mend}")
+        found = _tables(rule)
+        if not found:
+            near = did_you_mean(tables, published.tables()) or ": correct the heading"
+            raise CellsError(f"{at} is of no table, as there is no {tables}{near}")
+        if not any(rule.fits(table, *cell) for table in found for cell in _cells(table)):
+            raise CellsError(f"{at} fits no cell: correct it, or take it away")
+        return rule
+
+
+def _tables(rule: Rule) -> list[str]:
+    return [table for table in published.tables() if fnmatchcase(table, rule.tables)]
+
+
+def _cells(table: str) -> Iterator[tuple[pd.Series, str]]:
+    """The cells of a table that are not empty and may be numbers."""
+    for _, row in published.load(table).iterrows():
+        yield from ((row, c) for c in row.index if row[c] and c not in OF_A_ROW)
