@@ -56,3 +56,7 @@ def expect_seed(seed: object, error: type[UserError] = UserError) -> None:
     """Refuse a seed that is no whole number from 0 to 2⁶³ − 1, as all generators take."""
     if type(seed) is not int or not 0 <= seed < 2**63:
         raise error(f"the seed is {shown(seed)}: give a whole number from 0 to 2**63 - 1")
+
+
+class CountingError(UserError):
+    """A model or graph cannot be counted; the message says what, where and the mend."""

@@ -12,7 +12,7 @@ from torch import nn
 
 import reuseprior
 from reuseprior import contexts, models
-from reuseprior.contexts.discounts import per_layer
+from reuseprior.contexts.graph import per_layer
 from reuseprior.revolver import blocks
 
 # What a reader has imported besides, and what an example leaves for the reader to have: an example

@@ -6,18 +6,19 @@ from reuseprior.contexts.counting import ContextCounts as ContextCounts
 from reuseprior.contexts.counting import ParameterCount as ParameterCount
 from reuseprior.contexts.counting import RecordedModel as RecordedModel
 from reuseprior.contexts.counting import count_contexts as count_contexts
+from reuseprior.contexts.counting import fingerprint as fingerprint
+from reuseprior.contexts.counting import multiply_adds as multiply_adds
 from reuseprior.contexts.counting import record_model as record_model
-from reuseprior.contexts.displays import draw as draw
-from reuseprior.contexts.displays import plot as plot
-from reuseprior.contexts.errors import CountingError as CountingError
-from reuseprior.contexts.fingerprint import fingerprint as fingerprint
-from reuseprior.contexts.fingerprint import multiply_adds as multiply_adds
 from reuseprior.contexts.graph import Graph as Graph
+from reuseprior.contexts.graph import OperatorPaths as OperatorPaths
 from reuseprior.contexts.graph import horizontal_unroll as horizontal_unroll
+from reuseprior.contexts.graph import operator_paths as operator_paths
 from reuseprior.contexts.graph import uniform as uniform
-from reuseprior.contexts.operator_paths import OperatorPaths as OperatorPaths
-from reuseprior.contexts.operator_paths import operator_paths as operator_paths
 from reuseprior.contexts.rules import RULES as RULES
-from reuseprior.contexts.rules import full_softmax as full_softmax
+from reuseprior.contexts.rules import elementwise, moves, products, windows  # noqa: F401  to register
 from reuseprior.contexts.rules import rule as rule
 from reuseprior.contexts.rules import traits as traits
+from reuseprior.contexts.rules.elementwise import full_softmax as full_softmax
+from reuseprior.errors import CountingError as CountingError
+
+plot, draw = ContextCounts.plot, ContextCounts.draw

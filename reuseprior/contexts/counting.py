@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from math import prod
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.flop_counter import flop_registry
 
-from reuseprior.contexts.array import CountArray
-from reuseprior.contexts.errors import CountingError
-from reuseprior.contexts.inputs import Inputs, Signal, apart, batch_of, first_sample, read
-from reuseprior.contexts.record import Node, Operator, Record, one_step
+from reuseprior.contexts.array import CountArray, ExactSum, ScaledSum
+from reuseprior.contexts.inputs import (
+    Inputs,
+    Signal,
+    apart,
+    batch_of,
+    check_model,
+    first_sample,
+    read,
+)
+from reuseprior.contexts.record import Discount, Node, Operator, Record, one_step
 from reuseprior.contexts.recorder import record, tensors_in, uncollected
-from reuseprior.contexts.refusals import check_model
 from reuseprior.contexts.rules import RULES, Rule, known, overloads, summing, traits
-from reuseprior.contexts.scaling import ExactSum, ScaledSum
 from reuseprior.contexts.spelled import Spelled, spelled_out
+from reuseprior.errors import CountingError
 from reuseprior.quantities import Quantities, derive
 
 logger = logging.getLogger(__name__)
 
 BatchNorm = Literal["learnable", "all"]
-Discount = Callable[[Operator], float]
 STATISTICS = ("running_mean", "running_var")
 PARTLY = "never meets an output: not looked up, always on padding, sliced away or overwritten"
 ROWS_SHOWN = 20  # of a table that may have hundreds; `table()` has them all
@@ -159,6 +167,36 @@ class ContextCounts:
             for p in self.parameter_counts
         ]
         return pd.DataFrame(rows)
+
+    def plot(self):
+        """Show where the model's contexts live, on three axes of a matplotlib figure.
+
+        >>> count_contexts(nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2)), (1, 4)).plot()
+        <Picture size ...>
+
+        From the left: log2 contexts of each tensor's parameters in the order of the model, from
+        the least to the greatest; the tensors' shares of the total surprisal; and how many
+        parameters (their multiplicity) have so many contexts.
+        """
+        from reuseprior.contexts import show  # matplotlib is loaded where something is drawn
+
+        return show.plot(self)
+
+    def draw(self, *, limit: int = 24):
+        """Draw the layers of the model, what feeds what, and their counts: a matplotlib figure.
+
+        >>> count_contexts(nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2)), (1, 4)).draw()
+        <Picture size ...>
+
+        A row a layer, from the input down; a line on the left joins layers that do not follow one
+        another, and a dotted one those that use the same tensor. A model of more than `limit` rows
+        is folded by its modules. What has no parameters is drawn only where several layers meet.
+        Raises CountingError for counts without the record of a model, as `sharing.merge` gives
+        them.
+        """
+        from reuseprior.contexts import show
+
+        return show.draw(self, limit=limit)
 
     def _repr_html_(self) -> str:
         shown = self.table().to_html(index=False, float_format="%.3f", max_rows=ROWS_SHOWN)
@@ -538,3 +576,97 @@ def _offer(result) -> str:
     if isinstance(result, (tuple, list)):
         return f"it offers {len(result)} tensors"
     return "it is one tensor" if isinstance(result, torch.Tensor) else "it returns none"
+
+
+# What a record comes down to: a name for its operators, and their cost ---------------------------
+
+
+def fingerprint(recorded: RecordedModel) -> str | None:
+    """A digest of everything that decides the model's counts, equal for equal records.
+
+    >>> len(fingerprint(record_model(torchvision.models.resnet18(), (1, 3, 224, 224))))
+    64
+
+    It holds the operators with their arguments, constants' values, which tensors are parameters,
+    and the counting code itself, so that counts kept under it are void once a rule changes.
+    None where an operator or its rule is from outside, whose code it cannot hold.
+    """
+    digest = hashlib.sha256(_code())
+    for line in _lines(recorded):
+        if line is None:
+            return None
+        digest.update(line.encode())
+    return digest.hexdigest()
+
+
+def multiply_adds(recorded: RecordedModel) -> int:
+    """Multiply-adds of the recorded forward pass, by the formulas of torch's flop counter.
+
+    A multiply-add is one product and the addition that takes it up, two FLOPs; papers on image
+    classifiers print multiply-adds under the name of FLOPs. What torch has no formula for (norms,
+    activations, sums) costs nothing: EfficientNetV2 does one such operation per 70 to 100. Nor do
+    weights that are made of stored values, which can be made beforehand.
+    """
+    total = 0
+    for operator in recorded.recording.operators:
+        formula = flop_registry.get(getattr(operator.function, "overloadpacket", None))
+        if formula is not None and not operator.results[0].is_view_of_parameter:
+            args = [a.shape if isinstance(a, Node) else a for a in operator.args]
+            total += formula(*args, **operator.kwargs, out_val=operator.results[0].shape)
+    return total // 2
+
+
+@cache
+def _code() -> bytes:
+    """The counting code, and the version of torch, whose operators it counts."""
+    folder = Path(__file__).parent
+    files = [*sorted(folder.rglob("*.py")), folder.parent / "quantities.py"]
+    return b"".join([torch.__version__.encode(), *(file.read_bytes() for file in files)])
+
+
+def _lines(recorded: RecordedModel) -> Iterator[str | None]:
+    numbers: dict[Node, int] = {}
+
+    def text(value: Any) -> str:
+        if isinstance(value, Node):
+            if value in numbers:
+                return f"#{numbers[value]}"
+            numbers[value] = len(numbers)
+            return f"#{numbers[value]}{value.shape}{_constant(value)}"
+        if isinstance(value, (tuple, list)):
+            return f"({','.join(map(text, value))})"
+        if isinstance(value, dict):
+            return text([(key, value[key]) for key in sorted(value)])
+        return _name(value) if callable(value) else repr(value)
+
+    yield text(recorded.recording.inputs)
+    for names, tensor in recorded.tensors:
+        node = recorded.recording.node_of(tensor)
+        yield f"{is_learnable(names[0])}{tuple(tensor.shape)}{node and text(node)}\n"
+    for operator in recorded.recording.operators:
+        rule = RULES.get(operator.function)
+        if rule is None:  # counted by its own derivative, which is torch's for torch's operators
+            is_foreign = getattr(operator.function, "namespace", "") != "aten"
+        else:
+            is_foreign = not rule.__module__.startswith(f"{__package__}.rules.")
+        if is_foreign:
+            yield None
+        arguments = text([operator.args, operator.kwargs, operator.results])
+        made = any(node.is_view_of_parameter for node in operator.results)
+        yield f"{_name(operator.function)}{arguments}{made}\n"
+    yield text(recorded.recording.outputs)
+
+
+def _constant(node: Node) -> str:
+    """A digest of a constant's values, on which the rules for indices depend."""
+    if node.tensor is None or node.has_parameters:
+        return ""
+    one = [slice(1) if stride == 0 else slice(None) for stride in node.tensor.stride()]
+    stored = node.tensor[tuple(one)].clone(memory_format=torch.contiguous_format)
+    values = stored.cpu().reshape(-1).view(torch.uint8).numpy()
+    return hashlib.sha256(np.ascontiguousarray(values)).hexdigest()
+
+
+def _name(function: Callable) -> str:
+    is_operator = isinstance(function, torch._ops.OpOverload)
+    return str(function) if is_operator else f"{function.__module__}.{function.__qualname__}"

@@ -1,15 +1,19 @@
-"""Explicit graphs: horizontal unrolling (thesis, algorithms 8 and 9) and counting without it."""
+"""Paths in explicit graphs (thesis, algorithms 8 and 9), and those of operators, discounted."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from math import inf, isfinite, log2, prod
+from numbers import Real
 
-from reuseprior.contexts.errors import CountingError
-from reuseprior.contexts.scaling import log2_integer
+from reuseprior.contexts.array import log2_integer
+from reuseprior.contexts.record import Discount, Node, Operator, overwrite_view
+from reuseprior.contexts.rules import RULES, summing, traits
+from reuseprior.errors import CountingError
 from reuseprior.quantities import Quantities, derive
 
 Use = tuple[str | None, str | None]
@@ -174,3 +178,216 @@ def _use(use: str | Iterable[str | None]) -> Use:
         return use, None
     source, parameter = use
     return source, parameter
+
+
+# Discounts: what a path is multiplied by when it passes an operator ------------------------------
+
+
+def per_layer(gamma: float) -> Callable[[Operator], float]:
+    """Every layer on the way multiplies a path by `gamma`.
+
+    >>> record_model(MLP(3, 4), (1, 3)).count(discount=per_layer(0.5))    # (3 · 0.5)^steps
+
+    Raises CountingError unless `gamma` is a positive, finite number.
+    """
+    if not (isinstance(gamma, Real) and isfinite(gamma) and gamma > 0):
+        raise CountingError(f"A discount of {gamma!r} a layer is no factor: choose one above 0.")
+    return lambda operator: gamma if traits(operator.function).layer else 1
+
+
+def averages(power: float = 1.0, *, whole: bool = True) -> Callable[[Operator], float]:
+    """An average of n positions multiplies a path by 1/n, its coefficient, to the power given.
+
+    >>> recorded.count(discount=averages())
+
+    Averages are the linear maps whose coefficients nothing learns. `whole=False` leaves out those
+    of all positions (global pooling). At the image's edge, where a window holds fewer positions,
+    the coefficient of the whole window stands for theirs. Raises CountingError unless `power` is a
+    finite number from 0 on.
+    """
+    if not (isinstance(power, Real) and isfinite(power) and power >= 0):
+        raise CountingError(f"A power of {power!r} of a coefficient: choose one from 0 on.")
+
+    def factor(operator: Operator) -> float:
+        known = traits(operator.function)
+        is_average = known.window_average is not None or (whole and known.whole_average)
+        return averaged_positions(operator) ** -power if is_average else 1
+
+    return factor
+
+
+def averaged_positions(operator: Operator) -> float:
+    """How many positions each result of an average is the mean of, 1 for other operators.
+
+    Adaptive windows differ by one position, and their mean counts. They hold one position where
+    the result is no smaller than the source: a 1×1 map pooled to 7×7 is copied, not averaged.
+    """
+    known = traits(operator.function)
+    if known.window_average is not None:
+        axes, kernel = known.window_average, operator.args[1]
+        return prod(kernel) if len(kernel) == axes else kernel[0] ** axes
+    if not known.whole_average:
+        return 1
+    source, result = operator.args[0].shape, operator.results[0].shape
+    if len(source) != len(result):  # a mean that drops its axes
+        return prod(source) / prod(result)
+    return prod(_mean_window(n, r) for n, r in zip(source, result, strict=True))
+
+
+def _mean_window(size: int, results: int) -> float:
+    """Positions in one of the windows that `results` of an axis of `size` stand for, on average."""
+    held = (-(-(r + 1) * size // results) - r * size // results for r in range(results))
+    return size / results if size % results == 0 else sum(held) / results
+
+
+def linear_paths(recorded) -> Callable[[Operator], float]:
+    """Keep only the paths along which the output is linear in the model's input.
+
+    >>> recorded.count(discount=linear_paths(recorded))
+
+    A product of two tensors that both depend on the input (a gate, attention's scores) is no
+    linear map; one with a parameter is. What depends on no input (a reparametrised weight) is a
+    constant, whatever made it. Raises CountingError for an operator that is not classified.
+    """
+    recording = recorded.recording
+    operators = list(recording.from_input())
+    from_input = {*recording.inputs, *(result for o in operators for result in o.results)}
+    nonlinear = {operator for operator in operators if not _is_linear(operator, from_input)}
+    return lambda operator: 0 if operator in nonlinear else 1
+
+
+def _is_linear(operator: Operator, from_input: set[Node]) -> bool:
+    def depends(position: int) -> bool:
+        return position < len(operator.args) and operator.args[position] in from_input
+
+    known = traits(operator.function)
+    if known.factors is not None:
+        return not all(map(depends, known.factors))
+    if known.given is not None:
+        return not depends(known.given)
+    if known.statistics is not None:
+        return isinstance(operator.args[known.statistics], Node)
+    if known.linear is None and operator.function not in RULES and summing(operator, 0):
+        return True
+    if known.linear is None:
+        raise CountingError(
+            f"Nobody has said whether {operator.function} is linear: say so where its rule is "
+            "registered, with @reuseprior.contexts.rule(..., linear=True) or linear=False."
+        )
+    return known.linear
+
+
+def longest_path(recorded) -> int:
+    """The greatest number of layers that a path from a parameter's use to an output passes."""
+    steps: dict[Node, int] = {}
+    for operator in recorded.recording.operators:
+        reached = [steps[n] for n in operator.nodes() if n in steps]
+        is_layer = traits(operator.function).layer
+        begins = [0] if operator.uses_parameter else []
+        onwards = [s + is_layer for s in reached]
+        for result in operator.results:
+            if not result.is_view_of_parameter and (begins or onwards):
+                steps[result] = max(begins + onwards)
+    return max((steps.get(node, 0) for node in recorded.recording.outputs), default=0)
+
+
+# Paths of operators, and what fixed averages leave of what travels along them --------------------
+
+
+@dataclass(frozen=True)
+class OperatorPaths:
+    """Paths from a model's input to its output, step by step through operators.
+
+    An operator that joins several tensors (a sum, a product) has a path from each; the parts of a
+    concatenation have one together, shared by size. All features of a tensor go the same way, so
+    these are few paths, where a context is one of very many.
+    """
+
+    log2_paths: float
+    """How many there are, -inf if the output depends on no input."""
+    log2_kept: float
+    """Log2 of the part that is kept of them, each average of n multiplying a path by 1/n."""
+    layers: float
+    """How many layers with weights (convolutions, matrix products) a path passes on average."""
+
+    @property
+    def blur(self) -> float:
+        """Bits that averages take away per layer, infinite where no path arrives.
+
+        An average of n positions lets one in n independent details through, and learns nothing.
+        Layers make up for what they are given, so what matters is how much is averaged from one
+        to the next, not how often that happens in a deep model. With ln n as the energy of an
+        average, this is the paths' free energy per layer, in bits and against that of no averages.
+        """
+        if self.log2_paths == -inf:
+            return inf
+        return -self.log2_kept / max(self.layers, 1) + 0.0
+
+
+def operator_paths(recorded, discount: Discount | None = None) -> OperatorPaths:
+    """Count the paths of a recorded model's operators, with their averages and layers.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AvgPool2d(2), nn.Conv2d(8, 8, 3))
+    >>> operator_paths(record_model(net, (1, 3, 12, 12)))
+    OperatorPaths(log2_paths=0.0, log2_kept=-2.0, layers=2.0)
+
+    Outputs count together. A path through a gate (a product with what the input gave) counts
+    beside the one it gates. `discount` gives each operator's factor; by default those of averages
+    of windows, without averages of all positions: these leave the same of every model, a mean.
+    """
+    discount = discount or averages(whole=False)
+    recording = recorded.recording
+    reached = {node: _Reached(0.0, 0.0, 0.0) for node in recording.inputs}
+    for operator in recording.operators:
+        if traits(operator.function).sourceless:
+            continue
+        arriving = [(reached[n], share) for n, share in shares(operator) if n in reached]
+        if arriving:
+            step = _joined(arriving).after(operator, discount(operator))
+            reached.update(dict.fromkeys(operator.results, step))
+    found = [(reached[node], 1.0) for node in recording.outputs if node in reached]
+    if not found:
+        return OperatorPaths(-inf, -inf, 0.0)
+    whole = _joined(found)
+    return OperatorPaths(whole.paths, whole.kept - whole.paths, whole.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """Paths from the input to a node: log2 of their number, of what is kept, mean layers."""
+
+    paths: float
+    kept: float
+    layers: float
+
+    def after(self, operator: Operator, factor: float) -> _Reached:
+        learns = traits(operator.function).layer and operator.uses_parameter
+        return _Reached(self.paths, self.kept + log2(factor), self.layers + learns)
+
+
+def _joined(arriving: list[tuple[_Reached, float]]) -> _Reached:
+    if len(arriving) == 1 and arriving[0][1] == 1:
+        return arriving[0][0]
+    paths = _log2_sum(r.paths + log2(share) for r, share in arriving)
+    kept = _log2_sum(r.kept + log2(share) for r, share in arriving)
+    layers = sum(2 ** (r.paths + log2(share) - paths) * r.layers for r, share in arriving)
+    return _Reached(paths, kept, layers)
+
+
+def shares(operator: Operator) -> list[tuple[Node, float]]:
+    """The tensors that go in, with the part of the result that comes from each."""
+    nodes = [node for node in operator.nodes() if prod(node.shape)]
+    if traits(operator.function).joins:
+        total = sum(prod(node.shape) for node in nodes)
+        return [(node, prod(node.shape) / total) for node in nodes]
+    if operator.function is overwrite_view:
+        base, value = operator.args[:2]
+        written = prod(value.shape) / prod(base.shape)
+        return [(base, 1 - written), (value, written)] if written < 1 else [(value, 1.0)]
+    return [(node, 1.0) for node in nodes]
+
+
+def _log2_sum(logs: Iterable[float]) -> float:
+    logs = list(logs)
+    top = max(logs)
+    return top + log2(sum(2 ** (value - top) for value in logs))

@@ -23,13 +23,19 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from reuseprior.contexts.errors import CountingError
-from reuseprior.contexts.fixed import fix
 from reuseprior.contexts.inputs import Given, Inputs, Signal, carrying, check_signal, chosen
-from reuseprior.contexts.record import Node, Operator, Record, map_nodes, one_step, overwrite_view
+from reuseprior.contexts.record import (
+    Node,
+    Operator,
+    Record,
+    fix,
+    map_nodes,
+    one_step,
+    overwrite_view,
+)
 from reuseprior.contexts.rules import traits
 from reuseprior.contexts.untouched import ONE_AT_A_TIME, untouched
-from reuseprior.errors import did_you_mean
+from reuseprior.errors import CountingError, did_you_mean
 
 aten = torch.ops.aten
 

@@ -27,7 +27,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from reuseprior.contexts.errors import CountingError
+from reuseprior.errors import CountingError
 
 ONE_AT_A_TIME = threading.RLock()  # torch keeps what a pass sets for the process, not the thread
 KINDS = (OrderedDict, dict, list, set, deque, tuple)  # containers, their subclasses too

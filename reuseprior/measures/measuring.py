@@ -36,7 +36,7 @@ from reuseprior.contexts import (
     operator_paths,
     record_model,
 )
-from reuseprior.contexts.discounts import averages
+from reuseprior.contexts.graph import averages
 from reuseprior.errors import UserError
 from reuseprior.measures.signal_paths import signal_paths
 from reuseprior.models import ModelError, catalog

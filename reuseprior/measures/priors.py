@@ -12,7 +12,7 @@ from numbers import Real
 import numpy as np
 
 from reuseprior.contexts import CountingError, RecordedModel
-from reuseprior.contexts.discounts import averages, linear_paths, longest_path, per_layer
+from reuseprior.contexts.graph import averages, linear_paths, longest_path, per_layer
 from reuseprior.errors import UserError
 from reuseprior.measures.energy import LN2, EnergyPrior, levels, whole
 
@@ -107,7 +107,7 @@ def through_nonlinearities() -> EnergyPrior:
     """Only contexts that pass a non-linearity count; the others are counted and taken off.
 
     Parameters without such a context (the last layer's) are left out, so N_G is smaller than the
-    model's. What is a non-linearity is said in `contexts.discounts`. CountingError if no path
+    model's. What is a non-linearity is said in `contexts.graph`. CountingError if no path
     passes one.
     """
 

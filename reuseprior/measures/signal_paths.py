@@ -35,12 +35,11 @@ from math import exp, inf, log, log2, prod, sqrt
 
 import numpy as np
 
+from reuseprior.contexts.array import log2_integer
 from reuseprior.contexts.counting import RecordedModel
-from reuseprior.contexts.discounts import averaged_positions
-from reuseprior.contexts.operator_paths import shares
+from reuseprior.contexts.graph import averaged_positions, shares
 from reuseprior.contexts.record import Node, Operator, overwrite_view
 from reuseprior.contexts.rules import traits
-from reuseprior.contexts.scaling import log2_integer
 from reuseprior.errors import UserError
 from reuseprior.measures.energy import Ensemble
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from reuseprior import plotting
 from reuseprior.contexts import Graph, horizontal_unroll
-from reuseprior.contexts.drawing import INPUT, NODE, OUTPUT, draw_graph
+from reuseprior.contexts.show import INPUT, NODE, OUTPUT, draw_graph
 
 GRAPH = Graph({"f": [("i1", "w1")], "O1": [("f", "w2")], "O2": [("f", "w3")]})
 

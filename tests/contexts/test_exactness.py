@@ -17,8 +17,7 @@ from reuseprior.contexts import (
     record_model,
     uniform,
 )
-from reuseprior.contexts.array import CountArray
-from reuseprior.contexts.scaling import ScaledSum
+from reuseprior.contexts.array import CountArray, ScaledSum
 from tests.contexts.naive import Add, Concatenate, Gate, Writer
 
 UNROLLED_AT_MOST = 20_000

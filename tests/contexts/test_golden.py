@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 
 from reuseprior.contexts import count_contexts, record_model
-from reuseprior.contexts.scaling import log2_integer
+from reuseprior.contexts.array import log2_integer
 from reuseprior.models import catalog, without_weights
 from reuseprior.models.cnn import CNN
 from reuseprior.models.mlp import MLP

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from reuseprior.contexts import CountingError, operator_paths, record_model
-from reuseprior.contexts.discounts import averages
+from reuseprior.contexts.graph import averages
 from reuseprior.measures import priors
 from tests.contexts.zoo import Calls
 

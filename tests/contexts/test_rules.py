@@ -23,9 +23,8 @@ from torch.nn.utils import parametrizations
 
 from reuseprior.contexts import CountingError, count_contexts, full_softmax, record_model
 from reuseprior.contexts.array import CountArray
-from reuseprior.contexts.discounts import linear_paths
-from reuseprior.contexts.rules import RULES, overloads, summing
-from reuseprior.contexts.rules.registry import known
+from reuseprior.contexts.graph import linear_paths
+from reuseprior.contexts.rules import RULES, known, overloads, summing
 from tests.contexts.zoo import Calls, ones
 
 aten = torch.ops.aten

@@ -13,7 +13,7 @@ from torch import nn
 import reuseprior
 from reuseprior.contexts import RULES, fingerprint, record_model, rule, traits
 from reuseprior.contexts.record import Node, Operator
-from reuseprior.contexts.rules.registry import TRAITS, Traits
+from reuseprior.contexts.rules import TRAITS, Traits
 
 module = sys.modules[fingerprint.__module__]
 

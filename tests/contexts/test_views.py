@@ -10,7 +10,7 @@ from matplotlib import image
 from torch import nn
 
 from reuseprior import sharing
-from reuseprior.contexts import CountingError, count_contexts, views
+from reuseprior.contexts import CountingError, count_contexts, show
 from tests.contexts.zoo import EXAMPLES, IDS, IMAGE, Calls, Tied
 
 MODELS = {
@@ -31,7 +31,7 @@ def texts(fig):
 
 
 def test_tensors_add_up(counted):
-    found, means = views.by_tensor(counted), views.by_tensor(counted)["log2 mean count"]
+    found, means = show.by_tensor(counted), show.by_tensor(counted)["log2 mean count"]
     assert found.entries.sum() == counted.quantities().parameters
     assert [found.contexts.sum(), found.surprisal.sum()] == pytest.approx([1, 1], abs=1e-9)
     assert (found["log2 least count"] <= means + 1e-9).all()
@@ -41,7 +41,7 @@ def test_tensors_add_up(counted):
 def test_plot_shows_every_tensor_and_every_parameter(counted):
     tensors, surprisal, multiplicity = counted.plot().axes
     drawn = np.concatenate([line.get_ydata() for line in tensors.lines])
-    assert sorted(drawn) == pytest.approx(sorted(views.by_tensor(counted)["log2 mean count"]))
+    assert sorted(drawn) == pytest.approx(sorted(show.by_tensor(counted)["log2 mean count"]))
     assert sum(bar.get_height() for bar in surprisal.patches) == pytest.approx(100)
     assert sum(bar.get_height() for bar in multiplicity.patches) == counted.parameters
 
@@ -54,7 +54,7 @@ def test_pictures_show_themselves(counted):
 
 
 def test_every_parameter_stands_in_a_row(counted):
-    layers = views.layers_of(counted, limit=24)
+    layers = show.layers_of(counted, limit=24)
     names = {p.name for p in counted.parameter_counts}
     assert {t for layer in layers for t in layer.tensors} == names
     for position, layer in enumerate(layers):
@@ -78,14 +78,14 @@ def test_layers_of_a_residual_block(join, sign):
         return join(both) if join is torch.cat else join(*both)
 
     model = Calls(block, first=nn.Linear(4, 4), second=nn.Linear(4, 4))
-    layers = views.layers_of(count_contexts(model, (1, 4)), limit=24)
+    layers = show.layers_of(count_contexts(model, (1, 4)), limit=24)
     assert [(layer.name, layer.sources) for layer in layers] == [
         ("first", (-1,)), ("second", (0,)), (sign, (-1, 1))
     ]  # fmt: skip
 
 
 def test_a_layer_used_twice_stands_twice():
-    layers = views.layers_of(count_contexts(Tied(), IDS), limit=24)
+    layers = show.layers_of(count_contexts(Tied(), IDS), limit=24)
     body = ["body.0", "body.2", "+"]
     assert [layer.name for layer in layers] == ["embed", *body, *body, "head"]
     assert layers[0].tensors == layers[-1].tensors == ("embed.weight",)
@@ -94,9 +94,9 @@ def test_a_layer_used_twice_stands_twice():
 
 def test_large_models_are_folded_and_tensors_of_the_model_itself_named():
     counts = count_contexts(*MODELS["resnet18"])
-    lengths = [len(views.layers_of(counts, limit=limit)) for limit in (1, 12, 24, 60)]
+    lengths = [len(show.layers_of(counts, limit=limit)) for limit in (1, 12, 24, 60)]
     assert lengths == [7, 11, 11, 49]
-    layers = views.layers_of(count_contexts(*MODELS["vit_b_16"]), limit=24)
+    layers = show.layers_of(count_contexts(*MODELS["vit_b_16"]), limit=24)
     assert [layer.name for layer in layers][:3] == ["conv_proj", "class_token", "encoder"]
 
 

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from reuseprior.chapters.thesis import energy as work
 from reuseprior.contexts import CountingError, record_model
-from reuseprior.contexts.discounts import linear_paths, longest_path, per_layer
-from reuseprior.contexts.rules import RULES, Traits, registry, traits
+from reuseprior.contexts.graph import linear_paths, longest_path, per_layer
+from reuseprior.contexts.rules import RULES, TRAITS, Traits, traits
 from reuseprior.errors import UserError
 from reuseprior.measures import priors
 from reuseprior.measures.energy import LN2, Ensemble, NoEstimate
@@ -236,7 +236,7 @@ def test_what_is_none(code):
 
 
 def test_an_operator_that_is_not_classified(monkeypatch):
-    monkeypatch.setitem(registry.TRAITS, torch.ops.aten.tanh.default, Traits())
+    monkeypatch.setitem(TRAITS, torch.ops.aten.tanh.default, Traits())
     with pytest.raises(CountingError, match=r"whether aten.tanh.default is linear: say so"):
         priors.through_nonlinearities().ensemble(between("y.tanh()"))
 

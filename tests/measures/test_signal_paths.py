@@ -16,7 +16,7 @@ from torch import nn
 
 from reuseprior import sharing
 from reuseprior.contexts import record_model
-from reuseprior.contexts.discounts import averaged_positions
+from reuseprior.contexts.graph import averaged_positions
 from reuseprior.errors import UserError
 from reuseprior.measures.signal_paths import INPUT, signal_paths
 from reuseprior.models import catalog

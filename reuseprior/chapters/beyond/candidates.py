@@ -19,7 +19,7 @@ from reuseprior import paths
 from reuseprior.chapters.beyond.cells import record_cell
 from reuseprior.chapters.beyond.survey import EXPERIMENT, checked_rows, keep, short
 from reuseprior.contexts import operator_paths
-from reuseprior.contexts.discounts import averages
+from reuseprior.contexts.graph import averages
 from reuseprior.measures import priors
 from reuseprior.measures.energy import EnergyPrior, Ensemble, NoEstimate
 from reuseprior.models import nas_bench_201

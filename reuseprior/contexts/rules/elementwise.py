@@ -8,9 +8,8 @@ import numpy as np
 import torch
 
 from reuseprior.contexts.array import CountArray
-from reuseprior.contexts.fixed import LOWEST, NOTHING, entries, kept
-from reuseprior.contexts.record import Node, one_step
-from reuseprior.contexts.rules.registry import aten, named, rule
+from reuseprior.contexts.record import LOWEST, NOTHING, Node, entries, kept, one_step
+from reuseprior.contexts.rules import aten, named, rule
 
 LINEAR = "complex _conj conj_physical nan_to_num neg _neg_view positive rsub"
 COPIES = """

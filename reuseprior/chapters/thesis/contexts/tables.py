@@ -13,7 +13,7 @@ from reuseprior.chapters.thesis.contexts.readings import (
     row_reading,
 )
 from reuseprior.contexts import ContextCounts, ParameterCount
-from reuseprior.contexts.views import by_tensor
+from reuseprior.contexts.show import by_tensor
 from reuseprior.quantities import Quantities
 from reuseprior.report import published
 from reuseprior.report.ledger import SIGNS, side_by_side
