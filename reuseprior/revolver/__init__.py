@@ -14,7 +14,6 @@ from reuseprior.revolver.blueprints.kinds import require as require
 from reuseprior.revolver.blueprints.shapes import assemble as assemble
 from reuseprior.revolver.blueprints.shapes import check as check
 from reuseprior.revolver.blueprints.shapes import infer as infer
-from reuseprior.revolver.blueprints.thesis_format import from_thesis as from_thesis
 from reuseprior.revolver.blueprints.uniqueness import Tags as Tags
 from reuseprior.revolver.blueprints.uniqueness import clone as clone
 from reuseprior.revolver.blueprints.uniqueness import make_common as make_common

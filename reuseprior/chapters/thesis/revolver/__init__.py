@@ -1,5 +1,6 @@
 """Chapter 3: Revolver, a population of models trained on shared modules."""
 
+from reuseprior.chapters.thesis.revolver.blueprint import from_thesis as from_thesis
 from reuseprior.chapters.thesis.revolver.experiments import PRESETS as PRESETS
 from reuseprior.chapters.thesis.revolver.experiments import by_times_trained as by_times_trained
 from reuseprior.chapters.thesis.revolver.experiments import first_and_later as first_and_later

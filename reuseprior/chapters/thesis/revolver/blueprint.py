@@ -15,6 +15,10 @@ from reuseprior.chapters.thesis.revolver.protocol import number
 from reuseprior.report import published
 from reuseprior.report.ledger import Cell, Entry, Reading, judged, setting
 from reuseprior.report.runs import measured
+from reuseprior.revolver.blueprints import kinds
+from reuseprior.revolver.blueprints.blueprint import Blueprint, Path, numbered, where
+from reuseprior.revolver.blueprints.errors import BlueprintError
+from reuseprior.revolver.blueprints.shapes import infer
 
 FILE = "thesis/appendix-c4-blueprint.json"
 
@@ -27,7 +31,7 @@ def printed() -> dict[str, Any]:
 def example() -> Iterator[Entry]:
     """Appendix C.4: the input that we put in, every output shape, and what groups are named for."""
     data = printed()
-    tree = revolver.from_thesis(_without_shapes(data))
+    tree = from_thesis(_without_shapes(data))
     channels, size = _shape(data["input_shape"])
     row = _row("net", in_channels=channels, in_size=size)
     yield setting(row, "in_channels")
@@ -65,7 +69,7 @@ def _named(path: str, part: dict[str, Any]) -> Iterator[Entry]:
 def _parts(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The printed parts that print an output shape, by the path that they have in our tree."""
     unit = data["conv"]
-    inner = {f"conv/{role}": unit[role] for role in ast.literal_eval(_quotes(unit["module_order"]))}
+    inner = {f"conv/{role}": unit[role] for role in _literal(unit["module_order"])}
     groups = {f"group{index}": group for index, group in enumerate(data["children"])}
     found = {"": data, "conv": unit, **inner, **groups, "linear": data["linear"]}
     return ((path, part) for path, part in found.items() if part["output_shape"] != "None")
@@ -81,11 +85,7 @@ def _without_shapes(data: dict[str, Any]) -> dict[str, Any]:
 
 def _shape(text: str) -> list[str]:
     """Channels and, of images, size: "(1, 16, 8, 8)" without the batch and the second side."""
-    return [str(side) for side in ast.literal_eval(text)[1:3]]
-
-
-def _quotes(text: str) -> str:
-    return text.replace("’", "'")
+    return [str(side) for side in _literal(text)[1:3]]
 
 
 def _row(path: str, **columns: str) -> pd.Series:
@@ -128,3 +128,129 @@ def _ensemble(
         for index in range(members)
     }  # fmt: skip
     return revolver.assemble("ensemble_mean", x, convs).output_shape
+
+
+# The dictionary as a blueprint --------------------------------------------------------------------
+
+_KINDS = {
+    "ScopedResNet": "resnet",
+    "ScopedResGroup": "residual_group",
+    "ScopedConvUnit": "unit",
+    "ScopedConv2d": "conv",
+    "ScopedBatchNorm2d": "batch_norm",
+    "ScopedReLU": "act",
+    "ScopedMaxPool2d": "pool",
+    "ScopedLinear": "linear",
+}
+_ARGUMENTS = {  # printed name → ours; those that only name or guide are left out
+    "conv": {
+        name: name
+        for name in "in_channels out_channels kernel_size stride padding dilation groups bias"
+        .split()
+    },
+    "batch_norm": {
+        "num_features": "features", "eps": "eps", "momentum": "momentum", "affine": "affine",
+    },
+    "pool": {"kernel_size": "kernel_size", "stride": "stride", "padding": "padding"},
+    "linear": {"in_features": "in_features", "out_features": "out_features"},
+}  # fmt: skip
+
+
+def from_thesis(data: dict[str, Any]) -> Blueprint:
+    """The blueprint that a dictionary in the format of appendix C.4 describes.
+
+    ```python
+    printed = json.loads((paths.PUBLISHED / "thesis/appendix-c4-blueprint.json").read_text())
+    net = from_thesis(printed)
+    net.at("conv/conv").name  # 'ResNetd4w1c2/cnv/conv3_16_7_2_3_1_1_F', as printed
+    net.output_shape          # (2,)
+    ```
+
+    Values are Python literals in strings; flags and tags are taken over, prefixes up to their last
+    "/". The mean over the image before the linear layer is not printed, and is added. Raises
+    `BlueprintError` for another format or type of block, and where a printed shape does not follow.
+    """
+    try:
+        root = _read(data, ())
+        _, *shape = _literal(data["input_shape"])
+    except BlueprintError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, SyntaxError, AttributeError) as error:
+        raise BlueprintError(
+            f"the dictionary does not have the format of appendix C.4 ({error!r}): give one like "
+            "data/published/thesis/appendix-c4-blueprint.json"
+        ) from error
+    infer(root, tuple(shape))
+    for path, node in root.walk():
+        printed = node.meta.pop("printed_shape", None)
+        if printed is not None and printed != node.output_shape:
+            raise BlueprintError(
+                f"the printed output shape {printed} of {node.kind!r} at {where(path)} does not "
+                f"follow from its parts, which give {node.output_shape}"
+            )
+    return root
+
+
+def _read(data: dict[str, Any], path: Path) -> Blueprint:
+    printed_type = data["type"].replace("’", "'").split("'")[1]
+    if printed_type not in _KINDS:
+        raise BlueprintError(
+            f"the blueprint at {where(path)} has the type {printed_type!r}: known are "
+            f"{', '.join(_KINDS)}"
+        )
+    kind = _KINDS[printed_type]
+    prefix, slash, _ = data["prefix"].rpartition("/")
+    _, plus, tag = data["name"].partition("+")
+    meta = {key: _literal(data[key]) for key in ("mutation_p", "toggle_p") if key in data}
+    if shape := _literal(data["output_shape"]):
+        meta["printed_shape"] = tuple(shape[1:])
+    node = Blueprint(
+        kind,
+        arguments=kinds.complete(kind, _arguments(data, kind)),
+        children=_children(data, kind, path),
+        prefix=prefix + slash,
+        tag=tag if plus else None,
+        unique=_literal(data["unique"]),
+        freeze=_literal(data["freeze"]),
+        meta=meta,
+    )
+    return node
+
+
+def _arguments(data: dict[str, Any], kind: str) -> dict[str, Any]:
+    if kind == "residual_group":
+        return {"drop": _literal(data["drop_p"])}
+    printed = _literal(data["kwargs"])
+    return {
+        ours: printed[name] for name, ours in _ARGUMENTS.get(kind, {}).items() if name in printed
+    }
+
+
+def _children(data: dict[str, Any], kind: str, path: Path) -> dict[str, Blueprint]:
+    def read(role: str, child: dict[str, Any]) -> Blueprint:
+        return _read(child, (*path, role))
+
+    if kind == "unit":
+        return {role: read(role, data[role]) for role in _literal(data["module_order"])}
+    if kind == "residual_group":
+        if len(data["children"]) != _literal(data["depth"]):
+            raise BlueprintError(
+                f"the group at {where(path)} has the depth {data['depth']} and "
+                f"{len(data['children'])} children: give as many as its depth"
+            )
+        return numbered("block", [read("block", child) for child in data["children"]])
+    if kind == "resnet":
+        groups = [read("group", child) for child in data["children"]]
+        head = {"bn": data["bns"][0], "act": data["act"]}
+        return {
+            "conv": read("conv", data["conv"]),
+            **numbered("group", groups),
+            **{role: read(role, child) for role, child in head.items()},
+            "pool": Blueprint("global_pool"),
+            "linear": read("linear", data["linear"]),
+        }
+    return {}
+
+
+def _literal(text: str) -> Any:
+    return ast.literal_eval(text.replace("’", "'"))
