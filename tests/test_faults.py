@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save as to_bytes
 
 from reuseprior import paths, results, revolver
-from reuseprior.revolver.evolution import checkpoint as searched
+from reuseprior.revolver import state as searched
 from reuseprior.training import CheckpointError, checkpoint
 from tests import faults
 from tests.cli.calling import refused, run

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from reuseprior import revolver as rv
-from reuseprior.revolver import blocks
-from reuseprior.revolver.blueprints import kinds
-from reuseprior.revolver.evolution.generator import Maker
+from reuseprior.revolver import blocks, blueprints
+from reuseprior.revolver.space import Maker
 from tests.revolver.worlds import SMALL, settled
 
 X, Y = (8, 6, 6), (16, 3, 3)
@@ -62,14 +61,14 @@ def test_shapes_and_parameters():
         for training in (True, False):
             traced = module.train(training)(torch.rand(2, *node.input_shape))
             assert traced.shape == (2, *y), node
-    assert {node.kind for root, *_ in BLOCKS for _, node in root.walk()} == set(kinds.names())
+    assert {node.kind for root, *_ in BLOCKS for _, node in root.walk()} == set(blueprints.names())
 
 
 def test_every_kind_of_a_slot_fits_or_says_none():
     rng = random.Random(0)
     ends = [(X, X), (X, Y), (X, (16, 6, 6)), (X, (4, 6, 6)), ((3, 5, 5), (4, 3, 3))]
     fitted = {}
-    for kind in kinds.names():
+    for kind in blueprints.names():
         for x, y in ends:
             for _ in range(3):
                 node = Maker(SMALL, rng).fill(kind, x, y)
@@ -164,7 +163,7 @@ def test_a_block_of_ones_own():
         with pytest.raises(ValueError, match="a block 'gated' is registered already: Gated"):
             rv.block("gated")(Gated)
     finally:
-        del kinds._KINDS["gated"]
+        del blueprints._KINDS["gated"]
 
 
 WRONG = [

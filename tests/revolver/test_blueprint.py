@@ -120,11 +120,11 @@ BROKEN = [
     (put("", children={"friend": blocks.activation(X)}),
      "'act' at friend has no place in its parent"),
     (put("unit0/bn", tag=None),
-     "'batch_norm' at unit0/bn is unique but has no tag: uniqueness.settle"),
+     "'batch_norm' at unit0/bn is unique but has no tag: revolver.settle"),
     (put("unit0", unique=False, tag=None), "'unit' at unit0 is shared but contains a unique block"),
     (put("unit0/conv", prefix="left"),
      "'conv' at unit0/conv has the prefix 'left': end it with '/'"),
-    (put("", input_shape=None), "'residual' has no input shape: shapes.infer"),
+    (put("", input_shape=None), "'residual' has no input shape: revolver.infer"),
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import torch
 
 from reuseprior import revolver as rv
 from reuseprior.results import CONFIG, ResultError, read_json
-from reuseprior.revolver.evolution import checkpoint
+from reuseprior.revolver import state as checkpoint
 from reuseprior.training import CheckpointError
 from reuseprior.training import checkpoint as files
 from tests.revolver.searches import DIGITS, small, table, weights

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from reuseprior import plotting
 from reuseprior import revolver as rv
-from reuseprior.revolver.views import figures
-from reuseprior.revolver.views.tables import TableError, sharing_table
+from reuseprior.revolver import figures
+from reuseprior.revolver.figures import TableError, sharing_table
 from tests.revolver.worlds import SMALL, populate
 
 

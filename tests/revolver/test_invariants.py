@@ -7,7 +7,7 @@ from collections import Counter
 import torch
 
 from reuseprior import revolver as rv
-from reuseprior.revolver.blueprints import kinds
+from reuseprior.revolver import blueprints
 from tests.revolver.worlds import nodes, places, property_test
 
 
@@ -44,7 +44,7 @@ def test_1_one_object_a_name(world):
         assert content.setdefault(node.base_name, is_) == is_
         assert node.unique or not any(child.unique for child in node.children.values())
         assert node.unique == (node.tag is not None)
-        assert node.unique or kinds.find(node.kind).shareable(node)
+        assert node.unique or blueprints.find(node.kind).shareable(node)
     # 13: counting, one by one; together they are counted in test_population
     for blueprint in world.population:
         built = sum(p.numel() for p in registry.build(blueprint).parameters())
@@ -80,7 +80,7 @@ def test_5_make_common(world):
             assert (node.unique, node.tag) == before[place]
             continue
         below = [n for _, n in node.walk()]
-        assert node.unique == any(not kinds.find(n.kind).shareable(n) for n in below)
+        assert node.unique == any(not blueprints.find(n.kind).shareable(n) for n in below)
     once = data(net)
     assert not rv.make_common(net, path) and data(net) == once
     rv.make_common(net, ())

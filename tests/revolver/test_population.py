@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
-from reuseprior.revolver.evolution.population import budget, pick, slots_to_replace, update_scores
+from reuseprior.revolver.population import budget, pick, slots_to_replace, update_scores
 from tests.revolver.worlds import SMALL, populate, property_test, settled
 
 

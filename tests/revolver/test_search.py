@@ -13,12 +13,12 @@ from torch import nn
 
 from reuseprior import revolver as rv
 from reuseprior.results import Run
-from reuseprior.revolver.blocks import sessions
-from reuseprior.revolver.evolution import search as searching
-from reuseprior.revolver.evolution import strategies, trainer
-from reuseprior.revolver.evolution.population import update_scores
-from reuseprior.revolver.evolution.settings import learning_rate
-from reuseprior.revolver.evolution.state import Plan
+from reuseprior.revolver import blocks, strategies
+from reuseprior.revolver import search as searching
+from reuseprior.revolver import search as trainer
+from reuseprior.revolver.population import update_scores
+from reuseprior.revolver.space import learning_rate
+from reuseprior.revolver.state import Plan
 from reuseprior.training import Interrupted
 from tests.revolver.searches import DIGITS, SPACE, small, table, weights
 from tests.training.runs import in_two_processes
@@ -270,7 +270,7 @@ def test_two_searches_in_one_process_do_not_meet():
 
 def break_turns(monkeypatch, how, turns):
     """Let the losses of some turns be broken in the way that is told."""
-    loss, train, now = sessions.Session.loss, trainer.Trainer.train, []
+    loss, train, now = blocks.Session.loss, trainer.Trainer.train, []
 
     def broken(session, outputs, labels):
         value = loss(session, outputs, labels)
@@ -280,7 +280,7 @@ def break_turns(monkeypatch, how, turns):
         now.append(turn.number)
         return train(trainer_, turn, *arguments)
 
-    monkeypatch.setattr(sessions.Session, "loss", broken)
+    monkeypatch.setattr(blocks.Session, "loss", broken)
     monkeypatch.setattr(trainer.Trainer, "train", counted)
 
 
@@ -360,7 +360,7 @@ def test_a_signal_stops_within_a_turn_and_the_rest_is_the_same(
     settings = small(optimizer_state="scope", focus=True)
     whole = run(settings)
     search = rv.Search.start(settings, DIGITS, folder and tmp_path / folder)
-    original = sessions.Session.loss
+    original = blocks.Session.loss
     calls = []
 
     def loss(session, outputs, labels):
@@ -369,7 +369,7 @@ def test_a_signal_stops_within_a_turn_and_the_rest_is_the_same(
             os.kill(os.getpid(), number)
         return original(session, outputs, labels)
 
-    monkeypatch.setattr(sessions.Session, "loss", loss)
+    monkeypatch.setattr(blocks.Session, "loss", loss)
     before = signal.getsignal(number)
     with pytest.raises(Interrupted, match=r"stopped in generation 4 after \d of \d+ batches"):
         for _ in search:
@@ -451,14 +451,14 @@ PARALLEL_SETTINGS = small(
 def fail_alone():
     """One process fails in training and then in validation; the other gives up with it."""
     search = rv.Search.start(PARALLEL_SETTINGS, DIGITS)
-    forward, failures = sessions.Session.forward, []
+    forward, failures = blocks.Session.forward, []
 
     def fails(module, *arguments):
         failures.append(1)
         raise RuntimeError("out of memory")
 
     if search.trainer.accelerator.process_index == 1:
-        sessions.Session.forward = fails
+        blocks.Session.forward = fails
     individual = search.population[0]
     module = search.registry.build(individual.blueprint)
     tensors = search.registry.tensors(individual.scopes)
@@ -466,7 +466,7 @@ def fail_alone():
     message = "out of memory|another process could not"
     with pytest.raises(trainer.TurnFailed, match=message):
         search.trainer.train(turn, module, tensors, trainer.Stop())
-    sessions.Session.forward = forward
+    blocks.Session.forward = forward
     if search.trainer.accelerator.process_index == 0:
         type(module).forward = fails
     with pytest.raises(trainer.TurnFailed, match=message):

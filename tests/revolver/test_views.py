@@ -7,8 +7,7 @@ import pytest
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
-from reuseprior.revolver.views.comparison import SAME, compare
-from reuseprior.revolver.views.trees import mutations, tree
+from reuseprior.revolver.show import SAME, compare, mutations, tree
 from tests.revolver.worlds import SMALL, populate, settled
 
 

@@ -15,10 +15,8 @@ from reuseprior.chapters.thesis.revolver.protocol import number
 from reuseprior.report import published
 from reuseprior.report.ledger import Cell, Entry, Reading, judged, setting
 from reuseprior.report.runs import measured
-from reuseprior.revolver.blueprints import kinds
-from reuseprior.revolver.blueprints.blueprint import Blueprint, Path, numbered, where
-from reuseprior.revolver.blueprints.errors import BlueprintError
-from reuseprior.revolver.blueprints.shapes import infer
+from reuseprior.revolver import blueprints
+from reuseprior.revolver.blueprints import Blueprint, BlueprintError, Path, infer, numbered, where
 
 FILE = "thesis/appendix-c4-blueprint.json"
 
@@ -206,7 +204,7 @@ def _read(data: dict[str, Any], path: Path) -> Blueprint:
         meta["printed_shape"] = tuple(shape[1:])
     node = Blueprint(
         kind,
-        arguments=kinds.complete(kind, _arguments(data, kind)),
+        arguments=blueprints.complete(kind, _arguments(data, kind)),
         children=_children(data, kind, path),
         prefix=prefix + slash,
         tag=tag if plus else None,

@@ -17,7 +17,7 @@ from reuseprior.report import published
 from reuseprior.report.runs import Evidence, machine, options, runs_for, settings
 from reuseprior.results import Run
 from reuseprior.revolver import Population, Search, Settings
-from reuseprior.revolver.blueprints.blueprint import Blueprint
+from reuseprior.revolver.blueprints import Blueprint
 
 PRESETS = {
     "mnist": {"genetic": "cpu-minutes-mnist-evolve", "random": "cpu-minutes-mnist-random"},

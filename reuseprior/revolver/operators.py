@@ -1,6 +1,6 @@
 """Hierarchical mutation, crossover and copyover (thesis, §3.5.5, Algorithms 4 to 7).
 
-Operators change the blueprints they are given, so give them offspring (`uniqueness.clone`). Each
+Operators change the blueprints they are given, so give them offspring (`clone`). Each
 returns True exactly if something changed. Shapes of the pieces exchanged are equal, so a model
 stays a model; where a mutation's value would change a shape it is refused.
 """
@@ -12,36 +12,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from reuseprior.revolver.blueprints import domains, kinds
-from reuseprior.revolver.blueprints.blueprint import Blueprint, Path, stem
-from reuseprior.revolver.blueprints.errors import BlueprintError
-from reuseprior.revolver.blueprints.kinds import Shape
-from reuseprior.revolver.blueprints.shapes import infer
-from reuseprior.revolver.blueprints.uniqueness import (
+from reuseprior.revolver import blueprints
+from reuseprior.revolver.blueprints import (
+    Blueprint,
+    BlueprintError,
+    Path,
+    Shape,
     Tags,
+    infer,
     make_common,
     make_unique,
     refresh,
     scatter,
     settle,
+    stem,
 )
-from reuseprior.revolver.evolution.generator import Maker
-from reuseprior.revolver.evolution.space import Space
+from reuseprior.revolver.space import Maker, Rates, Space
 
-
-@dataclass(frozen=True)
-class Rates:
-    """Probabilities of the operators; the defaults are those of the thesis's experiments.
-
-    With `mutation` a mutable is changed where it is met, otherwise the search for one goes down;
-    with `toggle` the mutated block's uniqueness is toggled as well, from shared to unique only with
-    a further `unique`; with `crossover` pieces are exchanged at a level, and else further down.
-    """
-
-    mutation: float = 0.8
-    toggle: float = 0.2
-    unique: float = 0.5
-    crossover: float = 0.95
+_RATES = Rates()
 
 
 @dataclass(frozen=True)
@@ -55,7 +43,7 @@ class Site:
 
 
 def mutate(
-    genotype: Blueprint, space: Space, tags: Tags, rng: random.Random, rates: Rates = Rates()
+    genotype: Blueprint, space: Space, tags: Tags, rng: random.Random, rates: Rates = _RATES
 ) -> bool:
     """Change one mutable of a blueprint, at any depth (Algorithms 4 to 6).
 
@@ -75,7 +63,7 @@ def mutate(
 
 
 def crossover(
-    a: Blueprint, b: Blueprint, tags: Tags, rng: random.Random, rates: Rates = Rates()
+    a: Blueprint, b: Blueprint, tags: Tags, rng: random.Random, rates: Rates = _RATES
 ) -> bool:
     """Swap a piece of `a` with a piece of `b` of the same input and output shapes (Algorithm 7).
 
@@ -99,7 +87,7 @@ def copyover(
     receiver: Blueprint,
     tags: Tags,
     rng: random.Random,
-    rates: Rates = Rates(),
+    rates: Rates = _RATES,
 ) -> bool:
     """Overwrite a piece of the receiver with a copy of a piece of the donor, of the same shapes.
 
@@ -184,7 +172,7 @@ def _mutate_element(
 def _replace(node: Blueprint, role: str, space: Space, rng: random.Random) -> bool:
     """Put a block of another kind into a slot; refused where none of that kind fits."""
     old = node.children[role]
-    kind = domains.draw(node.domain(role), rng, old.kind)
+    kind = blueprints.draw(node.domain(role), rng, old.kind)
     if kind is None:
         return False
     new = Maker(space, rng).fill(kind, old.input_shape, old.output_shape)
@@ -200,11 +188,11 @@ def _replace(node: Blueprint, role: str, space: Space, rng: random.Random) -> bo
 
 def _readjust(node: Blueprint, key: str, rng: random.Random) -> bool:
     """Set an argument to another value; refused where a shape would change."""
-    value = domains.draw(node.domain(key), rng, node.arguments[key])
+    value = blueprints.draw(node.domain(key), rng, node.arguments[key])
     if value is None:
         return False
     trial = node.copy()
-    kinds.find(node.kind).adjust(trial.arguments, key, value)
+    blueprints.find(node.kind).adjust(trial.arguments, key, value)
     try:
         if infer(trial, node.input_shape) != node.output_shape:
             return False
@@ -255,7 +243,7 @@ def _choice(node: Blueprint, rng: random.Random) -> list[Blueprint]:
 
 def _pieces(node: Blueprint) -> Iterator[tuple[tuple[Shape, Shape], Roles]]:
     """The exchangeable pieces of one node: each child, and each row of chained children."""
-    chain = kinds.find(node.kind).chain
+    chain = blueprints.find(node.kind).chain
     chained = [role for role in node.children if stem(role) == chain]
     for role, child in node.children.items():
         if role not in chained:
@@ -298,11 +286,11 @@ def _is_same(a: Blueprint, b: Blueprint) -> bool:
 
 def _welcome(parent: Blueprint, roles: Roles, nodes: list[Blueprint]) -> bool:
     """Whether nodes may stand at the roles: in their domain, or else of the kind there now."""
-    chained = stem(roles[0]) == kinds.find(parent.kind).chain
+    chained = stem(roles[0]) == blueprints.find(parent.kind).chain
     if len(nodes) > 1 and not chained:
         return False
     domain = parent.domain(roles[0]) or [parent.children[role].kind for role in roles]
-    return all(domains.contains(domain, node.kind) for node in nodes)
+    return all(blueprints.contains(domain, node.kind) for node in nodes)
 
 
 def _piece(parent: Blueprint, roles: Roles) -> list[Blueprint]:

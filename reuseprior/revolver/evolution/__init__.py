@@ -1,1 +1,0 @@
-"""A population of blueprints on shared modules: drawn, changed, trained, scored, replaced."""

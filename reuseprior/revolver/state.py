@@ -1,0 +1,387 @@
+"""The state of a search between two batches, its checkpoint, and what it writes beside that."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from math import prod
+from pathlib import Path
+from statistics import fmean
+from textwrap import shorten
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from reuseprior import files, schemas
+from reuseprior.results import Recording, Run, finished, make_folder, write_csv, write_json
+from reuseprior.revolver.blueprints import Blueprint
+from reuseprior.revolver.population import Individual, Population, Registry
+from reuseprior.revolver.space import Settings, learning_rate
+from reuseprior.training import checkpoint
+from reuseprior.training.checkpoint import NAME as NAME
+from reuseprior.training.checkpoint import CheckpointError as CheckpointError
+
+Tensors = dict[str, Tensor]  # by scope and key: "conv3_16_7_2_3_1_1_F:weight"
+
+
+class Best(NamedTuple):
+    """The trained individual with the highest validation accuracy, as it was then."""
+
+    number: int
+    generation: int
+    accuracy: float  # validation
+    loss: float  # validation
+    blueprint: Blueprint
+
+    def to_data(self) -> dict[str, Any]:
+        """The best individual as JSON values."""
+        return self._asdict() | {"blueprint": self.blueprint.to_data()}
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Best:
+        """The best individual that `to_data` wrote."""
+        return cls(**data | {"blueprint": Blueprint.from_data(data["blueprint"])})
+
+
+@dataclass
+class Plan:
+    """A generation in hand: whose turns are to come, and what was done so far."""
+
+    generation: int
+    replaced: int  # low performers
+    left: list[int]  # slots of those who are to be trained
+    turns: int  # of the search before this generation
+    failures: int = 0
+    batches: int = 0
+    seconds: float = 0.0  # until it was last interrupted
+
+
+@dataclass
+class Turn:
+    """An individual's turn to be trained: what it needs to go on from any batch."""
+
+    slot: int
+    number: int  # of all turns of the search: decides the order of images and all draws
+    rate: float
+    total: int  # batches
+    done: int = 0
+    loss: float = 0.0  # summed over the batches done
+    before: dict[str, Tensor] = field(default_factory=dict)  # its tensors as they were
+    momentum: dict[str, Tensor] = field(default_factory=dict)
+
+    def to_data(self) -> dict[str, Any]:
+        """The turn as JSON values, without its tensors."""
+        return {key: value for key, value in vars(self).items() if not isinstance(value, dict)}
+
+
+@dataclass
+class State:
+    """What a search goes on from; each field is what is so at the moment."""
+
+    registry: Registry
+    rng: random.Random  # of all that chance decides outside of training
+    coefficient: float  # of the genotypes' fitness
+    generation: int  # the last one that is complete
+    population: Population = field(default_factory=Population)
+    trainings: list[dict[str, Any]] = field(default_factory=list)  # a row a turn
+    lineage: list[dict[str, Any]] = field(default_factory=list)  # a row an individual
+    # who trained each registered module last; None after a checkpoint that does not say
+    trained_by: dict[str, int] | None = field(default_factory=dict)
+    born: int = 0
+    turns: int = 0
+    failures: int = 0  # since the last turn that was none
+    plan: Plan | None = None
+    turn: Turn | None = None
+    momentum: Tensors = field(default_factory=dict)  # where it is kept by scope
+    best: Best | None = None
+    best_tensors: Tensors = field(default_factory=dict)
+
+    def to_data(self) -> tuple[dict[str, Tensors], dict[str, Any]]:
+        """The state as groups of tensors and, for the rest, as JSON values."""
+        tensors, registry = self.registry.state()
+        groups = {"module": tensors, "best": self.best_tensors, "momentum": self.momentum}
+        if self.turn is not None:
+            groups |= {"before": self.turn.before, "turn": self.turn.momentum}
+        plain = (
+            "generation", "coefficient", "trainings", "lineage", "trained_by", "born", "turns",
+            "failures",
+        )  # fmt: skip
+        return groups, {
+            **{key: getattr(self, key) for key in plain},
+            "rng": state_of(self.rng),
+            "registry": registry,
+            "population": self.population.to_data(),
+            "plan": self.plan and asdict(self.plan),
+            "turn": self.turn and self.turn.to_data(),
+            "best": self.best and self.best.to_data(),
+        }
+
+    @classmethod
+    def from_data(
+        cls,
+        groups: dict[str, Tensors],
+        data: dict[str, Any],
+        *,
+        device: torch.device | str = "cpu",
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> State:
+        """The state that `to_data` wrote, its modules built on a device.
+
+        Raises KeyError, TypeError, ValueError or RuntimeError where something is missing or of
+        another type.
+        """
+        schemas.fitting(data, schemas.SearchState)
+
+        def held(group: str) -> Tensors:
+            tensors = groups.get(group, {})
+            return {key: tensor.to(device, copy=True) for key, tensor in tensors.items()}
+
+        values = {"trained_by": None} | data | {"rng": generator_of(data["rng"])}
+        values["registry"] = Registry.restore(
+            groups.get("module", {}), data["registry"], device=device, memory_format=memory_format
+        )
+        values["population"] = Population.from_data(data["population"])
+        if data["plan"] is not None:
+            values["plan"] = Plan(**data["plan"])
+        if data["turn"] is not None:
+            values["turn"] = Turn(**data["turn"], before=held("before"), momentum=held("turn"))
+        if data["best"] is not None:
+            values["best"] = Best.from_data(data["best"])
+        state = cls(**values, momentum=held("momentum"), best_tensors=held("best"))
+        for individual in state.population:
+            state.registry.build(individual.blueprint, individual.scopes)
+        return state
+
+
+def state_of(rng: random.Random) -> list:
+    """The state of a generator as JSON values."""
+    version, numbers, gauss = rng.getstate()
+    return [version, list(numbers), gauss]
+
+
+def generator_of(state: list) -> random.Random:
+    """The generator whose state this is."""
+    rng = random.Random()
+    version, numbers, gauss = state
+    rng.setstate((version, tuple(numbers), gauss))
+    return rng
+
+
+# Checkpoints: tensors, and all else as JSON in their file's metadata ------------------------------
+
+VERSION = 1
+
+
+def save(
+    path: Path,
+    tensors: dict[str, dict[str, Tensor]],
+    state: dict[str, Any],
+    *,
+    config: Mapping | None = None,
+) -> None:
+    """Write groups of tensors and a state of JSON values in place of the last checkpoint.
+
+    `config` is what the search's `config.json` says.
+    """
+    packed, index = _pack(tensors)
+    checkpoint.save(path, packed, {"version": VERSION, "index": index, **state}, config=config)
+
+
+def load(
+    path: Path, *, config: Mapping | None = None
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """What `save` wrote.
+
+    `CheckpointError` for a file that is not whole or of another version and, with `config`, for one
+    of another search.
+    """
+    packed, state = checkpoint.load(path, config=config)
+    version = state.pop("version", None)
+    if version != VERSION:
+        raise CheckpointError(
+            f"{path} is a checkpoint of version {version} and this package reads version {VERSION}"
+            ": resume with the package that wrote it, or begin anew in another folder"
+        )
+    try:
+        return _unpack(packed, schemas.fitting(state.pop("index"), schemas.Index)), state
+    except (KeyError, ValueError, RuntimeError) as error:
+        # torch says at length where in its own code it was
+        why = shorten(str(error), 100, placeholder=" …")
+        raise refusal(path, f"its tensors do not fit their index: {why}", config) from error
+
+
+def refusal(path: Path, why: str, config: Mapping | None = None) -> CheckpointError:
+    """The error for a checkpoint that holds no state of a search, with what can be done now."""
+    return checkpoint.refusal(
+        path, f"is no whole checkpoint of a search ({why})", config, whole=True
+    )
+
+
+def _pack(tensors: dict[str, dict[str, Tensor]]) -> tuple[dict[str, Tensor], list[list]]:
+    """One long tensor of each type, and what stands in them: a population has 25,000 small ones."""
+    rows: dict[str, list[Tensor]] = {}
+    index = []
+    for group, held in tensors.items():
+        for key, tensor in held.items():
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            rows.setdefault(dtype, []).append(tensor.detach().flatten())
+            index.append([group, key, dtype, list(tensor.shape)])
+    return {dtype: torch.cat(parts) for dtype, parts in rows.items()}, index
+
+
+def _unpack(packed: dict[str, Tensor], index: list[list]) -> dict[str, dict[str, Tensor]]:
+    found: dict[str, dict[str, Tensor]] = {}
+    start = dict.fromkeys(packed, 0)
+    for group, key, dtype, shape in index:
+        end = start[dtype] + prod(shape)
+        found.setdefault(group, {})[key] = packed[dtype][start[dtype] : end].view(shape)
+        start[dtype] = end
+    return found
+
+
+# Records ------------------------------------------------------------------------------------------
+
+WINDOW = 700  # validations in the moving average of figure 3.1
+LAST = 200  # validations in the mean of table 3.2
+SHOWN = 3  # blueprints of the best individuals that are recorded
+
+
+class Journal:
+    """The record of a search and its checkpoint; without a folder it holds the rows alone.
+
+    Of several processes only the one that `writes` does.
+    """
+
+    def __init__(self, folder: Path | None = None, config: dict[str, Any] | None = None):
+        self.folder = folder
+        self.rows: list[dict[str, Any]] = []  # a generation each
+        self._config = config
+        self._digest: str | None = None  # of the rows that the checkpoint comes after
+        self._recording: Recording | None = None
+
+    def open(self, *, resume: bool) -> None:
+        """Begin to write, or go on with what stands in the folder.
+
+        Raises `ResultError` and, where another process searches there, `files.Locked`.
+        """
+        self._recording = Recording.start(self.folder, self._config, resume=resume, checkpoint=NAME)
+        if self._failures.is_dir():
+            files.sweep(self._failures)
+
+    @property
+    def _failures(self) -> Path:
+        return self.folder / "failures"
+
+    def restore(self, device: torch.device, memory_format: torch.memory_format) -> State | None:
+        """The state that the checkpoint holds, or None without one; raises `CheckpointError`."""
+        path = self.folder / NAME
+        if not path.exists():
+            return None
+        groups, data = load(path, config=self._config)
+        self._digest = data.pop("rows", None)
+        try:
+            return State.from_data(groups, data, device=device, memory_format=memory_format)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise refusal(path, str(error), self._config) from error
+
+    def follow(self, state: State, settings: Settings) -> None:
+        """Drop the rows that came after the state that a search goes on from."""
+        if self._recording:
+            done = state.generation + settings.warmup
+            self._recording.verify(done, self._digest)
+            if self.is_finished(state, settings):
+                self._recording.settle()  # which a kill may have prevented
+            else:
+                self._recording.truncate(done)
+            self.rows = list(self._recording.rows)
+
+    def is_finished(self, state: State, settings: Settings) -> bool:
+        """Whether the last generation is done and the summary written."""
+        if self.folder is None or state.generation < settings.generations:
+            return False
+        return finished(self.folder)
+
+    def add(self, row: dict[str, Any], state: State) -> None:
+        """A generation that is done: its row, the tables beside it and a checkpoint."""
+        self.rows.append(row)
+        if self._recording:
+            self._recording.append(row)
+            self._write_tables(state)
+        self.keep(state)
+
+    def keep(self, state: State) -> None:
+        """Write a checkpoint in place of the last one."""
+        if self._recording:
+            self._recording.check()
+            path = self.folder / NAME
+            groups, data = state.to_data()
+            data["rows"] = self._recording.digest()
+            save(path, groups, data, config=self._config)
+
+    def note_failure(self, individual: Individual, state: State, reason: str, batches: int) -> None:
+        """An individual that could not be trained, with its blueprint."""
+        if not self._recording:
+            return
+        self._recording.check()
+        make_folder(self._failures)
+        generation = state.plan.generation
+        note = {"generation": generation, "reason": reason, "batches": batches}
+        write_json(
+            self._failures / f"generation-{generation}-individual-{individual.number}.json",
+            note | {"individual": individual.to_data()},
+        )
+
+    def finish(self, state: State, summary: dict[str, Any], *, complete: bool) -> Run | None:
+        """Write the summary and the best blueprints; the recorded run, where this one writes."""
+        if not self._recording:
+            return None
+        self._write_tables(state)
+        shown = [individual.to_data() for individual in state.population.trained()[:SHOWN]]
+        best = {"best_by_validation": state.best and state.best.to_data(), "best_by_score": shown}
+        # a line each: indented they are four times as long
+        lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in best.items()]
+        files.write(self.folder / "blueprints.json", ("{" + ",\n".join(lines) + "}\n").encode())
+        return self._recording.finish(summary, state="finished" if complete else "interrupted")
+
+    def _write_tables(self, state: State) -> None:
+        """Everything beside the generations table, anew."""
+        modules = [
+            {"rank": rank, **module._asdict()}
+            for rank, module in enumerate(state.population.ranking(), 1)
+        ]
+        tables = {"trainings": state.trainings, "lineage": state.lineage, "modules": modules}
+        for name, rows in tables.items():
+            write_csv(self.folder / f"{name}.csv", rows)
+
+
+def row_of(state: State, settings: Settings, seconds: float) -> dict[str, Any]:
+    """The generation in hand as a row of `metrics.csv`; it took so long since it was taken up."""
+    plan, population = state.plan, state.population
+    turns = state.trainings[plan.turns :]
+    losses, now = [t["loss"] for t in turns], [t["accuracy"] for t in turns]
+    accuracies = [t["accuracy"] for t in state.trainings]
+    sharing, training = population.sharing(), plan.generation > 0
+    return {
+        "generation": plan.generation,
+        "phase": "training" if training else "warmup",
+        "best_loss": min(losses, default=None),
+        "mean_loss": fmean(losses) if turns else None,
+        "best_accuracy": max(now, default=None),
+        "mean_accuracy": fmean(now) if turns else None,
+        "moving_average": fmean(accuracies[-WINDOW:]) if accuracies else None,
+        "mean_last_200": fmean(accuracies[-LAST:]) if accuracies else None,
+        "best_score": population[population.ranked()[0]].score,
+        "coefficient": state.coefficient,
+        "learning_rate": learning_rate(settings, plan.generation) if training else None,
+        "sharing_factor": sharing.factor,
+        "distinct_parameters": sharing.distinct,
+        "shared_share": sharing.share,
+        "modules": len(state.registry),
+        "replaced": plan.replaced,
+        "failures": plan.failures,
+        "batches": plan.batches,
+        "seconds": plan.seconds + seconds,
+    }

@@ -1,1 +1,0 @@
-"""Blueprints and populations to look at: trees, comparisons, tables, figures."""
