@@ -29,7 +29,7 @@ import torch
 from torch import nn
 
 from reuseprior.contexts import count_contexts, record_model
-from reuseprior.measures.signal_paths import signal_paths
+from reuseprior.measures.scores import signal_paths
 from reuseprior.models import CNN, catalog
 from reuseprior.models.efficientnet_v2 import ConvBlock, FusedMBConv
 

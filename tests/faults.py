@@ -44,7 +44,7 @@ from reuseprior.chapters.bidart.classformer import experiments as classformer
 from reuseprior.cli import app
 from reuseprior.data import TextSet
 from reuseprior.errors import UserError
-from reuseprior.measures import measuring, ranking  # noqa: F401
+from reuseprior.measures import measuring  # noqa: F401
 from reuseprior.models.classformer import Classformer, Schedule
 from tests.chapters.bidart.classformer.test_experiments import SIZES, TASK
 from tests.training.letters import LETTERS, texts

@@ -146,7 +146,7 @@ def count(
 ) -> None:
     """Count the contexts of one model and print the thesis's quantities."""
     from reuseprior.measures import measuring
-    from reuseprior.measures.ranking import Ranking
+    from reuseprior.measures.measuring import Ranking
     from reuseprior.models import catalog
 
     conventions = _conventions(
@@ -204,8 +204,8 @@ def rank(
     """
     from tqdm.auto import tqdm
 
-    from reuseprior.measures import calibration, measuring
-    from reuseprior.measures.ranking import Ranking
+    from reuseprior.measures import comparing, measuring
+    from reuseprior.measures.measuring import Ranking
     from reuseprior.measures.scores import IMAGENET
     from reuseprior.models import catalog
 
@@ -235,9 +235,9 @@ def rank(
         typer.echo(_terms(rows, examples) if r6 else _table(rows))
         ranked = [r | {"tokens": conventions.length(r["model"]) is not None} for r in rows]
         if len(rows) > 1 and not r6:
-            typer.echo(f"\n{_text(calibration.neighbours(ranked))}")
+            typer.echo(f"\n{_text(comparing.pairs_of_neighbours(ranked))}")
         typer.echo(f"\n{conventions}")
-        for line in calibration.limits(ranked):
+        for line in comparing.limits(ranked):
             note(line)
     for row in rows:
         if row["blur"] == inf:

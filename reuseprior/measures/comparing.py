@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape
-from math import inf
+from itertools import pairwise
+from math import inf, log2
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,13 +24,13 @@ from reuseprior.contexts import (
     record_model,
 )
 from reuseprior.contexts.inputs import read
-from reuseprior.measures import calibration
 from reuseprior.quantities import Quantities
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from reuseprior.plotting import Picture
+
 
 NO_PATH = "no input reaches the output: it ranks lowest, whatever its numbers are"
 LEFT_OUT = "parameters have no context and are left out: its counts say which"
@@ -102,15 +107,13 @@ class Comparison:
 
     def neighbours(self) -> pd.DataFrame:
         """A row for each model and the next: which of them P′_G and the costs put ahead, and how
-        often such a gap is right (`measures.calibration`)."""
+        often such a gap is right (`right`)."""
         import pandas as pd
 
-        return pd.DataFrame(calibration.neighbours([row.ranked for row in self.rows]))
+        return pd.DataFrame(pairs_of_neighbours([row.ranked for row in self.rows]))
 
     def plot(self) -> Picture:
         """The estimates beside what the models cost, a line a model, the best above."""
-        from reuseprior.measures.views import plot_comparison  # matplotlib, only where it draws
-
         return plot_comparison(self.table())
 
     def _shown(self) -> pd.DataFrame:
@@ -125,7 +128,7 @@ class Comparison:
         notes = [f"{row.name}: {NO_PATH}" for row in self.rows if not row.reached]
         left_out = {r.name: sum(entries for _, entries, _ in r.counts.left_out) for r in self.rows}
         notes += [f"{name}: {n:,} {LEFT_OUT}" for name, n in left_out.items() if n]
-        return notes + calibration.limits([row.ranked for row in self.rows])
+        return notes + limits([row.ranked for row in self.rows])
 
     def _repr_html_(self) -> str:
         tables = [self._shown().to_html()]
@@ -141,6 +144,28 @@ class Comparison:
         if len(self.rows) > 1:
             tables.append(f"\n{self.neighbours().to_string(index=False)}\n")
         return "\n".join([*tables, *self._notes()])
+
+
+def plot_comparison(table: pd.DataFrame) -> Picture:
+    """Estimates, parameters and multiply-adds of a comparison's `table()`, a line a model."""
+    from reuseprior.plotting import PAGE_WIDTH, Picture, mark_sizes, styled  # loads matplotlib
+
+    shown = table.iloc[::-1]  # an axis counts upwards, and the best stands above
+    with styled():
+        fig = Picture(figsize=(PAGE_WIDTH, 1.0 + 0.24 * len(shown)))
+        estimates, parameters, cost = fig.subplots(1, 3, sharey=True)
+        rows = range(len(shown))
+        estimates.plot(shown["P′_G"], rows, "o", color="C0", label="$P'_G$")
+        estimates.plot(shown["P_G"], rows, "s", color="C1", mfc="white", label="$P_G$")
+        estimates.set(xlabel="estimated performance, bits", yticks=rows, yticklabels=shown.index)
+        estimates.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+        estimates.margins(x=0.15, y=0.35)
+        for ax, column in ((parameters, "parameters"), (cost, "multiply-adds")):
+            ax.plot(shown[column].clip(lower=1), rows, "o", color="C2")
+            ax.set(xlabel=column, xscale="log")
+            ax.margins(x=0.15)
+            mark_sizes(ax)
+    return fig
 
 
 def compare(
@@ -202,3 +227,101 @@ def _shape(inputs: Sequence | torch.Tensor) -> str:
     if any(isinstance(one, (torch.Tensor, tuple, list)) for one in inputs):
         return ", ".join(map(_shape, inputs))
     return "×".join(map(str, inputs[1:])) or "1"
+
+
+# How often the one ahead is the more accurate one ------------------------------------------------
+#
+# `calibration.csv` beside this file is measured on three public benchmarks of image classifiers
+# (`chapters/beyond/prediction/calibration.py`, chapter 6), each network's accuracy published by
+# others.
+
+GAPS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, inf)
+"""Edges of the intervals of gaps, in bits; of a cost one bit is a factor of two."""
+MEASURES = ("P′_G", "P_G", "multiply-adds", "parameters")
+FILE = Path(__file__).with_name("calibration.csv")
+
+WHAT_IT_IS = (
+    "Right in: of pairs so far apart, how often the one ahead was the more accurate, on three "
+    "benchmarks of image classifiers (timm, torchvision, NAS-Bench-201; least to greatest)."
+)
+SIZES_DIFFER = (
+    "The inputs differ in size, and the estimates grow with it: a model may rank first for its "
+    "larger input alone."
+)
+TIED = (
+    "weights used in several layers, which these benchmarks do not test: sharing lowers P′_G even "
+    "where it costs no accuracy."
+)
+TOKENS = "The inputs are tokens, not images: these shares may not carry over."
+
+
+@cache
+def _shares() -> dict[str, list[list[float]]]:
+    """By measure, for each interval of gaps, the share of right pairs on each benchmark."""
+    shares = {measure: [[] for _ in GAPS[1:]] for measure in MEASURES}
+    with FILE.open(encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines):
+            if row["right"]:  # a benchmark may have no pair so far apart
+                shares[row["measure"]][GAPS.index(float(row["gap"]))].append(float(row["right"]))
+    return shares
+
+
+def right(measure: str, gap: float) -> tuple[float, float]:
+    """Of pairs `gap` bits apart in a measure, the share in the right order, least and greatest.
+
+    >>> right("P_G", 0.05)  # table 4.3: V2-S-shared ahead of V2-B0
+    (0.54..., 0.57...)
+    """
+    shares = _shares()[measure][bisect_right(GAPS, abs(gap)) - 1]
+    return min(shares), max(shares)
+
+
+def pairs_of_neighbours(ranked: Sequence[Mapping]) -> list[dict[str, str]]:
+    """What P′_G and the two costs say of each model and the next of a ranking, a row a pair.
+
+    `ranked` has rows with `model`, `P_G_spread` in bits, `multiply_adds` and `parameters`. A cost
+    agrees where the model ahead has more of it; its own share of right pairs stands beside.
+    """
+    rows = []
+    for ahead, of in pairwise(ranked):
+        gap = ahead["P_G_spread"] - of["P_G_spread"]
+        row = {"ahead": ahead["model"], "of": of["model"]}
+        row["by P′_G"] = f"{gap:.2f} bits, right in {_percent('P′_G', gap)}" if gap < inf else "–"
+        for cost, key in (("multiply-adds", "multiply_adds"), ("parameters", "parameters")):
+            row[f"by {cost}"] = _by_cost(cost, ahead[key], of[key])
+        rows.append(row)
+    return rows
+
+
+def limits(ranked: Sequence[Mapping]) -> list[str]:
+    """What `neighbours` says and where it does not reach, a sentence each.
+
+    The rows have `weight_nodes` and `input_nodes` besides, and `tokens` where token ids go in.
+    """
+    notes = [WHAT_IT_IS] if len(ranked) > 1 else []
+    if len({row["input_nodes"] for row in ranked}) > 1:
+        notes.append(SIZES_DIFFER)
+    tied = [row["model"] for row in ranked if row["weight_nodes"] > row["parameters"]]
+    if tied and len(ranked) > 1:
+        notes.append(f"{', '.join(tied)}: {TIED}")
+    if len(ranked) > 1 and any(row["tokens"] for row in ranked):
+        notes.append(TOKENS)
+    return notes
+
+
+def _by_cost(cost: str, ahead: int, of: int) -> str:
+    if ahead == of:
+        return "equal"
+    if not (ahead and of):
+        return "–"
+    gap = log2(ahead / of)
+    word = "agree" if gap > 0 else "disagree"
+    return f"{word}, ×{ahead / of:.3g}, right in {_percent(cost, gap)}"
+
+
+def _percent(measure: str, gap: float) -> str:
+    """Shares of some thousand pairs are never written as certain."""
+    least, greatest = (min(round(100 * share), 99) for share in right(measure, gap))
+    if least == 99:
+        return "over 98 %"
+    return f"{least} %" if least == greatest else f"{least}–{greatest} %"

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from reuseprior import paths
-from reuseprior.measures.ranking import COLUMNS
+from reuseprior.measures.measuring import COLUMNS
 from tests.cli.calling import refused, run
 
 NETS = """

@@ -12,7 +12,7 @@ import torchvision
 
 from reuseprior import __version__, cli, paths
 from reuseprior.contexts import count_contexts
-from reuseprior.measures.calibration import SIZES_DIFFER, WHAT_IT_IS
+from reuseprior.measures.comparing import SIZES_DIFFER, WHAT_IT_IS
 from reuseprior.report import contents, ledger, reproduce
 from reuseprior.report.ledger import Entry
 from tests.cli.calling import loads, refused, run, shell

@@ -9,7 +9,7 @@ from torch import nn
 
 from reuseprior.contexts import CountingError, operator_paths, record_model
 from reuseprior.contexts.graph import averages
-from reuseprior.measures import priors
+from reuseprior.measures import energy
 from tests.contexts.zoo import Calls
 
 
@@ -76,7 +76,7 @@ def test_averages_weighted():
     """Each of the nine ways through a window counts a ninth."""
     plain, pooled = nn.Sequential(conv(), conv()), nn.Sequential(conv(), POOL, conv())
     first = [
-        priors.averages_weighted(power).ensemble(record_model(net, (1, 4, 1, 9))).energies
+        energy.averages_weighted(power).ensemble(record_model(net, (1, 4, 1, 9))).energies
         for net, power in ((plain, 1), (pooled, 0), (pooled, 1))
     ]
     assert np.exp(first[0]).tolist() == pytest.approx([36, 9])

@@ -4,8 +4,8 @@ from math import inf
 
 import pytest
 
-from reuseprior.measures import calibration
-from reuseprior.measures.calibration import GAPS, MEASURES, SIZES_DIFFER, TIED, TOKENS, right
+from reuseprior.measures import comparing
+from reuseprior.measures.comparing import GAPS, MEASURES, SIZES_DIFFER, TIED, TOKENS, right
 
 
 def row(model, bits, multiply_adds=10**6, parameters=100, **more):
@@ -32,7 +32,7 @@ def test_the_wider_the_gap_the_more_are_right(measure):
     ((30.0, 100), (1.0, 100), "29.00 bits, right in over 98 %", "equal"),  # no share is certain
 ])  # fmt: skip
 def test_neighbours(a, b, by_contexts, by_adds):
-    (pair,) = calibration.neighbours([row("a", *a), row("b", *b)])
+    (pair,) = comparing.pairs_of_neighbours([row("a", *a), row("b", *b)])
     assert (pair["ahead"], pair["of"]) == ("a", "b")
     assert pair["by P′_G"].startswith(by_contexts)
     assert pair["by multiply-adds"].startswith(by_adds) and pair["by parameters"] == "equal"
@@ -43,6 +43,6 @@ def test_neighbours(a, b, by_contexts, by_adds):
     ({"tokens": True}, TOKENS),
 ])  # fmt: skip
 def test_limits_are_said_where_they_are(changed, said):
-    notes = calibration.limits([row("a", 3.0), row("b", 2.0, **changed)])
-    assert notes == [calibration.WHAT_IT_IS, *([said] if said else [])]
-    assert calibration.limits([row("b", 2.0, **changed)]) == []
+    notes = comparing.limits([row("a", 3.0), row("b", 2.0, **changed)])
+    assert notes == [comparing.WHAT_IT_IS, *([said] if said else [])]
+    assert comparing.limits([row("b", 2.0, **changed)]) == []

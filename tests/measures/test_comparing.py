@@ -9,9 +9,16 @@ from torch import nn
 
 import reuseprior as rp
 from reuseprior.contexts import CountingError, count_contexts
-from reuseprior.measures.calibration import SIZES_DIFFER, TIED, TOKENS, WHAT_IT_IS
-from reuseprior.measures.comparing import LEFT_OUT, NO_PATH, compare
-from reuseprior.measures.views import plot_comparison
+from reuseprior.measures.comparing import (
+    LEFT_OUT,
+    NO_PATH,
+    SIZES_DIFFER,
+    TIED,
+    TOKENS,
+    WHAT_IT_IS,
+    compare,
+    plot_comparison,
+)
 from tests.contexts.zoo import EXAMPLES, IMAGE, Calls, ones
 
 

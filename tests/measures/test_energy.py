@@ -13,7 +13,7 @@ from reuseprior.contexts import CountingError, record_model
 from reuseprior.contexts.graph import linear_paths, longest_path, per_layer
 from reuseprior.contexts.rules import RULES, TRAITS, Traits, traits
 from reuseprior.errors import UserError
-from reuseprior.measures import priors
+from reuseprior.measures import energy as priors
 from reuseprior.measures.energy import LN2, Ensemble, NoEstimate
 from reuseprior.models import CNN, MLP, build
 from tests.contexts.zoo import Calls, ones

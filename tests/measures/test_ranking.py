@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 from reuseprior.cli import app
 from reuseprior.contexts import RecordedModel, fingerprint, multiply_adds, record_model, rule, rules
 from reuseprior.measures import measuring
-from reuseprior.measures.measuring import Conventions, Measured, Refused
-from reuseprior.measures.ranking import COLUMNS, Ranking
+from reuseprior.measures.measuring import COLUMNS, Conventions, Measured, Ranking, Refused
 from reuseprior.models import ModelError, catalog
 from reuseprior.results import ResultError
 from tests.contexts.zoo import Calls, ones

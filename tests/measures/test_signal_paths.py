@@ -18,7 +18,7 @@ from reuseprior import sharing
 from reuseprior.contexts import record_model
 from reuseprior.contexts.graph import averaged_positions
 from reuseprior.errors import UserError
-from reuseprior.measures.signal_paths import INPUT, signal_paths
+from reuseprior.measures.scores import INPUT, signal_paths
 from reuseprior.models import catalog
 from tests.contexts.zoo import Calls, ones
 from tests.soak import drawn

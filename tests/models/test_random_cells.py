@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reuseprior.contexts import record_model
-from reuseprior.measures.signal_paths import signal_paths
+from reuseprior.measures.scores import signal_paths
 from reuseprior.models import ModelError, catalog, random_cells
 
 

@@ -323,7 +323,7 @@ def less_spread(real):
 
 A3, D = "thesis, appendix A.3", "nnmass, appendix D"
 DERIVE = "reuseprior.chapters.thesis.contexts.ledger.derive"
-CELLS = "reuseprior.measures.nn_mass.architecture.Architecture"
+CELLS = "reuseprior.measures.nn_mass.Architecture"
 DEFINITIONS = [  # place, what is defined otherwise and how, whose rows are told
     (A3, DERIVE, derived("P_G", 0.1), "a-p-g:"),
     (A3, DERIVE, derived("expected_spread", 0.01), "a-expected-spread:"),

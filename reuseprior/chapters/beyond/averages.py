@@ -17,7 +17,7 @@ from reuseprior import paths
 from reuseprior.chapters.beyond import choice, survey
 from reuseprior.chapters.beyond.cells import record_cell
 from reuseprior.chapters.beyond.survey import EXPERIMENT, checked_rows, keep, short
-from reuseprior.measures.signal_paths import signal_paths
+from reuseprior.measures.scores import signal_paths
 
 CELLS = 1000
 TERMS = ("shortest", "mean_length", "layer_entropy")

@@ -20,23 +20,23 @@ from reuseprior.chapters.beyond.cells import record_cell
 from reuseprior.chapters.beyond.survey import EXPERIMENT, checked_rows, keep, short
 from reuseprior.contexts import operator_paths
 from reuseprior.contexts.graph import averages
-from reuseprior.measures import priors
+from reuseprior.measures import energy
 from reuseprior.measures.energy import EnergyPrior, Ensemble, NoEstimate
 from reuseprior.models import nas_bench_201
 
 CELLS = 400  # of the choice
 PRIORS: tuple[tuple[EnergyPrior, float], ...] = (
-    (priors.reusability(), -1.0),
-    (priors.reusability(), -0.5),
-    (priors.reusability(), -2.0),
-    (priors.discounted(0.5), -1.0),
-    (priors.discounted(0.1), -1.0),
-    (priors.length_normalised(), -1.0),
-    (priors.through_nonlinearities(), -1.0),
-    (priors.limited_precision(24), -1.0),
-    (priors.limited_precision(64), -1.0),
-    (priors.averages_weighted(1), -1.0),
-    (priors.averages_weighted(2), -1.0),
+    (energy.reusability(), -1.0),
+    (energy.reusability(), -0.5),
+    (energy.reusability(), -2.0),
+    (energy.discounted(0.5), -1.0),
+    (energy.discounted(0.1), -1.0),
+    (energy.length_normalised(), -1.0),
+    (energy.through_nonlinearities(), -1.0),
+    (energy.limited_precision(24), -1.0),
+    (energy.limited_precision(64), -1.0),
+    (energy.averages_weighted(1), -1.0),
+    (energy.averages_weighted(2), -1.0),
 )
 """Energy priors with their inverse temperatures β."""
 POWERS = (0.5, 1.0, 2.0)  # of the averages' coefficients

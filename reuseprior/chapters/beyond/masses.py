@@ -18,7 +18,7 @@ from reuseprior.chapters.beyond import benchmarks, comparison, survey
 from reuseprior.chapters.beyond.survey import EXPERIMENT, short
 from reuseprior.errors import UserError
 from reuseprior.measures import nn_mass
-from reuseprior.measures.nn_mass.errors import KINDS, NotApplicable
+from reuseprior.measures.nn_mass import KINDS, NotApplicable
 from reuseprior.models import catalog
 
 SURVEYED = ("torchvision", "timm", "nas-bench-201")

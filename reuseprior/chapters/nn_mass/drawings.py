@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from scipy.special import gammaincc
 
-from reuseprior.measures.nn_mass.network import LongRangeCell
+from reuseprior.measures.nn_mass import LongRangeCell
 
 
 def draw_cell(ax: Axes, cell: LongRangeCell) -> None:

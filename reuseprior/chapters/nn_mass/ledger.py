@@ -21,7 +21,7 @@ from scipy.stats import linregress
 from reuseprior.chapters.nn_mass.experiments import GRIDS
 from reuseprior.chapters.nn_mass.theory import DERIVATIONS
 from reuseprior.contexts import record_model
-from reuseprior.measures.nn_mass.architecture import KERNEL, Architecture
+from reuseprior.measures.nn_mass import KERNEL, Architecture
 from reuseprior.models import without_weights
 from reuseprior.models.darts import GENOTYPES, darts
 from reuseprior.report import published, theorems

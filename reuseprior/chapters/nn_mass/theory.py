@@ -11,8 +11,7 @@ import sympy as sp
 from scipy.stats import entropy, poisson
 
 from reuseprior.chapters.nn_mass.lemma import lemma_1
-from reuseprior.measures.nn_mass.architecture import Architecture
-from reuseprior.measures.nn_mass.errors import NNMassError
+from reuseprior.measures.nn_mass import Architecture, NNMassError
 from reuseprior.proofs import Correction, Derivations, Printed, Step, Theory, derived
 from reuseprior.proofs.theory import Numbers
 
@@ -82,8 +81,7 @@ q = sp.IndexedBase("q", positive=True)  # probabilities of a channel's numbers o
 @cache
 def _networks(width: int, depth: int, candidates: int) -> Numbers:
     """What a built cell and its record say, and one of the same width that is a layer shallower."""
-    from reuseprior.measures.nn_mass.network import LongRangeCNN
-    from reuseprior.measures.nn_mass.recorded import measure
+    from reuseprior.measures.nn_mass import LongRangeCNN, measure
 
     def build(depth: int) -> LongRangeCNN:
         return LongRangeCNN(Architecture(depth, (width,), (candidates,)))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from reuseprior.chapters.beyond.prediction import calibration
-from reuseprior.measures.calibration import FILE, GAPS
+from reuseprior.measures.comparing import FILE, GAPS
 
 
 def few(values, accuracies, families=None):

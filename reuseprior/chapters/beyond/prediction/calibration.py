@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from reuseprior.chapters.beyond import survey
-from reuseprior.measures.calibration import GAPS, MEASURES
+from reuseprior.measures.comparing import GAPS, MEASURES
 from reuseprior.measures.statistics import bootstrap, percentiles
 
 POPULATIONS = {"timm": "top1", "torchvision": "top1", "nas-bench-201": "cifar10"}

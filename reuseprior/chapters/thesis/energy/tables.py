@@ -11,8 +11,7 @@ from reuseprior.chapters.thesis.energy.ledger import table_entries
 from reuseprior.chapters.thesis.energy.readings import FAMILIES, input_shape, model, quantities
 from reuseprior.contexts import record_model
 from reuseprior.errors import UserError
-from reuseprior.measures.energy import EnergyPrior, NoEstimate
-from reuseprior.measures.priors import TooLong
+from reuseprior.measures.energy import EnergyPrior, NoEstimate, TooLong
 from reuseprior.report import published
 from reuseprior.report.ledger import side_by_side
 
