@@ -68,7 +68,7 @@ class ParameterCount:
         """How many entries each stored count stands for."""
         return prod(self.shape) // max(1, self.log2_counts.size)
 
-    @property
+    @cached_property
     def finite(self) -> np.ndarray:
         """The stored `log2_counts` of entries with a context, in a row."""
         return self.log2_counts[np.isfinite(self.log2_counts)]
@@ -128,9 +128,8 @@ class ContextCounts:
     @cached_property
     def multiplicities(self) -> np.ndarray:
         """For each of `log2_counts`, the number of parameters with that count."""
-        return np.concatenate(
-            [np.full(p.finite.size, p.multiplicity) for p in self.parameter_counts]
-        )
+        counts = self.parameter_counts
+        return np.repeat([p.multiplicity for p in counts], [p.finite.size for p in counts])
 
     def learnable(self) -> ContextCounts:
         """The same counts without running statistics, as `batch_norm="learnable"` gives them."""

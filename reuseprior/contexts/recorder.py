@@ -227,6 +227,7 @@ class _Recorder(TorchDispatchMode):
         self.aliases: dict[int, _Alias] = {}
         self.modules: list[str] = [""]
         self.making = 0  # modules that make weights, and whose forward is running
+        self.looks: dict[tuple, tuple] = {}  # of layers' results
         self.recording = Record([], [], [], {})
         self.tracked = {id(t) for t in tracked}
 
@@ -334,6 +335,8 @@ class _Recorder(TorchDispatchMode):
             return self._view_in_place(function, args[0], twins, nodes)
         if known.meta is not None and effects.written in ((), (0,)):
             result = twins[0] if effects.written else known.meta(twins[0])
+        elif known.layer and not effects.written:
+            result = self._run_layer(function, twins, kwtwins, nodes, kwnodes)
         else:
             result = self._run(function, twins, kwtwins, nodes, kwnodes)
         results = _as_list(result)
@@ -352,6 +355,16 @@ class _Recorder(TorchDispatchMode):
                     node.tensor, node.varies, node.has_parameters = tensor, False, False
             self._adopt_results(tensors, made)
         return result
+
+    def _run_layer(self, function, twins, kwtwins, nodes, kwnodes):
+        """A convolution or product: what comes of the same shapes is worked out once."""
+        key = (function, *map(_look, twins), *kwtwins, *map(_look, kwtwins.values()))
+        if key not in self.looks:
+            result = self._run(function, twins, kwtwins, nodes, kwnodes)
+            self.looks[key] = _look(result)
+            return result
+        shape, stride, dtype = self.looks[key]
+        return torch.empty_strided(shape, stride, dtype=dtype, device="meta")
 
     def _run(self, function, twins, kwtwins, nodes, kwnodes):
         tags = getattr(function, "tags", ())
@@ -644,6 +657,13 @@ def _effects(function) -> _Effects:
     )
     is_view = not written and any(r.alias_info is not None for r in schema.returns)
     return _Effects(written, is_view, torch.Tag.inplace_view in function.tags)
+
+
+def _look(argument: Any) -> Any:
+    """What an operator's result follows from, without data, as something to look it up by."""
+    if isinstance(argument, torch.Tensor):
+        return argument.shape, argument.stride(), argument.dtype
+    return tuple(argument) if isinstance(argument, list) else argument
 
 
 def _shape_of(tensor: torch.Tensor) -> Node:

@@ -11,6 +11,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 HUGE = 2**28  # entries of a tensor
+DRAWN = {
+    nn.init.kaiming_uniform_,
+    nn.init.normal_,
+    nn.init.uniform_,
+    torch.Tensor.normal_,
+    torch.Tensor.uniform_,
+}
 
 
 @contextmanager
@@ -52,13 +59,13 @@ class _OnMeta(TorchFunctionMode):
     """Two things that PyTorch does at length for weights that are not wanted.
 
     What is made empty and huge is a weight, for which there may be no memory even once. And what is
-    drawn for a weight without storage is nothing: PyTorch's `normal_` is Python there, and imports
-    its compiler first, which takes longer than to count a small model.
+    drawn for a weight without storage is nothing: PyTorch's `normal_` and `uniform_` are Python
+    there, and `normal_` imports its compiler first, which takes longer than to count a small model.
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if function in (nn.init.normal_, torch.Tensor.normal_):
+        if function in DRAWN:
             tensor = args[0] if args else kwargs["tensor"]
             if tensor.is_meta:
                 return tensor

@@ -25,6 +25,13 @@ NONLINEAR = """
 """
 
 
+def _like(x: torch.Tensor) -> torch.Tensor:
+    # torch works `empty_like` out in Python on the meta device
+    if x.is_contiguous():
+        return torch.empty(x.shape, dtype=x.dtype, device="meta")
+    return torch.empty_like(x)
+
+
 def _as_it_is(operator):
     return entries(operator.args[0])
 
@@ -56,8 +63,8 @@ def _of_softmax(operator, *, safe=False):
 @rule(*named("addcmul"), factors=(1, 2))
 @rule(*named("div true_divide"), given=1, step="quotient")
 @rule(*named("addcdiv lerp"), given=2)
-@rule(*named("relu gelu hardswish"), linear=False, meta=torch.empty_like)
-@rule(*named("hardsigmoid"), linear=False, meta=torch.empty_like, step="gate")
+@rule(*named("relu gelu hardswish"), linear=False, meta=_like)
+@rule(*named("hardsigmoid"), linear=False, meta=_like, step="gate")
 @rule(*named("clamp erf hardtanh relu6 sigmoid tanh"), linear=False, step="gate")
 @rule(*named("pow square"), linear=False, step="power")
 @rule(*named("rsqrt"), linear=False, step="inverse root")
@@ -191,17 +198,17 @@ BY_TENSOR = """
 
 
 def _with_mask(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    return torch.empty_like(x), torch.empty_like(x, dtype=torch.bool)
+    return _like(x), torch.empty_like(x, dtype=torch.bool)
 
 
 @rule(*named(BY_TENSOR), linear=False, meta=_with_mask)
-@rule(aten._fake_quantize_learnable_per_tensor_affine, linear=False, meta=torch.empty_like)
+@rule(aten._fake_quantize_learnable_per_tensor_affine, linear=False, meta=_like)
 def fake_quantised(count, x, scale, zero_point, *_, **__):
     yield from pointwise(count, x, scale, zero_point)
 
 
 @rule(aten.fake_quantize_per_channel_affine_cachemask, linear=False, meta=_with_mask)
-@rule(aten._fake_quantize_learnable_per_channel_affine, linear=False, meta=torch.empty_like)
+@rule(aten._fake_quantize_learnable_per_channel_affine, linear=False, meta=_like)
 def fake_quantised_by_channel(count, x, scale, zero_point, axis, *_, **__):
     yield x, count
     yield scale, per_channel(count, axis)
@@ -217,7 +224,7 @@ def observed_and_fake_quantised(count, x, *_, **__):
 
 
 def _normalised(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    return torch.empty_like(x), x.new_empty(0), x.new_empty(0)
+    return _like(x), *(torch.empty(0, dtype=x.dtype, device="meta") for _ in range(2))
 
 
 OTHER_BATCH_NORMS = """

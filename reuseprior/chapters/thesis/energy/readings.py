@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 
 from torch import nn
 
@@ -54,16 +54,21 @@ def input_shape(family: Family, width: int) -> tuple[int, ...]:
     return (1, channels, IMAGE, IMAGE) if family.is_cnn else (1, channels)
 
 
+_latest = lru_cache(maxsize=1)(model)  # its layers are shared right after they are counted
+
+
 @lru_cache(maxsize=128)
 def counts(table: str, width: int, depth: int, shared: bool = False) -> ContextCounts:
     """Counts of a row's model, running statistics included; every last node is an output."""
     family = FAMILIES[table]
-    made = model(family, width, depth)
+    made = _latest(family, width, depth)
     if shared:
-        return sharing.merge(counts(table, width, depth), made, sharing.equal_layers)
-    return count_contexts(made, input_shape(family, width), batch_norm="all")
+        return sharing.merge(counts(table, width, depth, False), made, sharing.equal_layers)
+    found = count_contexts(made, input_shape(family, width), batch_norm="all")
+    return replace(found, recorded=None)  # thousands of operators, which nobody asks for
 
 
+@cache
 def quantities(table: str, width: int, depth: int, shared: bool = False) -> Quantities:
     """Quantities of a row under the table's own convention."""
     found = counts(table, width, depth, shared)
@@ -76,6 +81,7 @@ def quantities(table: str, width: int, depth: int, shared: bool = False) -> Quan
     )
 
 
+@cache
 def as_the_text_says(table: str, width: int, depth: int, shared: bool = False) -> Quantities:
     """Learnable parameters, and definition 6's input and output nodes: all of both."""
     return counts(table, width, depth, shared).learnable().quantities()
