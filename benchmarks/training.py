@@ -32,7 +32,7 @@ from reuseprior.models import Recipe
 from reuseprior.models.recipe import OPTIONS
 from reuseprior.results import provenance
 from reuseprior.training import Protocol, checkpoint, train
-from reuseprior.training.augment import augment, draw
+from reuseprior.training.batches import augment, draw
 
 
 @dataclass(frozen=True)

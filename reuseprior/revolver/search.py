@@ -49,13 +49,12 @@ from reuseprior.revolver.strategies import (
     random_search,
 )
 from reuseprior.schemas import Config
-from reuseprior.training.average import copies as copies
-from reuseprior.training.average import put_back as put_back
 from reuseprior.training.batches import InMemory, derive, steps
-from reuseprior.training.interruption import Interrupted, Stop, signals
-from reuseprior.training.loop import Loop
+from reuseprior.training.checkpoint import copies as copies
+from reuseprior.training.checkpoint import put_back as put_back
 from reuseprior.training.protocol import Protocol
 from reuseprior.training.task import Classification
+from reuseprior.training.trainer import Interrupted, Loop, Stop, signals
 
 # Training an individual for a while and validating it (§3.5.5.2) ----------------------------------
 

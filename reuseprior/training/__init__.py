@@ -2,7 +2,6 @@
 
 from reuseprior.results import finished as finished
 from reuseprior.training.checkpoint import CheckpointError as CheckpointError
-from reuseprior.training.interruption import Interrupted as Interrupted
 from reuseprior.training.protocol import Protocol as Protocol
 from reuseprior.training.protocol import ProtocolError as ProtocolError
 from reuseprior.training.protocol import names as names
@@ -10,4 +9,5 @@ from reuseprior.training.task import Classification as Classification
 from reuseprior.training.task import Penalised as Penalised
 from reuseprior.training.task import Task as Task
 from reuseprior.training.trainer import Diverged as Diverged
+from reuseprior.training.trainer import Interrupted as Interrupted
 from reuseprior.training.trainer import train as train

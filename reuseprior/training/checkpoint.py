@@ -16,15 +16,15 @@ from hashlib import sha256
 from pathlib import Path
 from textwrap import shorten
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
 from reuseprior import files
 from reuseprior.errors import UserError
 from reuseprior.results import as_read, difference, finished, kept
-from reuseprior.training.average import put_back
 
 NAME = "checkpoint.safetensors"
 VERSION = 2
@@ -166,3 +166,27 @@ def _mend(path: Path, config: Mapping | None, away: str) -> str:
             )
         return f"{away} to begin this run again"
     return f"{away}, and --resume goes on from the one before it, {before.name}"
+
+
+# A model's tensors by name ------------------------------------------------------------------------
+
+
+def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors, to go back to."""
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+@torch.no_grad()
+def put_back(saved: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
+    """Copy saved values into tensors of the same names, in place: whoever shares one sees them."""
+    for name, tensor in saved.items():
+        tensors[name].copy_(tensor)
+
+
+def tensors(model: nn.Module) -> dict[str, Tensor]:
+    """A model's parameters and saved buffers by name, each tensor once however often it is tied."""
+    saved = model.state_dict(keep_vars=True)  # leaves out buffers that are not to be saved
+    first: dict[int, str] = {}
+    return {
+        name: tensor for name, tensor in saved.items() if first.setdefault(id(tensor), name) == name
+    }

@@ -1,11 +1,15 @@
-"""Optimisers: RMSprop as the official implementation of EfficientNetV2 has it, SGD and AdamW."""
+"""Optimisers, with RMSprop as EfficientNetV2's official implementation has it; averaged weights."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 
 from reuseprior.errors import UserError
+from reuseprior.training.checkpoint import copies, put_back, tensors
 from reuseprior.training.protocol import Protocol
 
 ADAM_DECAY = 0.999  # of the mean square, β2
@@ -92,3 +96,45 @@ def build(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
         decay=protocol.decay,
         epsilon=protocol.epsilon,
     )
+
+
+class Average:
+    """An exponential moving average of a model's distinct parameters and buffers.
+
+    ```python
+    average = Average(model)
+    average.update(0.9)  # average ← 0.9 · average + 0.1 · model
+    with average.applied():
+        model(images)  # by the averaged weights, batch norm's statistics included
+    ```
+
+    Whole numbers, such as batch norm's count of batches, are copied. Tied parameters stay tied.
+    """
+
+    def __init__(self, model: nn.Module):
+        self._live = tensors(model)
+        self.tensors = copies(self._live)
+
+    @torch.no_grad()
+    def update(self, decay: float) -> None:
+        """Move the average towards the model by 1 - decay."""
+        names = [name for name, tensor in self._live.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_(
+            [self.tensors[name] for name in names], [self._live[name] for name in names], 1 - decay
+        )
+        for name in self._live.keys() - set(names):
+            self.tensors[name].copy_(self._live[name])
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Let the model hold the average, and its own weights again afterwards."""
+        own = copies(self._live)
+        self.apply()
+        try:
+            yield
+        finally:
+            put_back(own, self._live)
+
+    def apply(self) -> None:
+        """Copy the average into the model."""
+        put_back(self.tensors, self._live)

@@ -14,10 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reuseprior.data import DataSet, ImageFolderSet
-from reuseprior.training.augment import mix, to_input
-from reuseprior.training.batches import Batch, open_batches
-from reuseprior.training.protocol import Protocol, ProtocolError
-from reuseprior.training.schedules import image_size
+from reuseprior.training.batches import Batch, mix, open_batches, to_input
+from reuseprior.training.protocol import Protocol, ProtocolError, image_size
 
 Autocast = Callable[[], AbstractContextManager]  # makes the context in which a model computes
 

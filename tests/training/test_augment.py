@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from reuseprior.training import Protocol
-from reuseprior.training.augment import Draws, augment, draw, mix, shift, to_input
+from reuseprior.training.batches import Draws, augment, draw, mix, shift, to_input
 
 
 def pictures(count=6, channels=3, size=16):

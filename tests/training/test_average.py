@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from reuseprior.training.average import Average
+from reuseprior.training.optimizers import Average
 
 
 def test_the_average_moves_towards_the_model_and_can_be_applied():

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from reuseprior.training import Protocol
-from reuseprior.training.schedules import average_decay, image_size, learning_rate
+from reuseprior.training.protocol import average_decay, image_size, learning_rate
 
 STEPS = {
     "schedule": "steps", "step_epochs": 50, "step_factor": 0.2, "learning_rate": 0.8,

@@ -16,7 +16,7 @@ from reuseprior.training import (
     train,
 )  # fmt: skip
 from reuseprior.training.batches import Share, open_batches
-from reuseprior.training.schedules import learning_rate
+from reuseprior.training.protocol import learning_rate
 from tests.training.runs import check_resumed, in_two_processes, measured
 
 DIGITS = data.load("digits")

@@ -20,8 +20,8 @@ from reuseprior.results import SUMMARY, Run
 from reuseprior.sharing import Clustered, quantise
 from reuseprior.sharing.bases import distances
 from reuseprior.training import Classification, Penalised, Protocol, finished, train
-from reuseprior.training.loop import Loop
 from reuseprior.training.protocol import ProtocolError
+from reuseprior.training.trainer import Loop
 
 EXPERIMENT = "clustering"
 MODEL = "vs-xception"
