@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations
 from math import factorial
 from typing import NamedTuple
@@ -21,6 +22,7 @@ LEVEL = 0.05  # of tests; intervals hold the rest
 RESAMPLED = 2000  # models of a bootstrap sample of `agreement` at most
 LEAST = 3  # models whose order says anything
 POWER = 0.8  # chance that enough seeds tell a true difference
+FEW = 100  # models whose pairs are compared one by one before scipy has looked at its arguments
 MOST_SEEDS = 1000  # of each kind; more are no answer
 
 ABOVE, BELOW, ALIKE = "scores above", "scores below", "cannot be told apart from"
@@ -163,7 +165,12 @@ class Agreement:
 
 def kendall(x: np.ndarray, y: np.ndarray) -> float:
     """Kendall's τ-b, which corrects for ties; NaN where a side does not vary."""
-    return float(stats.kendalltau(x, y).statistic) if np.ptp(x) and np.ptp(y) else float("nan")
+    if not (np.ptp(x) and np.ptp(y)):
+        return float("nan")
+    if len(x) <= FEW and np.isfinite([x, y]).all():
+        a, b = _signs(np.asarray(x, float)), _signs(np.asarray(y, float))
+        return float(np.clip(a @ b / np.sqrt(a @ a) / np.sqrt(b @ b), -1, 1))
+    return float(stats.kendalltau(x, y).statistic)
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
@@ -201,9 +208,14 @@ def by_chance(x: Sequence[float], y: Sequence[float], *, seed: int = 0, draws: i
     return float((agreeing >= abs(_signs(y) @ _signs(x))).mean())
 
 
+@lru_cache(maxsize=8)
+def _pairs(n: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.triu_indices(n, 1)
+
+
 def _signs(values: np.ndarray) -> np.ndarray:
     """For each pair along the last axis, 1 where the first is greater, −1 where the second is."""
-    one, other = np.triu_indices(values.shape[-1], 1)
+    one, other = _pairs(values.shape[-1])
     return np.sign(values[..., one] - values[..., other])
 
 
