@@ -34,6 +34,17 @@ def test_orders_and_their_chance_agree_with_scipy():
     assert statistics.by_chance([1, 1, 2], [1, 2, 3]) == pytest.approx(4 / 6)
 
 
+def test_tau_of_few_models_is_scipys():
+    """With ties, and as far as models are few, digit for digit."""
+    random = np.random.default_rng(0)
+    for n in (3, 20, statistics.FEW, statistics.FEW + 1):
+        for _ in range(10):
+            x, y = stats.rankdata(random.integers(n, size=n)), random.integers(n, size=n) / 3
+            np.testing.assert_equal(statistics.kendall(x, y), stats.kendalltau(x, y).statistic)
+    assert statistics.kendall([1, 2, 3], [1, 2, 3]) == 1
+    assert statistics.kendall([1, 2, np.inf], [1, 2, 3]) == 1
+
+
 def test_margins_are_the_spread_of_samples():
     """Against the deviation of τ over independent samples, below and above 2,000 models."""
     random = np.random.default_rng(0)
