@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from inspect import unwrap
 from itertools import permutations
 from math import factorial
 from typing import NamedTuple
@@ -22,8 +23,10 @@ LEVEL = 0.05  # of tests; intervals hold the rest
 RESAMPLED = 2000  # models of a bootstrap sample of `agreement` at most
 LEAST = 3  # models whose order says anything
 POWER = 0.8  # chance that enough seeds tell a true difference
-FEW = 100  # models whose pairs are compared one by one before scipy has looked at its arguments
+FEW = 100  # models whose pairs are compared one by one sooner than scipy sorts them
 MOST_SEEDS = 1000  # of each kind; more are no answer
+# without scipy's checks of arguments, which take longer than τ itself
+_tau_of_many = unwrap(stats.kendalltau)
 
 ABOVE, BELOW, ALIKE = "scores above", "scores below", "cannot be told apart from"
 
@@ -167,10 +170,12 @@ def kendall(x: np.ndarray, y: np.ndarray) -> float:
     """Kendall's τ-b, which corrects for ties; NaN where a side does not vary."""
     if not (np.ptp(x) and np.ptp(y)):
         return float("nan")
-    if len(x) <= FEW and np.isfinite([x, y]).all():
+    if not np.isfinite([x, y]).all():
+        return float(stats.kendalltau(x, y).statistic)
+    if len(x) <= FEW:
         a, b = _signs(np.asarray(x, float)), _signs(np.asarray(y, float))
         return float(np.clip(a @ b / np.sqrt(a @ a) / np.sqrt(b @ b), -1, 1))
-    return float(stats.kendalltau(x, y).statistic)
+    return float(_tau_of_many(x, y).statistic)
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
