@@ -39,14 +39,14 @@ from torch import nn
 from typer.testing import CliRunner
 
 from reuseprior import data, files, paths, results, revolver, training  # noqa: F401  before any fork
-from reuseprior.chapters.bidart.affine import experiments
-from reuseprior.chapters.bidart.classformer import experiments as classformer
+from reuseprior.chapters import affine_runs
+from reuseprior.chapters import classformer_runs as classformer
 from reuseprior.cli import app
 from reuseprior.data import TextSet
 from reuseprior.errors import UserError
 from reuseprior.measures import measuring  # noqa: F401
 from reuseprior.models.classformer import Classformer, Schedule
-from tests.chapters.bidart.classformer.test_experiments import SIZES, TASK
+from tests.chapters.test_classformer_runs import SIZES, TASK
 from tests.training.letters import LETTERS, texts
 
 LIVES = 5  # of a run that are cut short, before one may last
@@ -142,13 +142,13 @@ def run_rank(folder: Path, seed: int = 0) -> None:
 
 def run_affine(folder: Path, seed: int = 0) -> None:
     changes = {"epochs": 2, "batch_size": 32, "train_images": 64, "test_images": 20}
-    tiny = replace(experiments.SCALES["quick"], changes={2: changes}, width=0.25, tested=10)
+    tiny = replace(affine_runs.SCALES["quick"], changes={2: changes}, width=0.25, tested=10)
     with (
-        patch.dict(experiments.SCALES, tiny=tiny),
-        patch.multiple(experiments, ANGLES=(0, 90, 180), SEARCHED=90, SPREADS=(2, 32), DRAWS=2),
+        patch.dict(affine_runs.SCALES, tiny=tiny),
+        patch.multiple(affine_runs, ANGLES=(0, 90, 180), SEARCHED=90, SPREADS=(2, 32), DRAWS=2),
     ):
-        one = experiments.Experiment("digits-rotation", "avae", "tiny")
-        experiments.run(one, seed=seed, root=folder, progress=False)
+        one = affine_runs.Experiment("digits-rotation", "avae", "tiny")
+        affine_runs.run(one, seed=seed, root=folder, progress=False)
 
 
 def run_text(folder: Path, seed: int = 0) -> None:

@@ -7,10 +7,8 @@ import yaml
 from torchvision import models
 
 from reuseprior import paths
-from reuseprior.chapters.beyond.prediction import calibration
-from reuseprior.chapters.reuse import pairs
-from reuseprior.chapters.thesis import contexts as chapter4
-from reuseprior.chapters.thesis import habits
+from reuseprior.chapters import accuracy, habits, reuse
+from reuseprior.chapters import counting as chapter4
 from reuseprior.measures.statistics import kendall
 from reuseprior.report import ledger, notebooks
 
@@ -31,8 +29,8 @@ def test_the_worked_numbers():
 
 @pytest.mark.slow
 def test_what_a_gap_is_worth():
-    table = calibration.networks("timm")
-    right = calibration.pairs_right(table, "P_G", resamples=1).set_index("gap")["right"]
+    table = accuracy.networks("timm")
+    right = accuracy.pairs_right(table, "P_G", resamples=1).set_index("gap")["right"]
     said = "in {} % of the pairs 0–¼ bits apart, {} % at ¼–½, {} % at ½–1, {} % at 1–2, {} % at 2–4"
     assert said.format(*(round(100 * right[gap]) for gap in (0, 0.25, 0.5, 1, 2))) in README
 
@@ -41,7 +39,7 @@ def test_what_a_gap_is_worth():
 def test_multiply_adds_beside_it():
     ahead = {}
     for name in ("timm", "torchvision", "nas-bench-201"):
-        table = calibration.networks(name)
+        table = accuracy.networks(name)
         of = {m: kendall(table[m], table["accuracy"]) for m in ("P_G", "multiply-adds")}
         ahead[name] = of["multiply-adds"] - of["P_G"]
     said = (
@@ -62,9 +60,9 @@ def test_what_reuse_is_worth():
     row = re.compile(r"^(parameters|multiply-adds) +(\S+) +(\S+) +(\S+)", re.MULTILINE)
     rows = row.findall(shown_in("07-reuse", "07-12"))
     counts = {at: [int(float(n)) for n in numbers] for at, *numbers in rows}
-    of, gained, _ = counts[pairs.PARAMETERS]
+    of, gained, _ = counts[reuse.PARAMETERS]
     assert f"better in {gained} of {of} pairs at equal parameters" in README
-    of, _, lost = counts[pairs.MULTIPLY_ADDS]
+    of, _, lost = counts[reuse.MULTIPLY_ADDS]
     assert f"worse in {lost} of {of} at equal multiply-adds" in README
     (all_,) = re.findall(r"favoured the one without sharing in all (\d+)", README)
     assert int(all_) == sum(n for n, *_ in counts.values())

@@ -1,1 +1,1 @@
-"""One package a source: how its printed numbers are read, its runs, tables and drawings."""
+"""A chapter each: what its printed numbers are, its runs, tables and drawings."""

@@ -1,8 +1,8 @@
-"""The chapters: a `chapter.toml` in a chapter's folder says all that is not in the notebook itself.
+"""The chapters: `reuseprior/chapters/NAME.toml` says all that is not in the notebook itself.
 
 ```toml
 notebook = "04-counting-contexts"         # in notebooks/
-entries = "ledger"                        # the module beside this file whose PARTS are judged
+entries = "counting"                      # the module beside this file whose PARTS are judged
 inputs = ["data/published/thesis/*.csv"]  # what it reads besides the modules that it imports
 
 [numbers]                                 # what it is about: patterns of `where` in the ledger,
@@ -33,13 +33,11 @@ from reuseprior import paths
 from reuseprior.errors import UserError, did_you_mean, shown
 from reuseprior.presets import Presets
 
-FILE = "chapter.toml"
-
 PROFILES = ("quick", "full")
 
 
 class ChapterError(UserError):
-    """A `chapter.toml` that cannot be used as it is, or a chapter that has none."""
+    """A chapter's file that cannot be used as it is, or a chapter that has none."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Preset:
 class Chapter:
     """A notebook and what its chapter says of it."""
 
-    file: Path  # its chapter.toml
+    file: Path  # in reuseprior/chapters
     notebook: Path
     presets: Mapping[str, Preset]  # by profile
     entries: str = ""
@@ -94,9 +92,9 @@ def found() -> list[Chapter]:
     and for one in `notebooks/` whose name begins with two digits and that no file names.
     """
     paths.checkout()
-    chapters = paths.PACKAGE / "chapters"
+    folder = paths.PACKAGE / "chapters"
     owners: dict[str, Chapter] = {}
-    for chapter in map(read, sorted(chapters.rglob(FILE))):
+    for chapter in map(read, sorted(folder.glob("*.toml"))):
         other = owners.setdefault(chapter.name, chapter)
         if other is not chapter:
             raise ChapterError(
@@ -105,16 +103,14 @@ def found() -> list[Chapter]:
             )
     for notebook in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]-*.ipynb")):
         if notebook.stem not in owners:
-            raise ChapterError(
-                f"{notebook} belongs to no chapter: name it in a {FILE} in a folder of {chapters}"
-            )
+            raise ChapterError(f"{notebook} belongs to no chapter: name it in a .toml in {folder}")
     if not owners:
         raise ChapterError(f"there are no notebooks in {paths.NOTEBOOKS}")
     return sorted(owners.values(), key=lambda chapter: (chapter.last, chapter.name))
 
 
 def read(file: Path) -> Chapter:
-    """The chapter that a `chapter.toml` describes; ChapterError says what is wrong with it."""
+    """The chapter that a file describes; ChapterError says what is wrong with it."""
     given, where = _TOML.read(file)
     _TOML.check_keys(given, (*_KINDS, *PROFILES), where)
     for key in ("notebook", *PROFILES):
@@ -124,7 +120,7 @@ def read(file: Path) -> Chapter:
            if key in given}  # fmt: skip
     own["notebook"] = _notebook(where, own["notebook"])
     own["presets"] = {name: _preset(f"{where}: {name}", given[name]) for name in PROFILES}
-    module = file.parent / f"{own.get('entries') or 'ledger'}.py"
+    module = file.parent / f"{own.get('entries') or file.stem}.py"
     if "entries" in own and (not own["entries"] or not module.is_file()):
         raise ChapterError(
             f"{where}: entries is {own['entries']!r}: name a module beside it, such as {module}"

@@ -464,7 +464,7 @@ def parts() -> dict[str, Callable[[], Iterable[Entry]]]:
             raise chapters.ChapterError(
                 f"{chapter.module} has no PARTS: name there how the places of its printed numbers "
                 f"begin and the function of their entries, or leave entries out of its "
-                f"{chapters.FILE}"
+                f"{chapter.file.name}"
             )
         if twice := own.keys() & found.keys():
             raise chapters.ChapterError(f"{chapter.module}: another chapter has {min(twice)!r} too")

@@ -209,8 +209,9 @@ def _module(name: str) -> Iterator[Path]:
 
 def _beside(folder: Path) -> Iterator[Path]:
     for path in folder.iterdir():
-        # a run's parameters and files are told by themselves: what else says a chapter.toml
-        if path.name.startswith((".", "__")) or path.suffix == ".py" or path.name == chapters.FILE:
+        # what a chapter's file says of parameters and inputs is told by itself
+        is_chapter = path.suffix == ".toml" and folder == paths.PACKAGE / "chapters"
+        if path.name.startswith((".", "__")) or path.suffix == ".py" or is_chapter:
             continue
         if path.is_file():
             yield path

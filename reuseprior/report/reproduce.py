@@ -167,7 +167,7 @@ def plan(
     Chapters that say `last` are always among them. Parameters are text, read as the type of the
     notebook's own value, and go before the profile's preset. Raises RunError for unknown chapters
     and parameters, wrong types, and parameters for more than one chapter; NotebookError for a
-    notebook without exactly one cell tagged `parameters`; ChapterError for a wrong `chapter.toml`.
+    notebook without exactly one cell tagged `parameters`; ChapterError for a chapter's wrong file.
     """
     _check_tools()
     parameters = dict(parameters or {})

@@ -1,6 +1,6 @@
 """Runs with other than the committed parameters: what they are called and where they write.
 
-What is committed shows one choice of parameters, those of `[quick]` in a `chapter.toml`. A run with
+What is committed shows one choice of parameters, those of `[quick]` in a chapter's file. A run with
 any other is a *variant*: its copy and its figures go to `build/variants/CHAPTER,NAME=VALUE`, so
 that nothing that a reader tries is taken for the record.
 """

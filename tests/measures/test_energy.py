@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from reuseprior.chapters.thesis import energy as work
+from reuseprior.chapters import energy as work
 from reuseprior.contexts import CountingError, record_model
 from reuseprior.contexts.graph import linear_paths, longest_path, per_layer
 from reuseprior.contexts.rules import RULES, TRAITS, Traits, traits

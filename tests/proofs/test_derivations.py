@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import sympy as sp
 
-from reuseprior.chapters.nn_mass import theory
-from reuseprior.chapters.thesis import derivations as thesis
+from reuseprior.chapters import nn_mass_theorems
+from reuseprior.chapters import theorems as thesis
 from reuseprior.proofs.prove import proves
 from reuseprior.proofs.sample import deviations, worked
 from tests.soak import drawn
@@ -16,7 +16,7 @@ from tests.soak import drawn
 pytestmark = pytest.mark.slow
 
 # Every run of their notebooks proves them all; here a few of both works are
-DERIVATIONS = drawn((*thesis.all_derivations(), *theory.DERIVATIONS.all()), 6, seed=3)
+DERIVATIONS = drawn((*thesis.all_derivations(), *nn_mass_theorems.DERIVATIONS.all()), 6, seed=3)
 STEPS = [
     pytest.param(d, index, id=f"{d.name}-{index}", marks=case.marks)
     for case in DERIVATIONS

@@ -238,7 +238,7 @@ def test_the_engine_knows_no_theory(source):
 
 
 def test_imports_without_torch():
-    modules = "reuseprior.proofs, reuseprior.chapters.thesis.derivations"
+    modules = "reuseprior.proofs, reuseprior.chapters.theorems"
     code = f"import sys, {modules}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -112,17 +112,15 @@ def notebook(name, *texts, tags=("parameters",), kernel="python3", folder=None):
 
 
 def chapter(name, *, last=False, **given):
-    """Write the `chapter.toml` of a notebook; returns the file.
+    """Write the file of a notebook's chapter; returns it.
 
     `given` are keys with their values, or a profile's text instead of one minute and no parameters.
     """
-    folder = paths.PACKAGE / "chapters" / name.replace("-", "_")
-    folder.mkdir(exist_ok=True)
     profiles = {p: given.pop(p, "minutes = 1\nparameters = {}") for p in ("quick", "full")}
     lines = [f"{key} = {_toml(value)}" for key, value in (("notebook", name), *given.items())]
     lines += ["last = true"] * last
     lines += [f"\n[{profile}]\n{text}" for profile, text in profiles.items()]
-    file = folder / "chapter.toml"
+    file = paths.PACKAGE / "chapters" / f"{name.replace('-', '_')}.toml"
     file.write_text("\n".join(lines), encoding="utf-8")
     return file
 

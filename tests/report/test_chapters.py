@@ -1,4 +1,4 @@
-"""What a `chapter.toml` may say, and a chapter that is added with one folder and one notebook."""
+"""What a chapter's file may say, and a chapter that is added with one file and one notebook."""
 
 from fnmatch import fnmatchcase
 from types import ModuleType
@@ -69,7 +69,7 @@ def test_what_a_chapter_says_and_where_it_shows_a_number(root):
     file = house.chapter("03-a", entries="judging", full="minutes = 30\nparameters = {x = 1e-3}")
     (file.parent / "judging.py").touch()
     (chapter,) = chapters.found()
-    assert (chapter.name, chapter.module) == ("03-a", "reuseprior.chapters.03_a.judging")
+    assert (chapter.name, chapter.module) == ("03-a", "reuseprior.chapters.judging")
     assert chapter.presets["full"] == chapters.Preset(30.0, {"x": 0.001})
     assert (chapter.numbers, chapter.inputs, chapter.last) == ({}, ("data/**/*",), False)
     house.chapter("03-a", numbers={"thesis, table 1*": "b", "thesis, section 2": ""})
@@ -95,11 +95,11 @@ WRONG = [  # what a file says, but for its profiles, and the sentence after its 
     (f"{RIGHT}inputs = ['../a']", r"inputs has '\.\./a': begin it at"),
     (f"{RIGHT}inputs = ['a/**x']", r"\*\* stands for folders and so by"),
     (f"{RIGHT}entries = 'x'", r"is 'x': name a module .*x\.py"),
-    (f"{RIGHT}entries = ''", r"is '': name a module .*ledger\.py"),
+    (f"{RIGHT}entries = ''", r"is '': name a module .*03_a\.py"),
 ]
 WRONG = [(f"{text}\n{PROFILES}", message) for text, message in WRONG]
 WRONG += [  # and what it says in all
-    ("[", r"cannot read .*chapter\.toml \(.*\): mend the file"),
+    ("[", r"cannot read .*03_a\.toml \(.*\): mend the file"),
     (f"{RIGHT}[quick]\n", r"has no 'full': add a table \[full\] with minutes"),
     (f"{RIGHT}full = 1\n[quick]", "quick has no 'minutes': add it"),
     (RIGHT + PROFILES.replace("1", "-1"), "quick: minutes is -1: it must be 0.0"),
@@ -127,17 +127,18 @@ def test_a_module_of_entries_without_any_is_named(root, monkeypatch, code):
     module = ModuleType("judged")
     exec(code, vars(module))
     monkeypatch.setattr(ledger, "import_module", lambda name: module)
-    with pytest.raises(ChapterError, match=r"03_a\.judged has no PARTS: name there how"):
+    with pytest.raises(ChapterError, match=r"chapters\.judged has no PARTS: name there how"):
         ledger.parts()
 
 
 def test_a_notebook_has_exactly_one_chapter(root):
     notebook("03-a")
-    with pytest.raises(ChapterError, match=r"03-a\.ipynb belongs to no chapter: name it in a chap"):
+    with pytest.raises(
+        ChapterError, match=r"03-a\.ipynb belongs to no chapter: name it in a \.toml"
+    ):
         chapters.found()
     first = house.chapter("03-a")
-    (first.parents[1] / "other").mkdir()
-    (first.parents[1] / "other" / "chapter.toml").write_bytes(first.read_bytes())
+    first.with_name("other.toml").write_bytes(first.read_bytes())
     with pytest.raises(ChapterError, match="both name the notebook '03-a': give one of them"):
         chapters.found()
 
@@ -159,7 +160,7 @@ def test_every_number_is_of_a_work_and_of_one_pattern_there():
     places = sorted({row["where"] for row in ledger.committed_rows()})
     for where in places:
         about = [[p for p in c.numbers if fnmatchcase(where, p)] for c in works]
-        assert any(about), f"{where} is in no chapter.toml"
+        assert any(about), f"{where} is in no chapter"
         assert all(len(patterns) < 2 for patterns in about), f"{where}: {about}"
     for pattern in (pattern for chapter in works for pattern in chapter.numbers):
         assert any(fnmatchcase(where, pattern) for where in places), f"nothing is at {pattern!r}"

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from reuseprior import paths, results
-from reuseprior.chapters.thesis import contexts, energy
+from reuseprior.chapters import counting, energy
 from reuseprior.cli import app
 from reuseprior.errors import UserError
 from reuseprior.report import chapters, ledger, published
@@ -201,7 +201,7 @@ def test_what_cannot_be_collected_is_refused(monkeypatch):
         patch.setattr(ledger, "parts", lambda: {"a": lambda: [twice], "b": lambda: [twice]})
         with pytest.raises(ValueError, match=r"a-1/x' occurs twice"):
             ledger.collect()
-    place = next(iter(contexts.ledger.PARTS))
+    place = next(iter(counting.ledger.PARTS))
     monkeypatch.setitem(energy.ledger.PARTS, place, list)
     with pytest.raises(chapters.ChapterError, match="another chapter has"):
         ledger.parts()
@@ -322,7 +322,7 @@ def less_spread(real):
 
 
 A3, D = "thesis, appendix A.3", "nnmass, appendix D"
-DERIVE = "reuseprior.chapters.thesis.contexts.ledger.derive"
+DERIVE = "reuseprior.chapters.counting.derive"
 CELLS = "reuseprior.measures.nn_mass.Architecture"
 DEFINITIONS = [  # place, what is defined otherwise and how, whose rows are told
     (A3, DERIVE, derived("P_G", 0.1), "a-p-g:"),

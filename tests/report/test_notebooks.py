@@ -77,10 +77,10 @@ def opened(root):
     names = set((root / house.OPENED).read_text().splitlines())
     sources = {re.sub(r"__pycache__/(\w+)\.[^/]*\.pyc$", r"\1.py", name) for name in names}
     package, data = f"{paths.PACKAGE}/", f"{root / 'data'}/"
-    # which run a notebook is, it reads from its chapter.toml: a job knows that without the file;
+    # which run a notebook is, it reads from its chapter's file: a job knows that without the file;
     # and that a recorded run is as it was, from a list of digests
-    known = (f"/{chapters.FILE}", f"/{results.DIGESTS}")
-    own = {name for name in sources if not name.endswith(known)}
+    known = {f"{chapter.file}" for chapter in chapters.found()} | {f"{results.DIGESTS}"}
+    own = {name for name in sources if name not in known and Path(name).name not in known}
     return {name for name in own if name.startswith((package, data))}
 
 
@@ -219,8 +219,8 @@ def test_inputs_are_the_files_that_it_is_said_to_read(root):
 def test_the_ledger_depends_on_every_chapter():
     ledger = paths.NOTEBOOKS / "00-ledger.ipynb"
     found = labels(ledger, CHAPTERS[ledger].inputs)
-    assert {"chapters/nn_mass/chapter.toml", "measures/energy.py"} <= found
-    assert {f"chapters/thesis/{part}/ledger.py" for part in ("contexts", "energy")} <= found
+    assert {"chapters/nn_mass.toml", "measures/energy.py"} <= found
+    assert {f"chapters/{part}.py" for part in ("counting", "energy")} <= found
 
 
 def test_a_cell_that_is_not_python_is_named(root):

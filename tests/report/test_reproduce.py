@@ -121,8 +121,8 @@ def test_refused(root, chapters, profile, parameters, message):
 
 
 REFUSED_PRESETS = [  # what a preset says, message
-    ("{rate = '1e-3'}", r"is float, but .*chapter.toml gives '1e-3' \(str\): write it as 1.0e-3"),
-    ("{rate = 1}", r"is float, but .*chapter.toml gives 1 \(int\): write"),
+    ("{rate = '1e-3'}", r"is float, but .*toml gives '1e-3' \(str\): write it as 1.0e-3"),
+    ("{rate = 1}", r"is float, but .*toml gives 1 \(int\): write"),
     ("{seed = false}", r"'seed' of 04-counting is int, .* False \(bool\)$"),
     ("{sed = 1}", "has no parameter 'sed', did you mean 'seed'?"),
 ]

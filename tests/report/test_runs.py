@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 
 from reuseprior import paths, results
-from reuseprior.chapters import nn_mass
-from reuseprior.chapters.thesis import contexts, scores, sharing
+from reuseprior.chapters import counting, nn_mass, sharing
 from reuseprior.cli.app import parse_settings
 from reuseprior.report import published
 from reuseprior.report.ledger import Entry
@@ -195,7 +194,7 @@ def config_of(evidence, **changed):
 SCORES = [  # a row's table and model, whose evidence, folder of its runs, some of their settings
     ("thesis/table-4-2", "V2-S-shared", sharing, "train-thesis",
      {"model": "efficientnetv2-s", "sharing": "all_but_bn"}, {"epochs": 300, "batch_size": 512}),
-    ("thesis/table-4-4", "V2-B1", contexts, "train-thesis,image_size=240",
+    ("thesis/table-4-4", "V2-B1", counting, "train-thesis,image_size=240",
      {"data": "imagenet"}, {"test_image_size": 240}),
 ]  # fmt: skip
 
@@ -216,7 +215,7 @@ def test_a_run_of_the_first_package_could_be_the_thesis_s(folder):
     """It says nothing of settings that came later, which are at their defaults."""
     old = Path(__file__).parents[1] / "training" / "old_run" / "config.json"
     known = json.loads(old.read_text())["protocol"].keys()
-    evidence = scores.score("V2-B0", False, "cifar10", {})
+    evidence = counting.score("V2-B0", False, "cifar10", {})
     config = config_of(evidence)
     assert config["protocol"].keys() - known == {"patience", "step_epochs", "step_factor"}
     config["protocol"] = {k: v for k, v in config["protocol"].items() if k in known}

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import sympy as sp
 
-from reuseprior.chapters.nn_mass import theory as nn_mass
-from reuseprior.chapters.thesis import derivations as thesis
+from reuseprior.chapters import nn_mass_theorems as nn_mass
+from reuseprior.chapters import theorems as thesis
 from reuseprior.proofs import Correction, Derivation, Derivations, Remark, Step, Theory
 from reuseprior.report import theorems
 from reuseprior.report.ledger import KINDS

@@ -13,7 +13,7 @@ FROM_DATA = {"name", "image", "classes"}  # said by the file's name and by the d
 
 
 def test_there_is_a_preset_for_every_run_of_table_3_2():
-    """Whose other printed settings are compared in tests/chapters/thesis/revolver."""
+    """Whose other printed settings are compared in tests/chapters/test_revolver.py."""
     words = {
         "Evolve": "evolve", "Random": "random", "RandWarmup": "random_warmup",
         "RandWarmEvolve": "random_warmup_evolve",

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reuseprior import data
-from reuseprior.chapters.bidart.affine.published import PublishedRestarts
+from reuseprior.chapters.affine import PublishedRestarts
 from reuseprior.models import ModelError
 from reuseprior.models.affine_vae import (
     VAE,

@@ -1,1 +1,0 @@
-"""Chapter 6: does counting predict accuracy, and how far apart must two networks be?"""

@@ -1,1 +1,0 @@
-"""Works of Bidart's thesis."""

@@ -1,1 +1,0 @@
-"""Bidart's chapter 5: where a text encoder can forget its sequence."""

@@ -1,0 +1,592 @@
+"""Every printed number of chapter 4's counts and of appendix A, with the value computed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from itertools import combinations
+from math import isclose
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from reuseprior import contexts, sharing
+from reuseprior.contexts import (
+    BatchNorm,
+    ContextCounts,
+    Graph,
+    ParameterCount,
+    count_contexts,
+    horizontal_unroll,
+    record_model,
+    uniform,
+)
+from reuseprior.contexts.show import by_tensor
+from reuseprior.models import catalog, efficientnet_v2, resnet50_v1, without_weights
+from reuseprior.quantities import Quantities, derive
+from reuseprior.report import published
+from reuseprior.report.ledger import (
+    SIGNS,
+    Cell,
+    Entry,
+    Reading,
+    in_words,
+    judged,
+    public,
+    quoted,
+    reading_of_row,
+    setting,
+    side_by_side,
+)
+from reuseprior.report.published import Printed
+from reuseprior.report.runs import Evidence, measured, settings
+from reuseprior.training import Protocol
+
+
+@dataclass(frozen=True)
+class Convention:
+    """A way to count that a row's digits follow, and the words of the text that rule it out."""
+
+    name: str
+    against: str
+
+
+STATISTICS = Convention(
+    "running statistics counted", "§4.5.1 takes the learnable parameters into account"
+)
+SAME_SHAPE = Convention(
+    "weights of one shape are one, whatever their strides (same_shape)",
+    "§4.5.3, which begins so, then names strides too",
+)
+CONV_BIAS = Convention(
+    "convolutions with bias, as in Keras's ResNet-50",
+    "§4.5.1 has biases in final layers alone, and the entropy's 13.3 alone asks for others",
+)
+
+
+@dataclass(frozen=True)
+class RowReading:
+    """The quantities of a row under some conventions; under none it is what the text says."""
+
+    conventions: tuple[Convention, ...]
+    quantities: Quantities
+
+    @property
+    def convention(self) -> str:
+        """The conventions by name."""
+        return "; ".join(one.name for one in self.conventions)
+
+    @property
+    def against(self) -> str:
+        """What the text says against them."""
+        return "; ".join(one.against for one in self.conventions)
+
+    def of(self, value: Callable[[Quantities], float]) -> Reading:
+        """One quantity of the row, as the ledger reads it."""
+        return Reading(value(self.quantities), self.convention, self.against)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Pixels a side at which contexts were counted, and N_I was taken if not at the printed one."""
+
+    counted: int
+    inputs: int | None = None
+
+
+# Rows of Table 4.4 whose numbers do not belong to the printed image size.
+OTHER_SIZES = {"ResNet-50": Sizes(384, 384), "V2-M": Sizes(240), "V2-L": Sizes(240)}
+
+
+QUANTITIES = {
+    "P_G": lambda q: q.P_G,
+    "P_G_spread": lambda q: q.P_G_spread,
+    "expected_spread": lambda q: q.expected_spread,
+    "entropy": lambda q: q.entropy,
+    "params": lambda q: q.parameters,
+}
+"""The columns of Tables 4.3 and 4.4 that are computed, each from a row's quantities."""
+
+
+def counts(label: str, size: int, classes: int = 1000) -> ContextCounts:
+    """Counts of a row's model without sharing, running statistics included."""
+    return _counts(base_name(label), size, classes)
+
+
+@lru_cache(maxsize=32)
+def _counts(base: str, size: int, classes: int) -> ContextCounts:
+    return count_contexts(_model(base, classes), (1, 3, size, size), batch_norm="all")
+
+
+def model(label: str, classes: int = 1000) -> nn.Module:
+    """The model of a table's row, unshared and without storage for its weights."""
+    return _model(base_name(label), classes)
+
+
+_WITH_BIAS = "ResNet-50 with bias"
+
+
+def base_name(label: str) -> str:
+    """The catalogue's name of a row's model: V2-S-shared is V2-S."""
+    return label.removesuffix("-shared").removesuffix("-original")
+
+
+@lru_cache(maxsize=32)
+def _model(base: str, classes: int) -> nn.Module:
+    if base == _WITH_BIAS:
+        with without_weights():
+            return resnet50_v1(conv_bias=True)
+    if classes == 1000:
+        return catalog.build(base)
+    with without_weights():
+        return efficientnet_v2(base.removeprefix("V2-").lower(), num_classes=classes)
+
+
+@lru_cache(maxsize=128)
+def quantities(
+    label: str,
+    size: int,
+    batch_norm: BatchNorm = "all",
+    policy: sharing.Policy | None = None,
+    *,
+    inputs: int | None = None,
+    classes: int = 1000,
+) -> Quantities:
+    """Quantities of a row's model under a convention; `inputs` takes N_I at another size."""
+    found = counts(label, size, classes)
+    if batch_norm == "learnable":
+        found = found.learnable()
+    if policy is not None:
+        found = sharing.merge(found, model(label, classes), policy)
+    return derive(
+        found.log2_counts,
+        found.multiplicities,
+        input_nodes=3 * (inputs or size) ** 2,
+        output_nodes=found.output_nodes,
+        weight_nodes=found.weight_nodes,
+    )
+
+
+def multiply_adds(label: str, size: int, classes: int = 1000) -> int:
+    """Multiply-adds of a row's model on one image; sharing changes none."""
+    return _multiply_adds(base_name(label), size, classes)
+
+
+@lru_cache(maxsize=32)
+def _multiply_adds(base: str, size: int, classes: int) -> int:
+    return contexts.multiply_adds(record_model(_model(base, classes), (1, 3, size, size)))
+
+
+def readings(label: str, size: int, classes: int = 1000) -> list[RowReading]:
+    """The readings of a row: first the text's, last the table's own."""
+    shared = label.endswith("-shared")
+    policy = sharing.all_but_bn if shared else None
+    of = partial(quantities, label, classes=classes)
+    found = [
+        RowReading((), of(size, "learnable", policy)),
+        RowReading((STATISTICS,), of(size, "all", policy)),
+    ]
+    if shared:
+        of_shape = of(size, "all", sharing.same_shape)
+        found.append(RowReading((STATISTICS, SAME_SHAPE), of_shape))
+    if label in OTHER_SIZES:
+        other = OTHER_SIZES[label]
+        inputs = size if other.inputs is None else other.inputs
+        at = Convention(
+            f"contexts counted at {other.counted} px, N_I at {inputs} px",
+            f"the table prints {size} px",
+        )
+        for batch_norm, more in [("learnable", ()), ("all", (STATISTICS,))]:
+            counted = of(other.counted, batch_norm, policy, inputs=inputs)
+            found.append(RowReading((at, *more), counted))
+        if label == "ResNet-50":
+            biased = quantities(_WITH_BIAS, other.counted)
+            found.append(RowReading((at, STATISTICS, CONV_BIAS), biased))
+    return found
+
+
+def row_reading(row) -> RowReading:
+    """The reading that explains most of a row's printed digits; among equals the table's own."""
+    found = readings(row.model, int(row.image_size))
+    values = [{c: value(r.quantities) for c, value in QUANTITIES.items()} for r in found]
+    return found[reading_of_row(row, values)]
+
+
+FIGURE_4_1A = Graph(
+    {
+        "f1": [("i1", "w1")],
+        "f2": [("f1", "w2")],
+        "f3": [("f1", "w3")],
+        "O1": [("f2", "w4"), ("f3", "w5")],
+    }
+)
+FIGURE_4_1B = Graph(
+    {
+        "f1": [("i1", "w1"), ("i2", "w2")],
+        "f2": [("f1", "w3")],
+        "f3": [("f1", "w4")],
+        "O1": [("f2", "w5")],
+        "O2": [("f3", "w6")],
+    }
+)
+FIGURE_4_2A = Graph({"f1": [("i1", "w1")], "O1": [("f1", "w2")], "O2": [("i1", "w3")]})
+FIGURE_4_2B = Graph({"f1": [("i1", "w1")], "O1": [("f1", "w2")], "O2": [("f1", "w3")]})
+FIGURE_4_3A = Graph(
+    {
+        "f1": [("i1", "w1"), ("i2", "w2")],
+        "f2": [("i1", "w3"), ("i2", "w4")],
+        "f3": [("f1", "w5"), ("f2", "w6")],
+        "f4": [("f1", "w7"), ("f2", "w8")],
+        "O1": ["f3", "f4"],
+    }
+)
+
+
+def figure_1_1b(width: int, depth: int) -> Graph:
+    """A perceptron of one input; weights after the first layer are left out, as in figure 1.1b.
+
+    >>> [figure_1_1b(width, 2).contexts()["w1"] for width in (2, 3)]
+    [2, 3]
+    """
+    across = range(1, width + 1)
+    nodes = {f"f{k}": [("i1", f"w{k}")] for k in across}
+    layer = list(nodes)
+    for later in range(1, depth):
+        letter = "O" if later == depth - 1 else chr(ord("f") + later)
+        nodes |= {f"{letter}{k}": list(layer) for k in across}
+        layer = [f"{letter}{k}" for k in across]
+    return Graph(nodes)
+
+
+IMAGENET = {
+    "epochs": 352, "batch_size": 400, "learning_rate": 0.025, "dropout": 0.075,
+    "augmentation": "randaugment",
+}  # fmt: skip
+"""Section 4.5.4 on ImageNet-1K, where it differs from the protocol `thesis` and we can follow it.
+
+Its four stages are not among these, as the size that the first begins with is not printed, nor is
+RandAugment's magnitude of 2, as ours is fixed.
+"""
+
+STAGES = 4  # of a training on ImageNet-1K
+
+NEEDS = "trainings of the full model at §4.5.4's protocol: days on a GPU each"
+
+
+def score(base: str, shared: bool, data: str, printed: Mapping[str, object]) -> Evidence:
+    """Top-1 accuracies, in per cent, of a model trained as section 4.5.4 says.
+
+    `base` is the catalogue's name of the unshared model, `data` the data set's; `printed` are the
+    settings that a table prints of the run, and go before the protocol's.
+    """
+    model = catalog.find(base).name
+    protocol = settings(asdict(Protocol.load("thesis", model=model)), printed)
+    if data == "imagenet":
+        protocol |= {**IMAGENET, **printed, "stages": STAGES}
+        del protocol["start_image_size"]  # which is not printed
+    config = {
+        "model": model,
+        "sharing": "all_but_bn" if shared else "none",
+        "data": data,
+        "protocol": protocol,
+    }
+    return Evidence("train-thesis*", config, lambda runs: 100 * runs[0].summary["test_accuracy"])
+
+
+TABLES = {
+    "thesis, table 4.3": "thesis/table-4-3",
+    "thesis, table 4.4": "thesis/table-4-4",
+    "paper, table 3": "paper/table-3",
+    "paper, table 4": "paper/table-4",
+}
+"""The tables that rank models."""
+
+QUOTES = {"thesis/table-4-4", "paper/table-4"}
+"""Those whose scores are Tan & Le's, but for what repeats the table before."""
+
+DRAWN = "the figure has no digits: the graph is drawn to have what its caption says"
+
+
+def figures(figure: str) -> Iterator[Entry]:
+    """A caption of figures 4.1 to 4.3: what the graphs are drawn from, and what follows."""
+    computed = {
+        "4.3b": horizontal_unroll(FIGURE_4_3A).repetitions()["w1"],
+        "4.3c": max(uniform(FIGURE_4_3A).contexts().values()),
+    }
+    for _, row in published.load(f"thesis/{figure}").iterrows():
+        if row.graph in computed:
+            yield from judged([Cell(row, "value", [Reading(computed[row.graph])])])
+        else:
+            yield setting(row, "value", DRAWN)
+
+
+def appendix_a(table: str) -> Iterator[Entry]:
+    """The worked example of appendix A.3: all that follows from its frequencies, N_I and N_O."""
+    rows = published.load(table)
+    numbers = rows.set_index(["quantity", "parameter"])["value"].astype(float)
+    frequencies = numbers["frequency"]
+    q = derive(
+        np.log2(frequencies.to_numpy()),
+        np.ones(len(frequencies)),
+        input_nodes=int(numbers["N_I", ""]),
+        output_nodes=int(numbers["N_O", ""]),
+        weight_nodes=len(frequencies),
+    )
+    values = {
+        "probability denominator": int(frequencies.sum()),
+        "total surprisal": q.total_surprisal,
+        "entropy": q.entropy,
+        "expected spread": q.expected_spread,
+        "weight nodes": q.weight_nodes,
+        "|G|": q.graph_size,
+        "P_G": q.P_G,
+        "N_G": q.parameters,
+        "P_G spread": q.P_G_spread,
+    }
+    for _, row in rows.iterrows():
+        if row.quantity in ("frequency", "N_I", "N_O"):
+            yield setting(row, "value", f"{DRAWN}; the other numbers of A.3 follow from it")
+        else:
+            of_parameter = row.quantity == "probability numerator"
+            value = int(frequencies[row.parameter]) if of_parameter else values[row.quantity]
+            copied = of_parameter or row.quantity == "probability denominator"
+            yield from judged([Cell(row, "value", [Reading(value)], derived=copied)])
+
+
+# Tables 4.3 and 4.4 ------------------------------------------------------------------------------
+
+
+def ranked_models(table: str) -> Iterator[Entry]:
+    """A table that ranks models: a row's quantities by the text and by one reading of the row."""
+    rows = [row for _, row in published.load(table).iterrows()]
+    yield from judged(cell for row in rows for cell in _cells(row))
+    for row in rows:
+        yield setting(row, "image_size", _about_size(row))
+        yield _score(row, table)
+
+
+def _cells(row: pd.Series) -> Iterator[Cell]:
+    found, of_row = readings(row.model, int(row.image_size)), row_reading(row)
+    text = found[0]
+    for column, value in QUANTITIES.items():
+        own = _least(found, of_row, value)
+        readings_of_cell = [text.of(value)]
+        note = ""
+        if own.convention:
+            readings_of_cell.append(own.of(value))
+            if value(text.quantities) in Printed.parse(row[column]).window():
+                other = value(own.quantities)
+                shown = f"{other:,}" if isinstance(other, int) else f"{other:.6g}"
+                note = f"the row's other cells follow {own.convention}, which gives {shown}"
+        yield Cell(row, column, readings_of_cell, note=note)
+
+
+def _least(found: list[RowReading], of_row: RowReading, value: Callable) -> RowReading:
+    """The reading of a row with only those of its conventions that move a quantity."""
+    wanted = value(of_row.quantities)
+    fewer = (r for r in found if set(r.conventions) <= set(of_row.conventions))
+    return next(r for r in fewer if isclose(value(r.quantities), wanted, rel_tol=1e-12))
+
+
+def _about_size(row: pd.Series) -> str:
+    """What is known of an image size to which the row's digits do not belong."""
+    if row.model not in OTHER_SIZES:
+        return ""
+    text = readings(row.model, int(row.image_size))[0].quantities
+    note = f"the row prints P_G {row.P_G}; at {row.image_size} px it is {text.P_G:.4f}"
+    if row.model == "ResNet-50":
+        note += "; Tan & Le (2021) ran ResNets at 380 px, so the size may be right and P_G not"
+    return note
+
+
+def _score(row: pd.Series, table: str) -> Entry:
+    """A score: of a training here or in the table before, or quoted from Tan & Le."""
+    again = row.get("score_repeats", "")
+    if table in QUOTES and not again:
+        return quoted(row, "score", public(f"{row.model}, ImageNet-1K top-1, %"))
+    note = f"{NEEDS}; printed before as {again}" if again else NEEDS
+    if again and table in QUOTES:
+        note += "; footnote 6 says that Tan & Le's is 83.6-83.9"
+    return measured(row, "score", _training(row), note)
+
+
+def _training(row: pd.Series) -> Evidence:
+    """The trainings on ImageNet-1K at a row's image size."""
+    printed = {"test_image_size": int(row.image_size)}
+    return score(base_name(row.model), row.model.endswith("-shared"), "imagenet", printed)
+
+
+# Claims about these tables -----------------------------------------------------------------------
+
+
+def claims(where: str) -> Iterator[Entry]:
+    """What a section says about tables 4.3 and 4.4, from their own numbers."""
+    for row in said(where):
+        if row.claim in QUOTED:
+            yield quoted(row, "value", public(QUOTED[row.claim]))
+        elif row.claim in CLAIMS:
+            cell = CLAIMS[row.claim](row)
+            yield from judged([cell]) if row.claim.startswith("P_G over") else [in_words(cell)]
+
+
+def said(where: str) -> list[pd.Series]:
+    """What the text of the thesis or of the paper says of chapter 4's models in a place."""
+    tables = map(published.load, ("thesis/chapter-4-text", "paper/text"))
+    rows = [row for table in tables for _, row in table.iterrows()]
+    return [row for row in rows if row["where"].startswith(where)]
+
+
+def _printed_values(table: str, column: str) -> dict[str, float]:
+    rows = published.load(table)
+    return {r.model: float(Printed.parse(r[column]).value) for _, r in rows.iterrows()}
+
+
+def _estimates(table: str) -> dict[str, float]:
+    """P_G of a table's models as the text counts, at the printed sizes."""
+    rows = published.load(table)
+    found = (readings(r.model, int(r.image_size))[0] for _, r in rows.iterrows())
+    return {r.model: one.quantities.P_G for (_, r), one in zip(rows.iterrows(), found, strict=True)}
+
+
+def _agreeing_pairs(table: str, row: pd.Series) -> Cell:
+    """Pairs of a table's models that P_G orders as their printed scores do."""
+    scores, ours = _printed_values(table, "score"), _estimates(table)
+    pairs = list(combinations(scores, 2))
+    agree = sum((scores[a] - scores[b]) * (ours[a] - ours[b]) > 0 for a, b in pairs)
+    by_size = _printed_values(table, "params")
+    naive = sum((scores[a] - scores[b]) * (by_size[a] - by_size[b]) > 0 for a, b in pairs)
+    note = f"of {len(pairs)} pairs; by parameters {naive}"
+    return Cell(row, "value", [Reading(agree)], note=note)
+
+
+def _below(row: pd.Series) -> Cell:
+    """Of V2-B3 and V2-S, how many P_G puts above ResNet-50."""
+    ours = _estimates("thesis/table-4-4")
+    return Cell(
+        row, "value", [Reading(sum(ours["ResNet-50"] < ours[m] for m in ("V2-B3", "V2-S")))]
+    )
+
+
+def _part_of_accuracy(row: pd.Series) -> Cell:
+    """P_G over the printed top-1 accuracy, on average over table 4.4's models."""
+    scores, ours = _printed_values("thesis/table-4-4", "score"), _estimates("thesis/table-4-4")
+    ratios = [ours[m] / scores[m] for m in scores]
+    note = f"six models: {min(ratios):.3f} to {max(ratios):.3f}"
+    return Cell(row, "value", [Reading(float(np.mean(ratios)))], note=note)
+
+
+CLAIMS: dict[str, Callable[[pd.Series], Cell]] = {
+    "pairs of table 4.3 that P_G orders as the scores do": partial(
+        _agreeing_pairs, "thesis/table-4-3"
+    ),
+    "pairs of table 4.4 that P_G orders as the scores do": partial(
+        _agreeing_pairs, "thesis/table-4-4"
+    ),
+    "models of V2-B3 and V2-S that P_G puts above ResNet-50": _below,
+    "P_G over the top-1 accuracy, roughly 1/3, to one digit": _part_of_accuracy,
+}
+QUOTED = {
+    "V2-S of Tan & Le: top-1 accuracy, at least": "V2-S of fewer epochs, ImageNet-1K top-1, %",
+    "V2-S of Tan & Le: top-1 accuracy, at most": "V2-S, ImageNet-1K top-1, %",
+}
+
+SECTIONS = (
+    *(f"thesis, {place}" for place in ("section 4.5.8", "section 4.7", "footnote 6")),
+    *(f"paper, {place}" for place in ("section 5.8", "footnote 6")),
+)
+
+PARTS = {
+    **{f"thesis, caption of figure 4.{n}": partial(figures, f"figure-4-{n}") for n in (1, 2, 3)},
+    "thesis, appendix A.3": partial(appendix_a, "thesis/appendix-a"),
+    "paper, appendix B": partial(appendix_a, "paper/appendix-b"),
+    **{place: partial(ranked_models, table) for place, table in TABLES.items()},
+    **{place: partial(claims, place) for place in SECTIONS},
+}
+
+
+FORMATS = {
+    "P_G": "{:.4f}".format,
+    "P_G_spread": "{:.4f}".format,
+    "expected_spread": "{:.4f}".format,
+    "entropy": "{:.4f}".format,
+    "params": "{:,}".format,
+    "image_size": "{}".format,
+}
+"""The computed columns of Tables 4.3 and 4.4, and how their values are shown."""
+
+
+def printed_beside_computed(name: str) -> pd.DataFrame:
+    """A table of the thesis, "printed | computed" and the verdict's mark in every cell."""
+    table = side_by_side(ranked_models(f"thesis/{name}"), FORMATS)
+    table.index = (
+        published.load(f"thesis/{name}").set_index("id").loc[table.index, "model"].rename("model")
+    )
+    return table
+
+
+def conventions(label: str, size: int) -> pd.DataFrame:
+    """The quantities of one row under every reading, the text's first."""
+    found = readings(label, size)
+    return _quantities_table({r.convention or "as the text says": r.quantities for r in found})
+
+
+_PRINTED_SIZE = 480  # of V2-M and V2-L in table 4.4
+
+
+def exact_rows() -> pd.DataFrame:
+    """V2-M and V2-L counted at their full 480 px, beside what Table 4.4 prints for them."""
+    rows = {}
+    for label, other in OTHER_SIZES.items():
+        if other.inputs is None:  # N_I is taken at the printed size
+            size = _PRINTED_SIZE
+            rows[f"{label}, counted at {other.counted} px"] = quantities(
+                label, other.counted, inputs=size
+            )
+            rows[f"{label}, counted at {size} px"] = quantities(label, size)
+    return _quantities_table(rows)
+
+
+def estimates_and_scores(name: str = "table-4-4") -> pd.DataFrame:
+    """A table's models with the paper's scores, the table's own estimates and parameters.
+
+    The paper's scores, because the thesis repeats its own table 4.3's for V2-S. V2-M and V2-L are
+    counted at the size that their accuracy belongs to.
+    """
+    rows = {}
+    for _, row in published.load(f"paper/{name.replace('4-', '', 1)}").iterrows():
+        sizes = OTHER_SIZES.get(row.model)
+        counted = None if sizes is None else sizes.inputs or int(row.image_size)
+        q = row_reading(row).quantities if sizes is None else quantities(row.model, counted)
+        score = float(Printed.parse(row.score).value)
+        rows[row.model] = [score, q.P_G, q.P_G_spread, q.parameters]
+    columns = ["score", "P_G", "P_G_spread", "params"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def _quantities_table(rows: dict[str, Quantities]) -> pd.DataFrame:
+    shown = {
+        name: {column: FORMATS[column](value(q)) for column, value in QUANTITIES.items()}
+        for name, q in rows.items()
+    }
+    return pd.DataFrame.from_dict(shown, orient="index").rename(columns=SIGNS)
+
+
+def by_depth(found: ContextCounts) -> pd.DataFrame:
+    """Each parameter tensor in the order of the network, with where its contexts live.
+
+    To the columns of `by_tensor` comes kind: convolution, depthwise, batch norm, squeeze–excite or
+    classifier.
+    """
+    return by_tensor(found).assign(kind=[_kind(p) for p in found.parameter_counts])
+
+
+def _kind(count: ParameterCount) -> str:
+    if "gate" in count.name:
+        return "squeeze–excite"
+    if "classifier" in count.name:
+        return "classifier"
+    if len(count.shape) == 1:
+        return "batch norm"
+    return "depthwise" if count.shape[1] == 1 else "convolution"

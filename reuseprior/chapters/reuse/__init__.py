@@ -1,1 +1,0 @@
-"""Chapter 7: does reuse pay, and does counting foretell it?"""

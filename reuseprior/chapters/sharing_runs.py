@@ -1,0 +1,852 @@
+"""What our own trainings of table 4.2's models, and of others that share alike, say.
+
+A protocol's runs lie in `data/results/train-<protocol>`, one folder a model, sharing and seed, and
+those with another width in `train-<protocol>,width=<width>`. A model has *settled* if its seeds
+gained no more in their last tenth of epochs, on average, than the standard error of one
+accuracy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import nan, sqrt
+from pathlib import Path
+from statistics import fmean
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.patches import Arc
+from torch import nn
+
+from reuseprior import data as data_sets
+from reuseprior import paths, results, sharing
+from reuseprior.contexts import RecordedModel, multiply_adds, record_model
+from reuseprior.data.sets import BLIND
+from reuseprior.measures.statistics import (
+    ABOVE,
+    ALIKE,
+    BELOW,
+    LEAST,
+    Sample,
+    by_chance,
+    kendall,
+    order,
+    told_apart,
+)
+from reuseprior.models import Recipe, catalog
+from reuseprior.plotting import mark_sizes
+from reuseprior.quantities import Quantities
+from reuseprior.report import published
+from reuseprior.report.published import Printed
+from reuseprior.report.runs import machine, options
+from reuseprior.results import ResultError, Run
+from reuseprior.training import Protocol, finished, train
+
+FAMILY = "efficientnetv2-"  # of the models in table 4.2
+RESNET = re.compile(r"resnet(\d+)-cifar")  # made for 32 pixels
+LABELS = {"none": "", "all_but_bn": "-shared", "with_bn": "-shared-with-bn"}
+OWN_SIZES = {"digits": 8, "mnist": 28, "cifar10": 32, "cifar100": 32}  # where a protocol says 0
+# What a protocol may say otherwise for each model, and runs that are compared may differ in.
+OF_A_MODEL = {f"protocol.{key}" for key in ("image_size", "test_image_size", "start_image_size")}
+
+OF_TABLE_4_2 = ("V2-B0", "V2-B0-shared", "V2-S-shared")
+HOURS = "cpu-hours"  # the protocol for these models on a processor
+MINUTES = "cpu"  # the one before it, of whose runs chapter 6 has a prediction
+RESNETS = "cifar-resnet"  # for ResNets
+WIDTHS = (0.25, 0.35, 0.5, 0.7)  # of V2-B0, beside its own, at equal cost
+LARGER = 56  # 32 px in the ratio of the thesis's 384 to 224, in whole steps of eight
+
+
+# Which runs there are to be ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A training that the chapter wants, and what makes it."""
+
+    protocol: str
+    model: str  # as the tables name it
+    seed: int
+    width: float = 1.0
+    image_size: int = 0
+    data: str = "cifar10"
+
+    @property
+    def changes(self) -> dict[str, float]:
+        """What it has otherwise than its protocol."""
+        given = {"image_size": self.image_size, "width": self.width}
+        return {key: value for key, value in given.items() if value != getattr(Protocol(), key)}
+
+    @property
+    def folder(self) -> Path:
+        """Where `reuseprior train` records it."""
+        model, policy = recipe_of(self.model)
+        experiment = [_folder(self.protocol), *(f"{k}={v}" for k, v in self.changes.items())]
+        run = f"{model}-{policy}-{self.data}-seed{self.seed}"
+        return paths.RESULTS / ",".join(experiment) / run
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What its `config.json` will say of how the model is built."""
+        model, policy = recipe_of(self.model)
+        plan = Protocol.load(self.protocol, model=model, **self.changes)
+        classes = 100 if self.data == "cifar100" else 10
+        built = {"model": model, "sharing": policy, "seed": self.seed, "classes": classes}
+        return {**built, "data": self.data, "protocol": asdict(plan)}
+
+    @property
+    def command(self) -> str:
+        """What trains it, and goes on where it was stopped."""
+        trained = command(self.model, self.data, self.protocol) + options(self.changes)
+        return f"{trained} --seed {self.seed} --resume"
+
+
+def planned_runs() -> Iterator[Planned]:
+    """The campaign in the order of its worth: the small networks of `equal_cost` near the end."""
+    sharers = ("ResNet-20", "ResNet-20-shared", "ResNet-56-shared")
+    deeper = ("ResNet-56", "ResNet-110-shared")
+    for seeds in ((0, 1), (2,)):
+        yield from (Planned(RESNETS, name, seed) for name in sharers for seed in seeds)
+        yield from (Planned(HOURS, name, seed) for name in OF_TABLE_4_2 for seed in seeds)
+    yield from (Planned(RESNETS, name, seed) for name in deeper for seed in (0, 1))
+    for width in WIDTHS:
+        for name in OF_TABLE_4_2[:2]:
+            yield Planned(HOURS, name, 0, width)
+    yield from (Planned(RESNETS, name, 0, 0.5) for name in sharers[:2])
+    two = (0, 1)
+    yield from (Planned(HOURS, "V2-B0-shared-with-bn", seed) for seed in two)
+    yield from (Planned(HOURS, "V2-S-shared", seed, image_size=LARGER) for seed in two)
+    for name, size in (("V2-B0", 0), ("V2-S-shared", LARGER)):
+        yield from (Planned(HOURS, name, seed, image_size=size, data="cifar100") for seed in two)
+
+
+def outstanding() -> pd.DataFrame:
+    """The planned runs that are not recorded as finished, each with the command that makes it."""
+    left = [one for one in planned_runs() if not finished(one.folder)]
+    rows = [(one.model, one.data, one.width, one.seed, one.command) for one in left]
+    return pd.DataFrame(rows, columns=["model", "data", "width", "seed", "command"])
+
+
+def command(label: str, data: str, protocol: str) -> str:
+    """The beginning of the command that trains a model of the tables: all but the seed."""
+    model, policy = recipe_of(label)
+    tied = f" --sharing {policy}" if policy != "none" else ""
+    return f"reuseprior train {model}{tied} --data {data} --protocol {protocol}"
+
+
+def repeat(run: Run) -> str:
+    """The command that makes a recorded run anew, in `build/again`, and the run's own commit.
+
+    It sets threads and instructions, and all that is not at rest or that the protocol's file has
+    otherwise now, since at the run's commit that file need not have been what it is.
+    """
+    config, plan = run.config, Protocol(**run.config["protocol"])
+    changes = plan.differences(Protocol()) | plan.differences(
+        Protocol.load(plan.name, model=config["model"])
+    )
+    known = {k: v for k, v in changes.items() if k in config["protocol"] and k != "name"}
+    data = config["data"].removesuffix(BLIND)
+    blind = data != config["data"]
+    if blind:  # which sets how often it looks, at what is held out in place of the test images
+        images = config["images"]
+        known |= {"validation": images["test"] / sum(images.values())}
+        del known["test_every"]
+    trained = machine(run) + command(label(run), data, plan.name) + options(known)
+    trained += " --blind" * blind
+    place = f"build/again/{run.folder.parent.name}/{run.name}"  # runs of two widths have one name
+    again = f"{trained} --seed {config['seed']} --output {place}"
+    return f"{again}  # commit {run.commit}"
+
+
+def recipe_of(label: str) -> tuple[str, str]:
+    """The catalogue's name and the policy of a model of the tables.
+
+    >>> recipe_of("V2-S-shared"), recipe_of("ResNet-20")
+    (('efficientnetv2-s', 'all_but_bn'), ('resnet20-cifar', 'none'))
+    """
+    suffixes = {suffix: policy for policy, suffix in LABELS.items()}
+    name, shared, suffix = label.partition("-shared")
+    policy = suffixes[shared + suffix]
+    if name.startswith("ResNet-"):
+        name = name.lower().replace("-", "") + "-cifar"
+    return catalog.find(name).name, policy
+
+
+# The runs that there are -------------------------------------------------------------------------
+
+
+def live(protocol: str, data: str, *, seed: int, root: Path | None, progress: bool) -> pd.DataFrame:
+    """Train V2-B0 with and without sharing; parameters and test accuracy of each.
+
+    With a `root`, such as `paths.RESULTS`, the runs are recorded there, where `runs` finds them:
+    those that are finished are read, one that was interrupted goes on. Without, they leave nothing.
+    """
+    images, plan = data_sets.load(data), Protocol.load(protocol, model="V2-B0")
+    rows = {}
+    for policy in ("none", "all_but_bn"):
+        recipe = Recipe.of("V2-B0", vars(plan), sharing=policy, classes=images.classes, seed=seed)
+        with TemporaryDirectory() as nowhere:
+            folder = (root or Path(nowhere)) / _folder(protocol)
+            folder /= f"{recipe.name}-{policy}-{data}-seed{seed}"
+            if not finished(folder):
+                options = {"about": recipe.about(), "resume": True, "progress": progress}
+                train(recipe.build(), images, plan, folder, seed=seed, **options)
+            run = Run.read(folder)
+        rows[f"V2-b0{LABELS[policy]}"] = [run.config["parameters"], run.summary["test_accuracy"]]
+    return pd.DataFrame.from_dict(rows, "index", columns=["parameters", "test accuracy"])
+
+
+def runs(protocol: str, data: str) -> list[Run]:
+    """The finished runs of a protocol on a data set, by name; EfficientNetV2 and CIFAR ResNets.
+
+    Raises `results.ResultError` where there are none, where two of them were not trained alike,
+    and where two are of one model and seed.
+    """
+    found = finished_runs(protocol, data)
+    if not found:
+        first = "ResNet-20" if protocol == RESNETS else "V2-B0"
+        raise ResultError(
+            f"no run of a model of table 4.2 or a CIFAR ResNet on {data} in "
+            f"{paths.RESULTS / _folder(protocol)} is finished: make one with "
+            f"`{command(first, data, protocol)}`"
+        )
+    return found
+
+
+def _folder(protocol: str) -> str:
+    return f"train-{protocol}"
+
+
+def finished_runs(protocol: str, data: str) -> list[Run]:
+    """As `runs`, and none where there is none; `width=0.5` and the like may follow a protocol."""
+    if not (paths.RESULTS / _folder(protocol)).exists():
+        return []
+    found = [
+        run
+        for run in results.runs(_folder(protocol))
+        if _is_read(run.config)
+        and run.config["data"] == data
+        and run.summary["state"] == "finished"
+    ]
+    _check_alike(found)
+    return found
+
+
+def at_all_widths(protocol: str, data: str) -> list[Run]:
+    """The `finished_runs` of a protocol, and of the same at other widths."""
+    others = sorted(paths.RESULTS.glob(f"{_folder(protocol)},width=*"))
+    protocols = [protocol, *(folder.name.removeprefix("train-") for folder in others)]
+    return [run for one in protocols for run in finished_runs(one, data)]
+
+
+def all_recorded() -> list[Run]:
+    """All finished runs of the chapter's protocols, whatever was changed and on whatever data."""
+    wanted = {_folder(protocol) for protocol in (HOURS, RESNETS, MINUTES)}
+    folders = sorted(f for f in paths.RESULTS.glob("train-*") if f.name.split(",")[0] in wanted)
+    found = [run for folder in folders for run in results.runs(folder.name)]
+    return [run for run in found if _is_read(run.config) and run.summary["state"] == "finished"]
+
+
+def _is_read(config: Mapping[str, Any]) -> bool:
+    model = config.get("model", "")
+    ours = model.startswith(FAMILY) or RESNET.fullmatch(model)
+    return bool(ours) and config["sharing"] in LABELS
+
+
+def _check_alike(found: Sequence[Run]) -> None:
+    """Raise `ResultError` unless all were trained alike, each with a seed of its own."""
+    first_of: dict[str, Run] = {}
+    seeds: dict[tuple[str, int], Run] = {}
+    for run in found:
+        model = run.config["model"]
+        for other in (found[0], first_of.setdefault(model, run)):
+            allowed = set() if other.config["model"] == model else OF_A_MODEL
+            mine, theirs = _conditions(run), _conditions(other)
+            for key in sorted((mine.keys() | theirs.keys()) - allowed):
+                if mine.get(key) != theirs.get(key):
+                    raise ResultError(
+                        f"{run.folder} has {key} = {mine.get(key)} and {other.name} beside it has "
+                        f"{theirs.get(key)}: move one of them to another experiment"
+                    )
+        same = seeds.setdefault((label(run), run.config["seed"]), run)
+        if same is not run:
+            raise ResultError(
+                f"{run.folder} and {same.name} beside it are the same model and seed: keep one"
+            )
+
+
+def _conditions(run: Run) -> dict[str, object]:
+    """What runs must have in common to be compared."""
+    config = run.config
+    return {
+        "classes": config["classes"],
+        "data_checksum": config["data_checksum"],
+        "processes": run.summary["processes"],  # each normalises its own part of a batch
+        **{f"images.{part}": size for part, size in config["images"].items()},
+        # what an older package did not know is at rest
+        **{f"protocol.{k}": v for k, v in (asdict(Protocol()) | config["protocol"]).items()},
+    }
+
+
+def label(run: Run) -> str:
+    """The name of a run's model in tables: V2-B0, V2-B0-shared, ResNet-56-shared-with-bn."""
+    model = run.config["model"]
+    resnet = RESNET.fullmatch(model)
+    name = f"ResNet-{resnet[1]}" if resnet else model.replace(FAMILY, "v2-").upper()
+    return name + LABELS[run.config["sharing"]]
+
+
+def names(found: Sequence[Run]) -> list[str]:
+    """The `label` of each run, with its width where not all have the same."""
+    widths = [run.config["protocol"]["width"] for run in found]
+    several = len(set(widths)) > 1
+    return [
+        label(run) + (f", width {width:g}" if several else "")
+        for run, width in zip(found, widths, strict=True)
+    ]
+
+
+def _by_name(found: Sequence[Run]) -> dict[str, list[Run]]:
+    """The seeds of each model and width, by its name."""
+    groups: dict[str, list[Run]] = {}
+    for name, run in zip(names(found), found, strict=True):
+        groups.setdefault(name, []).append(run)
+    return groups
+
+
+# What they say -----------------------------------------------------------------------------------
+
+
+def last_gain(run: Run) -> float:
+    """Percentage points of accuracy that a run gained in the last tenth of its epochs.
+
+    On the images held out, or where none were, the test images; NaN for fewer than ten epochs.
+    """
+    accuracy = 100 * run.metrics[_course(run)]
+    last = len(accuracy) // 10
+    return float(accuracy.iloc[-1] - accuracy.iloc[-1 - last]) if last else nan
+
+
+def settled(found: Sequence[Run]) -> list[Run]:
+    """The runs of the models that had settled: all seeds of a model and width, or none of them.
+
+    Their last tenth of epochs gained them, on average, no more than one standard error of the last
+    accuracy on so many images; runs of fewer than ten epochs have no such tenth. Seeds are not
+    judged one by one, since that would drop those that chance put high at the end. It does not say
+    that a model could learn no more: where a schedule ends at a rate of zero the course flattens in
+    any case, and whether more epochs would have led higher, only a longer run says.
+    """
+    have = {name for name, seeds in _by_name(found).items() if _has_settled(seeds)}
+    return [run for run, name in zip(found, names(found), strict=True) if name in have]
+
+
+def _has_settled(seeds: Sequence[Run]) -> bool:
+    part = _course(seeds[0]).removesuffix("_accuracy")
+    p = fmean(run.metrics[_course(run)].iloc[-1] for run in seeds)
+    error = 100 * sqrt(p * (1 - p) / seeds[0].config["images"][part])
+    return fmean(last_gain(run) for run in seeds) <= error
+
+
+def _course(run: Run) -> str:
+    """The column of the accuracy that was looked at after every epoch."""
+    held_out = "validation_accuracy"
+    return held_out if held_out in run.metrics else "test_accuracy"
+
+
+TRAINED = ["model", "data", "params", "seeds", "accuracy", "sd", "last gain", "settled", "images/s",
+           "P_G", "P_G_spread"]  # fmt: skip
+
+
+def trained(found: Sequence[Run]) -> pd.DataFrame:
+    """One row a model and width, fewest parameters first; `found` are `runs` on one data set.
+
+    Columns: data, params (learnable, tied ones once), seeds, accuracy and its standard deviation
+    over seeds in per cent (of the last epoch), the mean `last_gain`, whether it had `settled`,
+    images a second, and the P_G and P′_G of the model as it was trained.
+    """
+    rows = []
+    for name, members in _by_name(found).items():
+        accuracy = Sample.of([100 * run.summary["test_accuracy"] for run in members])
+        q = counted(members[0])
+        rows.append(
+            {
+                "model": name,
+                "data": members[0].config["data"],
+                "params": members[0].config["parameters"],
+                "seeds": len(members),
+                "accuracy": accuracy.mean,
+                "sd": accuracy.deviation,
+                "last gain": fmean(last_gain(run) for run in members),
+                "settled": _has_settled(members),
+                "images/s": np.median([run.summary["images_per_second"] for run in members]),
+                "P_G": q.P_G,
+                "P_G_spread": q.P_G_spread,
+            }
+        )
+    table = pd.DataFrame(rows, columns=TRAINED)
+    return table.sort_values("params", ignore_index=True)
+
+
+def counted(run: Run) -> Quantities:
+    """The quantities of a run's model as it was trained: its width, sharing and image size."""
+    return forward_pass(run.config).count().quantities()
+
+
+def forward_pass(config: Mapping[str, Any]) -> RecordedModel:
+    """The record of a model on one image, of the size that it is tested with.
+
+    `config` is the `config.json` of its run, or as much of one as says how it is built.
+    """
+    protocol = config["protocol"]
+    model = Recipe.recorded(config).build(lazy=True)
+    size = protocol["test_image_size"] or protocol["image_size"] or OWN_SIZES[config["data"]]
+    return record_model(model, (1, protocol["channels"], size, size))
+
+
+def ordering(models: pd.DataFrame, better: str, worse: str) -> str:
+    """What our runs say of a printed ordering, as one sentence; `models` is a table of `trained`.
+
+    Two models are told apart by Welch's t-test over their seeds (`measures.statistics.told_apart`).
+    The table should be of `settled` runs; a model that is not in it is not compared.
+    """
+    rows = models.set_index("model")
+    if absent := [name for name in (better, worse) if name not in rows.index]:
+        return f"{better} and {worse}: no settled run of {' and of '.join(absent)} to compare."
+    high, low = rows.loc[better], rows.loc[worse]
+    verdict = told_apart(*(Sample(row.accuracy, row.sd, row.seeds) for row in (high, low)))
+    alone = [name for name, row in ((better, high), (worse, low)) if row.seeds < 2]
+    how = f"one seed of {' and of '.join(alone)} cannot tell" if alone else verdict.how
+    held = {
+        ABOVE: "as in Table 4.2",
+        BELOW: "so this protocol does not show Table 4.2's ordering",
+        ALIKE: "so this protocol neither shows nor refutes Table 4.2's ordering",
+    }[verdict.word]
+    fewer = 1 - high.params / low.params
+    size = f"{abs(fewer):.0%} {'fewer' if fewer > 0 else 'more'} parameters"
+    means = f"{high.accuracy:.1f} % against {low.accuracy:.1f} %"
+    return f"{better}, with {size}, {verdict.word} {worse} ({means}; {how}), {held}."
+
+
+def curves(found: Sequence[Run]) -> pd.DataFrame:
+    """The metrics of all runs, one row an epoch, with columns `model`, `seed` and `accuracy`.
+
+    The model is called as in `names`. The accuracy, in per cent, is that on the images held out, or
+    else on the test images.
+    """
+    tables = [
+        r.metrics.assign(model=name, seed=r.config["seed"], accuracy=100 * r.metrics[_course(r)])
+        for name, r in zip(names(found), found, strict=True)
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def comparisons(protocol: str) -> list[Run]:
+    """The finished comparisons of a protocol's recipes on images held out, with `--blind`.
+
+    They lie in `data/results/recipe-<protocol>`; none where none is recorded.
+    """
+    experiment = f"recipe-{protocol}"
+    there = any(paths.RESULTS.glob(f"{experiment}/*/config.json"))
+    found = results.runs(experiment) if there else []
+    return [run for run in found if run.summary["state"] == "finished"]
+
+
+def recipes(protocol: str) -> pd.DataFrame:
+    """What the `comparisons` of a protocol's recipes found, one row each.
+
+    Columns: recipe, model, otherwise (than the protocol's file has it now), seed, held out (images
+    that its accuracy is of), and accuracy (in per cent, after the last epoch).
+    """
+    rows = []
+    for run in comparisons(protocol):
+        config = run.config
+        model, plan = config["model"], Protocol(**config["protocol"])
+        changes = plan.differences(Protocol.load(protocol, model=model))
+        otherwise = {k: v for k, v in changes.items() if k not in ("validation", "test_every")}
+        rows.append(
+            {
+                "recipe": run.name,
+                "model": label(run),
+                "otherwise": options(otherwise).replace(" --set", "").strip(),
+                "seed": config["seed"],
+                "held out": config["images"]["test"],  # which stand for the test images
+                "accuracy": 100 * run.summary["test_accuracy"],
+            }
+        )
+    columns = ["recipe", "model", "otherwise", "seed", "held out", "accuracy"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def looks(found: Sequence[Run]) -> pd.DataFrame:
+    """How often the runs of each experiment looked at the test images, and what they held out.
+
+    Columns: experiment, looks (a run, as its `metrics.csv` has them), held out (images), runs.
+    """
+    rows = [
+        (
+            run.folder.parent.name,
+            run.metrics.test_accuracy.count(),
+            run.config["images"].get("validation"),
+        )
+        for run in found
+    ]
+    table = pd.DataFrame(rows, columns=["experiment", "looks", "held out"]).fillna(0)
+    counts = table.value_counts(sort=False).rename("runs").reset_index()
+    return counts.astype({"held out": int})
+
+
+def beside_other_sharing() -> pd.DataFrame:
+    """Top-1 accuracy on CIFAR-100 against the share of parameters that sharing leaves.
+
+    As figure B.1 does, from numbers that are printed: table 4.2 and table 14 of NPAS. Columns:
+    model, shared, percent_of_parameters (of the same architecture unshared), accuracy.
+    """
+    npas = published.load("npas/table-14")
+    others = pd.DataFrame(
+        {
+            "model": npas.model,
+            "shared": npas.shared == "yes",
+            "percent_of_parameters": npas.percent_of_parameters.astype(float),
+            "accuracy": 100 - npas.error.astype(float),
+            "source": "NPAS, table 14",
+        }
+    )
+    printed = published.load("thesis/table-4-2").query("dataset == 'CIFAR-100'")
+    unshared = {"V2-B0": _printed_size(printed, "V2-B0-original"), "V2-S": _size_of_v2_s()}
+    rows = []
+    for row in printed.itertuples():
+        base = row.model.removesuffix("-shared").removesuffix("-original")
+        size = float(Printed.parse(row.params).value)
+        shared = row.model.endswith("-shared")
+        rows.append(
+            [row.model, shared, 100 * size / unshared[base], float(row.score), "thesis, table 4.2"]
+        )
+    ours = pd.DataFrame(rows, columns=others.columns)
+    return pd.concat([others, ours], ignore_index=True)
+
+
+def _printed_size(printed: pd.DataFrame, model: str) -> float:
+    return float(Printed.parse(printed.set_index("model").params[model]).value)
+
+
+def _size_of_v2_s() -> float:
+    model = Recipe("V2-S", classes=100).build(lazy=True)
+    return float(sum(p.numel() for p in model.parameters()))
+
+
+PROTOCOL_OF = {"EfficientNetV2": HOURS, "ResNet": RESNETS}
+
+COSTS = {
+    "params": "stored parameters",
+    "multiply_adds": "multiply-adds of an image",
+    "seconds": "core-seconds of training",
+    "P_G": "$P_G$, bits",
+    "P_G_spread": "$P'_G$, bits",
+}
+SETTLED, UNSETTLED, NOT_RUN = "settled", "not settled", "not run"
+
+
+def equal_cost() -> pd.DataFrame:
+    """One row a network of both families on CIFAR-10, at all widths that are planned.
+
+    Columns: family, model, width, shared, seeds (that are recorded), state (SETTLED, as
+    `settled` has it, UNSETTLED or NOT_RUN), accuracy (mean over seeds, per cent, of the
+    test images), params (learnable, tied ones once), multiply_adds (of one image forward), seconds
+    (of a training on one core, were all epochs as fast as the fastest of the network with and
+    without sharing: both compute the same, and others may have used the processor), P_G and
+    P_G_spread. Accuracy and seconds are NaN of networks that had not settled. Raises
+    `results.ResultError` where runs of a family differ in more than model and width.
+    """
+    planned = {(one.model, one.width): one for one in planned_runs() if _is_compared(one)}
+    runs = {network: its for p in PROTOCOL_OF.values() for network, its in _by_network(p).items()}
+    rows = [_row(one, runs.get(network, [])) for network, one in planned.items()]
+    columns = ["family", "model", "width", "shared", "seeds", "state", "accuracy", *COSTS]
+    table = pd.DataFrame(rows, columns=columns)
+    alike = table.groupby([table.model.str.removesuffix("-shared"), "width"])
+    table["seconds"] = alike.seconds.transform("min").where(table.state == SETTLED)
+    return table.sort_values(["family", "params"], ignore_index=True)
+
+
+def _is_compared(one: Planned) -> bool:
+    """Whether a planned network is of the comparison: on one data set, at one size and policy."""
+    return one.data == "cifar10" and not one.image_size and not one.model.endswith("-with-bn")
+
+
+def _by_network(protocol: str) -> dict[tuple[str, float], list[Run]]:
+    """The runs of a protocol by model and width."""
+    found = at_all_widths(protocol, "cifar10")
+    for run in found:
+        differs = _settings(run).items() ^ _settings(found[0]).items()
+        if differs:
+            raise ResultError(
+                f"{run.folder} and {found[0].folder} differ in "
+                f"{', '.join(sorted({key for key, _ in differs}))}: they do not compare, move one "
+                "of them to another experiment"
+            )
+    groups: dict[tuple[str, float], list[Run]] = {}
+    for run in found:
+        key = label(run), run.config["protocol"]["width"]
+        groups.setdefault(key, []).append(run)
+    return groups
+
+
+def _settings(run: Run) -> dict[str, object]:
+    # a run is older than some settings, which then were what their defaults are
+    protocol = vars(Protocol()) | run.config["protocol"]
+    return {key: v for key, v in protocol.items() if key not in ("name", "width")}
+
+
+def _row(network: Planned, runs: Sequence[Run]) -> dict[str, object]:
+    recorded = forward_pass(network.config)
+    quantities = recorded.count().quantities()
+    model = Recipe.recorded(network.config).build(lazy=True)
+    state = SETTLED if settled(runs) else UNSETTLED if runs else NOT_RUN
+    accuracies = [100 * run.summary["test_accuracy"] for run in runs if state == SETTLED]
+    fastest = [
+        len(run.metrics) * run.metrics.seconds.min() * run.summary["threads"] for run in runs
+    ]
+    return {
+        "family": next(f for f, protocol in PROTOCOL_OF.items() if protocol == network.protocol),
+        "model": network.model,
+        "width": network.width,
+        "shared": network.model.endswith("-shared"),
+        "seeds": len(runs),
+        "state": state,
+        "accuracy": fmean(accuracies) if accuracies else nan,
+        "params": sum(p.numel() for p in model.parameters()),
+        "multiply_adds": multiply_adds(recorded),
+        "seconds": min(fastest, default=nan),
+        "P_G": quantities.P_G,
+        "P_G_spread": quantities.P_G_spread,
+    }
+
+
+def foretold(networks: pd.DataFrame) -> pd.DataFrame:
+    """How far each cost and estimate orders the accuracies of a family that are known.
+
+    `networks` is a table of `equal_cost`. A row a family of three networks or more, with their
+    number; in the other cells Kendall's τ-b, the pairs that are in the same order and in the other,
+    and the chance of as great a τ in no order at all (`statistics.by_chance`). Pairs of equal cost
+    are in no order, and where there are any τ-b stays below 1.
+    """
+    rows = {}
+    for family, group in networks.dropna().groupby("family"):
+        if len(group) < LEAST:
+            continue
+        rows[family] = {"networks": len(group)}
+        for column in COSTS:
+            both = group[column], group.accuracy
+            tau, (same, other), p = kendall(*both), order(*both), by_chance(*both)
+            rows[family][column] = f"{tau:+.2f} ({same}:{other}, p {p:.2g})"
+    return pd.DataFrame.from_dict(rows, "index", columns=["networks", *COSTS])
+
+
+def gain_at_equal(networks: pd.DataFrame, cost: str) -> pd.DataFrame:
+    """What sharing gains at equal cost: points of accuracy above the line of unshared networks.
+
+    The line joins a family's settled unshared networks over the logarithm of the cost, and is
+    broken where one between two of them was trained and had not settled. Shared networks that
+    cost less than the least of them, more than the greatest, or fall into a break are left out.
+    Columns: family, model, width, gain, and the fewest seeds of the networks that it rests on,
+    which are the shared one and its neighbours on the line: a difference is no test.
+    """
+    rows = []
+    for family, group in networks.groupby("family"):
+        line = group[~group.shared & group.accuracy.notna()].sort_values(cost)
+        breaks = group[~group.shared & (group.state == UNSETTLED)][cost]
+        for row in group[group.shared & group.accuracy.notna()].itertuples():
+            at = getattr(row, cost)
+            below, above = line[line[cost] <= at].tail(1), line[line[cost] >= at].head(1)
+            ends = pd.concat([below, above])
+            if below.empty or above.empty or breaks.between(*ends[cost]).any():
+                continue
+            there = np.interp(np.log(at), np.log(ends[cost]), ends.accuracy)
+            fewest = min(row.seeds, *ends.seeds)
+            rows.append((family, row.model, row.width, row.accuracy - there, fewest))
+    return pd.DataFrame(rows, columns=["family", "model", "width", "gain", "seeds"])
+
+
+KINDS = {"k×k": ("C0", "o", "-"), "1×1": ("C1", "s", "--"), "depthwise": ("C2", "^", ":")}
+
+DASHES = {"-shared-with-bn": (1, 1), "-shared": (4, 1.5)}  # how a model's name says what it shares
+LEAST_POINTS = 2.0  # per cent that an axis of accuracies spans: one run's own error is 0.4
+
+
+def draw_scopes(
+    ax: Axes, model: nn.Module, policy: sharing.Policy = sharing.all_but_bn, *, names: bool = False
+) -> None:
+    """Draw a model's convolutions in a row, and arcs along those that the policy makes one.
+
+    Layers stand in the order of the model from left to right. A marker is hollow where the layer
+    brings no parameters of its own. With `names` the scopes are written below.
+    """
+    layers = [(policy(m), m) for m in model.modules() if isinstance(m, nn.Conv2d)]
+    last_of: dict[str, int] = {}
+    reach, thin = 1, min(0.7, 60 / len(layers))  # or the arcs of many layers become one surface
+    for x, (scope, layer) in enumerate(layers):
+        color, marker, line = KINDS[_kind(layer)]
+        before = last_of.get(scope)
+        face = color if before is None else "white"
+        ax.scatter(x, 0, min(30, 1000 / len(layers)), marker=marker, facecolor=face,
+                   edgecolor=color, linewidth=0.7, zorder=2)  # fmt: skip
+        if before is not None:
+            middle, width = (x + before) / 2, x - before
+            reach = max(reach, width)
+            ax.add_patch(
+                Arc((middle, 0), width, width, theta2=180, color=color, linestyle=line, lw=thin)
+            )
+        if scope is not None:
+            last_of[scope] = x
+        if names:
+            ax.text(x, -0.35, scope, rotation=20, ha="right", va="top", fontsize=6)
+    ax.set(xlim=(-1, len(layers)), ylim=(-0.25 * reach, 0.55 * reach))
+    ax.set_axis_off()
+
+
+def scope_legend(ax: Axes, loc: str = "upper left") -> None:
+    """Say what the markers of `draw_scopes` mean."""
+    for kind, (color, marker, line) in KINDS.items():
+        ax.plot([], [], marker=marker, color=color, linestyle=line, lw=0.7, label=kind)
+    ax.scatter([], [], marker="o", facecolor="white", edgecolor="0.3", label="no own parameters")
+    ax.legend(loc=loc, ncols=4, frameon=False)
+
+
+def accuracy_against(axes: Sequence[Axes], models: pd.DataFrame, title: str) -> None:
+    """Draw accuracy against parameters, P_G and P′_G, on three axes side by side.
+
+    `models` has columns model, accuracy, params, P_G and P_G_spread, and sd where runs repeat; it
+    may be empty, as long as no run has settled.
+    """
+    columns = {"params": "parameters, millions", "P_G": "$P_G$, bits", "P_G_spread": "$P'_G$, bits"}
+    for ax, (column, label) in zip(axes, columns.items(), strict=True):
+        for i, row in enumerate(models.sort_values("model").itertuples()):
+            x = getattr(row, column) / (1e6 if column == "params" else 1)
+            error = getattr(row, "sd", None)
+            ax.errorbar(x, row.accuracy, error, fmt="os^Dv"[i % 5], color=f"C{i}", label=row.model)
+        ax.set(xlabel=label)
+        ax.margins(0.2)
+    axes[0].set(ylabel=f"{title}: top-1, %")
+    if models.empty:
+        _say_none(axes)
+    else:
+        low, high = axes[0].get_ylim()
+        apart = max(high - low, LEAST_POINTS)  # or hundredths of a point look like a gap
+        for ax in axes:
+            ax.set_ylim((low + high - apart) / 2, (low + high + apart) / 2)
+        axes[0].legend(fontsize="x-small", loc="lower right")
+
+
+def training_curves(axes: Sequence[Axes], curves: pd.DataFrame, title: str) -> None:
+    """Draw the training loss and the accuracy over the epochs on two axes, a line a model.
+
+    A model has one colour with sharing, broken, and without, full. A line is the mean of the seeds
+    and its band reaches from the least to the greatest. `curves` is a table of
+    `curves`.
+    """
+    models = list(curves.model.unique())
+    plain = [re.sub(f"({'|'.join(DASHES)})(?=,|$)", "", model) for model in models]
+    colors = {name: f"C{i}" for i, name in enumerate(dict.fromkeys(plain))}
+    dashes = [next((DASHES[end] for end in DASHES if end in model), "") for model in models]
+    look = {"hue": "model", "style": "model", "errorbar": ("pi", 100)}
+    look |= {
+        "palette": {model: colors[name] for model, name in zip(models, plain, strict=True)},
+        "dashes": dict(zip(models, dashes, strict=True)),
+        "markers": bool(curves.epoch.max() < 5),
+    }
+    sns.lineplot(curves, x="epoch", y="train_loss", ax=axes[0], **look)
+    sns.lineplot(curves, x="epoch", y="accuracy", ax=axes[1], legend=False, **look)
+    axes[0].set(xlabel="epoch", ylabel="training loss, nats", title=title)
+    axes[1].set(xlabel="epoch", ylabel="top-1 after each epoch, %")
+    for ax in axes:
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    axes[0].legend(fontsize="x-small")
+
+
+def beside_others(ax: Axes, others: pd.DataFrame) -> None:
+    """Draw accuracy against the parameters left: a colour a source, a marker a network.
+
+    `others` is a table of `beside_other_sharing`. Hollow markers and broken lines are
+    networks that share nothing.
+    """
+    colors = {source: f"C{3 * i}" for i, source in enumerate(others.source.unique())}
+    for i, (name, rows) in enumerate(others.groupby("model", sort=False)):
+        color, shared = colors[rows.source.iloc[0]], rows.shared.all()
+        ax.plot(
+            rows.percent_of_parameters, rows.accuracy, "-" if shared else "--", color=color,
+            lw=0.8, marker="osv^D<>PX*h"[i], markerfacecolor=color if shared else "white", ms=5,
+            label=f"{name} ({rows.source.iloc[0]})",
+        )  # fmt: skip
+    ax.set(xscale="log", xlabel="parameters left, % of the architecture unshared")
+    ax.set(ylabel="top-1 accuracy on CIFAR-100, %")
+    ax.set_xticks([2, 5, 10, 20, 50, 100], labels=[2, 5, 10, 20, 50, 100], minor=False)
+    ax.minorticks_off()
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="x-small")
+
+
+def compression(ax: Axes, claims: pd.DataFrame) -> None:
+    """Draw how far blocks compress with their size: full without batch norm, broken with it.
+
+    `claims` is a table of `compression.claims`.
+    """
+    for i, (block, rows) in enumerate(claims.groupby("block", sort=False)):
+        look = {"color": f"C{i}", "marker": "os^D"[i]}
+        ax.plot(rows["size"], rows.measured, "-", label=block, **look)
+        ax.plot(rows["size"], rows["with batch norm"], "--", markerfacecolor="white", **look)
+    ax.set(yscale="log", xlabel="n or d", ylabel="compression")
+    ax.legend(fontsize="small")
+
+
+def at_equal_cost(axes: Sequence[Axes], networks: pd.DataFrame) -> None:
+    """Draw accuracy against each of `COSTS`, and P′_G against parameters, on six axes.
+
+    `networks` is a table of `equal_cost`. Lines join the widths of one architecture whose
+    accuracies are known; markers of networks that share are hollow and larger, so that one shows
+    within the other.
+    """
+    *against, last = axes
+    for ax, (column, label) in zip(against, COSTS.items(), strict=True):
+        _line_a_model(ax, networks, column, "accuracy")
+        ax.set(xlabel=label, ylabel="top-1, %")
+        if networks.accuracy.isna().all():
+            _say_none([ax])
+        elif not column.startswith("P_G"):
+            ax.set(xscale="log")
+            mark_sizes(ax)
+    _line_a_model(last, networks, "params", "P_G_spread")
+    last.set(xlabel=COSTS["params"], xscale="log", ylabel=COSTS["P_G_spread"])
+    mark_sizes(last)
+    handles, names = last.get_legend_handles_labels()
+    last.figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize="x-small")
+
+
+def _say_none(axes: Sequence[Axes]) -> None:
+    for ax in axes:
+        ax.set(xticks=[], yticks=[])
+        ax.text(0.5, 0.5, "no run yet that settled", ha="center", transform=ax.transAxes)
+
+
+def _line_a_model(ax: Axes, networks: pd.DataFrame, x: str, y: str) -> None:
+    for i, (_, both) in enumerate(networks.groupby(networks.model.map(_unshared))):
+        for name, line in both.dropna(subset=[x, y]).sort_values(x).groupby("model"):
+            shared = name != _unshared(name)
+            ax.plot(
+                line[x], line[y], "--" if shared else "-", color=f"C{i}", marker="os^Dv"[i % 5],
+                markerfacecolor="none" if shared else f"C{i}", markersize=6 if shared else 3.5,
+                label=name,
+            )  # fmt: skip
+
+
+def _unshared(model: str) -> str:
+    return model.removesuffix("-shared")
+
+
+def _kind(layer: nn.Conv2d) -> str:
+    if layer.groups > 1:
+        return "depthwise"
+    return "1×1" if layer.kernel_size == (1, 1) else "k×k"

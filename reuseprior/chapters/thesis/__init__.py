@@ -1,1 +1,0 @@
-"""The thesis, a package a subject."""

@@ -1,0 +1,68 @@
+"""What is trained, and rivals that store no more."""
+
+import json
+
+import pytest
+import torch
+
+from reuseprior import data
+from reuseprior.chapters import channels, channels_runs
+from reuseprior.chapters.channels_runs import compared_with
+from reuseprior.training import Protocol
+from reuseprior.training.contenders import SMALL, WIDE, parameters_of, rival
+from tests.chapters.printed import falsified, table
+
+
+def test_every_network_that_does_not_fold_has_a_rival_of_its_size():
+    found = compared_with()
+    assert len({one.name for one in found}) == len(found)
+    assert SMALL in found and WIDE in found
+    assert {one.way for one in found} == {
+        "plain", "narrower", "channels (depthwise)", "channels (full)", "channels (full, norms)",
+        "channels (depthwise, pointwise)",
+    }  # fmt: skip
+    for one in found:
+        if one.sharing != "none" and "norms" not in one.sharing:
+            other = rival(one.model, parameters_of(one))
+            assert other in found
+            assert 0.94 * parameters_of(one) < parameters_of(other) <= parameters_of(one)
+
+
+@pytest.mark.slow
+def test_clustering_records_what_quantising_costs(tmp_path):
+    short = Protocol.load("quick", epochs=1, image_size=8, test_image_size=8, train_images=128)
+    found = {
+        penalty: channels_runs.clustering(
+            penalty, "digits", short, kernels=True, root=tmp_path, progress=False, tau=100.0
+        )
+        for penalty in ("none", "kernels")
+    }
+    layer = next(iter(found["none"].weights))
+    assert data.load("digits").classes == 10
+    gaps = {penalty: one.gaps(layer) for penalty, one in found.items()}
+    assert gaps["none"].shape == (len(found["none"].weights[layer]),)
+    assert gaps["kernels"].mean() < gaps["none"].mean()
+    weights, members = (getattr(found["none"], key)[layer] for key in ("weights", "members"))
+    nearest = [min((w - m).norm() for m in members) for w in weights.flatten(0, 1)]
+    torch.testing.assert_close(gaps["none"], torch.stack(nearest))
+    for path in tmp_path.glob("clustering/*/summary.json"):
+        summary = json.loads(path.read_text())
+        assert 0 <= summary["quantised_test_accuracy"] <= 1
+    table = channels_runs.table(list(found.values()))
+    assert table.penalty.tolist() == ["none", "kernels"]
+
+
+def test_settings_of_imagenet_choose_the_runs_and_those_of_figure_3_8_the_basis(monkeypatch):
+    row = next(r for _, r in table("bidart/chapter-3-table-6").iterrows() if r.factor == "2")
+    before = channels._on_imagenet(row, "top1").config["protocol"]
+
+    def print_otherwise(name):
+        falsified(monkeypatch, "bidart/chapter-3-text", f"bidart-3-{name}", "value")
+
+    for name, key in (("epochs", "epochs"), ("batch", "batch_size"), ("rate", "learning_rate")):
+        print_otherwise(f"imagenet-{name}")
+        assert channels._on_imagenet(row, "top1").config["protocol"][key] != before[key]
+    print_otherwise("basis")
+    assert channels_runs.printed("figure 3.8: basis weights") == 17
+    print_otherwise("cluster-epochs")
+    assert channels_runs.setup("full")[1].epochs == 76
