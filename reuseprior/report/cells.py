@@ -17,15 +17,16 @@ ids = "bidart-5-1-"                # how the ids of its rows begin, which patter
 A pattern is of row and column, or of a row whose column is `value`; the last that fits decides. It
 has the cell's kind (see `KINDS`), what is said, and a note. `{…}` in them is a cell of the row, its
 `column`, a word, or a printed cell as `{chapter-5-table-5-4/roberta/average}`. One word in place of
-what is said is a function of the chapter, in a list with its arguments: `["kept", 95]`; before them
-it is given the `row` and the `column` if it takes any so called. A number may be arithmetic on
-printed ones: `"{chapter-5-setup/layers} + 1"`.
+what is said is a function of the chapter, given the `row`, its `column` and its `name` if it has
+parameters that are called so. A list is a function with its arguments, after the `row` if it takes
+one: `["kept", 95, "{column}"]`. A number may be arithmetic: `"{chapter-5-setup/layers} + 1"`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from functools import cached_property, partial
@@ -52,8 +53,10 @@ class CellsError(UserError):
     """A TOML of cells that does not fit its tables or its chapter."""
 
 
-def _computed(row, column: str, said, note: str, *, derived: bool = False) -> Cell:
-    """A number, or a list of readings, of what contradicts it, and of notes."""
+def _computed(row, column: str, said, note: str, *, derived: bool = False) -> Entry | Cell:
+    """A number, or a list of readings, of what contradicts it, and of notes; or the entry."""
+    if isinstance(said, Entry):
+        return said
     said = said if isinstance(said, list) else [said]
     notes = [one for one in said if isinstance(one, str)]
     contradiction = next((one for one in said if isinstance(one, Contradiction)), None)
@@ -78,15 +81,22 @@ def _setting(row, column: str, said, note: str) -> Entry:
 
 
 def _measured(row, column: str, said, note: str) -> Entry:
-    """What it needs; or evidence, what it needs and how `measured` is to take it; or as above."""
+    """What it needs; or evidence, what it needs and how `measured` takes it; or as `_setting`.
+
+    In place of evidence a claim that the number supports.
+    """
     if isinstance(said, Contradiction):
         return ledger.contradicted(row, column, "measured", said.says)
     evidence, needs, *more = (None, said) if isinstance(said, str) else said
+    if isinstance(evidence, runs.Claim):
+        return replace(runs.claimed(row, column, evidence, needs), computed=None)
     return runs.measured(row, column, evidence, noted(needs, note), **dict(*more))
 
 
 def _stated(row, column: str, said, note: str) -> Entry:
-    """Whether it holds, or what became of it."""
+    """Whether it holds, or what became of it; or what it needs."""
+    if isinstance(said, str):
+        return _measured(row, column, said, note)
     said = said if isinstance(said, Statement) else Statement(said)
     tested = said._replace(note=noted(said.note, note))
     return ledger.stated(row, column, **tested._asdict())
@@ -161,13 +171,17 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
     def __len__(self) -> int:
         return len(list(self))
 
+    def table(self, table: str, *places: str) -> Iterator[Entry]:
+        """The entries of a table, or of its rows in some places, in the order of its cells."""
+        wanted = places or self._toml["places"]
+        cells = [cell for cell in _cells(table) if self._place(cell[0]) in wanted]
+        made = [one for cell in cells if (one := self._made(table, *cell))]
+        judged = ledger.judged(one for one in made if isinstance(one, Cell))
+        yield from (next(judged) if isinstance(one, Cell) else one for one in made)
+
     def _entries(self, place: str) -> Iterator[Entry]:
-        """The entries of a place, in the order of its tables' cells."""
-        for table in dict.fromkeys(table for rule in self._rules for table in _tables(rule)):
-            cells = [cell for cell in _cells(table) if self._place(cell[0]) == place]
-            made = [one for cell in cells if (one := self._made(table, *cell))]
-            judged = ledger.judged(one for one in made if isinstance(one, Cell))
-            yield from (next(judged) if isinstance(one, Cell) else one for one in made)
+        tables = dict.fromkeys(table for rule in self._rules for table in _tables(rule))
+        return (entry for table in tables for entry in self.table(table, place))
 
     def _place(self, row: pd.Series) -> str:
         return max(filter(row["where"].startswith, self._toml["places"]), key=len, default="")
@@ -185,9 +199,12 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
     def _said(self, rule: Rule, row: pd.Series, column: str, fill: Callable[..., str]) -> Any:
         if rule.function:
             function = getattr(modules[self._module], rule.function)
-            takes, cell = signature(function).parameters, {"row": row, "column": column}
-            given = rule.says[1:] if isinstance(rule.says, list) else []
-            return function(*(cell[name] for name in cell if name in takes), *given)
+            cell = {"row": row, "column": column, "name": row["id"].removeprefix(rule.ids)}
+            takes = signature(function).parameters
+            if isinstance(rule.says, str):
+                return function(**{name: cell[name] for name in cell if name in takes})
+            given = [column if one == "{column}" else one for one in rule.says[1:]]
+            return function(*[row] * ("row" in takes), *given)
         if rule.kind in ("computed", "derived", "in words"):
             return Fraction(str(sympify(fill(rule.says, number=True), rational=True)))
         said = fill(rule.says)
@@ -212,6 +229,7 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
                 text = published.row(f"{self._folder}/{name}", of)[its]
             elif name in known:
                 text = words.get(known[name], known[name])
+                text = self._filled(rule, row, column, text) if text in words.values() else text
             else:
                 raise CellsError(
                     f"{rule.at} names {match[0]}{did_you_mean(name, known)}: name a column, a word "

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from reuseprior import paths
-from reuseprior.report import published
+from reuseprior.report import ledger, published
 from reuseprior.report.cells import Cells, CellsError
 from reuseprior.report.ledger import Contradiction, Public, Reading, Statement
 
@@ -48,7 +48,7 @@ def holds(whether):
 
 
 @pytest.fixture
-def cells(root):
+def cells(root, monkeypatch):
     """The cells of two tables by a TOML, of which a text may be another."""
 
     def made(old="", new=""):
@@ -60,8 +60,7 @@ def cells(root):
         (folder / "cells.toml").write_text(TOML.replace(old, new, 1) if old else TOML)
         return Cells(__name__, "new/cells")
 
-    (paths.PUBLISHED / "public").mkdir()
-    (paths.PUBLISHED / "public" / "facts.csv").write_text("quantity,value,source\n")
+    monkeypatch.setattr(ledger, "public", lambda quantity: [])
     return made
 
 
