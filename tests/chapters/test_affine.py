@@ -11,21 +11,20 @@ from reuseprior.chapters import affine as entries_of
 from reuseprior.chapters import affine_runs
 from reuseprior.chapters.affine import PARTS
 from reuseprior.chapters.affine_runs import Experiment
+from reuseprior.report import cells
 from tests.chapters.printed import falsified
 
 SCALE, SEEDS = entries_of.SCALE, range(3)
 SETUP = "bidart/chapter-4-setup"
 
 
-ROWS = entries_of._rows
-
-
 def judged(name):
     """The entry of a number by now, of its row alone."""
     number = f"bidart-4-{name}"
-    row = number.partition("/")[0]
+    every, row = cells._cells, number.partition("/")[0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(entries_of, "_rows", lambda *of: (r for r in ROWS(*of) if r.id == row))
+        assert PARTS._rules  # which are checked against all cells
+        patch.setattr(cells, "_cells", lambda of: (c for c in every(of) if c[0]["id"] == row))
         found = [entry for part in PARTS.values() for entry in part()]
     (entry,) = (entry for entry in found if entry.id == number)
     return entry
