@@ -7,11 +7,10 @@ and the ledger leaves them out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cache
 from itertools import product
-from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -25,18 +24,10 @@ from reuseprior.chapters import channels_runs
 from reuseprior.chapters.channels_runs import channels
 from reuseprior.models import build, cifar_resnet18, cifar_xception, vs_xception, without_weights
 from reuseprior.report import published
-from reuseprior.report.ledger import (
-    Cell,
-    Entry,
-    Reading,
-    judged,
-    public,
-    quoted,
-    setting,
-    stated,
-)
+from reuseprior.report.cells import Cells
+from reuseprior.report.ledger import Reading, Statement
 from reuseprior.report.published import Printed
-from reuseprior.report.runs import Claim, Evidence, claimed, measured, settings
+from reuseprior.report.runs import Claim, Evidence, settings
 from reuseprior.results import Run
 from reuseprior.sharing.bases import (
     distance_to_values,
@@ -46,16 +37,9 @@ from reuseprior.sharing.bases import (
 from reuseprior.training import Protocol, contenders
 from reuseprior.training.contenders import SMALL, WIDE, Contender
 
+PARTS = Cells(__name__, "bidart/chapter-3")
+
 MOST = 60  # weights whose ways of sharing are counted
-
-
-class Tested(NamedTuple):
-    """Whether a statement holds as printed, and whether it does as we mend it."""
-
-    printed: bool
-    mended: bool = False
-    note: str = ""
-    convention: str = ""
 
 
 def _depthwise(channels: int, factor: int) -> tuple[nn.Conv2d, nn.Conv2d]:
@@ -70,7 +54,7 @@ def _depthwise(channels: int, factor: int) -> tuple[nn.Conv2d, nn.Conv2d]:
     return plain, shared
 
 
-def averaged() -> Tested:
+def averaged() -> Statement:
     """Copies that take steps of their mean gradient stay equal; a stored filter takes their sum."""
     plain, shared = _depthwise(8, 4)
     x = torch.randn(2, 8, 6, 6, dtype=torch.float64)
@@ -82,7 +66,7 @@ def averaged() -> Tested:
     plain.weight.grad.copy_(copies.mean(0).repeat(4, 1, 1, 1))
     torch.optim.Adam(plain.parameters()).step()
     stepped = plain.weight.detach().unflatten(0, (4, 2))
-    return Tested(
+    return Statement(
         torch.equal(stepped, stepped[:1].expand_as(stepped)),
         note="tested with one step of Adam, which section 3.2 names (3.6.1 prints a momentum); "
         f"filters that repeat ×4 in PyTorch take the sum of the gradients, {added:.3g} times the "
@@ -90,42 +74,42 @@ def averaged() -> Tested:
     )
 
 
-def one_copy() -> Tested:
+def one_copy() -> Statement:
     """With s = 1 nothing changes."""
     plain, shared = _depthwise(8, 1)
     x = torch.randn(2, 8, 6, 6, dtype=torch.float64)
-    return Tested(torch.equal(plain(x), shared(x)), note="tested to the last bit")
+    return Statement(torch.equal(plain(x), shared(x)))
 
 
-def configurations() -> Tested:
+def configurations() -> Statement:
     """Weights can be parted into sets that share in Bell(N) ways."""
     holds = [bell(n) > 2**n for n in range(1, MOST + 1)]
-    return Tested(
+    return Statement(
         all(holds[4:]), note=f"partitions of N weights, counted up to N = {MOST}",
         convention=f"N is {holds.index(True) + 1} or more",
     )  # fmt: skip
 
 
-def gaussian_mixture() -> Tested:
+def gaussian_mixture() -> Statement:
     """Equation 3.1 integrates to one."""
-    return Tested(
-        _is_density(log_gaussian_mixture), note="integrated numerically",
+    return Statement(
+        _is_density(log_gaussian_mixture),
         convention="w is one weight; of the set that the text names, the densities multiply",
     )  # fmt: skip
 
 
-def laplace_mixture() -> Tested:
+def laplace_mixture() -> Statement:
     """Equation 3.4 integrates to one."""
-    return Tested(_is_density(log_laplace_mixture), note="integrated numerically")
+    return Statement(_is_density(log_laplace_mixture))
 
 
-def laplace_density() -> Tested:
+def laplace_density() -> Statement:
     """Equation 3.3 is scipy's Laplace density, and integrates to one."""
     one = torch.ones(1, dtype=torch.float64)
     w = torch.linspace(-3, 3, 101, dtype=torch.float64)
     printed = log_laplace_mixture(w, one, 0.5 * one, 0.7 * one).exp()
     same = torch.allclose(printed, torch.as_tensor(laplace(0.5, 0.7).pdf(w.numpy())))
-    return Tested(same and _is_density(log_laplace_mixture, 1), note="integrated numerically")
+    return Statement(same and _is_density(log_laplace_mixture, 1))
 
 
 def _is_density(mixture, components: int = 4) -> bool:
@@ -141,27 +125,27 @@ def _is_density(mixture, components: int = 4) -> bool:
     return abs(total - 1) < 1e-6
 
 
-def gaussian_is_l2() -> Tested:
+def gaussian_is_l2() -> Statement:
     """−log N(w | 0, σ²) is w² / 2σ² and a constant."""
     w = torch.linspace(-3, 3, 101, dtype=torch.float64)
     left = -torch.as_tensor(norm(0, 0.7).logpdf(w.numpy())) - w**2 / (2 * 0.7**2)
-    return Tested(
-        _constant(left), note="−log p − w² / 2σ² is constant",
+    return Statement(
+        _constant(left),
         convention="the norm is squared, as in ridge regression",
     )  # fmt: skip
 
 
-def laplace_is_l1() -> Tested:
+def laplace_is_l1() -> Statement:
     """−log of the Laplace density is |w| / b and a constant."""
     w = torch.linspace(-3, 3, 101, dtype=torch.float64)
-    return Tested(_constant(-torch.as_tensor(laplace(0, 0.7).logpdf(w.numpy())) - w.abs() / 0.7))
+    return Statement(_constant(-torch.as_tensor(laplace(0, 0.7).logpdf(w.numpy())) - w.abs() / 0.7))
 
 
 def _constant(values: Tensor) -> bool:
     return bool(values.max() - values.min() < 1e-9)
 
 
-def norm_of_a_number() -> Tested:
+def norm_of_a_number() -> Statement:
     """The p-norm of one number is its absolute value; p-th powers, and a norm of all, differ."""
     torch.manual_seed(0)
     weights, basis = torch.randn(20), torch.randn(4)
@@ -173,7 +157,7 @@ def norm_of_a_number() -> Tested:
     each = differ(lambda p: torch.linalg.vector_norm(gaps, p, dim=1).sum())
     powers = differ(lambda p: distance_to_values(weights, basis, p))
     over_all = differ(lambda p: torch.linalg.vector_norm(gaps, p))
-    return Tested(
+    return Statement(
         powers and over_all and not each,
         note="as printed it is of each number alone, which is its absolute value for every p",
         convention="of p-th powers that are added, which is how we read it, or of one norm over "
@@ -181,7 +165,7 @@ def norm_of_a_number() -> Tested:
     )  # fmt: skip
 
 
-def first_layer_alone() -> Tested:
+def first_layer_alone() -> Statement:
     """The notebook's Xception of printed size shares in five blocks, and not in all but one."""
     rows = published.load("bidart/chapter-3-notebook-xception").set_index("factor")
     counts = {
@@ -189,7 +173,7 @@ def first_layer_alone() -> Tested:
         for text in ("", ",layers=shared.*")
     }
     printed = {int(f): int(n) for f, n in rows.depthwise_parameters.items() if f != "1"}
-    return Tested(
+    return Statement(
         counts[""] == printed, counts[",layers=shared.*"] == printed,
         "of the Xception of the author's notebook, whose printed sizes are those of sharing in "
         "blocks 4, 5, 8, 11 and 12 alone; the thesis prints no sizes",
@@ -200,7 +184,8 @@ def _size(text: str) -> int:
     return sum(p.numel() for p in sharing.apply(build("xception-cifar"), text).parameters())
 
 
-def formulas() -> Mapping[str, bool]:
+@cache
+def _formulas() -> Mapping[str, bool]:
     """Table 3.3 by its rows, on layers that are built: d and s, h and w of several sizes."""
     holds = {"regular": True, "depthwise separable": True, "weight shared": True}
     for d, s, h, w in product((4, 8, 16), (1, 2, 4), (1, 3), (2, 5)):
@@ -213,86 +198,42 @@ def formulas() -> Mapping[str, bool]:
     return holds
 
 
+def formula(row: pd.Series) -> bool:
+    """Whether a row of table 3.3 holds."""
+    return _formulas()[row.convolution]
+
+
 def _learnable(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-STATEMENTS = {
-    "bidart-3-averaged": averaged,
-    "bidart-3-one-copy": one_copy,
-    "bidart-3-configurations": configurations,
-    "bidart-3-eq-1": gaussian_mixture,
-    "bidart-3-eq-3": laplace_density,
-    "bidart-3-eq-4": laplace_mixture,
-    "bidart-3-l2-gaussian": gaussian_is_l2,
-    "bidart-3-l1-laplace": laplace_is_l1,
-    "bidart-3-eq-5": norm_of_a_number,
-    "bidart-3-first-layer": first_layer_alone,
-}
-"""By the row of `bidart/chapter-3-text`."""
+# Printed sizes and trainings ----------------------------------------------------------------------
 
 
-TEXT = "bidart/chapter-3-text"
 B0 = "torchvision:efficientnet_b0"
 OURS = "reuseprior train {} --sharing {} --data {} --protocol stores --set width={:g}"
 FOLDER = " --output data/results/channels/{}-seed0"  # where all of the comparison lies
 SCALE = "at width {:g}, 20,000 images of 16 px, 5 epochs, by accuracy on {}'s test images"
 
 
-# The tables of the thesis ------------------------------------------------------------------------
+# Table 3.6 ---------------------------------------------------------------------------------------
 
 
-def table_3() -> Iterator[Entry]:
-    """Table 3.3: parameters of three convolutions."""
-    holds = formulas()
-    for _, row in published.load("bidart/chapter-3-table-3").iterrows():
-        note = f"{row.convolution}; on layers of three depths and four kernels, s | d"
-        yield stated(row, "value", printed=holds[row.convolution], note=note)
-
-
-def table_6() -> Iterator[Entry]:
-    """Table 3.6: EfficientNet-B0 on ImageNet, by what is left of its separable convolutions."""
-    rows = [row for _, row in published.load("bidart/chapter-3-table-6").iterrows()]
-    yield from judged(
-        Cell(row, "remaining", [Reading(_left(row))], note=_of_all(row), derived=True)
-        for row in rows
-    )
-    for row in rows:
-        for column in ("top1", "top5"):
-            if row.implementation == "original":
-                quantity = f"EfficientNet-B0, ImageNet-1K top-{column[-1]}, %"
-                yield quoted(row, column, public(quantity))
-            else:
-                yield measured(row, column, _on_imagenet(row, column), _needs(row))
-
-
-def _left(row: pd.Series) -> float:
+def left(row: pd.Series) -> list[float | str]:
     """Per cent of EfficientNet-B0's depthwise filters, which table 3.3 calls separable."""
-    return 100 * filters(B0, f"channels:{row.factor}") / filters(B0, "none")
+    shared = f"channels:{row.factor}"
+    saved = 1 - learnable(B0, shared) / learnable(B0, "none")
+    note = f"filters of depthwise convolutions; of all parameters {saved:.2%} are saved"
+    return [kernels_left(B0, int(row.factor)), "" if row.factor == "1" else note]
 
 
-def _of_all(row: pd.Series) -> str:
-    if row.factor == "1":
-        return ""
-    saved = 1 - learnable(B0, f"channels:{row.factor}") / learnable(B0, "none")
-    return f"filters of depthwise convolutions; of all parameters {saved:.2%} are saved"
-
-
-def _needs(row: pd.Series) -> str:
-    shared = "none" if row.factor == "1" else f"channels:{row.factor}"
-    return (
-        f"trainings of EfficientNet-B0 on ImageNet-1K: `reuseprior train {B0} --sharing {shared} "
-        f"--data imagenet --protocol bidart` with `--set` for section 3.6.3's settings, weeks on a "
-        "GPU; its augmentation and schedule are not printed"
-    )
-
-
-def _on_imagenet(row: pd.Series, column: str) -> Evidence:
-    batch = _setting("ImageNet: batch size")
+def on_imagenet(row: pd.Series, column: str) -> tuple[Evidence, str]:
+    """An accuracy of EfficientNet-B0 by trainings on ImageNet-1K as section 3.6.3 has them."""
+    batch = channels_runs.printed("ImageNet: batch size")
     protocol = {
-        "epochs": int(_setting("ImageNet: epochs")),
+        "epochs": int(channels_runs.printed("ImageNet: epochs")),
         "batch_size": int(batch),
-        "learning_rate": _setting("ImageNet: learning rate") * 256 / batch,
+        "learning_rate": channels_runs.printed("ImageNet: learning rate") * 256 / batch,
         "optimizer": "rmsprop",
     }
     shared = "none" if row.factor == "1" else f"channels:{row.factor}"
@@ -300,21 +241,21 @@ def _on_imagenet(row: pd.Series, column: str) -> Evidence:
     key = {"top1": "test_accuracy", "top5": "test_top5_accuracy"}[column]
     if column == "top5":
         config["task"] = "top-5 classification"  # which is no task yet
-    return Evidence("train-bidart*", config, lambda runs: 100 * runs[0].summary[key])
+    needs = (
+        f"trainings of EfficientNet-B0 on ImageNet-1K: `reuseprior train {B0} --sharing {shared} "
+        f"--data imagenet --protocol bidart` with `--set` for section 3.6.3's settings, weeks on a "
+        "GPU; its augmentation and schedule are not printed"
+    )
+    return Evidence("train-bidart*", config, lambda runs: 100 * runs[0].summary[key]), needs
 
 
 # The text ----------------------------------------------------------------------------------------
 
 
-def _setting(claim: str) -> float:
-    """A setting as the text prints it."""
-    return channels_runs.printed(claim)
-
-
-def _carried() -> Mapping[str, float]:
-    """The settings of section 3.6.1 that the protocol `bidart` carries."""
+def carried(row: pd.Series) -> str:
+    """Whether the protocol `bidart` carries a setting of section 3.6.1."""
     p = Protocol.load("bidart")
-    return {
+    has = {
         "CIFAR: epochs": p.epochs,
         "CIFAR: batch size": p.batch_size,
         "CIFAR: the rate falls by a factor of": round(1 / p.step_factor, 6),
@@ -322,97 +263,37 @@ def _carried() -> Mapping[str, float]:
         "CIFAR: initial learning rate": p.learning_rate * p.batch_size / 256,
         "CIFAR: weight decay": p.weight_decay,
         "CIFAR: momentum": p.momentum,
-    }
+    }[row.claim]
+    same = "carries it" if float(row["value"]) == has else "has another value"
+    return f"of a training; the protocol `bidart` {same}"
 
 
-def text(where: str) -> Iterator[Entry]:
-    """The statements, settings, quotations, claims and computed numbers of one section."""
-    carried, rows = _carried(), published.load(TEXT)
-    rows = rows[rows["where"].str.fullmatch(where)]
-    yield from judged(_cell(row) for _, row in rows.iterrows() if row.id in COMPUTED)
-    for _, row in rows.iterrows():
-        if row.id in STATEMENTS:
-            found = STATEMENTS[row.id]()
-            yield stated(row, "value", printed=found.printed, mended=found.mended,
-                         note=found.note, convention=found.convention)  # fmt: skip
-        elif row.id in CLAIMS:
-            claim, needs = CLAIMS[row.id]()
-            yield claimed(row, "value", claim, needs)
-        elif row.claim in carried:
-            yield setting(row, "value", _used(float(row["value"]) == carried[row.claim]))
-        elif row.claim.startswith("ImageNet: "):
-            yield setting(row, "value", "of a training; runs that bear on table 3.6 must have it")
-        elif row.claim.startswith("figure 3.8: "):
-            yield setting(row, "value", "of the clustering experiment")
-        elif row.id not in COMPUTED:
-            yield quoted(row, "value", public(row.claim))
+def kernels_left(model: str, factor: int) -> float:
+    """Per cent of a model's depthwise parameters that are left when filters repeat."""
+    return 100 * filters(model, f"channels:{factor}") / filters(model, "none")
 
 
-def _used(carried: bool) -> str:
-    return "of a training; the protocol `bidart` " + (
-        "carries it" if carried else "has another value"
-    )
+def kernels_alone(model: str, factor: int, saved: bool = False) -> list[Reading | str]:
+    """Per cent of the convolutions that is left, or saved.
 
-
-def _cell(row: pd.Series) -> Cell:
-    by_definition = row.id.startswith("bidart-3-level")
-    return Cell(
-        row, "value", COMPUTED[row.id](), note=_share_of_network(row), derived=by_definition
-    )
-
-
-def _share_of_network(row: pd.Series) -> str:
-    """What a part of the convolutions is of all parameters of the network."""
-    if row.id.startswith("bidart-3-level"):
-        return "of depthwise kernels, by definition"
-    model, factor = PARTS_OF.get(row.id, ("", 0))
-    if not model:
-        return ""
-    ways = ["channels:{}", "channels:{},layers=shared.*"][: 2 if model == CIFAR else 1]
-    found = []
-    for text in (way.format(factor) for way in ways):
+    Of all convolutions, as the words are; of the depthwise filters alone, as table 3.3 has them.
+    The note says what that is of the whole network.
+    """
+    shared = f"channels:{factor}"
+    parts = [100 * count(model, shared) / count(model, "none") for count in (weights, filters)]
+    of_all, alone = (100 - part if saved else part for part in parts)
+    ways = (shared, f"{shared},layers=shared.*") if model == "xception-cifar" else (shared,)
+    told = []
+    for text in ways:
         depthwise, convolutions, network = (
             1 - count(model, text) / count(model, "none") for count in (filters, weights, learnable)
         )
-        found.append(
+        told.append(
             f"{text} saves {depthwise:.2%} of depthwise kernels, {convolutions:.2%} of all "
             f"convolutions, {network:.2%} of {model}"
         )
-    return "; the author's notebook, ".join(found)
-
-
-def _part(model: str, factor: int, convolutions: Callable[[str, str], int]) -> float:
-    """Per cent of a model's convolution parameters that are left when filters repeat."""
-    return 100 * convolutions(model, f"channels:{factor}") / convolutions(model, "none")
-
-
-def _kernels_alone(model: str, factor: int, *, saved: bool = False) -> list[Reading]:
-    """All convolutions, as the words are; the depthwise filters alone, as table 3.3 has them."""
-    found = [_part(model, factor, count) for count in (weights, filters)]
-    if saved:
-        found = [100 - part for part in found]
-    return [
-        Reading(found[0]),
-        Reading(found[1], "of depthwise filters alone, without the pointwise between them"),
-    ]
-
-
-CIFAR = "xception-cifar"
-PARTS_OF = {
-    "bidart-3-half-cifar": (CIFAR, 2), "bidart-3-quarter-cifar": (CIFAR, 4),
-    "bidart-3-half-imagenet": (B0, 2),
-}  # fmt: skip
-"""The network and the factor of rows on parts of the convolutions."""
-
-COMPUTED: dict[str, Callable[[], list[Reading]]] = {
-    "bidart-3-half-cifar": lambda: _kernels_alone(CIFAR, 2),
-    "bidart-3-quarter-cifar": lambda: _kernels_alone(CIFAR, 4, saved=True),
-    "bidart-3-half-imagenet": lambda: _kernels_alone(B0, 2, saved=True),
-    "bidart-3-b0": lambda: [Reading(learnable(B0, "none"))],
-    **{
-        f"bidart-3-level-{s}": lambda s=s: [Reading(_part(CIFAR, s, filters))] for s in (1, 2, 4, 8)
-    },
-}
+    convention = "of depthwise filters alone, without the pointwise between them"
+    return [Reading(of_all), Reading(alone, convention), "; the author's notebook, ".join(told)]
 
 
 @cache
@@ -465,7 +346,13 @@ def _against(first: Contender, second: Contender, data: str):
     return claim, f"{needs}, two seeds or more of each"
 
 
-def _removal(factor: int):
+def increase(factor: int, data: str):
+    """The very small Xception whose filters repeat beside the plain one."""
+    return _against(channels(SMALL, factor), SMALL, data)
+
+
+def removal(factor: int):
+    """The wide ResNet whose filters repeat beside one with fewer channels."""
     return _against(
         channels(WIDE, factor, "full"), Contender(WIDE.model, width=1 / factor), "cifar10"
     )
@@ -476,7 +363,7 @@ def _clustered(penalty: str, value: Callable[[Run], float]) -> Evidence:
     config = {
         "penalty": penalty, "of": "kernels", "data": data,
         "tau": 0.0 if penalty == "none" else channels_runs.TAU,
-        "size": int(_setting("figure 3.8: basis weights")),
+        "size": int(channels_runs.printed("figure 3.8: basis weights")),
         "protocol": settings(asdict(protocol), {}),
     }  # fmt: skip
     return Evidence(channels_runs.CLUSTERING, config, lambda runs: value(runs[0]))
@@ -498,29 +385,28 @@ def _quantising(value: Callable[[Run], float], what: str):
         f"{channels_runs.MODEL} at width {protocol.width:g}, {data}, {protocol.epochs} epochs, τ = "
         f"{channels_runs.TAU:g}, by {what}",
     )
-    return claim, "trainings of `works.bidart.channels.clustering`, two seeds or more of each"
+    return claim, "trainings of `reuseprior.chapters.channels_runs`, two seeds or more of each"
 
 
-def _no_loss():
+def harm():
+    """The penalty on kernels costs accuracy."""
+    return _quantising(_accuracy, "accuracy before quantising, per cent")
+
+
+def less_drop():
+    """The penalty on kernels makes quantising cost less."""
+    return _quantising(_drop, "what quantising costs, per cent")
+
+
+def no_loss():
     """EfficientNet-B0 on ImageNet, as table 3.6 has it."""
-    rows = published.load("bidart/chapter-3-table-6").set_index("factor", drop=False)
     shared, plain = (
-        (f"channels:{row.factor}", _on_imagenet(row, "top1"))
-        for row in (rows.loc["2"], rows[rows.implementation != "original"].loc["1"])
+        published.row("bidart/chapter-3-table-6", name) for name in ("half", "pytorch")
     )
-    claim = Claim(shared, plain, "on ImageNet-1K, by top-1 accuracy", alike=True)
-    return claim, _needs(rows.loc["2"])
-
-
-CLAIMS: dict[str, Callable[[], tuple[Claim, str]]] = {
-    "bidart-3-increase-10": lambda: _against(channels(SMALL, 2), SMALL, "cifar10"),
-    "bidart-3-increase-100": lambda: _against(channels(SMALL, 2), SMALL, "cifar100"),
-    "bidart-3-increase-100-quarter": lambda: _against(channels(SMALL, 4), SMALL, "cifar100"),
-    "bidart-3-no-loss": _no_loss,
-    **{f"bidart-3-removal-{s}": lambda s=s: _removal(s) for s in (2, 4, 8)},
-    "bidart-3-harm": lambda: _quantising(_accuracy, "accuracy before quantising, per cent"),
-    "bidart-3-less-drop": lambda: _quantising(_drop, "what quantising costs, per cent"),
-}
+    (one, needs), (other, _) = (on_imagenet(row, "top1") for row in (shared, plain))
+    first, second = ((f"channels:{r.factor}", e) for r, e in ((shared, one), (plain, other)))
+    claim = Claim(first, second, "on ImageNet-1K, by top-1 accuracy", alike=True)
+    return claim, needs
 
 
 # The author's notebooks --------------------------------------------------------------------------
@@ -567,14 +453,3 @@ def beside(name: str) -> pd.DataFrame:
             cells[f"{column}"] = f"{printed:,} | {counted:,}"
             cells[f"{column}, %"] = row[f"{column}_accuracy"]
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-SECTIONS = ("section 3.2", "section 3.3", "section 3.4", "section 3.5.1", "section 3.5.2",
-            "equation 3.1", "equation 3.3", "equation 3.4", "equation 3.5", "section 3.6.1",
-            "section 3.6.2", "section 3.6.3", "section 3.6.4", "section 3.6.5")  # fmt: skip
-
-PARTS = {
-    "bidart, table 3.3": table_3,
-    "bidart, table 3.6": table_6,
-    **{f"bidart, {place}": lambda place=place: text(f"bidart, {place}") for place in SECTIONS},
-}

@@ -54,14 +54,14 @@ def test_clustering_records_what_quantising_costs(tmp_path):
 
 def test_settings_of_imagenet_choose_the_runs_and_those_of_figure_3_8_the_basis(monkeypatch):
     row = next(r for _, r in table("bidart/chapter-3-table-6").iterrows() if r.factor == "2")
-    before = channels._on_imagenet(row, "top1").config["protocol"]
+    before = channels.on_imagenet(row, "top1")[0].config["protocol"]
 
     def print_otherwise(name):
         falsified(monkeypatch, "bidart/chapter-3-text", f"bidart-3-{name}", "value")
 
     for name, key in (("epochs", "epochs"), ("batch", "batch_size"), ("rate", "learning_rate")):
         print_otherwise(f"imagenet-{name}")
-        assert channels._on_imagenet(row, "top1").config["protocol"][key] != before[key]
+        assert channels.on_imagenet(row, "top1")[0].config["protocol"][key] != before[key]
     print_otherwise("basis")
     assert channels_runs.printed("figure 3.8: basis weights") == 17
     print_otherwise("cluster-epochs")
