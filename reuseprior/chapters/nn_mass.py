@@ -7,9 +7,10 @@ multiplier, and the base channels and further layers that appendix G names for a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from decimal import Decimal
+from fractions import Fraction
 from functools import cache, partial
 from math import log
 from statistics import fmean, mean
@@ -29,24 +30,21 @@ from reuseprior.contexts import CountingError, record_model
 from reuseprior.measures import nn_mass
 from reuseprior.measures.nn_mass import KERNEL, Architecture, LongRangeCNN, NotApplicable
 from reuseprior.models import build, image_size, without_weights
-from reuseprior.models.darts import GENOTYPES, darts
+from reuseprior.models.darts import darts
 from reuseprior.quantities import Quantities
 from reuseprior.report import ledger, published, theorems
-from reuseprior.report.ledger import (
-    Cell,
-    Contradiction,
-    Entry,
-    Public,
-    Reading,
-    judged,
-    public,
-    quoted,
-    setting,
-)
+from reuseprior.report.cells import Cells
+from reuseprior.report.ledger import Cell, Contradiction, Entry, Public, Reading, judged, public
 from reuseprior.report.published import Printed
-from reuseprior.report.runs import Claim, Evidence, claimed, measured, runs_for, settings
+from reuseprior.report.runs import Claim, Evidence, runs_for, settings
 from reuseprior.results import Run
 from reuseprior.training import Protocol
+
+PARTS = Cells(
+    __name__,
+    "nn-mass/cells",
+    {"nnmass, theorems": partial(theorems.entries, DERIVATIONS, "nnmass", "nnmass, theorems")},
+)
 
 TRANSITIONS = (
     "a cell's first layer is its transition, so 3 d_c convolutions and a classifier; batch norm "
@@ -105,7 +103,7 @@ class Given(NamedTuple):
     def read(cls) -> Given:
         """As printed; table 1's networks are as wide as table 2's, of which one is (footnote 4)."""
         (around,) = setup("layers around the cells")
-        same = _table("nn-mass/table-2").loc["nnmass-2-40-60-130-170"]
+        same = published.row("nn-mass/table-2", "nnmass-2-40-60-130-170")
         return cls(widths(1), around, int(same.width_multiplier))
 
 
@@ -113,10 +111,6 @@ def networks(table: str) -> dict[str, Architecture]:
     """The networks of a table by the ids of its rows."""
     given = Given.read()
     return {row.id: architecture(row, given) for _, row in published.load(table).iterrows()}
-
-
-def _table(name: str) -> pd.DataFrame:
-    return published.load(name).set_index("id", drop=False)
 
 
 def with_transitions(one: Architecture) -> int:
@@ -153,29 +147,44 @@ def _flops(of: Callable[[Size], float]) -> list[Reading]:
     return [Reading(of(flops_with_transitions)), fits]
 
 
-# Tables 1 and 2 -----------------------------------------------------------------------------------
+# Tables and appendices ----------------------------------------------------------------------------
 
 
-def table_1() -> Iterator[Entry]:
-    """Table 1: the networks that NN-Mass was used to compress, and their accuracies."""
-    rows = [row for _, row in published.load("nn-mass/table-1").iterrows()]
-    entries = {e.id: e for e in judged(cell for row in rows for cell in _of_table_1(row))}
-    for row in rows:
-        yield from (entries[f"{row.id}/{column}"] for column in ("params", "flops_G"))
-        yield from _settings(row)
-        yield entries[f"{row.id}/mass"]
-        one, (epochs,) = architecture(row), setup("epochs of the compressed networks")
-        shape = {"depth": one.depth, "widths": one.widths, "candidates": one.candidates}
-        evidence = Evidence(PAPER, _trained(epochs, shape), _accuracy)
-        yield measured(row, "test_accuracy", evidence, NEEDS.format(epochs), of=3)  # p. 10
-        yield measured(row, "std", evidence, NEEDS.format(epochs), over_seeds=True)
+def parameters(row: pd.Series) -> list[Reading]:
+    """Parameters of a network of table 1."""
+    return _sizes(lambda size: size(architecture(row)))
 
 
-def _of_table_1(row: pd.Series) -> Iterator[Cell]:
+def flops(row: pd.Series) -> list[Reading]:
+    """Its operations, in billions."""
+    return _flops(lambda size: size(architecture(row)) / 1e9)
+
+
+def mass(row: pd.Series) -> float:
+    """Its NN-Mass."""
+    return float(architecture(row).mass)
+
+
+def layers(row: pd.Series) -> str:
+    """What the layers of a network are made of."""
     one = architecture(row)
-    yield Cell(row, "params", _sizes(lambda size: size(one)))
-    yield Cell(row, "flops_G", _flops(lambda size: size(one) / 1e9))
-    yield Cell(row, "mass", [Reading(float(one.mass))])
+    weights = len(one.widths) * one.depth + 1
+    return f"d_c = {one.depth}; {weights} layers of our build have weights"
+
+
+def layers_of_groups(row: pd.Series) -> str:
+    """The same of table 2's first rows: one cell of 46 layers, of three groups."""
+    groups, (around,) = len(widths(1)), setup("layers around the cells")
+    depth = (int(row.layers) - around) // groups
+    return f"{groups} groups of {depth}; {groups * depth + 1} layers of our build have weights"
+
+
+def accuracy(row: pd.Series, column: str) -> tuple[Evidence, str, dict]:
+    """The mean of three trainings (p. 10), or their deviation."""
+    one, (epochs,) = architecture(row), setup("epochs of the compressed networks")
+    shape = {"depth": one.depth, "widths": one.widths, "candidates": one.candidates}
+    evidence = Evidence(PAPER, _trained(epochs, shape), _accuracy)
+    return evidence, NEEDS.format(epochs), {"of": 3, "over_seeds": column == "std"}
 
 
 def _trained(epochs: int, shape: Mapping[str, object], data: str = "cifar10") -> dict:
@@ -188,35 +197,6 @@ def _trained(epochs: int, shape: Mapping[str, object], data: str = "cifar10") ->
 def _accuracy(found: Sequence[Run]) -> float:
     """The mean over runs, per cent."""
     return 100 * fmean(run.summary["test_accuracy"] for run in found)
-
-
-def printed_table_2() -> Iterator[Entry]:
-    """Table 2: the settings of the networks of every depth and density."""
-    for _, row in published.load("nn-mass/table-2").iterrows():
-        yield from _settings(row)
-        yield setting(row, "width_multiplier")
-
-
-def _settings(row: pd.Series) -> Iterator[Entry]:
-    """What a network is made from."""
-    one = architecture(row)
-    weights = len(one.widths) * one.depth + 1
-    yield setting(row, "layers", f"d_c = {one.depth}; {weights} layers of our build have weights")
-    yield setting(row, "cells")
-    for cell in range(len(one.widths)):
-        yield setting(row, f"t_{cell + 1}")
-
-
-def contributions() -> Iterator[Entry]:
-    """Table 2's first rows: one cell of 46 layers, with three kinds of contributions."""
-    groups, (around,) = len(widths(1)), setup("layers around the cells")
-    for _, row in published.load("nn-mass/table-2-contributions").iterrows():
-        depth = (int(row.layers) - around) // groups
-        weights = f"{groups * depth + 1} layers of our build have weights"
-        yield setting(row, "layers", f"{groups} groups of {depth}; {weights}")
-        yield setting(row, "cells")
-        yield setting(row, "candidates", "of any earlier layer")
-        yield setting(row, "width_multiplier")
 
 
 def size_of_contributions(row: pd.Series, around: bool) -> int:
@@ -243,26 +223,6 @@ def single_cell_parameters(widths: list[int], candidates: int, classes: int = 10
     return kernels + 2 * (sum(widths) + sum(linked)) + classes * (widths[-1] + 1)
 
 
-# Appendices ---------------------------------------------------------------------------------------
-
-
-def appendix_d() -> Iterator[Entry]:
-    """Appendix D's example, built from its printed settings."""
-    rows, example = _rows_of_d(), example_of_appendix_d()
-    last = example.linked_channels(len(example.widths) - 1)
-    made: dict[str, float | int] = {
-        "mass": float(example.mass),
-        "channels linked to layer 2 in figure 8": last[2],
-        "channels linked to layer 3 in figure 8": last[3],
-    }
-    of_all = {e.id: e for e in _densities()}
-    for name, row in rows.items():
-        if name not in made and name != "density":
-            yield setting(row, "value")
-    yield of_all[rows["density"].id]
-    yield from judged(Cell(rows[name], "value", [Reading(value)]) for name, value in made.items())
-
-
 def _rows_of_d() -> dict[str, pd.Series]:
     return {row.quantity: row for _, row in published.load("nn-mass/appendix-d").iterrows()}
 
@@ -278,53 +238,42 @@ def example_of_appendix_d() -> Architecture:
     )
 
 
-def densities() -> Iterator[Entry]:
-    """Appendix G's densities of table 2's networks; appendix H.2 repeats them with two decimals."""
-    example = _rows_of_d()["density"].id
-    return (e for e in _densities() if e.id != example)
+def mass_of_appendix_d() -> float:
+    """The example's NN-Mass."""
+    return float(example_of_appendix_d().mass)
 
 
-def _densities() -> Iterator[Entry]:
-    """Every printed ρ_avg, appendix D's too: one quantity, whose digits are made in one way."""
+def linked_channels(layer: int) -> int:
+    """Channels that are linked to a layer of the example's last cell."""
+    example = example_of_appendix_d()
+    return example.linked_channels(len(example.widths) - 1)[layer]
+
+
+def density(row: pd.Series) -> Entry:
+    """A printed ρ_avg, judged with all others, appendix D's too: one quantity, made in one way.
+
+    Appendix H.2 repeats those of appendix G with two decimals.
+    """
     built = networks("nn-mass/table-2") | {"nnmass-d-density": example_of_appendix_d()}
-    rows = [row for _, row in published.load("nn-mass/appendix-g").iterrows()]
+    rows = [one for _, one in published.load("nn-mass/appendix-g").iterrows()]
     rows.append(_rows_of_d()["density"])
-    values = (float(built[row.id.removesuffix("/density")].density) for row in rows)
-    return judged(
-        Cell(row, "value", [Reading(value)], quantity="density")
-        for row, value in zip(rows, values, strict=True)
-    )
-
-
-def setups(place: str) -> Iterator[Entry]:
-    """What the text prints of settings of several networks, in a place."""
-    for row in _rows("nn-mass/setup", place):
-        yield setting(row, "value", row.quantity)
-
-
-def _rows(table: str, place: str) -> list[pd.Series]:
-    rows = (row for _, row in published.load(table).iterrows())
-    return [row for row in rows if row["where"].startswith(place)]
+    values = (float(built[one.id.removesuffix("/density")].density) for one in rows)
+    cells = [
+        Cell(one, "value", [Reading(value)], quantity="density")
+        for one, value in zip(rows, values, strict=True)
+    ]
+    return next(entry for entry in judged(cells) if entry.id == row.id)
 
 
 # DARTS --------------------------------------------------------------------------------------------
 
 
-def quotations() -> Iterator[Entry]:
-    """Table 1's rows of DARTS, quoted; the note of a size says what the released cells have."""
-    rows = {row.id.removeprefix("nnmass-1-"): row for row in _rows("nn-mass/text", "nnmass, table")}
-    for number, order in enumerate(GENOTYPES, 1):
-        params, cells, accuracy, std = (
-            rows[f"darts-{number}-{what}"] for what in ("params", "cells", "accuracy", "std")
-        )
-        built = darts_parameters(order, int(cells["value"]))
-        said = public(f"DARTS, {order} order, parameters")
-        yield quoted(params, "value", said, f"the released cells, counted: {built:,}")
-        yield quoted(cells, "value", public("DARTS, cells of the CIFAR-10 network"))
-        errors = public(f"DARTS, {order} order, CIFAR-10 test error, %")
-        yield quoted(accuracy, "value", [_as_accuracy(error) for error in errors])
-        deviation = public(f"DARTS, {order} order, deviation of the CIFAR-10 test error, %")
-        yield quoted(std, "value", deviation)
+def darts_size(row: pd.Series, order: str) -> list[Public | str]:
+    """A printed size of DARTS; the note says what the released cells have."""
+    cells = published.row("nn-mass/text", row.id.replace("-params", "-cells"))
+    counted = darts_parameters(order, int(cells["value"]))
+    said = public(f"DARTS, {order} order, parameters")
+    return [*said, f"the released cells, counted: {counted:,}"]
 
 
 def darts_parameters(order: str, cells: int) -> int:
@@ -334,192 +283,117 @@ def darts_parameters(order: str, cells: int) -> int:
     return record_model(model, (1, 3, 32, 32)).count().quantities().parameters
 
 
-def _as_accuracy(error: Public) -> Public:
+def darts_accuracy(order: str) -> list[Public]:
     """What an accuracy would be printed as where a public source prints the error, per cent."""
-    accuracy = 100 - Decimal(error.printed)
-    return Public(str(accuracy), f"{error.source}, an error of {error.printed} %")
+    return [
+        Public(str(100 - Decimal(one.printed)), f"{one.source}, an error of {one.printed} %")
+        for one in public(f"DARTS, {order} order, CIFAR-10 test error, %")
+    ]
 
 
 # The text -----------------------------------------------------------------------------------------
 
 
-def text(place: str) -> Iterator[Entry]:
-    """What the text and the figures say in a place.
-
-    All that follows from tables and definitions is judged together: prose has no column whose
-    digits might be cut, so one number alone never shows that it is.
-    """
-    computed = {e.id: e for e in judged(claims().values())}
-    for row in _rows("nn-mass/text", place):
-        yield computed[row.id] if row.id in computed else _of_training(row)
-
-
-def claims() -> dict[str, Cell]:
-    """What follows from tables and definitions, by id."""
-    rows = _table("nn-mass/text")
-    names = {f"{TEXT}{name}": claim for name, claim in CLAIMS.items()}
-    return {i: _claim(rows.loc[i], claim) for i, claim in names.items()}
-
-
-def _claim(row: pd.Series, claim: Callable[[], Sequence[Reading | Contradiction]]) -> Cell:
-    found = claim()
-    readings = [one for one in found if isinstance(one, Reading)]
-    contradiction = next((one for one in found if isinstance(one, Contradiction)), None)
-    differences = ("lower", "higher")  # of printed accuracies
-    derived = row.id.removeprefix(TEXT) in differences
-    return Cell(row, "value", readings, contradiction, derived=derived)
-
-
-def _some(table: str, **having: str) -> dict[str, Architecture]:
+def _some(table: str, having: Mapping[str, str]) -> dict[str, Architecture]:
     """The networks of a table whose rows have these cells."""
-    rows = _table(table)
-    built = networks(table)
+    rows, built = published.load(table).set_index("id", drop=False), networks(table)
     return {
         i: one for i, one in built.items() if all(rows.loc[i, k] == v for k, v in having.items())
     }
 
 
-_compressed = partial(_some, "nn-mass/table-1", model="proposed")
-_large = partial(_some, "nn-mass/table-1", model="large")
+ENDS = {"min": min, "max": max}
 
 
-def _times_fewer(size: Size) -> float:
-    sizes = [size(one) for one in networks("nn-mass/table-1").values()]
-    return max(sizes) / min(sizes)
+def size_among(end: str, table: str, having: Mapping[str, str]) -> list[Reading]:
+    """The least or the greatest size of the networks of a table that have these cells."""
+    built = _some(f"nn-mass/{table}", having).values()
+    return _sizes(lambda size: ENDS[end](map(size, built)))
 
 
-def _of_one_cell(around: bool) -> int | float:
+def mass_among(end: str, model: str) -> list[Reading | Contradiction]:
+    """The least or the greatest mass of table 1's networks of a kind, and what is printed there."""
+    built = _some("nn-mass/table-1", {"model": model})
+    name, one = ENDS[end](built.items(), key=lambda pair: pair[1].mass)
+    there = published.row("nn-mass/table-1", name).mass
+    says = f"table 1, p. 10, prints a mass of {there}"
+    return [Reading(float(one.mass)), Contradiction(there, says)]
+
+
+def times_fewer(what: str) -> list[Reading]:
+    """How many times the least of table 1's sizes the greatest is."""
+    built = networks("nn-mass/table-1").values()
+
+    def ratio(size: Size) -> float:
+        sizes = [size(one) for one in built]
+        return max(sizes) / min(sizes)
+
+    return _flops(ratio) if what == "flops" else _sizes(ratio)
+
+
+def of_37_layers() -> list[Reading | Contradiction]:
+    """The size of table 1's network of 37 layers, and what is printed there."""
+    there = published.row("nn-mass/table-1", "37-70-140-180").params
+    own = size_among("max", "table-1", {"layers": "37"})
+    return [*own, Contradiction(there, f"table 1, p. 10, prints {there} for it")]
+
+
+def of_one_cell() -> list[Reading]:
     """Appendix B.1 says one number of all three networks, so it is their mean."""
-    rows = published.load("nn-mass/table-2-contributions").iterrows()
-    return mean(size_of_contributions(row, around) for _, row in rows)
+    rows = [row for _, row in published.load("nn-mass/table-2-contributions").iterrows()]
+    text, own = (mean(size_of_contributions(row, around) for row in rows) for around in (1, 0))
+    return [Reading(text), Reading(own, TRANSITIONS, against=DRAWN)]
 
 
-def _largest_40_layers() -> Architecture:
-    return max(_some("nn-mass/table-2", layers="40").values(), key=Architecture.parameters)
-
-
-def _of_its_mass() -> list[Architecture]:
-    """The two networks of 64 layers next to the 40-layer one in mass.
+def of_its_mass() -> list[Reading]:
+    """The smaller of the two networks of 64 layers next to the largest 40-layer one in mass.
 
     The text calls them D and E of figure 3, in one bucket with it, and does not say which they are.
     """
-    mass = _largest_40_layers().mass
-    deep = _some("nn-mass/table-2", layers="64").values()
-    return sorted(deep, key=lambda one: abs(one.mass - mass))[:2]
+    small, deep = (_some("nn-mass/table-2", {"layers": n}).values() for n in ("40", "64"))
+    mass = max(small, key=Architecture.parameters).mass
+    nearest = sorted(deep, key=lambda one: abs(one.mass - mass))[:2]
+    return _sizes(lambda size: min(map(size, nearest)))
 
 
-def _printed(table: str, row: str, column: str) -> Decimal:
-    return Printed.parse(_table(table).loc[row, column]).value
-
-
-def _size_of_37_layers() -> list[Reading | Contradiction]:
-    name = "nnmass-1-37-70-140-180"
-    one, in_table = networks("nn-mass/table-1")[name], _table("nn-mass/table-1").loc[name]
-    says = f"table 1, p. 10, prints {in_table.params} for it"
-    return [
-        *_sizes(lambda size: size(one)),
-        Contradiction(in_table.params, says),
-    ]
-
-
-def _mass(found: Callable[[], Mapping[str, Architecture]], which: Callable) -> list:
-    """The least or the greatest mass of some networks of table 1, and what is printed there."""
-    name, one = which(found().items(), key=lambda pair: pair[1].mass)
-    printed = _table("nn-mass/table-1").loc[name, "mass"]
-    says = f"table 1, p. 10, prints a mass of {printed}"
-    return [Reading(float(one.mass)), Contradiction(printed, says)]
-
-
-def _fewest_cells() -> list[Reading | Contradiction]:
+def fewest_cells() -> list[Reading | Contradiction]:
+    """The fewest cells of a network of tables 1 and 2."""
     tables = ("nn-mass/table-1", "nn-mass/table-2", "nn-mass/table-2-contributions")
     fewest = min(int(cells) for table in tables for cells in published.load(table).cells)
     says = "table 2 and appendix G, p. 20, have a single cell in the first experiment"
     return [Reading(fewest), Contradiction(str(fewest), says)]
 
 
-def _accuracies(model: str) -> list[Decimal]:
+def _accuracies(model: str) -> list[Fraction]:
     rows = published.load("nn-mass/table-1").query("model == @model")
-    return [Printed.parse(accuracy).value for accuracy in rows.test_accuracy]
+    return [Fraction(text) for text in rows.test_accuracy]
 
 
-def _lower() -> list[Reading]:
-    return [Reading(float(max(_accuracies("large")) - min(_accuracies("proposed"))))]
+def lower() -> Fraction:
+    """By how much a compressed network is less accurate than the best large one, at most."""
+    return max(_accuracies("large")) - min(_accuracies("proposed"))
 
 
-def _higher() -> list[Reading]:
-    second = _printed("nn-mass/text", "nnmass-1-darts-2-accuracy", "value")
-    return [Reading(float(second - max(_accuracies("proposed"))))]
+def higher() -> Fraction:
+    """By how much DARTS of second order is more accurate than the best compressed network."""
+    second = published.number("nn-mass/text", "darts-2-accuracy")
+    return second - max(_accuracies("proposed"))
 
 
-def _unknown() -> list[Reading]:
+def unknown() -> int:
     """The networks of appendix H.2 of which neither depth nor density is one of table 2's."""
     layers, densities = setup("layers of unknown networks"), setup("density of unknown networks")
     known_layers = {int(x) for x in published.load("nn-mass/table-2").layers}
     known = {float(x) for x in published.load("nn-mass/appendix-g")["value"]}
-    return [Reading(len(set(layers) - known_layers) * len(set(densities) - known))]
+    return len(set(layers) - known_layers) * len(set(densities) - known)
 
 
-def _channels(group: int) -> list[Reading]:
-    return [Reading(widths(2)[group])]
-
-
-TEXT = "nnmass-text-"  # how the ids of what the text says begin
-CLAIMS: dict[str, Callable[[], Sequence[Reading | Contradiction]]] = {
-    "4.6M": _size_of_37_layers,
-    "8M": lambda: [
-        Reading(_of_one_cell(around=True)),
-        Reading(_of_one_cell(around=False), TRANSITIONS, against=DRAWN),
-    ],
-    "3x-params": lambda: _sizes(_times_fewer),
-    "3x-flops": lambda: _flops(_times_fewer),
-    "more-than-3x-params": lambda: _sizes(_times_fewer),
-    "more-than-3x-flops": lambda: _flops(_times_fewer),
-    "cells": _fewest_cells,
-    "40-layers": lambda: _sizes(lambda size: size(_largest_40_layers())),
-    "64-layers": lambda: _sizes(lambda size: min(map(size, _of_its_mass()))),
-    "8M-large": lambda: _sizes(lambda size: min(map(size, _large().values()))),
-    "12M-large": lambda: _sizes(lambda size: max(map(size, _large().values()))),
-    "5M": lambda: _sizes(lambda size: size(networks("nn-mass/table-1")["nnmass-1-40-60-130-170"])),
-    "mass-least": lambda: _mass(_compressed, min),
-    "mass-most": lambda: _mass(_compressed, max),
-    "large-least": lambda: _mass(_large, min),
-    "large-most": lambda: _mass(_large, max),
-    "lower": _lower,
-    "higher": _higher,
-    "unknown": _unknown,
-    "width-1": lambda: _channels(0),
-    "width-2": lambda: _channels(1),
-    "width-3": lambda: _channels(2),
-}
-"""What follows from tables and definitions, by the end of its id."""
+def channels(group: int) -> int:
+    """Channels of a group at a width multiplier of 2."""
+    return widths(2)[group - 1]
 
 
 # What needs training ------------------------------------------------------------------------------
-
-
-def _of_training(row: pd.Series) -> Entry:
-    name = row.id.removeprefix(TEXT)
-    if fit := FIT.fullmatch(row.claim):
-        return _of_fit(row, fit)
-    (epochs,) = setup("epochs of the exploration")
-    if name == "runs":
-        return setting(row, "value", "of a training")
-    if name == "beyond":
-        return quoted(row, "value", [], "of four papers that it names")
-    if name == "large-accuracy":
-        (longer,) = setup("epochs of the compressed networks")
-        return measured(row, "value", None, NEEDS.format(longer))
-    if name == "rises":
-        return claimed(row, "value", RISES, NEEDS.format(epochs))
-    if name == "r2-unknown":
-        return measured(row, "value", _prediction(), NEEDS.format(epochs))
-    if name.startswith("contributions"):
-        (epochs,) = setup("epochs of the contributions")
-        evidence = _contributions(epochs, _more if name.endswith("more") else _random)
-        return measured(row, "value", evidence, NEEDS.format(epochs))
-    layers, most = int(name.split("-")[1]), name.endswith("most")
-    lacks = f"{NEEDS.format(epochs)}, whose candidates are not printed for width multiplier 1"
-    return measured(row, "value", _training_gap(layers, most, epochs), lacks)
 
 
 FIT = re.compile(
@@ -528,28 +402,31 @@ FIT = re.compile(
 )
 
 
-def _of_fit(row: pd.Series, fit: re.Match) -> Entry:
-    """An R² by runs of the printed grid; without, the claim that mass explains more than size.
+def fit(row: pd.Series) -> tuple[Evidence, str]:
+    """R² over the paper's grid of networks at one width multiplier, a value a seed."""
+    (epochs,), said = setup("epochs of the exploration"), FIT.fullmatch(row.claim)
+    data = "cifar100" if said["cifar100"] else "cifar10"
+    config = _trained(epochs, {"widths": list(widths(int(said["width"])))}, data)
+    grid = len(published.load("nn-mass/table-2"))
+    evidence = Evidence(PAPER, config, partial(_r_squared, said["against"]), grid)
+    return evidence, NEEDS.format(epochs)
+
+
+def fit_or_claim(row: pd.Series) -> tuple[Evidence | Claim, str]:
+    """Without runs of the printed grid the claim that mass explains more than size.
 
     Our reduced grid is of one width and of CIFAR-10, so it bears on the printed middle width alone.
     """
-    data, width = "cifar100" if fit["cifar100"] else "cifar10", int(fit["width"])
-    evidence, needs = _fit(data, fit["against"], width), NEEDS.format(_exploration())
-    if runs_for(evidence) or (data, width) != ("cifar10", 2):
-        return measured(row, "value", evidence, needs)
-    return replace(claimed(row, "value", EXPLAINS, needs), computed=None)  # no R² of its own
-
-
-def _exploration() -> int:
-    (epochs,) = setup("epochs of the exploration")
-    return epochs
-
-
-def _fit(data: str, against: str, width: int) -> Evidence:
-    """R² over the paper's grid of networks at one width multiplier, a value a seed."""
-    config = _trained(_exploration(), {"widths": list(widths(width))}, data)
-    grid = len(published.load("nn-mass/table-2"))
-    return Evidence(PAPER, config, partial(_r_squared, against), grid)
+    evidence, needs = fit(row)
+    grid = len(GRIDS["quick"].architectures())
+    explains = Claim(
+        *(
+            (f"R² against {against}", _recorded(partial(_r_squared, against), grid))
+            for against in ("ln mass", "ln parameters")
+        ),
+        SCALE,
+    )
+    return evidence if runs_for(evidence) else explains, needs
 
 
 def _r_squared(against: str, found: Sequence[Run]) -> float:
@@ -566,104 +443,22 @@ def _predictor(against: str, run: Run) -> float:
     return log(Architecture(shape["depth"], **lists).mass)
 
 
-def _prediction() -> Evidence:
-    """R² of the line through table 2's networks on those of appendix H.2."""
-    unknown = set(setup("layers of unknown networks"))
-
-    def r_squared(found: Sequence[Run]) -> float:
-        new = [run for run in found if run.config["layers"] in unknown]
-        old = [run for run in found if run.config["layers"] not in unknown]
-        x, y = ([_predictor("ln mass", r) for r in old], [r.summary["test_accuracy"] for r in old])
-        line, actual = linregress(x, y), [run.summary["test_accuracy"] for run in new]
-        guessed = [line.intercept + line.slope * _predictor("ln mass", run) for run in new]
-        off = sum((a - b) ** 2 for a, b in zip(actual, guessed, strict=True))
-        return 1 - off / sum((a - fmean(actual)) ** 2 for a in actual)
-
-    config = _trained(_exploration(), {"widths": list(widths(2))})
-    both = len(published.load("nn-mass/table-2")) + len(unknown) * len(
-        setup("density of unknown networks")
-    )
-    return Evidence(PAPER, config, r_squared, both)
-
-
-def _contributions(epochs: int, value: Callable[[Sequence[Run]], float]) -> Evidence:
-    """Table 2's first networks, one of each kind of contributions."""
-    rows = published.load("nn-mass/table-2-contributions")
-    columns = ("layers", "cells", "candidates", "width_multiplier")
-    shape = {column: int(rows.iloc[0][column]) for column in columns}
-    return Evidence(PAPER, _trained(epochs, shape), value, len(rows))
-
-
-def _random(found: Sequence[Run]) -> float:
-    return _accuracy([run for run in found if run.config["contributions"] == "random"])
-
-
-def _more(found: Sequence[Run]) -> float:
-    equal = [run for run in found if run.config["contributions"] != "random"]
-    return _random(found) - _accuracy(equal)
-
-
-def _training_gap(layers: int, most: bool, epochs: int) -> Evidence:
-    """By how much networks of width multiplier 1 train less accurately than 64-layer ones do."""
-
-    def gap(found: Sequence[Run]) -> float:
-        deep, shallow = (
-            [run.metrics.train_accuracy.iloc[-1] for run in found if run.config["layers"] == n]
-            for n in (64, layers)
-        )
-        ends = (max(deep), min(shallow)) if most else (min(deep), max(shallow))
-        return 100 * (ends[0] - ends[1])
-
-    config = _trained(epochs, {"widths": list(widths(1))})
-    return Evidence(PAPER, config, gap, runs=len(published.load("nn-mass/table-2")))
-
-
 def _recorded(value: Callable[[Sequence[Run]], float], runs: int, **config) -> Evidence:
     """Our reduced grid, or the networks of one density in it, one a depth."""
     return Evidence(REDUCED, {"data": "cifar10", **config}, value, runs)
 
 
-_GRID = GRIDS["quick"]
-EXPLAINS = Claim(
-    ("R² against ln mass", _recorded(partial(_r_squared, "ln mass"), len(_GRID.architectures()))),
-    ("R² against ln parameters",
-     _recorded(partial(_r_squared, "ln parameters"), len(_GRID.architectures()))),
-    SCALE,
-)  # fmt: skip
-RISES = Claim(
-    *(
-        (f"density {density}", _recorded(_accuracy, len(_GRID.layers), density=density))
-        for density in (max(_GRID.densities), min(_GRID.densities))
-    ),
-    SCALE,
-)
+def rises() -> tuple[Claim, str]:
+    """Accuracy rises with mass: the densest networks of our grid beside the least dense."""
+    grid, (epochs,) = GRIDS["quick"], setup("epochs of the exploration")
+    sides = (
+        (f"density {density}", _recorded(_accuracy, len(grid.layers), density=density))
+        for density in (max(grid.densities), min(grid.densities))
+    )
+    return Claim(*sides, SCALE), NEEDS.format(epochs)
 
 
-# All of it ----------------------------------------------------------------------------------------
-
-
-def _both(*parts: Callable[[], Iterable[Entry]]) -> Iterator[Entry]:
-    for part in parts:
-        yield from part()
-
-
-def _said(place: str) -> Callable[[], Iterator[Entry]]:
-    """The settings and claims of a place of the text."""
-    return partial(_both, partial(setups, place), partial(text, place))
-
-
-PARTS: dict[str, Callable[[], Iterable[Entry]]] = {
-    "nnmass, table 1": partial(_both, table_1, quotations),
-    "nnmass, table 2": partial(_both, printed_table_2, contributions),
-    "nnmass, section": _said("nnmass, section"),
-    "nnmass, figure": partial(text, "nnmass, figure"),
-    "nnmass, appendix B": _said("nnmass, appendix B"),
-    "nnmass, appendix D": appendix_d,
-    "nnmass, appendix G": partial(_both, densities, _said("nnmass, appendix G")),
-    "nnmass, appendix H": _said("nnmass, appendix H"),
-    "nnmass, theorems": partial(theorems.entries, DERIVATIONS, "nnmass", "nnmass, theorems"),
-}
-"""How the places of the paper's printed numbers begin, and their entries."""
+# Tables -----------------------------------------------------------------------------------------
 
 
 def printed_beside_computed() -> pd.DataFrame:
@@ -674,7 +469,7 @@ def printed_beside_computed() -> pd.DataFrame:
         "flops_G": "{:.3f}".format,
         "test_accuracy": str,
     }
-    return ledger.side_by_side(table_1(), formats)
+    return ledger.side_by_side(PARTS.table("nn-mass/table-1"), formats)
 
 
 @cache

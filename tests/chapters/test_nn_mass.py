@@ -1,14 +1,17 @@
 """What NN-Mass prints as settings makes its other numbers, and which runs judge the rest."""
 
-from functools import cache
+from functools import cache, partial
 
 import pytest
 
 from reuseprior import results
 from reuseprior.chapters import nn_mass
+from reuseprior.chapters.nn_mass import PARTS
 from reuseprior.report import published
 from tests.chapters.printed import falsified, table
 
+TABLE_1 = partial(PARTS.table, "nn-mass/table-1")
+DENSITIES = partial(PARTS.table, "nn-mass/appendix-g")
 COUNTED = cache(nn_mass.darts_parameters)
 
 
@@ -26,7 +29,7 @@ def judged(*parts):
 
 def said():
     """What follows from tables and definitions in the text, judged."""
-    return nn_mass.judged(nn_mass.claims().values())
+    return PARTS.table("nn-mass/text")
 
 
 def test_the_printed_sizes_rule_out_a_convolution_before_the_cells():
@@ -55,14 +58,14 @@ def other(row, column):
 
 
 SETTINGS = {  # table: columns, what is made from it, and the numbers that depend on a row
-    "table-1": ("layers cells t_1 t_2 t_3", nn_mass.table_1, "{}/params {}/flops_G {}/mass"),
+    "table-1": ("layers cells t_1 t_2 t_3", TABLE_1, "{}/params {}/flops_G {}/mass"),
     "table-2": (
         "layers cells t_1 t_2 t_3 width_multiplier",
-        nn_mass.densities,
+        DENSITIES,
         "{}/density",
     ),
     "table-2-contributions": ("layers cells candidates width_multiplier", said, "nnmass-text-8M"),
-    "appendix-d": ("value", nn_mass.appendix_d, "nnmass-d-density nnmass-d-mass"),
+    "appendix-d": ("value", PARTS["nnmass, appendix D"], "nnmass-d-density nnmass-d-mass"),
 }
 
 
@@ -95,10 +98,10 @@ def test_falsified_settings_of_several_networks(monkeypatch):
     def printed(row, value, name="setup"):
         falsified(monkeypatch, f"nn-mass/{name}", f"nnmass-{row}", "value", value)
 
-    before = judged(nn_mass.table_1, nn_mass.densities)
+    before = judged(TABLE_1, DENSITIES)
     for row, value in [("g-around", "1"), *((f"g-base-width-{n}", "24") for n in (1, 2, 3))]:
         printed(row, value)
-        after = judged(nn_mass.table_1, nn_mass.densities)
+        after = judged(TABLE_1, DENSITIES)
         assert all(after[i].computed != before[i].computed for i in before), row
     # any other depth or density that table 2 lacks is as unknown, so 20 does not depend on it
     for row, value in [("h-2-layers-1", "31"), ("h-2-density-2", "0.20")]:
@@ -107,9 +110,9 @@ def test_falsified_settings_of_several_networks(monkeypatch):
     printed("g-learning-rate", "0.06")
     assert nn_mass._trained(200, {})["protocol"]["learning_rate"] == 0.06
     printed("g-epochs", "201")
-    assert nn_mass._fit("cifar10", "ln mass", 2).config["protocol"]["epochs"] == 201
+    assert nn_mass.fit(published.row("nn-mass/text", "r2-2"))[0].config["protocol"]["epochs"] == 201
     printed("1-darts-2-cells", "18", "text")
-    found = {e.id: e for e in nn_mass.quotations()}
+    found = {e.id: e for e in PARTS["nnmass, table 1"]()}
     assert found["nnmass-1-darts-2-cells"].verdict == "differs"
     assert not found["nnmass-1-darts-2-params"].note.endswith("3,349,342")
 
@@ -143,7 +146,7 @@ def test_three_seeds_at_the_printed_protocol_judge_an_accuracy(record, changed):
     first = table("nn-mass/table-1").iloc[0]
     about, accuracies = {"layers": 64, "density": 0.3}, (0.9700, 0.9705, 0.9698)
     record(600, nn_mass.architecture(first), about, accuracies, changed)
-    found = {e.id: e for e in nn_mass.table_1()}
+    found = {e.id: e for e in TABLE_1()}
     mean, spread = (found[f"{first.id}/{column}"] for column in ("test_accuracy", "std"))
     if changed:
         assert mean.computed is None
@@ -154,12 +157,12 @@ def test_three_seeds_at_the_printed_protocol_judge_an_accuracy(record, changed):
 
 def test_a_fit_needs_the_whole_grid_and_is_then_judged(record):
     """Figure 5's grid, at twice the base channels."""
-    assert {e.verdict for e in nn_mass.text("nnmass, figure")} == {"open"}
+    assert {e.verdict for e in PARTS["nnmass, figure"]()} == {"open"}
     for layers, density, one in nn_mass.GRIDS["full"].architectures():
         about = {"layers": layers, "density": density, "parameters": one.parameters()}
         accuracies = [0.95 + 0.002 * seed * density + 1e-3 * layers / 64 for seed in range(3)]
         record(200, one, about, accuracies)
-    found = {e.id: e for e in nn_mass.text("nnmass, figure 5")}
+    found = {e.id: e for e in PARTS["nnmass, figure"]()}
     fit = found["nnmass-text-r2-2"]
     assert fit.verdict in ("within", "outside") and "3 seeds" in fit.note
     assert found["nnmass-text-r2-1"].verdict == "open"
