@@ -35,7 +35,7 @@ def replaced(monkeypatch):
 def test_another_image_size_changes_what_is_counted(replaced, name):
     sizes = table(name).image_size.astype(int)
     larger = table(name).assign(image_size=(sizes + 64).astype(str))
-    for before, after in replaced(work.ranked_models, name, larger):
+    for before, after in replaced(work.PARTS.table, name, larger):
         row, _, column = before.id.partition("/")
         unmoved = INDEPENDENT | COUNTED_ELSEWHERE.get(row, set())
         if column not in unmoved and before.verdict != "not reproduced":
@@ -54,7 +54,7 @@ def test_another_graph_changes_the_worked_example(replaced, quantity, unmoved):
     for place, index in enumerate(rows.index[rows.quantity == quantity]):
         rows.loc[index, "value"] = str(int(rows.loc[index, "value"]) + 1 + 2 * place)
     quantities = rows.set_index("id").quantity
-    for before, after in replaced(work.appendix_a, name, rows):
+    for before, after in replaced(work.PARTS.table, name, rows):
         if after.kind != "setting":
             moved = after.verdict != before.verdict
             assert moved != (quantities[after.id] in unmoved), after.id
