@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache
 
 import pandas as pd
 from torch import nn
@@ -18,7 +18,6 @@ from reuseprior.chapters.counting import (
     multiply_adds,
     quantities,
     readings,
-    said,
     score,
 )
 from reuseprior.chapters.sharing_runs import HOURS, LARGER, RESNETS, command, recipe_of, settled
@@ -34,21 +33,13 @@ from reuseprior.models.blocks import (
 )
 from reuseprior.models.catalog import CIFAR_SIZE
 from reuseprior.report import published
-from reuseprior.report.ledger import (
-    Cell,
-    Entry,
-    Reading,
-    contradicted,
-    judged,
-    public,
-    quoted,
-    setting,
-    side_by_side,
-    stated,
-)
-from reuseprior.report.runs import Claim, Evidence, claimed, measured, options, settings
+from reuseprior.report.cells import Cells
+from reuseprior.report.ledger import Contradiction, Entry, Reading, Statement, public, side_by_side
+from reuseprior.report.runs import Claim, Evidence, options, settings
 from reuseprior.sharing.scopes import Policy, all_but_bn, tie
 from reuseprior.training import Protocol
+
+PARTS = Cells(__name__, "thesis/chapter-4-sharing")
 
 
 def equal_depth(module: nn.Module) -> str | None:
@@ -130,68 +121,31 @@ CLASSES = {"CIFAR-10": 10, "CIFAR-100": 100, "ImageNet-1K": 1000}
 AUGMENTATIONS = {"None": "none", "AutoAug": "autoaugment", "RandAug": "randaugment"}
 
 
-def data_sets(table: str) -> Iterator[Entry]:
-    """Table 4.1: sizes and classes of public data sets."""
-    columns = {"train": "training images", "validation": "test images", "classes": "classes"}
-    for _, row in published.load(table).iterrows():
-        for column, quantity in columns.items():
-            held_out = "" if row.dataset == "ImageNet-1K" else "the test images"
-            note = held_out if column == "validation" else ""
-            yield quoted(row, column, public(f"{row.dataset}, {_named(row, quantity)}"), note)
+def parameters(row: pd.Series) -> list[Reading | str]:
+    """Parameters of a row of table 4.2 by the readings of its model.
 
-
-def _named(row: pd.Series, quantity: str) -> str:
-    """ImageNet's test images have no public labels: its validation images serve."""
-    return quantity.replace("test", "validation") if row.dataset == "ImageNet-1K" else quantity
-
-
-def trained_models(table: str) -> Iterator[Entry]:
-    """Table 4.2: parameters and FLOPs are counted, scores need runs of the full models."""
-    rows = [row for _, row in published.load(table).iterrows()]
-    yield from judged(cell for row in rows for cell in _counted(row))
-    for row in rows:
-        yield measured(row, "score", _training(row), NEEDS)
-        for column, name in (("batch", "batch_size"), ("epochs", "epochs")):
-            in_text = _settings()[row.dataset, name]
-            note = f"of a training; §4.5.4 says {'the same' if in_text == row[column] else in_text}"
-            agrees = in_text == row[column]
-            yield (
-                setting(row, column, note) if agrees else contradicted(row, column, "setting", note)
-            )
-
-
-def table_4_2() -> Iterator[Entry]:
-    """The thesis's table, and the order that it puts V2-B0 and V2-B0-shared in."""
-    yield from trained_models("thesis/table-4-2")
-    yield from claims("thesis, table 4.2")
-
-
-def _counted(row: pd.Series) -> Iterator[Cell]:
-    found = readings(row.model, catalog.image_size(base_name(row.model)), CLASSES[row.dataset])
-    yield Cell(row, "params", [one.of(lambda q: q.parameters) for one in found], note=_above(row))
-    convention = "a multiply-add is one operation"
-    said = [f"{s.source}, prints {s.printed}" for s in public(f"{base_name(row.model)}, FLOPs")]
-    yield Cell(row, "flops", [  # first what V2-B0's cells of the column are
-        Reading(_multiply_adds(row), convention), Reading(2 * _multiply_adds(row))
-    ], note="; ".join(said))  # fmt: skip
-
-
-def _above(row: pd.Series) -> str:
-    """What CIFAR-100's V2-B0 may have been copied from: the same model's row for CIFAR-10."""
-    if (row.model, row.dataset) != ("V2-B0-original", "CIFAR-100"):
-        return ""
-    size = catalog.image_size("V2-B0")
-    smaller = readings(row.model, size, CLASSES["CIFAR-10"])[0].quantities.parameters
-    return f"CIFAR-10's {smaller:,} rounds to it"
-
-
-def _multiply_adds(row: pd.Series) -> int:
-    """Multiply-adds of a forward pass at the size of the test images."""
+    The note says what CIFAR-100's V2-B0 may have been copied from: its row for CIFAR-10.
+    """
     size = catalog.image_size(base_name(row.model))
-    return multiply_adds(row.model, size, CLASSES[row.dataset])
+    found = [
+        one.of(lambda q: q.parameters) for one in readings(row.model, size, CLASSES[row.dataset])
+    ]
+    if (row.model, row.dataset) != ("V2-B0-original", "CIFAR-100"):
+        return found
+    smaller = readings(row.model, size, CLASSES["CIFAR-10"])[0].quantities.parameters
+    return [*found, f"CIFAR-10's {smaller:,} rounds to it"]
 
 
-def _training(row: pd.Series) -> Evidence:
+def flops(row: pd.Series) -> list[Reading | str]:
+    """Operations of a forward pass at the size of the test images."""
+    base = base_name(row.model)
+    counted = multiply_adds(row.model, catalog.image_size(base), CLASSES[row.dataset])
+    said = [f"{s.source}, prints {s.printed}" for s in public(f"{base}, FLOPs")]
+    # first what V2-B0's cells of the column are
+    return [Reading(counted, "a multiply-add is one operation"), Reading(2 * counted), *said]
+
+
+def score_of(row: pd.Series) -> tuple[Evidence, str]:
     """The trainings of a row's model with the row's settings."""
     printed = {
         "epochs": int(row.epochs),
@@ -199,15 +153,19 @@ def _training(row: pd.Series) -> Evidence:
         "augmentation": AUGMENTATIONS[row.augmentation],
     }
     shared = row.model.endswith("-shared")
-    return score(base_name(row.model), shared, DATA[row.dataset], printed)
+    return score(base_name(row.model), shared, DATA[row.dataset], printed), NEEDS
 
 
 # Settings ----------------------------------------------------------------------------------------
 
 
-def _settings() -> dict[tuple[str, str], str]:
-    rows = published.load("thesis/section-4-5-4")
-    return {(row.dataset, row.setting): row["value"] for _, row in rows.iterrows()}
+def as_in_text(row: pd.Series, column: str, setting: str) -> str | Contradiction:
+    """What section 4.5.4 says of a setting of table 4.2."""
+    rows = published.load("thesis/section-4-5-4").set_index(["dataset", "setting"])["value"]
+    said = rows[row.dataset, setting]
+    if said == row[column]:
+        return "of a training; §4.5.4 says the same"
+    return Contradiction(said, f"of a training; §4.5.4 says {said}")
 
 
 CARRIED = {
@@ -222,35 +180,15 @@ CARRIED = {
 """The settings of section 4.5.4 that the protocol `thesis` carries."""
 
 
-def printed_settings(table: str) -> Iterator[Entry]:
-    """Section 4.5.4: which printed settings the protocol `thesis` carries as they are."""
-    protocol = Protocol.load("thesis")
-    for _, row in published.load(table).iterrows():
-        carried = CARRIED.get(row.setting)
-        if carried is not None and float(carried(protocol)) == float(row["value"]):
-            note = "of a training; the protocol `thesis` carries it"
-        else:
-            note = "of a training; to be given where one is run, as the protocol `thesis` has other"
-        yield setting(row, "value", note)
-
-
-def section_4_5_4() -> Iterator[Entry]:
-    """The thesis's settings, and what it says of trainings under others."""
-    yield from printed_settings("thesis/section-4-5-4")
-    yield from claims("thesis, section 4.5.4")
+def carried(row: pd.Series) -> str:
+    """Whether the protocol `thesis` carries a setting of section 4.5.4 as it is."""
+    carries = CARRIED.get(row.setting)
+    if carries and float(carries(Protocol.load("thesis"))) == float(row["value"]):
+        return "of a training; the protocol `thesis` carries it"
+    return "of a training; to be given where one is run, as the protocol `thesis` has other"
 
 
 # Claims ------------------------------------------------------------------------------------------
-
-
-def claims(where: str) -> Iterator[Entry]:
-    """What a section claims of the models of table 4.2, in numbers and in words."""
-    for row in said(where):
-        if row.claim == "more parameters, per cent":
-            note = "ImageNet-1K is least"
-            yield from judged([Cell(row, "value", [Reading(fewest_more_parameters())], note=note)])
-        else:
-            yield _trained_claim(row)
 
 
 def fewest_more_parameters() -> float:
@@ -265,8 +203,8 @@ def fewest_more_parameters() -> float:
     return min(ratios)
 
 
-def _trained_claim(row: pd.Series) -> Entry:
-    """The entry of a claim that one model scores above another, by our own trainings."""
+def scores_above(row: pd.Series) -> tuple[Claim, str]:
+    """A claim that one model scores above another, by our own trainings."""
     ours, first, second, dataset, unaugmented = WORDS.fullmatch(row.claim).groups()
     if dataset == "ImageNet-1K":
         protocol, changes = "thesis", IMAGENET
@@ -284,7 +222,7 @@ def _trained_claim(row: pd.Series) -> Entry:
     needs = " and ".join(
         f"`{command(label, DATA[dataset], protocol)}{options(its)}`" for label, its in each.items()
     )
-    return claimed(row, "value", claim, f"{needs}, --seed 0, 1 and more")
+    return claim, f"{needs}, --seed 0, 1 and more"
 
 
 def _larger(label: str, protocol: str) -> dict[str, int]:
@@ -332,61 +270,29 @@ def _size(plan: Protocol) -> str:
     return f"{trained} px" + (f" (tested at {tested} px)" if tested != trained else "")
 
 
-def compression() -> Iterator[Entry]:
-    """The claims of section C.1.1, on blocks that are built and tied."""
-    found = compression_claims()
-    rows = published.load("thesis/section-c-1-1").set_index("block", drop=False)
-    for block, sizes in found.groupby("block", sort=False):
-        holds = bool((sizes.expected == sizes.measured).all())
-        note, convention = _COMPRESSION[block]
-        yield stated(
-            rows.loc[block], "value", printed=holds, convention=convention,
-            note=f"tested, not proved, on blocks of sizes {sizes['size'].min()} to "
-            f"{sizes['size'].max()}: {note}",
-        )  # fmt: skip
-    layers = {n: deepest_path(n) for n in found["size"].unique()}
-    yield stated(
-        rows.loc["deepest path"], "value",
-        printed=all(2 * n == most for n, most in layers.items()),
-        mended=all(2 ** (n - 1) == most for n, most in layers.items()),
-        note="the deepest path has 2^(n-1) layers, so n is half of it at n = 4 alone",
-    )  # fmt: skip
+# Section C.1.1, on blocks that are built and tied ------------------------------------------------
 
 
-# What sympy cannot say and blocks can: what is tested of each claim, and what the text leaves open.
-_COMPRESSION = {
-    "FractalNet": (
-        "2^n - 1 for fractal depth n, on convolutions; separate batch norms hold it below "
-        "1 + 9/2 of the channels",
-        "",
-    ),
-    "ResNet": ("d exactly, on convolutions; batch norms hold it lower", ""),
-    "DenseNet with sums": (
-        "where each source's layer is reused by all its readers, the compression is ResNet's",
-        "",
-    ),
-    "FractalNet, other rule": (
-        "the compression is DenseNet's",
-        "the rule is g(n+1) = concat(g(n), f(g(n)))",
-    ),
-}  # note, convention
+@cache
+def _compression() -> pd.DataFrame:
+    return compression_claims()
 
-PLACES = ("abstract", "section 1.3", "section 7")  # where the paper says how many more
 
-PARTS = {
-    "thesis, table 4.1": partial(data_sets, "thesis/table-4-1"),
-    "paper, table 1": partial(data_sets, "paper/table-1"),
-    "thesis, table 4.2": table_4_2,
-    "paper, table 2": partial(trained_models, "paper/table-2"),
-    "thesis, section 4.5.4": section_4_5_4,
-    "paper, section 5.4": partial(printed_settings, "paper/section-5-4"),
-    **{f"paper, {place}": partial(claims, f"paper, {place}") for place in PLACES},
-    "our example": partial(claims, "our example"),
-    "thesis, section 4.5.3": partial(claims, "thesis, section 4.5.3"),
-    "thesis, section 4.1.4": partial(claims, "thesis, section 4.1.4"),
-    "thesis, section 4.5.6": partial(claims, "thesis, section 4.5.6"),
-    "thesis, section C.1.1": compression,
-}
+def compressed(row: pd.Series, what: str, convention: str = "") -> Statement:
+    """Whether a block is compressed as claimed; what is tested is what blocks can say."""
+    sizes = _compression().query("block == @row.block")
+    least, most = sizes["size"].min(), sizes["size"].max()
+    note = f"tested, not proved, on blocks of sizes {least} to {most}: {what}"
+    return Statement(bool((sizes.expected == sizes.measured).all()), False, note, convention)
+
+
+def half_of_deepest_path() -> Statement:
+    """Whether the fractal depth n is half of the deepest path."""
+    layers = {n: deepest_path(n) for n in _compression()["size"].unique()}
+    return Statement(
+        all(2 * n == most for n, most in layers.items()),
+        all(2 ** (n - 1) == most for n, most in layers.items()),
+    )
 
 
 def trained_beside_computed(entries: Iterable[Entry]) -> pd.DataFrame:

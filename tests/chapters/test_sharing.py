@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 from dataclasses import asdict
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -20,9 +21,12 @@ from tests.chapters.printed import table
 PLACES = ("our example", *(f"thesis, section 4.5.{n}" for n in (3, 4, 6)), "thesis, table 4.2")
 
 
+TEXT = partial(entries_of.PARTS.table, "thesis/chapter-4-text")
+
+
 def claims():
     """The claims on trained models, by the end of their ids."""
-    found = (entry for place in PLACES for entry in entries_of.claims(place))
+    found = (entry for place in PLACES for entry in TEXT(place))
     return {entry.id.removeprefix("thesis-4-text-"): entry for entry in found}
 
 
