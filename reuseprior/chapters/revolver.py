@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache, partial
@@ -16,38 +16,18 @@ import torch
 
 from reuseprior import paths, results
 from reuseprior.chapters import revolver_print
-from reuseprior.chapters.revolver_print import (
-    COMMAND_LINE,
-    IN_TEXT,
-    OF_THE_DATA,
-    WIDTHS,
-    command_line,
-    command_lines,
-    number,
-    protocol,
-    said,
-)
+from reuseprior.chapters.revolver_print import OF_THE_DATA, command_lines, number, protocol, said
 from reuseprior.chapters.revolver_print import from_thesis as from_thesis
 from reuseprior.data import DataSet, Images
 from reuseprior.report import published
-from reuseprior.report.ledger import (
-    Cell,
-    Entry,
-    Reading,
-    in_words,
-    judged,
-    public,
-    quoted,
-    setting,
-)
+from reuseprior.report.cells import Cells
+from reuseprior.report.ledger import Reading, public
 from reuseprior.report.published import Printed
 from reuseprior.report.runs import (
     SEEDS,
     Claim,
     Evidence,
-    claimed,
     machine,
-    measured,
     options,
     runs_for,
     settings,
@@ -55,6 +35,8 @@ from reuseprior.report.runs import (
 from reuseprior.results import Run
 from reuseprior.revolver import Population, Search, Settings
 from reuseprior.revolver.blueprints import Blueprint
+
+PARTS = Cells(__name__, "thesis/chapter-3", {"thesis, section C.4": revolver_print.example})
 
 PRESETS = {
     "mnist": {"genetic": "cpu-minutes-mnist-evolve", "random": "cpu-minutes-mnist-random"},
@@ -268,16 +250,33 @@ def _modules(population: Population) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-MUTATED = "cifar10-random-warmup-evolve"  # the search of §3.5.6's mutated model, of 89.6 %
 BEST = "cifar10-evolve-16"
 DIGITS = 9  # of differences of printed numbers, which floats miss by less
 NUMBERS = ("generation", "sample_size", "params", "test_accuracy", "mean_validation")
 
 
-def table_3_2() -> pd.DataFrame:
+# What follows from printed tables -----------------------------------------------------------------
+
+
+def split(row: pd.Series, column: str) -> list[int | str]:
+    """Table 3.1's split follows from the public sizes."""
+    whole = number(public(f"{row.dataset}, training images")[0].printed)
+    per_cent = said("chapter-3-text", "validation")
+    held_out = round(whole * Decimal(per_cent) / 100)
+    note = f"{per_cent} % of the public {whole:,} images held out"
+    return [whole - held_out if column == "train" else held_out, note]
+
+
+def mutated_shape(row: pd.Series, column: str) -> int:
+    """The shape of appendix C.5's ensemble, and so of the convolution that it was before."""
+    channels, size, _ = revolver_print.ensemble(row)
+    return channels if column == "shape_channels" else size
+
+
+def _table_3_2(*datasets: str) -> pd.DataFrame:
     """Table 3.2 as numbers, with each search's --epochs and whether it is genetic (appendix C.2).
 
-    Accuracies are decimals, as they are printed.
+    Of all data sets, if none is named. Accuracies are decimals, as they are printed.
     """
     table = published.load("thesis/table-3-2").set_index("preset")
     for column in NUMBERS:
@@ -286,18 +285,12 @@ def table_3_2() -> pd.DataFrame:
     table["epochs"] = lines.epochs.map(number)
     table["population"] = lines.population_size.map(number)
     table["genetic"] = lines.search_mode.str.endswith("evolve")
-    return table
-
-
-def of(dataset: str) -> pd.DataFrame:
-    """Table 3.2's searches on a data set."""
-    table = table_3_2()
-    return table[table.dataset == dataset]
+    return table[table.dataset.isin(datasets)] if datasets else table
 
 
 def genetic_wins(column: str) -> int:
     """On CIFAR-10, the pairs of equal length and sample size that the genetic search wins."""
-    pairs = of("CIFAR-10").groupby(["epochs", "sample_size"])
+    pairs = _table_3_2("CIFAR-10").groupby(["epochs", "sample_size"])
     both = [
         pair.sort_values("genetic")
         for _, pair in pairs
@@ -308,173 +301,104 @@ def genetic_wins(column: str) -> int:
 
 def with_the_highest(dataset: str, column: str) -> int:
     """How many searches on a data set have its highest value of a column."""
-    values = of(dataset)[column]
+    values = _table_3_2(dataset)[column]
     return int((values == values.max()).sum())
 
 
-def accuracy(genetic: bool, sample: int, long: bool = False) -> float:
+def _accuracy(genetic: bool, sample: int, long: bool = False) -> float:
     """Test accuracy of CIFAR-10's genetic or random search of a sample size, a long one or not."""
-    table = of("CIFAR-10").query("genetic == @genetic and sample_size == @sample")
+    table = _table_3_2("CIFAR-10").query("genetic == @genetic and sample_size == @sample")
     if table.empty:
         return nan
     return float(table.sort_values("epochs").test_accuracy.iloc[-1 if long else 0])
 
 
-def gain_by_samples(genetic: bool, over_long: bool = False) -> float:
+def _gain_by_samples(genetic: bool, over_long: bool = False) -> float:
     """What 16 samples a generation gain over 8, or over 8 in a long search."""
-    return round(accuracy(genetic, 16) - accuracy(genetic, 8, long=over_long), DIGITS)
+    return round(_accuracy(genetic, 16) - _accuracy(genetic, 8, long=over_long), DIGITS)
 
 
-def gain_by_generations(genetic: bool) -> float:
+def _gain_by_generations(genetic: bool) -> float:
     """What a long search of 8 samples gains over a short one."""
-    return round(accuracy(genetic, 8, long=True) - accuracy(genetic, 8), DIGITS)
+    return round(_accuracy(genetic, 8, long=True) - _accuracy(genetic, 8), DIGITS)
 
 
 def both_best(genetic_only: bool) -> int:
     """The later of the generations in which the best models of both data sets were found."""
-    table = table_3_2()
+    table = _table_3_2()
     if genetic_only:
         table = table[table.genetic]
     best = table[table.test_accuracy == table.groupby("dataset").test_accuracy.transform("max")]
     return int(best.generation.max())
 
 
-def trained_a_generation(which: Callable) -> float:
+def trained_a_generation(end: str) -> float:
     """Per cent of the population that CIFAR-10's searches train in a generation."""
-    table = of("CIFAR-10")
-    return float(which(100 * table.sample_size / table.population))
+    table = _table_3_2("CIFAR-10")
+    return float((100 * table.sample_size / table.population).agg(end))
 
 
-def generations() -> list[int]:
+def _generations() -> list[int]:
     """After how many generations table 3.2's searches have their best, as it prints."""
     return [int(text) for text in published.load("thesis/table-3-2").generation]
 
 
-def modules() -> pd.DataFrame:
+def fewest_generations() -> list[Reading]:
+    """The least of them."""
+    least = min(_generations())
+    return [Reading(least), Reading(least // 10 * 10, "cut to whole tens")]
+
+
+def most_generations() -> int:
+    """The most of them."""
+    return max(_generations())
+
+
+def gained_by_samples() -> list[Reading]:
+    """The gain by 16 samples a generation instead of 8, as the caption of table 3.2 tells it."""
+
+    def mean(over_long: bool) -> float:
+        gain = fmean(_gain_by_samples(genetic, over_long) for genetic in (True, False))
+        return round(gain, DIGITS)
+
+    return [Reading(mean(False)), Reading(mean(True), "over the long searches of 8 samples")]
+
+
+def gaining_more_by_samples() -> int:
+    """Kinds of search that gain more by 16 samples than by being long."""
+    return sum(_gain_by_samples(g) > _gain_by_generations(g) for g in (True, False))
+
+
+def _table_c_1() -> pd.DataFrame:
     """Table C.1 as numbers."""
     columns = ["in_channels", "out_channels", "kernel_size", "score"]
     return published.load("thesis/table-c-1")[columns].map(lambda text: Printed.parse(text).value)
 
 
-def reducing_rank() -> int:
-    """The rank of table C.1's reducing convolutions among the reducing, keeping and raising."""
-    change = modules().eval("out_channels - in_channels")
-    reducing, others = (change < 0).sum(), ((change == 0).sum(), (change > 0).sum())
-    return 1 + sum(bool(n >= reducing) for n in others)
-
-
-def shapes(*told_apart_by: str) -> int:
-    """How many of table C.1's convolutions differ in shape, or in more."""
-    shape = ["in_channels", "out_channels", "kernel_size"]
-    return len(modules().drop_duplicates([*shape, *told_apart_by]))
-
-
-def minutes_a_model(hours: str) -> float:
-    """The minutes of each of a population's models, if they had equal parts of all hours."""
-    population = number(command_line(BEST)["population_size"])
-    return 60 * number(said("appendix-c-text", hours)) / population
-
-
-# Readings of a number: the text's own first -------------------------------------------------------
-
-
-def samples() -> list[Reading]:
-    """The gain by 16 samples a generation instead of 8, as the caption of table 3.2 tells it."""
-
-    def mean(over_long: bool) -> float:
-        return fmean(gain_by_samples(genetic, over_long) for genetic in (True, False))
-
-    return [
-        Reading(round(mean(False), DIGITS)),
-        Reading(round(mean(True), DIGITS), "over the long searches of 8 samples"),
-    ]
-
-
 def distinct_shapes() -> list[Reading]:
     """Table C.1's convolutions, told apart by what it prints."""
+    columns = ["in_channels", "out_channels", "kernel_size"]
+    shapes, rows = (len(_table_c_1().drop_duplicates(c)) for c in (columns, [*columns, "score"]))
     twice = "128 to 32 channels, 3x3, stands twice: two strides or names, which are not printed"
-    return [Reading(shapes()), Reading(shapes("score"), twice)]
+    return [Reading(shapes), Reading(rows, twice)]
 
 
-def of_the_population(value: float) -> list[Reading]:
+POPULATION = "table C.1's top-ranked convolutions stand for the whole population"
+
+
+def most_frequent_kernel() -> Reading:
     """What section C.3 says of the converged population, from the part of it that is printed."""
-    return [Reading(value, "table C.1's top-ranked convolutions stand for the whole population")]
+    return Reading(int(_table_c_1().kernel_size.mode()[0]), POPULATION)
 
 
-COMPUTED: dict[str, Callable[[], list[Reading]]] = {
-    "3-text-top-candidates": lambda: [Reading(100 / number(command_line(BEST)["warmup_x"]))],
-    "3-text-trained-least": lambda: [
-        Reading(min(generations())),
-        Reading(min(generations()) // 10 * 10, "cut to whole tens"),
-    ],
-    "3-text-trained-most": lambda: [Reading(max(generations()))],
-    "3-text-genetic-test": lambda: [Reading(genetic_wins("test_accuracy"))],
-    "3-text-genetic-validation": lambda: [Reading(genetic_wins("mean_validation"))],
-    "3-text-mnist-test": lambda: [Reading(with_the_highest("MNIST", "test_accuracy"))],
-    "3-text-mnist-validation": lambda: [Reading(with_the_highest("MNIST", "mean_validation"))],
-    "3-text-sample-least": lambda: [Reading(trained_a_generation(min))],
-    "3-text-sample-most": lambda: [Reading(trained_a_generation(max))],
-    "3-text-samples": samples,
-    "3-text-samples-generations": lambda: [
-        Reading(sum(gain_by_samples(g) > gain_by_generations(g) for g in (True, False)))
-    ],
-    "3-text-generations": lambda: [Reading(both_best(genetic_only=True))],
-    "c-text-kernel": lambda: of_the_population(int(modules().kernel_size.mode()[0])),
-    "c-text-reducing": lambda: of_the_population(reducing_rank()),
-    "c-text-shapes": distinct_shapes,
-    "c-text-minutes-least": lambda: [Reading(minutes_a_model("hours-least"))],
-    "c-text-minutes-most": lambda: [Reading(minutes_a_model("hours-most"))],
-    "c-text-generations": lambda: [Reading(both_best(genetic_only=False))],
-}
-"""The numbers of the text that follow from printed tables, by id less its source."""
-
-IN_WORDS = {
-    "3-text-genetic-test", "3-text-genetic-validation", "3-text-mnist-test",
-    "3-text-mnist-validation", "3-text-samples-generations", "c-text-kernel", "c-text-reducing",
-    "c-text-shapes",
-}  # fmt: skip
-"""Those that the text says in words, and that are counts and ranks of ours."""
-
-NOTES = {
-    "3-text-trained-least": "of table 3.2's searches; the text gives it for example",
-    "3-text-trained-most": "of table 3.2's searches; the text gives it for example",
-    "3-text-samples": "table 3.2's four differences are 1.4 to 2.3",
-}
+def reducing_rank() -> Reading:
+    """The rank of table C.1's reducing convolutions among the reducing, keeping and raising."""
+    change = _table_c_1().eval("out_channels - in_channels")
+    reducing, others = (change < 0).sum(), ((change == 0).sum(), (change > 0).sum())
+    return Reading(1 + sum(bool(n >= reducing) for n in others), POPULATION)
 
 
-def cell(row: pd.Series) -> Cell:
-    """The cell of a number of the text that follows from printed tables."""
-    name = row["id"].removeprefix("thesis-")
-    return Cell(row, "value", COMPUTED[name](), note=NOTES.get(name, ""), derived=True)
-
-
-TEXTS = ("thesis/chapter-3-text", "thesis/appendix-c-text")
-SHOWN = {"last", "window"}  # settings of what is shown of a search, not of the search
-
-
-# Table 3.1 ----------------------------------------------------------------------------------------
-
-
-def data_sets() -> Iterator[Entry]:
-    """Table 3.1: the split follows from the public sizes, which are quoted like the rest."""
-    rows = [row for _, row in published.load("thesis/table-3-1").iterrows()]
-    yield from judged(cell for row in rows for cell in _split(row))
-    for row in rows:
-        for column, name in (("test", "test images"), ("classes", "classes"),
-                             ("image", "image size")):  # fmt: skip
-            yield quoted(row, column, public(f"{row.dataset}, {name}"))
-
-
-def _split(row: pd.Series) -> Iterator[Cell]:
-    whole = number(public(f"{row.dataset}, training images")[0].printed)
-    per_cent = said("chapter-3-text", "validation")
-    held_out = round(whole * Decimal(per_cent) / 100)
-    note = f"{per_cent} % of the public {whole:,} images held out"
-    yield Cell(row, "train", [Reading(whole - held_out)], note=note, derived=True)
-    yield Cell(row, "validation", [Reading(held_out)], note=note, derived=True)
-
-
-# Table 3.2 and appendix C.2 -----------------------------------------------------------------------
+# What full searches give --------------------------------------------------------------------------
 
 
 RESULTS: dict[str, Callable[[Run], float]] = {
@@ -486,97 +410,32 @@ RESULTS: dict[str, Callable[[Run], float]] = {
 """The columns of table 3.2 that a search ends with, accuracies in per cent."""
 
 
-def printed_searches() -> Iterator[Entry]:
-    """Table 3.2: the sample size is put in, and what a search ends with takes full searches."""
-    for _, row in published.load("thesis/table-3-2").iterrows():
-        yield setting(row, "sample_size")
-        yield from _measured(row, row.preset, RESULTS)
-
-
-def printed_command_lines() -> Iterator[Entry]:
-    """Appendix C.2: the settings of the eight searches, which our presets carry."""
-    for _, row in published.load("thesis/appendix-c-2").iterrows():
-        for column in COMMAND_LINE:
-            if column not in ("search_mode", "dataset"):  # words
-                yield setting(row, column)
-
-
-def _measured(
-    row: pd.Series, preset: str, values: Mapping[str, Callable[[Run], float]], **also: str
-) -> Iterator[Entry]:
-    """The entries of a row's numbers that searches at the printed protocol of a preset give."""
-    config, s = protocol(preset) | also, Settings.load(preset)
+def _by_search(preset: str, value: Callable[[Run], float], **also: str) -> tuple[Evidence, str]:
+    """A number that searches at the printed protocol of a preset give."""
+    s = Settings.load(preset)
     needs = (
         f"full searches with the preset {preset}, {SEEDS} seeds or more: {s.population} models, "
         f"{s.generations} generations, a GPU; our recorded searches are scaled down"
     )
-    for column, value in values.items():
-        of_a_search = Evidence("revolver", config, partial(_of_one, value))
-        yield measured(row, column, of_a_search, needs)
+    return Evidence("revolver", protocol(preset) | also, lambda found: value(found[0])), needs
 
 
-def _of_one(value: Callable[[Run], float], found: Sequence[Run]) -> float:
-    return value(found[0])
+def of_search(row: pd.Series, column: str) -> tuple[Evidence, str]:
+    """What a search of table 3.2 ends with."""
+    return _by_search(row.preset, RESULTS[column])
 
 
-# Table C.1 ----------------------------------------------------------------------------------------
-
-
-def ranked_modules() -> Iterator[Entry]:
+def of_ranked(row: pd.Series, column: str) -> tuple[Evidence, str]:
     """Table C.1: the best shared convolutions of the best population, and their scores."""
-    for _, row in published.load("thesis/table-c-1").iterrows():
-        values = {
-            column: partial(_of_ranked, rank=int(row["rank"]), column=column)
-            for column in ("in_channels", "out_channels", "kernel_size", "score")
-        }
-        yield from _measured(row, BEST, values)
+    place = int(row["rank"]) - 1
+    return _by_search(
+        BEST, lambda run: shared_convolutions(tables_of(run, "modules")).iloc[place][column]
+    )
 
 
-def _of_ranked(run: Run, *, rank: int, column: str) -> float:
-    return shared_convolutions(tables_of(run, "modules")).iloc[rank - 1][column]
-
-
-# What the text says -------------------------------------------------------------------------------
-
-
-def text(place: str) -> Iterator[Entry]:
-    """The numbers and the words of the text of chapter 3 and appendix C in a place."""
-    rows = [row for _, row in published.load(*TEXTS).iterrows() if row["where"].startswith(place)]
-    found = [row for row in rows if _name(row) in COMPUTED]
-    yield from judged(cell(row) for row in found if _name(row) not in IN_WORDS)
-    yield from (in_words(cell(row)) for row in found if _name(row) in IN_WORDS)
-    for row in rows:
-        if _name(row) not in COMPUTED:
-            yield _said(row)
-    for _, row in published.load("thesis/chapter-3-claims").iterrows():
-        if row["where"].startswith(place):
-            yield _compared(row)
-
-
-def _said(row: pd.Series) -> Entry:
-    name = _name(row)
-    if name in FROM_RUNS:
-        preset, value, also = FROM_RUNS[name]
-        (entry,) = _measured(row, preset, {"value": value}, **also)
-        return entry
-    kind = name.removeprefix("3-text-enas-")
-    if kind != name:
-        return quoted(row, "value", public(f"ENAS, epochs from scratch, {kind}"))
-    if name == "c-text-start":
-        elsewhere = said("chapter-3-text", "learning-rate")
-        note = f'"may have started"; section 3.5.1 and C.2 have {elsewhere}, which our presets have'
-        return setting(row, "value", note)
-    if name.split("-text-")[1] in {*IN_TEXT, *WIDTHS, *SHOWN}:
-        return setting(row, "value")
-    raise KeyError(f"{row['id']}: say in {__name__} or in {__name__} what it follows from")
-
-
-def _name(row: pd.Series) -> str:
-    return row["id"].removeprefix("thesis-")
-
-
-def _share_of_3x3(run: Run) -> float:
-    return 100 * kernel_share(tables_of(run, "modules"))
+def share_of_3x3() -> tuple[Evidence, str]:
+    """Per cent of the shared convolutions."""
+    return _by_search(BEST, lambda run: 100 * kernel_share(tables_of(run, "modules")))
 
 
 def moving_average(run: Run) -> pd.Series:
@@ -587,33 +446,31 @@ def moving_average(run: Run) -> pd.Series:
     return average.groupby(trainings.generation).last()
 
 
-def _converged(run: Run) -> float:
-    return (
-        moving_average(run).loc[: number(said("chapter-3-text", "converged-generation"))].iloc[-1]
-    )
+def converged() -> tuple[Evidence, str]:
+    """The moving average at the generation around which it has converged."""
+    last = number(said("chapter-3-text", "converged-generation"))
+    return _by_search(BEST, lambda run: moving_average(run).loc[:last].iloc[-1])
 
 
-def _converged_generation(run: Run) -> float:
-    average = moving_average(run)
-    there = average[average >= number(said("chapter-3-text", "converged"))]
-    return there.index[0] if len(there) else nan
+def converged_generation() -> tuple[Evidence, str]:
+    """The first generation at which the moving average is as high as printed."""
+    least = number(said("chapter-3-text", "converged"))
+
+    def first(run: Run) -> float:
+        average = moving_average(run)
+        there = average[average >= least]
+        return there.index[0] if len(there) else nan
+
+    return _by_search(BEST, first)
 
 
-def _hours(run: Run) -> float:
-    return run.summary["wall_seconds"] / 3600
+def hours(preset: str) -> tuple[Evidence, str]:
+    """A search's hours on the author's GPU (§6.1): those of another say nothing of it."""
+    device = "NVIDIA GeForce RTX 3090"
+    return _by_search(preset, lambda run: run.summary["wall_seconds"] / 3600, device=device)
 
 
-GPU = {"device": "NVIDIA GeForce RTX 3090"}  # §6.1; hours of another say nothing of the author's
-
-FROM_RUNS: dict[str, tuple[str, Callable[[Run], float], dict[str, str]]] = {
-    "3-text-converged": (BEST, _converged, {}),
-    "3-text-converged-generation": (BEST, _converged_generation, {}),
-    "c-text-3x3-least": (BEST, _share_of_3x3, {}),
-    "c-text-3x3-most": (BEST, _share_of_3x3, {}),
-    "c-text-hours-least": (MUTATED, _hours, GPU),
-    "c-text-hours-most": (BEST, _hours, GPU),
-}
-"""The numbers of the text that searches give, by id less its source."""
+# Claims about two kinds of searches ---------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -661,8 +518,8 @@ def _remembered(run: Run, *, when: str) -> float:
     return 100 * fmean(found) if found else nan
 
 
-def _compared(row: pd.Series) -> Entry:
-    """The entry of a comparison of two kinds of search, by our scaled-down ones.
+def compared(row: pd.Series) -> tuple[Claim, str]:
+    """A comparison of two kinds of search, by our scaled-down ones.
 
     They are paired by their seed: searches of one seed begin with the same population.
     """
@@ -680,7 +537,7 @@ def _compared(row: pd.Series) -> Entry:
         *both, _scale(pair, column, compared), alike=relation == "like", possible=possible,
         paired=True,
     )  # fmt: skip
-    return claimed(row, "value", claim, f"{needs}, --seed 0, 1 and more")
+    return claim, f"{needs}, --seed 0, 1 and more"
 
 
 def _scale(pair: Mapping[str, str], column: str, kinds: Mapping[str, Kind]) -> str:
@@ -742,27 +599,3 @@ def _has(kind: Kind, run: Run) -> bool:
         return isfinite(kind.value(run))
     except KeyError:
         return False
-
-
-def _mutated() -> Iterator[Entry]:
-    yield from revolver_print.mutation()
-    yield from text("thesis, section C.5")
-
-
-def _settings() -> Iterator[Entry]:
-    yield from printed_command_lines()
-    yield from text("thesis, section C.2")
-
-
-PARTS: dict[str, Callable[[], Iterator[Entry]]] = {
-    "thesis, table 3.1": data_sets,
-    "thesis, table 3.2": printed_searches,
-    "thesis, caption of table 3.2": partial(text, "thesis, caption of table 3.2"),
-    "thesis, section 3": partial(text, "thesis, section 3"),
-    "thesis, table C.1": ranked_modules,
-    "thesis, section C.1": partial(text, "thesis, section C.1"),
-    "thesis, section C.2": _settings,
-    "thesis, section C.3": partial(text, "thesis, section C.3"),
-    "thesis, section C.4": revolver_print.example,
-    "thesis, section C.5": _mutated,
-}

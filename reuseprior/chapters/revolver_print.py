@@ -16,7 +16,6 @@ from reuseprior import paths, revolver
 from reuseprior.report import published, runs
 from reuseprior.report.ledger import Cell, Entry, Reading, judged, setting
 from reuseprior.report.published import Printed
-from reuseprior.report.runs import measured
 from reuseprior.revolver import Settings, blueprints
 from reuseprior.revolver.blueprints import Blueprint, BlueprintError, Path, infer, numbered, where
 
@@ -199,39 +198,18 @@ def _row(path: str, **columns: str) -> pd.Series:
     )
 
 
-def mutation() -> Iterator[Entry]:
-    """Appendix C.5: the ensemble of convolutions, and the shape of the one that it was before."""
-    for _, row in published.load("thesis/appendix-c-5").iterrows():
-        put_in = ("members", "in_channels", "out_channels", "kernel_size", "stride", "padding",
-                  "image")  # fmt: skip
-        for column in put_in:
-            yield setting(row, column)
-        channels, size, _ = _ensemble(*(number(row[column]) for column in put_in))
-        yield from judged(
-            [
-                Cell(row, "shape_channels", [Reading(channels)]),
-                Cell(row, "shape_size", [Reading(size)]),
-            ]
-        )
-        for column in ("mean_score", "score"):
-            yield measured(row, column, None, "the search in which it was mutated, whose seed and "
-                           "generation are not printed")  # fmt: skip
-
-
-def _ensemble(
-    members: int, in_channels: int, out_channels: int, kernel_size: int, stride: int, padding: int,
-    image: int,
-) -> revolver.Blueprint:  # fmt: skip
-    """The output's shape of a mean of convolutions."""
-    x = (in_channels, image, image)
+def ensemble(row: pd.Series) -> tuple[int, ...]:
+    """The output's shape of appendix C.5's mean of convolutions."""
+    its = {column: number(row[column]) for column in ("members", "image", *ARGUMENTS)}
+    x = (its["in_channels"], its["image"], its["image"])
+    options = {name: its[name] for name in ARGUMENTS} | {"bias": False}
     convs = {
-        f"conv{index}": revolver.assemble(
-            "conv", x, in_channels=in_channels, out_channels=out_channels,
-            kernel_size=kernel_size, stride=stride, padding=padding, bias=False,
-        )
-        for index in range(members)
-    }  # fmt: skip
+        f"conv{index}": revolver.assemble("conv", x, **options) for index in range(its["members"])
+    }
     return revolver.assemble("ensemble_mean", x, convs).output_shape
+
+
+ARGUMENTS = ("in_channels", "out_channels", "kernel_size", "stride", "padding")
 
 
 # The dictionary as a blueprint --------------------------------------------------------------------
