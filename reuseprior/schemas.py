@@ -165,63 +165,6 @@ class Notebook(TypedDict, total=False):
     nbformat_minor: int
 
 
-class History(TypedDict):
-    """What a mutated block was before, of which all else is as in `Blueprint`."""
-
-    name: str
-    kind: str
-    input_shape: list[int] | None
-    output_shape: list[int] | None
-    unique: bool
-    children: dict[str, HistoryBelow]
-
-
-class HistoryBelow(TypedDict):
-    """A block in a block that was mutated."""
-
-    children: dict[str, HistoryBelow]
-
-
-class BlueprintMeta(TypedDict, total=False):
-    """What a block of a blueprint remembers."""
-
-    score: float
-    mutation_history: Annotated[list[History], msgspec.Meta(min_length=1)]
-    origins: list[str]
-
-
-class Blueprint(TypedDict, total=False):
-    """A block of a blueprint; each of its children is one as well."""
-
-    name: str
-    kind: Required[str]
-    prefix: str
-    tag: str | None
-    arguments: dict[str, Any]
-    unique: bool
-    freeze: bool
-    input_shape: list[int] | None
-    output_shape: list[int] | None
-    mutables: dict[str, Any]
-    meta: BlueprintMeta
-    children: dict[str, Any]
-
-
-class Individual(TypedDict):
-    """An individual of a population, in a search's checkpoint."""
-
-    number: int
-    blueprint: dict[str, Any]  # a `Blueprint`, which is read block by block
-    fitness: float
-    operator: str
-    parents: list[int]
-    generation: int
-    rounds: int
-    batches: int
-    loss: float | None
-    accuracy: float | None
-
-
 Size = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
@@ -270,69 +213,6 @@ class Place(TypedDict):
     best_score: NotRequired[Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]]
 
 
-class Population(TypedDict):
-    """A population in a search's checkpoint."""
-
-    individuals: list[str]  # JSON of an `Individual`
-    scores: dict[str, float]
-
-
-class Plan(TypedDict):
-    """The generation in hand."""
-
-    generation: int
-    replaced: int
-    left: list[int]
-    turns: int
-    failures: int
-    batches: int
-    seconds: Seconds
-
-
-class Turn(TypedDict):
-    """A turn that was interrupted."""
-
-    slot: int
-    number: int
-    rate: float
-    total: int
-    done: int
-    loss: float
-
-
-class Best(TypedDict):
-    """The best individual so far."""
-
-    number: int
-    generation: int
-    accuracy: float
-    loss: float
-    blueprint: dict[str, Any]
-
-
-# of the tensors in a search's checkpoint: group, key, type and shape of each
-Index = list[tuple[str, str, str, list[Annotated[int, msgspec.Meta(ge=0, le=2**40)]]]]
-
-
-class SearchState(TypedDict):
-    """What a search's checkpoint holds beside its tensors."""
-
-    generation: int
-    coefficient: float
-    trainings: list[dict[str, Any]]
-    lineage: list[dict[str, Any]]
-    trained_by: NotRequired[dict[str, int] | None]  # which older packages did not say
-    born: int
-    turns: int
-    failures: int
-    rng: tuple[int, list[Annotated[int, msgspec.Meta(ge=0, lt=2**32)]], float | None]
-    registry: dict[str, Any]
-    population: Population
-    plan: Plan | None
-    turn: Turn | None
-    best: Best | None
-
-
 def decode(content: str | bytes) -> Any:
     """The value that JSON text stands for; raises `SchemaError` where it is none.
 
@@ -358,11 +238,19 @@ def fitting(value: T, schema: Any) -> T:
     ...
     reuseprior.schemas.SchemaError: does not hold what it should (Expected `int`, got `bool` - at `$.epoch`)
     """  # noqa: E501
+    converted(value, schema)
+    return value
+
+
+def converted(value: Any, schema: type[T]) -> T:
+    """The value as a schema has it, such as a dataclass of a dictionary; objects stay as they are.
+
+    Raises `SchemaError` as `fitting` does.
+    """
     try:
-        msgspec.convert(value, schema)
+        return msgspec.convert(value, schema)
     except msgspec.ValidationError as error:
         raise SchemaError(f"does not hold what it should ({error})") from error
-    return value
 
 
 def read(content: str | bytes, schema: Any) -> Any:

@@ -34,12 +34,13 @@ import inspect
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from hashlib import blake2b
 from itertools import count
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, TypedDict
 
+import msgspec
 from torch import nn
 
 from reuseprior import schemas
@@ -67,11 +68,7 @@ def between(ends: Sequence[float] | None) -> Domain:
 def contains(domain: Domain, value: Any) -> bool:
     """Whether a value lies in a domain: `contains([1, 3, 5], 7)` is False."""
     if isinstance(domain, dict):
-        return (
-            isinstance(value, (int, float))
-            and not isinstance(value, bool)
-            and domain["low"] <= value <= domain["high"]
-        )
+        return type(value) in (int, float) and domain["low"] <= value <= domain["high"]
     return value in domain
 
 
@@ -88,48 +85,22 @@ def draw(domain: Domain, rng: random.Random, current: Any) -> Any | None:
     return rng.choice(others) if others else None
 
 
-def verify(domain: Any, where: str) -> None:
-    """Raise `BlueprintError` where a domain is neither a list of choices nor an interval."""
-    if isinstance(domain, list) and domain:
-        return
-    if isinstance(domain, dict) and set(domain) == {"low", "high"}:
-        numbers = all(type(bound) in (int, float) for bound in domain.values())
-        if numbers and domain["low"] <= domain["high"]:
-            return
-    raise BlueprintError(
-        f'{where} has the domain {domain!r}: give a list of choices or {{"low": …, "high": …}}'
-    )
+def _is_domain(domain: Any) -> bool:
+    """Whether it is a list of choices or an interval."""
+    if not isinstance(domain, dict):
+        return isinstance(domain, list) and bool(domain)
+    low, high = domain.get("low"), domain.get("high")
+    are_numbers = {type(low), type(high)} <= {int, float}
+    return len(domain) == 2 and are_numbers and low <= high
 
 
 # Kinds of blocks ----------------------------------------------------------------------------------
 
 MOST = 1_000_000  # of a block's arguments and of a shape's sizes
 
-Shape = tuple[int, ...]  # without the batch: (channels, height, width) or (features,)
+Size = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
+Shape = tuple[Size, ...]  # without the batch: (channels, height, width) or (features,)
 Flow = Callable[[str, Shape], Shape]  # a child's role and input shape → its output shape
-
-
-class Node(Protocol):
-    """What a block sees of the blueprint that it is asked about."""
-
-    kind: str
-    arguments: dict[str, Any]
-    children: Mapping[str, Node]
-    input_shape: Shape | None
-    output_shape: Shape | None
-
-
-class Maker(Protocol):
-    """What a block may ask while one of it is drawn: options, chance, and blocks to hold."""
-
-    space: Any  # options by name, such as `kernels` (space.Space)
-    rng: random.Random
-
-    def fill(self, kind: str, x: Shape, y: Shape) -> Node | None:
-        """A new block of a kind from shape `x` to shape `y`, or None where there is none."""
-
-    def filled(self, kind: str, x: Shape, y: Shape) -> Node:
-        """What `fill` gives; an error that names the kind where there is none."""
 
 
 class Block:
@@ -141,7 +112,7 @@ class Block:
     chain: str | None = None  # stem of the roles that run one after another, of any number
 
     @staticmethod
-    def infer(node: Node, x: Shape, flow: Flow) -> Shape:
+    def infer(node: Blueprint, x: Shape, flow: Flow) -> Shape:
         """The output's shape for an input of shape `x`; `Misfit` where the block cannot take it.
 
         A block with parts calls `flow(role, shape)` once for every child.
@@ -149,17 +120,17 @@ class Block:
         return x
 
     @staticmethod
-    def size(node: Node) -> int:
+    def size(node: Blueprint) -> int:
         """Learnable parameters that the block itself holds, without those of its children."""
         return 0
 
     @staticmethod
-    def shareable(node: Node) -> bool:
+    def shareable(node: Blueprint) -> bool:
         """Whether the block may stand in several places, as far as it decides itself."""
         return True
 
     @staticmethod
-    def by_use(node: Node) -> bool:
+    def by_use(node: Blueprint) -> bool:
         """Whether each use of the block has an object of its own (batch norm with that scope)."""
         return False
 
@@ -169,8 +140,11 @@ class Block:
         arguments[key] = value
 
     @staticmethod
-    def fit(x: Shape, y: Shape, make: Maker) -> Node | None:
-        """A new block of this kind from shape `x` to shape `y`, or None where there is none."""
+    def fit(x: Shape, y: Shape, make) -> Blueprint | None:
+        """A new block of this kind from shape `x` to shape `y`, or None where there is none.
+
+        `make` is a `space.Maker`: options, chance, and blocks to hold.
+        """
         return None
 
 
@@ -199,7 +173,7 @@ class Chain(Composite):
         return x
 
     @staticmethod
-    def infer(node: Node, x: Shape, flow: Flow) -> Shape:
+    def infer(node: Blueprint, x: Shape, flow: Flow) -> Shape:
         for role in node.children:
             x = flow(role, x)
         return x
@@ -310,6 +284,31 @@ class Scope(NamedTuple):
     name: str
 
 
+class History(TypedDict):
+    """What a mutated block was before, of which all else is as in a blueprint."""
+
+    name: str
+    kind: str
+    input_shape: list[int] | None
+    output_shape: list[int] | None
+    unique: bool
+    children: dict[str, HistoryBelow]
+
+
+class HistoryBelow(TypedDict):
+    """A block in a block that was mutated."""
+
+    children: dict[str, HistoryBelow]
+
+
+class Meta(TypedDict, total=False):
+    """What a block remembers, besides what a reader notes there."""
+
+    score: float
+    mutation_history: Annotated[list[History], msgspec.Meta(min_length=1)]
+    origins: list[str]
+
+
 @dataclass(slots=True, eq=False, repr=False)
 class Blueprint:
     """A block, its children, and what may change about it.
@@ -336,8 +335,8 @@ class Blueprint:
     freeze: bool = False
     input_shape: Shape | None = None
     output_shape: Shape | None = None
-    mutables: dict[str, Domain] = field(default_factory=dict)
-    meta: dict[str, Any] = field(default_factory=dict)
+    mutables: dict[str, Any] = field(default_factory=dict)  # to a `Domain` each
+    meta: Meta = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<Blueprint {self.name} {self.input_shape} → {self.output_shape}>"
@@ -451,7 +450,12 @@ class Blueprint:
 
         So it does for one of more than `DEEPEST` levels or `LARGEST` blocks.
         """
-        return _read(data, (), (), count())
+        nodes: dict[Path, Blueprint] = {}
+        for path, held in _places(data, lambda held: held.get("children", {})):
+            nodes[path] = _read(held, where(path))
+            if path:
+                nodes[path[:-1]].children[path[-1]] = nodes[path]
+        return nodes[()]
 
     def to_json(self) -> str:
         """The tree as JSON text."""
@@ -521,54 +525,59 @@ DEEPEST = 100  # levels of a blueprint: Python follows some hundred
 LARGEST = 100_000  # blocks: as many take minutes and gigabytes
 
 
-def _read(data: Any, path: Path, above: tuple[int, ...], counted: Iterator[int]) -> Blueprint:
-    if id(data) in above:
-        raise BlueprintError(f"the blueprint contains itself at {where(path)}: break the cycle")
-    if len(above) == DEEPEST:
-        raise BlueprintError(
-            f"the blueprint has more than {DEEPEST} levels, at {'/'.join(path[:3])}/…: give a "
-            "flatter one"
-        )
-    if next(counted) == LARGEST:
-        raise BlueprintError(f"the blueprint has more than {LARGEST:,} blocks: give a smaller one")
+def _places(root: Any, children: Callable[[Any], Mapping[str, Any]]) -> Iterator[tuple[Path, Any]]:
+    """Every place of a tree of any objects, parents first; `BlueprintError` where it is none.
+
+    Whoever iterates can look at a node before its children are asked for.
+    """
+    waiting = [((), root, ())]
+    for number in count():
+        if not waiting:
+            return
+        path, node, above = waiting.pop()
+        if id(node) in above:
+            raise BlueprintError(
+                f"the blueprint contains itself: {where(path)} is "
+                f"{where(path[: above.index(id(node))])} again; put a copy there"
+            )
+        if len(above) == DEEPEST:
+            raise BlueprintError(
+                f"the blueprint has more than {DEEPEST} levels, at {'/'.join(path[:3])}/…: give a "
+                "flatter one"
+            )
+        if number == LARGEST:
+            raise BlueprintError(
+                f"the blueprint has more than {LARGEST:,} blocks: give a smaller one"
+            )
+        yield path, node
+        for role, child in reversed(children(node).items()):
+            waiting.append(((*path, role), child, (*above, id(node))))
+
+
+def _read(data: Any, place: str) -> Blueprint:
+    """A block from JSON values, still without its children."""
     if not isinstance(data, dict) or "kind" not in data:
         raise BlueprintError(
-            f"the blueprint at {where(path)} is no object with a kind: give "
+            f"the blueprint at {place} is no object with a kind: give "
             '{"kind": …, "arguments": {…}, "children": {…}}'
         )
-    known = schemas.Blueprint.__annotations__
     for key in data:
-        if key not in known:
+        if key not in FIELDS:
             raise BlueprintError(
-                f"the blueprint at {where(path)} has an unknown field {key!r}: "
-                f"the fields are {', '.join(known)}"
+                f"the blueprint at {place} has an unknown field {key!r}: "
+                f"the fields are {', '.join(FIELDS)}"
             )
     try:
-        schemas.fitting(data, schemas.Blueprint)
+        schemas.fitting(data.get("children", {}), dict[str, Any])
+        node = schemas.converted(data | {"children": {}}, Blueprint)
     except schemas.SchemaError as error:
-        raise BlueprintError(f"the blueprint at {where(path)} {error}: mend it") from error
-    fields = {key: value for key, value in data.items() if key not in ("name", "children")}
-    for key in ("input_shape", "output_shape"):
-        fields[key] = _shape(fields.get(key), path)
-    fields["arguments"] = complete(data["kind"], data.get("arguments", {}))
-    fields["mutables"] = dict(data.get("mutables", {}))
-    fields["meta"] = dict(data.get("meta", {}))
-    children = {
-        role: _read(child, (*path, role), (*above, id(data)), counted)
-        for role, child in data.get("children", {}).items()
-    }
-    return Blueprint(children=children, **fields)
+        raise BlueprintError(f"the blueprint at {place} {error}: mend it") from error
+    node.arguments = complete(node.kind, node.arguments)
+    node.meta = dict(data.get("meta", {}))  # with what a schema does not name
+    return node
 
 
-def _shape(value: list | None, path: Path) -> Shape | None:
-    if value is None:
-        return None
-    if not value or not all(0 < size <= MOST for size in value):
-        raise BlueprintError(
-            f"the blueprint at {where(path)} has the shape {shown(value)}: give positive whole "
-            f"numbers up to {MOST:,}"
-        )
-    return tuple(value)
+FIELDS = ("name", *(field.name for field in fields(Blueprint)))  # a name is for readers
 
 
 # Shapes, without building -------------------------------------------------------------------------
@@ -622,15 +631,16 @@ def check(blueprint: Blueprint) -> None:
     mutable outside its domain; shapes that disagree, with each other or with those declared; a
     unique block without a tag or below one that is shared (rule 4); a prefix without "/".
     """
-    _check_tree(blueprint, (), {}, ())
-    for path, node in blueprint.walk():
-        place = f"{node.kind!r} at {where(path)}"
-        if node.arguments != complete(node.kind, node.arguments):
-            raise BlueprintError(f"{place} lacks arguments: blueprints.complete fills them in")
-        if node.prefix and not node.prefix.endswith("/"):
-            raise BlueprintError(f"{place} has the prefix {node.prefix!r}: end it with '/'")
-        _check_domains(node, place)
-        _check_uniqueness(node, place)
+    seen: dict[int, Path] = {}
+    for path, node in _places(blueprint, lambda node: node.children):
+        first = seen.setdefault(id(node), path)
+        if first != path:
+            raise BlueprintError(
+                f"one blueprint stands at {where(first)} and at {where(path)}: put a copy in one "
+                "place (equal names share their module all the same)"
+            )
+        for fault in _faults(node, f"{node.kind!r} at {where(path)}"):
+            raise BlueprintError(fault)
     _check_shapes(blueprint)
 
 
@@ -653,51 +663,32 @@ def _flow(node: Blueprint, x: Shape, path: Path, *, trust: bool) -> Shape:
     return y
 
 
-def _check_tree(node: Blueprint, path: Path, seen: dict[int, Path], above: tuple) -> None:
-    if len(above) == DEEPEST:
-        raise BlueprintError(
-            f"the blueprint has more than {DEEPEST} levels, at {'/'.join(path[:3])}/…: build a "
-            "flatter one"
-        )
-    if id(node) in above:
-        raise BlueprintError(
-            f"the blueprint contains itself: {where(path)} is {where(seen[id(node)])} again; "
-            "put a copy there"
-        )
-    if id(node) in seen:
-        raise BlueprintError(
-            f"one blueprint stands at {where(seen[id(node)])} and at {where(path)}: put a copy in "
-            "one place (equal names share their module all the same)"
-        )
-    seen[id(node)] = path
-    for role, child in node.children.items():
-        _check_tree(child, (*path, role), seen, (*above, id(node)))
-
-
-def _check_domains(node: Blueprint, place: str) -> None:
+def _faults(node: Blueprint, place: str) -> Iterator[str]:
+    """What is wrong with a block by itself."""
+    if node.arguments != complete(node.kind, node.arguments):
+        yield f"{place} lacks arguments: blueprints.complete fills them in"
+    if node.prefix and not node.prefix.endswith("/"):
+        yield f"{place} has the prefix {node.prefix!r}: end it with '/'"
     for key, domain in node.mutables.items():
-        verify(domain, f"the mutable {key!r} of {place}")
+        if not _is_domain(domain):
+            yield (
+                f"the mutable {key!r} of {place} has the domain {domain!r}: give a list of choices "
+                'or {"low": …, "high": …}'
+            )
         values = {role: child.kind for role, child in node.children.items() if stem(role) == key}
         if key in node.arguments:
             values = {key: node.arguments[key]}
         for name, value in values.items():
             if not contains(domain, value):
-                raise BlueprintError(
-                    f"{place} has {name} {value!r}, which is outside its domain {domain}: "
-                    "choose a value of the domain or extend it"
+                yield (
+                    f"{place} has {name} {value!r}, which is outside its domain {domain}: choose a "
+                    "value of the domain or extend it"
                 )
-
-
-def _check_uniqueness(node: Blueprint, place: str) -> None:
     if node.unique != (node.tag is not None):
-        raise BlueprintError(
-            f"{place} is {'unique but has no' if node.unique else 'shared but has a'} tag: "
-            "revolver.settle sets tags right"
-        )
+        wrong = "unique but has no" if node.unique else "shared but has a"
+        yield f"{place} is {wrong} tag: revolver.settle sets tags right"
     if not node.unique and any(child.unique for child in node.children.values()):
-        raise BlueprintError(
-            f"{place} is shared but contains a unique block: revolver.settle makes it unique"
-        )
+        yield f"{place} is shared but contains a unique block: revolver.settle makes it unique"
 
 
 def _check_shapes(blueprint: Blueprint) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from reuseprior.revolver import blueprints
@@ -30,16 +29,6 @@ from reuseprior.revolver.blueprints import (
 from reuseprior.revolver.space import Maker, Rates, Space
 
 _RATES = Rates()
-
-
-@dataclass(frozen=True)
-class Site:
-    """A piece that may be exchanged: neighbouring children of the block at `path`."""
-
-    path: Path
-    roles: tuple[str, ...]
-    input_shape: Shape
-    output_shape: Shape
 
 
 def mutate(
@@ -103,39 +92,6 @@ def copyover(
     _put(mine, left, copies)
     settle(receiver, tags)
     return True
-
-
-def sites(blueprint: Blueprint) -> list[Site]:
-    """Every piece of a blueprint that crossover may look at, with its place and shapes."""
-    return [
-        Site(path, roles, *shapes)
-        for path, node in blueprint.walk()
-        for shapes, roles in _pieces(node)
-    ]
-
-
-def compatible(a: Blueprint, b: Blueprint) -> list[tuple[Site, Site]]:
-    """All pairs of pieces that crossover could swap between two blueprints."""
-    (mine, first), (theirs, second) = ((dict(tree.walk()), sites(tree)) for tree in (a, b))
-    offered: dict[tuple[Shape, Shape], list[Site]] = {}
-    for site in second:
-        offered.setdefault((site.input_shape, site.output_shape), []).append(site)
-    return [
-        (site, other)
-        for site in first
-        for other in offered.get((site.input_shape, site.output_shape), ())
-        if _exchangeable(mine[site.path], site.roles, theirs[other.path], other.roles, mutual=True)
-    ]
-
-
-def mutable_sites(blueprint: Blueprint) -> list[tuple[Path, str]]:
-    """Every mutable of a blueprint: the place of its block, and the argument or role."""
-    return [
-        (path, key)
-        for path, node in blueprint.walk()
-        for key in (*node.arguments, *node.children)
-        if node.domain(key) is not None
-    ]
 
 
 def _keys(node: Blueprint) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Collection, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from hashlib import sha256
 from statistics import fmean
@@ -57,7 +57,7 @@ class Individual:
     batches: int = 0  # trained on in all of them
     loss: float | None = None  # validation, at the last training
     accuracy: float | None = None
-    _json: tuple[Any, str] | None = field(default=None, init=False, repr=False)
+    _json = None, ""  # the text, and what it is of
 
     @property
     def score(self) -> float:
@@ -81,14 +81,14 @@ class Individual:
 
     def to_data(self) -> dict[str, Any]:
         """The individual as JSON values."""
-        names = ("number", "fitness", "operator", "parents", "generation", "rounds", "batches")
-        plain = {name: getattr(self, name) for name in (*names, "loss", "accuracy")}
-        return plain | {"parents": list(self.parents), "blueprint": self.blueprint.to_data()}
+        plain = {field.name: getattr(self, field.name) for field in fields(self)[2:]}
+        whole = {"parents": list(self.parents), "blueprint": self.blueprint.to_data()}
+        return {"number": self.number, **plain, **whole}
 
     def to_json(self) -> str:
         """The individual as JSON text, which is kept: between its trainings it does not change."""
         version = (self.rounds, [node.freeze for _, node in self.blueprint.walk()])
-        if self._json is None or self._json[0] != version:
+        if self._json[0] != version:
             self._json = version, json.dumps(self.to_data(), allow_nan=False)
         return self._json[1]
 
@@ -96,7 +96,7 @@ class Individual:
     def from_data(cls, data: dict[str, Any]) -> Individual:
         """The individual that `to_data` wrote."""
         blueprint = Blueprint.from_data(data["blueprint"])
-        return cls(**{**data, "blueprint": blueprint, "parents": tuple(data["parents"])})
+        return schemas.converted(data | {"blueprint": blueprint}, cls)
 
 
 class ModuleScore(NamedTuple):
@@ -229,22 +229,8 @@ class Population:
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Population:
         """The population that `to_data` wrote."""
-        individuals = [
-            Individual.from_data(schemas.read(text, schemas.Individual))
-            for text in data["individuals"]
-        ]
-        return cls(individuals, dict(data["scores"]))
-
-
-def distinct_parameters(blueprints: Iterable[Blueprint]) -> int:
-    """Learnable parameters of a population, each name once.
-
-    >>> from reuseprior.revolver import blocks
-    >>> conv = blocks.conv((8, 4, 4), 8)
-    >>> distinct_parameters([conv, conv.copy()])
-    576
-    """
-    return SharedParameters.of(_uses(b.scopes()) for b in blueprints).distinct
+        individuals = [Individual.from_data(schemas.decode(text)) for text in data["individuals"]]
+        return schemas.converted(data | {"individuals": individuals}, cls)
 
 
 def sharing_factor(blueprints: Iterable[Blueprint]) -> float:
@@ -477,16 +463,6 @@ class Registry:
         for _, node in blueprint.at(path).walk():
             node.freeze = True
         self.build(blueprint)
-
-    def thaw(self, blueprint: Blueprint, path: Path | str = ()) -> None:
-        """Undo `freeze` at and below a place; the flags of its ancestors go too."""
-        for node in blueprint.lineage(path):
-            node.freeze = False
-        for _, node in blueprint.at(path).walk():
-            node.freeze = False
-        self.build(blueprint)
-        names = {id(node): name for _, node, name in blueprint.scopes()}
-        _set_frozen(self.modules[names[id(blueprint.at(path))]], False)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All tensors by `NAME:KEY`, and the rest as JSON values; `restore` takes them back.

@@ -2,7 +2,7 @@
 
 Everything follows from the settings, the data and the seed. What chance decides outside training
 comes from one `random.Random`; what it decides within a turn follows from the turn's number. So a
-checkpoint holds no generator of torch's, and a search can be taken up at any batch.
+checkpoint holds no generator of torch's, and a search can be taken up at any turn.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from operator import attrgetter
 from pathlib import Path
@@ -38,7 +38,7 @@ from reuseprior.revolver.population import (
     update_scores,
 )
 from reuseprior.revolver.space import Settings, SettingsError, learning_rate
-from reuseprior.revolver.state import LAST, Best, Journal, Plan, State, Turn, row_of
+from reuseprior.revolver.state import LAST, Best, Journal, Plan, State, Tensors, row_of
 from reuseprior.revolver.strategies import (
     Breeder,
     Found,
@@ -55,168 +55,6 @@ from reuseprior.training.checkpoint import put_back as put_back
 from reuseprior.training.protocol import Protocol
 from reuseprior.training.task import Classification
 from reuseprior.training.trainer import Interrupted, Loop, Stop, signals
-
-# Training an individual for a while and validating it (§3.5.5.2) ----------------------------------
-
-
-class TurnFailed(Exception):
-    """An individual could not be trained: its loss is no number, it ran out of memory …"""
-
-
-class Told(Exception):
-    """A signal came; the turn stands where it can be taken up again."""
-
-
-class Trainer:
-    """The device, the data on it, and the loops over batches."""
-
-    def __init__(self, settings: Settings, trained: Images, held_out: Images, *, seed: int):
-        self.settings, self.seed = settings, seed
-        self.loop = Loop(settings.precision, SettingsError)
-        self.device, self.share = self.loop.device, self.loop.share
-        self.accelerator = self.loop.accelerator
-        self.task = Classification(settings.space.classes)
-        self._batches = self._open(
-            trained, settings.batch_size, seed, augmentation=settings.augmentation
-        )
-        self.epoch = steps(len(trained), self._batches.protocol, self.share)  # batches of one
-        self._held_out = self._open(held_out, settings.validation_batch_size)
-
-    def train(self, turn: Turn, module: nn.Module, tensors: dict[str, Tensor], stop: Stop) -> None:
-        """Train a model on the batches that are left of its turn, new SGD or going on.
-
-        Raises `TurnFailed` if that is not possible, and `Told` after a signal, with the momentum in
-        the turn.
-        """
-        s = self.settings
-        session = Session(
-            {"net": module},
-            lr=turn.rate,
-            momentum=s.momentum,
-            weight_decay=s.weight_decay,
-            label_smoothing=s.label_smoothing,
-        )
-        if not any(parameter.requires_grad for parameter in module.parameters()):
-            raise TurnFailed("all its modules are frozen")
-        optimizer = session.optimizer()
-        parameters = optimizer.param_groups[0]["params"]
-        for key, buffer in turn.momentum.items():
-            if tensors[key].requires_grad:
-                optimizer.state[tensors[key]]["momentum_buffer"] = buffer.clone()
-        loss = torch.tensor(turn.loss, device=self.device)
-
-        def step(images: Tensor, labels: Tensor) -> Tensor:
-            nonlocal loss
-            error = None
-            try:
-                optimizer.zero_grad()
-                with self.loop.autocast():
-                    outputs = session(images)
-                batch_loss = session.loss(outputs.float(), labels)
-                batch_loss.backward()
-                loss += batch_loss.detach()
-            except (RuntimeError, ValueError) as caught:  # out of memory is one
-                error = caught
-            self._agree(error)
-            self._average_gradients(parameters)
-            optimizer.step()
-            turn.done += 1
-            return loss
-
-        session.train()
-        told = self.loop.train(
-            self._batches.epoch(turn.number, turn.done),
-            range(turn.done, turn.total),
-            stop,
-            # Every process draws alike, so that all leave out the same blocks.
-            seed=lambda done: derive("batch", self.seed, turn.number, done),
-            step=step,
-            check=self._check,
-        )
-        turn.loss = loss.item()
-        turn.momentum = _momentum(optimizer, tensors)
-        if told:
-            raise Told
-        self._check(self.accelerator.reduce(loss, "mean").item())
-        self._average_statistics(tensors)
-
-    def validate(self, module: nn.Module) -> tuple[float, float]:
-        """Loss and accuracy on the held-out images; `TurnFailed` where there are none."""
-        totals, error = torch.zeros(2), None
-        try:
-            totals = self.loop.totals(self.task, module, self._held_out)
-        except RuntimeError as caught:
-            error = caught
-        self._agree(error)
-        loss, accuracy = self.loop.means(totals, len(self._held_out))
-        self._check(loss)
-        return loss, accuracy
-
-    def test(self, module: nn.Module, images: Images) -> tuple[float, float]:
-        """Loss and accuracy on other images."""
-        batches = self._open(images, self.settings.validation_batch_size)
-        loss, accuracy = self.loop.means(self.loop.totals(self.task, module, batches), len(batches))
-        return loss, accuracy
-
-    def _open(self, images: Images, batch_size: int, seed: int = 0, **options) -> InMemory:
-        protocol = Protocol(
-            batch_size=batch_size,
-            channels=images.images.shape[1],
-            channels_last=self.settings.channels_last,
-            **options,
-        )
-        return InMemory(images, protocol, device=self.device, seed=seed, share=self.share)
-
-    def _agree(self, error: Exception | None) -> None:
-        """Raise `TurnFailed` in all processes where one has an error.
-
-        A process that failed has nothing to send, and the others would wait for it for ever.
-        """
-        if self.share.count > 1:
-            failed = torch.tensor([float(error is not None)], device=self.device)
-            dist.all_reduce(failed)
-            if failed and error is None:
-                raise TurnFailed("another process could not train it")
-        if error is not None:
-            raise TurnFailed(_sentence(error)) from error
-
-    def _average_gradients(self, parameters: list[nn.Parameter]) -> None:
-        if self.share.count == 1:
-            return
-        grads = [p.grad for p in parameters if p.grad is not None]
-        flat = torch.cat([grad.flatten() for grad in grads])
-        dist.all_reduce(flat)
-        flat /= self.share.count
-        for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
-            grad.copy_(part.view_as(grad))
-
-    def _average_statistics(self, tensors: dict[str, Tensor]) -> None:
-        if self.share.count == 1:
-            return
-        for tensor in tensors.values():
-            if not isinstance(tensor, nn.Parameter) and tensor.is_floating_point():
-                dist.all_reduce(tensor)
-                tensor /= self.share.count
-
-    def _check(self, loss: float) -> None:
-        if not isfinite(loss):
-            raise TurnFailed(f"the loss is {loss}")
-
-
-def _momentum(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    held = {key: optimizer.state.get(tensor, {}) for key, tensor in tensors.items()}
-    return {
-        key: state["momentum_buffer"]
-        for key, state in held.items()
-        if state.get("momentum_buffer") is not None
-    }
-
-
-def _sentence(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-
-# The search ---------------------------------------------------------------------------------------
 
 DATA_SEED = 0  # the held-out images belong to the settings: the same for every seed
 LARGEST_COEFFICIENT = 1e100  # of the genotypes' fitness, which a long search may raise and raise
@@ -242,8 +80,9 @@ class Search:
 
     Generations with training count from 1; those of a warm-up, without, end with 0. With a folder
     every generation is recorded and a checkpoint written, from which `resume` goes on; on one
-    processor it ends the same bit for bit. SIGTERM and Ctrl-C write a checkpoint after the batch
-    in hand and raise `Interrupted`, a KeyboardInterrupt.
+    processor it ends the same bit for bit. SIGTERM and Ctrl-C end it after the batch in hand: the
+    turn of that individual is undone, a checkpoint written, and `Interrupted` raised, a
+    KeyboardInterrupt.
     """
 
     population = property(attrgetter("state.population"), doc="The individuals and scores.")
@@ -265,6 +104,7 @@ class Search:
         parts = {"train": trained, "validation": held_out, "test": data.test}
         self.sizes = {"whole": whole, **{name: len(part) for name, part in parts.items()}}
         self.trainer = Trainer(s, trained, held_out, seed=seed)
+        self._memory_format = torch.channels_last if s.channels_last else torch.contiguous_format
         self.journal = Journal()
         self.state = State(
             registry=self._registry(),
@@ -369,7 +209,7 @@ class Search:
             if state.plan is None:
                 state.plan = self._begin()
             try:
-                while state.turn is not None or state.plan.left:
+                while state.plan.left:
                     self._take_turn(stop)
             except Told:
                 state.plan.seconds += time.perf_counter() - start
@@ -476,28 +316,20 @@ class Search:
             inherit=self.settings.inherit,
         )
 
-    @property
-    def _memory_format(self) -> torch.memory_format:
-        return torch.channels_last if self.settings.channels_last else torch.contiguous_format
-
     def _open(self, folder: Path, resume: bool) -> None:
         self.journal = Journal(folder, self.config())
         if self.trainer.accelerator.is_main_process:
             self.journal.open(resume=resume)
         self.trainer.accelerator.wait_for_everyone()
-        restored = self.journal.restore(self.trainer.device, self._memory_format)
+        restored = self.journal.restore(self.settings, self.trainer.device, self._memory_format)
         self.state = restored or self.state
-        self.journal.follow(self.state, self.settings)
 
     def _interrupt(self, number: int) -> None:
         state, folder = self.state, self.journal.folder
         self.journal.keep(state)
         where = f"after generation {state.generation}"
-        if state.turn is not None:
-            where = (
-                f"in generation {state.plan.generation} after {state.turn.done} of "
-                f"{state.turn.total} batches of an individual"
-            )
+        if state.plan:
+            where = f"in generation {state.plan.generation}"
         raise Interrupted(
             f"the search{f' in {folder}' if folder else ''} stopped {where}"
             + ("; continue it with --resume" if folder else ""),
@@ -610,30 +442,31 @@ class Search:
     def _take_turn(self, stop: Stop) -> None:
         """Train and validate one individual and update the scores; replace it if that fails."""
         state = self.state
-        if state.turn is None:
-            state.turn = self._next_turn()
-        turn = state.turn
+        turn = self._next_turn()
         individual = state.population[turn.slot]
         module = state.registry.build(individual.blueprint, individual.scopes)
         tensors = state.registry.tensors(individual.scopes)
-        if not turn.before:
-            turn.before = copies(tensors)
+        before = copies(tensors)
         start = time.perf_counter()
         failure = None
         try:
-            self.trainer.train(turn, module, tensors, stop)
+            train_loss = self.trainer.train(turn, module, tensors, stop)
             loss, accuracy = self.trainer.validate(module)
+        except Told:
+            put_back(before, tensors)
+            state.give_back(turn.slot)
+            raise
         except TurnFailed as failed:
             failure = str(failed)  # alone: the exception's frames hold on to the GPU's memory
-        state.turn = None
         if failure is not None:
-            put_back(turn.before, tensors)
+            put_back(before, tensors)
             self._replace_failed(turn, failure)
             return
         state.failures = 0
         if self.settings.optimizer_state == "scope":
             state.momentum |= turn.momentum
-        self._score(individual, turn, loss, accuracy, time.perf_counter() - start)
+        told = {"train_loss": train_loss, "loss": loss, "accuracy": accuracy}
+        self._score(individual, turn, told, time.perf_counter() - start)
 
     def _next_turn(self) -> Turn:
         s, state = self.settings, self.state
@@ -660,11 +493,11 @@ class Search:
         return turn
 
     def _score(
-        self, individual: Individual, turn: Turn, loss: float, accuracy: float, seconds: float
+        self, individual: Individual, turn: Turn, told: dict[str, float], seconds: float
     ) -> None:
         s, state = self.settings, self.state
-        parameters, before = individual.parameters, individual.score
-        fitness = phenotype_fitness(loss, parameters, s.size_penalty)
+        loss, accuracy, before = told["loss"], told["accuracy"], individual.score
+        fitness = phenotype_fitness(loss, individual.parameters, s.size_penalty)
         update_scores(individual.scopes, fitness, state.population.scores, weight=s.score_weight)
         individual.rounds += 1
         individual.batches += turn.total
@@ -679,11 +512,9 @@ class Search:
             {
                 "generation": generation,
                 "individual": individual.number,
-                "parameters": parameters,
+                "parameters": individual.parameters,
                 "batches": turn.total,
-                "train_loss": turn.loss / turn.total,
-                "loss": loss,
-                "accuracy": accuracy,
+                **told,
                 "fitness": fitness,
                 "score_before": before,
                 "score": individual.score,
@@ -728,3 +559,175 @@ _NARROW = "raise it, or narrow the space's depths, widths or channels"
 def _owner(key: str) -> str:
     """The registered name of the module that a tensor belongs to."""
     return key.rpartition(":")[0]
+
+
+# Training an individual for a while and validating it (§3.5.5.2) ----------------------------------
+
+
+class TurnFailed(Exception):
+    """An individual could not be trained: its loss is no number, it ran out of memory …"""
+
+
+class Told(Exception):
+    """A signal came in the middle of a turn, which is to be taken anew."""
+
+
+@dataclass
+class Turn:
+    """An individual's turn to be trained."""
+
+    slot: int
+    number: int  # of all turns of the search: decides the order of images and all draws
+    rate: float
+    total: int  # batches
+    done: int = 0
+    momentum: Tensors = field(default_factory=dict)
+
+
+class Trainer:
+    """The device, the data on it, and the loops over batches."""
+
+    def __init__(self, settings: Settings, trained: Images, held_out: Images, *, seed: int):
+        self.settings, self.seed = settings, seed
+        self.loop = Loop(settings.precision, SettingsError)
+        self.device, self.share = self.loop.device, self.loop.share
+        self.accelerator = self.loop.accelerator
+        self.task = Classification(settings.space.classes)
+        self._batches = self._open(
+            trained, settings.batch_size, seed, augmentation=settings.augmentation
+        )
+        self.epoch = steps(len(trained), self._batches.protocol, self.share)  # batches of one
+        self._held_out = self._open(held_out, settings.validation_batch_size)
+
+    def train(self, turn: Turn, module: nn.Module, tensors: Tensors, stop: Stop) -> float:
+        """Train a model on the batches of its turn; the loss on average, and the turn's momentum.
+
+        Raises `TurnFailed` if that is not possible, and `Told` after a signal.
+        """
+        s = self.settings
+        session = Session(
+            {"net": module},
+            lr=turn.rate,
+            momentum=s.momentum,
+            weight_decay=s.weight_decay,
+            label_smoothing=s.label_smoothing,
+        )
+        if not any(parameter.requires_grad for parameter in module.parameters()):
+            raise TurnFailed("all its modules are frozen")
+        optimizer = session.optimizer()
+        parameters = optimizer.param_groups[0]["params"]
+        for key, buffer in turn.momentum.items():
+            if tensors[key].requires_grad:
+                optimizer.state[tensors[key]]["momentum_buffer"] = buffer.clone()
+        loss = torch.zeros((), device=self.device)
+
+        def step(images: Tensor, labels: Tensor) -> Tensor:
+            nonlocal loss
+            error = None
+            try:
+                optimizer.zero_grad()
+                with self.loop.autocast():
+                    outputs = session(images)
+                batch_loss = session.loss(outputs.float(), labels)
+                batch_loss.backward()
+                loss += batch_loss.detach()
+            except (RuntimeError, ValueError) as caught:  # out of memory is one
+                error = caught
+            self._agree(error)
+            self._average_gradients(parameters)
+            optimizer.step()
+            turn.done += 1
+            return loss
+
+        session.train()
+        told = self.loop.train(
+            self._batches.epoch(turn.number),
+            range(turn.total),
+            stop,
+            # Every process draws alike, so that all leave out the same blocks.
+            seed=lambda done: derive("batch", self.seed, turn.number, done),
+            step=step,
+            check=self._check,
+        )
+        if told:
+            raise Told
+        turn.momentum = _momentum(optimizer, tensors)
+        mean = loss.item() / turn.total  # before others' is added to it
+        self._check(self.accelerator.reduce(loss, "mean").item())
+        self._average_statistics(tensors)
+        return mean
+
+    def validate(self, module: nn.Module) -> tuple[float, float]:
+        """Loss and accuracy on the held-out images; `TurnFailed` where there are none."""
+        totals, error = torch.zeros(2), None
+        try:
+            totals = self.loop.totals(self.task, module, self._held_out)
+        except RuntimeError as caught:
+            error = caught
+        self._agree(error)
+        loss, accuracy = self.loop.means(totals, len(self._held_out))
+        self._check(loss)
+        return loss, accuracy
+
+    def test(self, module: nn.Module, images: Images) -> tuple[float, float]:
+        """Loss and accuracy on other images."""
+        batches = self._open(images, self.settings.validation_batch_size)
+        loss, accuracy = self.loop.means(self.loop.totals(self.task, module, batches), len(batches))
+        return loss, accuracy
+
+    def _open(self, images: Images, batch_size: int, seed: int = 0, **options) -> InMemory:
+        protocol = Protocol(
+            batch_size=batch_size,
+            channels=images.images.shape[1],
+            channels_last=self.settings.channels_last,
+            **options,
+        )
+        return InMemory(images, protocol, device=self.device, seed=seed, share=self.share)
+
+    def _agree(self, error: Exception | None) -> None:
+        """Raise `TurnFailed` in all processes where one has an error.
+
+        A process that failed has nothing to send, and the others would wait for it for ever.
+        """
+        if self.share.count > 1:
+            failed = torch.tensor([float(error is not None)], device=self.device)
+            dist.all_reduce(failed)
+            if failed and error is None:
+                raise TurnFailed("another process could not train it")
+        if error is not None:
+            raise TurnFailed(_sentence(error)) from error
+
+    def _average_gradients(self, parameters: list[nn.Parameter]) -> None:
+        if self.share.count == 1:
+            return
+        grads = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([grad.flatten() for grad in grads])
+        dist.all_reduce(flat)
+        flat /= self.share.count
+        for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+            grad.copy_(part.view_as(grad))
+
+    def _average_statistics(self, tensors: Tensors) -> None:
+        if self.share.count == 1:
+            return
+        for tensor in tensors.values():
+            if not isinstance(tensor, nn.Parameter) and tensor.is_floating_point():
+                dist.all_reduce(tensor)
+                tensor /= self.share.count
+
+    def _check(self, loss: float) -> None:
+        if not isfinite(loss):
+            raise TurnFailed(f"the loss is {loss}")
+
+
+def _momentum(optimizer: torch.optim.Optimizer, tensors: Tensors) -> Tensors:
+    held = {key: optimizer.state.get(tensor, {}) for key, tensor in tensors.items()}
+    return {
+        key: state["momentum_buffer"]
+        for key, state in held.items()
+        if state.get("momentum_buffer") is not None
+    }
+
+
+def _sentence(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

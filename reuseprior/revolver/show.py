@@ -279,21 +279,6 @@ class Change:
         return self.left if self.right is None else self.right
 
 
-def diff(a: Blueprint, b: Blueprint) -> list[Change]:
-    """What to change in `a` to get `b`; an empty list means that they are the same model.
-
-    ```python
-    a, b = blocks.conv((8, 4, 4), 8, 3), blocks.conv((8, 4, 4), 8, 5)
-    diff(a, b)  # kernel_size 3 → 5 and padding 1 → 2, at the root
-    ```
-
-    `what` is `added`, `removed`, `replaced` (another kind: its children are not compared), `moved`
-    (the children's order), the name of an argument, or one of `prefix`, `tag`, `unique`, `freeze`,
-    `input_shape`, `output_shape`, `mutables`. Scores and history in `meta` are not compared.
-    """
-    return list(_exact(a, b, ()))
-
-
 def changes(a: Blueprint, b: Blueprint) -> list[Change]:
     """What became of `a` in `b`, such as a parent in its offspring.
 
@@ -302,18 +287,6 @@ def changes(a: Blueprint, b: Blueprint) -> list[Change]:
     not compared.
     """
     return list(_aligned(a, b, (), ()))
-
-
-def _exact(a: Blueprint, b: Blueprint, path: Path) -> Iterator[Change]:
-    if a.kind != b.kind:
-        yield Change(path, path, "replaced", a.name, b.name)
-        return
-    yield from _own(a, b, path, path)
-    for role, child in a.children.items():
-        if role in b.children:
-            yield from _exact(child, b.children[role], (*path, role))
-    yield from (_removed(a, role, path) for role in a.children if role not in b.children)
-    yield from (_added(b, role, path) for role in b.children if role not in a.children)
 
 
 def _own(a: Blueprint, b: Blueprint, left: Path, right: Path) -> Iterator[Change]:

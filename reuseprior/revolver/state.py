@@ -1,4 +1,4 @@
-"""The state of a search between two batches, its checkpoint, and what it writes beside that."""
+"""The state of a search between two turns, its checkpoint, and what it writes beside that."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from math import prod
 from pathlib import Path
 from statistics import fmean
 from textwrap import shorten
-from typing import Any, NamedTuple
+from typing import Annotated, Any
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -21,13 +22,15 @@ from reuseprior.revolver.blueprints import Blueprint
 from reuseprior.revolver.population import Individual, Population, Registry
 from reuseprior.revolver.space import Settings, learning_rate
 from reuseprior.training import checkpoint
-from reuseprior.training.checkpoint import NAME as NAME
-from reuseprior.training.checkpoint import CheckpointError as CheckpointError
+from reuseprior.training.checkpoint import NAME, CheckpointError, put_back
 
 Tensors = dict[str, Tensor]  # by scope and key: "conv3_16_7_2_3_1_1_F:weight"
+Word = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+RandomState = tuple[int, list[Word], float | None]  # as random.Random.getstate has it
 
 
-class Best(NamedTuple):
+@dataclass(frozen=True)
+class Best:
     """The trained individual with the highest validation accuracy, as it was then."""
 
     number: int
@@ -38,17 +41,18 @@ class Best(NamedTuple):
 
     def to_data(self) -> dict[str, Any]:
         """The best individual as JSON values."""
-        return self._asdict() | {"blueprint": self.blueprint.to_data()}
+        return vars(self) | {"blueprint": self.blueprint.to_data()}
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Best:
         """The best individual that `to_data` wrote."""
-        return cls(**data | {"blueprint": Blueprint.from_data(data["blueprint"])})
+        blueprint = Blueprint.from_data(data["blueprint"])
+        return schemas.converted(data | {"blueprint": blueprint}, cls)
 
 
 @dataclass
 class Plan:
-    """A generation in hand: whose turns are to come, and what was done so far."""
+    """The generation in hand: whose turns are to come, and what was done so far."""
 
     generation: int
     replaced: int  # low performers
@@ -56,25 +60,7 @@ class Plan:
     turns: int  # of the search before this generation
     failures: int = 0
     batches: int = 0
-    seconds: float = 0.0  # until it was last interrupted
-
-
-@dataclass
-class Turn:
-    """An individual's turn to be trained: what it needs to go on from any batch."""
-
-    slot: int
-    number: int  # of all turns of the search: decides the order of images and all draws
-    rate: float
-    total: int  # batches
-    done: int = 0
-    loss: float = 0.0  # summed over the batches done
-    before: dict[str, Tensor] = field(default_factory=dict)  # its tensors as they were
-    momentum: dict[str, Tensor] = field(default_factory=dict)
-
-    def to_data(self) -> dict[str, Any]:
-        """The turn as JSON values, without its tensors."""
-        return {key: value for key, value in vars(self).items() if not isinstance(value, dict)}
+    seconds: schemas.Seconds = 0.0  # until it was last interrupted
 
 
 @dataclass
@@ -94,7 +80,6 @@ class State:
     turns: int = 0
     failures: int = 0  # since the last turn that was none
     plan: Plan | None = None
-    turn: Turn | None = None
     momentum: Tensors = field(default_factory=dict)  # where it is kept by scope
     best: Best | None = None
     best_tensors: Tensors = field(default_factory=dict)
@@ -103,19 +88,12 @@ class State:
         """The state as groups of tensors and, for the rest, as JSON values."""
         tensors, registry = self.registry.state()
         groups = {"module": tensors, "best": self.best_tensors, "momentum": self.momentum}
-        if self.turn is not None:
-            groups |= {"before": self.turn.before, "turn": self.turn.momentum}
-        plain = (
-            "generation", "coefficient", "trainings", "lineage", "trained_by", "born", "turns",
-            "failures",
-        )  # fmt: skip
         return groups, {
-            **{key: getattr(self, key) for key in plain},
-            "rng": state_of(self.rng),
+            **{key: value for key, value in vars(self).items() if key not in _TENSORS},
+            "rng": self.rng.getstate(),
             "registry": registry,
             "population": self.population.to_data(),
             "plan": self.plan and asdict(self.plan),
-            "turn": self.turn and self.turn.to_data(),
             "best": self.best and self.best.to_data(),
         }
 
@@ -130,69 +108,79 @@ class State:
     ) -> State:
         """The state that `to_data` wrote, its modules built on a device.
 
-        Raises KeyError, TypeError, ValueError or RuntimeError where something is missing or of
-        another type.
+        Raises SchemaError, KeyError, TypeError, ValueError, AttributeError or RuntimeError where
+        something is missing or of another type.
         """
-        schemas.fitting(data, schemas.SearchState)
 
         def held(group: str) -> Tensors:
             tensors = groups.get(group, {})
             return {key: tensor.to(device, copy=True) for key, tensor in tensors.items()}
 
-        values = {"trained_by": None} | data | {"rng": generator_of(data["rng"])}
-        values["registry"] = Registry.restore(
-            groups.get("module", {}), data["registry"], device=device, memory_format=memory_format
-        )
-        values["population"] = Population.from_data(data["population"])
-        if data["plan"] is not None:
-            values["plan"] = Plan(**data["plan"])
-        if data["turn"] is not None:
-            values["turn"] = Turn(**data["turn"], before=held("before"), momentum=held("turn"))
-        if data["best"] is not None:
-            values["best"] = Best.from_data(data["best"])
-        state = cls(**values, momentum=held("momentum"), best_tensors=held("best"))
+        rng = random.Random()
+        version, numbers, gauss = schemas.converted(data["rng"], RandomState)
+        rng.setstate((version, tuple(numbers), gauss))
+        objects = {
+            "rng": rng,
+            "registry": Registry.restore(
+                groups.get("module", {}),
+                data["registry"],
+                device=device,
+                memory_format=memory_format,
+            ),
+            "population": Population.from_data(data["population"]),
+            "best": data["best"] and Best.from_data(data["best"]),
+            "momentum": held("momentum"),
+            "best_tensors": held("best"),
+        }
+        state = schemas.converted({"trained_by": None} | data | objects, cls)
         for individual in state.population:
             state.registry.build(individual.blueprint, individual.scopes)
+        if data.get("turn"):  # older packages stopped within one
+            individual = state.population[data["turn"]["slot"]]
+            put_back(held("before"), state.registry.tensors(individual.scopes))
+            state.give_back(data["turn"]["slot"])
         return state
 
-
-def state_of(rng: random.Random) -> list:
-    """The state of a generator as JSON values."""
-    version, numbers, gauss = rng.getstate()
-    return [version, list(numbers), gauss]
-
-
-def generator_of(state: list) -> random.Random:
-    """The generator whose state this is."""
-    rng = random.Random()
-    version, numbers, gauss = state
-    rng.setstate((version, tuple(numbers), gauss))
-    return rng
+    def give_back(self, slot: int) -> None:
+        """Let a turn that was stopped, and whose tensors are as before, come next again."""
+        self.plan.left.insert(0, slot)
+        self.turns -= 1
 
 
-# Checkpoints: tensors, and all else as JSON in their file's metadata ------------------------------
+_TENSORS = ("momentum", "best_tensors")
+
+
+# The checkpoint: one file that is whole or not there, without pickle ------------------------------
 
 VERSION = 1
+# of its tensors: group, key, type and shape of each
+Index = list[tuple[str, str, str, list[Annotated[int, msgspec.Meta(ge=0, le=2**40)]]]]
 
 
 def save(
     path: Path,
-    tensors: dict[str, dict[str, Tensor]],
+    tensors: dict[str, Tensors],
     state: dict[str, Any],
     *,
     config: Mapping | None = None,
 ) -> None:
     """Write groups of tensors and a state of JSON values in place of the last checkpoint.
 
-    `config` is what the search's `config.json` says.
+    A population has 25,000 small tensors: those of a type are written as one long one. `config` is
+    what the search's `config.json` says.
     """
-    packed, index = _pack(tensors)
+    rows: dict[str, list[Tensor]] = {}
+    index = []
+    for group, held in tensors.items():
+        for key, tensor in held.items():
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            rows.setdefault(dtype, []).append(tensor.detach().flatten())
+            index.append([group, key, dtype, list(tensor.shape)])
+    packed = {dtype: torch.cat(parts) for dtype, parts in rows.items()}
     checkpoint.save(path, packed, {"version": VERSION, "index": index, **state}, config=config)
 
 
-def load(
-    path: Path, *, config: Mapping | None = None
-) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+def load(path: Path, *, config: Mapping | None = None) -> tuple[dict[str, Tensors], dict[str, Any]]:
     """What `save` wrote.
 
     `CheckpointError` for a file that is not whole or of another version and, with `config`, for one
@@ -205,41 +193,24 @@ def load(
             f"{path} is a checkpoint of version {version} and this package reads version {VERSION}"
             ": resume with the package that wrote it, or begin anew in another folder"
         )
+    tensors: dict[str, Tensors] = {}
+    start = dict.fromkeys(packed, 0)
     try:
-        return _unpack(packed, schemas.fitting(state.pop("index"), schemas.Index)), state
+        for group, key, dtype, shape in schemas.fitting(state.pop("index"), Index):
+            end = start[dtype] + prod(shape)
+            tensors.setdefault(group, {})[key] = packed[dtype][start[dtype] : end].view(shape)
+            start[dtype] = end
     except (KeyError, ValueError, RuntimeError) as error:
         # torch says at length where in its own code it was
         why = shorten(str(error), 100, placeholder=" …")
         raise refusal(path, f"its tensors do not fit their index: {why}", config) from error
+    return tensors, state
 
 
 def refusal(path: Path, why: str, config: Mapping | None = None) -> CheckpointError:
     """The error for a checkpoint that holds no state of a search, with what can be done now."""
-    return checkpoint.refusal(
-        path, f"is no whole checkpoint of a search ({why})", config, whole=True
-    )
-
-
-def _pack(tensors: dict[str, dict[str, Tensor]]) -> tuple[dict[str, Tensor], list[list]]:
-    """One long tensor of each type, and what stands in them: a population has 25,000 small ones."""
-    rows: dict[str, list[Tensor]] = {}
-    index = []
-    for group, held in tensors.items():
-        for key, tensor in held.items():
-            dtype = str(tensor.dtype).removeprefix("torch.")
-            rows.setdefault(dtype, []).append(tensor.detach().flatten())
-            index.append([group, key, dtype, list(tensor.shape)])
-    return {dtype: torch.cat(parts) for dtype, parts in rows.items()}, index
-
-
-def _unpack(packed: dict[str, Tensor], index: list[list]) -> dict[str, dict[str, Tensor]]:
-    found: dict[str, dict[str, Tensor]] = {}
-    start = dict.fromkeys(packed, 0)
-    for group, key, dtype, shape in index:
-        end = start[dtype] + prod(shape)
-        found.setdefault(group, {})[key] = packed[dtype][start[dtype] : end].view(shape)
-        start[dtype] = end
-    return found
+    why = f"is no whole checkpoint of a search ({why})"
+    return checkpoint.refusal(path, why, config, whole=True)
 
 
 # Records ------------------------------------------------------------------------------------------
@@ -259,7 +230,6 @@ class Journal:
         self.folder = folder
         self.rows: list[dict[str, Any]] = []  # a generation each
         self._config = config
-        self._digest: str | None = None  # of the rows that the checkpoint comes after
         self._recording: Recording | None = None
 
     def open(self, *, resume: bool) -> None:
@@ -275,34 +245,36 @@ class Journal:
     def _failures(self) -> Path:
         return self.folder / "failures"
 
-    def restore(self, device: torch.device, memory_format: torch.memory_format) -> State | None:
-        """The state that the checkpoint holds, or None without one; raises `CheckpointError`."""
-        path = self.folder / NAME
-        if not path.exists():
-            return None
-        groups, data = load(path, config=self._config)
-        self._digest = data.pop("rows", None)
-        try:
-            return State.from_data(groups, data, device=device, memory_format=memory_format)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise refusal(path, str(error), self._config) from error
+    def restore(
+        self, settings: Settings, device: torch.device, memory_format: torch.memory_format
+    ) -> State | None:
+        """The state that the checkpoint holds, or None without one; raises `CheckpointError`.
 
-    def follow(self, state: State, settings: Settings) -> None:
-        """Drop the rows that came after the state that a search goes on from."""
-        if self._recording:
+        Rows that came after it are dropped.
+        """
+        path = self.folder / NAME
+        state, digest, done = None, None, 0
+        if path.exists():
+            groups, data = load(path, config=self._config)
+            digest = data.pop("rows", None)
+            try:
+                state = State.from_data(groups, data, device=device, memory_format=memory_format)
+            except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+                raise refusal(path, str(error), self._config) from error
             done = state.generation + settings.warmup
-            self._recording.verify(done, self._digest)
-            if self.is_finished(state, settings):
+        if self._recording:
+            self._recording.verify(done, digest)
+            if state and self.is_finished(state, settings):
                 self._recording.settle()  # which a kill may have prevented
             else:
                 self._recording.truncate(done)
             self.rows = list(self._recording.rows)
+        return state
 
     def is_finished(self, state: State, settings: Settings) -> bool:
         """Whether the last generation is done and the summary written."""
-        if self.folder is None or state.generation < settings.generations:
-            return False
-        return finished(self.folder)
+        is_done = self.folder is not None and state.generation >= settings.generations
+        return is_done and finished(self.folder)
 
     def add(self, row: dict[str, Any], state: State) -> None:
         """A generation that is done: its row, the tables beside it and a checkpoint."""
@@ -316,10 +288,9 @@ class Journal:
         """Write a checkpoint in place of the last one."""
         if self._recording:
             self._recording.check()
-            path = self.folder / NAME
             groups, data = state.to_data()
             data["rows"] = self._recording.digest()
-            save(path, groups, data, config=self._config)
+            save(self.folder / NAME, groups, data, config=self._config)
 
     def note_failure(self, individual: Individual, state: State, reason: str, batches: int) -> None:
         """An individual that could not be trained, with its blueprint."""

@@ -59,7 +59,7 @@ def test_a_checkpoint_of_the_first_version_goes_on(tmp_path):
     packed = tmp_path / "checkpoint.safetensors.gz"
     packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
     search = rv.Search.resume(tmp_path, DIGITS)
-    assert (search.state.plan.generation, search.state.turn.done) == (4, 1)
+    assert search.state.plan.generation == 4
     for _ in search:
         pass
     whole = pd.read_csv(tmp_path / "whole.csv").drop(columns="seconds")  # it was not interrupted
@@ -101,7 +101,7 @@ BROKEN = [
     (lambda path: rewritten(path, index=[["model", "a", "float32", [10**30]]]), UNFIT),
     (lambda path: rewritten(path, end=-5), UNFIT),
     (lambda path: rewritten(path, rng=[1]), WHOLE),
-    (lambda path: rewritten(path, rng=[3, [-1] * 625, None]), WHOLE + r".*>= 0 - at `\$\.rng\[1\]"),
+    (lambda path: rewritten(path, rng=[3, [-1] * 625, None]), WHOLE + r".*>= 0 - at `\$\[1\]"),
     (resized, "has no fitting tensors for 'batch_norm"),
 ]  # fmt: skip
 

@@ -8,7 +8,7 @@ import torch
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blueprints
-from tests.revolver.worlds import nodes, places, property_test
+from tests.revolver.worlds import compatible, diff, mutable_sites, nodes, places, property_test
 
 
 def meta(population) -> rv.Registry:
@@ -159,7 +159,7 @@ def test_10_declared_shapes_are_traced_shapes(world):
 def test_11_operators_say_whether_they_changed_something(world):
     a, b = world.offspring(), world.offspring()
     for operator in (rv.crossover, rv.copyover):
-        before, pieces, offered = data(a, b), nodes(a, b), rv.compatible(a, b)
+        before, pieces, offered = data(a, b), nodes(a, b), compatible(a, b)
         changed = operator(a, b, world.tags, world.rng)
         assert changed == (data(a, b) != before) and (offered or not changed)
         if operator is rv.crossover:
@@ -175,7 +175,7 @@ def test_11_operators_say_whether_they_changed_something(world):
         world.operate(a, b)
     # 12: values stay in their domains
     for blueprint in (a, b):
-        sites = set(rv.mutable_sites(blueprint))
+        sites = mutable_sites(blueprint)
         for path, node in blueprint.walk():
             for key in node.mutables:
                 roles = [r for r in (*node.arguments, *node.children) if r.startswith(key)]
@@ -202,7 +202,7 @@ def test_15_round_trip(world):
     again = [rv.Blueprint.from_json(text) for text in texts]
     x = torch.rand(1, *world.space.image)
     for old, new in zip(world.population, again, strict=True):
-        assert not rv.diff(old, new) and old.name == new.name and old.to_data() == new.to_data()
+        assert not diff(old, new) and old.name == new.name and old.to_data() == new.to_data()
         assert torch.equal(registry.build(old).eval()(x), restored.build(new).eval()(x))
     rng = random.Random()
     rng.setstate(world.rng.getstate())

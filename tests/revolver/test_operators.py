@@ -7,7 +7,7 @@ import pytest
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
-from tests.revolver.worlds import SMALL, settled
+from tests.revolver.worlds import SMALL, compatible, diff, mutable_sites, settled
 
 PLAIN = replace(SMALL, unique=0.0)
 X = (8, 8, 8)
@@ -31,13 +31,13 @@ def test_mutation_reaches_every_mutable_at_any_depth():
     tags, rng = rv.Tags(), random.Random(0)
     for scheme in ("resnet", "densenet"):
         original = net(1, replace(PLAIN, schemes=(scheme,), groups=1, depths=(6,)))
-        sites = set(rv.mutable_sites(original))
+        sites = mutable_sites(original)
         assert max(len(path) for path, _ in sites) >= 4
         reached, tries = set(), iter(range(4000))
         while reached != sites and next(tries, None) is not None:
             copy = original.copy()
             if rv.mutate(copy, PLAIN, tags, rng, rv.Rates(mutation=0.4, toggle=0)):
-                (change,) = {d for d in rv.diff(original, copy) if d.what in BY_MUTATION}
+                (change,) = {d for d in diff(original, copy) if d.what in BY_MUTATION}
                 *above, last = change.path
                 replaced = change.what == "replaced"
                 reached.add((tuple(above), last) if replaced else (change.path, change.what))
@@ -56,7 +56,7 @@ def test_gates_of_algorithm_4():
         for _ in range(100):
             copy = original.copy()
             if rv.mutate(copy, PLAIN, tags, rng, rv.Rates(mutation=mutation, toggle=0)):
-                found |= {len(d.path) for d in rv.diff(original, copy) if d.what in BY_MUTATION}
+                found |= {len(d.path) for d in diff(original, copy) if d.what in BY_MUTATION}
         assert found == depths
     assert not rv.mutate(settled(blocks.linear((3,), 2), tags), PLAIN, tags, rng)
 
@@ -125,7 +125,7 @@ def test_crossover_swaps_rows_of_blocks_of_any_length_at_every_level():
         a, b = settled(group(1 + seed % 2, 3), tags), settled(group(4 - seed % 2, 5), tags)
         old = a.copy()
         if rv.crossover(a, b, tags, random.Random(seed), rv.Rates(crossover=0.6)):
-            depths |= {len(d.path) for d in rv.diff(old, a) if d.what in ("tag", "kernel_size")}
+            depths |= {len(d.path) for d in diff(old, a) if d.what in ("tag", "kernel_size")}
             lengths.add((len(a.children), len(b.children)))
             for node in (a, b):
                 assert list(node.children) == [f"block{i}" for i in range(len(node.children))]
@@ -139,8 +139,8 @@ def test_norms_of_one_use_do_not_make_equal_pieces_differ():
     a = net(3, space, tags)
     b = rv.clone(a, tags)
     assert a.at("group0").name == b.at("group0").name
-    same_place = {one for one, other in rv.compatible(a, b) if one == other}
-    assert {site.roles for site in same_place} == {("linear",)}  # each has its own
+    same_place = {one for one, other in compatible(a, b) if one == other}
+    assert {roles for _, roles in same_place} == {("linear",)}  # each has its own
 
 
 def test_crossover_moves_shared_names_and_leaves_equal_models_alone():
@@ -150,7 +150,7 @@ def test_crossover_moves_shared_names_and_leaves_equal_models_alone():
     assert rv.crossover(a, b, tags, rng, rv.Rates(crossover=1.0))
     assert (b.at("unit0").name, a.at("unit0").name) == names
     a, b = (settled(blocks.bottleneck([blocks.conv(X, 8)]), tags) for _ in "ab")
-    assert rv.compatible(a, b) == []
+    assert compatible(a, b) == []
     assert not any(rv.crossover(a, b, tags, rng) for _ in range(20))
 
 
@@ -158,8 +158,7 @@ def test_nothing_stands_where_its_kind_may_not():
     tags = rv.Tags()
     a = settled(blocks.unit(blocks.conv(X, 8), convs=("conv", "separable")), tags)
     b = settled(blocks.unit(blocks.separable(X, 8), convs=("separable",)), tags)
-    pairs = {(left.path + left.roles, right.path + right.roles) for left, right in
-             rv.compatible(a, b)}  # fmt: skip
+    pairs = {(sum(left, ()), sum(right, ())) for left, right in compatible(a, b)}
     assert (("conv",), ("conv",)) not in pairs  # b takes no plain convolution
     assert (("bn",), ("bn",)) in pairs and (("bn",), ("act",)) not in pairs
     # A copy only goes one way, and that way is allowed.

@@ -99,7 +99,8 @@ def test_15_a_population_is_read_back(world):
     names = Counter(n for one in found for n, use in one.modules.items() if use.parameters)
     assert sharing.distinct <= sharing.alone
     assert (sharing.distinct == sharing.alone) == (max(names.values()) == 1)
-    assert sharing.distinct == rv.distinct_parameters(world.population)
+    sizes = {n: use.parameters for one in found for n, use in one.modules.items()}
+    assert sharing.distinct == sum(sizes.values())
     assert sharing.alone == sum(blueprint.parameters() for blueprint in world.population)
     assert rv.sharing_factor(world.population) == sharing.alone / sharing.distinct
     assert 0 <= sharing.share <= 1

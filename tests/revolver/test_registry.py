@@ -49,7 +49,7 @@ def test_first_weights_depend_on_seed_and_name_alone():
     assert not torch.equal(a.build(x).weight, a.build(y).weight)
 
 
-def test_freezing_really_freezes_for_everyone_and_thawing_undoes_it():
+def test_freezing_really_freezes_for_everyone():
     registry = rv.Registry()
     node = unit(registry)
     module = registry.build(node)
@@ -64,9 +64,6 @@ def test_freezing_really_freezes_for_everyone_and_thawing_undoes_it():
         train(registry.build(settled(other, registry.tags)), steps=2)
     assert same(before, values(module)) == set(before)
     assert not any(p.requires_grad or p.grad is not None for p in module.parameters())
-    registry.thaw(node)
-    train(module)
-    assert not same(before, values(module)) and not any(n.freeze for _, n in node.walk())
 
 
 def test_a_clone_of_a_frozen_block_starts_afresh_where_it_is_unique():

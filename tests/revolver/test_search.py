@@ -21,6 +21,7 @@ from reuseprior.revolver.space import learning_rate
 from reuseprior.revolver.state import Plan
 from reuseprior.training import Interrupted
 from tests.revolver.searches import DIGITS, SPACE, small, table, weights
+from tests.revolver.worlds import diff
 from tests.training.runs import in_two_processes
 
 MODES = ("random", "evolve", "random_warmup", "random_warmup_evolve")
@@ -121,7 +122,7 @@ def test_the_best_is_a_trained_one_and_keeps_its_weights(again):
         "modules.csv", "blueprints.json", "checkpoint.safetensors",
     }  # fmt: skip
     shown = json.loads((folder / "blueprints.json").read_text())["best_by_validation"]
-    assert rv.diff(rv.Blueprint.from_data(shown["blueprint"]), best.blueprint) == []
+    assert diff(rv.Blueprint.from_data(shown["blueprint"]), best.blueprint) == []
     before = (folder / "summary.json").read_bytes()
     assert rv.Search.resume(folder, DIGITS).finish().summary == summary
     assert (folder / "summary.json").read_bytes() == before
@@ -371,7 +372,7 @@ def test_a_signal_stops_within_a_turn_and_the_rest_is_the_same(
 
     monkeypatch.setattr(blocks.Session, "loss", loss)
     before = signal.getsignal(number)
-    with pytest.raises(Interrupted, match=r"stopped in generation 4 after \d of \d+ batches"):
+    with pytest.raises(Interrupted, match=r"stopped in generation 4"):
         for _ in search:
             pass
     assert signal.getsignal(number) is before and len(calls) == 30

@@ -8,7 +8,7 @@ import pytest
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
 from reuseprior.revolver.show import SAME, compare, mutations, tree
-from tests.revolver.worlds import SMALL, populate, settled
+from tests.revolver.worlds import SMALL, diff, populate, settled
 
 
 def residual(kernel_size=3, inner="conv"):
@@ -131,7 +131,7 @@ def test_a_block_that_comes_first_does_not_change_those_after_it():
     after.children = {f"unit{index}": unit for index, unit in enumerate(units)}
     (change,) = compare(before, after).changes
     assert (change.what, change.left, change.right) == ("added", None, ("unit0",))
-    assert len(rv.diff(before, after)) > 1
+    assert len(diff(before, after)) > 1
 
 
 def test_two_columns():
@@ -165,7 +165,7 @@ def test_offspring_are_told_from_their_parents():
         for parent, child in zip(parents, children, strict=True):
             found = compare(parent, child)
             # pieces that differ in their tags alone may be swapped as well
-            differences = {difference.what for difference in rv.diff(parent, child)}
+            differences = {difference.what for difference in diff(parent, child)}
             assert bool(found.changes) == bool(differences - {"tag"})
             Reader(found._repr_html_())
 
