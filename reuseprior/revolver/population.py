@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -238,7 +237,7 @@ def sharing_factor(blueprints: Iterable[Blueprint]) -> float:
     return SharedParameters.of(_uses(b.scopes()) for b in blueprints).factor
 
 
-# Scores and choices -------------------------------------------------------------------------------
+# Scores -------------------------------------------------------------------------------------------
 
 
 def update_scores(
@@ -264,86 +263,6 @@ def update_scores(
         node.meta["score"] = score
         if shared:
             scores[name] = (1 - MEMORY) * score + MEMORY * scores.get(name, score)
-
-
-def slots_to_replace(
-    population: Population,
-    count: int,
-    rng: random.Random,
-    *,
-    low: int = 6,
-    low_chance: float = 0.8,
-    top: int = 4,
-) -> list[int]:
-    """Slots of low performers: mostly among the `low` worst, else among all but the `top` best.
-
-    The best individual keeps its slot however small the population is.
-    """
-    ranked = population.ranked()
-    worst, others = ranked[1:][-low:], ranked[max(top, 1) :]
-    candidates = worst if rng.random() < low_chance or len(others) < count else others
-    return rng.sample(candidates, min(count, len(candidates)))
-
-
-def pick(
-    population: Population,
-    count: int,
-    rng: random.Random,
-    *,
-    explore: float = 0.5,
-    tournament: int = 3,
-    exclude: Iterable[int] = (),
-    best: int | None = None,
-) -> list[int]:
-    """Different slots, each by chance with probability `explore` and else by score (§3.4.3).
-
-    By score: the best of `tournament` drawn ones, so that better individuals come more often.
-    With `best`, among so many of the best that are not excluded, by tournaments of two: chances
-    fall with rank, to none for the last.
-    """
-    if best is not None:
-        explore, tournament = 0.0, 2
-    out = set(exclude)
-    left = sorted([index for index in population.ranked() if index not in out][:best])
-    chosen = []
-    for _ in range(min(count, len(left))):
-        drawn = rng.sample(left, 1 if rng.random() < explore else min(tournament, len(left)))
-        best = min(drawn, key=lambda index: (population[index].score, population[index].number))
-        chosen.append(best)
-        left.remove(best)
-    return chosen
-
-
-def budget(
-    score: float,
-    mean: float,
-    most: int,
-    *,
-    minimum: int = 96,
-    rule: str = "thesis",
-    generation: int = 0,
-    generations: int = 0,
-) -> int:
-    """Batches to train an individual on: more for better scores, at most an epoch (§3.5.5.2).
-
-    `most` is an epoch, or less where turns are to be short. The formula is the author's:
-    minimum · (mean score / score)³. The rule "thesis" gives at least the minimum; "author" a fifth
-    of it, the most in the first two generations, and a base of 512 in the last fifth. It is never
-    less than one.
-
-    >>> budget(0.5, 1.0, 400), budget(2.0, 1.0, 400), budget(2.0, 1.0, 400, rule="author")
-    (400, 96, 19)
-    """
-    ratio = (mean / score) ** 3 if score > 0 else float("inf")
-    if rule == "author":
-        if 1 <= generation <= 2:
-            return most
-        if generation > 0.8 * generations:
-            minimum = 512
-        batches = minimum * max(ratio, 0.2)
-    else:
-        batches = minimum * max(ratio, 1.0)
-    return max(int(min(batches, most)), 1)
 
 
 def _uses(scopes: Iterable[Scope]) -> dict[str, Use]:

@@ -29,24 +29,20 @@ from reuseprior.data import DataSet, Images
 from reuseprior.errors import UserError, expect, expect_seed
 from reuseprior.results import CONFIG, Run, provenance, read_json
 from reuseprior.revolver.blocks import Session
-from reuseprior.revolver.population import (
-    Individual,
-    Registry,
-    budget,
-    pick,
-    slots_to_replace,
-    update_scores,
-)
+from reuseprior.revolver.population import Individual, Registry, update_scores
 from reuseprior.revolver.space import Settings, SettingsError, learning_rate
 from reuseprior.revolver.state import LAST, Best, Journal, Plan, State, Tensors, row_of
 from reuseprior.revolver.strategies import (
     Breeder,
     Found,
     best_part,
+    budget,
     genetic_search,
     immigration_chance,
     phenotype_fitness,
+    pick,
     random_search,
+    slots_to_replace,
 )
 from reuseprior.schemas import Config
 from reuseprior.training.batches import InMemory, derive, steps
@@ -371,20 +367,14 @@ class Search:
         self._collect()
         if generation > 0:
             last = generation > (1 - s.exploit) * s.generations
-            explore = 0.0 if last else s.explore
-            left = pick(
-                state.population, s.sample, state.rng, explore=explore, tournament=s.tournament,
-                best=best_part(s, generation, s.sample),
-            )  # fmt: skip
+            best = best_part(s, generation, s.sample)
+            left = pick(state.population, s.sample, state.rng, s, by_score=last, best=best)
         return Plan(generation, replaced, left, turns=len(state.trainings))
 
     def _replace_some(self, generation: int) -> int:
         """Algorithm 1: how many were replaced; in training the coefficient moves with it."""
         s, state = self.settings, self.state
-        discarded = slots_to_replace(
-            state.population, s.replacements, state.rng,
-            low=s.low, low_chance=s.low_chance, top=s.top,
-        )  # fmt: skip
+        discarded = slots_to_replace(state.population, state.rng, s)
         replaced = 0
         for slot in discarded:
             found = self._found(state.population[slot].score, discarded, generation)
@@ -480,10 +470,8 @@ class Search:
                 state.population[slot].score,
                 fmean(individual.score for individual in state.population),
                 min(s.maximum_batches or self.trainer.epoch, self.trainer.epoch),
-                minimum=s.minimum_batches,
-                rule=s.budget,
-                generation=generation,
-                generations=s.generations,
+                s,
+                generation,
             ),
         )
         if s.optimizer_state == "scope":

@@ -107,29 +107,70 @@ _BELOW = (
 )
 
 
-@dataclass(frozen=True, repr=False)
 class Tree:
     """A blueprint's blocks with their marks, names, shapes, parameters, uses and scores."""
 
-    blueprint: Blueprint
-    scores: Mapping[str, float] | None = None
-    levels: int = 2
+    def __init__(self, blueprint: Blueprint, scores: Mapping[str, float] | None, levels: int):
+        scopes = blueprint.scopes()
+        self.blueprint, self.scores, self.levels = blueprint, dict(scores or {}), levels
+        self._names = {id(node): name for _, node, name in scopes}
+        self._times = Counter(self._names.values())
+        met = {mark for _, node, _ in scopes for mark in self._marks(node)}
+        self._legend = {mark: MARKS[mark] for mark in MARKS if mark != "@" or mark in met}
 
     def _repr_html_(self) -> str:
-        places = _Places(self.blueprint, self.scores)
-        marks = [f"{_pill(mark)} {MARKS[mark]}" for mark in places.marks]
+        marks = [f"{_pill(mark)} {meaning}" for mark, meaning in self._legend.items()]
         legend = f"<p>{' &nbsp; '.join(marks)}</p>"
-        tree = _html_place(places, (), self.levels)
-        return f"<div>{legend}{tree}</div>"
+        return f"<div>{legend}{self._html((), self.blueprint, self.levels)}</div>"
 
     def __str__(self) -> str:
-        places = _Places(self.blueprint, self.scores)
         head = Branch("", "block", ("shape", "parameters", "uses", "score"))
-        rows = lines([head, places.branch((), self.levels)])
-        legend = "   ".join(f"{mark} {MARKS[mark]}" for mark in places.marks)
-        return "\n".join([*rows, legend])
+        rows = lines([head, self._branch((), self.blueprint, self.levels)])
+        return "\n".join([*rows, "   ".join(map(" ".join, self._legend.items()))])
 
     __repr__ = __str__
+
+    def _marks(self, node: Blueprint) -> str:
+        owner = "U" if node.unique else "S" if self._names[id(node)] == node.name else "@"
+        return owner + "F" * node.freeze + "M" * (HISTORY in node.meta)
+
+    def _columns(self, node: Blueprint) -> tuple[str, ...]:
+        name = self._names[id(node)]
+        score = self.scores.get(name, node.meta.get("score"))
+        shown = "" if score is None else f"{score:.3f}"
+        return shapes(node), f"{node.parameters():,}", str(self._times[name]), shown
+
+    def _branch(self, role: Path, node: Blueprint, levels: int) -> Branch:
+        below = (Branch("", f"({counted(inside(node), 'block')})"),)
+        if levels or not node.children:
+            roles = node.children.items()
+            below = tuple(self._branch((r,), child, levels - 1) for r, child in roles)
+        return Branch(self._marks(node), " ".join([*role, node.name]), self._columns(node), below)
+
+    def _html(self, role: Path, node: Blueprint, levels: int) -> str:
+        size, parameters, times, score = self._columns(node)
+        notes = [size, f"{parameters} parameters"]
+        notes += [f"used {times}×"] * (times != "1")
+        notes += [f"score {score}"] * bool(score)
+        if HISTORY in node.meta:
+            notes.append(f"was {node.meta[HISTORY][-1]['name']}")
+        arguments = ", ".join(f"{key}={value}" for key, value in node.arguments.items())
+        line = (
+            f"{''.join(map(_pill, self._marks(node)))} "
+            f"{''.join(f'<b>{escape(r)}</b> ' for r in role)}"
+            f'<span title="{escape(arguments)}">{escape(node.name)}</span> '
+            f'<span style="opacity: .75">· {escape(" · ".join(notes))}</span>'
+        )
+        if not node.children:
+            return line
+        below = "".join(
+            f'<li style="padding-left: {0 if child.children else 1.05}em">'
+            f"{self._html((r,), child, levels - 1)}</li>"
+            for r, child in node.children.items()
+        )
+        opened = " open" if levels > 0 else ""
+        summary = f'<summary style="cursor: pointer">{line}</summary>'
+        return f'<details{opened}>{summary}<ul style="{_BELOW}">{below}</ul></details>'
 
 
 def tree(
@@ -165,88 +206,21 @@ def mutations(blueprint: Blueprint) -> pd.DataFrame:
     rows = []
     for path, node in blueprint.walk():
         past = node.meta.get(HISTORY, [])
-        states = [(str(n), state) for n, state in enumerate(past, 1)]
-        for when, state in [*states, ("now", node.to_data())] if past else []:
+        for number, state in enumerate([*past, node.to_data()] if past else [], 1):
             rows.append(
-                {
-                    "place": where(path),
-                    "state": when,
-                    "kind": state["kind"],
-                    "name": state["name"],
-                    "input": sizes(state["input_shape"]),
-                    "output": sizes(state["output_shape"]),
-                    "unique": state["unique"],
-                    "blocks": _blocks(state),
-                }
+                (
+                    where(path),
+                    str(number) if number <= len(past) else "now",
+                    state["kind"],
+                    state["name"],
+                    sizes(state["input_shape"]),
+                    sizes(state["output_shape"]),
+                    state["unique"],
+                    _blocks(state),
+                )
             )
     columns = ["place", "state", "kind", "name", "input", "output", "unique", "blocks"]
     return pd.DataFrame(rows, columns=columns)
-
-
-class _Places:
-    """What a tree says of each place of a blueprint, looked up by its path."""
-
-    def __init__(self, blueprint: Blueprint, scores: Mapping[str, float] | None):
-        scopes = blueprint.scopes()
-        self.nodes = {path: node for path, node, _ in scopes}
-        self.names = {path: name for path, _, name in scopes}
-        self.scores = {} if scores is None else dict(scores)
-        self.times = Counter(self.names.values())
-        found = {mark for path in self.nodes for mark in self.marks_of(path)}
-        self.marks = [mark for mark in MARKS if mark != "@" or mark in found]
-
-    def marks_of(self, path: Path) -> str:
-        node = self.nodes[path]
-        owner = "U" if node.unique else "S" if self.names[path] == node.name else "@"
-        return owner + "F" * node.freeze + "M" * (HISTORY in node.meta)
-
-    def score(self, path: Path) -> float | None:
-        return self.scores.get(self.names[path], self.nodes[path].meta.get("score"))
-
-    def columns(self, path: Path) -> tuple[str, ...]:
-        node, score = self.nodes[path], self.score(path)
-        return (
-            shapes(node),
-            f"{node.parameters():,}",
-            str(self.times[self.names[path]]),
-            "" if score is None else f"{score:.3f}",
-        )
-
-    def branch(self, path: Path, levels: int) -> Branch:
-        node = self.nodes[path]
-        label = " ".join([*path[-1:], node.name])
-        if levels or not node.children:
-            below = tuple(self.branch((*path, role), levels - 1) for role in node.children)
-        else:
-            below = (Branch("", f"({counted(inside(node), 'block')})"),)
-        return Branch(self.marks_of(path), label, self.columns(path), below)
-
-
-def _html_place(places: _Places, path: Path, levels: int) -> str:
-    node = places.nodes[path]
-    size, parameters, times, score = places.columns(path)
-    role = f"<b>{escape(path[-1])}</b> " if path else ""
-    notes = [size, f"{parameters} parameters"]
-    notes += [f"used {times}×"] * (times != "1")
-    notes += [f"score {score}"] * bool(score)
-    if HISTORY in node.meta:
-        notes.append(f"was {node.meta[HISTORY][-1]['name']}")
-    arguments = ", ".join(f"{key}={value}" for key, value in node.arguments.items())
-    line = (
-        f"{''.join(_pill(mark) for mark in places.marks_of(path))} {role}"
-        f'<span title="{escape(arguments)}">{escape(node.name)}</span> '
-        f'<span style="opacity: .75">· {escape(" · ".join(notes))}</span>'
-    )
-    if not node.children:
-        return line
-    below = "".join(
-        f'<li style="padding-left: {0 if child.children else 1.05}em">'
-        f"{_html_place(places, (*path, role), levels - 1)}</li>"
-        for role, child in node.children.items()
-    )
-    opened = " open" if levels > 0 else ""
-    summary = f'<summary style="cursor: pointer">{line}</summary>'
-    return f'<details{opened}>{summary}<ul style="{_BELOW}">{below}</ul></details>'
 
 
 def _pill(mark: str) -> str:
@@ -384,12 +358,7 @@ class Comparison:
     def table(self) -> pd.DataFrame:
         """A row for each change: place, what, before and after."""
         rows = [
-            {
-                "place": where(change.path),
-                "what": change.what,
-                "before": _value(change.before),
-                "after": _value(change.after),
-            }
+            (where(change.path), change.what, _value(change.before), _value(change.after))
             for change in self.changes
         ]
         return pd.DataFrame(rows, columns=["place", "what", "before", "after"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Collection
-from math import log, log2, prod
+from math import inf, log, log2, prod
 from typing import NamedTuple
 
 from reuseprior.contexts import count_contexts, record_model
@@ -13,7 +13,7 @@ from reuseprior.measures.measuring import measured
 from reuseprior.measures.scores import R6
 from reuseprior.revolver.blueprints import Blueprint, Tags, clone, find
 from reuseprior.revolver.operators import copyover, crossover, mutate
-from reuseprior.revolver.population import Individual, Population, Registry, pick
+from reuseprior.revolver.population import Individual, Population, Registry
 from reuseprior.revolver.space import Settings, generate
 
 # Fitness: lower is better -------------------------------------------------------------------------
@@ -190,10 +190,7 @@ def genetic_search(
         found = random_search(breeder, top, settings.random_tries, "immigration")
         if found is not None:
             return found
-    slots = pick(
-        population, 2, rng, explore=settings.explore, tournament=settings.tournament,
-        exclude=exclude, best=best,
-    )  # fmt: skip
+    slots = pick(population, 2, rng, settings, exclude=exclude, best=best)
     offspring = _offspring(breeder, [population[slot] for slot in slots])
     if not offspring:
         return None
@@ -201,6 +198,68 @@ def genetic_search(
     if fittest.fitness >= target and rng.random() < settings.elimination:
         return None
     return fittest
+
+
+def slots_to_replace(population: Population, rng: random.Random, s: Settings) -> list[int]:
+    """Slots of low performers: mostly among the `low` worst, else among all but the `top` best.
+
+    The best individual keeps its slot however small the population is.
+    """
+    ranked = population.ranked()
+    worst, others = ranked[1:][-s.low :], ranked[max(s.top, 1) :]
+    is_low = rng.random() < s.low_chance or len(others) < s.replacements
+    candidates = worst if is_low else others
+    return rng.sample(candidates, min(s.replacements, len(candidates)))
+
+
+def pick(
+    population: Population,
+    count: int,
+    rng: random.Random,
+    s: Settings,
+    *,
+    by_score: bool = False,
+    exclude: Collection[int] = (),
+    best: int | None = None,
+) -> list[int]:
+    """Different slots, each by chance with probability `explore` and else by score (§3.4.3).
+
+    By score: the best of `tournament` drawn ones, so that better individuals come more often.
+    With `best`, among so many of the best that are not excluded, by tournaments of two: chances
+    fall with rank, to none for the last.
+    """
+    explore = 0.0 if by_score or best is not None else s.explore
+    tournament = s.tournament if best is None else 2
+    left = sorted([index for index in population.ranked() if index not in exclude][:best])
+    chosen = []
+    for _ in range(min(count, len(left))):
+        drawn = rng.sample(left, 1 if rng.random() < explore else min(tournament, len(left)))
+        first = min(drawn, key=lambda index: (population[index].score, population[index].number))
+        chosen.append(first)
+        left.remove(first)
+    return chosen
+
+
+def budget(score: float, mean: float, most: int, s: Settings, generation: int = 0) -> int:
+    """Batches to train an individual on: more for better scores, at most an epoch (§3.5.5.2).
+
+    `most` is an epoch, or less where turns are to be short. The formula is the author's:
+    minimum · (mean score / score)³. The rule "thesis" gives at least the minimum; "author" a fifth
+    of it, the most in the first two generations, and a base of 512 in the last fifth. It is never
+    less than one.
+
+    >>> [budget(score, 1.0, 400, Settings()) for score in (0.5, 2.0)]
+    [400, 96]
+    >>> budget(2.0, 1.0, 400, Settings(budget="author"))
+    19
+    """
+    ratio, minimum, least = (mean / score) ** 3 if score > 0 else inf, s.minimum_batches, 1.0
+    if s.budget == "author":
+        if 1 <= generation <= 2:
+            return most
+        minimum = 512 if generation > 0.8 * s.generations else minimum
+        least = 0.2
+    return max(int(min(minimum * max(ratio, least), most)), 1)
 
 
 def immigration_chance(settings: Settings, generation: int) -> float:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
-from reuseprior.revolver.population import budget, pick, slots_to_replace, update_scores
+from reuseprior.revolver.population import update_scores
+from reuseprior.revolver.strategies import budget, pick, slots_to_replace
 from tests.revolver.worlds import SMALL, populate, property_test, settled
 
 
@@ -128,7 +129,7 @@ def test_the_worst_are_replaced_and_the_best_is_not(size):
     for low_chance, allowed, last in CHANCES:
         times = Counter()
         for _ in range(300):
-            slots = slots_to_replace(found, 2, rng, low_chance=low_chance)
+            slots = slots_to_replace(found, rng, rv.Settings(low_chance=low_chance))
             assert len(set(slots)) == len(slots) == min(2, size - 1)
             times.update(slots)
         assert size - 1 not in times
@@ -140,7 +141,7 @@ def test_the_worst_are_replaced_and_the_best_is_not(size):
 @given(st.integers(0, 1000), st.integers(1, 8), st.sets(st.integers(0, 5), max_size=3))
 def test_picks_differ_and_leave_out_the_excluded(seed, count, exclude):
     found = population([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
-    chosen = pick(found, count, random.Random(seed), exclude=exclude)
+    chosen = pick(found, count, random.Random(seed), rv.Settings(), exclude=exclude)
     assert len(set(chosen)) == len(chosen) == min(count, 6 - len(exclude))
     assert not set(chosen) & exclude
 
@@ -149,27 +150,30 @@ def test_picks_by_score_prefer_the_better_and_by_chance_do_not():
     found = population([float(i) for i in range(10)])
     rng = random.Random(0)
     for explore, expected in ((1.0, 0.1), (0.0, 1 - 0.9 * 8 / 9 * 7 / 8), (0.5, 0.2)):
-        first = Counter(pick(found, 1, rng, explore=explore)[0] for _ in range(2000))
+        settings = rv.Settings(explore=explore)
+        first = Counter(pick(found, 1, rng, settings)[0] for _ in range(2000))
         assert first[0] / 2000 == pytest.approx(expected, abs=0.03)
 
 
-AUTHOR = {"rule": "author"}
-BUDGETS = [  # score, mean, most, options, batches
-    (1.0, 1.0, 400, {}, 96),
-    (2.0, 1.0, 400, {}, 96),  # never less than the minimum
-    (0.8, 1.0, 400, {}, 187),  # 96 · 1.25³
-    (0.0, 1.0, 400, {}, 400),
-    (2.0, 1.0, 50, {}, 50),  # an epoch may be shorter
-    (1.0, 1.0, 400, {"minimum": 10}, 10),
-    (2.0, 1.0, 400, AUTHOR, 19),  # 96 · 0.2
-    (0.8, 1.0, 400, AUTHOR, 187),
-    (2.0, 1.0, 400, AUTHOR | {"generation": 2, "generations": 100}, 400),
-    (2.0, 1.0, 400, AUTHOR | {"generation": 3, "generations": 100}, 19),
-    (2.0, 1.0, 400, AUTHOR | {"generation": 81, "generations": 100}, 102),
-    (9.0, 1.0, 400, AUTHOR | {"minimum": 3}, 1),  # not none at all
+AUTHOR = {"budget": "author"}
+LATER = AUTHOR | {"generations": 100}
+BUDGETS = [  # score, most, settings, generation, batches; the mean score is 1
+    (1.0, 400, {}, 0, 96),
+    (2.0, 400, {}, 0, 96),  # never less than the minimum
+    (0.8, 400, {}, 0, 187),  # 96 · 1.25³
+    (0.0, 400, {}, 0, 400),
+    (2.0, 50, {}, 0, 50),  # an epoch may be shorter
+    (1.0, 400, {"minimum_batches": 10}, 0, 10),
+    (2.0, 400, AUTHOR, 0, 19),  # 96 · 0.2
+    (0.8, 400, AUTHOR, 0, 187),
+    (2.0, 400, LATER, 2, 400),
+    (2.0, 400, LATER, 3, 19),
+    (2.0, 400, LATER, 81, 102),
+    (9.0, 400, AUTHOR | {"minimum_batches": 3}, 0, 1),  # not none at all
 ]
 
 
 def test_budgets():
-    for score, mean, most, options, batches in BUDGETS:
-        assert budget(score, mean, most, **options) == batches, (score, options)
+    for score, most, changes, generation, batches in BUDGETS:
+        settings = rv.Settings(**changes)
+        assert budget(score, 1.0, most, settings, generation) == batches, (score, changes)

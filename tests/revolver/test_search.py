@@ -402,8 +402,8 @@ def test_options_are_followed():
 def test_in_the_last_part_only_the_best_are_trained_and_bred_from(monkeypatch, focus):
     worst = {}  # the rank of the worst that was chosen, of all that could be
 
-    def spy(population, count, rng, *, exclude=(), **options):
-        chosen = strategies_pick(population, count, rng, exclude=exclude, **options)
+    def spy(population, count, rng, settings, *, exclude=(), **options):
+        chosen = strategies_pick(population, count, rng, settings, exclude=exclude, **options)
         ranked = [slot for slot in population.ranked() if slot not in exclude]
         key = search.generation + 1, "parents" if exclude else "trained"
         worst[key] = max(worst.get(key, 0), *(1 + ranked.index(slot) for slot in chosen))
