@@ -44,7 +44,15 @@ def mutate(
     while keys := _keys(node):
         key = rng.choice(keys)
         if node.domain(key) is not None and rng.random() <= rates.mutation:  # Algorithm 6
-            return _mutate_element(genotype, path, key, space, tags, rng, rates)
+            if key in node.children:
+                changed, path = _replace(node, key, space, rng), (*path, key)
+            else:
+                changed = _readjust(node, key, rng)
+            if rng.random() < rates.toggle:
+                changed |= _toggle(genotype, path, tags, rng, rates)
+            if changed:
+                settle(genotype, tags)
+            return changed
         if key not in node.children:
             return False
         node, path = node.children[key], (*path, key)  # Algorithm 5
@@ -101,28 +109,6 @@ def _keys(node: Blueprint) -> list[str]:
         if node.domain(role) is not None or any(n.mutables for _, n in child.walk()):
             keys.append(role)
     return keys
-
-
-def _mutate_element(
-    genotype: Blueprint,
-    path: Path,
-    key: str,
-    space: Space,
-    tags: Tags,
-    rng: random.Random,
-    rates: Rates,
-) -> bool:
-    node = genotype.at(path)
-    if key in node.children:
-        changed = _replace(node, key, space, rng)
-        path = (*path, key)
-    else:
-        changed = _readjust(node, key, rng)
-    if rng.random() < rates.toggle:
-        changed |= _toggle(genotype, path, tags, rng, rates)
-    if changed:
-        settle(genotype, tags)
-    return changed
 
 
 def _replace(node: Blueprint, role: str, space: Space, rng: random.Random) -> bool:

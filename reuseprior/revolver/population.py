@@ -309,7 +309,7 @@ class Registry:
         self.tags = Tags()
         self.modules: dict[str, nn.Module] = {}
         # Of the leaves with tensors: kind, arguments, and whether one place owns them.
-        self._leaves: dict[str, tuple[str, dict[str, Any], bool]] = {}
+        self._leaves: dict[str, dict[str, Any]] = {}
         self._kept: dict[str, None] = {}  # shared leaves beyond the living, the oldest first
 
     def __len__(self) -> int:
@@ -362,7 +362,7 @@ class Registry:
     def retain(self, alive: Collection[str], *, keep: int = 0) -> list[str]:
         """`collect`, given the names that are in use."""
         for name in [name for name in self.modules if name not in alive]:
-            if name in self._leaves and not self._leaves[name][2]:
+            if name in self._leaves and not self._leaves[name]["owned"]:
                 self._kept.setdefault(name)
         self._kept = {name: None for name in self._kept if name not in alive}
         for name in list(self._kept)[: max(len(self._kept) - keep, 0)]:
@@ -394,13 +394,8 @@ class Registry:
             for key, tensor in self.modules[name].state_dict().items()
         }
         leaves = {
-            name: {
-                "kind": kind,
-                "arguments": arguments,
-                "owned": owned,
-                "frozen": _is_frozen(self.modules[name]),
-            }
-            for name, (kind, arguments, owned) in self._leaves.items()
+            name: leaf | {"frozen": _is_frozen(self.modules[name])}
+            for name, leaf in self._leaves.items()
         }
         return tensors, {
             "seed": self.seed,
@@ -450,7 +445,9 @@ class Registry:
             return cls(parts, **node.arguments)
         module = self._first(cls, node.arguments, name)
         if module.state_dict():
-            self._leaves[name] = (node.kind, dict(node.arguments), node.unique or cls.by_use(node))
+            owned = node.unique or cls.by_use(node)
+            leaf = {"kind": node.kind, "arguments": dict(node.arguments), "owned": owned}
+            self._leaves[name] = leaf
         if self.inherit:
             self._inherit(module, node.meta.get("origins", []))
         module.to(self.device)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from math import inf, log, log2, prod
 from typing import NamedTuple
 
-from reuseprior.contexts import count_contexts, record_model
+from reuseprior.contexts import RecordedModel, record_model
 from reuseprior.measures.measuring import measured
 from reuseprior.measures.scores import R6
 from reuseprior.revolver.blueprints import Blueprint, Tags, clone, find
@@ -72,8 +72,7 @@ def context_utility(blueprint: Blueprint, quantity: str = "P_G_spread") -> float
     Contexts are counted on the model without weights. This is the future work of §3.6; it takes
     about a hundred times as long as `utility`.
     """
-    model = Registry(device="meta").build(blueprint)
-    quantities = count_contexts(model, (1, *blueprint.input_shape)).quantities()
+    quantities = _recorded(blueprint).count().quantities()
     return max(getattr(quantities, quantity), 0.0)
 
 
@@ -82,19 +81,22 @@ def score_utility(blueprint: Blueprint) -> float:
 
     Recorded and counted on the model without weights, so it takes as long as `context_utility`.
     """
-    model = Registry(device="meta").build(blueprint)
-    shape = (1, *blueprint.input_shape)
-    recorded = record_model(model, shape)
+    recorded = _recorded(blueprint)
     found = measured(
         "blueprint",
         recorded,
         recorded.count().quantities(),
         image_size=None,
-        shape=shape,
+        shape=(1, *blueprint.input_shape),
         held=blueprint.parameters(),
         start=time.perf_counter(),
     )
     return max(R6(found.row(), IMAGES), 0.0)
+
+
+def _recorded(blueprint: Blueprint) -> RecordedModel:
+    """One forward pass of the model, without weights."""
+    return record_model(Registry(device="meta").build(blueprint), (1, *blueprint.input_shape))
 
 
 MEASURES: dict[str, Callable[[Blueprint], float]] = {
