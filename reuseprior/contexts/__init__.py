@@ -1,14 +1,14 @@
 """Counting contexts: explicit graphs, recorded models, one rule an operator."""
 
 from reuseprior.contexts.array import CountArray as CountArray
+from reuseprior.contexts.batches import count_contexts as count_contexts
+from reuseprior.contexts.batches import record_model as record_model
 from reuseprior.contexts.counting import BatchNorm as BatchNorm
 from reuseprior.contexts.counting import ContextCounts as ContextCounts
 from reuseprior.contexts.counting import ParameterCount as ParameterCount
 from reuseprior.contexts.counting import RecordedModel as RecordedModel
-from reuseprior.contexts.counting import count_contexts as count_contexts
 from reuseprior.contexts.counting import fingerprint as fingerprint
 from reuseprior.contexts.counting import multiply_adds as multiply_adds
-from reuseprior.contexts.counting import record_model as record_model
 from reuseprior.contexts.graph import Graph as Graph
 from reuseprior.contexts.graph import OperatorPaths as OperatorPaths
 from reuseprior.contexts.graph import horizontal_unroll as horizontal_unroll

@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, partial
+from functools import cached_property
 from math import prod
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
 from torch.utils.flop_counter import flop_registry
 
 from reuseprior.contexts.array import CountArray, ExactSum, ScaledSum
-from reuseprior.contexts.inputs import (
-    Inputs,
-    Signal,
-    apart,
-    batch_of,
-    check_model,
-    first_sample,
-    read,
-)
 from reuseprior.contexts.record import Discount, Node, Operator, Record, one_step
-from reuseprior.contexts.recorder import record, tensors_in, uncollected
+from reuseprior.contexts.recorder import uncollected
 from reuseprior.contexts.rules import RULES, Rule, known, overloads, summing, traits
 from reuseprior.contexts.spelled import Spelled, spelled_out
 from reuseprior.errors import CountingError
 from reuseprior.quantities import Quantities, derive
 
-logger = logging.getLogger(__name__)
-
 BatchNorm = Literal["learnable", "all"]
 STATISTICS = ("running_mean", "running_var")
+COUNTING = 1  # the next number where a rule or a quantity gives other numbers than before
 PARTLY = "never meets an output: not looked up, always on padding, sliced away or overwritten"
 ROWS_SHOWN = 20  # of a table that may have hundreds; `table()` has them all
 
@@ -103,6 +90,10 @@ class ContextCounts:
     norm or an activation that it spells out, or what the caller says is pointwise."""
     recorded: RecordedModel | None = field(default=None, repr=False, compare=False)
     """What was counted: `draw()` shows how its layers hang together."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: all but the record, whose operators belong to this process."""
+        return {**vars(self), "recorded": None}
 
     @property
     def left_out(self) -> tuple[tuple[str, int, str], ...]:
@@ -219,139 +210,6 @@ class ContextCounts:
             yield f"left out: {len(left_out) - ROWS_SHOWN} more tensors, see left_out"
 
 
-def count_contexts(
-    model: nn.Module,
-    inputs: Any,
-    *,
-    batch_norm: BatchNorm = "learnable",
-    output: str | int | Callable[[Any], Any] | None = None,
-    signal: Signal = None,
-    until: str | None = None,
-    pointwise: Iterable[type | nn.Module | str] = (),
-    as_written: bool = False,
-    exact: bool = False,
-    rules: Mapping[Callable, Rule] | None = None,
-) -> ContextCounts:
-    """Count the contexts (thesis, definition 1) of every parameter of a model.
-
-    >>> counts = count_contexts(torchvision.models.resnet18(), (1, 3, 224, 224))
-    >>> counts.quantities().P_G
-
-    The model runs once, in evaluation mode and without data, and is left as it was.
-
-    Args:
-        inputs: the input's shape, e.g. `(1, 3, 224, 224)`, or an example tensor; a list of
-            several, or a dict of arguments by name, with None, numbers and nests among them, as the
-            forward takes them. In a dict a shape under a name that ends in `ids` stands for token
-            ids that may be any (all rows of their table are then sources), one that ends in `mask`
-            for a mask that masks nothing; example ids choose rows. Of a batch of samples that do
-            not meet, one is counted; steps of a sequence or nodes of a graph, which do, count
-            together.
-        batch_norm: "learnable" counts scale and shift; "all" also counts the two running
-            statistics, as the thesis's tables do.
-        output: which part of a dict or tuple of outputs to count (key, position or function);
-            by default every tensor in it is an output.
-        signal: names or positions of the inputs that are input nodes; by default floating-point
-            inputs that are read, and integers that choose rows of a parameter, but no masks,
-            timesteps or edges. Example numbers that are no signal are constants of the model. So a
-            mask of zeros and -inf that is added to scores masks nothing, without a word, where it
-            is a floating-point input that `signal` does not leave out, or a buffer on the meta
-            device, which has lost its values.
-        until: path of a module (`"backbone"`) whose output takes the place of the model's: what
-            comes after, such as a detector's choice among boxes, does not run.
-        pointwise: classes, paths or modules that count as one step, position by position, as a
-            fused norm does: `pointwise=[LlamaRMSNorm]`. What they compute within matters to their
-            own parameters only.
-        as_written: count norms and activations that the model spells out operator by operator.
-            By default those that are certain to be one count as one step; `one_step` of the
-            result lists them. `pointwise` comes before what is recognised, and a rule of your own
-            for an operator that norms are spelled with leaves all of them as written.
-        exact: count in Python integers instead of scaled floats (small models).
-        rules: counting rules to use instead of the registered ones, by operator.
-
-    Raises:
-        CountingError: if the model cannot run or be counted; the message says why.
-    """
-    _check_convention(batch_norm)
-    recorded = record_model(
-        model, inputs, output=output, signal=signal, until=until, pointwise=pointwise
-    )
-    return recorded.count(batch_norm=batch_norm, exact=exact, rules=rules, as_written=as_written)
-
-
-def record_model(
-    model, inputs, *, output=None, signal: Signal = None, until: str | None = None, pointwise=()
-) -> RecordedModel:
-    """Run a model once, as `count_contexts` does, and keep the record to count it more than once.
-
-    >>> recorded = record_model(torchvision.models.resnet18(), (1, 3, 224, 224))
-    >>> recorded.count(), recorded.count(discount=per_layer(0.5))
-    """
-    check_model(model)
-    tensors = _named_tensors(model)
-    dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
-    given = read(inputs, next(dtypes, torch.float32))
-    given = _one_sample(model, given, output, until)
-    choose = partial(_chosen, output=output)
-    tracked = [t for _, t in tensors]
-    recording = record(model, given, tracked, choose, signal, until, tuple(pointwise))
-    if not recording.outputs:
-        raise CountingError(
-            "The model returns no tensor to count contexts to; return its outputs, or choose "
-            "them with output=."
-        )
-    return RecordedModel(recording, tuple(tensors))
-
-
-def _one_sample(model: nn.Module, given: Inputs, output, until) -> Inputs:
-    """The first sample of a batch, or the inputs as they are where the first axis is none.
-
-    It is one where the first entries of the outputs depend on the first entries of the inputs and
-    on no others, and the last on the last: so images are told from the steps of a sequence and the
-    nodes of a graph.
-    """
-    size = batch_of(given)
-    if size == 1:
-        return given
-    for entries in (2, size):  # two may do, and take less time than a long sequence
-        try:
-            is_batch = _is_batch(model, given, size, entries, output, until)
-        except CountingError:  # said again, and in full, when the inputs are counted as they are
-            continue
-        if not is_batch:
-            return given
-        break
-    else:
-        return given
-    logger.info("The input holds %d samples, counted for one of them.", size)
-    return first_sample(given, size)
-
-
-def _is_batch(model: nn.Module, given: Inputs, size: int, entries: int, output, until) -> bool:
-    """Whether the first and last of so many entries of the outputs depend on their own alone."""
-    probe, emptied = apart(given, size, entries)
-    shapes: list[tuple[int, ...]] = []
-
-    def ends(made):
-        found = list(tensors_in(_chosen(made, output)))
-        shapes.extend(tuple(t.shape) for t in found)
-        found = [t for t in found if t.ndim]
-        return [t[:1] for t in found] + [t[-1:] for t in found]
-
-    recording = record(model, probe, emptied, ends, until=until)
-    if any(shape[:1] != (entries,) for shape in shapes):
-        return False
-    half = len(recording.outputs) // 2
-    of_first, of_last = recording.outputs[:half], recording.outputs[half:]
-    for outputs, others in ((of_first, slice(1, None)), (of_last, slice(-1))):
-        counts, _ = _walk(replace(recording, outputs=outputs), RULES, ScaledSum, None)
-        totals = [(counts.get(recording.node_of(tensor)), tensor) for tensor in emptied]
-        logs = [np.broadcast_to(total.log2()[0], t.shape) for total, t in totals if total]
-        if not logs or any(np.isfinite(log[others]).any() for log in logs):
-            return False
-    return True
-
-
 @dataclass(frozen=True)
 class RecordedModel:
     """A model's operators and named tensors: all that counting needs."""
@@ -375,7 +233,7 @@ class RecordedModel:
         through; its own parameters are used before that. Discounted counts need not be whole
         numbers, so they cannot be exact.
         """
-        _check_convention(batch_norm)
+        check_convention(batch_norm)
         if exact and discount is not None:
             raise CountingError("Discounted counts are not whole numbers: leave exact=True out.")
         own = {o: function for packet, function in (rules or {}).items() for o in overloads(packet)}
@@ -383,7 +241,7 @@ class RecordedModel:
         cuts = {pair for one in spelled for pair in one.cuts}
         accumulator = ExactSum if exact else ScaledSum
         with uncollected():
-            counts, uses = _walk(self.recording, {**RULES, **own}, accumulator, discount, cuts)
+            counts, uses = walk(self.recording, {**RULES, **own}, accumulator, discount, cuts)
         found, dead = [], []
         for names, tensor in self.tensors:
             if batch_norm == "learnable" and not is_learnable(names[0]):
@@ -435,7 +293,7 @@ def _parameter_count(names, tensor, total, uses) -> ParameterCount | None:
     )
 
 
-def _check_convention(batch_norm: str) -> None:
+def check_convention(batch_norm: str) -> None:
     if batch_norm not in ("learnable", "all"):
         raise CountingError(
             f"batch_norm={batch_norm!r} is not a convention: choose 'learnable' (scale and "
@@ -448,20 +306,7 @@ def is_learnable(name: str) -> bool:
     return name.rpartition(".")[2] not in STATISTICS
 
 
-def _named_tensors(model: nn.Module) -> list[tuple[tuple[str, ...], torch.Tensor]]:
-    """Every parameter and running statistic once, with all its names."""
-    tensors: dict[int, tuple[list[str], torch.Tensor]] = {}
-    statistics = [
-        (name, buffer)
-        for name, buffer in model.named_buffers(remove_duplicate=False)
-        if not is_learnable(name)
-    ]
-    for name, tensor in (*model.named_parameters(remove_duplicate=False), *statistics):
-        tensors.setdefault(id(tensor), ([], tensor))[0].append(name)
-    return [(tuple(names), tensor) for names, tensor in tensors.values()]
-
-
-def _walk(
+def walk(
     recording: Record,
     table,
     accumulator,
@@ -542,41 +387,6 @@ def _apply(function: Rule, operator: Operator, index: int, count: CountArray) ->
         ) from error
 
 
-# The part that counts ---------------------------------------------------------------------------
-
-
-def _chosen(result, output):
-    """The part of a model's output that `output` names: a key, a position or a function."""
-    if output is None:
-        return result
-    try:
-        if callable(output):
-            return output(result)
-        if isinstance(output, str) and hasattr(result, output):
-            return getattr(result, output)
-        if isinstance(result, torch.Tensor):
-            raise TypeError("one tensor has no parts")
-        return result[output]
-    except CountingError:
-        raise
-    except Exception as error:
-        if callable(output):
-            raise CountingError(
-                f"output= failed on the model's output ({type(error).__name__}: {error}): give "
-                "a function that returns tensors in it."
-            ) from error
-        offered = _offer(result)
-        raise CountingError(f"The model's output has no part {output!r}; {offered}.") from error
-
-
-def _offer(result) -> str:
-    if isinstance(result, Mapping):
-        return f"it offers {list(result)}"
-    if isinstance(result, (tuple, list)):
-        return f"it offers {len(result)} tensors"
-    return "it is one tensor" if isinstance(result, torch.Tensor) else "it returns none"
-
-
 # What a record comes down to: a name for its operators, and their cost ---------------------------
 
 
@@ -587,10 +397,10 @@ def fingerprint(recorded: RecordedModel) -> str | None:
     64
 
     It holds the operators with their arguments, constants' values, which tensors are parameters,
-    and the counting code itself, so that counts kept under it are void once a rule changes.
+    and `COUNTING`, so that counts kept under it are void once a rule changes.
     None where an operator or its rule is from outside, whose code it cannot hold.
     """
-    digest = hashlib.sha256(_code())
+    digest = hashlib.sha256(f"{torch.__version__} {COUNTING}".encode())
     for line in _lines(recorded):
         if line is None:
             return None
@@ -613,14 +423,6 @@ def multiply_adds(recorded: RecordedModel) -> int:
             args = [a.shape if isinstance(a, Node) else a for a in operator.args]
             total += formula(*args, **operator.kwargs, out_val=operator.results[0].shape)
     return total // 2
-
-
-@cache
-def _code() -> bytes:
-    """The counting code, and the version of torch, whose operators it counts."""
-    folder = Path(__file__).parent
-    files = [*sorted(folder.rglob("*.py")), folder.parent / "quantities.py"]
-    return b"".join([torch.__version__.encode(), *(file.read_bytes() for file in files)])
 
 
 def _lines(recorded: RecordedModel) -> Iterator[str | None]:

@@ -134,42 +134,6 @@ def _changed(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
     return value
 
 
-# Samples ----------------------------------------------------------------------------------------
-
-
-def batch_of(inputs: Inputs) -> int:
-    """How many entries the first axis has of all numbers and token ids without values, else 1."""
-    sizes = {t.shape[0] if t.ndim else 1 for _, t in inputs.tensors() if _may_vary(t)}
-    return sizes.pop() if len(sizes) == 1 else 1
-
-
-def apart(inputs: Inputs, size: int, entries: int) -> tuple[Inputs, list[torch.Tensor]]:
-    """The inputs with `entries` of the first axis where it has that size, and no values there.
-
-    Returns the tensors without values, too.
-    """
-    made: list[torch.Tensor] = []
-
-    def emptied(tensor: torch.Tensor) -> torch.Tensor:
-        if not (tensor.ndim and tensor.shape[0] == size):
-            return tensor
-        if not _may_vary(tensor):
-            return tensor[:entries]
-        made.append(torch.empty_like(tensor[:entries], device="meta"))
-        return made[-1]
-
-    return inputs.changed(emptied), made
-
-
-def first_sample(inputs: Inputs, size: int) -> Inputs:
-    """The first entry of every tensor whose first axis has that size."""
-    return inputs.changed(lambda t: t[:1] if t.ndim and t.shape[0] == size else t)
-
-
-def _may_vary(tensor: torch.Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex() or tensor.dtype is torch.int64
-
-
 # Which of them carry a signal -------------------------------------------------------------------
 
 

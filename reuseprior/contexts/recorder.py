@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -20,7 +21,7 @@ import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_map_only
 
 from reuseprior.contexts.inputs import Given, Inputs, Signal, carrying, check_signal, chosen
@@ -33,15 +34,15 @@ from reuseprior.contexts.record import (
     one_step,
     overwrite_view,
 )
-from reuseprior.contexts.rules import traits
+from reuseprior.contexts.rules import Traits, traits
 from reuseprior.contexts.untouched import ONE_AT_A_TIME, untouched
 from reuseprior.errors import CountingError, did_you_mean
 
 aten = torch.ops.aten
 
 
-def _combined(function: Callable, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    if a.is_contiguous() and b.is_contiguous():
+def _combined(function: Callable, a: torch.Tensor, b: torch.Tensor | bool) -> torch.Tensor:
+    if a.is_contiguous() and isinstance(b, torch.Tensor) and b.is_contiguous():
         return a.new_empty(torch.broadcast_tensors(a, b)[0].shape)
     return function(a, b)
 
@@ -100,7 +101,7 @@ def _recorded(recorder, model, inputs, choose, signal, until) -> Record:
         names = {id(tensor): name for name, tensor in inputs.tensors()}
         twins = inputs.changed(lambda t: recorder.input(names[id(t)], t, signal))
         try:
-            with recorder, _WholeOperators():
+            with recorder, _WholeOperators(recorder):
                 try:
                     output = model(*twins.args, **twins.kwargs)
                 except _Reached as reached:
@@ -230,6 +231,7 @@ class _Recorder(TorchDispatchMode):
         self.looks: dict[tuple, tuple] = {}  # of layers' results
         self.recording = Record([], [], [], {})
         self.tracked = {id(t) for t in tracked}
+        self.device = next((t.device for t in tracked), torch.device("cpu"))
 
     @property
     def where(self) -> str:
@@ -304,35 +306,19 @@ class _Recorder(TorchDispatchMode):
     # Operators ---------------------------------------------------------------------------
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if function is aten._local_scalar_dense.default:
-            return self._item(args[0])
-        known = traits(function)
-        if known.masks is not None:
-            args = [self._without_masks(a) if i == known.masks else a for i, a in enumerate(args)]
-        twins, nodes = self._split(args)
-        if known.of_shapes:
-            nodes = [
-                _shape_of(a) if isinstance(a, torch.Tensor) else n
-                for a, n in zip(args, nodes, strict=True)
-            ]
-        kwtwins, kwnodes = {}, {}
-        if kwargs:
-            values = self._split(kwargs.values())
-            kwtwins, kwnodes = (dict(zip(kwargs, own, strict=True)) for own in values)
-            if "device" in kwargs:
-                kwtwins["device"] = torch.device("meta")
-        if known.reads is not None:
-            twins[known.reads] = self._values(args[known.reads])
-        if function is aten.as_strided_.default and _keeps_positions(*twins):
-            function(*twins)
-            return args[0]
-        if known.of_memory and not _is_plain(args[0]) and nodes[0].has_parameters:
+        kwargs, known, effects = kwargs or {}, traits(function), _effects(function)
+        if function in SPECIAL:
+            return SPECIAL[function](self, function, *args)
+        if known.of_memory and not _is_plain(args[0]) and self.read(args[0]).has_parameters:
             with self:
                 turned = args[0].permute(self._order_in_memory(args[0]))
-                return function(turned, *args[1:], **(kwargs or {}))
-        effects = _effects(function)
+                return function(turned, *args[1:], **kwargs)
         if effects.turns:
-            return self._view_in_place(function, args[0], twins, nodes)
+            return self._view_in_place(function, *args)
+        args, twins, nodes = self._prepared(known, args)
+        kwtwins, kwnodes = (dict(zip(kwargs, v, strict=True)) for v in self._split(kwargs.values()))
+        if "device" in kwargs:
+            kwtwins["device"] = torch.device("meta")
         if known.meta is not None and effects.written in ((), (0,)):
             result = twins[0] if effects.written else known.meta(twins[0])
         elif known.layer and not effects.written:
@@ -366,6 +352,18 @@ class _Recorder(TorchDispatchMode):
         shape, stride, dtype = self.looks[key]
         return torch.empty_strided(shape, stride, dtype=dtype, device="meta")
 
+    def _prepared(self, known: Traits, args):
+        """The arguments as counting needs them, with twins to run and nodes to record."""
+        if known.masks is not None:
+            args = [self._without_masks(a) if i == known.masks else a for i, a in enumerate(args)]
+        twins, nodes = self._split(args)
+        if known.of_shapes:
+            pairs = zip(args, nodes, strict=True)
+            nodes = [_shape_of(a) if isinstance(a, torch.Tensor) else n for a, n in pairs]
+        if known.reads is not None:
+            twins[known.reads] = self.values(args[known.reads])
+        return args, twins, nodes
+
     def _run(self, function, twins, kwtwins, nodes, kwnodes):
         tags = getattr(function, "tags", ())
         try:
@@ -380,6 +378,14 @@ class _Recorder(TorchDispatchMode):
                     asks = torch.Tag.data_dependent_output in tags
                     what = "result" if asks else "result's shape"
                     message = self._data_dependent(f"uses {function}, whose {what}")
+            elif traits(function).chooses is not None and _numbers_for_ids(twins):
+                message = (
+                    f"The model chooses entries by numbers that are none of integers ({function} "
+                    f"in {self.where or 'its forward'}): it takes token ids, so pass some without "
+                    "values, as torch.empty((1, 128), dtype=torch.long, device='meta'), or "
+                    "inputs={'input_ids': (1, 128)} if the forward calls them so (--tokens 128 on "
+                    "the command line); example ids would count their own rows alone."
+                )
             elif not isinstance(error, NotImplementedError):
                 raise
             else:
@@ -461,15 +467,23 @@ class _Recorder(TorchDispatchMode):
             )
         return order
 
-    def _view_in_place(self, function, tensor, twins, nodes) -> torch.Tensor:
+    def _view_in_place(self, function, tensor: torch.Tensor, *others) -> torch.Tensor:
         """The tensor becomes a view of what it was: `x.squeeze_()`, `x.t_()`."""
-        alias = self._alias(tensor)
+        node, alias = self.read(tensor), self._alias(tensor)
         view = _out_of_place(function)
-        function(*twins)
-        (node,) = self._note(view, nodes, {}, [tuple(alias.twin.shape)])
-        node.is_view_of_parameter = alias.node.is_view_of_parameter
-        alias.path = (*alias.path, (view, tuple(nodes[1:]), {}, 0))
-        alias.node = node
+        function(alias.twin, *others)
+        (turned,) = self._note(view, (node, *others), {}, [tuple(alias.twin.shape)])
+        turned.is_view_of_parameter = node.is_view_of_parameter
+        alias.path = (*alias.path, (view, others, {}, 0))
+        alias.node = turned
+        return tensor
+
+    def _as_strided_in_place(self, function, tensor: torch.Tensor, *others) -> torch.Tensor:
+        """Where only the strides of axes of length one get another name, nothing happens."""
+        twin = self._alias(tensor).twin
+        if not _keeps_positions(twin, *others):
+            return self._view_in_place(function, tensor, *others)
+        function(twin, *others)
         return tensor
 
     def _without_masks(self, indices):
@@ -485,10 +499,10 @@ class _Recorder(TorchDispatchMode):
             found.append(index)
         return found
 
-    def _item(self, tensor: torch.Tensor):
-        return self._values(tensor).item()
+    def _item(self, function, tensor: torch.Tensor):
+        return self.values(tensor).item()
 
-    def _values(self, tensor: torch.Tensor) -> torch.Tensor:
+    def values(self, tensor: torch.Tensor) -> torch.Tensor:
         """What follows from constants alone."""
         try:
             return self.read(tensor).data()
@@ -573,28 +587,27 @@ class _Recorder(TorchDispatchMode):
         return (StorageWeakRef(t.untyped_storage()) for t in twins.values() if t.is_meta)
 
 
-class _WholeOperators(TorchFunctionMode):
-    """Calls that would reach the recorder without what counting needs.
+SPECIAL = {  # operators that are taken in a way of their own
+    aten._local_scalar_dense.default: _Recorder._item,
+    aten.as_strided_.default: _Recorder._as_strided_in_place,
+}
 
-    RMS norm, which torch takes apart, stays one operator. Constants that torch would build on the
-    meta device (lists as indices, `torch.tensor(…, device=x.device)`) keep their values. Functions
-    that compare the devices of their tensors before any operator runs are given views of the
-    model's own tensors, which are on the meta device as all results are.
+
+class _WholeOperators(TorchFunctionMode):
+    """Calls that would reach the recorder without what counting needs are made otherwise.
+
+    Functions that compare the devices of their tensors before any operator runs are given views of
+    the model's own tensors, which are on the meta device as all results are.
     """
+
+    def __init__(self, recorder: _Recorder):
+        super().__init__()
+        self.recorder = recorder
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if function in (nn.functional.rms_norm, torch.rms_norm):
-            return self.rms_norm(*args, **kwargs)
-        if function in (torch.tensor, torch.as_tensor) and "device" in kwargs:
-            kwargs = {**kwargs, "device": "cpu"}
-        elif function in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):
-            args = (args[0], _with_constant_lists(args[1]), *args[2:])
-        elif function is torch._VF._pad_packed_sequence:
-            return _padded(*args, **kwargs)
-        elif function in (torch.masked_select, torch.Tensor.masked_select):
-            x, mask = torch.broadcast_tensors(*args, *kwargs.values())
-            return x[mask]
+        if function in CALLS:
+            return CALLS[function](self.recorder, function, *args, **kwargs)
         try:
             return function(*args, **kwargs)
         except RuntimeError as error:
@@ -603,13 +616,47 @@ class _WholeOperators(TorchFunctionMode):
         args, kwargs = tree_map_only(torch.Tensor, torch.Tensor.detach, (args, kwargs))
         return function(*args, **kwargs)
 
-    @staticmethod
-    def rms_norm(input, normalized_shape, weight=None, eps=None):
-        # layer norm depends on the same: the input at its own position, and the weight
-        return torch.layer_norm(input, normalized_shape, weight, None, eps or 1e-5)
+
+def _rms_norm(recorder, function, input, normalized_shape, weight=None, eps=None):
+    """One operator, where torch takes it apart: layer norm depends on the same."""
+    return torch.layer_norm(input, normalized_shape, weight, None, eps or 1e-5)
 
 
-def _padded(data, batch_sizes, batch_first, padding_value, total_length):
+def _with_values(recorder, function, data, **options):
+    """A constant that torch would build on the meta device."""
+    return function(data, **options | ({"device": "cpu"} if "device" in options else {}))
+
+
+def _new_tensor(recorder, function, like, data, *, dtype=None, **_):
+    return torch.tensor(data, dtype=dtype or like.dtype)
+
+
+def _indexed(recorder, function, x, index, *value):
+    return function(x, _with_constant_lists(index), *value)
+
+
+def _masked_select(recorder, function, *args, **kwargs):
+    x, mask = torch.broadcast_tensors(*args, *kwargs.values())
+    return x[mask]
+
+
+def _device(recorder, function, tensor):
+    """Where the tensor would be if it had values: with the model."""
+    return recorder.device if tensor.is_meta else function(tensor)
+
+
+def _read_out(recorder, function, tensor, *args, **kwargs):
+    """Its values, where they follow from constants."""
+    with _disable_current_modes():
+        return function(recorder.values(tensor) if tensor.is_meta else tensor, *args, **kwargs)
+
+
+def _without_gradients(recorder, function, tensor, *args):
+    """Hooks for gradients are taken and never called: the pass is without them."""
+    return torch.utils.hooks.RemovableHandle(OrderedDict())
+
+
+def _padded(recorder, function, data, batch_sizes, batch_first, padding_value, total_length):
     """Packed sequences side by side again, and their lengths, as torch does it step by step."""
     sizes = batch_sizes.tolist()
     sizes += [0] * (total_length - len(sizes))
@@ -630,6 +677,25 @@ def _with_constant_lists(index):
     if isinstance(index, tuple):
         return tuple(torch.tensor(i) if isinstance(i, (list, tuple)) else i for i in index)
     return index
+
+
+CALLS = {
+    nn.functional.rms_norm: _rms_norm,
+    torch.rms_norm: _rms_norm,
+    torch.tensor: _with_values,
+    torch.as_tensor: _with_values,
+    torch.Tensor.new_tensor: _new_tensor,
+    torch.Tensor.__getitem__: _indexed,
+    torch.Tensor.__setitem__: _indexed,
+    torch._VF._pad_packed_sequence: _padded,
+    torch.masked_select: _masked_select,
+    torch.Tensor.masked_select: _masked_select,
+    torch.Tensor.device.__get__: _device,
+    torch.Tensor.tolist: _read_out,
+    torch.Tensor.numpy: _read_out,
+    torch.Tensor.register_hook: _without_gradients,
+    torch.Tensor.retain_grad: _without_gradients,
+}
 
 
 @cache
@@ -676,6 +742,12 @@ def _shape_of(tensor: torch.Tensor) -> Node:
 def _is_plain(x: torch.Tensor) -> bool:
     """Whether a tensor's entries lie in memory as they come, from its start on."""
     return x.is_contiguous() and x.storage_offset() == 0
+
+
+def _numbers_for_ids(twins: Iterable[Any]) -> bool:
+    """Whether all tensors among the arguments are floats, integers for positions too."""
+    tensors = [t for t in twins for t in _as_list(t) if isinstance(t, torch.Tensor)]
+    return all(t.is_floating_point() for t in tensors)
 
 
 def _are_floats(arguments: Iterable[Any]) -> bool:
@@ -743,12 +815,14 @@ def _plain_operators() -> Iterator[None]:
         yield
 
 
-# How torch refuses to give the values of a tensor that has none.
-_NO_VALUES = ("tolist()", "to numpy", "meta tensors")
-
-
-# What an error says where the input's size is the reason.
-_ABOUT_SIZE = ("size", "shape", "channel", "dim", "height", "width", "too small", "elements")
+_HINTS = (  # what may mend a failure, by the type of its error
+    (RecursionError, ": its modules are nested deep, so raise Python's limit with "
+     "sys.setrecursionlimit"),
+    ((TypeError, AttributeError), ": an argument may be missing, so give all "
+     "that it takes by name, as inputs={'x': (1, 3, 224, 224), …}"),
+    ((RuntimeError, ValueError, IndexError, AssertionError), ": check the input's channels and "
+     "size (a larger image may do)"),
+)  # fmt: skip
 
 
 def _explain(error: Exception, model: nn.Module, where: str, inputs: Inputs) -> str:
@@ -756,30 +830,6 @@ def _explain(error: Exception, model: nn.Module, where: str, inputs: Inputs) -> 
     module = model.get_submodule(where)
     layer = f", {module}," if where and not list(module.children()) else ""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if any(words in reason for words in _NO_VALUES):
-        return (
-            "The model asks for the values of a tensor, which depend on data (data-dependent "
-            f"control flow, {place}): count a version of the model that does not."
-        )
-    said = f"The model failed {place}{layer} on {inputs} ({type(error).__name__}: {reason})"
-    return f"{said}{_advice(error, reason)}."
-
-
-def _advice(error: Exception, reason: str) -> str:
-    """What may mend it, where the error tells."""
-    said = reason.lower()
-    if isinstance(error, RecursionError):  # a recorded module takes more frames than one that runs
-        return ": its modules are nested deep, so raise Python's limit with sys.setrecursionlimit"
-    if isinstance(error, TypeError) and ("argument" in said and "forward()" in said):
-        return ": give its arguments by name, as inputs={'x': (1, 3, 224, 224), …}"
-    if "'nonetype'" in said:
-        return ": an argument may be missing, so give all that it takes by name, as a dict"
-    if "indices" in said and ("long" in said or "dtype" in said or "type" in said):
-        return (
-            ": it takes token ids, so pass some without values, as torch.empty((1, 128), "
-            "dtype=torch.long, device='meta'), or inputs={'input_ids': (1, 128)} if the forward "
-            "calls them so; example ids would count their own rows alone"
-        )
-    if any(word in said for word in _ABOUT_SIZE) and "device" not in said:
-        return ": check the input's channels and size (a larger image may do)"
-    return ""
+    of_none = getattr(error, "obj", None) is None  # else an attribute that its object lacks
+    hint = next((text for kinds, text in _HINTS if of_none and isinstance(error, kinds)), "")
+    return f"The model failed {place}{layer} on {inputs} ({type(error).__name__}: {reason}){hint}."

@@ -10,9 +10,10 @@ by a bounded function of the same tensor and numbers. What else reads the parts 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import permutations
 from numbers import Number
+from typing import Any
 
 from reuseprior.contexts.record import Node, Operator, Record
 from reuseprior.contexts.rules import traits
@@ -43,96 +44,89 @@ def spelled_out(record: Record) -> tuple[Spelled, ...]:
 
 
 def _found(operator: Operator, readers) -> Spelled | None:
-    step = _step(operator)
-    if step not in ("product", "quotient") or not operator.results[0].has_parameters:
+    if _step(operator) not in ("product", "quotient") or not operator.results[0].has_parameters:
         return None
-    for x, other in _pairs(operator):
-        if cuts := _norm(operator, x, other, readers):
-            return Spelled("normalisation", operator.where, tuple(cuts))
-        if step == "product" and _gates(x, other):
-            return Spelled("activation", operator.where, ((operator, other),))
+    if cuts := _norm(operator, readers):
+        return Spelled("normalisation", operator.where, cuts)
+    for x, gate in permutations(operator.args[:2]) if _step(operator) == "product" else ():
+        if isinstance(x, Node) and isinstance(gate, Node) and x is not gate and _gates(x, gate):
+            return Spelled("activation", operator.where, ((operator, gate),))
     return None
-
-
-def _pairs(operator: Operator) -> Iterator[tuple[Node, Node]]:
-    """Two tensors that are multiplied, in both orders, or divided."""
-    a, b, *_ = (*operator.args, None, None)
-    if isinstance(a, Node) and isinstance(b, Node) and a is not b:
-        yield a, b
-        if _step(operator) == "product":
-            yield b, a
 
 
 # Norms ------------------------------------------------------------------------------------------
+#
+# A pattern is a step with the patterns of its operands, a name for a tensor that is the same
+# wherever the name stands, or a number. A list holds other ways to write one thing, and ("as name",
+# pattern) keeps the operand itself. Operands of products and sums come in either order.
 
 
-def _norm(operator: Operator, x: Node, root: Node, readers) -> list[tuple[Operator, Node]]:
+def _square(x):
+    return [("power", x, 2), ("product", x, x)]
+
+
+def _normed(x, statistic):
+    """x divided by the root of a statistic and a small number."""
+    total = ("total", statistic, "a number")
+    inverse = [("inverse root", total), ("power", total, -0.5)]
+    root = [("square root", total), ("power", total, 0.5)]
+    x = ("as x", x)
+    return [("product", x, ("as root", inverse)), ("quotient", x, ("as root", root))]
+
+
+CENTRED = ("difference", "source", ("as mean", ("average", "source")))
+OF_CENTRED = [
+    ("average", ("as square", _square(CENTRED))),
+    *(("variance", x) for x in ("source", CENTRED)),
+]
+NORMS = (_normed(CENTRED, OF_CENTRED), _normed("x", ("average", _square("x"))))
+
+
+def _norm(operator: Operator, readers) -> tuple[tuple[Operator, Node], ...]:
     """Where the paths through statistics are cut if `operator` ends a norm, else nothing."""
-    under = _under(root, -0.5 if _step(operator) == "product" else 0.5)
-    total = under and _made(under, "total")
-    if not total:
-        return []
-    mean, rest = _tensor_and_number(total)
-    if mean is None or not rest > 0 or len(mean.shape) != len(x.shape):
-        return []
-    x = _same(x)
-    if x.is_view_of_parameter:  # a weight that is made, not a feature
-        return []
-    difference = x.made_by if _step(x.made_by) == "difference" else None
-    cuts = [(operator, root)]
-    if _made(mean, "variance"):
-        source, squares = _same(_same(mean).made_by.args[0]), None
-    else:
-        average = _made(mean, "average")
-        squares = average and _same(average.args[0]).made_by
-        source = squares and _squared(squares)
-    if source is None or mean.shape == x.shape:
-        return []
-    if source is x and squares is not None and difference is None:
-        return cuts
-    if difference is None or not isinstance(difference.args[1], Node):
-        return []
-    own, taken = difference.args[:2]
-    average = _made(taken, "average")
-    if not average or _same(average.args[0]) is not _same(own) or taken.shape != mean.shape:
-        return cuts if source is x and squares is not None else []
-    if source is not (x if squares is not None else _same(own)) and not _alike(source, x):
-        return []
-    if not _read_by(x, {operator, squares}, readers):
-        return []  # the difference is looked at elsewhere: its mean is a source there
-    return [*cuts, (difference, taken)]
+    for pattern in NORMS:
+        bound: dict[str, Any] = {}
+        if not _fits(operator.results[0], pattern, bound):
+            continue
+        x, root, statistic = _same(bound["as x"]), bound["as root"], bound["statistic"]
+        if x.is_view_of_parameter or len(statistic) != len(x.shape) or statistic == x.shape:
+            return ()  # a weight that is made, not a feature; or a statistic of nothing
+        if (mean := bound.get("as mean")) is None:
+            return ((operator, root),)
+        square = bound.get("as square")
+        if not _read_by(x, {operator, square and _same(square).made_by}, readers):
+            return ()  # the difference is looked at elsewhere: its mean is a source there
+        return (operator, root), (x.made_by, mean)
+    return ()
 
 
-def _under(node: Node, power: float) -> Node | None:
-    """What a tensor is the root of, or the inverse root, whichever way it is written."""
-    maker = _same(node).made_by
-    if _step(maker) == ("square root" if power > 0 else "inverse root"):
-        return maker.args[0]
-    is_power = _step(maker) == "power" and maker.args[1:] == (power,)
-    return maker.args[0] if is_power else None
-
-
-def _alike(a: Node, b: Node) -> bool:
-    """Whether both are the same difference, taken twice."""
-    makers = a.made_by, b.made_by
-    if any(_step(maker) != "difference" for maker in makers):
+def _fits(value: Any, pattern: Any, bound: dict[str, Any]) -> bool:
+    """Whether a pattern fits what went into an operator; its names are entered in `bound`."""
+    if isinstance(pattern, list):
+        return any(_fits(value, one, bound) for one in pattern)
+    if pattern == "a number" or isinstance(pattern, Number):
+        number = _number(value)
+        return number is not None and (number > 0 if pattern == "a number" else number == pattern)
+    if not isinstance(value, Node):
         return False
-    pairs = zip(*(maker.args[:2] for maker in makers), strict=True)
-    return all(
-        isinstance(p, Node) and isinstance(q, Node) and _same(p) is _same(q) for p, q in pairs
-    )
-
-
-def _squared(operator: Operator) -> Node | None:
-    """What an operator squares, if it does."""
-    if _step(operator) == "power":
-        base, exponent = (*operator.args, 2)[:2]
-        return _same(base) if isinstance(base, Node) and exponent == 2 else None
-    if _step(operator) == "product":
-        a, b = operator.args[:2]
-        is_square = isinstance(a, Node) and isinstance(b, Node) and _same(a) is _same(b)
-        return _same(a) if is_square else None
-    return None
+    node = _same(value)
+    if isinstance(pattern, str):
+        return bound.setdefault(pattern, node) is node
+    step, *parts = pattern
+    if step.startswith("as "):
+        bound.setdefault(step, value)
+        return _fits(value, parts[0], bound)
+    if _step(node.made_by) != step:
+        return False
+    if step in ("average", "variance") and bound.setdefault("statistic", node.shape) != node.shape:
+        return False
+    operands = (*node.made_by.args, 2)[: len(parts)]  # a square is a power without its exponent
+    for order in (operands, operands[::-1])[: 1 + (step in ("product", "total"))]:
+        trial = dict(bound)
+        if all(_fits(o, p, trial) for o, p in zip(order, parts, strict=True)):
+            bound |= trial
+            return True
+    return False
 
 
 def _read_by(node: Node, allowed: set, readers) -> bool:
@@ -152,37 +146,23 @@ def _read_by(node: Node, allowed: set, readers) -> bool:
 
 def _gates(x: Node, gate: Node) -> bool:
     """Whether `gate` is a bounded function of x itself and numbers."""
-    x = _scaled(x)
+    x = _without_numbers(x, ("product", "quotient"))
     if x.is_view_of_parameter or not x.has_parameters or gate.shape != x.shape:
         return False
-    bound = _bounded(gate)
-    if bound is None or list(bound.nodes()) != [bound.args[0]]:
+    bound = _without_numbers(gate, ("product", "quotient", "total")).made_by
+    if _step(bound) != "gate" or list(bound.nodes()) != [bound.args[0]]:
         return False
     if len(bound.args) == 2 or None in bound.args:  # clamped on one side alone, as a ramp is
         return False
     return _is_of(bound.args[0], x, [MOST_STEPS])
 
 
-def _scaled(node: Node) -> Node:
-    """The tensor that others were made of by copying it and by numbers as factors."""
+def _without_numbers(node: Node, steps: tuple[str, ...]) -> Node:
+    """The tensor that others were made of by copying it and by such steps with numbers."""
     node = _same(node)
-    while _step(node.made_by) in ("product", "quotient"):
-        inner, _ = _tensor_and_number(node.made_by)
-        if inner is None:
-            return node
+    while _step(node.made_by) in steps and (inner := _beside_a_number(node.made_by)):
         node = _same(inner)
     return node
-
-
-def _bounded(node: Node) -> Operator | None:
-    """The bounded function that a gate is, but for numbers that are added or multiplied."""
-    node = _same(node)
-    while _step(node.made_by) in ("product", "quotient", "total"):
-        inner, _ = _tensor_and_number(node.made_by)
-        if inner is None:
-            return None
-        node = _same(inner)
-    return node.made_by if _step(node.made_by) == "gate" else None
 
 
 def _is_of(node: Node, x: Node, left: list[int]) -> bool:
@@ -212,18 +192,16 @@ def _same(node: Node) -> Node:
     return node
 
 
-def _made(node: Node, step: str) -> Operator | None:
-    """The operator that makes a tensor, if it takes that step."""
-    node = _same(node)
-    return node.made_by if _step(node.made_by) == step else None
+def _number(value: Any) -> float | None:
+    """A number, or what a constant without axes holds."""
+    if isinstance(value, Node) and not value.varies and not value.shape:
+        return float(value.data())
+    return float(value) if isinstance(value, Number) else None
 
 
-def _tensor_and_number(operator: Operator) -> tuple[Node | None, float]:
-    """The tensor and the number that an operator joins; no tensor where it joins two or none."""
+def _beside_a_number(operator: Operator) -> Node | None:
+    """The tensor that an operator joins with a number, if it does."""
     a, b, *_ = (*operator.args, None, None)
-    if isinstance(a, Number) and isinstance(b, Node):
+    if isinstance(a, Number):
         a, b = b, a
-    if isinstance(a, Node) and isinstance(b, Node) and not b.varies and not b.shape:
-        b = float(b.data())
-    is_pair = isinstance(a, Node) and isinstance(b, Number)
-    return (a, float(b)) if is_pair else (None, 0.0)
+    return a if isinstance(a, Node) and _number(b) is not None else None

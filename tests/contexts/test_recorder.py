@@ -1,5 +1,6 @@
 """Recording: the model is left as it was, and whatever a forward does is followed."""
 
+import pickle
 import random
 from collections import OrderedDict, namedtuple
 from contextlib import contextmanager
@@ -376,3 +377,43 @@ def test_what_an_output_function_computes_is_counted():
     again = Calls(lambda self, x: (x * self.w, x), w=ones(3), b=nn.Linear(3, 1, bias=False))
     found = counted(again, output=lambda made: again.b(made[0]))
     assert found == {"w": [1, 1, 1], "b.weight": [[1, 1, 1]]}
+
+
+# What a forward asks of its tensors --------------------------------------------------------------
+
+
+def hooked(x):
+    x.register_hook(lambda gradient: None).remove()
+    x.retain_grad()
+    return x
+
+
+def autocast(x):
+    with torch.autocast(x.device.type, enabled=False):
+        return x * 1
+
+
+ASKED = [  # a function of the tensor, and of how many of its three parameters the result is made
+    (autocast, 3),
+    (lambda x: x * (x.device == ones(1).device), 3),
+    (lambda x: x[:, torch.tensor([2, 0], device=x.device)], 2),
+    (lambda x: x[:, x.new_tensor([2, 0]).long()], 2),
+    (lambda x: x[:, torch.zeros_like(x).long().numpy()[0]], 1),
+    (lambda x: x[:, torch.arange(3, device=x.device).tolist()], 3),
+    (hooked, 3),
+]
+
+
+@pytest.mark.parametrize(("function", "parameters"), ASKED)
+def test_what_a_forward_asks_of_its_tensors(function, parameters):
+    model = Calls(lambda self, x: function(x + self.p), p=ones(3))
+    assert model(torch.ones(1, 3)).requires_grad
+    assert count_contexts(model, (1, 3)).parameters == parameters and model.p.grad is None
+
+
+def test_counts_are_pickled_without_their_record():
+    counts = count_contexts(nn.Linear(3, 2), (1, 3))
+    again = pickle.loads(pickle.dumps(counts))
+    assert again.recorded is None and again.quantities() == counts.quantities()
+    with pytest.raises(CountingError, match="without the model that was counted"):
+        again.draw()
