@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -17,18 +17,11 @@ from reuseprior.measures.energy import EnergyPrior, NoEstimate, TooLong
 from reuseprior.models import CNN, MLP, without_weights
 from reuseprior.quantities import Quantities, derive
 from reuseprior.report import published
-from reuseprior.report.ledger import (
-    Cell,
-    Contradiction,
-    Entry,
-    Reading,
-    in_words,
-    judged,
-    setting,
-    side_by_side,
-    stated,
-)
+from reuseprior.report.cells import Cells
+from reuseprior.report.ledger import Contradiction, Reading, Statement, side_by_side
 from reuseprior.report.published import Printed
+
+PARTS = Cells(__name__, "thesis/chapter-5")
 
 IMAGE = 8  # pixels a side in Tables 5.3 and 5.4
 
@@ -138,84 +131,65 @@ QUANTITIES = {
 """The computed columns of Tables 5.1 to 5.4."""
 
 
-def table_entries(table: str) -> Iterator[Entry]:
-    """A table's cells, as the text says and under the table's convention, and its settings."""
-    family, cells = FAMILIES[table], []
-    for row, which in zip(_rows(table), _models(table), strict=True):
-        text, own = as_the_text_says(table, *which), quantities(table, *which)
-        for column, value in QUANTITIES.items():
-            if column in row.index:
-                other = Reading(value(own), family.convention, family.against)
-                # without sharing they are width² · depth, which the table prints beside them
-                beside = column == "params" and "shared" not in row.index
-                found = [Reading(value(text)), other]
-                cells.append(Cell(row, column, found, derived=beside))
-    yield from judged(cells)
-    for row in _rows(table):
-        for column in ("channels" if family.is_cnn else "width", "depth"):
-            yield setting(row, column)
+def counted(row: pd.Series, column: str) -> list[Reading]:
+    """A table's cell, as the text says and under the table's convention.
+
+    Without sharing, parameters are width² · depth, which the table prints beside them.
+    """
+    table = f"table-{row['where'][-3:].replace('.', '-')}"
+    family, which, value = FAMILIES[table], _model(table, row), QUANTITIES[column]
+    text, own = as_the_text_says(table, *which), quantities(table, *which)
+    return [Reading(value(text)), Reading(value(own), family.convention, family.against)]
 
 
-def _rows(table: str) -> list[pd.Series]:
-    return [row for _, row in published.load(f"thesis/{table}").iterrows()]
+def _model(table: str, row: pd.Series) -> tuple[int, int, bool]:
+    width = "channels" if FAMILIES[table].is_cnn else "width"
+    return int(row[width]), int(row.depth), row.get("shared") == "True"
 
 
 def _models(table: str) -> list[tuple[int, int, bool]]:
-    width = "channels" if FAMILIES[table].is_cnn else "width"
-    return [(int(r[width]), int(r.depth), r.get("shared") == "True") for r in _rows(table)]
+    return [_model(table, row) for _, row in published.load(f"thesis/{table}").iterrows()]
 
 
-# Claims ------------------------------------------------------------------------------------------
+# What the text, or a caption, says about tables and figures --------------------------------------
 
 
-def claims(where: str) -> Iterator[Entry]:
-    """What the text, or a caption, says about tables and figures."""
-    rows = published.load("thesis/chapter-5-text")
-    for _, row in rows[rows["where"].str.startswith(where)].iterrows():
-        if row.claim == LOWERED:
-            yield _lowered(row)
-        elif row.claim.startswith("input nodes"):
-            yield from judged([CLAIMS[row.claim](row)])
-        else:
-            yield in_words(CLAIMS[row.claim](row))
-
-
-def _both(row: pd.Series, table: str, claim: Callable[[list[Quantities]], int], **more) -> Cell:
+def _both(table: str, claim: Callable[[list[Quantities]], int]) -> list[Reading]:
     """A claim about a table's models, as the text counts and under the table's convention."""
     family, models = FAMILIES[table], _models(table)
     text, own = (
         claim([read(table, *m) for m in models]) for read in (as_the_text_says, quantities)
     )
-    return Cell(
-        row, "value", [Reading(text), Reading(own, family.convention, family.against)], **more
-    )
+    return [Reading(text), Reading(own, family.convention, family.against)]
 
 
-def _rank(
-    row: pd.Series, table: str, column: str, position: int, sharing_only: bool = False
-) -> Cell:
+def rank(
+    table: str, column: str, position: int, sharing_only: bool = False
+) -> list[Reading | Contradiction | str]:
     """Rank of a row (1 is greatest) among the rows of its table, and by its printed numbers."""
     models = _models(table)
     rivals = [i for i, model in enumerate(models) if model[2] or not sharing_only]
     place = position % len(models)
 
-    def rank(values: list[float]) -> int:
+    def ranked(values: list[float]) -> int:
         return 1 + sum(values[i] > values[place] for i in rivals)
 
-    printed = rank([float(Printed.parse(r[column]).value) for r in _rows(table)])
-    return _both(
-        row, table, lambda found: rank([QUANTITIES[column](q) for q in found]),
-        contradiction=Contradiction(str(printed), f"by the table's own {column} it is {printed}"),
-        note=f"of {len(rivals)} rows",
-    )  # fmt: skip
+    numbers = published.load(f"thesis/{table}")[column]
+    printed = ranked([float(Printed.parse(text).value) for text in numbers])
+    return [
+        *_both(table, lambda found: ranked([QUANTITIES[column](q) for q in found])),
+        Contradiction(str(printed), f"by the table's own {column} it is {printed}"),
+        f"of {len(rivals)} rows",
+    ]
 
 
-def _deepest(row: pd.Series, table: str, column: str) -> Cell:
+def deepest(table: str, column: str) -> list[Reading | Contradiction | str]:
+    """Rank of the deepest model of a table."""
     depths = [depth for _, depth, _ in _models(table)]
-    return _rank(row, table, column, depths.index(max(depths)))
+    return rank(table, column, depths.index(max(depths)))
 
 
-def _sharing_leaders(row: pd.Series, table: str) -> Cell:
+def sharing_leads(table: str) -> list[Reading]:
     """Whether the row that leads by compute efficiency shares: 1 or 0."""
     shared = [model[2] for model in _models(table)]
 
@@ -223,7 +197,7 @@ def _sharing_leaders(row: pd.Series, table: str) -> Cell:
         values = [QUANTITIES["CE"](q) for q in found]
         return int(shared[values.index(max(values))])
 
-    return _both(row, table, leader_shares)
+    return _both(table, leader_shares)
 
 
 def lowered_by_sharing(
@@ -244,10 +218,7 @@ def lowered_by_sharing(
     return lowered, models
 
 
-LOWERED = "models of tables 5.1 and 5.3 whose parameter efficiency sharing lowers"
-
-
-def _lowered(row: pd.Series) -> Entry:
+def lowered() -> Statement:
     """By the parameter efficiency that is said, and by P_G itself, which sharing lowers in all."""
     efficiencies = {
         "parameter efficiency": QUANTITIES["PE"],
@@ -257,18 +228,19 @@ def _lowered(row: pd.Series) -> Entry:
     counts = {name: lowered_by_sharing(of, as_the_text_says) for name, of in efficiencies.items()}
     (said, models), *_, (estimate, _) = counts.values()
     note = "sharing lowers " + ", ".join(f"{name} in {n}" for name, (n, _) in counts.items())
-    return stated(row, "value", printed=said == models, mended=estimate == models,
-                  note=f"{note} of {models}")  # fmt: skip
+    return Statement(said == models, estimate == models, f"{note} of {models}")
 
 
-def _inputs(row: pd.Series, a_channel: bool) -> Cell:
-    """Input nodes of definition 6; the captions leave the image's 8 × 8 pixels out."""
-    table = "table-5-3" if a_channel else "table-5-4"
+def inputs(table: str) -> list[Reading | Contradiction]:
+    """Input nodes of definition 6; the captions leave the image's 8 × 8 pixels out.
+
+    Of table 5.3, whose inputs are as wide as the model, a channel.
+    """
     width, *others = _models(table)[-1]
-    counted = as_the_text_says(table, width, *others).input_nodes
-    value = counted // width if a_channel else counted
+    nodes = as_the_text_says(table, width, *others).input_nodes
+    value = nodes if FAMILIES[table].channels_in else nodes // width
     says = f"definition 6 counts all input nodes, and the table's own P_G follow them: {value}"
-    return Cell(row, "value", [Reading(value)], Contradiction(str(value), says))
+    return [Reading(value), Contradiction(str(value), says)]
 
 
 @cache
@@ -276,73 +248,16 @@ def _grid(outputs: int | None, inputs: int | None) -> pd.DataFrame:
     return grid((3, 10, 20, 30, 40), inputs=inputs, outputs=outputs)
 
 
-def _highest(row: pd.Series, column: str, what: str, inputs: int | None = 3) -> Cell:
+def highest(by: str, what: str, three_inputs: bool = True) -> list[Reading | str]:
     """Width or depth of the model with the highest value in the grid of a figure."""
 
     def at(outputs: int | None) -> int:
-        table = _grid(outputs, inputs)
-        return int(table.loc[table[column].idxmax(), what])
+        table = _grid(outputs, 3 if three_inputs else None)
+        return int(table.loc[table[by].idxmax(), what])
 
     family = FAMILIES["table-5-1"]
-    note = "the grid is ours: 3, 10, 20, 30 and 40"
-    readings = [Reading(at(None)), Reading(at(1), family.convention, family.against)]
-    return Cell(row, "value", readings, note=note)
-
-
-_PE, _SHARING = "parameter efficiency", "among those that share"
-CLAIMS: dict[str, Callable[[pd.Series], Cell]] = {
-    f"rank of the first row of table 5.2 by {_PE}": partial(
-        _rank, table="table-5-2", column="PE", position=0
-    ),
-    f"rank of the last row of table 5.2 by {_PE} {_SHARING}": partial(
-        _rank, table="table-5-2", column="PE", position=-1, sharing_only=True
-    ),
-    f"rank of the last row of table 5.2 by {_PE}": partial(
-        _rank, table="table-5-2", column="PE", position=-1
-    ),
-    f"rank of the second row of table 5.4 by {_PE}": partial(
-        _rank, table="table-5-4", column="PE", position=1
-    ),
-    "rank of the last row of table 5.4 by P_G": partial(
-        _rank, table="table-5-4", column="P_G", position=-1
-    ),
-    "rank of the last row of table 5.4 by P′_G": partial(
-        _rank, table="table-5-4", column="P_G_spread", position=-1
-    ),
-    **{
-        f"rank of the deepest model of table {n} by {name}": partial(
-            _deepest, table=f"table-{n.replace('.', '-')}", column=column
-        )
-        for n in ("5.2", "5.3")
-        for name, column in (("P_G", "P_G"), ("P′_G", "P_G_spread"))
-    },
-    **{
-        f"models of table {n} that share and lead by compute efficiency": partial(
-            _sharing_leaders, table=f"table-{n.replace('.', '-')}"
-        )
-        for n in ("5.2", "5.4")
-    },
-    "input nodes of table 5.3 a channel": partial(_inputs, a_channel=True),
-    "input nodes of table 5.4": partial(_inputs, a_channel=False),
-    **{
-        f"{what} of the model with the highest {name}": partial(_highest, column=column, what=what)
-        for what in ("depth", "width")
-        for name, column in (("expected spread", "spread"), ("P′_G", "P_G_spread"))
-    },
-    "width of the model with the highest P′_G, inputs as wide as the model": partial(
-        _highest, column="P_G_spread", what="width", inputs=None
-    ),
-}
-
-_CAPTIONS = ("table 5.2", "table 5.3", "table 5.4", "figure 5.1", "figure 5.2")
-PARTS = {
-    **{f"thesis, table {t[6:].replace('-', '.')}": partial(table_entries, t) for t in FAMILIES},
-    **{
-        f"thesis, caption of {what}": partial(claims, f"thesis, caption of {what}")
-        for what in _CAPTIONS
-    },
-    "thesis, section 5.2.2": partial(claims, "thesis, section 5.2.2"),
-}
+    own = Reading(at(1), family.convention, family.against)
+    return [Reading(at(None)), own, "the grid is ours: 3, 10, 20, 30 and 40"]
 
 
 FORMATS = {
@@ -357,7 +272,7 @@ FORMATS = {
 
 def printed_beside_computed(table: str) -> pd.DataFrame:
     """A table of chapter 5, "printed | computed" and the verdict's mark in every cell."""
-    shown = side_by_side(table_entries(table), FORMATS)
+    shown = side_by_side(PARTS.table(f"thesis/{table}"), FORMATS)
     rows = published.load(f"thesis/{table}").set_index("id").loc[shown.index]
     width = rows["channels" if FAMILIES[table].is_cnn else "width"]
     label = width + " × " + rows.depth

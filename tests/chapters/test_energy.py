@@ -1,16 +1,23 @@
 """Chapter 5's settings are used, and what rules its tables' convention out is said."""
 
+from functools import partial
+
 import pytest
 
 from reuseprior.chapters import energy
 from reuseprior.report import published
-from tests.chapters.printed import table
+from tests.chapters.printed import LOAD, table
 
 SETTINGS = [
     (f"table-5-{n}", column)
     for n, width in enumerate(("width", "width", "channels", "channels"), 1)
     for column in (width, "depth")
 ]
+
+
+def _other(name, rows, asked):
+    """A table, another one in place of the named."""
+    return rows if asked == name else LOAD(asked)
 
 
 @pytest.mark.slow
@@ -29,10 +36,10 @@ def test_another_width_or_depth_changes_all_that_is_counted(monkeypatch, name, c
 
     made = []
     for falsified in (rows, rows.assign(**{column: rows[column].map(another)})):
-        monkeypatch.setattr(published, "load", lambda _, falsified=falsified: falsified)
-        made.append(
-            {e.id: e for e in energy.table_entries(name) if e.kind in ("computed", "derived")}
-        )
+        other = partial(_other, f"thesis/{name}", falsified)
+        monkeypatch.setattr(published, "load", other)
+        entries = energy.PARTS.table(f"thesis/{name}")
+        made.append({e.id: e for e in entries if e.kind in ("computed", "derived")})
     before, after = made
     assert len(before) >= 3 * len(rows) > 0
     assert [i for i, e in before.items() if after[i].verdict == e.verdict] == []

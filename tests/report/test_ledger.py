@@ -149,7 +149,8 @@ def test_no_work_names_a_verdict():
     """A verdict follows from the rules of the press; a work that names one may have set it."""
     names = {v for verdicts in ledger.KINDS.values() for v in verdicts} - {"used", "open", "holds"}
     named = re.compile("|".join(f"[\"']{name}[\"']" for name in names))
-    for path in (paths.PACKAGE / "chapters").rglob("*.py"):
+    works = (paths.PACKAGE / "chapters").rglob("*.py")
+    for path in (*works, *paths.PUBLISHED.rglob("*.toml")):
         text = path.read_text(encoding="utf-8")
         assert not named.findall(text) and "Entry(" not in text, path
 
@@ -201,8 +202,7 @@ def test_what_cannot_be_collected_is_refused(monkeypatch):
         patch.setattr(ledger, "parts", lambda: {"a": lambda: [twice], "b": lambda: [twice]})
         with pytest.raises(ValueError, match=r"a-1/x' occurs twice"):
             ledger.collect()
-    place = next(iter(counting.ledger.PARTS))
-    monkeypatch.setitem(energy.ledger.PARTS, place, list)
+    monkeypatch.setattr(energy, "PARTS", {next(iter(counting.PARTS)): list})
     with pytest.raises(chapters.ChapterError, match="another chapter has"):
         ledger.parts()
 
