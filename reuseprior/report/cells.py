@@ -206,7 +206,9 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
             given = [column if one == "{column}" else one for one in rule.says[1:]]
             return function(*[row] * ("row" in takes), *given)
         if rule.kind in ("computed", "derived", "in words"):
-            return Fraction(str(sympify(fill(rule.says, number=True), rational=True)))
+            text = fill(rule.says, number=True)
+            value = Fraction(str(sympify(text, rational=True)))
+            return value if "/" in text else int(value)  # of whole numbers
         said = fill(rule.says)
         if rule.kind == "quoted" and said and not ledger.public(said):
             raise CellsError(

@@ -105,6 +105,13 @@ def test_what_a_function_says_of_a_kind(cells, monkeypatch, kind, said, entry):
     assert (found.kind, found.verdict, found.computed) == entry
 
 
+@pytest.mark.parametrize(("formula", "value"), [("1 + 1", 2), ("{table-1/two/b} / 2", 2.0)])
+def test_a_quotient_is_no_whole_number(cells, formula, value):
+    told = cells("{table-1/one/average} + 1", formula)
+    (found,) = (e for e in entries(told) if e.id == "new-text-more")
+    assert found.computed == value and type(found.computed) is type(value)
+
+
 def test_statements_in_words_and_mended_ones(cells):
     said = cells('["stated", ["holds", true]]', '["mended", "it is {net}"]')
     assert [(e.verdict, e.note) for e in said["new, section 2"]()][1] == (
