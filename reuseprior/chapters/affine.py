@@ -27,8 +27,17 @@ from reuseprior.chapters.affine_runs import (
 )
 from reuseprior.contexts import count_contexts
 from reuseprior.models import without_weights
-from reuseprior.models.affine_vae import REACH, VAE, Found, Objective, Poses, Restarts, misfit
-from reuseprior.models.affine_vae.vae import DECODER, ENCODER
+from reuseprior.models.affine_vae import (
+    DECODER,
+    ENCODER,
+    REACH,
+    VAE,
+    Found,
+    Objective,
+    Poses,
+    Restarts,
+    misfit,
+)
 from reuseprior.report import published
 from reuseprior.report.cells import Cells
 from reuseprior.report.ledger import Statement

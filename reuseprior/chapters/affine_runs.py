@@ -42,7 +42,7 @@ from reuseprior.models.affine_vae import (
     inverse,
     misfit,
     room,
-)  # fmt: skip
+)
 from reuseprior.report.runs import settings
 from reuseprior.results import Recording, Run
 from reuseprior.training import Protocol, train

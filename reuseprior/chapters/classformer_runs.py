@@ -39,7 +39,7 @@ from torch import Tensor
 from reuseprior import data, paths, results
 from reuseprior.contexts import multiply_adds, record_model
 from reuseprior.data import Texts
-from reuseprior.data.glue import labelled_test
+from reuseprior.data.texts import labelled_test
 from reuseprior.errors import UserError
 from reuseprior.measures.latency import interleaved
 from reuseprior.models import without_weights

@@ -14,9 +14,8 @@ import torch
 from torchvision import datasets
 from torchvision.datasets.utils import download_and_extract_archive
 
-from reuseprior.data import files
-from reuseprior.data.files import Checksum, DataError, Source
-from reuseprior.data.sets import DataSet, Images
+from reuseprior.data import sets
+from reuseprior.data.sets import Checksum, DataError, DataSet, Images, Source
 
 
 def _md5s(published, lists=("train_list", "test_list")) -> dict[str, str]:
@@ -29,23 +28,21 @@ def _md5s(published, lists=("train_list", "test_list")) -> dict[str, str]:
 
 
 def _verify(published, root: Path) -> list[Checksum]:
-    return [files.check(root, file, md5) for file, md5 in _md5s(published).items()]
+    return [sets.check(root, file, md5) for file, md5 in _md5s(published).items()]
 
 
 def _fetch(name: str, published, root: Path) -> None:
     if all(check.ok for check in _verify(published, root)):
         return
     archive = {"filename": published.filename, "md5": published.tgz_md5}
-    files.download(
-        name, root, partial(download_and_extract_archive, published.url, root, **archive)
-    )
+    sets.download(name, root, partial(download_and_extract_archive, published.url, root, **archive))
 
 
 def _read(name: str, published, labels: str, classes: int, root: Path) -> DataSet:
     parts = []
     for part in ("train_list", "test_list"):
         batches = [
-            _unpickle(root / file, files.read(root, file, md5, name=name))
+            _unpickle(root / file, sets.read(root, file, md5, name=name))
             for file, md5 in _md5s(published, [part]).items()
         ]
         pixels = np.concatenate([batch["data"] for batch in batches])  # (n, 3072)

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from reuseprior.data.files import Checksum, Source
-from reuseprior.data.sets import DataSet, Images, choose_by_class
+from reuseprior.data.sets import Checksum, DataSet, Images, Source, choose_by_class
 
 CHECKSUM = "28ad7a45f2a3692fb8cfec095ff1dca38719effb8aa52a19796d9db6c24dab93"
 

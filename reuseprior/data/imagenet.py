@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 from torchvision.datasets import ImageFolder
 
-from reuseprior.data.files import Checksum, DataError, DataMissing, Source
+from reuseprior.data.sets import Checksum, DataError, DataMissing, Source
 
 PARTS = ("train", "val")
 

@@ -7,13 +7,11 @@ from pathlib import Path
 
 from reuseprior.data.cifar import CIFAR10, CIFAR100
 from reuseprior.data.digits import DIGITS
-from reuseprior.data.files import Checksum, DataError, DataMissing, Source
-from reuseprior.data.glue import GLUE
 from reuseprior.data.imagenet import IMAGENET, ImageFolderSet
 from reuseprior.data.mnist import MNIST
 from reuseprior.data.modelnet import CHAIR, SOFA
-from reuseprior.data.sets import DataSet
-from reuseprior.data.texts import TextSet
+from reuseprior.data.sets import Checksum, DataError, DataMissing, DataSet, Source
+from reuseprior.data.texts import GLUE, TextSet
 from reuseprior.errors import expect
 
 ALL = (DIGITS, MNIST, CIFAR10, CIFAR100, IMAGENET, CHAIR, SOFA, *GLUE)

@@ -9,9 +9,8 @@ import torch
 from torchvision.datasets import MNIST as TorchvisionMNIST
 from torchvision.datasets.utils import download_url
 
-from reuseprior.data import files
-from reuseprior.data.files import Checksum, Source
-from reuseprior.data.sets import DataSet, Images
+from reuseprior.data import sets
+from reuseprior.data.sets import Checksum, DataSet, Images, Source
 
 _FOLDER = "MNIST/raw"
 
@@ -22,20 +21,20 @@ def _md5s() -> dict[str, str]:
 
 
 def _verify(root: Path) -> list[Checksum]:
-    return [files.check(root, file, md5) for file, md5 in _md5s().items()]
+    return [sets.check(root, file, md5) for file, md5 in _md5s().items()]
 
 
 def _fetch(root: Path) -> None:
     for file, md5 in _md5s().items():
-        if not files.check(root, file, md5).ok:
+        if not sets.check(root, file, md5).ok:
             urls = [mirror + Path(file).name for mirror in TorchvisionMNIST.mirrors]
             attempts = [partial(download_url, url, root / _FOLDER, md5=md5) for url in urls]
-            files.download("mnist", root, *attempts)
+            sets.download("mnist", root, *attempts)
 
 
 def _read(root: Path) -> DataSet:
     arrays = {
-        Path(file).name: _idx(gzip.decompress(files.read(root, file, md5, name="mnist")))
+        Path(file).name: _idx(gzip.decompress(sets.read(root, file, md5, name="mnist")))
         for file, md5 in _md5s().items()
     }
     parts = [

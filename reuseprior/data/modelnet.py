@@ -25,8 +25,7 @@ import numpy as np
 import torch
 
 from reuseprior import files as whole_files
-from reuseprior.data.files import Checksum, DataError, Source, missing
-from reuseprior.data.sets import DataSet, Images
+from reuseprior.data.sets import Checksum, DataError, DataSet, Images, Source, missing
 
 FILE = "modelnet10/modelnet10_32_packbits.npz"
 MD5 = "537cabccbbe4ed5edde65b92be9af853"

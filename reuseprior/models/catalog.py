@@ -17,20 +17,23 @@ from torch import nn
 
 from reuseprior.errors import UserError, did_you_mean, shown
 from reuseprior.models import flexibert, hf, nas_bench_201, nas_bench_macro, random_cells, transnas
-from reuseprior.models.cifar_resnet import cifar_resnet
 from reuseprior.models.darts import GENOTYPES, darts
-from reuseprior.models.densenet import densenet_bc
 from reuseprior.models.efficientnet_v2 import efficientnet_v2
 from reuseprior.models.errors import ModelError
 from reuseprior.models.lazy import without_weights
-from reuseprior.models.resnet import resnet50_v1
+from reuseprior.models.resnets import (
+    cifar_resnet,
+    densenet_bc,
+    resnet50_v1,
+    wide_resnet,
+    wide_resnet50_2,
+)
 from reuseprior.models.separable import (
     cifar_mobilenet,
     cifar_resnet18,
     cifar_xception,
     vs_xception,
 )
-from reuseprior.models.wide_resnet import wide_resnet, wide_resnet50_2
 
 DEFAULT_IMAGE_SIZE = 224  # pixels a side, where nothing says otherwise
 CIFAR_SIZE = 32

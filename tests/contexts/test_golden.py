@@ -12,8 +12,7 @@ from torch import nn
 from reuseprior.contexts import count_contexts, record_model
 from reuseprior.contexts.array import log2_integer
 from reuseprior.models import catalog, without_weights
-from reuseprior.models.cnn import CNN
-from reuseprior.models.mlp import MLP
+from reuseprior.models.plain import CNN, MLP
 from tests.soak import drawn
 
 soak = pytest.mark.soak

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from reuseprior import data
-from reuseprior.data import DataError, DataMissing, Texts, TextSet, glue
+from reuseprior.data import DataError, DataMissing, Texts, TextSet, texts
 
 PAIRS = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\r\n"
 SENTENCES = "index\tsentence1\tsentence2\tlabel\n"
@@ -26,16 +26,16 @@ FILES = {
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     for name, text in FILES.items():
-        path = tmp_path / glue.FOLDER / name
+        path = tmp_path / texts.FOLDER / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text.encode())
-    for name, task in glue.TASKS.items():
+    for name, task in texts.TASKS.items():
         md5s = {
             file: hashlib.md5(FILES[f"{task.folder}/{file}"].encode()).hexdigest()
             for file in task.md5s
             if f"{task.folder}/{file}" in FILES
         }
-        monkeypatch.setitem(glue.TASKS, name, replace(task, md5s=md5s or task.md5s))
+        monkeypatch.setitem(texts.TASKS, name, replace(task, md5s=md5s or task.md5s))
     return tmp_path
 
 
@@ -48,19 +48,19 @@ def test_columns(root):
     assert (mrpc.train.first, mrpc.train.second) == (("a",), ('"b',))
     assert [one.metric for one in (cola, rte, mrpc)] == ["matthews", "accuracy", "f1"]
     assert len(cola.search) + len(cola.report) == 3
-    test = glue.labelled_test("glue-mrpc", root)
+    test = texts.labelled_test("glue-mrpc", root)
     assert (test.first, test.second, test.labels.tolist()) == (("x",), ("y",), [1])
     assert all(check.ok for check in data.verify("glue-cola", root))
 
 
 def test_what_is_missing_or_cut_short_is_said_in_a_sentence(root):
-    path = root / glue.FOLDER / "RTE/dev.tsv"
+    path = root / texts.FOLDER / "RTE/dev.tsv"
     path.write_bytes(path.read_bytes()[:-3])
     for ask, error, message in [
         (lambda: data.load("glue-rte", root), DataError, "is cut short or changed"),
         (lambda: data.load("glue-sst2", root), DataMissing,
          r"no glue/SST-2/train\.tsv; unpack .* set REUSEPRIOR_DATA"),
-        (lambda: glue.labelled_test("glue-rte", root), DataError,
+        (lambda: texts.labelled_test("glue-rte", root), DataError,
          "glue-rte has no test part with labels: glue-sst2 and"),
         (lambda: data.load_images("glue-rte", root), DataError,
          "glue-rte holds texts, and images are needed"),

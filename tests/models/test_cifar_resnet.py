@@ -3,7 +3,7 @@ import torch
 
 from reuseprior.errors import UserError
 from reuseprior.models import cifar_resnet
-from reuseprior.models.cifar_resnet import BasicBlock
+from reuseprior.models.resnets import BasicBlock
 from reuseprior.sharing import policy, tie
 
 

@@ -11,16 +11,17 @@ from reuseprior.models import ModelError
 from reuseprior.models.affine_vae import (
     VAE,
     AffineVAE,
+    Descent,
     Halving,
     Objective,
     Poses,
     Restarts,
     divergence,
+    even,
     misfit,
     padded,
     warp,
 )
-from reuseprior.models.affine_vae.search import Descent, even
 
 BATCH = 200
 SEARCHES = pytest.mark.parametrize("search", [Restarts(), Halving()], ids=lambda s: s.name)

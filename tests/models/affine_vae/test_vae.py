@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from reuseprior.models import ModelError
-from reuseprior.models.affine_vae import VAE
-from reuseprior.models.affine_vae.vae import sample
+from reuseprior.models.affine_vae import VAE, sample
 
 PARAMETERS = {  # by latent size, of the published network
     2: 100_357, 4: 109_961, 6: 119_565, 7: 124_367, 8: 129_169, 9: 133_971, 16: 167_585,
