@@ -66,7 +66,8 @@ ARROWS = {  # what a room may import besides itself; the command line is importe
 
 
 SOURCE_OF = dict.fromkeys(("counting", "sharing", "sharing_runs", "energy", "theorems"), "thesis")
-SOURCE_OF |= {"accuracy": "beyond", "nn_mass_theorems": "nn_mass", "revolver_print": "revolver"}
+SOURCE_OF |= {"closed_forms": "thesis", "accuracy": "beyond", "nn_mass_theorems": "nn_mass"}
+SOURCE_OF |= {"revolver_print": "revolver"}
 
 
 def test_arrows():

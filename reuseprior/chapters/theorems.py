@@ -8,8 +8,8 @@ import mpmath
 import numpy as np
 import sympy as sp
 
-from reuseprior.measures import closed_forms as closed
-from reuseprior.measures.closed_forms import N_I, N_O, D, g, j, ω
+from reuseprior.chapters import closed_forms as closed
+from reuseprior.chapters.closed_forms import N_I, N_O, D, g, j, ω
 from reuseprior.measures.energy import Ensemble
 from reuseprior.proofs import Correction, Derivations, Dial, Printed, Step, Theory, derived
 from reuseprior.proofs.theory import Numbers

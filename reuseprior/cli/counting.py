@@ -122,7 +122,6 @@ Examples = Annotated[
     ),
 ]
 
-NO_PATH = "no input reaches the output: it ranks lowest, whatever its numbers are"
 JSON_KEYS = (
     "model", "image_size", "shape", "sharing", "batch_norm", "parameters", "weight_nodes",
     "input_nodes", "output_nodes", "multiply_adds", "log2_contexts", "expected_spread", "entropy",
@@ -146,6 +145,7 @@ def count(
 ) -> None:
     """Count the contexts of one model and print the thesis's quantities."""
     from reuseprior.measures import measuring
+    from reuseprior.measures.comparing import NO_PATH
     from reuseprior.measures.measuring import Ranking
     from reuseprior.models import catalog
 
@@ -241,7 +241,7 @@ def rank(
             note(line)
     for row in rows:
         if row["blur"] == inf:
-            note(f"{row['model']}: {NO_PATH}")
+            note(f"{row['model']}: {comparing.NO_PATH}")
     for model in sorted(refused, key=names.index):
         note(f"not counted: {model}: {refused[model]}")
     if refused:

@@ -6,6 +6,7 @@ import pytest
 import sympy as sp
 
 from reuseprior.chapters import theorems as thesis
+from reuseprior.chapters.closed_forms import D, g, ω
 from reuseprior.chapters.theorems import (
     BOLTZMANN,
     EQUATION_5_12,
@@ -24,7 +25,6 @@ from reuseprior.chapters.theorems import (
     β,
     γ,
 )
-from reuseprior.measures.closed_forms import D, g, ω
 from reuseprior.proofs import Derivations, Step
 from reuseprior.report import ledger, theorems
 from tests.soak import drawn

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import sympy as sp
 
+from reuseprior.chapters import closed_forms as cf
 from reuseprior.contexts import count_contexts
 from reuseprior.errors import UserError
-from reuseprior.measures import closed_forms as cf
 from reuseprior.models import MLP, without_weights
 from tests.soak import drawn
 
