@@ -1,4 +1,4 @@
-"""RELIABILITY.md and SECURITY.md promise nothing without a test that is there."""
+"""docs/RELIABILITY.md and SECURITY.md promise nothing without a test that is there."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ import pytest
 
 from reuseprior import paths
 
-PAGES = {name: (paths.ROOT / f"{name}.md").read_text(encoding="utf-8")
+PAGES = {name: (paths.ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
          for name in ("RELIABILITY", "SECURITY")}  # fmt: skip
 
 

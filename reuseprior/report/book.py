@@ -1,6 +1,6 @@
 """The book: the notebooks with their outputs and the ledger as a site that needs no network.
 
-Sphinx makes it from `build/book-pages`, where `stage` puts what `book/` holds, the README, the
+Sphinx makes it from `build/book-pages`, where `stage` puts what `docs/` holds, the README, the
 notebooks and the figures, laid out as in the repository so that the same links lead on.
 """
 
@@ -49,7 +49,7 @@ def build() -> Path:
     for folder in (pages, site):
         shutil.rmtree(folder, ignore_errors=True)
     stage(pages)
-    options = ["-b", "html", "-c", str(paths.ROOT / "book"), "-W", "--keep-going", "-q"]
+    options = ["-b", "html", "-c", str(paths.ROOT / "docs"), "-W", "--keep-going", "-q"]
     trees = ["-d", str(pages / ".doctrees")]
     sphinx = [sys.executable, "-m", "sphinx", *options, *trees, str(pages), str(site)]
     if subprocess.run(sphinx, check=False).returncode:
@@ -62,7 +62,7 @@ def build() -> Path:
 def stage(folder: Path) -> None:
     """Put the pages of the book into a folder."""
     beside = [paths.NOTEBOOKS / "README.md", *paths.FIGURES.glob("[!.]*")]
-    texts = [paths.ROOT / "README.md", *(paths.ROOT / "book").glob("*.md")]
+    texts = [paths.ROOT / "README.md", *(paths.ROOT / "docs").glob("*.md")]
     pages = {
         **{f"notebooks/{c.notebook.name}": _page(c).encode() for c in chapters.found()},
         **{f"{path.parent.name}/{path.name}": path.read_bytes() for path in beside},

@@ -102,7 +102,7 @@ def test_saved_figures_are_svg(site):
 
 
 def test_scripts_and_styles_fetch_nothing():
-    for path in (paths.ROOT / "book").rglob("*"):
+    for path in (paths.ROOT / "docs").rglob("*"):
         if path.suffix in {".js", ".css"}:
             text = path.read_text(encoding="utf-8")
             assert "http" not in text and len(text.splitlines()) < 100, path.name
@@ -128,7 +128,7 @@ return [...made].flatMap(e => ["href", "xlink:href", "style", "class", "id", "fo
 
 
 def test_a_formula_is_a_formula_and_nothing_else(browser, tmp_path):
-    conf = runpy.run_path(str(paths.ROOT / "book" / "conf.py"))
+    conf = runpy.run_path(str(paths.ROOT / "docs" / "conf.py"))
     script = conf["_mathjax"] / conf["_MATHJAX"]
 
     def left(config):
