@@ -32,7 +32,7 @@ from reuseprior.measures.nn_mass import KERNEL, Architecture, LongRangeCNN, NotA
 from reuseprior.models import build, image_size, without_weights
 from reuseprior.models.darts import darts
 from reuseprior.quantities import Quantities
-from reuseprior.report import ledger, published, theorems
+from reuseprior.report import cells, ledger, published
 from reuseprior.report.cells import Cells
 from reuseprior.report.ledger import Cell, Contradiction, Entry, Public, Reading, judged, public
 from reuseprior.report.published import Printed
@@ -43,7 +43,7 @@ from reuseprior.training import Protocol
 PARTS = Cells(
     __name__,
     "nn-mass/cells",
-    {"nnmass, theorems": partial(theorems.entries, DERIVATIONS, "nnmass", "nnmass, theorems")},
+    {"nnmass, theorems": partial(cells.of_theorems, DERIVATIONS, "nnmass", "nnmass, theorems")},
 )
 
 TRANSITIONS = (

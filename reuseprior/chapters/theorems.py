@@ -13,7 +13,7 @@ from reuseprior.chapters.closed_forms import N_I, N_O, D, g, j, ω
 from reuseprior.measures.energy import Ensemble
 from reuseprior.proofs import Correction, Derivations, Dial, Printed, Step, Theory, derived
 from reuseprior.proofs.theory import Numbers
-from reuseprior.report import theorems
+from reuseprior.report import cells
 
 z, E, H = sp.symbols("z E H", positive=True)  # N_C, ⟨ln |C|⟩, entropy
 P_bits = sp.Symbol("P_bits", positive=True)  # P′_G as equation 4.8 has it
@@ -498,7 +498,7 @@ DERIVATIONS = Derivations((
 WHERE = "thesis, theorems of chapters 4 and 5"
 """Lemmas, theorems, corollaries and equations."""
 
-PARTS = {WHERE: partial(theorems.entries, DERIVATIONS, "thesis-5", WHERE, statement=True)}
+PARTS = {WHERE: partial(cells.of_theorems, DERIVATIONS, "thesis-5", WHERE, statement=True)}
 
 
 all_derivations = DERIVATIONS.all

@@ -2,7 +2,7 @@
 
 A chapter (a package in `reuseprior.chapters`) says how each printed number can be read, what in the
 source speaks against a reading, where else the number is public, and which recorded runs bear on
-it. The verdict follows by comparing, here and in `runs` and `theorems`, and nowhere else.
+it. The verdict follows by comparing, here and in `runs` and `cells`, and nowhere else.
 `data/ledger.csv` holds the committed rows, and one that comes out otherwise is told and fails.
 """
 

@@ -26,7 +26,7 @@ from reuseprior.chapters.theorems import (
     γ,
 )
 from reuseprior.proofs import Derivations, Step
-from reuseprior.report import ledger, theorems
+from reuseprior.report import cells, ledger
 from tests.soak import drawn
 
 d = sp.Symbol("d", integer=True, positive=True)
@@ -82,7 +82,7 @@ COMMITTED = {row["id"]: row for row in ledger.committed_rows()}
 @pytest.mark.parametrize("name", drawn(NAMES, 6, seed=1))
 def test_an_entry_is_the_committed_one(name):
     one = Derivations((thesis.derivation(name),))
-    (entry,) = theorems.entries(one, "thesis-5", WHERE, statement=True)
+    (entry,) = cells.of_theorems(one, "thesis-5", WHERE, statement=True)
     row = COMMITTED[entry.id]
     assert (entry.verdict, entry.note) == (row["verdict"], row["note"])
     assert not {"$", "\\"} & set(entry.note)

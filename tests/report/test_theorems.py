@@ -8,7 +8,7 @@ import sympy as sp
 from reuseprior.chapters import nn_mass_theorems as nn_mass
 from reuseprior.chapters import theorems as thesis
 from reuseprior.proofs import Correction, Derivation, Derivations, Remark, Step, Theory
-from reuseprior.report import theorems
+from reuseprior.report import cells
 from reuseprior.report.ledger import KINDS
 from tests.soak import drawn
 
@@ -31,7 +31,7 @@ COUNTS = "1 step proved by sympy, 1 also on drawn squares, 1 definition"
 
 
 def entry(found: Derivation, **options):
-    (made,) = theorems.entries(Derivations((found,)), "s", "squares, p. 1", **options)
+    (made,) = cells.of_theorems(Derivations((found,)), "s", "squares, p. 1", **options)
     return made
 
 
