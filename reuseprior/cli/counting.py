@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
+from inspect import Signature, signature
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +15,6 @@ from reuseprior.cli.app import Json, UsageError, app, note, one_line, path, prin
 
 if TYPE_CHECKING:
     from reuseprior.contexts import ContextCounts
-    from reuseprior.measures.measuring import Conventions
 
 LEFT_OUT_LINES = 5
 MOST_PIXELS = 9_459  # a side of an image of as many entries as are counted
@@ -129,9 +130,7 @@ JSON_KEYS = (
 )  # fmt: skip
 
 
-@app.command(epilog="Example: reuseprior count V2-B0 --sharing all_but_bn --json")
-def count(
-    model: Model,
+def _conventions(
     image_size: ImageSize = None,
     shape: Shape = None,
     sharing: SharingOption = "none",
@@ -141,6 +140,47 @@ def count(
     embedded: Embedded = False,
     last: Last = False,
     until: Until = None,
+):
+    """What to count of a model, `measuring.Conventions`: the options of commands that count."""
+    from reuseprior import sharing as ways
+    from reuseprior.measures.measuring import Conventions
+
+    ways.parse(sharing)  # what means nothing is said before anything is built
+    if image_size is not None and shape is not None:
+        raise UsageError("--image-size and --shape exclude each other: give one of them")
+    if output is not None and output.isdecimal():
+        output = int(output)
+    if tokens is not None and (shape or image_size):
+        raise UsageError("--tokens excludes --shape and --image-size: give one of them")
+    return Conventions(
+        image_size, _shape(shape), sharing, batch_norm.value, output, tokens, embedded, until, last
+    )
+
+
+def _counting(command: Callable) -> Callable:
+    """A command with the options of `_conventions` in the place of its parameter `conventions`."""
+    shared, parameters = (signature(f, eval_str=True).parameters for f in (_conventions, command))
+
+    def called(**given):
+        conventions = _conventions(**{name: given.pop(name) for name in shared})
+        return command(conventions=conventions, **given)
+
+    both = [
+        q
+        for p in parameters.values()
+        for q in (shared.values() if p.name == "conventions" else [p])
+    ]
+    called.__signature__ = Signature(both)
+    called.__annotations__ = {p.name: p.annotation for p in both}
+    called.__name__, called.__doc__ = command.__name__, command.__doc__
+    return called
+
+
+@app.command(epilog="Example: reuseprior count V2-B0 --sharing all_but_bn --json")
+@_counting
+def count(
+    model: Model,
+    conventions,
     as_json: Json = False,
 ) -> None:
     """Count the contexts of one model and print the thesis's quantities."""
@@ -149,11 +189,8 @@ def count(
     from reuseprior.measures.measuring import Ranking
     from reuseprior.models import catalog
 
-    conventions = _conventions(
-        image_size, shape, sharing, batch_norm, output, tokens, embedded, until, last
-    )
     try:
-        if image_size is not None and catalog.find(model).tokens:
+        if conventions.image_size is not None and catalog.find(model).tokens:
             raise UsageError(f"{model} takes tokens, not an image: give --tokens, no --image-size")
         measured, counts = measuring.count(model, conventions)
     except ValueError as error:
@@ -176,17 +213,10 @@ def count(
 
 
 @app.command(epilog="Example: reuseprior rank 'torchvision:resnet*' V2-S --jobs 2 --save zoo.csv")
+@_counting
 def rank(
     models: Models,
-    image_size: ImageSize = None,
-    shape: Shape = None,
-    sharing: SharingOption = "none",
-    batch_norm: BatchNormOption = BatchNorm.learnable,
-    output: Output = None,
-    tokens: Tokens = None,
-    embedded: Embedded = False,
-    last: Last = False,
-    until: Until = None,
+    conventions,
     r6: R6 = False,
     examples: Examples = None,
     jobs: Jobs = 1,
@@ -210,9 +240,6 @@ def rank(
     from reuseprior.models import catalog
 
     examples = examples or IMAGENET
-    conventions = _conventions(
-        image_size, shape, sharing, batch_norm, output, tokens, embedded, until, last
-    )
     if save is not None and not save.parent.is_dir():
         raise UsageError(f"--save {save}: there is no folder {save.parent}, make it first")
     names = list(dict.fromkeys(name for given in models for name in catalog.matching(given)))
@@ -269,24 +296,6 @@ def models() -> None:
     typer.echo(f"{'package.module:factory':<24} your own, a callable that returns the module")
     pattern = "'torchvision:resnet*'"
     typer.echo(f"{pattern:<24} a pattern, for `rank`: all that it fits")
-
-
-def _conventions(
-    image_size, shape, sharing, batch_norm, output, tokens, embedded, until, last
-) -> Conventions:
-    from reuseprior import sharing as ways
-    from reuseprior.measures.measuring import Conventions
-
-    ways.parse(sharing)  # what means nothing is said before anything is built
-    if image_size is not None and shape is not None:
-        raise UsageError("--image-size and --shape exclude each other: give one of them")
-    if output is not None and output.isdecimal():
-        output = int(output)
-    if tokens is not None and (shape or image_size):
-        raise UsageError("--tokens excludes --shape and --image-size: give one of them")
-    return Conventions(
-        image_size, _shape(shape), sharing, batch_norm.value, output, tokens, embedded, until, last
-    )
 
 
 def _record(row: dict) -> dict:
