@@ -111,7 +111,7 @@ def table(found: Iterable[Run]) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
-        {"run": run, "experiment": run.folder.parent.name, **run.config, **run.summary}
+        {"run": run, "experiment": run.folder.parent.name, **run.summary, **run.config}
         for run in found
     ]
     names = [f"{row['experiment']}/{row['run'].name}" for row in rows]

@@ -7,8 +7,9 @@ import yaml
 from torchvision import models
 
 from reuseprior import paths
-from reuseprior.chapters import accuracy, habits, reuse
 from reuseprior.chapters import counting as chapter4
+from reuseprior.chapters import habits, reuse
+from reuseprior.chapters.beyond import compare
 from reuseprior.measures.statistics import kendall
 from reuseprior.report import ledger, notebooks
 
@@ -29,8 +30,8 @@ def test_the_worked_numbers():
 
 @pytest.mark.slow
 def test_what_a_gap_is_worth():
-    table = accuracy.networks("timm")
-    right = accuracy.pairs_right(table, "P_G", resamples=1).set_index("gap")["right"]
+    table = compare.networks("timm")
+    right = compare.pairs_right(table, "P_G", resamples=1).set_index("gap")["right"]
     said = "in {} % of the pairs 0–¼ bits apart, {} % at ¼–½, {} % at ½–1, {} % at 1–2, {} % at 2–4"
     assert said.format(*(round(100 * right[gap]) for gap in (0, 0.25, 0.5, 1, 2))) in README
 
@@ -39,7 +40,7 @@ def test_what_a_gap_is_worth():
 def test_multiply_adds_beside_it():
     ahead = {}
     for name in ("timm", "torchvision", "nas-bench-201"):
-        table = accuracy.networks(name)
+        table = compare.networks(name)
         of = {m: kendall(table[m], table["accuracy"]) for m in ("P_G", "multiply-adds")}
         ahead[name] = of["multiply-adds"] - of["P_G"]
     said = (

@@ -151,7 +151,7 @@ def test_runs_come_by_name_and_an_unknown_experiment_lists_the_known_ones(tmp_pa
 
 def test_finished_runs_of_a_pattern_are_read_and_stand_in_one_table(tmp_path):
     assert results.finished_runs("e*", tmp_path) == [] and results.table([]).empty
-    record(tmp_path / "e-2" / "a").finish({"accuracy": 0.5})
+    record(tmp_path / "e-2" / "a").finish({"accuracy": 0.5, "protocol": "said in short"})
     record(tmp_path / "e-1" / "b", config=CONFIG | {"width": 2}).finish({"accuracy": 0.25})
     for name in ("e-1/interrupted", "f/other"):
         record(tmp_path / name)

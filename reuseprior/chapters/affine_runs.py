@@ -14,16 +14,14 @@ evidence, which pays for both.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from itertools import product
 from math import e, log, pi
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
 from torch import Tensor
 
 from reuseprior import data, paths, results
@@ -217,22 +215,10 @@ class Experiment:
         return [(root or paths.RESULTS) / f"{kind}-{self.scale}" / name for kind in KINDS]
 
 
-def wanted(scale: str) -> Iterator[tuple[Experiment, int]]:
-    """All that the printed numbers and claims ask of a scale, and the seed of each.
-
-    Every arm of every case of the source, and the two that section 4.2.2 compares at other latent
-    sizes: the one that the text gives numbers for, and for claims, at our scale, the figures' all.
-    """
-    sizes = LATENTS[:1] if scale == "full" else LATENTS
-    for seed in SEEDS:
-        for case, arm in product(CASES, ARMS):
-            if CASES[case].data != "digits":
-                yield Experiment(case, arm, scale), seed
-        for case, arm in product(("mnist-rotation", "sofa-rotation"), ("upright", "plain")):
-            yield from ((Experiment(case, arm, scale, size), seed) for size in sizes)
-        if scale != "full":
-            for arm in ("upright", "plain"):
-                yield Experiment("chair-rotation", arm, scale, sizes[0]), seed
+def start(planned, root: Path | None = None, *, progress: bool = True) -> None:
+    """Make what the campaign plans: its model is an arm, its data a case, its protocol a scale."""
+    one = Experiment(planned.data, planned.model, planned.protocol, **planned.changed)
+    run(one, seed=planned.seed, root=root, progress=progress)
 
 
 def search_passes(case: str, scale: str) -> int:
@@ -466,19 +452,13 @@ def trained(scale: str, root: Path | None = None) -> pd.DataFrame:
     Columns: case, arm, seed, numbers, parameters, epochs, mse (of the test inputs), psnr
     (−10 log10 of it), loss, passes (of one training example in one epoch, learning and search).
     """
-    rows = []
-    for found in _finished(KINDS[0], scale, root):
-        config, summary = found.config, found.summary
-        mse = summary["test_mse"]
-        rows.append({
-            "case": config["case"], "arm": config["arm"], "seed": config["seed"],
-            "numbers": config["numbers"], "parameters": config["parameters"],
-            "epochs": config["protocol"]["epochs"], "mse": mse, "psnr": -10 * np.log10(mse),
-            "loss": summary["test_loss"], "passes": LEARNING + found.metrics.train_passes.iloc[-1],
-        })  # fmt: skip
-    columns = ["case", "arm", "seed", "numbers", "parameters", "epochs", "mse", "psnr", "loss",
-               "passes"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+    found = _finished(KINDS[0], scale, root)
+    names = {"protocol.epochs": "epochs", "test_mse": "mse", "test_loss": "loss"}
+    own = ["case", "arm", "seed", "numbers", "parameters"]
+    table = results.table(found).reindex(columns=[*own, *names]).rename(columns=names)
+    passes = [LEARNING + run.metrics.train_passes.iloc[-1] for run in found]
+    psnr = -10 * np.log10(table.mse.astype(float))
+    return table.assign(psnr=psnr, passes=passes).reset_index(drop=True)
 
 
 def measured(kind: str, scale: str, case: str, root: Path | None = None) -> pd.DataFrame:
@@ -495,14 +475,8 @@ def measured(kind: str, scale: str, case: str, root: Path | None = None) -> pd.D
 
 
 def _finished(kind: str, scale: str, root: Path | None) -> list[Run]:
-    folder = f"{kind}-{scale}"
-    if not ((root or paths.RESULTS) / folder).exists():
-        return []
-    return [
-        found
-        for found in results.runs(folder, root)
-        if found.summary["state"] == "finished" and not found.config["latent"] and as_planned(found)
-    ]
+    found = results.finished_runs(f"{kind}-{scale}", root)
+    return [run for run in found if not run.config["latent"] and as_planned(run)]
 
 
 def improvements(runs: pd.DataFrame, over: str = "vae") -> pd.DataFrame:
@@ -520,37 +494,3 @@ def improvements(runs: pd.DataFrame, over: str = "vae") -> pd.DataFrame:
         if len(better):
             rows[case] = [*map(float, mean_interval(better.to_numpy())), len(better)]
     return pd.DataFrame.from_dict(rows, "index", columns=["improvement", "low", "high", "seeds"])
-
-
-@torch.no_grad()
-def draw_passage(axes: np.ndarray, model: AffineVAE, x: Tensor) -> None:
-    """Draw images' way through the network: input, in its pose, reconstructed there, turned back.
-
-    `axes` are of four rows and a column an image; x is (images, 1, side, side).
-    """
-    model.eval()
-    passed = model(x)
-    posed = model.posed(x, passed.pose)
-    rows = {"input": x, "in the pose found": posed, "out of the VAE": model.vae(posed),
-            "turned back": passed.reconstruction}  # fmt: skip
-    for (name, images), of_row in zip(rows.items(), axes, strict=True):
-        for image, ax in zip(images, of_row, strict=True):
-            ax.imshow(image[0], cmap="gray_r", vmin=0, vmax=1)
-            ax.set(xticks=[], yticks=[])
-        of_row[0].set_ylabel(name, rotation=0, ha="right", va="center")
-
-
-@torch.no_grad()
-def loss_over_angle(model: AffineVAE, x: Tensor, degrees: Sequence[float]) -> np.ndarray:
-    """The loss of inputs at every angle α, (angles, inputs), in nats."""
-    model.eval()
-    alpha = x.new_zeros(len(degrees), len(x), model.poses.numbers)
-    alpha[:, :, 0] = torch.tensor(degrees).to(x)[:, None] * pi / 180
-    return model.objective(x).losses(alpha).cpu().numpy()
-
-
-def draw_voxels(ax: Axes, grid: Tensor, *, level: float = 0.5) -> None:
-    """Draw a grid (side, side, side) of values from 0 to 1 as cubes, those above a level."""
-    ax.voxels(grid.numpy() > level, facecolor="0.75", edgecolor="0.3", linewidth=0.15)
-    ax.set_axis_off()
-    ax.set_box_aspect((1, 1, 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter
 from torch import Tensor, nn
 
 from reuseprior import data as data_sets
@@ -23,7 +22,7 @@ from reuseprior.results import SUMMARY, Run
 from reuseprior.sharing import Clustered, quantise
 from reuseprior.sharing.bases import distances
 from reuseprior.training import Classification, Penalised, Protocol, finished, train
-from reuseprior.training.contenders import SMALL, WIDE, Contender, parameters_of, rival, shared
+from reuseprior.training.contenders import Contender, shared
 from reuseprior.training.protocol import ProtocolError
 from reuseprior.training.trainer import Loop
 
@@ -153,40 +152,6 @@ def kernels(ax: Axes, weight: Tensor, title: str, columns: int = 16) -> None:
     ax.set_axis_off()
 
 
-def by_factor_and_by_size(axes: Sequence[Axes]) -> None:
-    """Draw the notebook's ResNet-18 accuracies, against the factor and against parameters."""
-    table = published.load("bidart/chapter-3-notebook-resnet18")
-    labels = {
-        "removed": "channels removed", "shared": "filters repeat",
-        "repeated": "skips repeat too",
-    }  # fmt: skip
-    for (column, label), marker in zip(labels.items(), MARKERS, strict=False):
-        accuracy = table[f"{column}_accuracy"].astype(float)
-        sizes = table[f"{column}_parameters"].astype(int)
-        axes[0].plot(table.factor.astype(int), accuracy, marker=marker, label=label)
-        axes[1].plot(sizes, accuracy, marker=marker, label=label)
-    factors = table.factor.astype(int).tolist()
-    axes[0].set(xscale="log", xlabel="factor", ylabel="accuracy on CIFAR-10, %")
-    axes[0].set_xticks(factors, labels=factors)
-    axes[0].minorticks_off()
-    axes[1].set(xscale="log", xlabel="stored parameters")
-    axes[0].legend()
-
-
-def weights_and_basis(axes: Sequence[Axes], found: Sequence[Clustering], layer: str) -> None:
-    """Draw, for each training, how far the kernels of a layer are from the nearest member."""
-    gaps = [one.gaps(layer).numpy() for one in found]
-    bins = np.linspace(0, max(each.max() for each in gaps), 40)
-    for ax, one, each in zip(axes, found, gaps, strict=True):
-        ax.hist(each, bins=bins)
-        ax.set(xlabel="distance of a kernel from its basis", title=_title(one.penalty))
-    axes[0].set_ylabel("kernels")
-
-
-def _title(penalty: str) -> str:
-    return "plain loss" if penalty == "none" else f"with the penalty on {penalty}"
-
-
 def at_equal_parameters() -> pd.DataFrame:
     """The notebook's ResNet-18 whose filters repeat, beside channels removed to as many parameters.
 
@@ -208,17 +173,6 @@ def at_equal_parameters() -> pd.DataFrame:
             rows.append([label, f"×{factor}", int(size), accuracy, other, accuracy - other])
     columns = ["way", "factor", "parameters", "accuracy", "channels removed", "difference"]
     return pd.DataFrame(rows, columns=columns).set_index(["way", "factor"])
-
-
-def estimates(ax: Axes, table: pd.DataFrame, title: str) -> None:
-    """Draw P_G against stored parameters, a marker a way of sharing; `table` has these columns."""
-    for i, (name, rows) in enumerate(table.groupby("way")):
-        ordered = rows.sort_values("parameters")
-        ax.plot(ordered.parameters, ordered.P_G, marker=MARKERS[i], color=f"C{i}", label=name,
-                linestyle="-" if len(rows) > 1 else "none", linewidth=0.8)  # fmt: skip
-    ax.set(xscale="log", xlabel="stored parameters", ylabel="$P_G$, bits", title=title)
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.legend(fontsize="x-small")
 
 
 def all_ways(axes: Sequence[Axes], table: pd.DataFrame) -> None:
@@ -248,20 +202,3 @@ FACTORS = (4, 2, 8)  # those that matter most first
 def channels(plain: Contender, factor: int, *kinds: str) -> Contender:
     """The network with filters of these kinds of layers repeated."""
     return shared(plain, f"channels:{factor}", *kinds)
-
-
-def compared_with() -> tuple[Contender, ...]:
-    """All of the comparison, those that matter most first.
-
-    A network that shares computes as much as the plain one, its rival stores as much. With `full`
-    and `norms` all channels of a stage repeat, so that the network of 1 / s of the width gives the
-    same outputs.
-    """
-    found = [SMALL, WIDE]
-    for factor in FACTORS:
-        wide = channels(WIDE, factor, "full")
-        found += [wide, channels(WIDE, factor, "full", "norms"), replace(WIDE, width=1 / factor)]
-        small = channels(SMALL, factor, "depthwise", "pointwise"), channels(SMALL, factor)
-        found += small
-        found += [rival(one.model, parameters_of(one)) for one in (wide, *small)]
-    return tuple(dict.fromkeys(found))

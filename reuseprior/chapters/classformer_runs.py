@@ -23,7 +23,7 @@ is not tested by a search itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -45,7 +45,6 @@ from reuseprior.measures.latency import interleaved
 from reuseprior.models import without_weights
 from reuseprior.models.classformer import (
     MINILM,
-    SAMPLERS,
     Classformer,
     Schedule,
     Space,
@@ -359,7 +358,7 @@ def found(
 ) -> list[tuple[str, Schedule]]:
     """The schedules of most reward of the recorded searches, each once, with its sampler."""
     best: dict[Schedule, str] = {}
-    for searched in _runs(f"classformer-search-{scale}", root):
+    for searched in results.finished_runs(f"classformer-search-{scale}", root):
         config = searched.config
         if _of(config, task, length, weights):
             row = searched.metrics.loc[searched.metrics.reward.idxmax()]
@@ -389,43 +388,34 @@ def read_test(
     return recording.finish(_made(bench, 0))
 
 
-BY_PLAIN_ENCODER = ("glue-sst2", "glue-mrpc")  # searched by the plain encoder's weights as well
-SEEDS = (0, 1, 2)  # of searches
-LENGTHS = (128, 0, 512)  # that texts are padded to when they are timed; 0: their own
+# What the campaign plans --------------------------------------------------------------------------
+
+# Searches need weights, which recorded runs have not, so it works in a `root` of its own;
+# `reuseprior campaign --record` takes what is finished from there.
 
 
-def campaign(
-    scale: str, *, root: Path | None = None, place: str | Path | None = None,
-    progress: bool = True,
-) -> None:  # fmt: skip
-    """Make all runs of a scale but the reading of test parts; goes on where it was interrupted.
-
-    The plain encoder on every task. Searches on SST-2 at scale cpu, on every task at scale full:
-    all samplers at 128 tokens, a Gaussian process at the texts' own lengths; and comparisons. The
-    same by the plain encoder's weights on SST-2 and MRPC. Searches need weights, which recorded
-    runs have not, so it works in a `root` of its own; `reuseprior record` copies what is finished.
-    """
-    options = {"root": root, "place": place}
-    searched = TASKS if scale == "full" else ("glue-sst2",)
-    ones = [Experiment(task, scale) for task in TASKS]
-    ones += [Experiment(task, scale, DRAWN) for task in searched]
-    ones += [Experiment(t, scale, layers=layers) for t in searched for layers in SHALLOWER]
-    for one in ones:
-        if not finished(one.folder(0, root)):
-            run(one, seed=0, progress=progress, **options)
-    for task in searched:
-        _searches(task, scale, DRAWN, **options)
-    for task in BY_PLAIN_ENCODER:
-        _searches(task, scale, "", **options)
+def start_training(planned, root: Path | None = None, *, progress: bool = True) -> None:
+    """Fine-tune an encoder, plain or with schedules that are drawn."""
+    schedule = _weights(planned)
+    one = Experiment(planned.data, planned.protocol, schedule, **planned.changed)
+    run(one, seed=planned.seed, root=root, progress=progress)
 
 
-def _searches(task: str, scale: str, weights: str, **options) -> None:
-    for seed in SEEDS:
-        for sampler in SAMPLERS:
-            look(Search(task, scale, sampler, 128, weights), seed=seed, **options)
-        look(Search(task, scale, "gp", 0, weights), seed=seed, **options)
-    for length in LENGTHS:
-        compare(task, scale, length=length, seed=0, weights=weights, **options)
+def start_search(planned, root: Path | None = None, *, progress: bool = True) -> None:
+    """Search for a schedule by weights that are trained."""
+    weights = {"weights": _weights(planned)}
+    one = Search(planned.data, planned.protocol, **planned.changed, **weights)
+    look(one, seed=planned.seed, root=root)
+
+
+def start_comparison(planned, root: Path | None = None, *, progress: bool = True) -> None:
+    """Compare what searches by these weights found."""
+    options = {"weights": _weights(planned), "seed": planned.seed, "root": root}
+    compare(planned.data, planned.protocol, **planned.changed, **options)
+
+
+def _weights(planned) -> str:
+    return "" if planned.model == "plain" else planned.model
 
 
 # Structure before training ------------------------------------------------------------------------
@@ -471,7 +461,7 @@ def structure(schedule: Schedule, length: int) -> dict[str, float]:
 def trained(scale: str, root: Path | None = None) -> pd.DataFrame:
     """The finished trainings of a scale, a row each: scores on both halves, in per cent."""
     rows = []
-    for run in _runs(f"classformer-{scale}", root):
+    for run in results.finished_runs(f"classformer-{scale}", root):
         metric = run.config["metric"]
         rows.append({
             "run": run.name, "task": run.config["data"], "metric": metric,
@@ -493,7 +483,7 @@ def trials(
 ) -> pd.DataFrame:
     """The trials of the finished searches of a task, with the best reward up to each."""
     parts = []
-    for run in _runs(f"classformer-search-{scale}", root):
+    for run in results.finished_runs(f"classformer-search-{scale}", root):
         config = run.config
         if _of(config, task, length, weights):
             said = {key: config[key] for key in ("sampler", "seed", "required")}
@@ -505,7 +495,7 @@ def front(
     task: str, scale: str, length: int, weights: str = DRAWN, root: Path | None = None
 ) -> pd.DataFrame:
     """The comparison of seed 0 of a task at a length, a row a network; scores in per cent."""
-    for run in _runs(f"classformer-front-{scale}", root):
+    for run in results.finished_runs(f"classformer-front-{scale}", root):
         if _of(run.config, task, length, weights) and run.config["seed"] == 0:
             halves = [f"score_{half}" for half in ("search", "report")]
             return run.metrics.assign(**{half: 100 * run.metrics[half] for half in halves})
@@ -540,15 +530,6 @@ def constrained(table: pd.DataFrame, loss: float = 100 * MARGIN) -> tuple[pd.Ser
     return rows.get(str(found), base), len(seen)
 
 
-def _runs(experiment: str, root: Path | None) -> Iterator[Run]:
-    """The finished runs of an experiment, none where there are none."""
-    for path in sorted(((root or paths.RESULTS) / experiment).glob(f"*/{results.SUMMARY}")):
-        run = Run.read(path.parent)
-        if run.summary["state"] == "finished":
-            yield run
-
-
-SAMPLER_NAMES = {"gp": "Gaussian process", "tpe": "Parzen estimator", "random": "random"}
 KINDS = {  # what is drawn of a comparison: its name, marker and colour
     "baseline": ("plain encoder, own weights", "*", STRONG),
     "found": ("most reward of a search", "h", STRONG),
@@ -564,35 +545,10 @@ KINDS = {  # what is drawn of a comparison: its name, marker and colour
 }
 
 
-def positions(ax: Axes, schedule: Schedule, length: int) -> None:
-    """Draw which positions of a text are left after each layer, the first row its own."""
-    rows = [list(range(length)), *schedule.positions(length)]
-    for depth, kept in enumerate(rows):
-        ax.scatter(range(length), [depth] * length, s=3, color="0.88", linewidths=0)
-        ax.scatter(kept, [depth] * len(kept), s=5, color=STRONG, linewidths=0)
-    ax.set(xlabel="position", ylim=(len(rows) - 0.5, -0.5), title=str(schedule))
-    ax.set_yticks(range(len(rows)), labels=["input", *range(1, len(rows))])
-
-
 def missing(ax: Axes, how: str) -> None:
     """Say on an axis that nothing is recorded, and what makes it, in place of an empty drawing."""
     ax.set_axis_off()
     ax.text(0.5, 0.5, f"no run yet:\n{how}", ha="center", va="center", transform=ax.transAxes)
-
-
-def progress(ax: Axes, trials: pd.DataFrame) -> None:
-    """Draw the best reward so far by sampler: a line a seed, and their mean."""
-    colors = ("#0072B2", "#009E73", PLAIN)
-    for (sampler, label), color in zip(SAMPLER_NAMES.items(), colors, strict=True):
-        own = trials[trials.sampler == sampler]
-        if not len(own):
-            continue
-        lines = own.pivot(index="number", columns="seed", values="best")
-        ax.plot(lines.index + 1, lines, color=color, alpha=0.35, linewidth=0.8)
-        label = f"{label}, {lines.shape[1]} seeds"
-        ax.plot(lines.index + 1, lines.mean(axis=1), color=color, linewidth=2, label=label)
-    ax.set(xlabel="schedules evaluated", ylabel="best reward so far")
-    ax.legend()
 
 
 def draw_front(ax: Axes, table: pd.DataFrame, threads: int = 1) -> None:
@@ -631,24 +587,3 @@ def fronts(tables: Mapping[str, pd.DataFrame], how: str) -> Figure:
     if labels:
         fig.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=4)
     return fig
-
-
-def best_by_requirement(
-    table: pd.DataFrame, losses: Sequence[float] = (0, 1, 2, 4, 8)
-) -> pd.DataFrame:
-    """Table 5.3's counterpart: the fastest schedule of a comparison, by the points it may lose.
-
-    Chosen by the half that searches go by, among schedules of six layers, the loss counted against
-    the plain encoder with weights of its own; the score on the other half beside it.
-    """
-    base = table[table.kind == "baseline"].score_search.item()
-    own = table[table.layers == table.layers.max()]
-    rows = {}
-    for loss in losses:
-        enough = own[own.score_search >= base - loss]
-        if len(enough):
-            best = enough.loc[enough.share_1_threads.idxmin()]
-            rows[f"{loss} points"] = best[
-                ["schedule", "share_1_threads", "score_search", "score_report"]
-            ]
-    return pd.DataFrame.from_dict(rows, orient="index")

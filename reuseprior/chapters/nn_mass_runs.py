@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import log
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
-from scipy.special import gammaincc
 from scipy.stats import linregress
 
 from reuseprior import data, paths, results
 from reuseprior.contexts import count_contexts
-from reuseprior.measures.nn_mass import Architecture, LongRangeCell, LongRangeCNN
+from reuseprior.measures.nn_mass import Architecture, LongRangeCNN
 from reuseprior.measures.statistics import bootstrap, percentiles
 from reuseprior.models import Recipe
 from reuseprior.results import Run
@@ -39,17 +37,16 @@ class Grid:
     densities: tuple[float, ...]  # at least so much in every cell
     width_multiplier: float
 
+    def architecture(self, layers: int, density: float) -> Architecture:
+        """The network of so many layers, and at least so much density in every cell."""
+        size = {"width_multiplier": self.width_multiplier}
+        shape = Architecture.of_layers(layers, (0, 0, 0), **size)
+        return Architecture.of_density(shape.depth, shape.widths, density)
+
     def architectures(self) -> list[tuple[int, float, Architecture]]:
         """(layers, density, architecture) of every network."""
-        found = []
-        for layers in self.layers:
-            shape = Architecture.of_layers(
-                layers, (0, 0, 0), width_multiplier=self.width_multiplier
-            )
-            for density in self.densities:
-                one = Architecture.of_density(shape.depth, shape.widths, density)
-                found.append((layers, density, one))
-        return found
+        every = product(self.layers, self.densities)
+        return [(*of, self.architecture(*of)) for of in every]
 
 
 GRIDS = {
@@ -65,17 +62,27 @@ def train_grid(grid: Grid, *, seed: int = 0, root: Path | None = None, progress:
     `root` is `data/results` if not given; an interrupted training goes on from its checkpoint. The
     seed decides links, contributions, initial weights and the order of the images.
     """
-    folder = (paths.RESULTS if root is None else Path(root)) / grid.protocol
-    images, protocol = data.load(DATA), Protocol.load(grid.protocol)
-    for layers, density, architecture in grid.architectures():
-        run = folder / f"layers{layers}-density{round(100 * density)}-seed{seed}"
-        if finished(run):
-            continue
-        shape = {key: getattr(architecture, key) for key in SHAPE}
+    for layers, density, _ in grid.architectures():
+        _train(grid, layers, density, seed, root, progress)
+    return runs(grid, root)
+
+
+def start(planned, root: Path | None = None, *, progress: bool = True) -> None:
+    """Train a network of a grid that the campaign plans."""
+    (grid,) = (one for one in GRIDS.values() if one.protocol == planned.protocol)
+    _train(grid, **planned.changed, seed=planned.seed, root=root, progress=progress)
+
+
+def _train(grid: Grid, layers: int, density: float, seed: int, root, progress: bool) -> None:
+    name = f"layers{layers}-density{round(100 * density)}-seed{seed}"
+    run = (paths.RESULTS if root is None else Path(root)) / grid.protocol / name
+    if not finished(run):
+        images, one = data.load(DATA), grid.architecture(layers, density)
+        shape = {key: getattr(one, key) for key in SHAPE}
         about = {"layers": layers, "density": density, "architecture": shape}
         model = recipe(shape, classes=images.classes, seed=seed).build()
-        train(model, images, protocol, run, seed=seed, about=about, resume=True, progress=progress)
-    return runs(grid, root)
+        train(model, images, Protocol.load(grid.protocol), run, seed=seed, about=about,
+              resume=True, progress=progress)  # fmt: skip
 
 
 def recipe(shape: Mapping[str, Any], *, classes: int, seed: int) -> Recipe:
@@ -90,8 +97,7 @@ def recipe(shape: Mapping[str, Any], *, classes: int, seed: int) -> Recipe:
 
 def runs(grid: Grid, root: Path | None = None) -> list[Run]:
     """The finished runs of a grid; `results.ResultError` where there are none."""
-    found = results.runs(grid.protocol, root)
-    return [run for run in found if run.summary["state"] == "finished"]
+    return [r for r in results.runs(grid.protocol, root) if r.summary["state"] == "finished"]
 
 
 def trained(found: Sequence[Run]) -> pd.DataFrame:
@@ -163,75 +169,3 @@ def _r_squared(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     x, y = (v - v.mean(-1, keepdims=True) for v in (x, y))
     with np.errstate(invalid="ignore"):
         return (x * y).sum(-1) ** 2 / ((x**2).sum(-1) * (y**2).sum(-1))
-
-
-def draw_cell(ax: Axes, cell: LongRangeCell) -> None:
-    """The layers of a cell as boxes, their channels as dots, and the links between them.
-
-    An arrow stands for the short-range links, all channels to all. A curve leads from a channel
-    that long-range links come from to the layer that reads it, in a colour of that layer.
-    """
-    width, layers = cell.convs[0].out_channels, len(cell.convs)
-    at = np.arange(width) - (width - 1) / 2
-    top, side = width / 2 + 0.1, 0.16
-    for layer in range(layers):
-        corner = (layer - side, -top)
-        ax.add_patch(Rectangle(corner, 2 * side, 2 * top, facecolor="0.93", edgecolor="0.4"))
-        ax.plot([layer] * width, at, "o", color="0.25", ms=4, zorder=3)
-        if layer:
-            arrow = {"arrowstyle": "-|>", "color": "0.6", "lw": 2}
-            ax.annotate("", (layer - side, 0), (layer - 1 + side, 0), arrowprops=arrow)
-    for layer, chosen in enumerate(cell.links, start=2):
-        for source, channel in (divmod(k, width) for k in chosen.tolist()):
-            up = 1 if at[channel] > 0 else -1
-            x, end = np.linspace(0, 1, 40), up * top
-            height = 4 * up * (0.4 + 0.3 * (layer - source))
-            y = (1 - x) * at[channel] + x * end + x * (1 - x) * height
-            color = f"C{(layer - 2) % 6}"
-            ax.plot(source + x * (layer - source), y, "-", color=color, lw=1.1, zorder=2)
-    ax.set(xlabel="layer of the cell", xticks=range(layers), yticks=[])
-    ax.grid(False)
-    ax.spines["left"].set_visible(False)
-
-
-def degrees(cell: LongRangeCell) -> tuple[np.ndarray, np.ndarray]:
-    """Long-range links that come into each channel of a cell, and that leave it."""
-    width, layers = cell.convs[0].out_channels, len(cell.convs)
-    into = np.repeat([0, 0, *map(len, cell.links)], width)
-    chosen = np.concatenate([links.numpy() for links in cell.links])
-    return into, width * np.bincount(chosen, minlength=width * layers)
-
-
-def draw_degrees(ax: Axes, cell: LongRangeCell) -> None:
-    """How the long-range links of a built cell are spread over its channels, beside Poisson's."""
-    into, out = degrees(cell)
-    mean, top = into.mean(), int(max(into.max(), out.max()))
-    bins = np.linspace(0, top, 31)
-    weights = np.full(len(into), 100 / len(into))
-    ax.hist(into, bins, weights=weights, color="C0", alpha=0.7, label="incoming")
-    ax.hist(out, bins, weights=weights, histtype="step", color="C1", lw=1.4, label="outgoing")
-    cumulative = gammaincc(bins + 1, mean)  # Poisson's, between whole numbers too
-    middle = (bins[1:] + bins[:-1]) / 2
-    ax.plot(middle, 100 * np.diff(cumulative), "k--", lw=1.2, label="Poisson")
-    ax.set(xlabel="long-range links of a channel", ylabel="channels, %")
-    ax.legend(fontsize="small")
-
-
-def accuracy_against(axes: Sequence[Axes], models: pd.DataFrame, fits: pd.DataFrame) -> None:
-    """Accuracy of trained networks against predictors, one a panel, with the straight line's R².
-
-    `models` is a table of `experiments.trained`, `fits` one of `experiments.goodness_of_fit`; a
-    panel is drawn for each row of `fits`. Bars are one standard error of the test images.
-    """
-
-    for ax, (name, fit) in zip(axes, fits.iterrows(), strict=True):
-        x = np.asarray(PREDICTORS[name](models), float)
-        ends = np.array([x.min(), x.max()])
-        ax.plot(ends, models.accuracy.mean() + fit.slope * (ends - x.mean()), color="0.6", lw=1)
-        for i, (layers, rows) in enumerate(models.groupby("layers")):
-            ax.errorbar(
-                x[rows.index], rows.accuracy, rows.error, fmt="os^D"[i], color=f"C{i}", ms=4,
-                lw=0.8, label=f"{layers} layers",
-            )  # fmt: skip
-        ax.set(xlabel=name, title=f"R² {fit.R2:.2f} ({fit.low:.2f} to {fit.high:.2f})")
-    axes[0].set_ylabel("test accuracy, %")

@@ -7,14 +7,9 @@ from collections.abc import Iterator
 import pandas as pd
 
 from reuseprior.measures.statistics import Sample, told_apart
-from reuseprior.plotting import PAGE_WIDTH, PLAIN, STRONG, Picture
 
 PARAMETERS, MULTIPLY_ADDS = "parameters", "multiply-adds"
 SMALLER = ("narrower", "shallower")  # ways that make a plain network smaller
-LOOKS = {
-    "P_G": {"marker": "o", "color": STRONG, "ls": "-"},
-    "P′_G": {"marker": "s", "color": "0.25", "ls": "-", "mfc": "white"},
-}
 LEAST_PART = 0.9  # of a network's stored parameters that its plain rival stores
 
 
@@ -73,29 +68,3 @@ def agreeing(pairs: pd.DataFrame) -> pd.DataFrame:
             for at, rows in pairs.groupby("at equal", sort=False)
         }
     ).T
-
-
-def plot_pairs(counted: pd.DataFrame, pairs: pd.DataFrame) -> Picture:
-    """Left: estimates by the number of uses. Right: what sharing gained, a dot a pair.
-
-    `counted` has `parameters`, P_G and P′_G of one network whose layer is used more and more often.
-    """
-    fig = Picture(figsize=(PAGE_WIDTH, 2.8))
-    left, right = fig.subplots(1, 2)
-    for estimate, look in LOOKS.items():
-        left.plot(counted.index, counted[estimate], label=f"${estimate}$".replace("′", "'"), **look)
-    (size,) = counted["parameters"].unique()
-    left.set_xscale("log", base=2)
-    left.set_xticks(counted.index, counted.index)
-    left.set(xlabel="uses of one convolution", ylabel="bits")
-    left.set_title(f"{size:,} parameters: the more reuse, the lower $P_G$")
-    left.minorticks_off()
-    right.axhline(0, color=PLAIN, lw=0.8)
-    for (at, rows), look in zip(pairs.groupby("at equal", sort=False), LOOKS.values(), strict=True):
-        right.plot(rows["bits"], rows["gain"], label=f"at equal {at}", **look | {"ls": ""})
-    right.set(xlabel="$P_G$ of the shared network less the plain one's, bits")
-    right.set(ylabel="its accuracy less the plain one's, points")
-    right.set_title("trained: pays in parameters, not in compute")
-    left.legend(loc="lower left")
-    right.legend(loc="upper left")
-    return fig

@@ -14,7 +14,7 @@ from statistics import fmean
 import pandas as pd
 import torch
 
-from reuseprior import paths, results
+from reuseprior import results
 from reuseprior.chapters import revolver_print
 from reuseprior.chapters.revolver_print import OF_THE_DATA, command_lines, number, protocol, said
 from reuseprior.chapters.revolver_print import from_thesis as from_thesis
@@ -85,9 +85,7 @@ def runs(preset: str | None = None, **changes: object) -> list[Run]:
     if preset is not None:
         found = runs_for(evidence(preset, lambda run: nan, **changes))
         return [run for of_a_seed in found.values() for run in of_a_seed]
-    there = any(paths.RESULTS.glob("revolver/*/config.json"))
-    found = results.runs("revolver") if there else []
-    return [run for run in found if run.summary["state"] == "finished"]
+    return results.finished_runs("revolver")
 
 
 def evidence(

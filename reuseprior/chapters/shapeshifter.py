@@ -6,14 +6,13 @@ trainings, and stay open; what the text claims about them is tested on our own r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.axes import Axes
 from torch import nn
 
 from reuseprior import data, paths
@@ -27,7 +26,7 @@ from reuseprior.report.runs import Claim, Evidence, settings
 from reuseprior.sharing import Stores, apply, cluster, share_blocks, stores
 from reuseprior.sharing.weights import merge, shareable
 from reuseprior.training import Protocol, contenders, train
-from reuseprior.training.contenders import SHALLOW, WIDE, Contender, parameters_of, rival, shared
+from reuseprior.training.contenders import WIDE, Contender, parameters_of, rival, shared
 
 PARTS = Cells(__name__, "npas/cells")
 
@@ -109,7 +108,6 @@ def merged(model: str, dataset: str, sharing: str) -> tuple[float, float]:
 
 
 EXPERIMENT = "stores"
-BUDGETS = (10, 2, 5, 25, 50)  # per cent of the plain network's parameters, the first matter most
 
 
 def stores_by_budget(percent: float, *words: str) -> Contender:
@@ -120,30 +118,6 @@ def stores_by_budget(percent: float, *words: str) -> Contender:
 def narrower(percent: float, model: str = WIDE.model) -> Contender:
     """The rival that stores no more than so many per cent of the wide ResNet."""
     return rival(model, int(parameters_of(WIDE) * percent / 100))
-
-
-def compared_with() -> Iterator[Contender]:
-    """All of the comparison but learned mappings, those that matter most first.
-
-    At each budget: stores by generator and upsampler, and plain networks, narrower and shallower,
-    that store as much. The plain network itself computes as much as every one that shares.
-    """
-    yield WIDE
-    for percent in BUDGETS:
-        yield stores_by_budget(percent, "weighted", "mask")
-        yield narrower(percent)
-        yield narrower(percent, SHALLOW)
-    scopes = shared(WIDE, "all_but_bn")
-    yield scopes
-    yield rival(WIDE.model, parameters_of(scopes))
-    for percent in BUDGETS:
-        yield stores_by_budget(percent, "embedding", "mask")
-        yield stores_by_budget(percent, "round_robin", "mask")
-    for percent in (2, 5, 10):  # with more values no layer is larger than its store
-        yield stores_by_budget(percent, "weighted", "interpolate")
-        yield stores_by_budget(percent, "weighted", "repeat")
-    for percent in (10, 50):
-        yield stores_by_budget(percent, "weighted", "mask", "random", "stores=4")
 
 
 def learned(percent: float, number: int, *, seed: int = 0, root: Path | None = None) -> Contender:
@@ -472,45 +446,3 @@ def _evidence(one: contenders.Contender) -> Evidence:
         EXPERIMENT, {**config, "protocol": settings(protocol, {})},
         lambda found: 100 * found[0].summary["test_accuracy"],
     )  # fmt: skip
-
-
-MARKERS = "os^v<>PD*XpHd8"  # one a way, as there are more ways than colours
-
-
-def draw_table_14(ax: Axes) -> None:
-    """CIFAR-100 error of table 14 against the per cent of parameters.
-
-    Lines join one network's sizes; a network that shares and its smaller versions have one colour.
-    """
-    rows = published.load("npas/table-14")
-    colors: dict[str, str] = {}
-    for model, one in rows.groupby("model", sort=False):
-        shares = one.shared.iloc[0] == "yes"
-        family = model.removeprefix("SSN-").removesuffix(", smaller")
-        color = colors.setdefault(family, f"C{len(colors)}")
-        ax.plot(
-            one.percent_of_parameters.astype(float), one.error.astype(float),
-            "o-" if shares else "s--", color=color, mfc=None if shares else "white", label=model,
-            lw=1,
-        )  # fmt: skip
-    ticks = [1, 2, 5, 10, 20, 50, 100]
-    ax.set(xscale="log", xlabel="parameters, per cent of the network's", ylabel="error, %")
-    ax.set_xticks(ticks, map(str, ticks))
-    ax.set_xticks([], minor=True)
-    ax.legend(fontsize=7, ncols=2)
-
-
-def draw_compared(ax: Axes, models: pd.DataFrame, column: str = "accuracy") -> None:
-    """A column of `contenders.compared` against stored parameters, a line a way of sharing.
-
-    Bars are standard deviations over seeds.
-    """
-    for at, (way, rows) in enumerate(models.groupby("way", sort=False)):
-        shares = way not in ("plain", "narrower", "shallower")
-        style = f"{MARKERS[at]}-" if shares else f"{MARKERS[at]}--"
-        spread = rows.sd if column == "accuracy" else None
-        ax.errorbar(
-            rows.parameters, rows[column], spread, fmt=style, color=f"C{at % 10}", label=way, lw=1,
-            capsize=2,
-        )  # fmt: skip
-    ax.set(xscale="log", xlabel="stored parameters", xlim=(1e4, 1e6))

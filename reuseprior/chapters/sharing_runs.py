@@ -9,8 +9,8 @@ accuracy.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from math import nan, sqrt
 from pathlib import Path
 from statistics import fmean
@@ -21,11 +21,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.patches import Arc
-from torch import nn
 
-from reuseprior import data as data_sets
-from reuseprior import paths, results, sharing
+from reuseprior import paths, results
 from reuseprior.contexts import RecordedModel, multiply_adds, record_model
 from reuseprior.data.sets import BLIND
 from reuseprior.measures.statistics import (
@@ -40,13 +37,13 @@ from reuseprior.measures.statistics import (
     told_apart,
 )
 from reuseprior.models import Recipe, catalog
-from reuseprior.plotting import mark_sizes
 from reuseprior.quantities import Quantities
-from reuseprior.report import published
+from reuseprior.report import campaign, published
+from reuseprior.report.campaign import Planned
 from reuseprior.report.published import Printed
 from reuseprior.report.runs import machine, options
 from reuseprior.results import ResultError, Run
-from reuseprior.training import Protocol, finished, train
+from reuseprior.training import Protocol
 
 FAMILY = "efficientnetv2-"  # of the models in table 4.2
 RESNET = re.compile(r"resnet(\d+)-cifar")  # made for 32 pixels
@@ -55,82 +52,13 @@ OWN_SIZES = {"digits": 8, "mnist": 28, "cifar10": 32, "cifar100": 32}  # where a
 # What a protocol may say otherwise for each model, and runs that are compared may differ in.
 OF_A_MODEL = {f"protocol.{key}" for key in ("image_size", "test_image_size", "start_image_size")}
 
-OF_TABLE_4_2 = ("V2-B0", "V2-B0-shared", "V2-S-shared")
 HOURS = "cpu-hours"  # the protocol for these models on a processor
 MINUTES = "cpu"  # the one before it, of whose runs chapter 6 has a prediction
 RESNETS = "cifar-resnet"  # for ResNets
-WIDTHS = (0.25, 0.35, 0.5, 0.7)  # of V2-B0, beside its own, at equal cost
 LARGER = 56  # 32 px in the ratio of the thesis's 384 to 224, in whole steps of eight
 
 
-# Which runs there are to be ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A training that the chapter wants, and what makes it."""
-
-    protocol: str
-    model: str  # as the tables name it
-    seed: int
-    width: float = 1.0
-    image_size: int = 0
-    data: str = "cifar10"
-
-    @property
-    def changes(self) -> dict[str, float]:
-        """What it has otherwise than its protocol."""
-        given = {"image_size": self.image_size, "width": self.width}
-        return {key: value for key, value in given.items() if value != getattr(Protocol(), key)}
-
-    @property
-    def folder(self) -> Path:
-        """Where `reuseprior train` records it."""
-        model, policy = recipe_of(self.model)
-        experiment = [_folder(self.protocol), *(f"{k}={v}" for k, v in self.changes.items())]
-        run = f"{model}-{policy}-{self.data}-seed{self.seed}"
-        return paths.RESULTS / ",".join(experiment) / run
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """What its `config.json` will say of how the model is built."""
-        model, policy = recipe_of(self.model)
-        plan = Protocol.load(self.protocol, model=model, **self.changes)
-        classes = 100 if self.data == "cifar100" else 10
-        built = {"model": model, "sharing": policy, "seed": self.seed, "classes": classes}
-        return {**built, "data": self.data, "protocol": asdict(plan)}
-
-    @property
-    def command(self) -> str:
-        """What trains it, and goes on where it was stopped."""
-        trained = command(self.model, self.data, self.protocol) + options(self.changes)
-        return f"{trained} --seed {self.seed} --resume"
-
-
-def planned_runs() -> Iterator[Planned]:
-    """The campaign in the order of its worth: the small networks of `equal_cost` near the end."""
-    sharers = ("ResNet-20", "ResNet-20-shared", "ResNet-56-shared")
-    deeper = ("ResNet-56", "ResNet-110-shared")
-    for seeds in ((0, 1), (2,)):
-        yield from (Planned(RESNETS, name, seed) for name in sharers for seed in seeds)
-        yield from (Planned(HOURS, name, seed) for name in OF_TABLE_4_2 for seed in seeds)
-    yield from (Planned(RESNETS, name, seed) for name in deeper for seed in (0, 1))
-    for width in WIDTHS:
-        for name in OF_TABLE_4_2[:2]:
-            yield Planned(HOURS, name, 0, width)
-    yield from (Planned(RESNETS, name, 0, 0.5) for name in sharers[:2])
-    two = (0, 1)
-    yield from (Planned(HOURS, "V2-B0-shared-with-bn", seed) for seed in two)
-    yield from (Planned(HOURS, "V2-S-shared", seed, image_size=LARGER) for seed in two)
-    for name, size in (("V2-B0", 0), ("V2-S-shared", LARGER)):
-        yield from (Planned(HOURS, name, seed, image_size=size, data="cifar100") for seed in two)
-
-
-def outstanding() -> pd.DataFrame:
-    """The planned runs that are not recorded as finished, each with the command that makes it."""
-    left = [one for one in planned_runs() if not finished(one.folder)]
-    rows = [(one.model, one.data, one.width, one.seed, one.command) for one in left]
-    return pd.DataFrame(rows, columns=["model", "data", "width", "seed", "command"])
+# Commands ----------------------------------------------------------------------------------------
 
 
 def command(label: str, data: str, protocol: str) -> str:
@@ -157,7 +85,7 @@ def repeat(run: Run) -> str:
         images = config["images"]
         known |= {"validation": images["test"] / sum(images.values())}
         del known["test_every"]
-    trained = machine(run) + command(label(run), data, plan.name) + options(known)
+    trained = machine(run) + command(label(run.config), data, plan.name) + options(known)
     trained += " --blind" * blind
     place = f"build/again/{run.folder.parent.name}/{run.name}"  # runs of two widths have one name
     again = f"{trained} --seed {config['seed']} --output {place}"
@@ -187,17 +115,15 @@ def live(protocol: str, data: str, *, seed: int, root: Path | None, progress: bo
     With a `root`, such as `paths.RESULTS`, the runs are recorded there, where `runs` finds them:
     those that are finished are read, one that was interrupted goes on. Without, they leave nothing.
     """
-    images, plan = data_sets.load(data), Protocol.load(protocol, model="V2-B0")
     rows = {}
     for policy in ("none", "all_but_bn"):
-        recipe = Recipe.of("V2-B0", vars(plan), sharing=policy, classes=images.classes, seed=seed)
+        model = recipe_of("V2-B0")[0]
+        run = f"{_folder(protocol)}/{model}-{policy}-{data}"
+        one = Planned("", run, "train", model, policy, data, protocol, "", seed, nan, "")
         with TemporaryDirectory() as nowhere:
-            folder = (root or Path(nowhere)) / _folder(protocol)
-            folder /= f"{recipe.name}-{policy}-{data}-seed{seed}"
-            if not finished(folder):
-                options = {"about": recipe.about(), "resume": True, "progress": progress}
-                train(recipe.build(), images, plan, folder, seed=seed, **options)
-            run = Run.read(folder)
+            place = root or Path(nowhere)
+            one.start(place, progress=progress)
+            run = Run.read(one.folder(place))
         rows[f"V2-b0{LABELS[policy]}"] = [run.config["parameters"], run.summary["test_accuracy"]]
     return pd.DataFrame.from_dict(rows, "index", columns=["parameters", "test accuracy"])
 
@@ -225,15 +151,8 @@ def _folder(protocol: str) -> str:
 
 def finished_runs(protocol: str, data: str) -> list[Run]:
     """As `runs`, and none where there is none; `width=0.5` and the like may follow a protocol."""
-    if not (paths.RESULTS / _folder(protocol)).exists():
-        return []
-    found = [
-        run
-        for run in results.runs(_folder(protocol))
-        if _is_read(run.config)
-        and run.config["data"] == data
-        and run.summary["state"] == "finished"
-    ]
+    every = results.finished_runs(_folder(protocol))
+    found = [run for run in every if _is_read(run.config) and run.config["data"] == data]
     _check_alike(found)
     return found
 
@@ -247,10 +166,9 @@ def at_all_widths(protocol: str, data: str) -> list[Run]:
 
 def all_recorded() -> list[Run]:
     """All finished runs of the chapter's protocols, whatever was changed and on whatever data."""
-    wanted = {_folder(protocol) for protocol in (HOURS, RESNETS, MINUTES)}
-    folders = sorted(f for f in paths.RESULTS.glob("train-*") if f.name.split(",")[0] in wanted)
-    found = [run for folder in folders for run in results.runs(folder.name)]
-    return [run for run in found if _is_read(run.config) and run.summary["state"] == "finished"]
+    ours = {_folder(protocol) for protocol in (HOURS, RESNETS, MINUTES)}
+    found = [run for run in results.finished_runs("train-*") if _is_read(run.config)]
+    return [run for run in found if run.folder.parent.name.split(",")[0] in ours]
 
 
 def _is_read(config: Mapping[str, Any]) -> bool:
@@ -274,7 +192,7 @@ def _check_alike(found: Sequence[Run]) -> None:
                         f"{run.folder} has {key} = {mine.get(key)} and {other.name} beside it has "
                         f"{theirs.get(key)}: move one of them to another experiment"
                     )
-        same = seeds.setdefault((label(run), run.config["seed"]), run)
+        same = seeds.setdefault((label(run.config), run.config["seed"]), run)
         if same is not run:
             raise ResultError(
                 f"{run.folder} and {same.name} beside it are the same model and seed: keep one"
@@ -294,12 +212,12 @@ def _conditions(run: Run) -> dict[str, object]:
     }
 
 
-def label(run: Run) -> str:
+def label(config: Mapping[str, Any]) -> str:
     """The name of a run's model in tables: V2-B0, V2-B0-shared, ResNet-56-shared-with-bn."""
-    model = run.config["model"]
+    model = config["model"]
     resnet = RESNET.fullmatch(model)
     name = f"ResNet-{resnet[1]}" if resnet else model.replace(FAMILY, "v2-").upper()
-    return name + LABELS[run.config["sharing"]]
+    return name + LABELS[config["sharing"]]
 
 
 def names(found: Sequence[Run]) -> list[str]:
@@ -307,7 +225,7 @@ def names(found: Sequence[Run]) -> list[str]:
     widths = [run.config["protocol"]["width"] for run in found]
     several = len(set(widths)) > 1
     return [
-        label(run) + (f", width {width:g}" if several else "")
+        label(run.config) + (f", width {width:g}" if several else "")
         for run, width in zip(found, widths, strict=True)
     ]
 
@@ -451,10 +369,7 @@ def comparisons(protocol: str) -> list[Run]:
 
     They lie in `data/results/recipe-<protocol>`; none where none is recorded.
     """
-    experiment = f"recipe-{protocol}"
-    there = any(paths.RESULTS.glob(f"{experiment}/*/config.json"))
-    found = results.runs(experiment) if there else []
-    return [run for run in found if run.summary["state"] == "finished"]
+    return results.finished_runs(f"recipe-{protocol}")
 
 
 def recipes(protocol: str) -> pd.DataFrame:
@@ -472,7 +387,7 @@ def recipes(protocol: str) -> pd.DataFrame:
         rows.append(
             {
                 "recipe": run.name,
-                "model": label(run),
+                "model": label(run.config),
                 "otherwise": options(otherwise).replace(" --set", "").strip(),
                 "seed": config["seed"],
                 "held out": config["images"]["test"],  # which stand for the test images
@@ -540,8 +455,6 @@ def _size_of_v2_s() -> float:
     return float(sum(p.numel() for p in model.parameters()))
 
 
-PROTOCOL_OF = {"EfficientNetV2": HOURS, "ResNet": RESNETS}
-
 COSTS = {
     "params": "stored parameters",
     "multiply_adds": "multiply-adds of an image",
@@ -563,19 +476,20 @@ def equal_cost() -> pd.DataFrame:
     P_G_spread. Accuracy and seconds are NaN of networks that had not settled. Raises
     `results.ResultError` where runs of a family differ in more than model and width.
     """
-    planned = {(one.model, one.width): one for one in planned_runs() if _is_compared(one)}
-    runs = {network: its for p in PROTOCOL_OF.values() for network, its in _by_network(p).items()}
-    rows = [_row(one, runs.get(network, [])) for network, one in planned.items()]
+    planned = {}
+    for one in campaign.planned("04-parameter-sharing", data="cifar10"):
+        if (
+            one.sharing != "with_bn" and "image_size" not in one.changed
+        ):  # the others are of a claim
+            said = campaign.config(one, classes=10)
+            planned[label(said), said["protocol"]["width"]] = said
+    runs = {network: its for p in (HOURS, RESNETS) for network, its in _by_network(p).items()}
+    rows = [_row(*network, said, runs.get(network, [])) for network, said in planned.items()]
     columns = ["family", "model", "width", "shared", "seeds", "state", "accuracy", *COSTS]
     table = pd.DataFrame(rows, columns=columns)
     alike = table.groupby([table.model.str.removesuffix("-shared"), "width"])
     table["seconds"] = alike.seconds.transform("min").where(table.state == SETTLED)
     return table.sort_values(["family", "params"], ignore_index=True)
-
-
-def _is_compared(one: Planned) -> bool:
-    """Whether a planned network is of the comparison: on one data set, at one size and policy."""
-    return one.data == "cifar10" and not one.image_size and not one.model.endswith("-with-bn")
 
 
 def _by_network(protocol: str) -> dict[tuple[str, float], list[Run]]:
@@ -591,7 +505,7 @@ def _by_network(protocol: str) -> dict[tuple[str, float], list[Run]]:
             )
     groups: dict[tuple[str, float], list[Run]] = {}
     for run in found:
-        key = label(run), run.config["protocol"]["width"]
+        key = label(run.config), run.config["protocol"]["width"]
         groups.setdefault(key, []).append(run)
     return groups
 
@@ -602,24 +516,24 @@ def _settings(run: Run) -> dict[str, object]:
     return {key: v for key, v in protocol.items() if key not in ("name", "width")}
 
 
-def _row(network: Planned, runs: Sequence[Run]) -> dict[str, object]:
-    recorded = forward_pass(network.config)
+def _row(model: str, width: float, config: Mapping, runs: Sequence[Run]) -> dict[str, object]:
+    recorded = forward_pass(config)
     quantities = recorded.count().quantities()
-    model = Recipe.recorded(network.config).build(lazy=True)
+    built = Recipe.recorded(config).build(lazy=True)
     state = SETTLED if settled(runs) else UNSETTLED if runs else NOT_RUN
     accuracies = [100 * run.summary["test_accuracy"] for run in runs if state == SETTLED]
     fastest = [
         len(run.metrics) * run.metrics.seconds.min() * run.summary["threads"] for run in runs
     ]
     return {
-        "family": next(f for f, protocol in PROTOCOL_OF.items() if protocol == network.protocol),
-        "model": network.model,
-        "width": network.width,
-        "shared": network.model.endswith("-shared"),
+        "family": "ResNet" if model.startswith("ResNet") else "EfficientNetV2",
+        "model": model,
+        "width": width,
+        "shared": model.endswith("-shared"),
         "seeds": len(runs),
         "state": state,
         "accuracy": fmean(accuracies) if accuracies else nan,
-        "params": sum(p.numel() for p in model.parameters()),
+        "params": sum(p.numel() for p in built.parameters()),
         "multiply_adds": multiply_adds(recorded),
         "seconds": min(fastest, default=nan),
         "P_G": quantities.P_G,
@@ -672,49 +586,8 @@ def gain_at_equal(networks: pd.DataFrame, cost: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["family", "model", "width", "gain", "seeds"])
 
 
-KINDS = {"k×k": ("C0", "o", "-"), "1×1": ("C1", "s", "--"), "depthwise": ("C2", "^", ":")}
-
 DASHES = {"-shared-with-bn": (1, 1), "-shared": (4, 1.5)}  # how a model's name says what it shares
 LEAST_POINTS = 2.0  # per cent that an axis of accuracies spans: one run's own error is 0.4
-
-
-def draw_scopes(
-    ax: Axes, model: nn.Module, policy: sharing.Policy = sharing.all_but_bn, *, names: bool = False
-) -> None:
-    """Draw a model's convolutions in a row, and arcs along those that the policy makes one.
-
-    Layers stand in the order of the model from left to right. A marker is hollow where the layer
-    brings no parameters of its own. With `names` the scopes are written below.
-    """
-    layers = [(policy(m), m) for m in model.modules() if isinstance(m, nn.Conv2d)]
-    last_of: dict[str, int] = {}
-    reach, thin = 1, min(0.7, 60 / len(layers))  # or the arcs of many layers become one surface
-    for x, (scope, layer) in enumerate(layers):
-        color, marker, line = KINDS[_kind(layer)]
-        before = last_of.get(scope)
-        face = color if before is None else "white"
-        ax.scatter(x, 0, min(30, 1000 / len(layers)), marker=marker, facecolor=face,
-                   edgecolor=color, linewidth=0.7, zorder=2)  # fmt: skip
-        if before is not None:
-            middle, width = (x + before) / 2, x - before
-            reach = max(reach, width)
-            ax.add_patch(
-                Arc((middle, 0), width, width, theta2=180, color=color, linestyle=line, lw=thin)
-            )
-        if scope is not None:
-            last_of[scope] = x
-        if names:
-            ax.text(x, -0.35, scope, rotation=20, ha="right", va="top", fontsize=6)
-    ax.set(xlim=(-1, len(layers)), ylim=(-0.25 * reach, 0.55 * reach))
-    ax.set_axis_off()
-
-
-def scope_legend(ax: Axes, loc: str = "upper left") -> None:
-    """Say what the markers of `draw_scopes` mean."""
-    for kind, (color, marker, line) in KINDS.items():
-        ax.plot([], [], marker=marker, color=color, linestyle=line, lw=0.7, label=kind)
-    ax.scatter([], [], marker="o", facecolor="white", edgecolor="0.3", label="no own parameters")
-    ax.legend(loc=loc, ncols=4, frameon=False)
 
 
 def accuracy_against(axes: Sequence[Axes], models: pd.DataFrame, title: str) -> None:
@@ -768,85 +641,7 @@ def training_curves(axes: Sequence[Axes], curves: pd.DataFrame, title: str) -> N
     axes[0].legend(fontsize="x-small")
 
 
-def beside_others(ax: Axes, others: pd.DataFrame) -> None:
-    """Draw accuracy against the parameters left: a colour a source, a marker a network.
-
-    `others` is a table of `beside_other_sharing`. Hollow markers and broken lines are
-    networks that share nothing.
-    """
-    colors = {source: f"C{3 * i}" for i, source in enumerate(others.source.unique())}
-    for i, (name, rows) in enumerate(others.groupby("model", sort=False)):
-        color, shared = colors[rows.source.iloc[0]], rows.shared.all()
-        ax.plot(
-            rows.percent_of_parameters, rows.accuracy, "-" if shared else "--", color=color,
-            lw=0.8, marker="osv^D<>PX*h"[i], markerfacecolor=color if shared else "white", ms=5,
-            label=f"{name} ({rows.source.iloc[0]})",
-        )  # fmt: skip
-    ax.set(xscale="log", xlabel="parameters left, % of the architecture unshared")
-    ax.set(ylabel="top-1 accuracy on CIFAR-100, %")
-    ax.set_xticks([2, 5, 10, 20, 50, 100], labels=[2, 5, 10, 20, 50, 100], minor=False)
-    ax.minorticks_off()
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="x-small")
-
-
-def compression(ax: Axes, claims: pd.DataFrame) -> None:
-    """Draw how far blocks compress with their size: full without batch norm, broken with it.
-
-    `claims` is a table of `compression.claims`.
-    """
-    for i, (block, rows) in enumerate(claims.groupby("block", sort=False)):
-        look = {"color": f"C{i}", "marker": "os^D"[i]}
-        ax.plot(rows["size"], rows.measured, "-", label=block, **look)
-        ax.plot(rows["size"], rows["with batch norm"], "--", markerfacecolor="white", **look)
-    ax.set(yscale="log", xlabel="n or d", ylabel="compression")
-    ax.legend(fontsize="small")
-
-
-def at_equal_cost(axes: Sequence[Axes], networks: pd.DataFrame) -> None:
-    """Draw accuracy against each of `COSTS`, and P′_G against parameters, on six axes.
-
-    `networks` is a table of `equal_cost`. Lines join the widths of one architecture whose
-    accuracies are known; markers of networks that share are hollow and larger, so that one shows
-    within the other.
-    """
-    *against, last = axes
-    for ax, (column, label) in zip(against, COSTS.items(), strict=True):
-        _line_a_model(ax, networks, column, "accuracy")
-        ax.set(xlabel=label, ylabel="top-1, %")
-        if networks.accuracy.isna().all():
-            _say_none([ax])
-        elif not column.startswith("P_G"):
-            ax.set(xscale="log")
-            mark_sizes(ax)
-    _line_a_model(last, networks, "params", "P_G_spread")
-    last.set(xlabel=COSTS["params"], xscale="log", ylabel=COSTS["P_G_spread"])
-    mark_sizes(last)
-    handles, names = last.get_legend_handles_labels()
-    last.figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize="x-small")
-
-
 def _say_none(axes: Sequence[Axes]) -> None:
     for ax in axes:
         ax.set(xticks=[], yticks=[])
         ax.text(0.5, 0.5, "no run yet that settled", ha="center", transform=ax.transAxes)
-
-
-def _line_a_model(ax: Axes, networks: pd.DataFrame, x: str, y: str) -> None:
-    for i, (_, both) in enumerate(networks.groupby(networks.model.map(_unshared))):
-        for name, line in both.dropna(subset=[x, y]).sort_values(x).groupby("model"):
-            shared = name != _unshared(name)
-            ax.plot(
-                line[x], line[y], "--" if shared else "-", color=f"C{i}", marker="os^Dv"[i % 5],
-                markerfacecolor="none" if shared else f"C{i}", markersize=6 if shared else 3.5,
-                label=name,
-            )  # fmt: skip
-
-
-def _unshared(model: str) -> str:
-    return model.removesuffix("-shared")
-
-
-def _kind(layer: nn.Conv2d) -> str:
-    if layer.groups > 1:
-        return "depthwise"
-    return "1×1" if layer.kernel_size == (1, 1) else "k×k"

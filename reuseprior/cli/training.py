@@ -23,6 +23,7 @@ from reuseprior.cli.app import (
     parse_settings,
     path,
     print_json,
+    strict,
 )
 
 
@@ -283,6 +284,119 @@ def _limit(text: str | None) -> tuple[float, str]:
             "--until '30 minutes'"
         )
     return number, unit
+
+
+# The campaign ------------------------------------------------------------------------------------
+
+
+@app.command(epilog="Example: reuseprior campaign 04-parameter-sharing --device cpu --start")
+def campaign(
+    wanted: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CHAPTER|RUN]…",
+            help="Chapters by name or number, or runs as this command lists them; * and ? stand "
+            "for anything (default: all).",
+        ),
+    ] = None,
+    start: Annotated[
+        bool,
+        typer.Option("--start", help="Make what is left in this order; goes on where it stopped."),
+    ] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Take what is finished in --output into data/results.")
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(metavar="cpu|gpu", help="Only what fits this device.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Only what takes no longer, as far as is known.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            parser=path, metavar="FOLDER", help="Where runs are made (default: data/results)."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the runs that chapters still want, or make them, or record what is made.
+
+    A checkout of its own is the place to make them in, as runs say the commit that made them.
+    SIGTERM or Ctrl-C writes a checkpoint; the exit code is then 143 or 130.
+    """
+    from reuseprior import results, training
+    from reuseprior.errors import UserError
+
+    chosen = _chosen(wanted or [], device, minutes)
+    if record:
+        for one in chosen:
+            if output and results.finished(one.folder(output)):
+                typer.echo(results.record(one.folder(output)).folder)
+    chosen = [one for one in chosen if not results.finished(one.folder())]
+    if not start:
+        return _list(chosen, output, as_json)
+    refused = 0
+    for one in chosen:
+        note(one.place)
+        try:
+            one.start(output, progress=sys.stderr.isatty())
+        except training.Interrupted as stop:
+            note(str(stop))
+            raise typer.Exit(128 + stop.signal) from stop
+        except UserError as error:  # such as data that are not there: others may have theirs
+            note(f"  {error}")
+            refused += 1
+    raise typer.Exit(1 if refused else 0)
+
+
+def _chosen(wanted: list[str], device: str | None, minutes: float | None):
+    """The planned runs that patterns name, each once, within a device and a time."""
+    from fnmatch import fnmatch
+
+    from reuseprior.errors import did_you_mean
+    from reuseprior.report.campaign import planned
+
+    if device not in (None, "cpu", "gpu"):
+        raise UsageError(f"--device {device!r} is neither: choose cpu or gpu")
+    runs = {one.place: one for one in planned()}
+    chapters = sorted({one.chapter for one in runs.values()})
+    found = {}
+    for text in wanted or ["*"]:
+        named = {
+            place: one
+            for place, one in runs.items()
+            if fnmatch(place, text) or text in (one.chapter, one.chapter.partition("-")[0])
+        }
+        if not named:
+            close = did_you_mean(text, [*chapters, *runs])
+            raise UsageError(f"no planned run or chapter {text!r}{close}: `reuseprior campaign`")
+        found |= named
+    return [
+        one
+        for one in found.values()
+        if device in (None, one.device) and not (minutes is not None and one.minutes > minutes)
+    ]
+
+
+def _list(chosen, root: Path | None, as_json: bool) -> None:
+    from math import isnan
+
+    begun = {one.place for one in chosen if (one.folder(root) / "summary.json").exists()}
+    if as_json:
+        keys = ("chapter", "place", "device", "minutes", "command")
+        rows = [{key: strict(getattr(one, key)) for key in keys} for one in chosen]
+        return print_json([row | {"begun": row["place"] in begun} for row in rows])
+    for one in chosen:
+        known = "?" if isnan(one.minutes) else f"{one.minutes:,.0f}"
+        state = ", begun" if one.place in begun else ""
+        typer.echo(f"{known:>5} min  {one.device}  {one.place}{state}")
+    hours = sum(one.minutes for one in chosen if not isnan(one.minutes)) / 60
+    unknown = sum(isnan(one.minutes) for one in chosen)
+    typer.echo(
+        f"{len(chosen)} runs are left: {hours:,.1f} hours of one core, and {unknown} runs of "
+        "unknown length"
+    )
 
 
 # Data sets ---------------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ def _shape(inputs: Sequence | torch.Tensor) -> str:
 # How often the one ahead is the more accurate one ------------------------------------------------
 #
 # `calibration.csv` beside this file is measured on three public benchmarks of image classifiers
-# (`chapters/beyond/prediction/calibration.py`, chapter 6), each network's accuracy published by
+# (`chapters/beyond/compare.py`, chapter 6), each network's accuracy published by
 # others.
 
 GAPS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, inf)

@@ -143,10 +143,8 @@ def train_one(
 
 def runs(root: Path | None = None) -> list[Run]:
     """The finished runs of all contenders, as far as there are any."""
-    folder = paths.RESULTS if root is None else Path(root)
-    there = [e for e in EXPERIMENTS if any(folder.glob(f"{e}/*/{results.CONFIG}"))]
-    found = [run for experiment in there for run in results.runs(experiment, root)]
-    return [run for run in found if run.summary["state"] == "finished" and _as_compared(run)]
+    found = [run for name in EXPERIMENTS for run in results.finished_runs(name, root)]
+    return [run for run in found if _as_compared(run)]
 
 
 def _as_compared(run: Run) -> bool:
@@ -162,12 +160,10 @@ def contender(run: Run) -> Contender:
     return Contender(config["model"], config["sharing"], config["protocol"]["width"])
 
 
-def missing(
-    listed: Iterable[Contender], seeds: Sequence[int] = (0, 1), root: Path | None = None
-) -> list[tuple[Contender, int]]:
-    """The contenders and seeds that have no finished run, all of a contender's seeds together."""
-    done = {(contender(run), run.config["seed"]) for run in runs(root)}
-    return [(one, seed) for one in listed for seed in seeds if (one, seed) not in done]
+def listed(planned: Iterable) -> list[Contender]:
+    """The contenders of planned trainings, as `report.campaign` has them, each once."""
+    every = [Contender(o.model, o.sharing, o.changed.get("width", 1.0)) for o in planned]
+    return list(dict.fromkeys(every))
 
 
 def compared(found: Sequence[Run]) -> pd.DataFrame:
@@ -180,20 +176,17 @@ def compared(found: Sequence[Run]) -> pd.DataFrame:
     """
     columns = ["network", "model", "way", "parameters", "multiply_adds", "P_G", "P_G_spread",
                "seeds", "accuracy", "sd"]  # fmt: skip
-    groups: dict[str, dict[int, Run]] = {}
-    for run in found:
-        name = re.sub("-map[0-9a-z]+", "-map", contender(run).name)
-        groups.setdefault(name, {}).setdefault(run.config["seed"], run)
+    table = results.table(found).reindex(columns=["run", "seed", "parameters", "test_accuracy"])
+    table["network"] = [re.sub("-map[0-9a-z]+", "-map", contender(run).name) for run in found]
     rows = []
-    for name, members in groups.items():
-        first = next(iter(members.values()))
-        one = contender(first)
-        accuracy = Sample.of([100 * run.summary["test_accuracy"] for run in members.values()])
-        mapped = {(contender(r), s if "random" in one.sharing else 0) for s, r in members.items()}
-        found = [counted(*of) for of in mapped]
+    for name, members in table.drop_duplicates(["network", "seed"]).groupby("network"):
+        one = contender(members.run.iloc[0])
+        accuracy = Sample.of(100 * members.test_accuracy)
+        seeds = members.seed if "random" in one.sharing else [0] * len(members)
+        counts = [counted(*of) for of in set(zip(map(contender, members.run), seeds, strict=True))]
         rows.append([
-            name, one.model, one.way, first.config["parameters"], found[0][1],
-            fmean(q.P_G for q, _ in found), fmean(q.P_G_spread for q, _ in found),
+            name, one.model, one.way, members.parameters.iloc[0], counts[0][1],
+            fmean(q.P_G for q, _ in counts), fmean(q.P_G_spread for q, _ in counts),
             len(members), accuracy.mean, accuracy.deviation,
         ])  # fmt: skip
     table = pd.DataFrame(rows, columns=columns)

@@ -13,6 +13,7 @@ from reuseprior.chapters.affine_runs import ARMS, CASES, SCALES, Experiment, run
 from reuseprior.contexts import count_contexts
 from reuseprior.models import without_weights
 from reuseprior.models.affine_vae import VAE, Poses
+from reuseprior.report import campaign
 
 
 @pytest.fixture
@@ -45,12 +46,15 @@ def test_matched_arms_spend_as_many_passes(scale):
     assert matched * affine_runs.LEARNING == pytest.approx(avae * each, rel=0.05)
 
 
-def test_all_that_is_wanted_can_be_built():
+def test_all_that_is_planned_can_be_built():
+    """Every arm of every case of the source, and latent sizes that section 4.2.2 compares."""
     for scale, sizes in (("full", {0, 4}), ("cpu", {0, *affine_runs.LATENTS})):
-        found = list(affine_runs.wanted(scale))
-        assert len(set(found)) == len(found) and {seed for _, seed in found} == {0, 1, 2}
-        ones = {one for one, _ in found}
-        assert {one.latent for one in ones} == sizes and {one.scale for one in ones} == {scale}
+        rows = list(campaign.planned("13-affine-vae", protocol=scale))
+        ones = [Experiment(row.data, row.model, scale, **row.changed) for row in rows]
+        assert {row.seed for row in rows} == {0, 1, 2} and len(set(ones)) * 3 == len(ones)
+        folders = [one.folders(row.seed)[0] for one, row in zip(ones, rows, strict=True)]
+        assert folders == [row.folder() for row in rows]
+        assert {one.latent for one in ones} == sizes
         assert {(one.case, one.arm) for one in ones} == {
             (case, arm) for case in CASES for arm in ARMS if "digits" not in case
         }

@@ -7,14 +7,14 @@ import torch
 
 from reuseprior import data
 from reuseprior.chapters import channels, channels_runs
-from reuseprior.chapters.channels_runs import compared_with
+from reuseprior.report import campaign
 from reuseprior.training import Protocol
-from reuseprior.training.contenders import SMALL, WIDE, parameters_of, rival
+from reuseprior.training.contenders import SMALL, WIDE, listed, parameters_of, rival
 from tests.chapters.printed import falsified, table
 
 
 def test_every_network_that_does_not_fold_has_a_rival_of_its_size():
-    found = compared_with()
+    found = listed(campaign.planned("12-channel-sharing"))
     assert len({one.name for one in found}) == len(found)
     assert SMALL in found and WIDE in found
     assert {one.way for one in found} == {

@@ -13,6 +13,7 @@ from reuseprior.data import TextSet
 from reuseprior.errors import UserError
 from reuseprior.measures.latency import interleaved
 from reuseprior.models.classformer import Classformer, Schedule, Sizes
+from reuseprior.report import campaign
 from tests.training.letters import LETTERS, texts
 
 pytest.importorskip("optuna")
@@ -153,21 +154,27 @@ def test_the_shortest_schedule_computes_least():
 def test_a_campaign_goes_on_with_what_is_finished(root, monkeypatch):
     """Searches of two trials: how many is no matter of what is made."""
     search = classformer_runs.search
-    few = {
-        "SEEDS": (0,), "SAMPLERS": {"random": "RandomSampler"}, "LENGTHS": (48,),
-        "KNOWN": {kind: KNOWN[kind] for kind in ("plain", "cut")},
-        "search": lambda *given, budget, **more: search(*given, budget=2, **more),
-    }  # fmt: skip
-    for name, value in few.items():
-        monkeypatch.setattr(classformer_runs, name, value)
-    classformer_runs.campaign("small", root=root, progress=False)
+    monkeypatch.setattr(classformer_runs, "KNOWN", {k: KNOWN[k] for k in ("plain", "cut")})
+    monkeypatch.setattr(
+        classformer_runs, "search", lambda *given, budget, **more: search(*given, budget=2, **more)
+    )
+    few = ("", "layers=3", "sampler=random length=128", "sampler=gp length=0", "length=128")
+    planned = [
+        replace(one, protocol="small", run=one.run.replace("-cpu/", "-small/"))
+        for one in campaign.planned("14-classformer", protocol="cpu")
+        if one.changes in few and one.seed == 0
+    ]
+    for one in planned:
+        one.start(root, progress=False)
     made = {path: path.stat().st_mtime_ns for path in root.rglob("summary.json")}
     names = {path.parent.name for path in made}
     assert {"sst2-drawn-seed0", "sst2-plain-layers3-seed0", "rte-plain-seed0"} <= names
     assert {"mrpc-plain-length128-random-seed0", "sst2-drawn-own-lengths-gp-seed0"} <= names
-    table = classformer_runs.front(TASK, "small", 48, root=root)
+    assert {one.folder(root) for one in planned} == {path.parent for path in made}
+    table = classformer_runs.front(TASK, "small", 128, root=root)
     assert {"fewer layers", "baseline"} <= set(table.kind)
-    classformer_runs.campaign("small", root=root, progress=False)
+    for one in planned:
+        one.start(root, progress=False)
     assert {path: path.stat().st_mtime_ns for path in root.rglob("summary.json")} == made
 
 

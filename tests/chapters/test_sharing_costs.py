@@ -7,7 +7,7 @@ import pytest
 
 from reuseprior import paths
 from reuseprior.chapters import sharing_runs
-from reuseprior.chapters.sharing_runs import Planned
+from reuseprior.report import campaign
 from reuseprior.results import ResultError
 from reuseprior.training import Protocol
 from tests.chapters import runs
@@ -19,10 +19,9 @@ EPOCHS = 10
 @pytest.fixture(autouse=True)
 def record(tmp_path, monkeypatch):
     """Of all that is planned, the small ones, none recorded; a function that records one."""
-    small = [
-        Planned("cifar-resnet", f"ResNet-20{s}", 0, w) for s in ("", "-shared") for w in (1, 0.5)
-    ]
-    monkeypatch.setattr(sharing_runs.experiments, "planned", lambda: iter(small))
+    every = campaign.planned("04-parameter-sharing", model="resnet20-cifar")
+    small = [one for one in every if one.seed == 0]
+    monkeypatch.setattr(campaign, "_rows", lambda: small)
     monkeypatch.setattr(paths, "RESULTS", tmp_path)
 
     def made(width=1.0, sharing="none", seed=0, *, accuracies=0.9, fastest=2.0, **changes):

@@ -11,7 +11,7 @@ import pytest
 from reuseprior import data, paths
 from reuseprior.chapters import sharing_runs
 from reuseprior.cli.app import parse_settings
-from reuseprior.cli.training import experiment
+from reuseprior.report import campaign
 from reuseprior.results import CONFIG, ResultError, Run, read_json
 from reuseprior.training import Protocol
 from tests.chapters import runs
@@ -155,26 +155,12 @@ def test_the_names_of_tables_lead_to_models_and_back(folder):
     record(folder, "s", "all_but_bn")
     resnet = record(folder, sharing="all_but_bn", seed=1)
     rewrite(resnet, lambda config: config | {"model": "resnet56-cifar"})
-    found = {sharing_runs.label(run): run.config for run in sharing_runs.runs("cpu", "cifar10")}
+    found = {
+        sharing_runs.label(run.config): run.config for run in sharing_runs.runs("cpu", "cifar10")
+    }
     assert sorted(found) == ["ResNet-56-shared", "V2-S-shared"]
     for name, config in found.items():
         assert sharing_runs.recipe_of(name) == (config["model"], config["sharing"])
-
-
-def test_a_planned_run_is_where_its_command_records_it(root):
-    everything = list(sharing_runs.planned_runs())
-    assert len(set(everything)) == len(everything) == len(sharing_runs.outstanding())
-    plans = {one.protocol: Protocol.load(one.protocol) for one in everything}
-    for one in everything:
-        words = shlex.split(one.command)
-        plan = plans[one.protocol].changed(set_in(words))
-        assert one.folder.parent.name == experiment(plan, plans[one.protocol])
-        assert one.config["protocol"] == asdict(plan)
-        assert f"-{words[words.index('--data') + 1]}-seed" in one.folder.name
-    done = next(one for one in everything if one.width != 1)
-    runs.record(done.folder, {})
-    left = set(sharing_runs.outstanding().command)
-    assert {one.command for one in everything} - left == {done.command}
 
 
 def cycle(gained):
@@ -229,11 +215,11 @@ def test_live_runs_are_recorded_where_they_are_read_and_go_on(root, monkeypatch)
     table = sharing_runs.live("cpu", "digits", root=root, **options)
     assert table.equals(alone)
     found = sharing_runs.runs("cpu", "digits")
-    assert [sharing_runs.label(run) for run in found] == ["V2-B0-shared", "V2-B0"]
+    assert [sharing_runs.label(run.config) for run in found] == ["V2-B0-shared", "V2-B0"]
     assert [run.config["classes"] for run in found] == [digits.classes] * 2
     for run in found:
         next(run.folder.glob("*.safetensors")).unlink()  # as a finished run is committed
-    monkeypatch.setattr(sharing_runs, "train", None)  # another training would fail
+    monkeypatch.setattr(campaign, "train", None)  # another training would fail
     assert sharing_runs.live("cpu", "digits", root=root, **options).equals(table)
 
 

@@ -26,7 +26,7 @@ COUNT_KEYS = [
 AUDIT_KEYS = [
     "id", "source", "where", "printed", "computed", "kind", "verdict", "window", "note",
 ]  # fmt: skip
-COMMANDS = "count rank models data train evolve record audit reproduce book".split()
+COMMANDS = "count rank models data train evolve campaign record audit reproduce book".split()
 
 NETS = """
 import torch

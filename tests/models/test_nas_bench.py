@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from reuseprior import paths
-from reuseprior.chapters.beyond import benchmarks
+from reuseprior.chapters.beyond import survey
 from reuseprior.chapters.beyond.cells import measure_cell, record_cell
 from reuseprior.contexts import fingerprint, multiply_adds, operator_paths, record_model
 from reuseprior.errors import UserError
@@ -55,7 +55,7 @@ def test_live_edges():
 
 def test_parameters_are_the_published_ones():
     """All 6,561 networks of Macro would take a minute; every 800th has all blocks and places."""
-    macro = benchmarks.find("nas-bench-macro").read()
+    macro = survey.find("nas-bench-macro").read()
     for row in macro[::800].itertuples():
         network = nas_bench_macro.nas_bench_macro(row.network)
         assert sum(p.numel() for p in network.parameters()) == row.parameters
@@ -63,7 +63,7 @@ def test_parameters_are_the_published_ones():
 
 
 def test_cells_have_the_published_parameters():
-    published = benchmarks.zero_cost_scores().query("dataset == 'cifar10'")
+    published = survey.zero_cost_scores().query("dataset == 'cifar10'")
     found = published["cell"].map(nas_bench_201.parameters)
     assert (found / 1e6 - published["params"]).abs().max() < 1e-6
     for code in ("000000", "123401", "303030"):
@@ -74,7 +74,7 @@ def test_cells_have_the_published_parameters():
 @pytest.mark.slow
 def test_cells_have_the_published_flops():
     """The benchmark's also count norms, activations and poolings: 3 and 9 for each position."""
-    published = benchmarks.zero_cost_scores().query("dataset == 'cifar10'").set_index("cell")
+    published = survey.zero_cost_scores().query("dataset == 'cifar10'").set_index("cell")
     positions = nas_bench_201.CELLS * sum(
         channels * (32 >> stage) ** 2 for stage, channels in enumerate(nas_bench_201.CHANNELS)
     )
@@ -124,15 +124,15 @@ def test_blur_of_cells_by_hand():
 
 
 def test_tables_of_accuracies():
-    cells = benchmarks.find("nas-bench-201").read()
-    best = [cells[data].max().round(2) for data in benchmarks.DATA_SETS]
+    cells = survey.find("nas-bench-201").read()
+    best = [cells[data].max().round(2) for data in survey.DATA_SETS]
     assert best == [94.37, 73.51, 47.31]
     assert (len(cells), cells["cell"].nunique(), cells["model"].nunique()) == (15625, 15625, 9445)
-    macro = benchmarks.find("nas-bench-macro").read()
+    macro = survey.find("nas-bench-macro").read()
     assert sorted(macro["network"]) == nas_bench_macro.codes()
     timm = pd.read_csv(paths.ROOT / "data" / "benchmarks" / "timm-in1k.csv")
     assert timm["model"].str.partition(".")[0].is_unique
     assert not timm["model"].str.contains("in2[12]k|in12k|jft|laion|dist|ig1b").any()
-    assert len(benchmarks.find("torchvision").read()) == 75
+    assert len(survey.find("torchvision").read()) == 75
     with pytest.raises(ValueError, match="no benchmark 'tim', did you mean 'timm'"):
-        benchmarks.find("tim")
+        survey.find("tim")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from reuseprior.chapters.beyond import benchmarks
+from reuseprior.chapters.beyond import survey
 from reuseprior.measures.measuring import Conventions, measure
 from reuseprior.models import ModelError, catalog, flexibert, transnas
 
@@ -22,11 +22,11 @@ def test_what_is_no_network(name, message):
 
 
 def test_the_names_are_the_benchmarks_own():
-    macro = benchmarks.find("transnas-macro").read()
+    macro = survey.find("transnas-macro").read()
     assert sorted(macro["modules"]) == sorted(transnas.macro_codes())
-    micro = benchmarks.find("transnas-micro").read()
+    micro = survey.find("transnas-micro").read()
     assert sorted(micro["cell"]) == transnas.micro_codes()
-    encoders = benchmarks.find("flexibert").read()
+    encoders = survey.find("flexibert").read()
     assert (len(encoders), encoders["encoder"].nunique()) == (500, 491)
     assert all(flexibert.parse(text) for text in encoders["encoder"])
     assert catalog.image_size("transnas-micro:333333") == 256

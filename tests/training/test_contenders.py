@@ -63,8 +63,6 @@ def record(root, one, seed, accuracy, experiment="channels", **changed):
 def test_runs_of_all_experiments_are_read_and_compared(tmp_path):
     assert contenders.runs(tmp_path) == [] and contenders.compared([]).empty
     four = shared(SMALL, "channels:4")
-    listed = [four, SMALL, WIDE]
-    assert len(contenders.missing(listed, root=tmp_path)) == 6
     record(tmp_path, four, 0, 0.5)
     record(tmp_path, four, 1, 0.6)
     record(tmp_path, SMALL, 0, 0.7, state="interrupted")
@@ -83,7 +81,6 @@ def test_runs_of_all_experiments_are_read_and_compared(tmp_path):
     q, cost = contenders.counted(four)
     assert (row.P_G, row.multiply_adds) == (q.P_G, cost)
     assert cost == contenders.counted(SMALL)[1]  # sharing saves no multiply-add
-    assert contenders.missing(listed, root=tmp_path) == [(SMALL, 0), (SMALL, 1)]
 
 
 def test_a_network_that_shares_is_set_against_rivals_of_its_size_and_family(tmp_path):

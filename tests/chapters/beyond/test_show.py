@@ -6,7 +6,7 @@ import pytest
 from matplotlib.text import Text
 
 from reuseprior import plotting
-from reuseprior.chapters.beyond import views
+from reuseprior.chapters.beyond import show
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -20,9 +20,9 @@ def test_lines_to_points_run_under_no_name(seed):
     table = pd.DataFrame({"family": families, "top1": accuracies, "model": models})
     fig = plotting.Picture(figsize=(plotting.PAGE_WIDTH / 2, 3.0))
     ax = fig.subplots()
-    views.scatter(ax, table, scores, "top1")
+    show.scatter(ax, table, scores, "top1")
     fig.draw_without_rendering()
-    assert len(ax.texts) == 2 * views.LABELLED
+    assert len(ax.texts) == 2 * show.LABELLED
     for text in ax.texts:
         line = text.arrow_patch.get_path().transformed(text.arrow_patch.get_transform())
         for other in ax.texts:

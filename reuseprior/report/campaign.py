@@ -1,0 +1,159 @@
+"""The runs that chapters want, in the order of their worth, and what makes them.
+
+They stand in `chapters/campaign.csv`: a row is a run of some `seeds`; `run` says where in
+`data/results` it lies, less the seed, and `kind` what is made of the columns from `model` to
+`changes`. `minutes` are those of one core of the machine that made the recorded ones: of the
+fastest alike, or in proportion to multiply-adds of another run of the protocol, or empty where no
+run says.
+
+```python
+for one in left("13-affine-vae", protocol="cpu"):
+    one.start(root)
+```
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import import_module
+from math import nan
+from pathlib import Path
+
+from reuseprior import data, paths
+from reuseprior.models import Recipe
+from reuseprior.report.runs import options
+from reuseprior.results import finished
+from reuseprior.revolver import Search
+from reuseprior.training import Protocol, train
+
+KINDS = {
+    "train": "report.campaign:train_planned",  # a model of the catalogue by a protocol
+    "evolve": "report.campaign:evolve_planned",  # a search by a preset
+    "survey": "chapters.beyond.survey:start",  # public models, counted
+    "nn-mass": "chapters.nn_mass_runs:start",  # a network of a grid
+    "affine": "chapters.affine_runs:start",  # a model of a case at a scale, trained and turned
+    "encoder": "chapters.classformer_runs:start_training",
+    "schedules": "chapters.classformer_runs:start_search",
+    "front": "chapters.classformer_runs:start_comparison",
+}
+"""The function of the package that makes a planned run of each kind in a folder."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run that a chapter wants, and what makes it."""
+
+    chapter: str  # the name of its notebook
+    run: str
+    kind: str
+    model: str
+    sharing: str
+    data: str
+    protocol: str
+    changes: str  # KEY=VALUE with spaces between
+    seed: int | None
+    minutes: float  # NaN where it is not known
+    device: str  # cpu or gpu
+
+    @property
+    def place(self) -> str:
+        """Its experiment and name, with the seed."""
+        return self.run if self.seed is None else f"{self.run}-seed{self.seed}"
+
+    @property
+    def changed(self) -> dict[str, object]:
+        """What `changes` sets."""
+        pairs = (change.split("=") for change in self.changes.split())
+        return {key: _value(text) for key, text in pairs}
+
+    @property
+    def command(self) -> str:
+        """What makes it, and goes on where it was stopped."""
+        if self.kind == "evolve":
+            return f"reuseprior evolve {self.protocol} --seed {self.seed} --resume"
+        if self.kind != "train":
+            return f"reuseprior campaign {self.place} --start"
+        shared = "" if self.sharing == "none" else f" --sharing {self.sharing}"
+        made = f"reuseprior train {self.model}{shared} --data {self.data}"
+        made += f" --protocol {self.protocol}{options(self.changed)} --seed {self.seed}"
+        if not self.run.startswith("train-"):  # where `train` records it by itself
+            made += f" --output data/results/{self.place}"
+        return f"{made} --resume"
+
+    def folder(self, root: Path | None = None) -> Path:
+        """Where it is recorded; `root` is `data/results` if not given."""
+        return (paths.RESULTS if root is None else root) / self.place
+
+    def start(self, root: Path | None = None, *, progress: bool = True) -> None:
+        """Make it, or go on with it; nothing where it is finished."""
+        if not finished(self.folder(root)):
+            module, _, name = KINDS[self.kind].partition(":")
+            make = getattr(import_module(f"reuseprior.{module}"), name)
+            make(self, root, progress=progress)
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+@cache
+def _rows() -> tuple[Planned, ...]:
+    with (paths.PACKAGE / "chapters" / "campaign.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return tuple(
+        Planned(**row, seed=seed and int(seed), minutes=float(minutes or nan))
+        for row in rows
+        for minutes in [row.pop("minutes")]
+        for seed in row.pop("seeds").split() or [None]
+    )
+
+
+def planned(chapter: str | None = None, **columns: str) -> Iterator[Planned]:
+    """All planned runs, or those of a chapter with these values in columns: `kind="train"`."""
+    wanted = columns if chapter is None else {"chapter": chapter, **columns}
+    for one in _rows():
+        if all(getattr(one, column) == value for column, value in wanted.items()):
+            yield one
+
+
+def left(chapter: str | None = None, root: Path | None = None, **columns: str) -> list[Planned]:
+    """The planned runs that are not finished, as `planned` chooses them."""
+    return [one for one in planned(chapter, **columns) if not finished(one.folder(root))]
+
+
+# What makes the kinds that every chapter has ------------------------------------------------------
+
+
+def config(one: Planned, classes: int) -> dict[str, object]:
+    """What the `config.json` of a planned training will say of how the model is built."""
+    plan = Protocol.load(one.protocol, model=one.model).changed(one.changed)
+    built = {"model": one.model, "sharing": one.sharing, "seed": one.seed, "classes": classes}
+    return built | {"data": one.data, "protocol": asdict(plan)}
+
+
+def train_planned(one: Planned, root: Path | None = None, *, progress: bool = True) -> None:
+    """Train a model of the catalogue as `reuseprior train` does."""
+    images = data.load(one.data)
+    told = config(one, images.classes)
+    recipe, plan = Recipe.recorded(told), Protocol(**told["protocol"])
+    train(recipe.build(), images, plan, one.folder(root), seed=one.seed, about=recipe.about(),
+          resume=True, progress=progress)  # fmt: skip
+
+
+def evolve_planned(one: Planned, root: Path | None = None, *, progress: bool = True) -> None:
+    """Search as `reuseprior evolve` does."""
+    from tqdm.auto import tqdm
+
+    images = data.load(one.data)
+    search = Search.start(one.protocol, images, one.folder(root), seed=one.seed, resume=True)
+    total = search.settings.generations - search.generation
+    for _ in tqdm(search, total=total, disable=not progress, unit="generation"):
+        pass
+    search.finish()

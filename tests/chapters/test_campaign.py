@@ -1,0 +1,144 @@
+"""What is to be run: where each run lies, and what makes it, lists it and records it."""
+
+import json
+import shlex
+from collections import Counter
+from dataclasses import asdict, replace
+from importlib import import_module
+from itertools import pairwise
+from math import nan
+
+import pytest
+
+from reuseprior import paths, results
+from reuseprior.chapters import nn_mass_runs
+from reuseprior.cli.app import parse_settings
+from reuseprior.cli.training import experiment
+from reuseprior.report import campaign, chapters
+from reuseprior.training import Protocol, contenders
+from tests.cli.calling import refused, run
+
+EVERY = list(campaign.planned())
+
+
+def test_a_row_names_a_chapter_a_maker_a_device_and_one_run():
+    assert {one.chapter for one in EVERY} <= {c.notebook.stem for c in chapters.found()}
+    assert {one.kind for one in EVERY} == set(campaign.KINDS)
+    assert {one.device for one in EVERY} == {"cpu", "gpu"}
+    for place in campaign.KINDS.values():
+        module, _, name = place.partition(":")
+        assert callable(getattr(import_module(f"reuseprior.{module}"), name))
+    # a run may be wanted by two chapters, and is then one run
+    assert max(Counter((one.chapter, one.place) for one in EVERY).values()) == 1
+    made = {one.place: replace(one, chapter="", minutes=0) for one in EVERY}
+    assert all(replace(one, chapter="", minutes=0) == made[one.place] for one in EVERY)
+
+
+def test_minutes_are_those_of_the_fastest_alike():
+    """Sharing saves no multiply-add, so that networks with and without it take as long."""
+    taken = {}
+    for one in EVERY:
+        if results.finished(one.folder()):
+            summary = results.read_json(one.folder() / results.SUMMARY)
+            taken.setdefault(_alike(one), []).append(summary["wall_seconds"] / 60)
+    assert len(taken) > 60
+    for one in EVERY:
+        if _alike(one) in taken:
+            assert one.minutes == pytest.approx(min(taken[_alike(one)]), rel=0.06), one.place
+
+
+def _alike(one):
+    return one.run if one.kind != "train" else (one.model, one.data, one.protocol, one.changes)
+
+
+def test_a_training_is_where_its_command_records_it():
+    for one in campaign.planned(kind="train"):
+        words = shlex.split(one.command)
+        given = dict(pairwise(words))
+        as_written = Protocol.load(given["--protocol"], model=one.model)
+        changes = parse_settings(v for key, v in pairwise(words) if key == "--set")
+        plan = as_written.changed(changes)
+        assert asdict(plan) == campaign.config(one, 10)["protocol"] and words[2] == one.model
+        own = f"{experiment(plan, as_written)}/{one.model}-{one.sharing}-{one.data}-seed{one.seed}"
+        assert given.get("--output", f"data/results/{own}") == f"data/results/{one.place}"
+
+
+def test_networks_of_equal_budgets_are_planned():
+    """Each budget of stores has its two plain rivals, each network that repeats filters its own."""
+    budgets = [int(contenders.parameters_of(contenders.WIDE) * p / 100) for p in (2, 5, 10, 25, 50)]
+    wanted = {contenders.rival(m, n) for m in ("wrn-16-2", contenders.SHALLOW) for n in budgets}
+    every = contenders.listed(campaign.planned(protocol="stores"))
+    for one in every:
+        if one.way.startswith(("scopes", "channels")) and "norms" not in one.sharing:
+            wanted.add(contenders.rival(one.model, contenders.parameters_of(one)))
+    narrow = {contenders.Contender("wrn-16-2", width=1 / factor) for factor in (2, 4, 8)}
+    plain = {one for one in every if one.sharing == "none"}
+    assert plain == wanted | narrow | {contenders.WIDE, contenders.SMALL}
+    for one in campaign.planned(protocol="stores"):
+        (contender,) = contenders.listed([one])
+        assert one.run.partition("/")[2] == contender.name
+
+
+def test_networks_of_grids_are_planned():
+    for grid in nn_mass_runs.GRIDS.values():
+        rows = campaign.planned("10-nn-mass", protocol=grid.protocol)
+        planned = [(one.changed["layers"], one.changed["density"]) for one in rows]
+        assert planned == [(layers, density) for layers, density, _ in grid.architectures()]
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """A campaign of a training and a search of seconds, and data/results that are empty."""
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    one = next(campaign.planned(kind="train", model="wrn-16-2", sharing="none"))
+    changes = "epochs=1 train_images=64 test_images=32 image_size=8 test_image_size=8"
+    training = replace(one, data="digits", changes=changes, minutes=2.0)
+    search = next(campaign.planned(kind="evolve"))
+    quick = {"protocol": "quick", "data": "digits", "run": "revolver/quick"}
+    search = replace(search, **quick, device="gpu", minutes=nan)
+    monkeypatch.setattr(campaign, "_rows", lambda: (training, search))
+    return training, search
+
+
+def test_what_is_left_is_listed_made_and_recorded(tiny, tmp_path, monkeypatch):
+    training, search = tiny
+    listed = run("campaign").stdout.splitlines()
+    assert [line.split()[-1] for line in listed[:2]] == [training.place, search.place]
+    assert listed[2] == "2 runs are left: 0.0 hours of one core, and 1 runs of unknown length"
+    place = tmp_path / "elsewhere"
+    assert run("campaign", training.chapter[:2], "--start", "--output", place).exit_code == 0
+    made = results.Run.read(place / training.place)
+    assert made.config["protocol"]["epochs"] == 1 and made.config["model"] == training.model
+    assert campaign.left() == [training, search] and campaign.left(root=place) == [search]
+    monkeypatch.setattr(campaign, "train", None)  # another training would fail
+    training.start(place)
+    monkeypatch.setattr(results, "record", lambda folder: results.Run.read(folder))
+    recorded = run("campaign", "--record", "--output", place, "--minutes", 1).stdout
+    assert str(place) not in recorded.splitlines()[0]  # it takes longer
+    recorded = run("campaign", "--record", "--output", place, "--device", "cpu").stdout
+    assert recorded.splitlines()[0] == str(place / training.place)
+
+
+def test_searches_go_on_and_a_run_that_cannot_be_made_stops_no_other(tiny, monkeypatch):
+    training, search = tiny
+    lost = replace(training, data="imagenet", seed=9)
+    monkeypatch.setattr(campaign, "_rows", lambda: (lost, search))
+    (listed,) = json.loads(run("campaign", "--device", "gpu", "--json").stdout)
+    assert listed["command"] == "reuseprior evolve quick --seed 0 --resume"
+    assert listed["minutes"] is None and not listed["begun"]
+    done = run("campaign", "--start")
+    assert done.exit_code == 1 and "imagenet" in done.stderr
+    assert campaign.left() == [lost] and search.folder().parent.name == "revolver"
+
+
+WRONG = [
+    ("nowhere", r"no planned run or chapter 'nowhere'"),
+    ("04-parameter-sharin", r"did you mean '?04-parameter-sharing"),
+    ("--device tpu", r"--device 'tpu' is neither: choose cpu or gpu"),
+    ("--output ''", r"'--output': it is empty"),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), WRONG)
+def test_what_is_not_planned_is_a_sentence(words, sentence):
+    refused(run("campaign", *shlex.split(words)), sentence)
