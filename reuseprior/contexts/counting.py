@@ -6,8 +6,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from math import prod
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +25,6 @@ from reuseprior.quantities import Quantities, derive
 
 BatchNorm = Literal["learnable", "all"]
 STATISTICS = ("running_mean", "running_var")
-COUNTING = 1  # the next number where a rule or a quantity gives other numbers than before
 PARTLY = "never meets an output: not looked up, always on padding, sliced away or overwritten"
 ROWS_SHOWN = 20  # of a table that may have hundreds; `table()` has them all
 
@@ -397,15 +397,23 @@ def fingerprint(recorded: RecordedModel) -> str | None:
     64
 
     It holds the operators with their arguments, constants' values, which tensors are parameters,
-    and `COUNTING`, so that counts kept under it are void once a rule changes.
+    and the counting code itself, so that counts kept under it are void once a rule changes.
     None where an operator or its rule is from outside, whose code it cannot hold.
     """
-    digest = hashlib.sha256(f"{torch.__version__} {COUNTING}".encode())
+    digest = hashlib.sha256(_code())
     for line in _lines(recorded):
         if line is None:
             return None
         digest.update(line.encode())
     return digest.hexdigest()
+
+
+@cache
+def _code() -> bytes:
+    """The counting code, and the version of torch, whose operators it counts."""
+    folder = Path(__file__).parent
+    files = [*sorted(folder.rglob("*.py")), folder.parent / "quantities.py"]
+    return b"".join([torch.__version__.encode(), *(file.read_bytes() for file in files)])
 
 
 def multiply_adds(recorded: RecordedModel) -> int:

@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, isfinite, log, prod, sqrt
 from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reuseprior.contexts import CountingError, RecordedModel
-from reuseprior.contexts.graph import averages, linear_paths, longest_path, per_layer
-from reuseprior.errors import UserError
+from reuseprior.errors import CountingError, UserError
+
+if TYPE_CHECKING:  # energies need no torch; the functions that count import it
+    from reuseprior.contexts import RecordedModel
 
 LN2 = log(2)
 LARGEST = 2**53  # whole numbers beyond it are no longer exact as floats
@@ -267,6 +269,8 @@ def hypothetical(width: int) -> EnergyPrior:
 
 def discounted(gamma: float) -> EnergyPrior:
     """Every layer that a path passes multiplies it by γ; γ = 1 is the reusability prior."""
+    from reuseprior.contexts.graph import per_layer
+
     discount = per_layer(gamma)
     return EnergyPrior(
         f"discounted, γ = {gamma:g}",
@@ -282,6 +286,8 @@ def averages_weighted(power: float = 1.0) -> EnergyPrior:
     Plain counting lets each of the n paths through an average count like one through a weight.
     With power 2 a path counts what it brings to the variance.
     """
+    from reuseprior.contexts.graph import averages
+
     discount = averages(power)
     return EnergyPrior(
         f"averages weighted, power {power:g}",
@@ -301,6 +307,8 @@ def length_normalised() -> EnergyPrior:
     """
 
     def energies(model):
+        from reuseprior.contexts.graph import longest_path, per_layer
+
         recorded = _recorded(model)
         longest = longest_path(recorded)
         points = min(longest // 2 + 1, 5 + ceil(3 * sqrt(longest)))
@@ -332,6 +340,8 @@ def through_nonlinearities() -> EnergyPrior:
     """
 
     def energies(model):
+        from reuseprior.contexts.graph import linear_paths
+
         recorded = _recorded(model)
         counted, discount = recorded.count(), linear_paths(recorded)
         try:
@@ -379,6 +389,8 @@ class TooLong(CountingError):
 
 
 def _recorded(model) -> RecordedModel:
+    from reuseprior.contexts import RecordedModel
+
     if not isinstance(model, RecordedModel):
         raise CountingError(
             f"This prior counts again, and a {type(model).__name__} cannot be: pass "

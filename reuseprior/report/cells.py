@@ -42,7 +42,7 @@ from reuseprior import paths
 from reuseprior.errors import UserError, did_you_mean, shown
 from reuseprior.presets import Presets
 from reuseprior.proofs import Derivation, Derivations, plain
-from reuseprior.report import ledger, published, runs
+from reuseprior.report import ledger, published
 from reuseprior.report.ledger import Cell, Contradiction, Entry, Public, Reading, Statement, noted
 from reuseprior.report.published import Printed
 
@@ -86,6 +86,8 @@ def _measured(row, column: str, said, note: str) -> Entry:
 
     In place of evidence a claim that the number supports.
     """
+    from reuseprior.report import runs  # with torch, which theorems do without
+
     if isinstance(said, Contradiction):
         return ledger.contradicted(row, column, "measured", said.says)
     evidence, needs, *more = (None, said) if isinstance(said, str) else said
@@ -103,6 +105,13 @@ def _stated(row, column: str, said, note: str) -> Entry:
     return ledger.stated(row, column, **tested._asdict())
 
 
+def _claimed(row, column: str, said, note: str) -> Entry:
+    """A claim and what it needs."""
+    from reuseprior.report import runs
+
+    return runs.claimed(row, column, *said)
+
+
 def _mended(row, column: str, said: str, note: str) -> Entry:
     """What holds instead, in words."""
     return _stated(row, column, Statement(False, True, said), note)
@@ -116,12 +125,10 @@ KINDS: Mapping[str, Callable[[pd.Series, str, Any, str], Entry | Cell | None]] =
     "derived": partial(_computed, derived=True),
     "in words": lambda *cell: ledger.in_words(_computed(*cell)),
     "stated": _stated,
-    "mended": lambda row, column, said, note: _stated(
-        row, column, Statement(False, True, said), note
-    ),
+    "mended": _mended,
     "open": _measured,  # by what it needs
     "measured": _measured,
-    "claim": lambda row, column, said, note: runs.claimed(row, column, *said),
+    "claim": _claimed,
 }
 """What a cell can be, and its entry, of row, column, what is said of it and a note."""
 

@@ -1,6 +1,7 @@
 """What is known of an operator is said once, where its rule is."""
 
 import ast
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -120,9 +121,21 @@ def test_a_call_on_other_nodes():
     assert (copied.name, copied.place) == ("add", "a.b")
 
 
-def test_other_counting_code_has_other_fingerprints(monkeypatch):
+def test_the_fingerprint_holds_every_file_of_the_rules(monkeypatch, tmp_path):
     """A changed rule voids the counts kept under the old one."""
+    folder = tmp_path / "contexts"
+    shutil.copytree(PACKAGE / "contexts", folder)
+    shutil.copy(PACKAGE / "quantities.py", tmp_path)
     recorded = record_model(nn.Linear(2, 2), (1, 2))
-    before = fingerprint(recorded)
-    monkeypatch.setattr(counting, "COUNTING", counting.COUNTING + 1)
-    assert fingerprint(recorded) != before
+
+    def now():
+        counting._code.cache_clear()
+        return fingerprint(recorded)
+
+    monkeypatch.setattr(counting, "__file__", str(folder / "counting.py"))
+    before = now()
+    with (folder / "rules" / "windows.py").open("a") as file:
+        file.write("# changed")
+    assert now() != before
+    monkeypatch.undo()
+    assert now() == before

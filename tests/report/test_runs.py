@@ -202,7 +202,7 @@ SCORES = [  # a row's table and model, whose evidence, folder of its runs, some 
 @pytest.mark.parametrize(("name", "model", "work", "place", "config", "protocol"), SCORES)
 def test_a_full_training_fills_its_score(folder, name, model, work, place, config, protocol):
     table = published.load(name).set_index("model")
-    evidence = work.ledger._training(table.loc[[model]].reset_index().iloc[0])
+    evidence, _ = work.score_of(table.loc[[model]].reset_index().iloc[0])
     found = config_of(evidence)
     assert found.items() >= config.items() and found["protocol"].items() >= protocol.items()
     record(folder / place, found, test_accuracy=0.96)
@@ -226,10 +226,11 @@ def test_a_run_of_the_first_package_could_be_the_thesis_s(folder):
 
 
 def test_a_fit_asks_for_the_whole_grid(folder, monkeypatch):
-    evidence = nn_mass.ledger._fit("cifar10", "ln mass", 2)
+    text = published.load("nn-mass/text")
+    evidence, _ = nn_mass.fit(text[text.id.str.endswith("-r2-2")].iloc[0])
     assert evidence.runs == 20
     widths = {tuple(one.widths) for _, _, one in nn_mass.GRIDS["full"].architectures()}
     assert widths == {tuple(evidence.config["architecture"]["widths"])}
     for claim in published.load("nn-mass/text").claim:
         if claim.startswith("R² of accuracy"):
-            assert nn_mass.ledger.FIT.fullmatch(claim), claim
+            assert nn_mass.FIT.fullmatch(claim), claim
