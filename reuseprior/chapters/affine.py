@@ -425,6 +425,12 @@ def room_for(canvas: str, *cases: str) -> Statement | str:
     return Statement(inside, note="; ".join(told), convention=convention)
 
 
+def called(row: pd.Series, elsewhere: str) -> Statement:
+    """A name as the chapter itself has it elsewhere."""
+    note = f"a slip of the pen: the chapter itself says {elsewhere}"
+    return Statement(row["value"] == elsewhere, True, note)
+
+
 def equivalent() -> Statement:
     """In latent numbers; not in parameters, nor in what is computed."""
     latent, canvas = _number("shape-mnist"), _number("canvas-mnist")
