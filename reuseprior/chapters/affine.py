@@ -137,7 +137,7 @@ def _needs(case: str, *arms: str, latents: Sequence[int] = (0,), scale: str = "f
     few = tuple(latents) == (0,)
     sizes = "" if few else f" at latent {' and '.join(map(str, latents))}"
     return (
-        f"affine.experiments.run(Experiment({case!r}, arm, {scale!r}{'' if few else ', latent'}), "
+        f"affine_runs.run(Experiment({case!r}, arm, {scale!r}{'' if few else ', latent'}), "
         f"seed=…) for {' and '.join(map(repr, arms))}{sizes}"
     )
 
@@ -405,7 +405,7 @@ def room_for(canvas: str, *cases: str) -> Statement | str:
         own = CASES[case].data
         folder = paths.RESULTS / REACHED / own
         if not folder.exists():
-            return f"affine.experiments.record_reach({case!r})"
+            return f"affine_runs.record_reach({case!r})"
         run = Run.read(folder)
         if run.config["canvas"] != whole:
             return f"{own} on a canvas of {whole}"

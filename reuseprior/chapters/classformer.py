@@ -205,7 +205,7 @@ def samplers(other: str) -> tuple[Claim, str]:
         f"MiniLM of {Sizes().layers} layers on MRPC, {one.budget} trials by the plain encoder's "
         f"weights, texts padded to {one.length} when timed; by the largest reward"
     )
-    needs = f"classformer.experiments.look for samplers {one.sampler!r} and {other!r}, 3 seeds each"
+    needs = f"classformer_runs.look for samplers {one.sampler!r} and {other!r}, 3 seeds each"
     return Claim(first, second, scale), needs
 
 
