@@ -235,6 +235,9 @@ FIGURE_4_3A = Graph(
 )
 
 
+# Graphs of figures --------------------------------------------------------------------------------
+
+
 def figure_1_1b(width: int, depth: int) -> Graph:
     """A perceptron of one input; weights after the first layer are left out, as in figure 1.1b.
 
@@ -250,6 +253,8 @@ def figure_1_1b(width: int, depth: int) -> Graph:
         layer = [f"{letter}{k}" for k in across]
     return Graph(nodes)
 
+
+# Scores, which trainings give ---------------------------------------------------------------------
 
 IMAGENET = {
     "epochs": 352, "batch_size": 400, "learning_rate": 0.025, "dropout": 0.075,
@@ -398,6 +403,8 @@ def part_of_accuracy() -> list[float | str]:
     ratios = [ours[m] / scores[m] for m in scores]
     return [float(np.mean(ratios)), f"six models: {min(ratios):.3f} to {max(ratios):.3f}"]
 
+
+# Tables of the notebook ---------------------------------------------------------------------------
 
 FORMATS = {
     "P_G": "{:.4f}".format,

@@ -260,6 +260,8 @@ def highest(by: str, what: str, three_inputs: bool = True) -> list[Reading | str
     return [Reading(at(None)), own, "the grid is ours: 3, 10, 20, 30 and 40"]
 
 
+# Tables and surfaces of the notebook --------------------------------------------------------------
+
 FORMATS = {
     "P_G": "{:.4f}".format,
     "P_G_spread": "{:.4f}".format,

@@ -210,6 +210,9 @@ def reducing_share(modules: pd.DataFrame, *, individuals: int = 2) -> float:
     return float((convolutions.out_channels < convolutions.in_channels).mean())
 
 
+# Populations that nothing has trained -------------------------------------------------------------
+
+
 @cache
 def untrained(preset: str, populations: int = 20) -> tuple[pd.DataFrame, ...]:
     """The modules of the first populations that a preset draws, one table a seed.

@@ -42,6 +42,9 @@ from reuseprior.training import Protocol
 PARTS = Cells(__name__, "thesis/chapter-4-sharing")
 
 
+# Section C.1.1: what a block's sharing compresses -------------------------------------------------
+
+
 def equal_depth(module: nn.Module) -> str | None:
     """Convolutions of one shape at one depth of a block (see `reuseprior.models.blocks`)."""
     scope = all_but_bn(module)
@@ -115,6 +118,8 @@ def deepest_path(n: int) -> int:
     """Layers on the longest path through a FractalNet block of fractal depth n, as it is built."""
     return max(getattr(module, "depth", 0) for module in FractalBlock(1, n).modules())
 
+
+# Table 4.2 ----------------------------------------------------------------------------------------
 
 DATA = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100", "ImageNet-1K": "imagenet"}
 CLASSES = {"CIFAR-10": 10, "CIFAR-100": 100, "ImageNet-1K": 1000}

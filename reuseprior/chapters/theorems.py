@@ -82,6 +82,8 @@ def partition(beta, read: Numbers):
     return mpmath.fsum(times * score**-beta for times, score in terms)
 
 
+# Where equations are tried ------------------------------------------------------------------------
+
 GRID = tuple(product((2, 3, 5, 10), (1, 2, 5, 40, 300), (False, True)))
 SMALL = tuple(product((2, 3, 5), (1, 2, 5, 20), (False, True)))  # where each parameter is a term
 DEEP = tuple(product((2, 3, 5, 10), (60, 300), (False, True)))
@@ -116,6 +118,9 @@ def total(term: sp.Expr, index: sp.Symbol) -> sp.Sum:
     "The divergence of $p_i = c_i/z$, $z = N_C$, from $1/N_C$ is the expected spread.",
     place="§4.4.4.1",
 )
+# Chapter 5's perceptrons, and chapter 4's two theorems --------------------------------------------
+
+
 def lemma_1() -> Iterator[Step | Printed]:
     p = c[i] / z
     divergence, spread = (total(p * x, i) for x in (sp.log(p) - sp.log(1 / z), sp.log(c[i])))
@@ -366,6 +371,8 @@ def theorem_5() -> Iterator[Step | Printed | Correction]:
     yield Step(H, sp.log(g * D), "width 1: a chain, where all counts are one", chain)
 
 
+# Estimates of P′_G --------------------------------------------------------------------------------
+
 SIZE = N_I / (N_I + N_O + g * D)
 NATS = (P, sp.log(g * D * (E + 1) * SIZE))
 BITS = (P_bits, sp.log(g * D * (E / sp.log(2) + 1) * SIZE) / sp.log(2))
@@ -486,6 +493,8 @@ def section_5_4_1() -> Iterator[Step | Printed | Correction]:
     yield Step(entropy, H_h, "the same entropy", given(h_sum, e_closed, z_closed))
     yield Step(sp.log(scaled) - sp.log(estimate), ratio, "and another estimate", given())
 
+
+# All of them --------------------------------------------------------------------------------------
 
 DERIVATIONS = Derivations((
     lemma_1, theorem_1, lemma_2, theorem_2,

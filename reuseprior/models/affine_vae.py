@@ -116,6 +116,8 @@ def _check(latent: int, side: int, dimensions: int, width: float) -> None:
         raise ModelError(f"width is {width}: it multiplies channels, so choose more than 0")
 
 
+# Maps of the input --------------------------------------------------------------------------------
+
 REACH = 0.2  # of translations, in halves of a side; the text says none, the author's code this
 LEAST_DETERMINANT = 1e-6  # of a map that can be undone, scaled to lengths of 1 on average
 
@@ -260,6 +262,8 @@ def _about(axis: int, angle: Tensor) -> Tensor:
     return found
 
 
+# Losses -------------------------------------------------------------------------------------------
+
 LIKELIHOODS = ("gaussian", "bernoulli")  # Bidart 4.1.4: of images, of voxels
 
 
@@ -288,6 +292,8 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(mean, σ²) ‖ N(0, 1)) in nats, (batch,), of means and log σ² (batch, latent)."""
     return (mean**2 + log_variance.exp() - 1 - log_variance).sum(1) / 2
 
+
+# Searches for the map -----------------------------------------------------------------------------
 
 CHUNK = 128  # examples in one pass, so that thousands of candidates fit into memory
 SLOWER = 0.3  # a translation's steps beside an angle's, as its range is much the smaller
@@ -513,6 +519,9 @@ def _at_least(least: int, **values: int) -> None:
 
 
 Search = Callable[[Objective, torch.Generator | None], Found]
+
+
+# The affine VAE -----------------------------------------------------------------------------------
 
 
 class Passed(NamedTuple):

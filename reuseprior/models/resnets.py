@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 STEM = 16  # channels
 STAGES = ((16, 1), (32, 2), (64, 2))  # channels of a width of 1, and the first block's stride
-LAYERS_A_DEPTH = 6  # two convolutions in each block of the three stages
+LAYERS_A_DEPTH = 6  # two convolutions in each block, or dense layer, of the three stages
+
+
+# Wide ResNets -------------------------------------------------------------------------------------
 
 
 def wide_resnet(
@@ -130,7 +133,7 @@ def wide_resnet50_2(num_classes: int = 1000):
     return model
 
 
-STAGES = ((16, 1), (32, 2), (64, 2))  # channels, and the stride of the first block
+# ResNets for CIFAR --------------------------------------------------------------------------------
 
 
 def cifar_resnet(
@@ -227,7 +230,7 @@ def _initialise(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
 
-LAYERS_A_DEPTH = 6  # two convolutions in each layer of the three blocks
+# DenseNets ----------------------------------------------------------------------------------------
 
 
 def densenet_bc(depth: int, growth: int, *, num_classes: int = 10):
@@ -255,6 +258,8 @@ def densenet_bc(depth: int, growth: int, *, num_classes: int = 10):
         setattr(model.features, name, nn.Identity())
     return model
 
+
+# ResNet-50 as Keras has it ------------------------------------------------------------------------
 
 KERAS_EPSILON = 1.001e-5  # of batch norm
 
