@@ -100,7 +100,13 @@ def _stated(row, column: str, said, note: str) -> Entry:
     """Whether it holds, or what became of it; or what it needs."""
     if isinstance(said, str):
         return _measured(row, column, said, note)
-    said = said if isinstance(said, Statement) else Statement(said)
+    if not isinstance(said, Statement):
+        if type(said) is not bool:  # what is only truthy is no test that held
+            raise CellsError(
+                f"{row['id']}/{column} is stated by {shown(said)}: let its function give a bool "
+                "or a Statement, or name another kind"
+            )
+        said = Statement(said)
     tested = said._replace(note=noted(said.note, note))
     return ledger.stated(row, column, **tested._asdict())
 
@@ -216,7 +222,7 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
         if rule.kind in ("computed", "derived", "in words"):
             text = fill(rule.says, number=True)
             value = Fraction(str(sympify(text, rational=True)))
-            return value if "/" in text else int(value)  # of whole numbers
+            return value if "/" in text or value.denominator > 1 else int(value)
         said = fill(rule.says)
         if rule.kind == "quoted" and said and not ledger.public(said):
             raise CellsError(

@@ -105,7 +105,17 @@ def test_what_a_function_says_of_a_kind(cells, monkeypatch, kind, said, entry):
     assert (found.kind, found.verdict, found.computed) == entry
 
 
-@pytest.mark.parametrize(("formula", "value"), [("1 + 1", 2), ("{table-1/two/b} / 2", 2.0)])
+@pytest.mark.parametrize("said", [2.5, ("a claim", "needs"), [Public("2.5", "b")]])
+def test_what_is_only_truthy_is_no_statement_that_holds(cells, monkeypatch, said):
+    monkeypatch.setitem(globals(), "told", lambda: said)
+    with pytest.raises(CellsError, match=r"new-text-more/value is stated by .*: let its function"):
+        entries(cells('["computed", "{table-1/one/average} + 1"', '["stated", "told"'))
+
+
+@pytest.mark.parametrize(
+    ("formula", "value"),
+    [("1 + 1", 2), ("{table-1/two/b} / 2", 2.0), ("1.5 * {table-1/two/b} / 4", 1.5)],
+)
 def test_a_quotient_is_no_whole_number(cells, formula, value):
     told = cells("{table-1/one/average} + 1", formula)
     (found,) = (e for e in entries(told) if e.id == "new-text-more")
