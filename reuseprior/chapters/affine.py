@@ -59,7 +59,10 @@ Value = Callable[[Sequence[Run]], float]
 
 
 def _printed(table: str, name: str) -> int:
-    return int(published.number(f"bidart/chapter-4-{table}", f"{table}-{name}"))
+    value = published.number(f"bidart/chapter-4-{table}", f"{table}-{name}")
+    if value.denominator != 1:
+        raise ValueError(f"{table}-{name} is {value}: it counts something, so give a whole number")
+    return int(value)
 
 
 _number, _text = partial(_printed, "setup"), partial(_printed, "text")

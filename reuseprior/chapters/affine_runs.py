@@ -221,6 +221,14 @@ def start(planned, root: Path | None = None, *, progress: bool = True) -> None:
     run(one, seed=planned.seed, root=root, progress=progress)
 
 
+def beside(planned, root: Path | None = None) -> list[Path]:
+    """What is recorded besides the training: turned inputs, and orientations if there are any."""
+    one = Experiment(planned.data, planned.model, planned.protocol, **planned.changed)
+    _, angles, orientations = one.folders(planned.seed, root)
+    has_some = CASES[one.case].poses.dimensions == 2 and ARMS[one.arm].search
+    return [angles, orientations] if has_some else [angles]
+
+
 def search_passes(case: str, scale: str) -> int:
     """What an AVAE's search spends on an example, counted on a model of nothing."""
     objective = Objective(lambda alpha, rows: alpha.sum(1), 1, CASES[case].poses)

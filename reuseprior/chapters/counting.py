@@ -306,6 +306,8 @@ def worked(row: pd.Series) -> float | int:
     rows = published.load({"thesis": "thesis/appendix-a", "paper": "paper/appendix-b"}[row.source])
     numbers = rows.set_index(["quantity", "parameter"])["value"].astype(float)
     frequencies = numbers["frequency"]
+    if row.quantity == "probability numerator" and row.parameter not in frequencies:
+        raise KeyError(f"{row['id']}: {row.parameter!r} has no printed frequency")
     q = derive(
         np.log2(frequencies.to_numpy()),
         np.ones(len(frequencies)),

@@ -16,7 +16,18 @@ import torch
 
 from reuseprior import results
 from reuseprior.chapters import revolver_print
-from reuseprior.chapters.revolver_print import OF_THE_DATA, command_lines, number, protocol, said
+from reuseprior.chapters.revolver_print import (
+    ARGUMENTS,
+    COMMAND_LINE,
+    ENSEMBLE,
+    IN_TEXT,
+    OF_THE_DATA,
+    WIDTHS,
+    command_lines,
+    number,
+    protocol,
+    said,
+)
 from reuseprior.chapters.revolver_print import from_thesis as from_thesis
 from reuseprior.data import DataSet, Images
 from reuseprior.report import published
@@ -254,6 +265,16 @@ def _modules(population: Population) -> pd.DataFrame:
 BEST = "cifar10-evolve-16"
 DIGITS = 9  # of differences of printed numbers, which floats miss by less
 NUMBERS = ("generation", "sample_size", "params", "test_accuracy", "mean_validation")
+
+
+# Settings -----------------------------------------------------------------------------------------
+
+
+def put_in(name: str, column: str) -> str:
+    """Nothing to say of a printed setting that a search or a blueprint of ours is given."""
+    if name not in {*IN_TEXT, *WIDTHS} and column not in {*COMMAND_LINE, *ARGUMENTS, *ENSEMBLE}:
+        raise KeyError(f"{name}/{column}: no search and no blueprint of ours is given it")
+    return ""
 
 
 # What follows from printed tables -----------------------------------------------------------------

@@ -200,7 +200,7 @@ def _row(path: str, **columns: str) -> pd.Series:
 
 def ensemble(row: pd.Series) -> tuple[int, ...]:
     """The output's shape of appendix C.5's mean of convolutions."""
-    its = {column: number(row[column]) for column in ("members", "image", *ARGUMENTS)}
+    its = {column: number(row[column]) for column in (*ENSEMBLE, *ARGUMENTS)}
     x = (its["in_channels"], its["image"], its["image"])
     options = {name: its[name] for name in ARGUMENTS} | {"bias": False}
     convs = {
@@ -209,6 +209,7 @@ def ensemble(row: pd.Series) -> tuple[int, ...]:
     return revolver.assemble("ensemble_mean", x, convs).output_shape
 
 
+ENSEMBLE = ("members", "image")  # what else the printed ensemble is built of
 ARGUMENTS = ("in_channels", "out_channels", "kernel_size", "stride", "padding")
 
 

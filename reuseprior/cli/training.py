@@ -328,15 +328,23 @@ def campaign(
     from reuseprior import results, training
     from reuseprior.errors import UserError
 
+    if record and output is None:
+        raise UsageError("--record takes what was made elsewhere: add --output FOLDER")
+    if output is None:
+        paths.checkout()  # where runs are found and made
     chosen = _chosen(wanted or [], device, minutes)
-    if record:
-        for one in chosen:
-            if output and results.finished(one.folder(output)):
-                typer.echo(results.record(one.folder(output)).folder)
-    chosen = [one for one in chosen if not results.finished(one.folder())]
-    if not start:
-        return _list(chosen, output, as_json)
     refused = 0
+    for one in chosen if record else []:
+        for folder in filter(results.finished, one.folders(output)):
+            try:
+                typer.echo(results.record(folder).folder)
+            except UserError as error:  # such as a run of code that no commit has
+                note(f"  {error}")
+                refused += 1
+    chosen = [one for one in chosen if not one.finished()]
+    if not start:
+        _list(chosen, output, as_json)
+        raise typer.Exit(1 if refused else 0)
     for one in chosen:
         note(one.place)
         try:

@@ -347,7 +347,8 @@ class _Recorder(TorchDispatchMode):
         key = (function, *map(_look, twins), *kwtwins, *map(_look, kwtwins.values()))
         if key not in self.looks:
             result = self._run(function, twins, kwtwins, nodes, kwnodes)
-            self.looks[key] = _look(result)
+            if isinstance(result, torch.Tensor):  # a user's rule may be of an operator with several
+                self.looks[key] = _look(result)
             return result
         shape, stride, dtype = self.looks[key]
         return torch.empty_strided(shape, stride, dtype=dtype, device="meta")
@@ -693,6 +694,7 @@ CALLS = {
     torch.Tensor.device.__get__: _device,
     torch.Tensor.tolist: _read_out,
     torch.Tensor.numpy: _read_out,
+    torch.Tensor.__array__: _read_out,
     torch.Tensor.register_hook: _without_gradients,
     torch.Tensor.retain_grad: _without_gradients,
 }
@@ -815,14 +817,24 @@ def _plain_operators() -> Iterator[None]:
         yield
 
 
-_HINTS = (  # what may mend a failure, by the type of its error
-    (RecursionError, ": its modules are nested deep, so raise Python's limit with "
-     "sys.setrecursionlimit"),
-    ((TypeError, AttributeError), ": an argument may be missing, so give all "
-     "that it takes by name, as inputs={'x': (1, 3, 224, 224), …}"),
-    ((RuntimeError, ValueError, IndexError, AssertionError), ": check the input's channels and "
-     "size (a larger image may do)"),
-)  # fmt: skip
+_NESTED = ": its modules are nested deep, so raise Python's limit with sys.setrecursionlimit"
+_ARGUMENT = (
+    ": an argument may be missing, so give all that it takes by name, as "
+    "inputs={'x': (1, 3, 224, 224), …}"
+)
+_SIZE = ": check the input's channels and size (a larger image may do)"
+
+
+def _hint(error: Exception, reason: str) -> str:
+    """What may mend a failure; nothing where it may be anything."""
+    if isinstance(error, RecursionError):
+        return _NESTED
+    if any(words in reason for words in ("forward()", "NoneType", "have to specify")):
+        return _ARGUMENT
+    if isinstance(error, NotImplementedError) or "device" in reason:
+        return ""
+    is_of_size = isinstance(error, (RuntimeError, ValueError, IndexError, AssertionError))
+    return _SIZE if is_of_size else ""
 
 
 def _explain(error: Exception, model: nn.Module, where: str, inputs: Inputs) -> str:
@@ -830,6 +842,5 @@ def _explain(error: Exception, model: nn.Module, where: str, inputs: Inputs) -> 
     module = model.get_submodule(where)
     layer = f", {module}," if where and not list(module.children()) else ""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    of_none = getattr(error, "obj", None) is None  # else an attribute that its object lacks
-    hint = next((text for kinds, text in _HINTS if of_none and isinstance(error, kinds)), "")
-    return f"The model failed {place}{layer} on {inputs} ({type(error).__name__}: {reason}){hint}."
+    said = f"The model failed {place}{layer} on {inputs} ({type(error).__name__}: {reason})"
+    return f"{said}{_hint(error, reason)}."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from inspect import unwrap
 from itertools import permutations
 from math import factorial
@@ -173,7 +173,8 @@ def kendall(x: np.ndarray, y: np.ndarray) -> float:
     if not np.isfinite([x, y]).all():
         return float(stats.kendalltau(x, y).statistic)
     if len(x) <= FEW:
-        a, b = _signs(np.asarray(x, float)), _signs(np.asarray(y, float))
+        ranks = (np.unique(values, return_inverse=True)[1] for values in (x, y))  # exact counts too
+        a, b = (_signs(values.astype(float)) for values in ranks)
         return float(np.clip(a @ b / np.sqrt(a @ a) / np.sqrt(b @ b), -1, 1))
     return float(_tau_of_many(x, y).statistic)
 
@@ -213,14 +214,13 @@ def by_chance(x: Sequence[float], y: Sequence[float], *, seed: int = 0, draws: i
     return float((agreeing >= abs(_signs(y) @ _signs(x))).mean())
 
 
-@lru_cache(maxsize=8)
-def _pairs(n: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.triu_indices(n, 1)
+_pairs = lru_cache(maxsize=8)(partial(np.triu_indices, k=1))  # of few models; many take gigabytes
 
 
 def _signs(values: np.ndarray) -> np.ndarray:
     """For each pair along the last axis, 1 where the first is greater, −1 where the second is."""
-    one, other = _pairs(values.shape[-1])
+    n = values.shape[-1]
+    one, other = _pairs(n) if n <= FEW else np.triu_indices(n, 1)
     return np.sign(values[..., one] - values[..., other])
 
 

@@ -22,9 +22,10 @@ from functools import cache
 from importlib import import_module
 from math import nan
 from pathlib import Path
+from types import ModuleType
 
 from reuseprior import data, paths
-from reuseprior.models import Recipe
+from reuseprior.models import Recipe, catalog
 from reuseprior.report.runs import options
 from reuseprior.results import finished
 from reuseprior.revolver import Search
@@ -88,12 +89,25 @@ class Planned:
         """Where it is recorded; `root` is `data/results` if not given."""
         return (paths.RESULTS if root is None else root) / self.place
 
+    def folders(self, root: Path | None = None) -> list[Path]:
+        """All that it records, the first in `folder`; its maker's module names more by `beside`."""
+        beside = getattr(self._maker[0], "beside", lambda *_: ())
+        return [self.folder(root), *beside(self, root)]
+
+    def finished(self, root: Path | None = None) -> bool:
+        """Whether all that it records is there."""
+        return all(map(finished, self.folders(root)))
+
     def start(self, root: Path | None = None, *, progress: bool = True) -> None:
         """Make it, or go on with it; nothing where it is finished."""
-        if not finished(self.folder(root)):
-            module, _, name = KINDS[self.kind].partition(":")
-            make = getattr(import_module(f"reuseprior.{module}"), name)
+        if not self.finished(root):
+            make = getattr(*self._maker)
             make(self, root, progress=progress)
+
+    @property
+    def _maker(self) -> tuple[ModuleType, str]:
+        module, _, name = KINDS[self.kind].partition(":")
+        return import_module(f"reuseprior.{module}"), name
 
 
 def _value(text: str) -> object:
@@ -125,7 +139,7 @@ def planned(chapter: str | None = None, **columns: str) -> Iterator[Planned]:
 
 def left(chapter: str | None = None, root: Path | None = None, **columns: str) -> list[Planned]:
     """The planned runs that are not finished, as `planned` chooses them."""
-    return [one for one in planned(chapter, **columns) if not finished(one.folder(root))]
+    return [one for one in planned(chapter, **columns) if not one.finished(root)]
 
 
 # What makes the kinds that every chapter has ------------------------------------------------------
@@ -143,7 +157,9 @@ def train_planned(one: Planned, root: Path | None = None, *, progress: bool = Tr
     images = data.load(one.data)
     told = config(one, images.classes)
     recipe, plan = Recipe.recorded(told), Protocol(**told["protocol"])
-    train(recipe.build(), images, plan, one.folder(root), seed=one.seed, about=recipe.about(),
+    with catalog.told_in_a_sentence(one.model):
+        model = recipe.build()
+    train(model, images, plan, one.folder(root), seed=one.seed, about=recipe.about(),
           resume=True, progress=progress)  # fmt: skip
 
 

@@ -46,6 +46,7 @@ from reuseprior.report import ledger, published
 from reuseprior.report.ledger import Cell, Contradiction, Entry, Public, Reading, Statement, noted
 from reuseprior.report.published import Printed
 
+BY_FUNCTION, IN_WORDS = ("stated", "measured", "claim"), ("open", "mended", "unchecked")
 OF_A_ROW = {"id", "source", "where", "claim", "quantity", "put_as"}
 """Columns that say what a row is about, in any table."""
 
@@ -71,6 +72,8 @@ def _quoted(row, column: str, said, note: str) -> Entry:
     said = ledger.public(said) if isinstance(said, str) else said
     notes = [one for one in said if isinstance(one, str)]
     sources = [one for one in said if isinstance(one, Public)]
+    if len(notes) + len(sources) < len(said):
+        raise CellsError(f"{row['id']}/{column} is quoted from {shown(said)}: give public numbers")
     return ledger.quoted(row, column, sources, noted(*notes, note))
 
 
@@ -127,6 +130,7 @@ KINDS: Mapping[str, Callable[[pd.Series, str, Any, str], Entry | Cell | None]] =
     "label": lambda *cell: None,  # no number: it says which row it is, or how it is made
     "setting": _setting,
     "quoted": _quoted,
+    "unchecked": _quoted,  # by a quantity that `public/facts.csv` may come to have
     "computed": _computed,
     "derived": partial(_computed, derived=True),
     "in words": lambda *cell: ledger.in_words(_computed(*cell)),
@@ -292,6 +296,10 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
         if not (isinstance(what, list) and 1 <= len(what) <= 3 and isinstance(what[0], str)):
             raise CellsError(f"{at} is {shown(what)}: make it a list of kind, what is said, a note")
         rule, functions = Rule(at, tables, ids, cells, *what), vars(modules[self._module])
+        if rule.kind in BY_FUNCTION and not rule.function:
+            raise CellsError(f"{at} is {rule.kind} by no function: name one, or make it 'open'")
+        if rule.kind in IN_WORDS and not rule.says:
+            raise CellsError(f"{at} is {rule.kind} without words: say what it needs, or what holds")
         if rule.kind not in KINDS:
             mend = did_you_mean(rule.kind, KINDS) or f": choose from {', '.join(KINDS)}"
             raise CellsError(f"{at} has the unknown kind {rule.kind!r}{mend}")

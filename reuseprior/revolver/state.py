@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from math import prod
 from pathlib import Path
 from statistics import fmean
@@ -132,6 +132,8 @@ class State:
             "momentum": held("momentum"),
             "best_tensors": held("best"),
         }
+        if lost := {f.name for f in fields(cls)} - {*data, *objects, "trained_by"}:
+            raise schemas.SchemaError(f"has no {min(lost)}")
         state = schemas.converted({"trained_by": None} | data | objects, cls)
         for individual in state.population:
             state.registry.build(individual.blueprint, individual.scopes)

@@ -14,6 +14,7 @@ from reuseprior import paths, results
 from reuseprior.chapters import nn_mass_runs
 from reuseprior.cli.app import parse_settings
 from reuseprior.cli.training import experiment
+from reuseprior.errors import UserError
 from reuseprior.report import campaign, chapters
 from reuseprior.training import Protocol, contenders
 from tests.cli.calling import refused, run
@@ -119,6 +120,32 @@ def test_what_is_left_is_listed_made_and_recorded(tiny, tmp_path, monkeypatch):
     assert recorded.splitlines()[0] == str(place / training.place)
 
 
+def test_a_training_without_what_is_recorded_beside_it_is_not_finished(tmp_path):
+    one = next(one for one in EVERY if one.kind == "affine" and one.model == "avae")
+    training, angles, orientations = one.folders(tmp_path)
+    assert training == one.folder(tmp_path) and training.name == angles.name == orientations.name
+    for folder in one.folders(tmp_path):
+        assert not one.finished(tmp_path)
+        folder.mkdir(parents=True)
+        (folder / results.SUMMARY).write_text('{"state": "finished"}')
+    assert one.finished(tmp_path)
+    plain = next(one for one in EVERY if one.kind == "affine" and one.model == "vae")
+    assert len(plain.folders()) == 2 and len(next(campaign.planned(kind="train")).folders()) == 1
+
+
+def test_a_run_that_cannot_be_recorded_stops_no_other(tiny, tmp_path, monkeypatch):
+    for one in tiny:
+        one.folder(tmp_path).mkdir(parents=True)
+        (one.folder(tmp_path) / results.SUMMARY).write_text('{"state": "finished"}')
+
+    def record(folder):
+        raise UserError(f"{folder.name}: no commit has its code")
+
+    monkeypatch.setattr(results, "record", record)
+    done = run("campaign", "--record", "--output", tmp_path)
+    assert done.exit_code == 1 and done.stderr.count("no commit has its code") == 2
+
+
 def test_searches_go_on_and_a_run_that_cannot_be_made_stops_no_other(tiny, monkeypatch):
     training, search = tiny
     lost = replace(training, data="imagenet", seed=9)
@@ -136,6 +163,7 @@ WRONG = [
     ("04-parameter-sharin", r"did you mean '?04-parameter-sharing"),
     ("--device tpu", r"--device 'tpu' is neither: choose cpu or gpu"),
     ("--output ''", r"'--output': it is empty"),
+    ("--record", r"--record takes what was made elsewhere: add --output"),
 ]
 
 

@@ -45,6 +45,8 @@ FORWARDS = {
     "item": (lambda x: x * x.mean().item(), "data-dependent control flow, in blocks.1"),
 
     "numpy": (lambda x: x * float(x.detach().numpy()[0, 0]), "data-dependent control flow"),
+    "array": (lambda x: x * float(np.asarray(x.detach())[0, 0]), "data-dependent control flow"),
+    "no forward": (lambda x: nn.Module()(x), r'required "forward" function\)\.$'),
     "a mask": (lambda x: x[x > 0], r"aten\.index\.Tensor, whose result's shape depends on data"),
     "nonzero": (lambda x: x[0, x[0].nonzero()], r"aten\.nonzero.*fixed"),
     "equal": (lambda x: x if torch.equal(x, x) else -x,

@@ -42,6 +42,7 @@ def test_tau_of_few_models_is_scipys():
             x, y = stats.rankdata(random.integers(n, size=n)), random.integers(n, size=n) / 3
             np.testing.assert_equal(statistics.kendall(x, y), stats.kendalltau(x, y).statistic)
     assert statistics.kendall([1, 2, 3], [1, 2, 3]) == 1
+    assert statistics.kendall([2**53, 2**53 + 1, 2**54], [0, 1, 2]) == 1  # as floats two are one
     assert statistics.kendall([1, 2, np.inf], [1, 2, 3]) == 1
 
 

@@ -132,6 +132,8 @@ def test_statements_in_words_and_mended_ones(cells):
 WRONG = [  # a text, another instead, the sentence after the file's name
     ("[text]", "[text", r" \(.*\): mend the file"),
     ("[text]", "[others]\ntext = 3\n[text]", r"'text' is 3: make it a list of kind, what is said"),
+    ('"stated", ["holds", true]', '"stated", "one budget"', "is stated by no function: name one"),
+    ('"setting", "mine"', '"open", ""', "is open without words: say what it needs"),
     ("[words]", "word = 3\n[words]", ": word is 3: make it a table of patterns"),
     ('["table-*"]', "[tabel-1]", r"\[tabel-1\]: '\*/\*' is of no table, .* mean 'new/table-1'"),
     ('ids = "new-1-"', 'ids = "new-"', r"'two/\*' fits no cell: correct it, or take it away"),
