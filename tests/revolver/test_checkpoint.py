@@ -81,6 +81,12 @@ def rewritten(path, end=None, **changes):
     files.save(path, tensors, {**state, **changes}, config=read_json(path.with_name(CONFIG)))
 
 
+def without(path, key):
+    tensors, state = files.load(path)
+    del state[key]
+    files.save(path, tensors, state, config=read_json(path.with_name(CONFIG)))
+
+
 def resized(path):
     registry = files.load(path)[1]["registry"]
     name = next(n for n in registry["leaves"] if n.startswith("batch_norm"))
@@ -102,6 +108,7 @@ BROKEN = [
     (lambda path: rewritten(path, end=-5), UNFIT),
     (lambda path: rewritten(path, rng=[1]), WHOLE),
     (lambda path: rewritten(path, rng=[3, [-1] * 625, None]), WHOLE + r".*>= 0 - at `\$\[1\]"),
+    (lambda path: without(path, "born"), WHOLE + ".*has no born"),
     (resized, "has no fitting tensors for 'batch_norm"),
 ]  # fmt: skip
 
