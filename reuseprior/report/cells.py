@@ -46,7 +46,7 @@ from reuseprior.report import ledger, published
 from reuseprior.report.ledger import Cell, Contradiction, Entry, Public, Reading, Statement, noted
 from reuseprior.report.published import Printed
 
-BY_FUNCTION, IN_WORDS = ("stated", "measured", "claim"), ("open", "mended", "unchecked")
+BY_FUNCTION, IN_WORDS = ("stated", "measured", "claim"), ("open", "mended", "sought")
 OF_A_ROW = {"id", "source", "where", "claim", "quantity", "put_as"}
 """Columns that say what a row is about, in any table."""
 
@@ -130,7 +130,7 @@ KINDS: Mapping[str, Callable[[pd.Series, str, Any, str], Entry | Cell | None]] =
     "label": lambda *cell: None,  # no number: it says which row it is, or how it is made
     "setting": _setting,
     "quoted": _quoted,
-    "unchecked": _quoted,  # by a quantity that `public/facts.csv` may come to have
+    "sought": _quoted,  # by a quantity that `public/facts.csv` may come to have
     "computed": _computed,
     "derived": partial(_computed, derived=True),
     "in words": lambda *cell: ledger.in_words(_computed(*cell)),
