@@ -5,6 +5,7 @@ from reuseprior.sharing.bases import quantise as quantise
 from reuseprior.sharing.blocks import share_blocks as share_blocks
 from reuseprior.sharing.channels import Channels as Channels
 from reuseprior.sharing.channels import fold as fold
+from reuseprior.sharing.layers import Layers as Layers
 from reuseprior.sharing.mapping import cluster as cluster
 from reuseprior.sharing.registry import ScopeRegistry as ScopeRegistry
 from reuseprior.sharing.registry import scope_registry as scope_registry

@@ -155,7 +155,7 @@ def tie(model: nn.Module, policy: Policy | str = all_but_bn) -> tuple[Scope, ...
         for _, module in modules[1:]:
             adopt(module, owner)
         if len(modules) > 1:
-            scopes.append(Scope(scope, tuple(name for name, _ in modules), _shapes(owner)))
+            scopes.append(Scope(scope, tuple(name for name, _ in modules), shapes(owner)))
     return tuple(scopes)
 
 
@@ -335,7 +335,8 @@ def _members(model: nn.Module, given: Policy | str) -> dict[str, list[tuple[str,
     return members
 
 
-def _shapes(module: nn.Module) -> Shapes:
+def shapes(module: nn.Module) -> Shapes:
+    """Of a module's own parameters, by their names."""
     return tuple((n, tuple(p.shape)) for n, p in module.named_parameters(recurse=False))
 
 

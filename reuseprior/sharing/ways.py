@@ -1,4 +1,4 @@
-"""All ways of sharing by one text: `scopes:all_but_bn`, `stores:10%,mask`, `channels:4`."""
+"""All ways of sharing by one text: `scopes:all_but_bn`, `layers:all`, `stores:10%,mask`, …"""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 from reuseprior.errors import did_you_mean, expect
 from reuseprior.sharing.blocks import share_blocks
 from reuseprior.sharing.channels import Channels
+from reuseprior.sharing.layers import Layers
 from reuseprior.sharing.scopes import POLICIES, SharingError, policy, tie
 from reuseprior.sharing.stores import Stores
 
@@ -35,8 +36,8 @@ def _scopes(text: str) -> Share:
             there = ", ".join(f"{n} {kind}" for kind, n in layers.most_common(4)) or "none"
             raise SharingError(
                 f"{text} finds nothing to share in {type(model).__name__}: it looks for "
-                f"{ALIKE[text]}, and no two of its layers ({there}) are so; stores:50% shares "
-                "between layers of any shape"
+                f"{ALIKE[text]}, and no two of its layers ({there}) are so; layers:all shares "
+                "between equal blocks, stores:50% between layers of any shape"
             )
         return scopes
 
@@ -51,6 +52,10 @@ def _channels(text: str) -> Share:
     return Channels.parse(text).share
 
 
+def _layers(text: str) -> Share:
+    return Layers.parse(text).share
+
+
 def _blocks(text: str) -> Share:
     if not re.fullmatch("[0-9]{1,6}", text):
         raise SharingError(f"blocks:{text} has no number of templates: write it as blocks:2")
@@ -62,6 +67,7 @@ WAYS: dict[str, Callable[[str], Share]] = {
     "scopes": _scopes,
     "stores": _stores,
     "channels": _channels,
+    "layers": _layers,
     "blocks": _blocks,
 }
 

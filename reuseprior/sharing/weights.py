@@ -7,6 +7,7 @@ not know. `merge` puts plain weights back.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 import torch
@@ -48,13 +49,26 @@ def attach(layer: nn.Module, maker: Maker, tensor: str = "weight") -> None:
 
 
 def makers(model: nn.Module) -> dict[str, Maker]:
-    """The makers in a model by the names of their layers."""
+    """The makers in a model by the names of their layers, one of each layer."""
     return {
-        name: layer.parametrizations["weight"][0]
+        name: made[0][0]
         for name, layer in model.named_modules()
-        if parametrize.is_parametrized(layer, "weight")
-        and isinstance(layer.parametrizations["weight"][0], Maker)
+        if parametrize.is_parametrized(layer)
+        and (made := [m for m in layer.parametrizations.values() if isinstance(m[0], Maker)])
     }
+
+
+def linear() -> tuple[type[nn.Module], ...]:
+    """The kinds of linear layers: torch's, and `Conv1D` where transformers is in use."""
+    theirs = sys.modules.get("transformers.pytorch_utils")
+    return (nn.Linear, theirs.Conv1D) if theirs else (nn.Linear,)
+
+
+def matrices(layer: nn.Module) -> dict[str, nn.Parameter]:
+    """The matrices by which a linear layer or torch's attention multiplies, by their names."""
+    if isinstance(layer, (nn.MultiheadAttention, *linear())):
+        return {name: p for name, p in layer.named_parameters(recurse=False) if p.ndim == 2}
+    return {}
 
 
 def merge(model: nn.Module) -> nn.Module:
@@ -91,17 +105,19 @@ def merge(model: nn.Module) -> nn.Module:
 
 def shareable(
     model: nn.Module,
-    kinds: tuple[type[nn.Module], ...] = (_ConvNd, nn.Linear),
+    kinds: tuple[type[nn.Module], ...] | None = None,
     without: nn.Module | None = None,
 ) -> dict[str, nn.Module]:
     """The layers of a model, by name, whose weights can be made: those of `kinds` that learn.
 
+    They are convolutions and linear layers if not given.
     A layer `without` is left out, whatever it is. Raises `SharingError`, in one sentence, for
     layers that cannot: whose weights have no shape yet, are quantised, computed by something else,
     or shared with another layer already.
     """
     held = (layer._parameters.values() for layer in model.modules())
     uses = Counter(id(p) for parameters in held for p in parameters if p is not None)
+    kinds = (_ConvNd, *linear()) if kinds is None else kinds
     found = {}
     for name, layer in model.named_modules():
         if layer is without:

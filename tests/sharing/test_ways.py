@@ -22,6 +22,10 @@ def tied():
     return model
 
 
+def blocks():
+    return nn.Sequential(*(nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(3)))
+
+
 def two_norms():
     model = test_channels.small()
     model.append(nn.BatchNorm2d(8))
@@ -46,6 +50,24 @@ REFUSED = [  # a model, how it is to share, what is said
     (stored, "stroes:10%", "unknown sharing 'stroes:10%', did you mean 'stores' or 'scopes'.: ch"),
     (stored, "blocks:x", "blocks:x has no number of templates: write it as blocks:2"),
     (stored, "blocks:1", "no two blocks of a stage after its first have equal convolutions"),
+    (stored, "layers:all", "nothing to share in Sequential: it looks for two or more blocks of eq"),
+    (blocks, "layers:4,cycle", "its largest stack has 3 blocks, and 4,cycle leaves each of them"),
+    (blocks, "layers:3,immediately", "layers know no 'immediately', did you mean 'immediate'.: w"),
+    (blocks, "layers:cycle", "layers:cycle is no order with its number: a number from 1 to 1,000"),
+    (blocks, "layers:0,cycle", "layers:0,cycle is no order with its number"),
+    (blocks, "layers:2,all", "layers:2,all is no order with its number"),
+    (blocks, "layers:all,middle", "layers:all,middle says order twice: leave one out"),
+    (blocks, "layers:attention", "no blocks share their attention: it looks for a part named at"),
+    (blocks, "layers:all,lora=5", "lora=5 is no low rank for a matrix of 4 rows or columns"),
+    (blocks, "layers:1-4x2", "no loop over places 1 to 4: it looks for so many equal blocks, one"),
+    (blocks, "layers:2-1x2", "layers:2-1x2 is no loop: write first and last place, counted from 1"),
+    (blocks, "layers:1-2x1", "layers:1-2x1 is no loop"),
+    (blocks, "layers:1-2x2,lora=1", "layers:1-2x2,lora=1 asks a loop for more than its places"),
+    (lambda: nn.Sequential(*(nn.Linear(4, 4) for _ in range(3))), "layers:middle",
+     "its largest stack has 3 blocks, and middle needs four"),
+    (lambda: sharing.apply(blocks(), "layers:all"), "layers:all", "share so already"),
+    (lambda: sharing.apply(blocks(), "layers:all,lora=1"), "layers:2,cycle",
+     "a block holds a ParametrizedLinear whose weight is computed by something else"),
     (stored, "scopes:all", "unknown sharing policy 'all'"),
     (lambda: nn.TransformerEncoderLayer(8, 2), "all_but_bn",
      "nothing to share in TransformerEncoderLayer: it looks for convolutions of equal .*3 Dropout"),

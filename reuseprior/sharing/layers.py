@@ -1,0 +1,351 @@
+"""Blocks of a stack that share: one for all, in cycles, in loops, with low-rank differences.
+
+A stack is what a `Sequential`, `ModuleList` or `ModuleDict` holds of blocks whose layers have equal
+names, kinds and shapes: the layers of an encoder or decoder, the blocks of a vision transformer or
+of a residual stage. Blocks that differ, as a stage's first often does, are left alone. Every
+place keeps its own module, so what is no parameter (a place's number, its dropout, its
+statistics) stays its own, and so do batch norms (thesis, §4.5.3).
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import ceil, sqrt
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import is_parametrized
+
+from reuseprior.errors import did_you_mean
+from reuseprior.sharing.scopes import Scope, SharingError, adopt, check_alike, shapes
+from reuseprior.sharing.weights import Maker, attach, matrices
+
+ORDERS: dict[str, Callable[[int, int], list[int]]] = {
+    "cycle": lambda places, n: [i % n for i in range(places)],
+    "sequence": lambda places, n: [i * n // places for i in range(places)],
+    "cycle-rev": lambda places, n: [
+        n - 1 - i % n if i >= n * (ceil(places / n) - 1) else i % n for i in range(places)
+    ],
+    "immediate": lambda places, n: [i // n for i in range(places)],
+}
+"""Which block stands at each of so many places: of `n` blocks or, `immediate`, each `n` times."""
+PARTS = ("attention", "mlp")
+MOST = 1_000  # blocks, passes and ranks: more are a slip
+HELP = "all, middle, attention, mlp, 3,cycle, 3,sequence, 3,cycle-rev, 2,immediate, 4-6x2 or lora=4"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Equal blocks by their names in the model, in the order of their places."""
+
+    blocks: dict[str, nn.Module]
+    name: str  # of what holds them
+    adjacent: bool  # whether no other module stands between them
+
+
+@dataclass(frozen=True)
+class Layers:
+    """How the blocks of each stack share; written `all`, `3,cycle,lora=4` (see `parse`).
+
+    >>> model = nn.Sequential(*(nn.TransformerEncoderLayer(8, 2, 16) for _ in range(4)))
+    >>> scopes = Layers.parse("2,cycle").share(model)
+    >>> model[2].linear1.weight is model[0].linear1.weight
+    True
+    """
+
+    order: str = "all"  # or middle, or one of ORDERS
+    number: int = 1  # of its blocks, or of places in a row
+    part: str | None = None  # of the blocks, one of PARTS; all if None
+    lora: int = 0  # rank of the difference that each place has of its own
+    loop: tuple[int, int, int] | None = None  # first and last place, counted from 1, and passes
+
+    @classmethod
+    def parse(cls, text: str) -> Layers:
+        """What a text says: words with commas between, in any order.
+
+        `all` is one block for all places (Lan et al. 2020), `attention` and `mlp` that part of it
+        alone. `3,cycle` has three blocks for places 123123…, `3,sequence` for 1…2…3… and
+        `3,cycle-rev` for 123…123321 (Takase and Kiyono 2021). `2,immediate` has each block twice in
+        a row (MobileLLM-LS), `middle` one for all but the first place and the last (Relaxed
+        Recursive Transformers), whose low-rank difference a place is `lora=4`. `4-6x2` runs places
+        4 to 6 twice, with no parameter more or less. Raises `SharingError` for anything else.
+        """
+        found: dict = {}
+
+        def put(**given) -> None:
+            for name, value in given.items():
+                if name in found:
+                    raise SharingError(f"layers:{text} says {name} twice: leave one out")
+                found[name] = value
+
+        for word in text.split(","):
+            loop = re.fullmatch("([0-9]{1,4})-([0-9]{1,4})x([0-9]{1,4})", word)
+            if loop:
+                put(loop=tuple(map(int, loop.groups())))
+            elif word in ("all", "middle", *ORDERS):
+                put(order=word)
+            elif word in PARTS:
+                put(part=word)
+            elif re.fullmatch("[0-9]{1,4}", word):
+                put(number=int(word))
+            elif re.fullmatch("lora=[0-9]{1,4}", word):
+                put(lora=int(word[5:]))
+            else:
+                known = ["all", "middle", "immediate", *ORDERS, *PARTS]
+                raise SharingError(
+                    f"layers know no {word!r}{did_you_mean(word, known)}: write {HELP}"
+                )
+        made = cls(**found)
+        if ("number" in found) != (made.order in ORDERS) or not 1 <= made.number <= MOST:
+            raise SharingError(
+                f"layers:{text} is no order with its number: a number from 1 to {MOST:,} goes "
+                f"with {', '.join(ORDERS)} and with nothing else, as 3,cycle"
+            )
+        if made.loop and len(found) > 1:
+            raise SharingError(
+                f"layers:{text} asks a loop for more than its places and passes: write it as 4-6x2"
+            )
+        if made.loop and not (1 <= made.loop[0] <= made.loop[1] and 2 <= made.loop[2] <= MOST):
+            raise SharingError(
+                f"layers:{text} is no loop: write first and last place, counted from 1, and how "
+                "often they run, at least twice, as 4-6x2"
+            )
+        return made
+
+    def share(self, model: nn.Module) -> tuple[Scope, ...]:
+        """Share in place; returns a scope for each layer that several places hold (none of a loop).
+
+        Draws the differences from torch's generator; they begin at zero, so that the model
+        computes what it does without. Raises `SharingError`, before anything is changed, for a
+        model in which nothing would be shared, and for blocks whose weights have no shape yet or
+        are computed by something else.
+        """
+        found = list(stacks(model))
+        if not found:
+            raise SharingError(
+                f"layers finds nothing to share in {type(model).__name__}: it looks for two or "
+                "more blocks of equal layers in one Sequential, ModuleList or ModuleDict"
+            )
+        if self.loop:
+            return self._loops(found)
+        groups = [group for stack in found for group in self._groups(stack)]
+        if not groups:
+            longest = max(len(stack.blocks) for stack in found)
+            raise SharingError(
+                f"layers finds nothing to share in {type(model).__name__}: its largest stack has "
+                f"{longest} blocks, and {self._lacking}"
+            )
+        for scope, members in groups:
+            for module in members.values():
+                check_alike(scope, next(iter(members.values())), module)
+        if all(_tied(list(members.values())) for _, members in groups):
+            raise SharingError(
+                f"the blocks of {type(model).__name__} share so already: share a model once"
+            )
+        self._check_rank(groups)
+        scopes = []
+        for scope, members in groups:
+            owner, *others = members.values()
+            for module in others:
+                adopt(module, owner)
+            scopes.append(Scope(scope, tuple(members), shapes(owner)))
+        if self.lora:
+            for _, members in groups:
+                self._differ(list(members.values()))
+        return tuple(scopes)
+
+    @property
+    def _lacking(self) -> str:
+        if self.part:
+            return f"no blocks share their {self.part}: it looks for a part named attention in them"
+        if self.order == "middle":
+            return "middle needs four"
+        return f"{self.number},{self.order} leaves each of them its own: choose another number"
+
+    def _places(self, places: int) -> list[int]:
+        """Which block stands at each place."""
+        if self.order in ORDERS:
+            return ORDERS[self.order](places, self.number)
+        if self.order == "middle":
+            return [0, *[1] * (places - 2), places - 1]
+        return [0] * places
+
+    def _groups(self, stack: Stack) -> Iterator[tuple[str, dict[str, nn.Module]]]:
+        """Each scope's name with the modules, by name, that are to hold one module's parameters."""
+        blocks = list(stack.blocks.items())
+        order = self._places(len(blocks))
+        for number in dict.fromkeys(order):
+            members = [block for block, own in zip(blocks, order, strict=True) if own == number]
+            for inner in _own_layers(members[0][1], self.part) if len(members) > 1 else ():
+                path = f".{inner}" if inner else ""
+                yield (
+                    f"{stack.name} block {number + 1}{path}",
+                    {f"{name}{path}": block.get_submodule(inner) for name, block in members},
+                )
+
+    def _check_rank(self, groups: list[tuple[str, dict[str, nn.Module]]]) -> None:
+        owners = [next(iter(members.values())) for _, members in groups]
+        sizes = [min(matrix.shape) for owner in owners for matrix in matrices(owner).values()]
+        if self.lora and not sizes:
+            raise SharingError("no shared layer has a matrix that could differ: leave lora out")
+        if self.lora > min(sizes, default=MOST):
+            raise SharingError(
+                f"lora={self.lora} is no low rank for a matrix of {min(sizes)} rows or columns: "
+                f"choose at most {min(sizes)}"
+            )
+
+    def _differ(self, members: list[nn.Module]) -> None:
+        for tensor, shared in matrices(members[0]).items():
+            for module in members:
+                maker = Difference(shared, self.lora)
+                maker.train(module.training)
+                attach(module, maker, tensor)
+
+    def _loops(self, found: list[Stack]) -> tuple[()]:
+        first, last, passes = self.loop
+        long = [stack for stack in found if len(stack.blocks) >= last]
+        if not long or not all(stack.adjacent for stack in long):
+            sizes = ", ".join(str(len(stack.blocks)) for stack in found)
+            raise SharingError(
+                f"no loop over places {first} to {last}: it looks for so many equal blocks, one "
+                f"after the other, and the stacks here have {sizes}"
+            )
+        for stack in long:
+            Loop(list(stack.blocks.values())[first - 1 : last], passes)
+        return ()
+
+
+class Difference(Maker):
+    """A shared matrix (m, n) and a place's own difference from it, `up` (m, r) times `down` (r, n).
+
+    `up` begins at zero and `down` as a linear layer does (Hu et al. 2022).
+    """
+
+    def __init__(self, shared: nn.Parameter, rank: int):
+        super().__init__()
+        self.shared = shared
+        like = {"dtype": shared.dtype, "device": shared.device}
+        self.up = nn.Parameter(torch.zeros(shared.shape[0], rank, **like))
+        self.down = nn.Parameter(torch.empty(rank, shared.shape[1], **like))
+        if not self.down.is_meta:
+            nn.init.kaiming_uniform_(self.down, a=sqrt(5))
+
+    def forward(self) -> Tensor:
+        return torch.addmm(self.shared, self.up, self.down)  # the shared one has the weight nodes
+
+
+class Loop:
+    """Runs blocks again after the last of them, each with what else it was given the first time.
+
+    It is no module: the model keeps its names, and blocks that run twice count as used twice.
+    """
+
+    def __init__(self, blocks: list[nn.Module], passes: int):
+        self.blocks, self.passes = blocks, passes
+        self.given: dict[int, tuple[tuple, dict]] = {}
+        self.again = False
+        for block in blocks:
+            block.register_forward_pre_hook(self.remember, with_kwargs=True)
+        blocks[-1].register_forward_hook(self.repeat)
+
+    def remember(self, block: nn.Module, args: tuple, kwargs: dict) -> None:
+        if any(hasattr(value, "get_seq_length") for value in (*args, *kwargs.values())):
+            raise SharingError(
+                "a block that runs twice would write its keys into one place of the cache twice: "
+                "set model.config.use_cache = False"
+            )
+        if not self.again:
+            self.given[self.blocks.index(block)] = (args, kwargs)
+
+    def repeat(self, block: nn.Module, args: tuple, output):
+        if self.again:
+            return output
+        self.again = True
+        try:
+            for _ in range(self.passes - 1):
+                for place, one in enumerate(self.blocks):
+                    given, named = self.given[place]
+                    signal = output[0] if isinstance(output, tuple) else output
+                    if given:
+                        output = one(signal, *given[1:], **named)
+                    else:
+                        first = next(iter(inspect.signature(one.forward).parameters))
+                        output = one(**named | {first: signal})
+        finally:
+            self.again = False
+            self.given.clear()
+        return output
+
+
+def stacks(model: nn.Module) -> Iterator[Stack]:
+    """The stacks of a model, from the outermost: within the blocks of one none is looked for."""
+    inside: set[str] = set()
+    for name, holder in model.named_modules():
+        if name in inside or name.rpartition(".")[0] in inside:
+            inside.add(name)
+            continue
+        if not isinstance(holder, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
+            continue
+        children = list(holder._modules.items())
+        alike: dict[tuple, list[int]] = {}
+        for place, (_, block) in enumerate(children):
+            if block is not None and (signature := _signature(block)):
+                alike.setdefault(signature, []).append(place)
+        for places in alike.values():
+            if len(places) > 1:
+                names = [f"{name}.{children[i][0]}".lstrip(".") for i in places]
+                inside.update(names)
+                adjacent = places[-1] - places[0] == len(places) - 1
+                blocks = dict(zip(names, (children[i][1] for i in places), strict=True))
+                yield Stack(blocks, name or type(model).__name__, adjacent)
+
+
+def _signature(block: nn.Module) -> tuple:
+    """The layers of a block that hold parameters: their names, kinds and shapes."""
+    return tuple(
+        (name, type(layer), *((key, None if is_lazy(p) else p.shape) for key, p in held))
+        for name, layer in block.named_modules()
+        if (held := list(layer.named_parameters(recurse=False)))
+    )
+
+
+def _own_layers(block: nn.Module, part: str | None) -> list[str]:
+    """The names within a block of the layers that share."""
+    found, attention = [], []
+    for name, layer in block.named_modules():
+        if is_parametrized(layer):
+            raise SharingError(
+                f"a block holds a {type(layer).__name__} whose weight is computed by something "
+                "else: share in one way only, or remove the parametrization first"
+            )
+        if isinstance(layer, _BatchNorm) or not any(True for _ in layer.parameters(recurse=False)):
+            continue
+        found.append(name)
+        holders = [".".join(name.split(".")[:i]) for i in range(1, name.count(".") + 2)]
+        if any(_attends(holder, block.get_submodule(holder)) for holder in holders):
+            attention.append(name)
+    if part is None:
+        return found
+    if part == "attention" or not attention:
+        return attention
+    layers = {name: block.get_submodule(name) for name in found if name not in attention}
+    return [n for n, layer in layers.items() if any(p.ndim > 1 for p in layer.parameters(False))]
+
+
+def _attends(name: str, module: nn.Module) -> bool:
+    """Whether a part of a block is called attention and is no norm."""
+    if not any(p.ndim > 1 for p in module.parameters()):
+        return False
+    words = f"{name.rpartition('.')[2]} {type(module).__name__}".lower()
+    return "attn" in words or "attention" in words
+
+
+def _tied(modules: list[nn.Module]) -> bool:
+    """Whether all hold the parameters of the first."""
+    own = [id(p) for p in modules[0].parameters(recurse=False)]
+    return all([id(p) for p in one.parameters(recurse=False)] == own for one in modules[1:])
