@@ -308,10 +308,15 @@ def stacks(model: nn.Module) -> Iterator[Stack]:
 def _signature(block: nn.Module) -> tuple:
     """The layers of a block that hold parameters: their names, kinds and shapes."""
     return tuple(
-        (name, type(layer), *((key, None if is_lazy(p) else p.shape) for key, p in held))
+        (name, _kind(layer), *((key, None if is_lazy(p) else p.shape) for key, p in held))
         for name, layer in block.named_modules()
         if (held := list(layer.named_parameters(recurse=False)))
     )
+
+
+def _kind(layer: nn.Module) -> type[nn.Module]:
+    """Its class; a parametrized layer has one of its own, which is derived from that."""
+    return type(layer).__base__ if is_parametrized(layer) else type(layer)
 
 
 def _own_layers(block: nn.Module, part: str | None) -> list[str]:
@@ -320,7 +325,7 @@ def _own_layers(block: nn.Module, part: str | None) -> list[str]:
     for name, layer in block.named_modules():
         if is_parametrized(layer):
             raise SharingError(
-                f"a block holds a {type(layer).__name__} whose weight is computed by something "
+                f"a block holds a {_kind(layer).__name__} whose weight is computed by something "
                 "else: share in one way only, or remove the parametrization first"
             )
         if isinstance(layer, _BatchNorm) or not any(True for _ in layer.parameters(recurse=False)):

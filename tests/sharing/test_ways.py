@@ -67,7 +67,7 @@ REFUSED = [  # a model, how it is to share, what is said
      "its largest stack has 3 blocks, and middle needs four"),
     (lambda: sharing.apply(blocks(), "layers:all"), "layers:all", "share so already"),
     (lambda: sharing.apply(blocks(), "layers:all,lora=1"), "layers:2,cycle",
-     "a block holds a ParametrizedLinear whose weight is computed by something else"),
+     "a block holds a Linear whose weight is computed by something else"),
     (stored, "scopes:all", "unknown sharing policy 'all'"),
     (lambda: nn.TransformerEncoderLayer(8, 2), "all_but_bn",
      "nothing to share in TransformerEncoderLayer: it looks for convolutions of equal .*3 Dropout"),
