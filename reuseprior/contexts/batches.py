@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +21,9 @@ from reuseprior.contexts.counting import (
     walk,
 )
 from reuseprior.contexts.inputs import Inputs, Signal, check_model, read
-from reuseprior.contexts.recorder import record, tensors_in
+from reuseprior.contexts.memory import merged
+from reuseprior.contexts.record import Record
+from reuseprior.contexts.recorder import record
 from reuseprior.contexts.rules import RULES, Rule
 from reuseprior.errors import CountingError
 
@@ -98,23 +99,28 @@ def record_model(
     >>> recorded.count(), recorded.count(discount=per_layer(0.5))
     """
     check_model(model)
-    tensors = _named_tensors(model)
+    tensors = tuple(_named_tensors(model))
+    tracked = [tensor for _, tensor in tensors]
     dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
     given = read(inputs, next(dtypes, torch.float32))
-    given = _one_sample(model, given, output, until)
-    choose = partial(_chosen, output=output)
-    tracked = [t for _, t in tensors]
-    recording = record(model, given, tracked, choose, signal, until, tuple(pointwise))
-    if not recording.outputs:
-        raise CountingError(
-            "The model returns no tensor to count contexts to; return its outputs, or choose "
-            "them with output=."
-        )
-    return RecordedModel(recording, tuple(tensors))
+    run = partial(
+        record, model, choose=partial(_chosen, output=output), until=until, one_steps=[*pointwise]
+    )
+
+    def recorded(given: Inputs) -> RecordedModel:
+        recording = run(given, tracked, signal=signal)
+        if not recording.outputs:
+            raise CountingError(
+                "The model returns no tensor to count contexts to; return its outputs, or choose "
+                "them with output=."
+            )
+        return RecordedModel(recording, tensors)
+
+    return _of_one_sample(given, tracked, run, recorded) or recorded(given)
 
 
 def _named_tensors(model: nn.Module) -> list[tuple[tuple[str, ...], torch.Tensor]]:
-    """Every parameter and running statistic once, with all its names."""
+    """Every parameter and running statistic once, with all its names: in memory it is one."""
     tensors: dict[int, tuple[list[str], torch.Tensor]] = {}
     statistics = [
         (name, buffer)
@@ -123,59 +129,89 @@ def _named_tensors(model: nn.Module) -> list[tuple[tuple[str, ...], torch.Tensor
     ]
     for name, tensor in (*model.named_parameters(remove_duplicate=False), *statistics):
         tensors.setdefault(id(tensor), ([], tensor))[0].append(name)
-    return [(tuple(names), tensor) for names, tensor in tensors.values()]
+    return [(tuple(names), tensor) for names, tensor in merged(tensors.values())]
 
 
 # A batch ----------------------------------------------------------------------------------------
 
 
-def _one_sample(model: nn.Module, given: Inputs, output, until) -> Inputs:
-    """The first sample of a batch, or the inputs as they are where the first axis is none.
+def _of_one_sample(given: Inputs, tracked, run, recorded) -> RecordedModel | None:
+    """The record of the first sample of a batch; None where the first axis is none of samples.
 
-    It is one where the first entries of the outputs depend on the first entries of the inputs and
-    on no others, and the last on the last: so images are told from the steps of a sequence and the
-    nodes of a graph.
+    It is one where each entry of the outputs depends on its own entry of the inputs alone, and all
+    of them in the same way on the parameters, as the first does by itself: so images are told from
+    the steps of a sequence, the nodes of a graph, and rows with parameters of their own.
     """
     size = batch_of(given)
     if size == 1:
-        return given
+        return None
     for entries in (2, size):  # two may do, and take less time than a long sequence
         try:
-            is_batch = _is_batch(model, given, size, entries, output, until)
+            of_each = _of_each(given, size, entries, tracked, run)
+            break
         except CountingError:  # said again, and in full, when the inputs are counted as they are
             continue
-        if not is_batch:
-            return given
-        break
     else:
-        return given
+        return None
+    if of_each is None:
+        return None
+    try:
+        sample = recorded(first_sample(given, size))
+        # rows of a table that ids choose have shares while it is looked at what depends on the ids
+        are_numbers = all(
+            not _may_vary(t) or t.dtype is not torch.int64 for _, t in given.tensors()
+        )
+        if are_numbers and not _equal(_totals(sample.recording, tracked), of_each):
+            return None
+    except CountingError:  # one cannot stand alone
+        return None
     logger.info("The input holds %d samples, counted for one of them.", size)
-    return first_sample(given, size)
+    return sample
 
 
-def _is_batch(model: nn.Module, given: Inputs, size: int, entries: int, output, until) -> bool:
-    """Whether the first and last of so many entries of the outputs depend on their own alone."""
+def _of_each(given: Inputs, size: int, entries: int, tracked, run) -> list | None:
+    """Log2 of the counts of parameters that each of so many samples has; None if they are none.
+
+    Each sample's outputs are weighted by a number of its own, once by ones and once at random:
+    where none depends on another, the counts of its inputs have just its own factor, and where all
+    are alike, those of parameters have the factors' sum.
+    """
     probe, emptied = apart(given, size, entries)
-    shapes: list[tuple[int, ...]] = []
+    recording = run(probe, [*emptied, *tracked])
+    if any(node.shape[:1] != (entries,) for node in recording.outputs):
+        return None
+    found = []
+    for factors in (np.ones(entries), np.random.default_rng(0).uniform(1, 2, entries)):
+        own = _totals(recording, emptied, factors)
+        by_sample = [
+            log if log is None else log - np.log2(factors).reshape(-1, *[1] * (log.ndim - 1))
+            for log in own
+        ]
+        of_parameters = _totals(recording, tracked, factors)
+        whole = [log if log is None else log - np.log2(factors.sum()) for log in of_parameters]
+        found.append((by_sample, whole))
+    (plain, each), (weighted, again) = found
+    rows = [log for log in plain if log is not None]
+    is_batch = rows and _equal(plain, weighted) and _equal(each, again)
+    if not is_batch or not _equal(rows, [log[:1] for log in rows]):
+        return None
+    return each
 
-    def ends(made):
-        found = list(tensors_in(_chosen(made, output)))
-        shapes.extend(tuple(t.shape) for t in found)
-        found = [t for t in found if t.ndim]
-        return [t[:1] for t in found] + [t[-1:] for t in found]
 
-    recording = record(model, probe, emptied, ends, until=until)
-    if any(shape[:1] != (entries,) for shape in shapes):
-        return False
-    half = len(recording.outputs) // 2
-    of_first, of_last = recording.outputs[:half], recording.outputs[half:]
-    for outputs, others in ((of_first, slice(1, None)), (of_last, slice(-1))):
-        counts, _ = walk(replace(recording, outputs=outputs), RULES, ScaledSum, None)
-        totals = [(counts.get(recording.node_of(tensor)), tensor) for tensor in emptied]
-        logs = [np.broadcast_to(total.log2()[0], t.shape) for total, t in totals if total]
-        if not logs or any(np.isfinite(log[others]).any() for log in logs):
-            return False
-    return True
+def _totals(recording: Record, tensors, factors: np.ndarray | None = None) -> list:
+    """Log2 of the tensors' counts, None of one that no output depends on."""
+    counts, _ = walk(recording, RULES, ScaledSum, None, weights=factors)
+    totals = [counts.get(recording.node_of(tensor)) for tensor in tensors]
+    return [total and total.log2()[0] for total in totals]
+
+
+def _equal(some: list, others: list) -> bool:
+    """Whether logarithms of counts are the same, but for rounding."""
+    pairs = zip(some, others, strict=True)
+    return all(
+        a is b if a is None or b is None else np.allclose(a, b, rtol=1e-9, atol=1e-9)
+        for a, b in pairs
+    )
 
 
 def batch_of(inputs: Inputs) -> int:

@@ -312,12 +312,18 @@ def walk(
     accumulator,
     discount: Discount | None,
     cuts: Collection[tuple[Operator, Node]] = (),
+    weights: np.ndarray | None = None,
 ):
-    """Counts of every node that depends on a parameter, and the uses of each parameter."""
+    """Counts of every node that depends on a parameter, and the uses of each parameter.
+
+    `weights` are what an output's entry counts, by its place along the first axis; else one.
+    """
     counts: dict[Node, Any] = {}
     uses: dict[Node, list[tuple[str, int]]] = {}
     for node in recording.outputs:
         one = CountArray.full(node.shape, 1, accumulator.dtype)
+        if weights is not None:
+            one = CountArray(weights.reshape(-1, *[1] * (len(node.shape) - 1)), node.shape)
         counts.setdefault(node, accumulator()).add(one)
     for operator in reversed(recording.operators):
         for index, result in enumerate(operator.results):

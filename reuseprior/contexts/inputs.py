@@ -14,6 +14,7 @@ from torch.ao.nn import quantized
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from reuseprior.contexts.memory import unusual
 from reuseprior.contexts.record import Node, Operator
 from reuseprior.contexts.rules import RULES, traits
 from reuseprior.contexts.rules.elementwise import add, pointwise
@@ -232,6 +233,12 @@ def _reasons(model: nn.Module) -> Iterator[str]:
             )
         if any(c.__name__ == "FullyShardedDataParallel" for c in type(module).__mro__):
             yield f"{place} is sharded ({kind}): count the model before it is sharded."
+        hook = vars(module).get("_hf_hook")
+        if any(getattr(h, "offload", False) for h in (hook, *getattr(hook, "hooks", ()))):
+            yield (
+                f"{place} is offloaded ({type(hook).__name__} of accelerate puts its weights in "
+                "place as it runs): count the model before it is offloaded."
+            )
         if _is_quantised(module):
             yield (
                 f"{place} is quantised ({kind}), its weights packed into other numbers: count "
@@ -246,6 +253,10 @@ def _reasons_of_a_parameter(name: str, parameter: nn.Parameter) -> Iterator[str]
     values = parameter.data
     if is_lazy(parameter):
         yield f"Parameter {name} has no shape yet (a lazy module): run the model once first."
+    elif hasattr(parameter, "ds_id"):
+        yield f"Parameter {name} is sharded (DeepSpeed): count the model before it is sharded."
+    elif how := unusual(values):
+        yield f"Parameter {name} is {how}: hold a dense one of the same numbers."
     elif kind == "DTensor" or type(values).__name__ == "DTensor":
         yield (
             f"Parameter {name} is sharded over devices (a DTensor of fully_shard or of tensor "

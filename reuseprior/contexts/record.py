@@ -94,6 +94,15 @@ class Operator:
         """Whether a parameter goes in: as it is, through views of it, or as a weight made of it."""
         return any(node.is_view_of_parameter for node in self.nodes())
 
+    @property
+    def writes_to_parameter(self) -> bool:
+        """Whether it puts other numbers in a parameter's place."""
+        schema = getattr(self.function, "_schema", None)
+        arguments = schema.arguments if schema else []
+        given = dict(zip([a.name for a in arguments], self.args, strict=False)) | self.kwargs
+        written = [given.get(a.name) for a in arguments if a.alias_info and a.alias_info.is_write]
+        return any(isinstance(node, Node) and node.is_view_of_parameter for node in written)
+
     def nodes(self) -> Iterator[Node]:
         """The tensors that go in."""
         for value in (*self.args, *self.kwargs.values()):

@@ -10,11 +10,11 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_map_only
 
 from reuseprior.contexts.inputs import Given, Inputs, Signal, carrying, check_signal, chosen
+from reuseprior.contexts.memory import lies_in, memory, same_view
 from reuseprior.contexts.record import (
     Node,
     Operator,
@@ -230,7 +231,8 @@ class _Recorder(TorchDispatchMode):
         self.making = 0  # modules that make weights, and whose forward is running
         self.looks: dict[tuple, tuple] = {}  # of layers' results
         self.recording = Record([], [], [], {})
-        self.tracked = {id(t) for t in tracked}
+        self.tracked = {id(t): t for t in tracked}
+        self.kept: list[torch.Tensor] = []  # alive, so that their ids stay their own
         self.device = next((t.device for t in tracked), torch.device("cpu"))
 
     @property
@@ -280,7 +282,74 @@ class _Recorder(TorchDispatchMode):
 
     def _alias(self, tensor: torch.Tensor) -> _Alias:
         alias = self.aliases.get(id(tensor))
-        return alias if alias is not None else self._adopt(tensor)
+        return alias if alias is not None else self._met(tensor)
+
+    def _met(self, tensor: torch.Tensor) -> _Alias:
+        """A tensor that no operator has made or used before.
+
+        It may be another object for a tensor that is known: a view of a parameter that the model
+        keeps, or what `nn.Parameter(y)` and `as_subclass` make. A parameter that the model does not
+        register is refused, as its contexts would be missing.
+        """
+        if id(tensor) in self.tracked:
+            return self._adopt(tensor)
+        known = self._registered(tensor)
+        if known is None and tensor.is_meta and id(tensor) not in self.buffers:
+            known = self._made_before(tensor)
+        is_own = known is not None and known.node.varies
+        is_stranger = known is None and isinstance(tensor, nn.Parameter)
+        if is_stranger or (tensor.requires_grad and not is_own):
+            raise CountingError(self._stranger(tensor, made=known is not None))
+        if known is None:
+            return self._adopt(tensor)
+        self.kept.append(tensor)
+        self.aliases[id(tensor)] = known
+        return known
+
+    def _stranger(self, tensor: torch.Tensor, made: bool) -> str:
+        what = f"of shape {tuple(tensor.shape)} (in {self.where or 'its forward'})"
+        if not tensor.is_leaf:
+            return (
+                f"The model uses a tensor {what} that was computed of parameters before the pass, "
+                "whose contexts would be missing: compute it in the forward, or detach it if it "
+                "is a constant."
+            )
+        return (
+            f"The model {'makes' if made else 'uses'} a parameter {what} that it does not "
+            "register, so that its contexts would be missing: hold it in an attribute, an "
+            "nn.ParameterDict or an nn.ModuleList before the pass (a layer that is made on the "
+            "first call: run the model once first)."
+        )
+
+    @cached_property
+    def memories(self) -> dict[int, list[torch.Tensor]]:
+        """The tracked tensors by the memory that they lie in."""
+        found: dict[int, list[torch.Tensor]] = defaultdict(list)
+        for tensor in self.tracked.values():
+            found[memory(tensor)].append(tensor)
+        return found
+
+    def _registered(self, tensor: torch.Tensor) -> _Alias | None:
+        """The tensor as the tracked one in whose memory it lies, or as a view of that."""
+        for owner in self.memories.get(memory(tensor), ()):
+            if same_view(owner, tensor):
+                return self._alias(owner)
+            if lies_in(tensor, owner, f"A tensor used in {self.where or 'the forward'}"):
+                twin = self._alias(owner).twin
+                offset = tensor.storage_offset() - owner.storage_offset()
+                with self:
+                    turned = twin.permute(self._order_in_memory(twin))
+                    view = turned.as_strided(tensor.shape, tensor.stride(), offset)
+                return self.aliases[id(view)]
+        return None
+
+    def _made_before(self, tensor: torch.Tensor) -> _Alias | None:
+        """What an operator made, where the tensor is another object for it."""
+        its = memory(tensor)
+        for alias in reversed(self.aliases.values()):
+            if memory(alias.twin) == its and same_view(alias.twin, tensor):
+                return alias
+        return None
 
     def read(self, tensor: torch.Tensor) -> Node:
         """The node that holds the tensor's present value."""
@@ -646,6 +715,18 @@ def _device(recorder, function, tensor):
     return recorder.device if tensor.is_meta else function(tensor)
 
 
+def _set_data(recorder, function, tensor, value):
+    """The tensor stays what it is, and holds other numbers from here on."""
+    if (tensor.shape, tensor.dtype) != (value.shape, value.dtype):
+        raise CountingError(
+            f"The model sets .data of a tensor of shape {tuple(tensor.shape)} (in "
+            f"{recorder.where or 'its forward'}) to one of another shape or type, which is not "
+            "followed: make a new tensor instead."
+        )
+    with torch.no_grad():
+        tensor.copy_(value)
+
+
 def _read_out(recorder, function, tensor, *args, **kwargs):
     """Its values, where they follow from constants."""
     with _disable_current_modes():
@@ -692,6 +773,7 @@ CALLS = {
     torch.masked_select: _masked_select,
     torch.Tensor.masked_select: _masked_select,
     torch.Tensor.device.__get__: _device,
+    torch.Tensor.data.__set__: _set_data,
     torch.Tensor.tolist: _read_out,
     torch.Tensor.numpy: _read_out,
     torch.Tensor.__array__: _read_out,

@@ -215,7 +215,7 @@ class Assigned(Maker):
         self.members = nn.Parameter(members.detach().clone())
         self.register_buffer("assignment", assignment)
 
-    def forward(self) -> Tensor:
+    def made(self) -> Tensor:
         return self.members[self.assignment]
 
 

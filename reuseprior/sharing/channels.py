@@ -33,7 +33,7 @@ class Repeated(Maker):
         self.bank = nn.Parameter(bank.clone())
         self.repeats = [factor if i == axis else 1 for i in range(weight.ndim)]
 
-    def forward(self) -> Tensor:
+    def made(self) -> Tensor:
         return self.bank.repeat(self.repeats)
 
 

@@ -336,7 +336,7 @@ class Generator(Maker):
         self.register_parameter("coefficients", None)
         self.register_parameter("masks", None)
 
-    def forward(self) -> Tensor:
+    def made(self) -> Tensor:
         templates = self.store.templates(self.slot)
         if self.slot.size != self.size:
             templates = UPSAMPLE[self.upsampler](templates, self.size, self.masks)

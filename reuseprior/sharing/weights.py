@@ -15,12 +15,50 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from reuseprior.contexts import CountingError, record_model
 from reuseprior.sharing.scopes import SharingError
+
+SET = (
+    "the weight of this layer is made from shared values, and nothing would keep what is written "
+    "to it: change those values, clone the weight, or take the layers apart with "
+    "reuseprior.sharing.weights.merge first"
+)
+IN_PLACE = {f"__i{name}__" for name in "add sub mul truediv floordiv mod pow and or xor".split()}
+IN_PLACE |= {"__set__", "__setitem__"}
+
+
+class Made(Tensor):
+    """A weight that was made: it is read as any tensor is, and refuses to be written to.
+
+    So do its views. What an operator computes of it is a plain tensor.
+    """
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        kwargs, name = kwargs or {}, function.__name__
+        writes = name in IN_PLACE or (name.endswith("_") and not name.endswith("__"))
+        given = [*args, *kwargs.values()]
+        targets = [*(given[:1] if writes else ()), kwargs.get("out")]
+        targets += [t for many in targets if isinstance(many, (tuple, list)) for t in many]
+        if any(isinstance(target, Made) for target in targets):
+            raise SharingError(SET)
+        with torch._C.DisableTorchFunctionSubclass():
+            result = function(*args, **kwargs)
+            own = {a.untyped_storage()._cdata for a in args if type(a) is Made}
+
+            def guarded(value):
+                is_plain = type(value) is Tensor and value.untyped_storage()._cdata in own
+                return value.as_subclass(Made) if is_plain else value
+
+            if isinstance(result, (tuple, list)) and type(result) in (tuple, list):
+                return type(result)(map(guarded, result))
+            return guarded(result)
 
 
 class Maker(nn.Module):
-    """Base of the modules whose `forward()`, without arguments, makes the weight of a layer.
+    """Base of the modules that make the weight of a layer, by `made()` without arguments.
 
     `makes_weights` tells the recorder that what happens in here is no layer of the network: a
     stored value's contexts are those of the weights it makes, and weight nodes are theirs.
@@ -32,13 +70,22 @@ class Maker(nn.Module):
         super().__init__()
         self.attached = False
 
+    def forward(self) -> Tensor:
+        made = self.made()
+        # Where operators are followed instead of run, tensors are plain ones.
+        if (
+            torch.compiler.is_compiling()
+            or torch.jit.is_tracing()
+            or _get_current_dispatch_mode() is not None
+            or torch._C._functorch.is_functorch_wrapped_tensor(made)
+        ):
+            return made
+        return made.as_subclass(Made)
+
     def right_inverse(self, weight: Tensor) -> tuple[()]:
         """Of the layer's old weight nothing is kept; a new one cannot be set."""
         if self.attached:
-            raise SharingError(
-                "the weight of this layer is made from shared values and cannot be set: change "
-                "those, or take the layers apart with merge first"
-            )
+            raise SharingError(SET)
         return ()
 
 
@@ -113,7 +160,7 @@ def shareable(
     They are convolutions and linear layers if not given.
     A layer `without` is left out, whatever it is. Raises `SharingError`, in one sentence, for
     layers that cannot: whose weights have no shape yet, are quantised, computed by something else,
-    or shared with another layer already.
+    shared with another layer already, or written to by the layer itself as it runs.
     """
     held = (layer._parameters.values() for layer in model.modules())
     uses = Counter(id(p) for parameters in held for p in parameters if p is not None)
@@ -130,6 +177,7 @@ def shareable(
         if isinstance(layer, kinds) and layer._parameters.get("weight", ...) is not None:
             _check(name, layer, uses)
             if layer.weight.requires_grad and layer.weight.numel():
+                _check_forward(name, layer)
                 found[name] = layer
     return found
 
@@ -152,6 +200,31 @@ def _check(name: str, layer: nn.Module, uses: Counter[int]) -> None:
                 f"layer {name!r} shares its {tensor} with another layer already: share in one way "
                 "only, or untie it first"
             )
+
+
+def _check_forward(name: str, layer: nn.Module) -> None:
+    """Raise `SharingError` for a layer that writes to its weight: a mask, or a bound on its norm.
+
+    Torch's own do not. Others are recorded on an input of their smallest size; one that needs more
+    than that is told by its weight, as it runs.
+    """
+    is_torchs = type(layer).forward.__module__.startswith("torch.")
+    if is_torchs and not (layer._forward_pre_hooks or layer._forward_hooks):
+        return
+    if isinstance(layer, _ConvNd):
+        windows = zip(layer.kernel_size, layer.dilation, strict=True)
+        shape = (1, layer.in_channels, *(dilation * (size - 1) + 1 for size, dilation in windows))
+    else:
+        shape = (1, layer.weight.shape[-1])
+    try:
+        operators = record_model(layer, shape).recording.operators
+    except CountingError:
+        return
+    if any(operator.writes_to_parameter for operator in operators):
+        raise SharingError(
+            f"layer {name!r} ({type(layer).__name__}) writes to its own weight as it runs, which "
+            "nothing would keep: let it compute with a masked or bounded copy, or leave it out"
+        )
 
 
 def same_kind(layers: dict[str, nn.Module]) -> tuple[torch.dtype, torch.device]:

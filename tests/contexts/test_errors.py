@@ -30,9 +30,9 @@ FORWARDS = {
         r"failed in blocks\.1, .*on an input of shape \(1, 4\) .*no_such_thing'\)\.$"),
     "wrong shapes": (lambda x: x @ x, r"failed in blocks\.1, .*RuntimeError.*check the input"),
     "no rule": (
-        lambda x: x.renorm(2, 0, 1.0),
-        r"aten\.renorm\.default \(in blocks\.1\) has no counting rule: register one with "
-        r"@reuseprior\.contexts\.rule",
+        lambda x: torch.linalg.householder_product(x.mT @ x, x[0]),
+        r"aten\.linalg_householder_product\.default \(in blocks\.1\) has no counting rule: "
+        r"register one with @reuseprior\.contexts\.rule",
     ),
     "no rule, of several results": (lambda x: torch.linalg.qr(x.mT @ x)[0],
         r"aten\.linalg_qr.*in blocks\.1.*register one"),

@@ -54,7 +54,7 @@ class Busy(nn.Module):
         self.cache["tables"][len(x)] = x
         self.body[2].register_forward_hook(self.count_call)
         self.steps += 1
-        self.newest = nn.Parameter(torch.ones(2))
+        self.newest = nn.Parameter(torch.ones(2), requires_grad=False)
         self.register_buffer("late", x * 2)
         self.training = not self.training
         x = x + torch.randn(8) * random.random() * np.random.rand()

@@ -183,7 +183,8 @@ def test_state_that_grows_by_calls_is_as_before():
         return torch.stack(self.cache.keys).sum(0)
 
     model = Calls(forward, w=ones(3, 3), cache=cache)
-    model(torch.ones(1, 3))
+    with torch.no_grad():
+        model(torch.ones(1, 3))
     before = copy(cache.keys), cache.length, copy(cache.seen)
     count_contexts(model, (1, 3))
     assert cache.keys[0] is before[0][0] and len(cache.keys) == 1

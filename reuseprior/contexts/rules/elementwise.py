@@ -20,8 +20,8 @@ NONLINEAR = """
     abs acos acosh angle asin asinh atan atan2 atanh ceil celu clamp_max clamp_min copysign cos
     cosh elu erfc erfinv exp exp2 expm1 floor floor_divide fmax fmin fmod frac hardshrink hypot
     leaky_relu log log10 log1p log2 log_sigmoid_forward logaddexp logaddexp2 logit minimum mish
-    polar _prelu_kernel reciprocal remainder round rrelu_with_noise selu sgn sigmoid_backward sign
-    silu sin sinc sinh softplus softshrink tan tanh_backward threshold trunc xlogy
+    polar _prelu_kernel reciprocal remainder renorm round rrelu_with_noise selu sgn sigmoid_backward
+    sign silu sin sinc sinh softplus softshrink tan tanh_backward threshold trunc xlogy
 """
 
 

@@ -1,0 +1,93 @@
+"""Which tensors lie in one memory: they are one tensor, or views of one, under other names."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+
+from reuseprior.errors import CountingError
+
+Named = tuple[list[str], torch.Tensor]
+
+
+def memory(tensor: torch.Tensor) -> int:
+    """What stands for the memory that a tensor lies in."""
+    if unusual(tensor):
+        return id(tensor)
+    return tensor.untyped_storage()._cdata
+
+
+def unusual(tensor: torch.Tensor) -> str:
+    """In words how a tensor is kept, where its entries do not stand one beside the other."""
+    if tensor.is_nested:
+        return "nested (of parts of several sizes)"
+    return "" if tensor.layout is torch.strided else f"sparse ({tensor.layout})"
+
+
+def same_view(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors in one memory are the same entries in the same order."""
+    return (a.shape, a.stride(), a.storage_offset()) == (b.shape, b.stride(), b.storage_offset())
+
+
+def lies_in(tensor: torch.Tensor, owner: torch.Tensor, what: str) -> bool:
+    """Whether a tensor is a part of another in one memory, or all of it in another order.
+
+    Raises `CountingError` where they have only some of their entries in common, and where a view
+    could not be taken.
+    """
+    (first, last), (start, end) = _span(tensor), _span(owner)
+    if last <= start or end <= first:
+        return False
+    own, others = _places(tensor), _places(owner)
+    common = torch.isin(own, others)
+    if not common.any():
+        return False
+    if not common.all() or tensor.dtype != owner.dtype or len(others) != owner.numel():
+        raise CountingError(
+            f"{what} has a part of the memory of a parameter of shape {tuple(owner.shape)} in "
+            "common with it: give each memory of its own, or register one and take views of it "
+            "in the forward."
+        )
+    return True
+
+
+def merged(found: Iterable[Named]) -> list[Named]:
+    """Tensors with their names; what lies in the memory of another is that one, by more names."""
+    by_memory: dict[int, list[Named]] = defaultdict(list)
+    for one in found:
+        by_memory[memory(one[1])].append(one)
+    for own in by_memory.values():
+        if len(own) > 1:
+            _merge(own)
+    return [one for own in by_memory.values() for one in own]
+
+
+def _merge(found: list[Named]) -> None:
+    """Leave out of tensors in one memory those that lie in a larger one."""
+    owners: list[Named] = []
+    order = {id(tensor): place for place, (_, tensor) in enumerate(found)}
+    for names, tensor in sorted(found, key=lambda one: -one[1].numel()):
+        for others, owner in owners:
+            if same_view(tensor, owner) or lies_in(tensor, owner, f"Parameter {names[0]}"):
+                others += names
+                break
+        else:
+            owners.append((names, tensor))
+    found[:] = sorted(owners, key=lambda one: order[id(one[1])])
+
+
+def _places(tensor: torch.Tensor) -> torch.Tensor:
+    """Where in memory its entries lie, each once."""
+    size = tensor.element_size()
+    places = torch.arange(*_span(tensor), size)
+    return places.as_strided(tensor.shape, tensor.stride(), 0).unique()
+
+
+def _span(tensor: torch.Tensor) -> tuple[int, int]:
+    """Where in memory it begins and ends, in bytes."""
+    size = tensor.element_size()
+    first = tensor.storage_offset() * size
+    steps = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    return first, first + (steps + 1) * size if tensor.numel() else first
