@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from reuseprior import sharing
 from reuseprior.chapters import channels_runs
 from reuseprior.chapters.channels_runs import channels
-from reuseprior.models import build, cifar_resnet18, cifar_xception, vs_xception, without_weights
+from reuseprior.models import build
 from reuseprior.report import published
 from reuseprior.report.cells import Cells
 from reuseprior.report.ledger import Reading, Statement
@@ -412,44 +412,20 @@ def no_loss():
 # The author's notebooks --------------------------------------------------------------------------
 
 
-_SEPARABLE = {
-    "removed": "narrowing",
-    "depthwise": "channels:{},layers=shared.*",
-    "pointwise": "channels:{},pointwise,layers=shared.*.pointwise",
-}
-_RESNET = {
-    "removed": "narrowing",
-    "shared": "channels:{},full,norms,layers=layer[234].*.body.*",
-    "repeated": "channels:{},full,norms,layers=layer[234].*",
-}
-NOTEBOOKS = {
-    "xception": (cifar_xception, _SEPARABLE),
-    "vs-xception": (vs_xception, _SEPARABLE),
-    "resnet18": (cifar_resnet18, _RESNET),
-}
-"""Networks of the notebooks, and how each column of their tables makes them smaller."""
-
-
 @cache
-def size(factory: Callable[..., nn.Module], text: str, factor: int) -> int:
+def size(network: str, column: str, factor: int) -> int:
     """Parameters of a notebook's network, narrowed or with filters that repeat."""
-    with without_weights():
-        if text == "narrowing":
-            model = factory(narrowing=factor)
-        else:
-            model = sharing.apply(factory(), text.format(factor))
-    return sum(p.numel() for p in model.parameters())
+    return sum(p.numel() for p in contenders.notebook(network, column, factor).parameters())
 
 
 def beside(name: str) -> pd.DataFrame:
     """A notebook's table: printed and counted parameters, and the printed accuracies."""
-    factory, columns = NOTEBOOKS[name]
     rows = {}
     for _, row in published.load(f"bidart/chapter-3-notebook-{name}").iterrows():
         cells = rows[f"×{row.factor}"] = {}
-        for column, text in columns.items():
+        for column in contenders.NOTEBOOKS[name][1]:
             printed = int(Printed.parse(row[f"{column}_parameters"]).value)
-            counted = size(factory, text, int(row.factor))
+            counted = size(name, column, int(row.factor))
             cells[f"{column}"] = f"{printed:,} | {counted:,}"
             cells[f"{column}, %"] = row[f"{column}_accuracy"]
     return pd.DataFrame.from_dict(rows, orient="index")

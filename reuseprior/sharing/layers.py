@@ -13,6 +13,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from math import ceil, sqrt
 
 import torch
@@ -36,7 +37,10 @@ ORDERS: dict[str, Callable[[int, int], list[int]]] = {
 """Which block stands at each of so many places: of `n` blocks or, `immediate`, each `n` times."""
 PARTS = ("attention", "mlp")
 MOST = 1_000  # blocks, passes and ranks: more are a slip
-HELP = "all, middle, attention, mlp, 3,cycle, 3,sequence, 3,cycle-rev, 2,immediate, 4-6x2 or lora=4"
+HELP = (
+    "all, middle, attention, mlp, 3,cycle, 3,sequence, 3,cycle-rev, 2,immediate, 4-6x2, in=NAMES "
+    "or lora=4"
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Layers:
     order: str = "all"  # or middle, or one of ORDERS
     number: int = 1  # of its blocks, or of places in a row
     part: str | None = None  # of the blocks, one of PARTS; all if None
+    within: str | None = None  # a pattern of the names of the layers that share; all if None
     lora: int = 0  # rank of the difference that each place has of its own
     loop: tuple[int, int, int] | None = None  # first and last place, counted from 1, and passes
 
@@ -72,8 +77,9 @@ class Layers:
         alone. `3,cycle` has three blocks for places 123123…, `3,sequence` for 1…2…3… and
         `3,cycle-rev` for 123…123321 (Takase and Kiyono 2021). `2,immediate` has each block twice in
         a row (MobileLLM-LS), `middle` one for all but the first place and the last (Relaxed
-        Recursive Transformers), whose low-rank difference a place is `lora=4`. `4-6x2` runs places
-        4 to 6 twice, with no parameter more or less. Raises `SharingError` for anything else.
+        Recursive Transformers), whose low-rank difference a place is `lora=4`. `in=*.encoder.*`
+        shares layers of such names alone. `4-6x2` runs places 4 to 6 twice, with no parameter more
+        or less. Raises `SharingError` for anything else.
         """
         found: dict = {}
 
@@ -95,6 +101,8 @@ class Layers:
                 put(number=int(word))
             elif re.fullmatch("lora=[0-9]{1,4}", word):
                 put(lora=int(word[5:]))
+            elif re.fullmatch("in=.+", word):
+                put(within=word[3:])
             else:
                 known = ["all", "middle", "immediate", *ORDERS, *PARTS]
                 raise SharingError(
@@ -161,6 +169,8 @@ class Layers:
 
     @property
     def _lacking(self) -> str:
+        if self.within:
+            return f"no layers whose names are like {self.within} would share: choose another name"
         if self.part:
             return f"no blocks share their {self.part}: it looks for a part named attention in them"
         if self.order == "middle":
@@ -183,10 +193,9 @@ class Layers:
             members = [block for block, own in zip(blocks, order, strict=True) if own == number]
             for inner in _own_layers(members[0][1], self.part) if len(members) > 1 else ():
                 path = f".{inner}" if inner else ""
-                yield (
-                    f"{stack.name} block {number + 1}{path}",
-                    {f"{name}{path}": block.get_submodule(inner) for name, block in members},
-                )
+                found = {f"{name}{path}": block.get_submodule(inner) for name, block in members}
+                if all(fnmatchcase(name, self.within or "*") for name in found):
+                    yield f"{stack.name} block {number + 1}{path}", found
 
     def _check_rank(self, groups: list[tuple[str, dict[str, nn.Module]]]) -> None:
         owners = [next(iter(members.values())) for _, members in groups]

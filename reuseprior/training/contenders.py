@@ -17,12 +17,13 @@ from pathlib import Path
 from statistics import fmean
 
 import pandas as pd
+from torch import nn
 
-from reuseprior import data, paths, results
+from reuseprior import data, paths, results, sharing
 from reuseprior.contexts import multiply_adds, record_model
 from reuseprior.errors import UserError
 from reuseprior.measures.statistics import Sample, told_apart
-from reuseprior.models import Recipe
+from reuseprior.models import Recipe, cifar_resnet18, cifar_xception, vs_xception, without_weights
 from reuseprior.quantities import Quantities
 from reuseprior.results import Run, finished
 from reuseprior.training.protocol import Protocol
@@ -231,3 +232,32 @@ def against_rivals(models: pd.DataFrame) -> list[str]:
         lines += [against(models, row.network, other.network) for other in near.itertuples()
                   if other.model.partition("-")[0] == family]  # fmt: skip
     return lines
+
+
+# The networks of Bidart's notebooks ---------------------------------------------------------------
+
+_SEPARABLE = {
+    "removed": "narrowing",
+    "depthwise": "channels:{},layers=shared.*",
+    "pointwise": "channels:{},pointwise,layers=shared.*.pointwise",
+}
+_RESNET = {
+    "removed": "narrowing",
+    "shared": "channels:{},full,norms,layers=layer[234].*.body.*",
+    "repeated": "channels:{},full,norms,layers=layer[234].*",
+}
+NOTEBOOKS = {
+    "xception": (cifar_xception, _SEPARABLE),
+    "vs-xception": (vs_xception, _SEPARABLE),
+    "resnet18": (cifar_resnet18, _RESNET),
+}
+"""How each column of their tables makes them smaller."""
+
+
+def notebook(network: str, column: str, factor: int) -> nn.Module:
+    """A notebook's network without weights, narrowed or with filters that repeat."""
+    factory, columns = NOTEBOOKS[network]
+    with without_weights():
+        if columns[column] == "narrowing":
+            return factory(narrowing=factor)
+        return sharing.apply(factory(), columns[column].format(factor))

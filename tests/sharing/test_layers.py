@@ -273,6 +273,14 @@ def test_parts_are_told_apart(built):
     assert not any("norm" in name.lower() for name in held["mlp"])
 
 
+def test_layers_are_chosen_by_name():
+    model = sharing.apply(decoder(), "layers:attention,in=*.self_attn*")
+    first, *others = model.layers
+    assert all(o.self_attn.in_proj_weight is first.self_attn.in_proj_weight for o in others)
+    assert all(o.multihead_attn.in_proj_bias is not first.multihead_attn.in_proj_bias
+               for o in others)  # fmt: skip
+
+
 def test_residual_stages_share_and_batch_norms_do_not():
     from torchvision.models import resnet50
 

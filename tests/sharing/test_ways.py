@@ -58,6 +58,7 @@ REFUSED = [  # a model, how it is to share, what is said
     (blocks, "layers:2,all", "layers:2,all is no order with its number"),
     (blocks, "layers:all,middle", "layers:all,middle says order twice: leave one out"),
     (blocks, "layers:attention", "no blocks share their attention: it looks for a part named at"),
+    (blocks, "layers:all,in=*.1", r"no layers whose names are like [*]\.1 would share: cho"),
     (blocks, "layers:all,lora=5", "lora=5 is no low rank for a matrix of 4 rows or columns"),
     (blocks, "layers:1-4x2", "no loop over places 1 to 4: it looks for so many equal blocks, one"),
     (blocks, "layers:2-1x2", "layers:2-1x2 is no loop: write first and last place, counted from 1"),

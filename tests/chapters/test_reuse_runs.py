@@ -1,0 +1,35 @@
+"""The table of networks in which sharing differs, and what was settled before they were counted."""
+
+import re
+
+import pandas as pd
+
+from reuseprior import paths
+from reuseprior.chapters import reuse_runs
+
+SETTLED = "361b872922222813be8a7b4571cfabe5df887f9338aea25499f80e433e80baaf"
+
+
+def test_what_was_settled_is_as_it_was():
+    assert reuse_runs.sha256() == SETTLED
+    assert re.match("[0-9]+ of [0-9]+", reuse_runs.settled()["networks"]["all"])
+
+
+def test_at_least_a_hundred_networks_of_seven_sources():
+    groups, networks = reuse_runs.groups(), reuse_runs.networks()
+    assert len(networks) >= 100 and groups["source"].nunique() >= 7
+    said = reuse_runs.settled()["networks"]["all"]
+    assert said.startswith(f"{len(networks)} of {groups['source'].nunique()} sources")
+    assert {one.group for one in networks} == set(groups.index)
+    assert len({one.key for one in networks}) == len(networks)
+    assert set(groups["better"]) == {"higher", "lower"}
+    assert (groups[["source", "differs", "score", "licence", "place"]] != "").all(axis=None)
+    for name in groups.index:  # in each group sharing differs
+        assert len({one.sharing for one in networks if one.group == name}) > 1, name
+    for place in groups["place"][groups["place"].str.startswith("data/")]:
+        assert (paths.ROOT / place).is_file()
+
+
+def test_a_third_was_read_again():
+    rows = pd.read_csv(paths.ROOT / "data" / "benchmarks" / "sharing.csv")
+    assert 3 * (rows["readings"] == 2).sum() >= len(rows)
