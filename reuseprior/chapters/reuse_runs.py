@@ -184,7 +184,8 @@ def count(network: Network) -> dict:
     row: dict = {"network": network.key}
     try:
         model = network.build()
-        recorded = record_model(model, *_inputs(model, network.inputs))
+        inputs, output = _inputs(model, network.inputs)
+        recorded = record_model(model, inputs, output=output)
         quantities = recorded.count().quantities()
     except UserError as error:
         return row | {"reason": str(error)}

@@ -3,6 +3,7 @@
 import re
 
 import pandas as pd
+import pytest
 
 from reuseprior import paths
 from reuseprior.chapters import reuse_runs
@@ -33,3 +34,11 @@ def test_at_least_a_hundred_networks_of_seven_sources():
 def test_a_third_was_read_again():
     rows = pd.read_csv(paths.ROOT / "data" / "benchmarks" / "sharing.csv")
     assert 3 * (rows["readings"] == 2).sum() >= len(rows)
+
+
+@pytest.mark.parametrize("key", ["golf-b: 3x3", "bidart-vs-xception: depthwise 8"])
+def test_a_network_is_counted_in_its_printed_size(key):
+    (network,) = [one for one in reuse_runs.networks() if one.key == key]
+    row = reuse_runs.count(network)
+    assert row["stored"] == pytest.approx(network.printed, rel=0.01) and row["used"] > row["stored"]
+    assert set(row) == set(reuse_runs.COLUMNS) - {"reason"}
