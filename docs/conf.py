@@ -14,7 +14,8 @@ language = "en"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
-exclude_patterns = ["README.md"]  # index.md includes it
+# index.md includes the first, and pages are made of the others
+exclude_patterns = ["README.md", "docs/provenance/*.md"]
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3
 

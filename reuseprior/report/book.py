@@ -19,7 +19,7 @@ from pathlib import Path
 
 from reuseprior import paths
 from reuseprior.errors import UserError, shown
-from reuseprior.report import chapters, ledger, notebooks, tables, variants
+from reuseprior.report import chapters, ledger, notebooks, provenance, tables, variants
 from reuseprior.report.chapters import Chapter
 from reuseprior.report.published import Printed
 
@@ -64,7 +64,7 @@ def stage(folder: Path) -> None:
     beside = [paths.NOTEBOOKS / "README.md", *paths.FIGURES.glob("[!.]*")]
     texts = [paths.ROOT / "README.md", *(paths.ROOT / "docs").glob("*.md")]
     pages = {
-        **{f"notebooks/{c.notebook.name}": _page(c).encode() for c in chapters.found()},
+        **{name: page.encode() for c in chapters.found() for name, page in _pages(c).items()},
         **{f"{path.parent.name}/{path.name}": path.read_bytes() for path in beside},
         **{path.name: path.read_bytes() for path in texts},
         "ledger-kinds.txt": kinds().encode(),
@@ -84,12 +84,16 @@ def stage(folder: Path) -> None:
 
 
 def _linked(chapter: Chapter) -> dict[str, Path]:
-    """The repository's files that a chapter's text links to, by their places in it."""
-    root = paths.ROOT.resolve()
+    """The repository's files that a chapter's texts link to, by their places in it."""
+    root, notes = paths.ROOT.resolve(), provenance.notes(chapter)
     cells = notebooks.read(chapter.notebook)["cells"]
-    text = "\n".join(notebooks.source(c) for c in cells if c["cell_type"] == "markdown")
-    places = re.findall(r"\]\(([\w./-]+)\)", text)
-    found = {(chapter.notebook.parent / place).resolve() for place in places}
+    said = {chapter.notebook: "\n".join(map(notebooks.source, cells))}
+    said |= {notes: notes.read_text(encoding="utf-8")} if notes.exists() else {}
+    found = {
+        (path.parent / place).resolve()
+        for path, text in said.items()
+        for place in re.findall(r"\]\(([\w./-]+)\)", text)
+    } - {notes.resolve()}  # it is a page
     inside = (path for path in found if path.is_file() and path.is_relative_to(root))
     return {path.relative_to(root).as_posix(): path for path in inside}
 
@@ -111,23 +115,34 @@ def _written(notebook: Path) -> list[tuple[str, str]]:
     return [(cell["cell_type"], notebooks.source(cell)) for cell in cells]
 
 
-def _page(chapter: Chapter) -> str:
-    """A chapter's notebook, its saved figures as SVG, and targets for links before its numbers."""
+def _pages(chapter: Chapter) -> dict[str, str]:
+    """A chapter's notebook and the page of its provenance, by their places in the book."""
     notebook = notebooks.read(with_outputs(chapter.notebook))
+    cells, more = provenance.split(chapter, notebook["cells"])
+    pages = {f"notebooks/{chapter.notebook.name}": _page(chapter, notebook, cells)}
+    if more:
+        alone = notebook | {"metadata": {**notebook["metadata"], "orphan": True}}
+        pages[f"docs/provenance/{chapter.notebook.name}"] = _page(chapter, alone, more)
+    return pages
+
+
+def _page(chapter: Chapter, notebook: dict, written: Sequence[dict]) -> str:
+    """Cells as a page: saved figures as SVG, code folded as in JupyterLab, targets for links."""
     linked = set(chapter.numbers.values())
     others = _other_parameters(chapter)
     cells = []
-    for cell in notebook["cells"]:
+    for cell in written:
         if cell.get("id") in linked:
             name = _anchor(cell["id"])
-            target = {"cell_type": "markdown", "id": name, "metadata": {}, "source": f"({name})="}
-            cells.append(target)
+            cells.append(notebooks.text(f"({name})=", name))
+        if cell["metadata"].get("jupyter", {}).get("source_hidden"):
+            cell = cell | {"metadata": {"tags": [*notebooks.tags(cell), "hide-input"]}}
         cells.append(cell if others else _with_svg(chapter.notebook, cell))
     if others:
-        text = f"```{{warning}}\n{NOT_THE_RECORD.format(others)}\n```"
-        said = {"cell_type": "markdown", "id": "not-the-record", "metadata": {}, "source": text}
-        cells.insert(1, said)
-    return json.dumps({**notebook, "cells": cells}, ensure_ascii=False)
+        warning = f"```{{warning}}\n{NOT_THE_RECORD.format(others)}\n```"
+        cells.insert(1, notebooks.text(warning, "not-the-record"))
+    text = json.dumps({**notebook, "cells": cells}, ensure_ascii=False)
+    return re.sub(r"(\]\(\.\./docs/provenance/[\w-]+)\.md\)", r"\1.ipynb)", text)
 
 
 def _other_parameters(chapter: Chapter) -> str:
@@ -279,8 +294,9 @@ def _link(chapter: Chapter, where: str) -> str:
     cell = chapter.cell_of(where)
     if not cell:
         return ""
-    page = f"{chapter.notebook.parent.name}/{chapter.name}.html"
-    return f'<a href="{escape(page)}#{escape(_anchor(cell))}">{escape(chapter.name)}</a>'
+    page = provenance.page_of(chapter, cell).relative_to(paths.ROOT).with_suffix(".html")
+    place = f"{page.as_posix()}#{_anchor(cell)}"
+    return f'<a href="{escape(place)}">{escape(chapter.name)}</a>'
 
 
 def _looseness(window: tuple[float, float] | None) -> str:

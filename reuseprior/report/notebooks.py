@@ -69,6 +69,11 @@ def source(cell: Mapping) -> str:
     return "".join(cell["source"])
 
 
+def text(said: str, identity: str) -> dict:
+    """A cell of text."""
+    return {"cell_type": "markdown", "id": identity, "metadata": {}, "source": said}
+
+
 def first_line(code: str) -> str:
     """The first line that is not a comment, by which an error names a cell."""
     lines = [line.strip() for line in code.splitlines()]

@@ -1,7 +1,8 @@
 """The book as one PDF: the site's pages one after another, as Chromium prints them.
 
-Chapters and what leads to them are in it. The ledger's rows, the tables beside them and the
-reference of the package are not: they are to be searched, and hundreds of pages long.
+Chapters and what leads to them are in it. Their provenance, the ledger's rows, the tables
+beside these and the reference of the package are not: they are to be searched, and hundreds of
+pages long.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 TITLE = "The reusability prior, reproduced"
 LEFT_OUT = (
-    "Left out are what the site folds away, the rows of the ledger with the tables beside them, "
-    "and the reference of the package. Links that lead there, or to files of the repository, are "
+    "Left out are what the site folds away, the provenance of the chapters, the rows of the ledger "
+    "with the tables beside them, and the reference of the package. Links that lead there, or to files of the repository, are "
     "plain text here."
 )
 # what is to be clicked, in a page that is not

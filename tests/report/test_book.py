@@ -516,7 +516,7 @@ def test_cells_that_show_numbers_get_a_target(root, monkeypatch):
     notebook = house.notebook("03-a", "1", "2")
     first, second = nbformat.read(notebook, as_version=4).cells
     chapter = chapters.Chapter(root, notebook, {}, numbers={"a*": second.id, "b": ""})
-    made = nbformat.reads(book._page(chapter), as_version=4)
+    made = nbformat.reads(*book._pages(chapter).values(), as_version=4)
     nbformat.validate(made)
     assert [c.source for c in made.cells] == ["1", f"({book._anchor(second.id)})=", "2"]
     assert [c.id for c in made.cells if c.cell_type == "code"] == [first.id, second.id]
@@ -527,7 +527,10 @@ def test_a_notebook_saved_with_other_parameters_is_labelled(root):
         notebook = house.notebook("05-a", f"largest: int = {largest}", "1")
         quick = chapters.Preset(1.0, {"largest": 40})
         chapter = chapters.Chapter(root, notebook, {"quick": quick})
-        texts = [cell.source for cell in nbformat.reads(book._page(chapter), as_version=4).cells]
+        texts = [
+            cell.source
+            for cell in nbformat.reads(*book._pages(chapter).values(), as_version=4).cells
+        ]
         labels = [s for s in texts if "no part of the record" in s and "(largest=12)" in s]
         assert (len(labels), len(texts)) == (said, 2 + said)
 

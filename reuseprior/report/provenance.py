@@ -1,0 +1,116 @@
+"""What only an auditor needs of a chapter: its page in the book.
+
+`docs/provenance/NAME.md` has what is written by hand. The notebook's code cells below its heading
+"Provenance" are shown there, each where the text says `<!-- cell: ID -->`. The rest is read from
+the tree: the ledger's rows, the recorded runs, the figures, and the runs that are still wanted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from reuseprior import paths, results
+from reuseprior.report import campaign, contents, ledger, notebooks, tables
+from reuseprior.report.chapters import Chapter
+from reuseprior.report.notebooks import NotebookError
+
+HEADING = "## Provenance"
+_CELL = re.compile(r"<!-- cell: ([\w-]+) -->\n*")
+
+
+def notes(chapter: Chapter) -> Path:
+    """Where what is written by hand lies; a chapter without has no page."""
+    return paths.ROOT / "docs" / "provenance" / f"{chapter.name}.md"
+
+
+def split(chapter: Chapter, cells: Sequence[dict]) -> tuple[list[dict], list[dict]]:
+    """A notebook's cells for the chapter's page, and those for the page of its provenance.
+
+    The second list is empty for a chapter without notes. Raises NotebookError where the notes and
+    the code below the heading do not name the same cells.
+    """
+    if not notes(chapter).exists():
+        return list(cells), []
+    at = [notebooks.source(cell).startswith(HEADING) for cell in cells].index(True) + 1
+    code = {cell["id"]: cell for cell in cells[at:] if cell["cell_type"] == "code"}
+    first, *parts = _CELL.split(notes(chapter).read_text(encoding="utf-8"))
+    if sorted(code) != sorted(parts[::2]):
+        odd = ", ".join(sorted({*code} ^ {*parts[::2]})) or "one of them twice"
+        raise NotebookError(
+            f"{notes(chapter)} must place every code cell that {chapter.name} has below "
+            f"{HEADING!r}, by a line <!-- cell: ID -->, and no other: see {odd}"
+        )
+    page = [notebooks.text(first, "provenance")]
+    for identity, text in zip(parts[::2], parts[1::2], strict=True):
+        page += [code[identity], notebooks.text(text, f"after-{identity}")]
+    return list(cells[:at]), [*page, notebooks.text("\n\n".join(_generated(chapter)), "generated")]
+
+
+def page_of(chapter: Chapter, cell: str) -> Path:
+    """The notebook or the notes, whichever's page shows a cell."""
+    path = notes(chapter)
+    apart = path.exists() and f"<!-- cell: {cell} -->" in path.read_text(encoding="utf-8")
+    return path if apart else chapter.notebook
+
+
+def _generated(chapter: Chapter) -> Iterator[str]:
+    rows = [row for row in ledger.committed_rows() if chapter.is_about(row["where"])]
+    yield f"## Rows of the ledger\n\n{_by_place(rows)}"
+    yield from (_by_note(mark, rows) for mark in ledger.LEGEND if mark != "✓")
+    recorded = list(_runs(chapter))
+    if recorded:
+        heads = ["| recorded runs | seeds | commits |", "| --- | --- | --- |"]
+        yield "## Recorded runs\n\n" + "\n".join([*heads, *recorded])
+    figures = notebooks.figures(chapter.notebook)
+    drawn = ", ".join(f"[{name}](../../figures/README.md#{name})" for name in figures)
+    read = ", ".join(f"`{pattern}`" for pattern in chapter.inputs)
+    yield f"## Figures and inputs\n\nDrawn: {drawn or 'none'}.\n\nRead: {read or 'no data'}."
+    wanted = [one.command for one in campaign.left(chapter.name)]
+    if wanted:
+        commands = escape("\n".join(wanted))
+        yield (
+            f"## Still to run\n\n<details><summary>{len(wanted)} commands</summary>"
+            f"<pre>{commands}</pre></details>"
+        )
+
+
+def _by_place(rows: Iterable[Mapping[str, str]]) -> str:
+    """How many numbers of each place have each mark; inputs have none."""
+    places: dict[str, list[Mapping[str, str]]] = {}
+    for row in rows:
+        places.setdefault(row["where"], []).append(row)
+    lines = [["printed in", *ledger.LEGEND], ["---"] * 5]
+    for where, found in places.items():
+        counts = contents.by_mark(contents.by_verdict(found))
+        link = f'<a href="../../tables.html#{tables.Table(where, ()).name}">{escape(where)}</a>'
+        lines.append([link, *(str(counts.get(mark, "")) for mark in ledger.LEGEND)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _by_note(mark: str, rows: Iterable[Mapping[str, str]]) -> str:
+    """The rows of a mark, folded, with those of one note together."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if ledger.MARKS[row["verdict"]] == mark:
+            link = f'<a href="../../ledger.html#{escape(row["id"])}">{escape(row["id"])}</a>'
+            found.setdefault(f"{row['verdict']}: {row['note']}", []).append(link)
+    lines = "".join(f"<li>{escape(note)}<br>{', '.join(ids)}</li>" for note, ids in found.items())
+    total = sum(map(len, found.values()))
+    return f"<details><summary>{mark} {total}</summary><ul>{lines}</ul></details>" if total else ""
+
+
+def _runs(chapter: Chapter) -> Iterator[str]:
+    """A line for all seeds of a recorded run that the chapter may read."""
+    patterns = (*chapter.inputs, *chapter.records)
+    kinds = {m[1]: None for m in (re.match(r"data/results/([^/]+)/", p) for p in patterns) if m}
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    for run in (run for kind in kinds for run in results.finished_runs(kind)):
+        name = re.sub(r"-seed\d+$", "", f"{run.folder.parent.name}/{run.name}")
+        seeds, commits = found.setdefault(name, ([], []))
+        seeds.append(str(run.summary.get("seed", "")))
+        commits += [run.commit] if run.commit not in commits else []
+    for name, (seeds, commits) in found.items():
+        yield f"| {name} | {', '.join(dict.fromkeys(seeds))} | {', '.join(commits)} |"
