@@ -1,6 +1,6 @@
 // The ledger's table: a click on a heading sorts by it, a second one the other way round; rows
 // without one of the words, or of another kind, verdict, source or chapter, are hidden; what is
-// shown can be saved as it stands in data/ledger.csv. Without scripts it is a table.
+// found can be saved as it stands in data/ledger.csv. Without scripts it is a table.
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
@@ -14,6 +14,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const { words, save } = form.elements;
   const choices = [...form.querySelectorAll("select")];
   const shown = form.querySelector("output");
+  const more = document.querySelector("button.ledger-more");
+  let [most, found] = [50, rows]; // so many are shown, and with them the row that a link leads to
 
   const value = (row, column) => {
     const cell = row.cells[column];
@@ -32,6 +34,7 @@ document.addEventListener("DOMContentLoaded", () => {
     heads.forEach((head) => head.removeAttribute("aria-sort"));
     heads[column].ariaSort = direction > 0 ? "ascending" : "descending";
     body.append(...rows.sort((a, b) => compare(value(a, column), value(b, column), direction)));
+    filter();
   };
 
   // A row may be of several chapters, or of none.
@@ -39,12 +42,17 @@ document.addEventListener("DOMContentLoaded", () => {
 
   const filter = () => {
     const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
-    for (const row of rows) {
+    found = rows.filter((row) => {
       const text = row.textContent.toLowerCase();
       const fits = choices.every((choice) => !choice.value || of(row, choice).includes(choice.value));
-      row.hidden = !(fits && wanted.every((word) => text.includes(word)));
-    }
-    shown.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length}`;
+      return fits && wanted.every((word) => text.includes(word));
+    });
+    const first = new Set(found.slice(0, most));
+    const linked = decodeURIComponent(location.hash.slice(1));
+    for (const row of rows) row.hidden = !first.has(row) && row.id !== linked;
+    shown.textContent = `${found.length} of ${rows.length}`;
+    more.hidden = found.length <= most;
+    more.textContent = `Show all ${found.length}`;
   };
 
   // The columns of data/ledger.csv, each as it is written there.
@@ -58,7 +66,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const quoted = (field) => (/[",\r\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field);
 
   const download = () => {
-    const lines = rows.filter((row) => !row.hidden).map((row) => Object.values(columns).map((of) => of(row)));
+    const lines = found.map((row) => Object.values(columns).map((of) => of(row)));
     const csv = [Object.keys(columns), ...lines].map((line) => line.map(quoted).join(",") + "\n").join("");
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([csv], { type: "text/csv" }));
@@ -82,7 +90,10 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   words.addEventListener("input", filter);
   save.addEventListener("click", download);
+  more.addEventListener("click", () => { most = Infinity; filter(); });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.hidden = false;
-  filter();
+  const reveal = () => { filter(); document.querySelector("tr:target")?.scrollIntoView(); };
+  addEventListener("hashchange", reveal);
+  reveal();
 });

@@ -70,7 +70,7 @@ def stage(folder: Path) -> None:
         "ledger-kinds.txt": kinds().encode(),
         "ledger-slack.html": slack_table().encode(),
         "ledger-table.html": ledger_table().encode(),
-        "tables.html": tables.as_html().encode(),
+        "every-table.txt": tables.as_markdown().encode(),
         "data/ledger.csv": ledger.ledger_path().read_bytes(),
     }
     pages |= {f"tables/{name}": text.encode() for name, text in tables.texts().items()}

@@ -29,8 +29,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 TITLE = "The reusability prior, reproduced"
 LEFT_OUT = (
     "Left out are what the site folds away, the provenance of the chapters, the rows of the ledger "
-    "with the tables beside them, and the reference of the package. Links that lead there, or to files of the repository, are "
-    "plain text here."
+    "with the tables beside them, and the reference of the package. Links that lead there, or to "
+    "files of the repository, are plain text here."
 )
 # what is to be clicked, in a page that is not
 CLICKED = ".headerlink, .content-icon-container, button, form, script"

@@ -154,10 +154,14 @@ def export(folder: Path) -> tuple[int, int]:
 # As a page ---------------------------------------------------------------------------------------
 
 
-def as_html() -> str:
-    """All tables under headings that can be linked to, with a list of them by chapter above."""
+def as_markdown() -> str:
+    """All tables, folded under headings to link to and to search for; above, a list by chapter."""
     tables = found()
-    return "".join(_links(tables)) + "\n".join(map(_html, tables))
+    return "\n".join([_raw("".join(_links(tables))), *map(_section, tables)])
+
+
+def _raw(html: str) -> str:
+    return f"```{{raw}} html\n{html}\n```\n"
 
 
 def _links(tables: Sequence[Table]) -> Iterator[str]:
@@ -177,18 +181,20 @@ def _links(tables: Sequence[Table]) -> Iterator[str]:
             yield f'<p class="tables">{title}</p>\n<ul class="tables">\n{links}</ul>\n'
 
 
-def _html(table: Table) -> str:
+def _section(table: Table) -> str:
+    """Under a heading whose anchor, as docutils makes it, is the table's name."""
     heads = "".join(f'<th scope="col">{head}</th>' for head in _TYPESET)
     lines = "\n".join(f"<tr>{''.join(_cells(row))}</tr>" for row in table.rows)
     taken = ", ".join(
         f'<a href="tables/{table.name}.{kind}" download>{label}</a>'
         for kind, label in (("csv", "CSV"), ("tex", "LaTeX"))
     )
-    return (
-        f'<section class="table" id="{table.name}">\n<h2>{escape(table.where)}</h2>\n'
-        f"<p>{table.marks} · {taken}</p>\n"
-        f'<div class="table-scroll"><table class="printed"><thead><tr>{heads}</tr></thead>\n'
-        f"<tbody>\n{lines}\n</tbody></table></div>\n</section>"
+    n = len(table.rows)
+    heading = re.sub(r"([\\`*_<>\[\]$#])", r"\\\1", table.where)
+    return f"## {heading}\n\n" + _raw(
+        f'<p>{table.marks} · {taken}</p>\n<details class="table"><summary>{n} number{"s" * (n > 1)}'
+        '</summary>\n<div class="table-scroll"><table class="printed">'
+        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{lines}\n</tbody></table></div></details>"
     )
 
 

@@ -16,12 +16,14 @@ import pytest
 
 import reuseprior
 from reuseprior import paths
-from reuseprior.report import book, chapters, contents, ledger, notebooks, tables
+from reuseprior.report import book, chapters, contents, ledger, notebooks, provenance, tables
 from tests.conftest import until
 from tests.report import house
 
 CHAPTERS = [f"notebooks/{chapter.name}" for chapter in chapters.found()]
-PAGES = ["index", "api", "tables", "ledger", "figures/README", "notebooks/README", *CHAPTERS]
+NOTES = [f"docs/provenance/{c.name}" for c in chapters.found() if provenance.notes(c).exists()]
+PAGES = ["index", "api", "tables", "ledger", "figures/README", "notebooks/README"]
+PAGES += [*CHAPTERS, *NOTES]
 
 
 class Page(HTMLParser):
@@ -94,8 +96,12 @@ def test_saved_figures_are_svg(site):
         cells = notebooks.read(chapter.notebook)["cells"]
         shown = [c for c in cells if c["cell_type"] == "code" and "image/png" in str(c["outputs"])]
         saved = sum(len([*notebooks.saved_figures(chapter.notebook, c)]) == 1 for c in shown)
-        page = Page(site / "notebooks" / f"{chapter.name}.html")
-        drawn = [place for place in page.embedded if "_images" in place]
+        pages = [
+            site / folder / f"{chapter.name}.html" for folder in ("notebooks", "docs/provenance")
+        ]
+        drawn = [
+            p for page in pages if page.exists() for p in Page(page).embedded if "_images" in p
+        ]
         assert sum(place.endswith(".svg") for place in drawn) == saved, chapter.name
     heroes = [place for place in Page(site / "index.html").embedded if "_images" in place]
     assert len(heroes) == 3 and all(place.endswith(".svg") for place in heroes)
@@ -307,6 +313,8 @@ const done = arguments[0]; const look = setInterval(() => {
 """
 HEADINGS = [  # what is asked for, the page and the heading that come first
     ("theorem+4", "05-derivations.html#theorem-4-what-the-energy-grows-like"),
+    ("table+4.3", "tables.html#thesis-table-4-3-p-84"),
+    ("table+c.1", "03-revolver.html#table-c-1"),
     ("horizontal+unrolling", "04-counting-contexts.html#horizontal-unrolling-and-appendix"),
 ]
 
@@ -319,6 +327,7 @@ def test_search_finds_the_thesis_first(browser, site, words, place):
 
 
 FORM = "form.ledger-controls"
+MORE = "button.ledger-more"
 
 
 def column(browser, name):
@@ -345,6 +354,7 @@ def sort(browser, name):
 @pytest.mark.parametrize(("name", "least"), [("computed", 400), ("window", 300)])
 def test_ledger_sorts(browser, site, name, least):
     show(browser, site, "ledger")
+    find(browser, MORE).click()
     assert shown_ids(browser) == [row["id"] for row in ledger.committed_rows()]
     for turn, order in enumerate(("ascending", "descending")):
         assert sort(browser, name) == order
@@ -368,6 +378,7 @@ def test_from_the_readme_to_a_table_in_two_clicks(browser, site):
         bring(browser, link).click()
     table = find(browser, ":target")
     assert table.is_displayed() and find(table, "h2").text.startswith("thesis, table 4.3")
+    assert browser.execute_script("return document.documentElement.scrollHeight") < 40_000
     cells = [row.text for row in table.find_elements("css selector", "tbody tr")]
     assert any("26.28" in cell and "reproduced" in cell for cell in cells)
     house.screenshot(browser, "tables")
@@ -385,6 +396,10 @@ def shown_ids(browser):
 def test_ledger_filters(browser, site):
     show(browser, site, "ledger", width=390, theme="dark")
     rows = ledger.committed_rows()
+    height = browser.execute_script("return document.documentElement.scrollHeight")
+    assert len(shown_ids(browser)) == 50 and height < 15_000, "a telephone's screens"
+    find(browser, MORE).click()
+    assert len(shown_ids(browser)) == len(rows)
     shown = find(browser, f"{FORM} output")
     assert shown.text == f"{len(rows)} of {len(rows)}"
     choose(browser, kind="computed", verdict="against the text")
@@ -399,7 +414,7 @@ def test_ledger_filters(browser, site):
     find(browser, f"{FORM} [name=words]").send_keys("TABLE resnet")
     fits = [r["id"] for r in fits if "table" in r["where"] and "resnet" in r["id"]]
     assert fits and shown_ids(browser) == fits
-    assert shown.text == f"{len(fits)} of {len(rows)}"
+    assert shown.text == f"{len(fits)} of {len(rows)}" and not find(browser, MORE).is_displayed()
     house.screenshot(browser, "ledger-telephone-dark")
 
 
@@ -443,6 +458,26 @@ def saved(browser, folder):
     text = file.read_bytes().decode()
     file.unlink()
     return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_a_link_to_a_row_shows_it(browser, site):
+    last = ledger.committed_rows()[-1]["id"]
+    browser.get((site / "ledger.html").as_uri() + f"#{last}")
+    assert find(browser, ":target").is_displayed() and len(shown_ids(browser)) == 51
+
+
+def test_a_figure_shrinks_and_opens(browser, site):
+    """What is cut fades there."""
+    show(browser, site, "index", width=400)
+    figure = find(browser, "article img")
+    parent = figure.find_element("xpath", "..")
+    assert figure.size["width"] <= 400 and "smaller" in parent.get_attribute("class")
+    figure.click()
+    assert figure.size["width"] > 600 and "cut" in parent.get_attribute("class")
+    browser.execute_script("arguments[0].scrollLeft = 9999", parent)
+    until(lambda: "cut" not in parent.get_attribute("class"))
+    figure.click()
+    assert figure.size["width"] <= 400
 
 
 def test_a_row_leads_to_the_cell_that_shows_it(browser, site):

@@ -128,7 +128,7 @@ def test_run_all(lab, checkout, browser):
     # a kernel is idle between two cells as well, so the prompts say when all have run; code that
     # is folded shows none
     folded = [c["metadata"].get("jupyter", {}).get("source_hidden") for c in code]
-    prompts = [None if hidden else f"[{i + 1}]:" for i, hidden in enumerate(folded)]
+    prompts = ["" if hidden else f"[{i + 1}]:" for i, hidden in enumerate(folded)]
     until(lambda: browser.execute_script(SHOWN)[0] == prompts)
     until(lambda: states() == {"idle"})
     _, outputs, errors = browser.execute_script(SHOWN)
@@ -186,7 +186,7 @@ const front = [...document.querySelectorAll(".jp-Notebook")].find(n => n.checkVi
 const cells = [...front.querySelectorAll(".jp-CodeCell")];
 const errors = "[data-mime-type='application/vnd.jupyter.error'], [data-mime-type*='stderr']";
 return [
-  cells.map(cell => cell.querySelector(".jp-InputPrompt")?.textContent ?? null),
+  cells.map(cell => cell.querySelector(".jp-InputPrompt").textContent),
   cells.map(cell => cell.querySelector(".jp-OutputArea")?.textContent ?? ""),
   [...front.querySelectorAll(errors)].map(error => error.textContent),
 ];
