@@ -587,32 +587,6 @@ def gain_at_equal(networks: pd.DataFrame, cost: str) -> pd.DataFrame:
 
 
 DASHES = {"-shared-with-bn": (1, 1), "-shared": (4, 1.5)}  # how a model's name says what it shares
-LEAST_POINTS = 2.0  # per cent that an axis of accuracies spans: one run's own error is 0.4
-
-
-def accuracy_against(axes: Sequence[Axes], models: pd.DataFrame, title: str) -> None:
-    """Draw accuracy against parameters, P_G and P′_G, on three axes side by side.
-
-    `models` has columns model, accuracy, params, P_G and P_G_spread, and sd where runs repeat; it
-    may be empty, as long as no run has settled.
-    """
-    columns = {"params": "parameters, millions", "P_G": "$P_G$, bits", "P_G_spread": "$P'_G$, bits"}
-    for ax, (column, label) in zip(axes, columns.items(), strict=True):
-        for i, row in enumerate(models.sort_values("model").itertuples()):
-            x = getattr(row, column) / (1e6 if column == "params" else 1)
-            error = getattr(row, "sd", None)
-            ax.errorbar(x, row.accuracy, error, fmt="os^Dv"[i % 5], color=f"C{i}", label=row.model)
-        ax.set(xlabel=label)
-        ax.margins(0.2)
-    axes[0].set(ylabel=f"{title}: top-1, %")
-    if models.empty:
-        _say_none(axes)
-    else:
-        low, high = axes[0].get_ylim()
-        apart = max(high - low, LEAST_POINTS)  # or hundredths of a point look like a gap
-        for ax in axes:
-            ax.set_ylim((low + high - apart) / 2, (low + high + apart) / 2)
-        axes[0].legend(fontsize="x-small", loc="lower right")
 
 
 def training_curves(axes: Sequence[Axes], curves: pd.DataFrame, title: str) -> None:
@@ -639,9 +613,3 @@ def training_curves(axes: Sequence[Axes], curves: pd.DataFrame, title: str) -> N
     for ax in axes:
         ax.xaxis.get_major_locator().set_params(integer=True)
     axes[0].legend(fontsize="x-small")
-
-
-def _say_none(axes: Sequence[Axes]) -> None:
-    for ax in axes:
-        ax.set(xticks=[], yticks=[])
-        ax.text(0.5, 0.5, "no run yet that settled", ha="center", transform=ax.transAxes)
