@@ -1,19 +1,23 @@
-"""Derivations as steps that are checked when they are shown, of any theory that brings its symbols.
+"""Derivations as chains of steps that are checked when they are shown, of any theory's symbols.
 
-A step is an equation. sympy proves it (the difference simplifies to zero, or a limit is computed)
-and numbers test it, mostly those of built things; the definitions that a proof puts in are tested
-by numbers as well. The mark beside a step comes from these checks and from nothing else, so a wrong
-step shows as ✗. What a source prints is tested like any step, whatever is derived.
+A chain is proved step by step: what a step puts in is a premise, a definition or what another chain
+states, and stands beside it. sympy proves that the premises make both sides the same (or computes a
+limit, whose rate is stated), and balls of python-flint hold both sides, mostly on built things. The
+statement is the chain's ends, so that it says what is proved. A blueprint is the graph of all: its
+marks come from these checks, down to the last premise, and from nothing else.
 """
 
+from reuseprior.proofs.graph import Blueprint as Blueprint
+from reuseprior.proofs.graph import Page as Page
 from reuseprior.proofs.render import plain as plain
+from reuseprior.proofs.steps import Chain as Chain
 from reuseprior.proofs.steps import Correction as Correction
 from reuseprior.proofs.steps import Derivation as Derivation
-from reuseprior.proofs.steps import Derivations as Derivations
-from reuseprior.proofs.steps import Printed as Printed
-from reuseprior.proofs.steps import Remark as Remark
+from reuseprior.proofs.steps import Fact as Fact
+from reuseprior.proofs.steps import Note as Note
 from reuseprior.proofs.steps import Step as Step
+from reuseprior.proofs.steps import define as define
 from reuseprior.proofs.steps import derived as derived
-from reuseprior.proofs.theory import Check as Check
-from reuseprior.proofs.theory import Dial as Dial
+from reuseprior.proofs.steps import to as to
+from reuseprior.proofs.theory import ProofError as ProofError
 from reuseprior.proofs.theory import Theory as Theory

@@ -1,61 +1,94 @@
-"""The proof of a step: with its definitions put in, the difference of its sides is zero."""
+"""Proofs: with premises put in, the canonical form of a difference is zero, or a limit one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from functools import cache
+
 import sympy as sp
+from sympy.concrete.gosper import gosper_sum
 
-from reuseprior.proofs.theory import Check
-
-
-def proves(left: sp.Expr, right: sp.Expr, check: Check) -> bool:
-    """Whether sympy finds that the sides are equal, or become so in the limit."""
-    left, right = _defined(left, check), _defined(right, check)
-    if check.variable is None and isinstance(left, sp.log) and isinstance(right, sp.log):
-        left, right = left.args[0], right.args[0]  # ln is one to one
-    difference = sp.expand_log(worked_out(left - right), force=True)
-    if difference.has(sp.Indexed):
-        return _simplified(_summed(difference, check)) == 0
-    difference = difference.doit()
-    for symbol, inside in check.theory.ranges.items():
-        if symbol != check.variable:
-            difference = difference.subs(symbol, inside)
-    if check.variable is not None:
-        difference = sp.limit(difference, check.variable, check.to)
-    return _simplified(difference) == 0
+Premise = tuple[sp.Basic, sp.Expr]  # what is put in, and for what: the left side goes
 
 
-def worked_out(expression: sp.Expr) -> sp.Expr:
-    """Derivatives taken and values put in, so that only what is left needs a number."""
-    kinds = (sp.Derivative, sp.Subs)
-    return expression.replace(lambda e: isinstance(e, kinds), lambda e: e.doit(deep=False))
+@cache
+def equal(left: sp.Expr, right: sp.Expr, premises: tuple[Premise, ...]) -> bool:
+    """Whether the premises make both sides the same."""
+    return canonical(worked_out(left - right, premises)) == 0
 
 
-def _defined(expression: sp.Expr, check: Check) -> sp.Expr:
-    for name, meaning in check.where:
-        if isinstance(name, sp.Indexed):
-            expression = expression.replace(
-                lambda e, name=name: isinstance(e, sp.Indexed) and e.base == name.base,
-                lambda e, name=name, meaning=meaning: meaning.subs(name.indices[0], e.indices[0]),
-            )
-        else:
-            expression = expression.subs(name, meaning)
+@cache
+def at_least(left: sp.Expr, right: sp.Expr, premises: tuple[Premise, ...]) -> bool:
+    """Whether the left side is no less than the right one, by the signs of the symbols."""
+    difference = worked_out(left - right, premises)
+    return bool(difference.is_nonnegative or sp.expand(difference).is_nonnegative)
+
+
+def limit(expression: sp.Expr, variable: sp.Symbol, ranges: Mapping) -> sp.Expr:
+    """What an expression goes to as a variable grows, other symbols in their ranges."""
+    kept = {symbol: inside for symbol, inside in ranges.items() if symbol != variable}
+    simple = _logarithms(expression.subs(kept))
+    return sp.limit(sp.together(sp.expand(simple)), variable, sp.oo)
+
+
+@cache
+def worked_out(expression: sp.Expr, premises: Iterable[Premise] = ()) -> sp.Expr:
+    """Premises put in until nothing changes, derivatives taken, sums in closed form or in parts."""
+    expression = taken(put_in(expression, premises), sp.Product)
+    return put_in(expression.replace(sp.Sum, _summed), premises)
+
+
+def taken(expression: sp.Expr, *kinds: type) -> sp.Expr:
+    """With derivatives taken and values put in, and what else is of these kinds worked out."""
+    kinds = (sp.Derivative, sp.Subs, *kinds)
+    done = expression.replace(lambda e: isinstance(e, kinds), lambda e: e.doit(deep=False))
+    return done.replace(sp.exp, _power)
+
+
+def _power(exponent: sp.Expr) -> sp.Expr:
+    """e to an exponent, where that has one logarithm as the power that it is."""
+    logarithms = [x for x in sp.Mul.make_args(exponent) if isinstance(x, sp.log)]
+    if len(logarithms) != 1:
+        return sp.exp(exponent)
+    return logarithms[0].args[0] ** (exponent / logarithms[0])
+
+
+def canonical(expression: sp.Expr) -> sp.Expr:
+    """The numerator of an expression in terms and in logarithms of what cannot be factored."""
+    return sp.expand(sp.numer(sp.together(sp.expand(_logarithms(expression)))))
+
+
+def put_in(expression: sp.Expr, premises: Iterable[Premise]) -> sp.Expr:
+    """The expression with each premise put in, until nothing changes."""
+    for _ in range(5):  # one may hold what another is for
+        before = expression
+        for name, meaning in premises:
+            if isinstance(name, sp.Indexed):
+                expression = expression.replace(
+                    lambda e, name=name: isinstance(e, sp.Indexed) and e.base == name.base,
+                    lambda e, n=name, m=meaning: m.subs(n.indices[0], e.indices[0]),
+                )
+            else:
+                expression = expression.subs(name, meaning)
+        if expression == before:
+            break
     return expression
 
 
-def _summed(expression: sp.Expr, check: Check) -> sp.Expr:
-    """Sums over one index as one sum, simplified inside, its constant factors outside."""
-    inside, rest = {}, sp.S.Zero
-    for term in sp.Add.make_args(sp.expand(expression)):
-        sums = [factor for factor in sp.Mul.make_args(term) if isinstance(factor, sp.Sum)]
-        if len(sums) != 1:
-            rest += term
-            continue
-        (total,) = sums
-        inside[total.limits] = inside.get(total.limits, 0) + term / total * total.function
-    for limits, function in inside.items():
-        rest += sp.Sum(_simplified(function), *limits).factor().doit()
-    return _defined(rest, check)
+def _summed(function: sp.Expr, *limits: tuple) -> sp.Expr:
+    """A sum term by term: constants outside, in closed form where nothing has an index."""
+    ((index, *_),) = limits
+    found = sp.S.Zero
+    for term in sp.Add.make_args(sp.expand(_logarithms(function))):
+        outside, inside = sp.factor(term).as_independent(index, as_Add=False)
+        plain = not inside.has(sp.Indexed, sp.Min, sp.Function)
+        closed = gosper_sum(inside, limits[0]) if plain else None
+        found += outside * (sp.Sum(inside, *limits) if closed is None else closed)
+    return found
 
 
-def _simplified(expression: sp.Expr) -> sp.Expr:
-    return sp.simplify(sp.expand_log(sp.simplify(expression), force=True))
+def _logarithms(expression: sp.Expr) -> sp.Expr:
+    """Each logarithm as those of its factors, which are positive."""
+    return expression.replace(
+        sp.log, lambda x: sp.expand_log(sp.log(sp.factor(sp.together(x))), force=True)
+    )

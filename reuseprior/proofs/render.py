@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from math import ceil, inf, log10
 
 import sympy as sp
 from sympy.printing.pretty.pretty_symbology import greek_unicode
 from sympy.printing.str import StrPrinter
-
-ROUNDING = 1e-10  # what floats may leave of an exact equation
 
 SIGNS = {
     r"\\ln(?=\\)": "ln ", r"\\ln": "ln", r"\\log_2": "log2", r"\\langle ": "⟨", r" \\rangle": "⟩",
@@ -76,21 +73,3 @@ def plain(markdown: str) -> str:
     for command, sign in SIGNS.items():
         read = re.sub(command, sign, read)
     return read
-
-
-def bound(deviation: float) -> str:
-    """The next power of ten above it, and never below 1e-12: the last digits vary by machine."""
-    if deviation == inf:
-        return "no bound"
-    return f"1e{max(-12, ceil(log10(deviation))) if deviation > 0 else -12}"
-
-
-def largest(deviation: float) -> str:
-    """A deviation to two digits; where it is that of rounding alone, which varies, a bound.
-
-    >>> largest(3e-16), largest(0.00748)
-    ('below 1e-12', '0.0075')
-    """
-    if deviation == inf:
-        return "without bound"
-    return f"below {bound(deviation)}" if deviation <= ROUNDING else f"{deviation:.2g}"

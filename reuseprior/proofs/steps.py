@@ -1,345 +1,297 @@
-"""Steps with their marks, and derivations, which are lists of them."""
+"""Statements as chains of steps, each proved from what it puts in, and derivations of them."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
-import pandas as pd
 import sympy as sp
 
-from reuseprior.proofs.prove import proves
-from reuseprior.proofs.render import largest, latex, plain, text
-from reuseprior.proofs.sample import Sample, misdefined, samples, symbols, worked
-from reuseprior.proofs.theory import EXACT, Check
+from reuseprior.proofs import prove
+from reuseprior.proofs.render import latex, text
+from reuseprior.proofs.theory import ProofError, Theory
+
+if TYPE_CHECKING:  # python-flint is imported when numbers are asked for
+    from reuseprior.proofs import balls
+
+NEAR = 1e-3
+"""How far from its limit something may be where a limit is tried."""
+RELATIONS = {"=": "=", "≥": r"\ge", "~": r"\sim", "→": r"\to"}
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What the checks of a step find, each made once, when first asked for."""
+class Fact(NamedTuple):
+    """An equation that a step may put in: its left side goes, its right one comes."""
 
-    left: sp.Expr
+    left: sp.Basic
     right: sp.Expr
-    check: Check
-
-    @cached_property
-    def symbolic(self) -> bool:
-        """Whether sympy proves the step."""
-        return proves(self.left, self.right, self.check)
-
-    @cached_property
-    def deviation(self) -> float:
-        """How far the sides are apart, at the most."""
-        return max(sample.deviation for sample in self.samples)
-
-    @cached_property
-    def samples(self) -> tuple[Sample, ...]:
-        """Both sides wherever they were compared."""
-        return tuple(samples(self.left, self.right, self.check))
-
-    @cached_property
-    def worked(self) -> Sample:
-        """Both sides at one point, to be read."""
-        return worked(self.left, self.right, self.check)
-
-    @cached_property
-    def free(self) -> frozenset[sp.Basic]:
-        """The symbols that need a number."""
-        return symbols(self.left, self.right)
-
-    @property
-    def defined(self) -> bool:
-        """Whether the numbers agree with every definition that the proof may put in."""
-        return misdefined(self.check) <= EXACT
-
-    @property
-    def holds(self) -> bool:
-        """Whether definitions and sides agree with all numbers, and sympy proves the step."""
-        return self.defined and self.deviation <= self.check.tolerance and self.symbolic
-
-    @property
-    def definition(self) -> bool:
-        """Whether the proof would put one side in for the other: there is nothing to prove."""
-        sides = {(self.left, self.right), (self.right, self.left)}
-        return not sides.isdisjoint(self.check.where)
-
-    @property
-    def counted(self) -> bool:
-        """Whether built things could contradict it.
-
-        They cannot if the proof puts in no definition of what is read off them: then the equation
-        is one between any numbers, and both sides are put in.
-        """
-        reached = set(self.free)
-        for name, meaning in self.check.where:
-            if reached & name.free_symbols:
-                if name.free_symbols & self.check.theory.counted:
-                    return True
-                reached |= meaning.free_symbols
-        return False
-
-    @property
-    def proof(self) -> str:
-        """What sympy finds."""
-        proof = f"difference {'0' if self.symbolic else 'NOT 0'}"
-        if self.definition:
-            proof = "definition"
-        return proof if self.defined else f"{proof}, by a definition that the numbers contradict"
-
-    @property
-    def tried(self) -> str:
-        """On what numbers both sides were compared, and how far they were apart at the most."""
-        theory = self.check.theory
-        what = theory.things if self.counted else theory.settings
-        if dial := theory.dial(self.free):
-            what += f", {len(dial.values)} values of {text(dial.symbol)}"
-        return f"{len(self.check.grid)} {what}, largest deviation {largest(self.deviation)}"
-
-    @property
-    def cell(self) -> str:
-        """What was found, as a cell of a table in Markdown: one point, and the others in a fold."""
-        if not self.free:
-            return f"both sides are numbers <br> {self.proof}"
-        grid = "<br>".join(map(str, self.samples))
-        fold = f"<details><summary>{self.tried}</summary>{grid}</details>"
-        return f"{self.worked} <br> {self.proof} {fold}"
-
-    def __str__(self) -> str:
-        if not self.free:
-            return f"{self.proof}; both sides are numbers"
-        return f"{self.worked}; {self.proof}; {self.tried}"
+    of: str = ""
+    """Who says so; nobody's is that of an earlier chain of the same derivation."""
+    grid: tuple[tuple, ...] = ()
+    """Where alone it is so, if it is a case."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """An equation (or a limit) with its reason, and how to check it."""
+    """What comes next in a chain, why, and the premises that its proof puts in."""
 
-    left: sp.Expr
     right: sp.Expr
-    justification: str
-    check: Check
-
-    @cached_property
-    def outcome(self) -> Outcome:
-        """What its checks find."""
-        return Outcome(self.left, self.right, self.check)
-
-    @property
-    def mark(self) -> str:
-        """✓ if all checks hold, else ✗."""
-        return "✓" if self.outcome.holds else "✗"
-
-    @property
-    def latex(self) -> str:
-        """The equation that was checked, in LaTeX."""
-        sign, names = "=", self.check.theory.latex
-        if (variable := self.check.variable) is not None:
-            goes = rf"{latex(variable, names)} \to {latex(self.check.to, names)}"
-            sign = rf"\xrightarrow[{goes}]{{}}"
-        return f"{latex(self.left, names)} {sign} {latex(self.right, names)}"
-
-    def row(self, before: str = "", place: str = "") -> str:
-        """The row of a table in Markdown, with some words `before` the justification.
-
-        A justification that names no equation itself is followed by the `place` of the derivation.
-        """
-        named = re.search(r"eq\. |equation |§", self.justification)
-        after = f" ({place})" if place and not named else ""
-        equation = f"$\\displaystyle {self.latex}$ <br> {before}{self.justification}{after}"
-        return f"| {equation} | {self.mark} {self.outcome.cell} |"
-
-    def __str__(self) -> str:
-        sign = "="
-        if (variable := self.check.variable) is not None:
-            sign = f"→ ({text(variable)} → {text(self.check.to)})"
-        equation = f"{text(self.left)} {sign} {text(self.right)}"
-        return f"{self.mark} {equation}\n    {self.justification}\n    {self.outcome}"
+    why: str
+    using: tuple[Fact, ...] = ()
+    relation: str = "="
+    variable: sp.Symbol | None = None
+    rate: sp.Expr | None = None
+    """What is left of a limit: it vanishes, and the difference is like it."""
 
 
-class Printed:
-    """The statement of the source, as it is printed: steps that are tested like those derived."""
+def to(right: sp.Expr, why: str, *using: Fact | Chain, **options) -> Step:
+    """The next step: an equation, or the `relation` "≥", "~" or "→" as a `variable` grows.
 
-    def __init__(self, *steps: Step) -> None:
-        self.steps = steps
+    "→" is a limit whose difference from what is before is like the `rate`, which vanishes.
+    """
+    found = (one.fact if isinstance(one, Chain) else one for one in using)
+    return Step(right, why, tuple(found), **options)
 
 
 @dataclass(frozen=True)
-class Remark:
-    """What else there is to say, and steps that prove it; it changes no verdict."""
+class Chain:
+    """a₀ = a₁ = … = aₙ: its ends are what it states, and each step has its own proof."""
 
-    says: str
-    steps: tuple[Step, ...] = ()
+    theory: Theory
+    left: sp.Expr
+    steps: tuple[Step, ...]
+    grid: tuple[tuple, ...] = ()
+    defines: bool = False
+
+    @property
+    def right(self) -> sp.Expr:
+        """Its other end."""
+        return self.steps[-1].right
+
+    @property
+    def sides(self) -> tuple[sp.Expr, ...]:
+        """a₀ to aₙ."""
+        return self.left, *(step.right for step in self.steps)
+
+    @property
+    def weakest(self) -> Step:
+        """The step that is no equation, else the last."""
+        return next((s for s in self.steps if s.relation != "="), self.steps[-1])
+
+    @property
+    def states(self) -> tuple:
+        """What it states, whatever the steps between its ends."""
+        weakest = self.weakest
+        return self.left, weakest.relation, self.right, weakest.variable, weakest.rate
+
+    @property
+    def fact(self) -> Fact:
+        """Its statement, to be put in; ProofError where that is no equation."""
+        if self.weakest.relation != "=":
+            raise ProofError(f"{self} is no equation, so that no step can put it in")
+        return Fact(self.left, self.right)
+
+    @property
+    def points(self) -> tuple[tuple, ...]:
+        """Where it is tried: its own points, those of the cases that it puts in, or all."""
+        cases = [fact.grid for step in self.steps for fact in step.using if fact.grid]
+        first, *others = [self.grid] if self.grid else cases or [self.theory.grid]
+        return tuple(point for point in first if all(point in other for other in others))
+
+    @cached_property
+    def numbers(self) -> tuple[tuple[str, list[balls.Ball | None]], ...]:
+        """All sides wherever they are tried."""
+        return tuple(x for point in self.points for x in self.at(point))
+
+    def at(self, point: tuple) -> list[tuple[str, list[balls.Ball | None]]]:
+        """All sides at one point."""
+        from reuseprior.proofs import balls
+
+        return list(balls.at_point(self.sides, self.theory, point))
+
+    @cached_property
+    def proofs(self) -> tuple[bool, ...]:
+        """Whether each step is proved."""
+        return tuple(map(self._proved, range(len(self.steps))))
+
+    @cached_property
+    def checks(self) -> tuple[bool, ...]:
+        """Whether the numbers agree with each step, wherever they are tried."""
+        return tuple(map(self._checked, range(len(self.steps))))
+
+    @property
+    def holds(self) -> bool:
+        """Whether each step is proved and agrees with all numbers."""
+        return all(self.checks) and all(self.proofs)
+
+    def _proved(self, k: int) -> bool:
+        left, step = self.sides[k], self.steps[k]
+        premises = tuple((fact.left, fact.right) for fact in step.using)
+        if self.defines:
+            return True
+        if step.relation in "=≥":
+            proof = prove.equal if step.relation == "=" else prove.at_least
+            return proof(left, step.right, premises)
+        goes = step.variable, self.theory.ranges
+        tends, goal = self._tends(left, step)
+        if step.rate is not None and prove.limit(step.rate, *goes) != 0:
+            return False  # what does not vanish is no rate
+        return prove.canonical(prove.limit(prove.worked_out(tends, premises), *goes) - goal) == 0
+
+    @staticmethod
+    def _tends(left: sp.Expr, step: Step) -> tuple[sp.Expr, int]:
+        """What goes to which number if the step is right."""
+        if step.relation == "~":
+            return left / step.right, 1
+        if step.rate is None:
+            return left - step.right, 0
+        return (left - step.right) / step.rate, 1
+
+    def _checked(self, k: int) -> bool:
+        from reuseprior.proofs import balls
+
+        step = self.steps[k]
+        if step.variable is not None:
+            distance = self.far(k)
+            return distance is not None and balls.near(
+                distance, self._tends(self.left, step)[1], NEAR
+            )
+        pairs = [values[k : k + 2] for _, values in self.numbers]
+        if any(None in pair for pair in pairs):
+            return False
+        if step.relation == "≥":
+            return not any(balls.below(*pair) for pair in pairs)
+        return all(balls.meet(*pair) for pair in pairs)
+
+    def far(self, k: int, point: tuple | None = None) -> balls.Ball | None:
+        """What a limit's step says goes to a number, where its variable is far."""
+        from reuseprior.proofs import balls
+
+        step, theory = self.steps[k], self.theory
+        read = balls.numbers(theory, point or self.points[0]) | {step.variable: theory.far}
+        tends, _ = self._tends(self.sides[k], step)
+        premises = [(fact.left, fact.right) for fact in step.using]
+        return balls.narrow([prove.put_in(tends, premises)], theory, read)[0]
+
+    def latex(self, left: sp.Expr | None = None, step: Step | None = None) -> str:
+        """What it states in LaTeX, or what a step does, without a left side where none is given."""
+        names, step = self.theory.latex, step or replace(self.weakest, right=self.right)
+        sign, right = RELATIONS[step.relation], latex(step.right, names)
+        if step.rate is not None:
+            rate = latex(step.rate, names)
+            sign, right = "=", rf"{right} + \left({rate}\right)(1 + o(1))"
+        if step.variable is not None:
+            right += rf" \quad ({latex(step.variable, names)} \to \infty)"
+        return f"{'' if left is None else latex(left, names)} {sign} {right}"
+
+    @property
+    def statement(self) -> str:
+        """What it states, in LaTeX."""
+        return self.latex(self.left)
+
+    def __str__(self) -> str:
+        step = self.weakest
+        sign, right = step.relation, text(self.right)
+        if step.rate is not None:
+            sign, right = "=", f"{right} + ({text(step.rate)})(1 + o(1))"
+        goes = f" for {text(step.variable)} → ∞" if step.variable is not None else ""
+        return f"{text(self.left)} {sign} {right}{goes}"
 
 
-class Correction(Remark):
-    """What a source prints instead, and steps that prove how far off it is."""
+class Note:
+    """What else there is to say, in words with {} for expressions, and chains that prove it."""
+
+    def __init__(self, words: str, *expressions: sp.Expr) -> None:
+        self.words, self.expressions = words, expressions
+
+    def told(self, write: Callable[[sp.Expr], str]) -> str:
+        """The words with the expressions, as they are written."""
+        return self.words.format(*map(write, self.expressions))
+
+
+class Correction(Note):
+    """What a source prints instead, and how far off it is."""
 
 
 @dataclass(frozen=True)
 class Derivation:
-    """A theorem as steps; a table in Jupyter, the derivation left and its numbers right."""
+    """What a theorem, a definition or a case states, and the chains that prove it."""
 
     name: str
-    statement: str
-    steps: tuple[Step, ...]
-    printed: tuple[Step, ...] = ()
-    correction: Correction | None = None
-    remark: Remark | None = None
+    title: str
+    chains: tuple[Chain, ...]
+    printed: tuple[Chain, ...] = ()
+    note: Note | None = None
+    besides: tuple[Chain, ...] = ()
+    """The chains of the note."""
     place: str = ""
     """The equation or the section of the source that it is about."""
+    grid: tuple[tuple, ...] = ()
+    """Where alone it is so, if it is a case."""
+
+    def __iter__(self) -> Iterator[Fact]:
+        """All that it says, to be put in."""
+        return (chain.fact._replace(of=self.name, grid=self.grid) for chain in self.chains)
+
+    def __getitem__(self, left: sp.Basic) -> Fact:
+        """What it says of this left side, to be put in by steps of others."""
+        for chain in self.all_chains:
+            if chain.left == left:
+                return chain.fact._replace(of=self.name, grid=self.grid)
+        raise ProofError(f"{self.name} does not say what {text(left)} is")
 
     @property
-    def all_steps(self) -> tuple[Step, ...]:
-        """What is derived: the steps, then those of the correction and of the remark."""
-        return self.steps + tuple(s for _, note in self._notes for s in note.steps)
+    def all_chains(self) -> tuple[Chain, ...]:
+        """Those of what it states, then those of its note."""
+        return self.chains + self.besides
 
     @property
-    def _notes(self) -> list[tuple[str, Remark]]:
-        notes = ("Correction", self.correction), ("Remark", self.remark)
-        return [(title, note) for title, note in notes if note]
-
-    @property
-    def only_printed(self) -> tuple[Step, ...]:
-        """What is printed and not derived."""
-        return tuple(step for step in self.printed if step not in self.all_steps)
+    def defines(self) -> bool:
+        """Whether there is nothing to prove: it is a definition or a case."""
+        return all(chain.defines for chain in self.chains)
 
     @property
     def holds(self) -> bool:
-        """Whether every derived step does, the correction's too."""
-        return all(step.outcome.holds for step in self.all_steps)
+        """Whether all its chains do, whatever they rest on."""
+        return all(chain.holds for chain in self.all_chains)
+
+    @property
+    def only_printed(self) -> tuple[Chain, ...]:
+        """What is printed and not derived."""
+        derived = [chain.states for chain in self.all_chains]
+        return tuple(chain for chain in self.printed if chain.states not in derived)
 
     @property
     def printed_holds(self) -> bool:
-        """Whether what is printed passes every check, no matter what is derived."""
-        return bool(self.printed) and all(step.outcome.holds for step in self.printed)
-
-    @property
-    def mark(self) -> str:
-        """✓, "✓ corrected" where another statement is proved than the printed one, else ✗."""
-        if not self.holds or not (self.printed_holds or self.correction):
-            return "✗"
-        return "✓" if self.printed_holds else "✓ corrected"
-
-    @property
-    def proved(self) -> tuple[Step, ...]:
-        """The derived steps that hold and are no definitions."""
-        found = (s for s in self.all_steps if not s.outcome.definition)
-        return tuple(step for step in found if step.outcome.holds)
-
-    @property
-    def counted(self) -> tuple[Step, ...]:
-        """The proved ones that built things could contradict."""
-        return tuple(step for step in self.proved if step.outcome.counted)
-
-    @property
-    def definitions(self) -> tuple[Step, ...]:
-        """The derived steps that only say what a symbol stands for."""
-        return tuple(step for step in self.all_steps if step.outcome.definition)
-
-    @property
-    def counts(self) -> str:
-        """How many steps are proved, how many also by counting, and how many are definitions."""
-        said = [f"{_number(self.proved, 'step')} proved by sympy"]
-        if self.counted:
-            theory = self.counted[0].check.theory
-            said.append(f"{len(self.counted)} also on {theory.things}")
-        if self.definitions:
-            said.append(_number(self.definitions, "definition"))
-        return ", ".join(said)
-
-    @property
-    def deviation(self) -> float:
-        """The largest of its steps, relative where numbers are above one."""
-        return max((step.outcome.deviation for step in self.all_steps), default=0.0)
-
-    def _repr_markdown_(self) -> str:
-        lines = [f"**{self.name}** · {self.mark}\n\n{self.statement}\n"]
-        lines += ["| derivation | numbers that check it |\n| :--- | :--- |"]
-        lines += map(self._row, self.steps)
-        if self.only_printed:
-            lines += [
-                "| **As printed.** | |",
-                *(step.row(place=self.place) for step in self.only_printed),
-            ]
-        for title, note in self._notes:
-            lines += [f"| **{title}.** {note.says} | |", *map(self._row, note.steps)]
-        return "\n".join(lines)
-
-    def _row(self, step: Step) -> str:
-        return step.row("as printed: " if step in self.printed else "", self.place)
-
-    def _repr_pretty_(self, printer, cycle: bool) -> None:
-        printer.text(str(self))
-
-    def __str__(self) -> str:
-        parts = [f"{self.name}: {self.mark}", plain(self.statement), *map(str, self.steps)]
-        if self.only_printed:
-            parts += ["As printed:", *map(str, self.only_printed)]
-        for title, note in self._notes:
-            parts += [f"{title}: {plain(note.says)}", *map(str, note.steps)]
-        return "\n".join(parts)
+        """Whether what is printed does, derived or not."""
+        return bool(self.printed) and all(chain.holds for chain in self.only_printed)
 
 
-def derived(name: str, statement: str, place: str = "") -> Callable[..., Derivation]:
-    """Make a derivation of a function that yields its steps, and the one that it becomes.
+def derived(name: str, title: str, place: str = "") -> Callable[..., Derivation]:
+    """Make a derivation of a function that yields its chains, and the one that it becomes.
 
-    `place` is the equation or the section that it is about.
-
-    A yielded Correction or Remark takes the steps after it. What is Printed is derived as well only
-    if it is yielded as a step too.
+    A yielded Correction or Note takes the chains after it; a list of chains is what is printed,
+    without which that is what is stated.
     """
 
-    def make(steps: Callable[[], Iterable[Step | Printed | Remark]]) -> Derivation:
-        derived, printed = [[]], ()  # the steps, then each note with its own
-        for one in steps():
-            if isinstance(one, Printed):
-                printed += one.steps
-            elif isinstance(one, Remark):
-                derived.append([one])
+    def make(chains: Callable[[], Iterable[Chain | Note | Sequence[Chain]]]) -> Derivation:
+        stated, besides, printed, note = [], [], (), None
+        for one in chains():
+            if isinstance(one, Note):
+                note = one
+            elif isinstance(one, Chain):
+                (besides if note else stated).append(one)
             else:
-                derived[-1].append(one)
-        before, *notes = derived
-        noted = {type(note): replace(note, steps=tuple(own)) for note, *own in notes}
-        correction, remark = noted.get(Correction), noted.get(Remark)
-        return Derivation(name, statement, tuple(before), printed, correction, remark, place)
+                printed = tuple(one)
+        printed = printed or tuple(stated)
+        return Derivation(name, title, tuple(stated), printed, note, tuple(besides), place)
 
     return make
 
 
-def _number(what: tuple, name: str) -> str:
-    return f"{len(what)} {name}{'' if len(what) == 1 else 's'}"
-
-
-@dataclass(frozen=True)
-class Derivations:
-    """What a work derives, in its order."""
-
-    derivations: tuple[Derivation, ...]
-    prefix: str = ""
-    """What their names begin with, and what may be left out to ask for one."""
-
-    def all(self) -> tuple[Derivation, ...]:
-        """Every derivation, checked when first shown."""
-        return self.derivations
-
-    def by_name(self) -> dict[str, Derivation]:
-        """All of them by name, without the prefix."""
-        return {found.name.removeprefix(self.prefix): found for found in self.derivations}
-
-    def one(self, name: str) -> Derivation:
-        """The one with this name, such as "Theorem 4"; KeyError names those there are."""
-        found = self.by_name()
-        if name not in found:
-            raise KeyError(f"no derivation {name!r}; there are {', '.join(found)}")
-        return found[name]
-
-    def summary(self) -> pd.DataFrame:
-        """Mark, number of steps and largest deviation of each derivation."""
-        rows = [
-            (d.name, d.mark, *map(len, (d.proved, d.counted, d.definitions)), largest(d.deviation))
-            for d in self.derivations
-        ]
-        counts = ["proved", "also counted", "definitions"]
-        return pd.DataFrame(rows, columns=["derivation", "mark", *counts, "largest deviation"])
+def define(theory: Theory, name: str, title: str, *pairs: tuple, **options) -> Derivation:
+    """What symbols stand for, as premises: pairs of a symbol and its meaning."""
+    grid = options.get("grid", ())
+    chains = (Chain(theory, left, (Step(right, title),), grid, True) for left, right in pairs)
+    return Derivation(name, title, tuple(chains), **options)

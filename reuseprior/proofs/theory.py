@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import sympy as sp
 
-EXACT = 1e-10
-"""How far the sides of an equation may be apart."""
-
 Numbers = dict[sp.Basic, object]
-"""The value of every symbol: a number, or a list from 1 on for what has an index."""
+"""The exact value of a symbol: an integer, a fraction, or a list from 1 on for an index."""
 
 
-@dataclass(frozen=True)
-class Dial:
-    """A symbol that no built thing says, tried at each of its values."""
-
-    symbol: sp.Symbol
-    values: tuple[float, ...]
-    follows: Mapping[sp.Symbol, Callable] = field(default_factory=dict, hash=False)
-    """What can be told once it is set: a function of the value and the other numbers."""
-
-    @property
-    def symbols(self) -> set[sp.Symbol]:
-        """The symbol, and those that follow from it."""
-        return {self.symbol, *self.follows}
+class ProofError(ValueError):
+    """A statement that cannot be made as it is, or numbers that contradict what they are of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,49 +20,36 @@ class Theory:
     """The things that a theory speaks of, one a point of a grid, and the symbols for them."""
 
     things: str
-    """What they are, for steps that hold a number that is read off them."""
-    settings: str
-    """What they are made from, for steps that hold only that."""
+    """What they are, such as "counted graphs"."""
     read: Callable[..., Numbers]
-    """The numbers at a point."""
-    counted: frozenset[sp.Basic]
-    """The symbols that are read off, not put in."""
+    """The numbers at a point, exact. A float of something that is `made` is compared with it."""
     grid: tuple[tuple, ...]
-    """The points to try a step at that names none."""
-    indices: Mapping[sp.Symbol, tuple[sp.Expr | int, sp.Expr | int]]
-    """First and last of each index, where a step is tried that leaves it free."""
-    dials: tuple[Dial, ...] = ()
+    """The points where a statement is tried that names none, the example first."""
+    made: Mapping[sp.Basic, sp.Expr] = field(default_factory=dict)
+    """What is computed from what is read: it has a value of as many digits as are asked for."""
+    indices: Mapping[sp.Symbol, tuple[sp.Expr | int, sp.Expr | int]] = field(default_factory=dict)
+    """First and last of each index, where a statement is tried that leaves it free."""
+    dials: Mapping[sp.Symbol, tuple[sp.Rational, ...]] = field(default_factory=dict)
+    """Symbols that no thing says, and the values at which they are tried."""
     ranges: Mapping[sp.Symbol, sp.Expr] = field(default_factory=dict)
-    """What a proof puts in for a symbol whose range no assumption of sympy's can say."""
+    """What a limit puts in for a symbol whose range no assumption of sympy's can say."""
     latex: Mapping[sp.Basic, str] = field(default_factory=dict)
     """How symbols are printed that sympy would print otherwise."""
-    example: tuple | None = None
-    """The point that is worked out beside a step; without one, the middle of the step's grid."""
     told: Callable[..., str] = lambda *point: ", ".join(map(str, point))
     """A point in words."""
+    far: int = 10**6
+    """How far a variable is from zero, or its inverse from a limit, where a limit is tried."""
 
-    def dial(self, free: Set[sp.Basic]) -> Dial | None:
-        """The dial that these symbols need, the first if several."""
-        return next((dial for dial in self.dials if free & dial.symbols), None)
+    def total(self, term: sp.Expr, index: sp.Symbol) -> sp.Sum:
+        """The sum of a term over all of an index."""
+        return sp.Sum(term, (index, *self.indices[index]))
 
-    def check(self, *where: tuple[sp.Basic, sp.Expr], **options) -> Check:
-        """A check with these definitions, on this theory's grid unless the options name one."""
-        return Check(self, where, **{"grid": self.grid, **options})
-
-
-@dataclass(frozen=True)
-class Check:
-    """How a step is checked: what its symbols stand for, and where it is tried.
-
-    `where` holds the definitions that the proof may put in, in order; what has an index is defined
-    at it, as in (x[k], 2**k). The numbers never use them, they are read off, and each definition
-    must agree with them to `EXACT`. With a `variable` the step is a limit: the difference must
-    vanish as it goes `to`.
-    """
-
-    theory: Theory
-    where: tuple[tuple[sp.Basic, sp.Expr], ...]
-    grid: tuple[tuple, ...]
-    variable: sp.Symbol | None = None
-    to: sp.Expr = sp.oo
-    tolerance: float = EXACT
+    def free(self, sides: Iterable[sp.Expr]) -> set[sp.Basic]:
+        """The symbols of expressions that need a number, through what is made of others."""
+        found: set[sp.Basic] = set()
+        fresh = set().union(*(side.free_symbols for side in sides))
+        while fresh:
+            found |= fresh
+            made = (self.made[s] for s in fresh if s in self.made)
+            fresh = set().union(*(expression.free_symbols for expression in made)) - found
+        return found

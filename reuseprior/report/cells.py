@@ -41,7 +41,7 @@ from sympy import sympify
 from reuseprior import paths
 from reuseprior.errors import UserError, did_you_mean, shown
 from reuseprior.presets import Presets
-from reuseprior.proofs import Derivation, Derivations, plain
+from reuseprior.proofs import Blueprint, Page
 from reuseprior.report import ledger, published
 from reuseprior.report.ledger import Cell, Contradiction, Entry, Public, Reading, Statement, noted
 from reuseprior.report.published import Printed
@@ -330,29 +330,28 @@ def _cells(table: str) -> Iterator[tuple[pd.Series, str]]:
 
 
 def of_theorems(
-    derivations: Derivations, identity: str, where: str, *, statement: bool = False
+    blueprint: Blueprint, identity: str, where: str, *, statement: bool = False
 ) -> Iterator[Entry]:
-    """An entry a derivation, with ids that begin with `identity`, in the part `where` of a source.
+    """An entry a theorem, with ids that begin with `identity`, in the part `where` of a source.
 
     The note of a corrected one says what is printed instead, after the `statement` if wanted; that
     of one that holds carries its remark.
     """
     source = where.split(",")[0]
-    for name, found in derivations.by_name().items():
+    for name, page in blueprint.theorems.items():
         which = name.lower().replace(" ", "-").replace(".", "-").replace("§", "section-")
-        verdict, note = _of_derivation(found, statement)
+        verdict, note = _of_derivation(page, statement)
         place = f"{where}, {name}"
         yield Entry(
             f"{identity}-{which}", source, place, "as stated", None, "proved", verdict, note=note
         )
 
 
-def _of_derivation(found: Derivation, statement: bool) -> tuple[str, str]:
-    """Verdict and note: what is printed is tested first, whatever correction there is."""
-    note = found.counts
-    if found.printed_holds and found.holds:
-        return "holds", f"{plain(found.remark.says)} ({note})" if found.remark else note
-    if found.correction is None or not found.holds:
-        return "fails", f"a step of the derivation, or of what is printed, fails its check; {note}"
-    says = f"{found.statement} {found.correction.says}" if statement else found.correction.says
-    return "corrected", f"{plain(says)} ({note})"
+def _of_derivation(page: Page, statement: bool) -> tuple[str, str]:
+    """Verdict and note: the mark says which, and what is stated is what is proved."""
+    if page.mark == "✗":
+        return "fails", f"a step of the derivation, or of what is printed, fails; {page.counts}"
+    if page.mark == "✓":
+        return "holds", page.counts
+    says = f"{page.statements}. {page.words}" if statement else page.words
+    return "corrected", f"{says} ({page.counts})"

@@ -1,0 +1,183 @@
+"""Certified numbers: fractions, exact, or balls that are sure to hold what is no fraction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from functools import cache
+from itertools import product
+from math import prod
+
+import sympy as sp
+from flint import arb, ctx, fmpq
+
+from reuseprior.proofs.prove import taken
+from reuseprior.proofs.render import text
+from reuseprior.proofs.theory import ProofError, Theory
+
+WIDTH = 1e-30
+"""How wide a ball may be, relative where numbers are above one."""
+BITS = 2**22
+"""The precision at which the search for narrow balls ends."""
+FLOAT = 1e-10
+"""How far a float may be from what it stands for, relative where numbers are above one."""
+DIGITS = 30
+
+Ball = fmpq | arb
+_CALLS = {
+    sp.log: lambda x: arb(x).log(), sp.exp: lambda x: arb(x).exp(), sp.Max: max, sp.Min: min,
+    sp.LambertW: lambda x: arb(x).lambertw(), type(sp.E): arb.const_e, type(sp.pi): arb.pi,
+}  # fmt: skip
+
+
+class Numbers(dict):
+    """The numbers at a point; what is made of others is worked out when it is asked for."""
+
+    def __init__(self, theory: Theory, read: dict) -> None:
+        super().__init__({s: v for s, v in read.items() if s not in theory.made})
+        self.made = theory.made
+
+    def __missing__(self, symbol: sp.Basic) -> Ball:
+        self[symbol] = value(self.made[symbol], self)
+        return self[symbol]
+
+
+def value(e: sp.Expr, at: dict) -> Ball:
+    """An expression at these numbers, at the precision that is set."""
+    if e.is_Rational:
+        return fmpq(e.p, e.q)
+    if e.is_Symbol:
+        return _exact(at[e])
+    if isinstance(e, sp.Indexed):
+        return _exact(at[e.base][int(value(e.indices[0], at).p)])
+    if e.is_Add:
+        return sum((value(part, at) for part in e.args), fmpq(0))
+    if e.is_Mul:
+        return prod((value(part, at) for part in e.args), start=fmpq(1))
+    if e.is_Pow:
+        return _power(value(e.base, at), value(e.exp, at))
+    if isinstance(e, sp.Sum | sp.Product):
+        index, *ends = e.limits[0]
+        first, last = (int(value(end, at).p) for end in ends)
+        outer, parts = at.get(index), []
+        for at[index] in range(first, last + 1):
+            parts.append(value(e.function, at))
+        at[index] = outer
+        return sum(parts, fmpq(0)) if isinstance(e, sp.Sum) else prod(parts, start=fmpq(1))
+    return _CALLS[type(e)](*(value(part, at) for part in e.args))
+
+
+def _exact(number) -> Ball:
+    if isinstance(number, fmpq | arb):
+        return number
+    found = Fraction(number)
+    return fmpq(found.numerator, found.denominator)
+
+
+def _power(base: Ball, exponent: Ball) -> Ball:
+    if isinstance(base, fmpq) and isinstance(exponent, fmpq) and exponent.q == 1:
+        if abs(exponent.p) < 5000:  # beyond, the fractions are slower than balls
+            return base ** int(exponent.p)
+    if exponent == fmpq(1, 2):
+        return arb(base).sqrt()
+    return arb(base) ** exponent
+
+
+def width(found: Ball) -> float:
+    """How wide a ball is, relative where the number is above one; infinite where there is none."""
+    if isinstance(found, fmpq):
+        return 0.0
+    if not found.is_finite():
+        return float("inf")
+    return float(2 * found.rad() / arb(1).max(abs(found.mid())))
+
+
+def meet(left: Ball, right: Ball) -> bool:
+    """Whether the sides can be one number: fractions that are equal, or balls that overlap."""
+    if isinstance(left, fmpq) and isinstance(right, fmpq):
+        return left == right
+    return arb(left).overlaps(arb(right))
+
+
+def below(left: Ball, right: Ball) -> bool:
+    """Whether the left side is surely less than the right one."""
+    return bool(arb(left) < arb(right))
+
+
+def near(found: Ball, goal: int, distance: float) -> bool:
+    """Whether a number is surely within a distance of another."""
+    return bool(abs(arb(found) - goal) < distance)
+
+
+def shown(found: Ball | None) -> str:
+    """A fraction, or 30 digits and how far at the most the number is from them.
+
+    >>> shown(fmpq(2, 3)), shown(arb(14.5))
+    ('2/3', '14.5000000000000000000000000000 ± 1e-28')
+    """
+    if found is None:
+        return "no value"
+    exact = str(found)
+    if isinstance(found, fmpq) and len(exact) < DIGITS:
+        return exact
+    middle = arb(found).mid()
+    before = int(float(abs(middle).log() / arb(10).log())) if abs(middle) >= 1 else -1
+    return f"{middle.str(DIGITS, radius=False)} ± 1e{before + 1 - DIGITS}"
+
+
+def at_point(
+    sides: Sequence[sp.Expr], theory: Theory, point: tuple
+) -> Iterator[tuple[str, list[Ball | None]]]:
+    """Each side at a point, with the point in words, as narrow as `WIDTH` where that is found.
+
+    There is one at each value of the dials and each end of an index that are left free.
+    """
+    sides = [taken(side) for side in sides]
+    free = theory.free(sides)
+    turned = [s for s in (*theory.dials, *theory.indices) if s in free]
+    read = numbers(theory, point)
+    for values in product(*(_values(theory, read, symbol) for symbol in turned)):
+        told = [f"{text(symbol)} = {number}" for symbol, number in zip(turned, values, strict=True)]
+        given = read | dict(zip(turned, values, strict=True))
+        yield ", ".join([theory.told(*point), *told]), narrow(sides, theory, given)
+
+
+def narrow(sides: Sequence[sp.Expr], theory: Theory, read: dict) -> list[Ball | None]:
+    """The sides at these numbers with as much precision as it takes, or None without a value."""
+    bits = 160
+    while True:
+        ctx.prec, at = bits, Numbers(theory, read)
+        try:
+            found = [value(side, at) for side in sides]
+        except ZeroDivisionError:
+            return [None] * len(sides)
+        finally:
+            ctx.prec = 53
+        if max(map(width, found)) < WIDTH:
+            return found
+        if bits > BITS or any(isinstance(x, arb) and x.is_nan() for x in found):
+            return [None] * len(sides)
+        bits *= 4
+
+
+def _values(theory: Theory, read: dict, symbol: sp.Symbol) -> tuple:
+    """The values of a dial, or first and last of an index."""
+    if symbol in theory.dials:
+        return theory.dials[symbol]
+    ends = {int(value(sp.sympify(end), read).p): None for end in theory.indices[symbol]}
+    return tuple(ends)
+
+
+@cache
+def numbers(theory: Theory, point: tuple) -> dict:
+    """What is read off; a float is compared with what it stands for."""
+    read = theory.read(*point)
+    for symbol in theory.made.keys() & read.keys():
+        (ball,) = narrow([symbol], theory, read)
+        told, counted = float(arb(ball)), float(read[symbol])
+        if abs(told - counted) > FLOAT * max(1, abs(told)):
+            raise ProofError(
+                f"{symbol} of {theory.told(*point)} is {counted} as it is counted and {told} as "
+                f"it is defined: {theory.things} and definition do not belong together"
+            )
+    return read

@@ -1,0 +1,247 @@
+"""All that a work states as a graph: who rests on whom, what is proved, and a page for each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from html import escape
+
+import networkx as nx
+import pandas as pd
+import sympy as sp
+
+from reuseprior.proofs.render import latex, plain, text
+from reuseprior.proofs.steps import Chain, Correction, Derivation, Fact
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """Derivations in their order, each resting on what comes before it.
+
+    Arrows come from what steps put in. What puts in something that comes later, that is not here or
+    that nobody says, has a fault and is not proved; nor is what rests on it.
+    """
+
+    derivations: tuple[Derivation, ...]
+    prefix: str = ""
+    """What their names begin with, and what may be left out to ask for one."""
+    page: str = ""
+    """The notebook that shows them, for links from others."""
+
+    @cached_property
+    def named(self) -> dict[str, Derivation]:
+        """All of them by their whole names."""
+        return {found.name: found for found in self.derivations}
+
+    @cached_property
+    def graph(self) -> nx.DiGraph:
+        """An arrow from each premise to what puts it in."""
+        graph = nx.DiGraph()
+        graph.add_nodes_from(self.named)
+        for found in self.derivations:
+            graph.add_edges_from((f.of, found.name) for f in _puts_in(found) if f.of)
+        return graph
+
+    @cached_property
+    def faults(self) -> dict[str, list[str]]:
+        """What is wrong with how each derivation is built, in words; nothing where all is right."""
+        found, before = {}, {}
+        for one in self.derivations:
+            found[one.name] = list(self._faults(one, before))
+            before[one.name] = one
+        return found
+
+    def _faults(self, found: Derivation, before: dict[str, Derivation]) -> Iterator[str]:
+        above: list[Chain] = []
+        for chain in found.all_chains:
+            for fact in (fact for step in chain.steps for fact in step.using):
+                yield from self._fault(fact, before, above)
+            kinds = [step for step in chain.steps if step.relation != "="]
+            if len(kinds) > 1:
+                yield f"{chain} has more than one step that is no equation"
+            if any(step.relation == "→" and step.rate is None for step in kinds):
+                yield f"{chain} is a limit without its rate"
+            if chain.defines and not chain.right.has(sp.Indexed):
+                twice = [n for n, d in before.items() if d.defines and _says(d, chain.left)]
+                if twice:
+                    yield f"{text(chain.left)} is what {twice[0]} says: prove that it is more"
+            above.append(chain)
+
+    def _fault(self, fact: Fact, before: dict, above: list[Chain]) -> Iterator[str]:
+        said = f"{text(fact.left)} = {text(fact.right)}"
+        if fact.of and fact.of not in before:
+            later = "comes later" if fact.of in self.named else "is not in this graph"
+            yield f"it puts in {fact.of}, which {later}"
+        elif (fact.left, fact.right) not in [
+            (c.left, c.right) for c in (before[fact.of].all_chains if fact.of else above)
+        ]:
+            yield f"it puts in {said}, which {fact.of or 'no chain above it'} does not say"
+
+    def own(self, name: str) -> bool:
+        """Whether a derivation is proved from what it puts in, whatever that rests on."""
+        return self.named[name].holds and not self.faults[name]
+
+    def proved(self, name: str) -> bool:
+        """Whether it is, with all that it rests on."""
+        rests_on = nx.ancestors(self.graph, name)
+        return self.own(name) and all(one in self.named and self.own(one) for one in rests_on)
+
+    def mark(self, name: str) -> str:
+        """✓, "✓ corrected" where another statement is proved than the printed one, else ✗."""
+        found = self.named[name]
+        if not self.proved(name):
+            return "✗"
+        if found.defines or found.printed_holds:
+            return "✓"
+        return "✓ corrected" if isinstance(found.note, Correction) else "✗"
+
+    def changed(self, found: Derivation) -> Blueprint:
+        """With another derivation of the same name."""
+        others = (found if d.name == found.name else d for d in self.derivations)
+        return replace(self, derivations=tuple(others))
+
+    @cached_property
+    def theorems(self) -> dict[str, Page]:
+        """What is no definition, by its name without the prefix."""
+        found = (d.name for d in self.derivations if not d.defines)
+        return {name.removeprefix(self.prefix): Page(self, name) for name in found}
+
+    def one(self, name: str) -> Page:
+        """The one with this name, such as "Theorem 4"; KeyError names those there are."""
+        whole = next((n for n in (name, self.prefix + name) if n in self.named), None)
+        if whole is None:
+            raise KeyError(f"no derivation {name!r}; there are {', '.join(self.theorems)}")
+        return Page(self, whole)
+
+    def summary(self) -> pd.DataFrame:
+        """Mark, number of chains and steps, and the widest enclosure, of each theorem."""
+        rows = [
+            (page.name, page.mark, len(page.found.all_chains), *page.tried)
+            for page in self.theorems.values()
+        ]
+        columns = ["derivation", "mark", "chains", "steps", "points"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def link(self, name: str, where: str = "") -> str:
+        """A link to a derivation, from another notebook with its name."""
+        return f'<a href="{where}#{anchor(name)}">{escape(name.removeprefix(self.prefix))}</a>'
+
+
+def anchor(name: str) -> str:
+    """What a page calls a derivation."""
+    return re.sub(r"\W+", "-", name.replace("§", "section-").lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A derivation as it is read: what is stated, its chains with numbers, and its neighbours."""
+
+    blueprint: Blueprint
+    name: str
+    point: tuple | None = None
+    """Where its numbers are worked out, else at the first of its points."""
+
+    @property
+    def found(self) -> Derivation:
+        """The derivation."""
+        return self.blueprint.named[self.name]
+
+    @property
+    def mark(self) -> str:
+        """Its mark."""
+        return self.blueprint.mark(self.name)
+
+    @property
+    def tried(self) -> tuple[int, int]:
+        """How many steps it has, and at how many points at most they were tried."""
+        chains = self.found.all_chains
+        return sum(len(c.steps) for c in chains), max(len(c.points) for c in chains)
+
+    @property
+    def counts(self) -> str:
+        """How many steps are proved, and on how many things they were tried."""
+        steps, points = self.tried
+        things = self.found.chains[0].theory.things
+        return f"{steps} step{'s' * (steps > 1)} proved, tried on {points} {things}"
+
+    @property
+    def statements(self) -> str:
+        """What is proved, as text."""
+        return "; ".join(map(str, self.found.chains))
+
+    @property
+    def words(self) -> str:
+        """What its correction or remark says, as text."""
+        return plain(self.found.note.told(text)) if self.found.note else ""
+
+    def _repr_markdown_(self) -> str:
+        found, theory = self.found, self.found.chains[0].theory
+        title = f"{found.title} ({found.place})" if found.place else found.title
+        point = self.point or theory.grid[0]
+        lines = [f'<a id="{anchor(self.name)}"></a>**{self.name}** · {self.mark} · {title}\n']
+        lines += [f"$\\displaystyle {chain.statement}$\n" for chain in found.chains]
+        lines += [f"**Not proved:** {fault}.\n" for fault in self.blueprint.faults[self.name]]
+        lines += [f"| derivation | {theory.told(*point)} |\n| :--- | :--- |"]
+        for chain in found.chains:
+            lines += self._rows(chain)
+        if found.only_printed:
+            lines += ["| **As printed.** | |"]
+            for chain in found.only_printed:
+                lines += self._rows(chain)
+        if note := found.note:
+            kind = "Correction" if isinstance(note, Correction) else "Remark"
+            says = note.told(lambda e: f"${latex(e, theory.latex)}$")
+            lines += [f"| **{kind}.** {says} | |"]
+            for chain in found.besides:
+                lines += self._rows(chain)
+        for words, others in (
+            ("Rests on", nx.DiGraph.predecessors),
+            ("Needed by", nx.DiGraph.successors),
+        ):
+            if names := list(others(self.blueprint.graph, self.name)):
+                lines += [f"\n*{words}:* {', '.join(map(self.blueprint.link, names))}."]
+        return "\n".join(lines)
+
+    def _rows(self, chain: Chain) -> Iterator[str]:
+        from reuseprior.proofs import balls
+
+        *_, (told, values) = chain.at(self.point or chain.points[0])
+        first = chain.theory.told(*(self.point or chain.theory.grid[0]))
+        value = balls.shown(values[0]) + (f" <br> {told}" if told != first else "")
+        tried = f"{len(chain.points)} {chain.theory.things}"
+        yield f"| $\\displaystyle {latex(chain.left, chain.theory.latex)}$ | {value} <br> {tried} |"
+        for k, step in enumerate(chain.steps):
+            holds = chain.proofs[k] and chain.checks[k]
+            using = dict.fromkeys(fact.of or "above" for fact in step.using)
+            links = ", ".join(n if n == "above" else self.blueprint.link(n) for n in using)
+            why = f"{step.why} · *using:* {links}" if links else step.why
+            if step.variable is not None:
+                at = f"{text(step.variable)} = {chain.theory.far:,}"
+                value = f"{balls.shown(chain.far(k))} at {at}"
+            else:
+                value = balls.shown(values[k + 1])
+            says = "" if chain.proofs[k] else " <br> difference NOT 0"
+            equation = f"$\\displaystyle {chain.latex(step=step)}$"
+            yield f"| {equation} <br> {why} | {'✓' if holds else '✗'} {value}{says} |"
+
+    def __str__(self) -> str:
+        found = self.found
+        lines = [f"{self.name}: {self.mark}", *map(str, found.chains)]
+        if found.only_printed:
+            lines += ["As printed:", *map(str, found.only_printed)]
+        if found.note:
+            lines += [self.words, *map(str, found.besides)]
+        return "\n".join(lines)
+
+    def _repr_pretty_(self, printer, cycle: bool) -> None:
+        printer.text(str(self))
+
+
+def _puts_in(found: Derivation) -> Iterator[Fact]:
+    return (fact for c in found.all_chains for step in c.steps for fact in step.using)
+
+
+def _says(found: Derivation, left) -> bool:
+    return any(chain.left == left for chain in found.chains)
