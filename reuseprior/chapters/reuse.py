@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
 
+import numpy as np
 import pandas as pd
 
-from reuseprior.measures.statistics import Sample, told_apart
+from reuseprior.chapters import reuse_runs
+from reuseprior.measures.statistics import Sample, percentiles, told_apart
+from reuseprior.results import Run
 
 PARAMETERS, MULTIPLY_ADDS = "parameters", "multiply-adds"
 SMALLER = ("narrower", "shallower")  # ways that make a plain network smaller
@@ -68,3 +73,184 @@ def agreeing(pairs: pd.DataFrame) -> pd.DataFrame:
             for at, rows in pairs.groupby("at equal", sort=False)
         }
     ).T
+
+
+# Networks that others trained ---------------------------------------------------------------------
+
+MEASURES = {
+    "P_G": "P_G", "P′_G": "P_G_spread", "stored parameters": "stored", "weights used": "used",
+    "multiply-adds": "multiply_adds", "layers": "layers",
+}  # fmt: skip
+SUBSETS = {
+    "all pairs": (),
+    "equal stored parameters": ("stored",),
+    "equal multiply-adds": ("multiply_adds",),
+    "both equal": ("stored", "multiply_adds"),
+}
+MOST_OFF = 0.15  # of the printed parameters, that a network's stored ones may be away from them
+
+
+def counted(run: Run | None = None) -> pd.DataFrame:
+    """The counted networks: a row each, with `quality`, the higher the better, and `reason`.
+
+    Where a network is left out, `reason` says why, as it was settled. Columns beside those of the
+    counts: group, source, name, sharing, score.
+    """
+    rows = (run or Run.read(reuse_runs.FOLDER)).metrics.set_index("network")
+    groups = reuse_runs.groups()
+    table = []
+    for one in reuse_runs.networks():
+        row, group = rows.loc[one.key].to_dict(), groups.loc[one.group]
+        off = abs(row["stored"] / one.printed - 1) if one.printed else 0.0
+        if pd.isna(row["reason"]) and off > MOST_OFF:
+            row["reason"] = f"{off:.0%} off the printed parameters"
+        quality = one.score if group.better == "higher" else -one.score
+        table.append(
+            {"group": one.group, "source": group.source, "name": one.name, "sharing": one.sharing,
+             "score": one.score, "quality": quality, **row}
+        )  # fmt: skip
+    return pd.DataFrame(table)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of a group's networks whose sharing and scores differ, as indices of its networks."""
+
+    source: str
+    networks: int
+    one: np.ndarray
+    other: np.ndarray
+    right: np.ndarray  # (pairs, measures): 1, 0, or ½ where a measure is equal
+    bits: np.ndarray  # by which P_G differs
+
+
+def pairs(
+    table: pd.DataFrame, equal: Iterable[str] = (), measures: Sequence[str] = (), *,
+    told: bool = False,
+) -> list[Pairs]:  # fmt: skip
+    """The pairs of each group that are equal in some columns, as it was settled.
+
+    `measures` are columns, those of MEASURES if none is given; with `told` a pair of which the
+    first of them is equal is none.
+    """
+    most = reuse_runs.settled()["statistics"]["equal"]
+    found = []
+    for _, group in table[table["reason"].isna()].groupby("group", sort=False):
+        one, other = np.triu_indices(len(group), 1)
+
+        def step(column, group=group, one=one, other=other) -> np.ndarray:
+            value = group[column].to_numpy(float)
+            gap = value[one] - value[other]
+            return np.where(np.isclose(value[one], value[other], rtol=1e-9, atol=0), 0, gap)
+
+        better, way = step("quality"), group["sharing"].to_numpy()
+        steps = [step(column) for column in measures or MEASURES.values()]
+        chosen = (way[one] != way[other]) & (better != 0) & ((steps[0] != 0) | (not told))
+        for column in equal:
+            size = group[column].to_numpy(float)
+            low, high = np.minimum(size[one], size[other]), np.maximum(size[one], size[other])
+            chosen &= high <= most * low
+        right = np.array([(1 + np.sign(gap * better)) / 2 for gap in steps]).T
+        source, bits = group["source"].iloc[0], np.abs(step("P_G"))
+        if chosen.any():
+            found.append(
+                Pairs(source, len(group), one[chosen], other[chosen], right[chosen], bits[chosen])
+            )
+    return found
+
+
+def shares(found: list[Pairs], chance: np.random.Generator | None = None) -> np.ndarray:
+    """Share of right pairs by measure: the mean over sources of the mean over their pairs.
+
+    With `chance`, of one bootstrap sample of sources, and of networks within their groups.
+    """
+    sources = list(dict.fromkeys(one.source for one in found))
+    if chance is not None:
+        sources = list(chance.choice(sources, len(sources)))
+    means = []
+    for source in sources:
+        count, right = 0.0, 0.0
+        for one in found:
+            if one.source == source:
+                times = np.ones(one.networks)
+                if chance is not None:
+                    drawn = chance.integers(one.networks, size=one.networks)
+                    times = np.bincount(drawn, minlength=one.networks).astype(float)
+                weights = times[one.one] * times[one.other]
+                count, right = count + weights.sum(), right + weights @ one.right
+        if count:
+            means.append(right / count)
+    return np.mean(means, axis=0) if means else np.full(found[0].right.shape[1], np.nan)
+
+
+def _sampled(found: list[Pairs]) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+    """The shares, those of the bootstrap samples that have any pair, and how many stand behind."""
+    settled = reuse_runs.settled()["statistics"]
+    chance = np.random.default_rng(settled["seed"])
+    draws = np.array([shares(found, chance) for _ in range(settled["samples"])])
+    behind = {
+        "sources": len({one.source for one in found}),
+        "pairs": sum(len(one.one) for one in found),
+    }
+    return shares(found), draws[~np.isnan(draws[:, 0])], behind
+
+
+def concordance(table: pd.DataFrame) -> pd.DataFrame:
+    """How often each measure orders a pair as training does: a row a subset and measure.
+
+    Columns sources, pairs, share, low, high (its 95 % interval), and less, less_low, less_high:
+    P_G's share less this one's.
+    """
+    rows = []
+    for subset, equal in SUBSETS.items():
+        whole, draws, behind = _sampled(pairs(table, equal))
+        for i, measure in enumerate(MEASURES):
+            low, high = percentiles(draws[:, i])
+            less_low, less_high = percentiles(draws[:, 0] - draws[:, i])
+            rows.append(
+                {"subset": subset, "measure": measure, **behind, "share": whole[i], "low": low,
+                 "high": high, "less": whole[0] - whole[i], "less_low": less_low,
+                 "less_high": less_high}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def decided(agreement: pd.DataFrame) -> str:
+    """`yes`, `no`, or `undecided` with how many sources would decide it, as it was settled."""
+    rows = agreement[agreement["subset"] == "all pairs"].set_index("measure")
+    rows = rows.loc[["stored parameters", "multiply-adds"]]
+    if (rows["less_low"] > 0).all():
+        return "yes"
+    if (rows["less_high"] < 0).any():
+        return "no"
+    row = rows.loc[rows["less"].abs().idxmin()]
+    half = (row.less_high - row.less_low) / 2
+    if row.less == 0:
+        return "undecided: no number of such sources would decide it"
+    needed = ceil(round(row.sources * (half / abs(row.less)) ** 2, 6))
+    return f"undecided: {needed} sources would decide it"
+
+
+def pays(table: pd.DataFrame) -> pd.DataFrame:
+    """Of pairs of a sharing and a plain network at equal cost: how often the sharing one is better.
+
+    A row a cost, with sources, pairs, share, low and high.
+    """
+    told = table.assign(shares=(table["sharing"] != "none").astype(float))
+    rows = {}
+    for at, column in {PARAMETERS: "stored", MULTIPLY_ADDS: "multiply_adds"}.items():
+        whole, draws, behind = _sampled(pairs(told, (column,), ("shares",), told=True))
+        low, high = percentiles(draws[:, 0])
+        rows[at] = {**behind, "share": whole[0], "low": low, "high": high}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("at equal")
+
+
+def by_gap(table: pd.DataFrame) -> pd.DataFrame:
+    """Share of pairs in which P_G is right, by how many bits it differs: over all sources."""
+    found, edges = pairs(table), [*reuse_runs.settled()["gaps"]["edges"], np.inf]
+    bits = np.concatenate([one.bits for one in found])
+    right = np.concatenate([one.right[:, 0] for one in found])
+    place = np.searchsorted(edges, bits, side="right") - 1
+    rows = [(edges[i], edges[i + 1], (place == i).sum(), right[place == i].mean())
+            for i in range(len(edges) - 1) if (place == i).any()]  # fmt: skip
+    return pd.DataFrame(rows, columns=["from bits", "to", "pairs", "right"])

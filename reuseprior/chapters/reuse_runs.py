@@ -78,9 +78,10 @@ def _benchmark(name: str) -> Path:
     return paths.checkout() / "data" / "benchmarks" / name
 
 
-def networks() -> list[Network]:
+@cache
+def networks() -> tuple[Network, ...]:
     """All of them."""
-    return [*_typed(), *_of_npas(), *_of_notebooks(), *_of_thesis()]
+    return (*_typed(), *_of_npas(), *_of_notebooks(), *_of_thesis())
 
 
 def _typed() -> Iterator[Network]:

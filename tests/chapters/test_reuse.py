@@ -1,9 +1,10 @@
 """Networks that share beside plain rivals of equal cost."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from reuseprior.chapters import reuse
+from reuseprior.chapters import reuse, reuse_runs
 
 COLUMNS = ["network", "model", "way", "parameters", "multiply_adds", "P_G", "seeds", "accuracy",
            "sd"]  # fmt: skip
@@ -34,3 +35,69 @@ def test_signs_are_compared():
         row = reuse.agreeing(table).loc[reuse.PARAMETERS]
         assert row["P_G has the sign right"] == right
         assert (row["sharing gained"], row["sharing lost"]) == (int(gain > 0), int(gain < 0))
+
+
+# Networks that others trained ---------------------------------------------------------------------
+
+
+def counts(source, group, rows):
+    """Networks (sharing, quality, stored, P_G) of a group; of other measures all are equal."""
+    table = pd.DataFrame(rows, columns=["sharing", "quality", "stored", "P_G"])
+    same = dict.fromkeys(("used", "multiply_adds", "layers", "P_G_spread"), 1.0)
+    return table.assign(source=source, group=group, reason=None, **same)
+
+
+ONE = counts("a", "a", [("none", 3, 100, 3), ("x", 2, 50, 2), ("x", 1, 95, 4), ("y", 2, 10, 9)])
+TWO = counts("b", "b", [("none", 1, 7, 1), ("z", 2, 7, 2)])
+
+
+def test_pairs_differ_in_sharing_and_in_score():
+    (found,) = reuse.pairs(ONE)
+    assert list(zip(found.one, found.other, strict=True)) == [(0, 1), (0, 2), (0, 3), (2, 3)]
+    by = dict(zip(reuse.MEASURES, found.right.T.tolist(), strict=True))
+    assert by["P_G"] == [1, 0, 0, 1]  # 3 > 2; 3 < 4; 3 < 9; 4 < 9
+    assert by["stored parameters"] == [1, 1, 1, 0] and by["layers"] == [0.5] * 4
+    assert found.bits.tolist() == [1, 1, 6, 5]
+    (equal,) = reuse.pairs(ONE, ("stored",))  # 100 and 95
+    assert list(zip(equal.one, equal.other, strict=True)) == [(0, 2)]
+    assert reuse.pairs(ONE.assign(reason="no model")) == []
+
+
+def test_a_share_is_the_mean_over_sources():
+    found = reuse.pairs(pd.concat([ONE, TWO]))
+    share = dict(zip(reuse.MEASURES, reuse.shares(found), strict=True))
+    assert share["P_G"] == (2 / 4 + 1) / 2 and share["stored parameters"] == (3 / 4 + 1 / 2) / 2
+
+
+def test_sharing_pays_where_it_is_better_at_equal_cost():
+    found = reuse.pays(pd.concat([ONE, TWO]))
+    row = found.loc[reuse.PARAMETERS]  # the first and third of one, and those of the other
+    assert (row["pairs"], row["sources"], row["share"]) == (2, 2, 0.5)
+    assert row["low"] == 0 and row["high"] == 1
+    assert found.loc[reuse.MULTIPLY_ADDS, "pairs"] == 4
+
+
+def test_what_decides():
+    def told(*differences):
+        rows = zip(("stored parameters", "multiply-adds"), differences, strict=True)
+        return pd.DataFrame([
+            {"subset": "all pairs", "measure": m, "less": (low + high) / 2, "less_low": low,
+             "less_high": high, "sources": 8} for m, (low, high) in rows
+        ])  # fmt: skip
+
+    assert reuse.decided(told((0.1, 0.3), (0.01, 0.2))) == "yes"
+    assert reuse.decided(told((0.1, 0.3), (-0.2, -0.1))) == "no"
+    assert reuse.decided(told((-0.1, 0.3), (0.1, 0.2))) == "undecided: 32 sources would decide it"
+
+
+def test_a_network_far_from_its_printed_size_is_left_out(monkeypatch):
+    def network(name, printed):
+        return reuse_runs.Network("golf-b", name, 1.0, "none", None, "causal", printed)
+
+    listed = [network("near", 110.0), network("far", 120.0), network("not counted", None)]
+    monkeypatch.setattr(reuse_runs, "networks", lambda: listed)
+    metrics = pd.DataFrame({"network": [one.key for one in listed], "stored": [100, 100, np.nan],
+                            "reason": [np.nan, np.nan, "no model"]})  # fmt: skip
+    table = reuse.counted(type("Run", (), {"metrics": metrics}))
+    assert table["reason"].fillna("").tolist() == ["", "17% off the printed parameters", "no model"]
+    assert table["quality"].tolist() == [-1.0] * 3  # bits a byte: lower is better

@@ -339,6 +339,51 @@ def test_albert_by_sharing_blocks_of_their_own(size):
     assert parameters(sharing.apply(model, "layers:all")) == published
 
 
+# Of Lan et al., ICLR 2020, table 4 (E = 768 and 128); of MobileLLM, appendix: 124.6M; of Parameter
+# Golf's "Full-Model Depth Recurrence": all but the printed digit is a matter of vectors.
+MILLIONS = [
+    *(("bert", {}, f"layers:{part}", n, 0) for part, n in
+      (("all", 31), ("attention", 83), ("mlp", 57))),
+    *(("albert", {}, f"layers:{part}", n, 0) for part, n in
+      (("all", 12), ("attention", 64), ("mlp", 38))),
+    ("llama", {"layers": 60}, "layers:2,immediate", 124.6, 1),
+    *(("arcee", {"layers": n}, f"layers:{n // k},cycle", printed, 1) for n, k, printed in
+      ((14, 2, 13.4), (10, 2, 9.7), (9, 3, 6.0), (15, 5, 6.0))),
+]  # fmt: skip
+SETTINGS = {
+    "bert": {"vocab_size": 30000},
+    "albert": {
+        "num_hidden_layers": 12, "num_hidden_groups": 12, "num_attention_heads": 12,
+        "hidden_size": 768, "intermediate_size": 3072, "vocab_size": 30000,
+    },
+    "llama": {
+        "hidden_size": 576, "num_attention_heads": 9, "num_key_value_heads": 3,
+        "intermediate_size": 1536, "tie_word_embeddings": True,
+    },
+    "arcee": {
+        "hidden_size": 512, "num_attention_heads": 8, "num_key_value_heads": 4,
+        "intermediate_size": 1024, "vocab_size": 1024, "tie_word_embeddings": True,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "given", "way", "printed", "digits"), MILLIONS)
+def test_printed_millions(kind, given, way, printed, digits):
+    transformers = pytest.importorskip("transformers")
+    from reuseprior.models import without_weights
+
+    layers = {"num_hidden_layers": given["layers"]} if given else {}
+    config = hf.configured(kind, SETTINGS[kind] | layers)
+    classes = {"bert": "BertModel", "albert": "AlbertModel"}
+    with without_weights():
+        if kind in classes:
+            model = getattr(transformers, classes[kind])(config)
+        else:
+            model = hf.build(config)
+    sharing.apply(model, way)
+    assert round(parameters(model) / 1e6, digits) == printed
+
+
 @pytest.mark.parametrize("kind", ["albert", "distilbert", "opt"])
 def test_every_way_shares_or_says_why_not(kind):
     shares_or_says_why_not(kind)
