@@ -27,6 +27,7 @@ from reuseprior.contexts.recorder import record
 from reuseprior.contexts.rules import RULES, Rule
 from reuseprior.errors import CountingError
 
+FEW = 8  # samples that are looked at each; of more, two may do, which takes less time
 logger = logging.getLogger(__name__)
 
 
@@ -53,11 +54,11 @@ def count_contexts(
     Args:
         inputs: the input's shape, e.g. `(1, 3, 224, 224)`, or an example tensor; a list of
             several, or a dict of arguments by name, with None, numbers and nests among them, as the
-            forward takes them. In a dict a shape under a name that ends in `ids` stands for token
-            ids that may be any (all rows of their table are then sources), one that ends in `mask`
-            for a mask that masks nothing; example ids choose rows. Of a batch of samples that do
-            not meet, one is counted; steps of a sequence or nodes of a graph, which do, count
-            together.
+            forward takes them, or an object of tensors. In a dict a shape under a name whose last
+            word is `ids` stands for token ids that may be any (all rows of their table are then
+            sources), one whose last word is `mask` for a mask that masks nothing; example ids
+            choose rows. Of a batch of samples that do not meet, one is counted; steps of a sequence
+            or nodes of a graph, which do, count together, as rows with own parameters do.
         batch_norm: "learnable" counts scale and shift; "all" also counts the two running
             statistics, as the thesis's tables do.
         output: which part of a dict or tuple of outputs to count (key, position or function);
@@ -145,7 +146,7 @@ def _of_one_sample(given: Inputs, tracked, run, recorded) -> RecordedModel | Non
     size = batch_of(given)
     if size == 1:
         return None
-    for entries in (2, size):  # two may do, and take less time than a long sequence
+    for entries in (2, size) if size > FEW else (size,):
         try:
             of_each = _of_each(given, size, entries, tracked, run)
             break

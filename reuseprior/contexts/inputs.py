@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, is_dataclass
 from math import prod
 from numbers import Integral, Number
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 from torch.ao.nn import quantized
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from reuseprior.contexts.memory import unusual
@@ -56,14 +60,26 @@ def read(inputs: Any, dtype: torch.dtype) -> Inputs:
     >>> read({"input_ids": (1, 8), "attention_mask": None}, torch.float32).kwargs["input_ids"].dtype
     torch.int64
 
-    Raises `CountingError` for what is neither a tensor, a shape, a mapping nor several of these.
+    Raises `CountingError` for what is neither a tensor, a shape, a mapping, an object that holds
+    tensors nor several of these, and for tensors that are not dense.
     """
+    given = _read(inputs, dtype)
+    for name, tensor in given.tensors():
+        if how := unusual(tensor):
+            raise CountingError(
+                f"Input {name} is {how}, and a record is of dense tensors: pass it padded or as "
+                "to_dense() gives it, with a mask if the model takes one, or one part of it."
+            )
+    return given
+
+
+def _read(inputs: Any, dtype: torch.dtype) -> Inputs:
     if isinstance(inputs, Mapping):
         return Inputs((), {str(k): _part(v, dtype, str(k)) for k, v in inputs.items()})
     is_nest = isinstance(inputs, (tuple, list)) and len(inputs) > 0
     if is_nest and not all(isinstance(v, (Number, str)) for v in inputs):
         return Inputs(tuple(_part(v, dtype) for v in inputs), {})
-    if isinstance(inputs, torch.Tensor) or _is_shape(inputs):
+    if _is_shape(inputs) or any(_named("", inputs)):
         return Inputs((_part(inputs, dtype),), {})
     raise CountingError(
         f"Input shape {inputs!r} is not a tuple of positive integers: pass one such as "
@@ -74,7 +90,7 @@ def read(inputs: Any, dtype: torch.dtype) -> Inputs:
 def _part(value: Any, dtype: torch.dtype, name: str = "") -> Any:
     """An argument as the model takes it: shapes become tensors, the rest stays."""
     if isinstance(value, Mapping):
-        return {k: _part(v, dtype, str(k)) for k, v in value.items()}
+        return _rebuilt(value, {k: _part(v, dtype, str(k)) for k, v in value.items()})
     if isinstance(value, (tuple, list)) and value:
         if _is_shape(value):
             return _of_shape([int(n) for n in value], dtype, name)
@@ -83,13 +99,8 @@ def _part(value: Any, dtype: torch.dtype, name: str = "") -> Any:
                 f"Input shape {value!r} is not a tuple of positive integers: pass one such as "
                 "(1, 3, 224, 224)."
             )
-        return _like(value, [_part(v, dtype) for v in value])
+        return _rebuilt(value, {k: _part(v, dtype) for k, v in parts(value).items()})
     return value
-
-
-def _like(value: tuple | list, parts: list) -> Any:
-    """The parts in a sequence of the same type, named ones included."""
-    return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
 
 
 def _of_shape(shape: list[int], dtype: torch.dtype, name: str) -> torch.Tensor:
@@ -99,9 +110,10 @@ def _of_shape(shape: list[int], dtype: torch.dtype, name: str) -> torch.Tensor:
             f"Input shape {tuple(shape)} has {entries:,} entries: give at most {MOST_ENTRIES:,}, "
             "more is not counted."
         )
-    if name.endswith("ids"):
+    word = name.rpartition("_")[2]  # of `input_ids`, which are ids as `centroids` are not
+    if word == "ids":
         return torch.empty(shape, dtype=torch.int64, device="meta")
-    if name.endswith("mask"):
+    if word == "mask":
         return torch.ones(shape, dtype=torch.int64)
     return torch.empty(shape, dtype=dtype, device="meta")
 
@@ -114,25 +126,79 @@ def _is_shape(value) -> bool:
     )
 
 
-def _named(name: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
+def parts(value: Any) -> dict[Any, Any]:
+    """What stands in a container, or in an object such as a dataclass or a graph, by its key."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, PackedSequence):  # whose sizes are read, as numbers are
+        return {"data": value.data}
+    if isinstance(value, (tuple, list, set, frozenset, deque)):
+        return dict(enumerate(value))
+    is_other = isinstance(value, (nn.Module, torch.Tensor, type, ModuleType)) or callable(value)
+    if is_other or type(value).__module__ in ("builtins", "numpy", "torch", "weakref"):
+        return {}
+    slots = [s for c in type(value).__mro__ for s in vars(c).get("__slots__", ())]
+    return {s: getattr(value, s) for s in slots if hasattr(value, s)} | getattr(
+        value, "__dict__", {}
+    )
+
+
+def _rebuilt(value: Any, changed: dict[Any, Any]) -> Any:
+    """A container or object like another, of other parts."""
+    if isinstance(value, PackedSequence):
+        return value._replace(**changed)
+    if isinstance(value, tuple):
+        return (getattr(type(value), "_make", None) or type(value))(changed.values())
+    if isinstance(value, (list, set, frozenset, deque)):
+        return type(value)(changed.values())
+    made = copy(value)
+    for key, part in changed.items():
+        if isinstance(value, Mapping):
+            made[key] = part
+        else:  # frozen ones too
+            object.__setattr__(made, key, part)
+    return made
+
+
+def _named(name: str, value: Any, within: tuple = ()) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor in a nest, by the way to it; private attributes are no part of a name."""
     if isinstance(value, torch.Tensor):
         yield name, value
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            yield from _named(f"{name}.{key}", part)
-    elif isinstance(value, (tuple, list)):
-        for key, part in enumerate(value):
-            yield from _named(f"{name}.{key}", part)
+    elif id(value) not in within:
+        for key, part in parts(value).items():
+            own = name if str(key).startswith("_") else f"{name}.{key}"
+            yield from _named(own, part, (*within, id(value)))
 
 
-def _changed(value: Any, change: Callable[[torch.Tensor], Any]) -> Any:
+def _changed(value: Any, change: Callable[[torch.Tensor], Any], within: tuple = ()) -> Any:
+    """The same nest with something else for each tensor; what holds none stays what it is."""
     if isinstance(value, torch.Tensor):
         return change(value)
-    if isinstance(value, Mapping):
-        return {key: _changed(part, change) for key, part in value.items()}
-    if isinstance(value, (tuple, list)):
-        return _like(value, [_changed(part, change) for part in value])
-    return value
+    if id(value) in within:
+        return value
+    before = parts(value)
+    after = {key: _changed(part, change, (*within, id(value))) for key, part in before.items()}
+    return _rebuilt(value, after) if any(after[k] is not before[k] for k in before) else value
+
+
+def tensors_in(output: Any) -> list[torch.Tensor]:
+    """Every tensor in what a model returns: in containers and dataclasses, or else in objects.
+
+    Integers beside numbers, as the sizes of packed sequences, keep books and are no features.
+    """
+    known = [t for t, is_plain in _returned(output) if is_plain]
+    found = known or [t for t, _ in _returned(output)]
+    numbers = [t for t in found if t.is_floating_point() or t.is_complex()]
+    return numbers or found
+
+
+def _returned(value: Any, is_plain: bool = True, within: tuple = ()):
+    if isinstance(value, torch.Tensor):
+        yield value, is_plain
+    elif id(value) not in within:
+        is_plain &= is_dataclass(value) or isinstance(value, (Mapping, tuple, list))
+        for part in parts(value).values():
+            yield from _returned(part, is_plain, (*within, id(value)))
 
 
 # Which of them carry a signal -------------------------------------------------------------------

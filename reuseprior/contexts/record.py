@@ -65,6 +65,7 @@ class Operator:
     where: str  # path of the module that called it, "" for the model itself
     shapes: InitVar[Sequence[tuple[int, ...]]]
     results: list[Node] = field(init=False)
+    number: int = 0  # which operator of the record it is
     same_as: Operator | None = None  # the first operator that makes the same constants
     _replayed: Any = field(init=False, default=None)
 
@@ -115,7 +116,7 @@ class Operator:
         """The same call on other nodes; its results are entered in `new`."""
         args = map_nodes(self.args, lambda node: new.get(node, node))
         shapes = [node.shape for node in self.results]
-        copied = Operator(self.function, args, self.kwargs, self.where, shapes)
+        copied = Operator(self.function, args, self.kwargs, self.where, shapes, self.number)
         for its, own in zip(copied.results, self.results, strict=True):
             its.is_view_of_parameter = own.is_view_of_parameter
         new.update(zip(self.results, copied.results, strict=True))
@@ -131,6 +132,7 @@ class Operator:
             if "device" in kwargs:
                 kwargs["device"] = torch.device("cpu")
             with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(self.number)  # always the same draws
                 self._replayed = self.function(*args, **kwargs)
         return self._replayed
 

@@ -8,15 +8,17 @@ operator, and what `forward` writes to the modules is undone afterwards.
 from __future__ import annotations
 
 import gc
+import random
 import sys
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -24,7 +26,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_map_only
 
-from reuseprior.contexts.inputs import Given, Inputs, Signal, carrying, check_signal, chosen
+from reuseprior.contexts.inputs import (
+    Given,
+    Inputs,
+    Signal,
+    carrying,
+    check_signal,
+    chosen,
+    tensors_in,
+)
 from reuseprior.contexts.memory import lies_in, memory, same_view
 from reuseprior.contexts.record import (
     Node,
@@ -87,13 +97,46 @@ def record(
     last, steps = _module_at(model, until), _modules_of(model, one_steps)
     if signal is not None:
         check_signal([name for name, _ in inputs.tensors()], signal)
-    with ONE_AT_A_TIME, uncollected(), untouched(model) as made:
-        recorder = _Recorder(tracked, model, last, steps)
-        try:
-            return _recorded(recorder, model, inputs, choose, signal, until)
-        finally:
-            made += recorder.made()
-            del recorder
+
+    def passed(seed: int) -> tuple[Record, bool]:
+        with ONE_AT_A_TIME, uncollected(), untouched(model) as made:
+            recorder = _Recorder(tracked, model, last, steps)
+            random.seed(seed)
+            np.random.seed(seed)
+            before = random.getstate(), np.random.get_state()[1].tobytes()
+            try:
+                recording = _recorded(recorder, model, inputs, choose, signal, until)
+                after = random.getstate(), np.random.get_state()[1].tobytes()
+                return recording, before != after
+            finally:
+                made += recorder.made()
+                del recorder
+
+    recording, draws = passed(0)
+    if draws and any(_path(passed(seed)[0]) != _path(recording) for seed in range(1, 9)):
+        raise CountingError(
+            "The model draws its path at random (with Python's or NumPy's generator), and other "
+            "seeds gave other operators: count a version of the model whose path through the "
+            "network is fixed."
+        )
+    return recording
+
+
+def _path(recording: Record) -> list:
+    """What runs and what feeds what, whichever numbers it is given."""
+    numbers: dict[Node, int] = {}
+
+    def key(value):
+        if isinstance(value, Node):
+            return numbers.setdefault(value, len(numbers)), value.shape
+        if isinstance(value, (tuple, list)):
+            return [key(v) for v in value]
+        return "a number" if isinstance(value, float) else repr(value)
+
+    return [
+        (o.function, o.where, key(o.args), key([*o.kwargs.items()]), key(o.results))
+        for o in recording.operators
+    ]
 
 
 def _recorded(recorder, model, inputs, choose, signal, until) -> Record:
@@ -167,18 +210,6 @@ def _check_reached(until: str | None) -> None:
         )
 
 
-def tensors_in(output: Any) -> Iterator[torch.Tensor]:
-    """Every tensor in a nest of mappings, sequences and dataclasses."""
-    if isinstance(output, torch.Tensor):
-        yield output
-    elif isinstance(output, Mapping):
-        yield from (t for v in output.values() for t in tensors_in(v))
-    elif isinstance(output, (tuple, list)):
-        yield from (t for v in output for t in tensors_in(v))
-    elif is_dataclass(output):
-        yield from (t for f in fields(output) for t in tensors_in(getattr(output, f.name)))
-
-
 @dataclass(slots=True, eq=False)
 class _Storage:
     """What aliases share: the newest node of the whole tensor, and how often it was written."""
@@ -233,6 +264,7 @@ class _Recorder(TorchDispatchMode):
         self.recording = Record([], [], [], {})
         self.tracked = {id(t): t for t in tracked}
         self.kept: list[torch.Tensor] = []  # alive, so that their ids stay their own
+        self.fresh: set[int] = set()  # parameters that the forward makes, and their views
         self.device = next((t.device for t in tracked), torch.device("cpu"))
 
     @property
@@ -296,17 +328,25 @@ class _Recorder(TorchDispatchMode):
         known = self._registered(tensor)
         if known is None and tensor.is_meta and id(tensor) not in self.buffers:
             known = self._made_before(tensor)
-        is_own = known is not None and known.node.varies
-        is_stranger = known is None and isinstance(tensor, nn.Parameter)
-        if is_stranger or (tensor.requires_grad and not is_own):
-            raise CountingError(self._stranger(tensor, made=known is not None))
         if known is None:
+            if tensor.requires_grad or isinstance(tensor, nn.Parameter):
+                raise CountingError(self._stranger(tensor, "uses"))
             return self._adopt(tensor)
+        if tensor.requires_grad:
+            self.fresh.add(id(tensor))
         self.kept.append(tensor)
         self.aliases[id(tensor)] = known
         return known
 
-    def _stranger(self, tensor: torch.Tensor, made: bool) -> str:
+    def _check_fresh(self, values) -> None:
+        """Raise `CountingError` where a parameter that the forward makes of constants is read."""
+        for value in values:
+            if isinstance(value, (tuple, list)):
+                self._check_fresh(value)
+            elif id(value) in self.fresh and not self.read(value).varies:
+                raise CountingError(self._stranger(value, "makes"))
+
+    def _stranger(self, tensor: torch.Tensor, does: str) -> str:
         what = f"of shape {tuple(tensor.shape)} (in {self.where or 'its forward'})"
         if not tensor.is_leaf:
             return (
@@ -315,7 +355,7 @@ class _Recorder(TorchDispatchMode):
                 "is a constant."
             )
         return (
-            f"The model {'makes' if made else 'uses'} a parameter {what} that it does not "
+            f"The model {does} a parameter {what} that it does not "
             "register, so that its contexts would be missing: hold it in an attribute, an "
             "nn.ParameterDict or an nn.ModuleList before the pass (a layer that is made on the "
             "first call: run the model once first)."
@@ -386,6 +426,8 @@ class _Recorder(TorchDispatchMode):
             return self._view_in_place(function, *args)
         args, twins, nodes = self._prepared(known, args)
         kwtwins, kwnodes = (dict(zip(kwargs, v, strict=True)) for v in self._split(kwargs.values()))
+        if self.fresh and not effects.is_view:
+            self._check_fresh(a for i, a in enumerate(args) if i not in effects.written)
         if "device" in kwargs:
             kwtwins["device"] = torch.device("meta")
         if known.meta is not None and effects.written in ((), (0,)):
@@ -468,7 +510,10 @@ class _Recorder(TorchDispatchMode):
 
     def _of_constants(self, function, nodes, kwnodes):
         """What an operator that looks at data makes of constants: numbers, or tensors' shapes."""
-        made = Operator(function, tuple(nodes), kwnodes, self.where, ()).replay()
+        asked = Operator(function, tuple(nodes), kwnodes, self.where, ())
+        if any(node.is_random for node in asked.nodes()):
+            raise CountingError("what chance decides is no constant")
+        made = asked.replay()
         return tree_map_only(torch.Tensor, partial(torch.empty_like, device="meta"), made)
 
     def _record_writes(self, function, targets, nodes, kwargs, results) -> list[torch.Tensor]:
@@ -508,7 +553,8 @@ class _Recorder(TorchDispatchMode):
         if shapes is None:  # a view taken again: its shape follows from running it
             result = function(*map_nodes(args, _meta), **kwargs)
             shapes = [tuple(r.shape) for r in _as_list(result)]
-        operator = Operator(function, tuple(args), kwargs, self.where, shapes)
+        place = len(self.recording.operators)
+        operator = Operator(function, tuple(args), kwargs, self.where, shapes, place)
         self.recording.operators.append(operator)
         if self.making and operator.uses_parameter:
             for node in operator.results:
@@ -525,6 +571,8 @@ class _Recorder(TorchDispatchMode):
             node.is_view_of_parameter = origin.node.is_view_of_parameter
             path = (*origin.path, (function, rest, kwargs, index))
             self.aliases[id(tensor)] = _Alias(tensor, tensor, origin.storage, path, node)
+            if id(source) in self.fresh:
+                self.fresh.add(id(tensor))
 
     def _order_in_memory(self, x: torch.Tensor) -> list[int]:
         """The order of axes in which a tensor's entries lie in memory one after the other."""
@@ -560,7 +608,7 @@ class _Recorder(TorchDispatchMode):
         """Constant boolean masks as the positions that they keep; others stay as they are."""
         found = []
         for index in indices:
-            if index is not None and index.dtype is torch.bool:
+            if index is not None and index.dtype is torch.bool and not self.read(index).is_random:
                 try:
                     found += self.read(index).data().nonzero(as_tuple=True)
                     continue
@@ -574,8 +622,15 @@ class _Recorder(TorchDispatchMode):
 
     def values(self, tensor: torch.Tensor) -> torch.Tensor:
         """What follows from constants alone."""
+        node = self.read(tensor)
+        if node.is_random:
+            raise CountingError(
+                f"The model looks at numbers that it draws at random (in "
+                f"{self.where or 'its forward'}), which may choose its path: count a version of "
+                "the model whose path through the network is fixed."
+            )
         try:
-            return self.read(tensor).data()
+            return node.data()
         except CountingError as error:
             message = self._data_dependent("asks for the value of a tensor, which")
             raise CountingError(message) from error

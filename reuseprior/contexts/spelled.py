@@ -194,7 +194,7 @@ def _same(node: Node) -> Node:
 
 def _number(value: Any) -> float | None:
     """A number, or what a constant without axes holds."""
-    if isinstance(value, Node) and not value.varies and not value.shape:
+    if isinstance(value, Node) and not (value.varies or value.is_random or value.shape):
         return float(value.data())
     return float(value) if isinstance(value, Number) else None
 
