@@ -11,7 +11,7 @@ from reuseprior.chapters import counting as chapter4
 from reuseprior.chapters import habits, reuse
 from reuseprior.chapters.beyond import compare
 from reuseprior.measures.statistics import kendall
-from reuseprior.report import ledger, notebooks
+from reuseprior.report import ledger, notebooks, published
 
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
 WORD = r"[^\W_][\w'’.–-]*"
@@ -26,6 +26,12 @@ def test_the_worked_numbers():
     for name, graph in (("4.2b", chapter4.FIGURE_4_2B), ("4.2a", chapter4.FIGURE_4_2A)):
         said = re.search(rf"(?:In|graph) {name} .*?P_G = (?:[^$]*= )?(-?\d\.\d\d)\$", README)[1]
         assert said == f"{graph.quantities().P_G:.2f}", name
+
+
+def test_the_pair_of_the_thesis():
+    printed = published.load("thesis/table-4-3").set_index("model").P_G.astype(float)
+    gap = printed["V2-S-shared"] - printed["V2-B0"]
+    assert f"V2-S-shared over V2-B0, is {gap:.2f} bits apart" in README
 
 
 @pytest.mark.slow

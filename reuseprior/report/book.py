@@ -68,7 +68,6 @@ def stage(folder: Path) -> None:
         **{f"{path.parent.name}/{path.name}": path.read_bytes() for path in beside},
         **{path.name: path.read_bytes() for path in texts},
         "ledger-kinds.txt": kinds().encode(),
-        "ledger-slack.html": slack_table().encode(),
         "ledger-table.html": ledger_table().encode(),
         "every-table.txt": tables.as_markdown().encode(),
         "data/ledger.csv": ledger.ledger_path().read_bytes(),
@@ -193,32 +192,6 @@ def kinds() -> str:
             marked = f"{mark} *{verdict}*".strip()
             lines.append(f"  * {marked}: {ledger.MEANINGS[verdict]}")
     return "\n".join(lines) + "\n"
-
-
-def slack_table() -> str:
-    """How little the digits of a place may tell, a table in HTML, of the committed ledger."""
-    entries = [_entry(row) for row in ledger.committed_rows() if row["kind"] == "computed"]
-    slack = ledger.summary(entries)[ledger.PASSES].dropna().sort_values(kind="stable")
-    rows = "".join(
-        f"<tr><td>{escape(place)}</td><td>{percent:.0f} %</td></tr>\n"
-        for place, percent in slack.items()
-    )
-    return (
-        '<table class="slack">\n<thead><tr><th scope="col">printed in</th>'
-        '<th scope="col">would have passed</th></tr></thead>\n'
-        f"<tbody>\n{rows}</tbody>\n</table>\n"
-    )
-
-
-def _entry(row: Mapping[str, str]) -> ledger.Entry:
-    """A committed row as an entry, its numbers to the digits that are committed."""
-    try:
-        computed = float(row["computed"]) if row["computed"] else None
-        window = _window(row["window"])
-    except ValueError as error:
-        raise _unreadable(row) from error
-    told = {name: text for name, text in row.items() if name != ledger.TYPED}
-    return ledger.Entry(**{**told, "computed": computed, "window": window})
 
 
 def _unreadable(row: Mapping[str, str]) -> ledger.LedgerError:

@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 
 from reuseprior import paths, results
-from reuseprior.report import campaign, contents, ledger, notebooks, tables
+from reuseprior.report import campaign, ledger, notebooks, tables
 from reuseprior.report.chapters import Chapter
 from reuseprior.report.notebooks import NotebookError
 
@@ -58,8 +58,11 @@ def page_of(chapter: Chapter, cell: str) -> Path:
 
 def _generated(chapter: Chapter) -> Iterator[str]:
     rows = [row for row in ledger.committed_rows() if chapter.is_about(row["where"])]
-    yield f"## Rows of the ledger\n\n{_by_place(rows)}"
-    yield from (_by_note(mark, rows) for mark in ledger.LEGEND if mark != "✓")
+    places = dict.fromkeys(row["where"] for row in rows)
+    made = (table for table in tables.found() if table.where in places)
+    lines = [f"| [{t.where}](../../tables.md#{t.name}) | {t.marks} |" for t in made]
+    yield "## Rows of the ledger\n\n" + "\n".join(["| printed in | |", "| --- | --- |", *lines])
+    yield from (_by_note(mark, rows) for mark in ledger.LEGEND)
     recorded = list(_runs(chapter))
     if recorded:
         heads = ["| recorded runs | seeds | commits |", "| --- | --- | --- |"]
@@ -75,19 +78,6 @@ def _generated(chapter: Chapter) -> Iterator[str]:
             f"## Still to run\n\n<details><summary>{len(wanted)} commands</summary>"
             f"<pre>{commands}</pre></details>"
         )
-
-
-def _by_place(rows: Iterable[Mapping[str, str]]) -> str:
-    """How many numbers of each place have each mark; inputs have none."""
-    places: dict[str, list[Mapping[str, str]]] = {}
-    for row in rows:
-        places.setdefault(row["where"], []).append(row)
-    lines = [["printed in", *ledger.LEGEND], ["---"] * 5]
-    for where, found in places.items():
-        counts = contents.by_mark(contents.by_verdict(found))
-        link = f'<a href="../../tables.html#{tables.Table(where, ()).name}">{escape(where)}</a>'
-        lines.append([link, *(str(counts.get(mark, "")) for mark in ledger.LEGEND)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _by_note(mark: str, rows: Iterable[Mapping[str, str]]) -> str:
