@@ -58,26 +58,21 @@ def page_of(chapter: Chapter, cell: str) -> Path:
 
 def _generated(chapter: Chapter) -> Iterator[str]:
     rows = [row for row in ledger.committed_rows() if chapter.is_about(row["where"])]
-    places = dict.fromkeys(row["where"] for row in rows)
-    made = (table for table in tables.found() if table.where in places)
-    lines = [f"| [{t.where}](../../tables.md#{t.name}) | {t.marks} |" for t in made]
-    yield "## Rows of the ledger\n\n" + "\n".join(["| printed in | |", "| --- | --- |", *lines])
+    yield "## Rows of the ledger" if rows else "No number of the ledger is this chapter's."
+    for table in tables.found():
+        if chapter.is_about(table.where):
+            link = f'<a href="../../tables.html#{table.name}">{escape(table.where)}</a>'
+            yield f"{link}: {table.marks}"
     yield from (_by_note(mark, rows) for mark in ledger.LEGEND)
-    recorded = list(_runs(chapter))
-    if recorded:
-        heads = ["| recorded runs | seeds | commits |", "| --- | --- | --- |"]
-        yield "## Recorded runs\n\n" + "\n".join([*heads, *recorded])
+    yield "\n".join(
+        ["## Recorded runs", "", "| run | seeds | commits |", "|---|---|---|", *_runs(chapter)]
+    )
     figures = notebooks.figures(chapter.notebook)
     drawn = ", ".join(f"[{name}](../../figures/README.md#{name})" for name in figures)
     read = ", ".join(f"`{pattern}`" for pattern in chapter.inputs)
     yield f"## Figures and inputs\n\nDrawn: {drawn or 'none'}.\n\nRead: {read or 'no data'}."
-    wanted = [one.command for one in campaign.left(chapter.name)]
-    if wanted:
-        commands = escape("\n".join(wanted))
-        yield (
-            f"## Still to run\n\n<details><summary>{len(wanted)} commands</summary>"
-            f"<pre>{commands}</pre></details>"
-        )
+    wanted = escape("\n".join(one.command for one in campaign.left(chapter.name)))
+    yield f"## Still to run\n\n<pre>{wanted or 'nothing that is planned'}</pre>"
 
 
 def _by_note(mark: str, rows: Iterable[Mapping[str, str]]) -> str:
@@ -96,11 +91,11 @@ def _runs(chapter: Chapter) -> Iterator[str]:
     """A line for all seeds of a recorded run that the chapter may read."""
     patterns = (*chapter.inputs, *chapter.records)
     kinds = {m[1]: None for m in (re.match(r"data/results/([^/]+)/", p) for p in patterns) if m}
-    found: dict[str, tuple[list[str], list[str]]] = {}
+    found: dict[str, list[results.Run]] = {}
     for run in (run for kind in kinds for run in results.finished_runs(kind)):
         name = re.sub(r"-seed\d+$", "", f"{run.folder.parent.name}/{run.name}")
-        seeds, commits = found.setdefault(name, ([], []))
-        seeds.append(str(run.summary.get("seed", "")))
-        commits += [run.commit] if run.commit not in commits else []
-    for name, (seeds, commits) in found.items():
-        yield f"| {name} | {', '.join(dict.fromkeys(seeds))} | {', '.join(commits)} |"
+        found.setdefault(name, []).append(run)
+    for name, runs in found.items():
+        seeds = dict.fromkeys(str(run.summary.get("seed", "")) for run in runs)
+        commits = dict.fromkeys(run.commit for run in runs)
+        yield f"| {name} | {', '.join(seeds)} | {', '.join(commits)} |"
