@@ -256,7 +256,7 @@ return [...document.querySelectorAll('.cell_output table.docutils tr')]
 
 
 @pytest.mark.parametrize(
-    ("page", "least"), [("notebooks/05-derivations", 50), ("notebooks/10-nn-mass", 3)]
+    ("page", "least"), [("notebooks/05-derivations", 50), ("docs/provenance/10-nn-mass", 3)]
 )
 def test_derivations_have_equal_columns_and_on_a_telephone_one(browser, site, page, least):
     show(browser, site, page, theme="dark")
@@ -265,7 +265,7 @@ def test_derivations_have_equal_columns_and_on_a_telephone_one(browser, site, pa
     assert len(others) >= 3 and left > right > 250
     assert all(abs(one[0] - left) <= 1 and abs(one[1] - right) <= 1 for one in others)
     bring(browser, ".cell_output table")
-    house.screenshot(browser, f"{page.partition('/')[-1]}-dark")
+    house.screenshot(browser, f"{page.rpartition('/')[-1]}-dark")
     show(browser, site, page, width=400)
     for left, right, below in browser.execute_script(DERIVATIONS):
         assert left == right > 300 and below >= 0
@@ -354,7 +354,7 @@ def sort(browser, name):
 @pytest.mark.parametrize(("name", "least"), [("computed", 400), ("window", 300)])
 def test_ledger_sorts(browser, site, name, least):
     show(browser, site, "ledger")
-    find(browser, MORE).click()
+    bring(browser, MORE).click()
     assert shown_ids(browser) == [row["id"] for row in ledger.committed_rows()]
     for turn, order in enumerate(("ascending", "descending")):
         assert sort(browser, name) == order
@@ -398,7 +398,7 @@ def test_ledger_filters(browser, site):
     rows = ledger.committed_rows()
     height = browser.execute_script("return document.documentElement.scrollHeight")
     assert len(shown_ids(browser)) == 50 and height < 15_000, "a telephone's screens"
-    find(browser, MORE).click()
+    bring(browser, MORE).click()
     assert len(shown_ids(browser)) == len(rows)
     shown = find(browser, f"{FORM} output")
     assert shown.text == f"{len(rows)} of {len(rows)}"
@@ -462,6 +462,7 @@ def saved(browser, folder):
 
 def test_a_link_to_a_row_shows_it(browser, site):
     last = ledger.committed_rows()[-1]["id"]
+    show(browser, site, "index")
     browser.get((site / "ledger.html").as_uri() + f"#{last}")
     assert find(browser, ":target").is_displayed() and len(shown_ids(browser)) == 51
 
