@@ -245,6 +245,25 @@ def pays(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("at equal")
 
 
+def beside_plain(table: pd.DataFrame, equal: str) -> pd.DataFrame:
+    """Each pair of `pays` that is equal in a column: what the sharing one has more than the plain.
+
+    Columns source, name, plain, gain (in the group's standard deviations), and the base-2 logarithm
+    of the ratios of what they store and compute.
+    """
+    most, costs = reuse_runs.settled()["statistics"]["equal"], ["stored", "multiply_adds"]
+    rows = []
+    for _, group in table[table["reason"].isna()].groupby("group", sort=False):
+        sizes, spread = np.log2(group[costs].astype(float)), group["quality"].std()
+        for one in group[group["sharing"] != "none"].itertuples():
+            for other in group[group["sharing"] == "none"].itertuples():
+                ratios = sizes.loc[one.Index] - sizes.loc[other.Index]
+                if abs(ratios[equal]) <= np.log2(most) and one.quality != other.quality:
+                    gain = (one.quality - other.quality) / spread
+                    rows.append((one.source, one.name, other.name, gain, *ratios))
+    return pd.DataFrame(rows, columns=["source", "name", "plain", "gain", *costs])
+
+
 def by_gap(table: pd.DataFrame) -> pd.DataFrame:
     """Share of pairs in which P_G is right, by how many bits it differs: over all sources."""
     found, edges = pairs(table), [*reuse_runs.settled()["gaps"]["edges"], np.inf]

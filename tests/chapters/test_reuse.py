@@ -44,7 +44,7 @@ def counts(source, group, rows):
     """Networks (sharing, quality, stored, P_G) of a group; of other measures all are equal."""
     table = pd.DataFrame(rows, columns=["sharing", "quality", "stored", "P_G"])
     same = dict.fromkeys(("used", "multiply_adds", "layers", "P_G_spread"), 1.0)
-    return table.assign(source=source, group=group, reason=None, **same)
+    return table.assign(source=source, group=group, name=group, reason=None, **same)
 
 
 ONE = counts("a", "a", [("none", 3, 100, 3), ("x", 2, 50, 2), ("x", 1, 95, 4), ("y", 2, 10, 9)])
@@ -75,6 +75,16 @@ def test_sharing_pays_where_it_is_better_at_equal_cost():
     assert (row["pairs"], row["sources"], row["share"]) == (2, 2, 0.5)
     assert row["low"] == 0 and row["high"] == 1
     assert found.loc[reuse.MULTIPLY_ADDS, "pairs"] == 4
+
+
+def test_beside_the_plain_network():
+    rows = reuse.beside_plain(pd.concat([ONE, TWO], ignore_index=True), "stored")
+    assert rows["gain"].round(3).tolist() == [-2.449, 1.414]  # 1 − 3 and 2 − 1, in deviations
+    assert (
+        rows["stored"].tolist() == pytest.approx([np.log2(95 / 100), 0])
+        and not rows["multiply_adds"].any()
+    )
+    assert len(reuse.beside_plain(ONE, "multiply_adds")) == 3
 
 
 def test_what_decides():

@@ -7,12 +7,14 @@ import pytest
 
 from reuseprior import paths
 from reuseprior.chapters import reuse_runs
+from reuseprior.results import Run
 
 SETTLED = "361b872922222813be8a7b4571cfabe5df887f9338aea25499f80e433e80baaf"
 
 
 def test_what_was_settled_is_as_it_was():
     assert reuse_runs.sha256() == SETTLED
+    assert Run.read(reuse_runs.FOLDER).config["preregistration"] == SETTLED
     assert re.match("[0-9]+ of [0-9]+", reuse_runs.settled()["networks"]["all"])
 
 
@@ -42,3 +44,14 @@ def test_a_network_is_counted_in_its_printed_size(key):
     row = reuse_runs.count(network)
     assert row["stored"] == pytest.approx(network.printed, rel=0.01) and row["used"] > row["stored"]
     assert set(row) == set(reuse_runs.COLUMNS) - {"reason"}
+
+
+@pytest.mark.parametrize(
+    "key", ["golf-b: 5x2", "golf-e: layers 4,5 repeated", "npas-12: SSN-WRN-28-10"]
+)
+def test_recorded_counts_come_out_again(key):
+    (network,) = [one for one in reuse_runs.networks() if one.key == key]
+    recorded = Run.read(reuse_runs.FOLDER).metrics.set_index("network").loc[key]
+    again = reuse_runs.count(network)
+    for column in ("stored", "used", "multiply_adds", "layers", "P_G", "P_G_spread"):
+        assert again[column] == pytest.approx(recorded[column], rel=1e-9), column
