@@ -176,7 +176,7 @@ CELL = define(
     (T, sp.Sum(w * w * (i - 1), (i, 2, d - 1))),
 )  # fmt: skip
 LINKS = define(
-    BUILT, "NN-Mass, links of a channel", "eq. 10: q is a distribution, H its entropy",
+    BUILT, "NN-Mass, links", "eq. 10: q is a distribution, H its entropy",
     (_over_links(q[i]), sp.S.One), (H, -_over_links(q[i] * sp.log(q[i]))),
 )  # fmt: skip
 FOURTEEN = define(

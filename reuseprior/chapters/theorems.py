@@ -247,7 +247,7 @@ def equation_5_5() -> Chains:
     yield chain(partition, to(ω * z, "exponents 1 to D", contexts))
     yield chain(energy, to(E + sp.log(ω), "the energy with them", LAYERS[E], counts, contexts))
     yield chain(ω ** (j + 1) / partition, to(C[j] / z, "probabilities stay", counts, contexts))
-    yield chain(-negative_entropy, to(H, "and the entropy", LAYERS[H], counts, contexts))
+    yield chain(-negative_entropy, to(H, "and the entropy", LAYERS[H], counts))
 
 
 @derived("Theorem 3", "the expected energy, whatever $g$ is", "eq. 5.12")
@@ -381,12 +381,12 @@ def equation_5_20() -> Chains:
     estimate, limit = equation_5_19[P], {"relation": "→", **deep}
     yield chain(
         P,
-        to(estimate.right, "eq. 5.19, corrected", estimate, *SQUARE),
+        to(estimate.right, "eq. 5.19, corrected", estimate),
         to(grown, "with Theorem 3", energy, rate=dropped / D, **limit),
     )
     yield [
-        chain(P, to(grown, "the last form", estimate, energy, *SQUARE, **limit)),
-        chain(D * (P - middle), to(sp.S.Zero, "the middle", estimate, energy, *SQUARE, **limit)),
+        chain(P, to(grown, "the last form", estimate, energy, **limit)),
+        chain(D * (P - middle), to(sp.S.Zero, "the middle", estimate, energy, **limit)),
     ]
     yield Correction(
         "The middle of eq. 5.20 should have {}: it inherits eq. 5.19's parenthesis and Theorem 4's "
@@ -402,7 +402,7 @@ def equation_5_20() -> Chains:
     yield nothing
     yield chain(
         sp.exp(P),
-        to(g * D / (2 + g * D), "so there", estimate, nothing, *SQUARE, *ONE),
+        to(g * D / (2 + g * D), "so there", estimate, nothing, *ONE),
         to(sp.S.One, "and P goes to ln 1 = 0", rate=-2 / (g * D), **limit),
     )
 

@@ -7,8 +7,10 @@ statement is the chain's ends, so that it says what is proved. A blueprint is th
 marks come from these checks, down to the last premise, and from nothing else.
 """
 
+from reuseprior.proofs.drawing import Drawing as Drawing
 from reuseprior.proofs.graph import Blueprint as Blueprint
 from reuseprior.proofs.graph import Page as Page
+from reuseprior.proofs.graph import Premises as Premises
 from reuseprior.proofs.render import plain as plain
 from reuseprior.proofs.steps import Chain as Chain
 from reuseprior.proofs.steps import Correction as Correction

@@ -134,7 +134,7 @@ def anchor(name: str) -> str:
     return re.sub(r"\W+", "-", name.replace("§", "section-").lower()).strip("-")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Page:
     """A derivation as it is read: what is stated, its chains with numbers, and its neighbours."""
 
@@ -176,6 +176,10 @@ class Page:
         """What its correction or remark says, as text."""
         return plain(self.found.note.told(text)) if self.found.note else ""
 
+    def at(self, *point) -> Page:
+        """The same with the numbers of another point."""
+        return replace(self, point=point)
+
     def _repr_markdown_(self) -> str:
         found, theory = self.found, self.found.chains[0].theory
         title = f"{found.title} ({found.place})" if found.place else found.title
@@ -207,7 +211,9 @@ class Page:
     def _rows(self, chain: Chain) -> Iterator[str]:
         from reuseprior.proofs import balls
 
-        *_, (told, values) = chain.at(self.point or chain.points[0])
+        case = any(fact.grid for step in chain.steps for fact in step.using)
+        point = chain.points[0] if case else self.point or chain.points[0]
+        *_, (told, values) = chain.at(point)
         first = chain.theory.told(*(self.point or chain.theory.grid[0]))
         value = balls.shown(values[0]) + (f" <br> {told}" if told != first else "")
         tried = f"{len(chain.points)} {chain.theory.things}"
@@ -219,7 +225,7 @@ class Page:
             why = f"{step.why} · *using:* {links}" if links else step.why
             if step.variable is not None:
                 at = f"{text(step.variable)} = {chain.theory.far:,}"
-                value = f"{balls.shown(chain.far(k))} at {at}"
+                value = f"{balls.shown(chain.far(k, point))} at {at}"
             else:
                 value = balls.shown(values[k + 1])
             says = "" if chain.proofs[k] else " <br> difference NOT 0"
@@ -227,16 +233,28 @@ class Page:
             yield f"| {equation} <br> {why} | {'✓' if holds else '✗'} {value}{says} |"
 
     def __str__(self) -> str:
-        found = self.found
-        lines = [f"{self.name}: {self.mark}", *map(str, found.chains)]
-        if found.only_printed:
-            lines += ["As printed:", *map(str, found.only_printed)]
-        if found.note:
-            lines += [self.words, *map(str, found.besides)]
-        return "\n".join(lines)
+        printed = "".join(f" Printed: {chain}." for chain in self.found.only_printed)
+        return f"{self.name}: {self.mark}. {self.statements}.{printed} {self.words}".rstrip()
 
-    def _repr_pretty_(self, printer, cycle: bool) -> None:
-        printer.text(str(self))
+    __repr__ = __str__
+
+
+class Premises:
+    """The definitions and cases of a blueprint, as a table with a place for links to each."""
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        self.blueprint = blueprint
+
+    def _repr_markdown_(self) -> str:
+        lines = ["| premise | what is put in |\n| :--- | :--- |"]
+        for found in self.blueprint.derivations:
+            if found.defines:
+                name = found.name.removeprefix(self.blueprint.prefix)
+                mark, title = self.blueprint.mark(found.name), found.title
+                says = " <br> ".join(f"$\\displaystyle {c.statement}$" for c in found.chains)
+                start = f'<a id="{anchor(found.name)}"></a>**{name}** · {mark}'
+                lines += [f"| {start} <br> {title} | {says} |"]
+        return "\n".join(lines)
 
 
 def _puts_in(found: Derivation) -> Iterator[Fact]:

@@ -63,7 +63,7 @@ def test_a_limit_is_tried_at_a_million_layers():
     found = chain("Theorem 4")
     assert abs(float(found.far(2).mid()) - 1) < 1e-30 and found.theory.far == 10**6
     text = str(thesis.derivation("Theorem 4"))
-    assert text.startswith("Theorem 4: ✓ corrected\nE = (D - ω/(ω - 1))*ln(ω) + (D*ln(ω)/ω^D)(1 +")
+    assert text.startswith("Theorem 4: ✓ corrected. E = (D - ω/(ω - 1))*ln(ω) + (D*ln(ω)/ω^D)(1 +")
     assert "0.693 nats at ω = 2" in text and "\\" not in text and "$" not in text
 
 

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 import sympy as sp
@@ -14,8 +15,10 @@ from reuseprior.proofs import (
     Chain,
     Correction,
     Derivation,
+    Drawing,
     Fact,
     Note,
+    Premises,
     ProofError,
     Theory,
     balls,
@@ -232,10 +235,34 @@ def test_a_page():
     assert '· *using:* <a href="#area">Area</a> | ✓ 8 |' in shown
     assert "| **As printed.** | |" in shown and r"| **Correction.** It has $3 \alpha$. | |" in shown
     assert shown.endswith('*Rests on:* <a href="#area">Area</a>.')
-    assert str(page).startswith("Theorem 1: ✓ corrected\n2*area = 2*α^2\nAs printed:\nln(α^2) = 3")
+    text = "Theorem 1: ✓ corrected. 2*area = 2*α^2. Printed: ln(α^2) = 3*ln(α). It has 3*α."
+    assert str(page) == repr(page) == text
     assert page.words == "It has 3*α." and page.counts == "2 steps proved, tried on 3 drawn squares"
-    elsewhere = replace(page, point=(10,))._repr_markdown_()
+    elsewhere = page.at(10)._repr_markdown_()
     assert "| derivation | 10 |" in elsewhere and "✓ 200 |" in elsewhere
+
+
+def test_a_drawing_has_a_box_for_each_and_a_line_for_what_is_put_in():
+    good = chain(2 * area, to(2 * side**2, "measured", IS_AREA))
+    fine = Drawing(blueprint(good), Blueprint((AREA,), "Other, ", "10-other"))._repr_html_()
+    root = ElementTree.fromstring(fine)
+    links = [a.get("href") for a in root.iter(f"{SVG}a")]
+    assert links == ["#area", "#theorem-1", "10-other.ipynb#area"]
+    says = "Theorem 1: ✓. 2*area = 2*α^2"
+    assert [t.text for t in root.iter(f"{SVG}title")][1] == says and "Other" in fine
+    assert len(list(root.iter(f"{SVG}path"))) == 1 and "dasharray" not in fine
+    wrong = define(SQUARES, "Area", "a wrong one", (area, side))
+    broken = Drawing(Blueprint((wrong, derivation(good)))).svg
+    assert broken.count("dasharray") == 2, "what rests on it is not proved either"
+
+
+def test_premises_have_a_place_to_be_linked_to():
+    shown = Premises(blueprint(RIGHT))._repr_markdown_()
+    assert '| <a id="area"></a>**Area** · ✓ <br> of a square | $\\displaystyle A = ' in shown
+    assert "Theorem 1" not in shown
+
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_a_function_becomes_a_derivation():

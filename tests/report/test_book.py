@@ -239,7 +239,7 @@ def test_numbers_break_nowhere(browser, site):
 # of their row. Cells of formulas alone scroll, where one is wider than its column.
 DERIVATIONS = """
 return [...document.querySelectorAll(".cell_output table.docutils")]
-  .filter(t => t.querySelector("details")).map(t => {
+  .filter(t => t.querySelector("th").textContent.trim() === "derivation").map(t => {
     const [left, right] = t.querySelector("tbody tr").cells;
     return [left, right].map(e => Math.round(e.getBoundingClientRect().width)).concat(
       Math.round(right.getBoundingClientRect().top - left.getBoundingClientRect().bottom));
