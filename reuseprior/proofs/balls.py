@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import cache
 from itertools import product
 from math import prod
+from operator import itemgetter
 
 import sympy as sp
 from flint import arb, ctx, fmpq
@@ -44,32 +45,48 @@ class Numbers(dict):
 
 def value(e: sp.Expr, at: dict) -> Ball:
     """An expression at these numbers, at the precision that is set."""
+    return _compiled(e)(at)
+
+
+@cache
+def _compiled(e: sp.Expr) -> Callable[[dict], Ball]:
     if e.is_Rational:
-        return fmpq(e.p, e.q)
+        number = fmpq(e.p, e.q)
+        return lambda at: number
     if e.is_Symbol:
-        return _exact(at[e])
+        return itemgetter(e)
     if isinstance(e, sp.Indexed):
-        return _exact(at[e.base][int(value(e.indices[0], at).p)])
-    if e.is_Add:
-        return sum((value(part, at) for part in e.args), fmpq(0))
-    if e.is_Mul:
-        return prod((value(part, at) for part in e.args), start=fmpq(1))
-    if e.is_Pow:
-        return _power(value(e.base, at), value(e.exp, at))
+        base, which = e.base, _compiled(e.indices[0])
+        return lambda at: at[base][int(which(at).p)]
     if isinstance(e, sp.Sum | sp.Product):
-        index, *ends = e.limits[0]
-        first, last = (int(value(end, at).p) for end in ends)
+        return _over(*e.limits[0], _compiled(e.function), sum if isinstance(e, sp.Sum) else prod)
+    parts = [_compiled(part) for part in e.args]
+    if e.is_Add:
+        return lambda at: sum((part(at) for part in parts), fmpq(0))
+    if e.is_Mul:
+        return lambda at: prod((part(at) for part in parts), start=fmpq(1))
+    call = _power if e.is_Pow else _CALLS[type(e)]
+    return lambda at: call(*(part(at) for part in parts))
+
+
+def _over(index: sp.Symbol, first: sp.Expr, last: sp.Expr, part: Callable, how: Callable):
+    first, last = _compiled(first), _compiled(last)
+
+    def found(at: dict) -> Ball:
         outer, parts = at.get(index), []
-        for at[index] in range(first, last + 1):
-            parts.append(value(e.function, at))
+        for k in range(int(first(at).p), int(last(at).p) + 1):
+            at[index] = fmpq(k)
+            parts.append(part(at))
         at[index] = outer
-        return sum(parts, fmpq(0)) if isinstance(e, sp.Sum) else prod(parts, start=fmpq(1))
-    return _CALLS[type(e)](*(value(part, at) for part in e.args))
+        return how(parts, start=fmpq(0 if how is sum else 1))
+
+    return found
 
 
-def _exact(number) -> Ball:
-    if isinstance(number, fmpq | arb):
-        return number
+def exact(number) -> Ball | list[Ball]:
+    """A number, or a list of them, as fractions."""
+    if isinstance(number, list):
+        return [None if one is None else exact(one) for one in number]
     found = Fraction(number)
     return fmpq(found.numerator, found.denominator)
 
@@ -138,7 +155,7 @@ def at_point(
     read = numbers(theory, point)
     for values in product(*(_values(theory, read, symbol) for symbol in turned)):
         told = [f"{text(symbol)} = {number}" for symbol, number in zip(turned, values, strict=True)]
-        given = read | dict(zip(turned, values, strict=True))
+        given = read | dict(zip(turned, map(exact, values), strict=True))
         yield ", ".join([theory.told(*point), *told]), narrow(sides, theory, given)
 
 
@@ -171,10 +188,11 @@ def _values(theory: Theory, read: dict, symbol: sp.Symbol) -> tuple:
 @cache
 def numbers(theory: Theory, point: tuple) -> dict:
     """What is read off; a float is compared with what it stands for."""
-    read = theory.read(*point)
-    for symbol in theory.made.keys() & read.keys():
+    found = theory.read(*point)
+    read = {symbol: exact(number) for symbol, number in found.items()}
+    for symbol in theory.made.keys() & found.keys():
         (ball,) = narrow([symbol], theory, read)
-        told, counted = float(arb(ball)), float(read[symbol])
+        told, counted = float(arb(ball)), float(found[symbol])
         if abs(told - counted) > FLOAT * max(1, abs(told)):
             raise ProofError(
                 f"{symbol} of {theory.told(*point)} is {counted} as it is counted and {told} as "

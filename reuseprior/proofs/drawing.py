@@ -51,6 +51,9 @@ class Drawing:
     def _repr_html_(self) -> str:
         return self.svg
 
+    def __repr__(self) -> str:
+        return f"a drawing of {sum(len(b.named) for b in self.blueprints)} statements"
+
     def _linked(self, blueprint: Blueprint, name: str, x: float, y: float) -> Iterator[str]:
         found = blueprint.named[name]
         proved, mark = blueprint.proved(name), blueprint.mark(name)

@@ -239,11 +239,14 @@ class Page:
     __repr__ = __str__
 
 
+@dataclass(frozen=True, repr=False)
 class Premises:
     """The definitions and cases of a blueprint, as a table with a place for links to each."""
 
-    def __init__(self, blueprint: Blueprint) -> None:
-        self.blueprint = blueprint
+    blueprint: Blueprint
+
+    def __repr__(self) -> str:
+        return "; ".join(str(c) for d in self.blueprint.derivations if d.defines for c in d.chains)
 
     def _repr_markdown_(self) -> str:
         lines = ["| premise | what is put in |\n| :--- | :--- |"]

@@ -38,6 +38,7 @@ def worked_out(expression: sp.Expr, premises: Iterable[Premise] = ()) -> sp.Expr
     return put_in(expression.replace(sp.Sum, _summed), premises)
 
 
+@cache
 def taken(expression: sp.Expr, *kinds: type) -> sp.Expr:
     """With derivatives taken and values put in, and what else is of these kinds worked out."""
     kinds = (sp.Derivative, sp.Subs, *kinds)

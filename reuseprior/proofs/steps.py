@@ -169,7 +169,9 @@ class Chain:
         from reuseprior.proofs import balls
 
         step, theory = self.steps[k], self.theory
-        read = balls.numbers(theory, point or self.points[0]) | {step.variable: theory.far}
+        read = balls.numbers(theory, point or self.points[0]) | {
+            step.variable: balls.exact(theory.far)
+        }
         tends, _ = self._tends(self.sides[k], step)
         premises = [(fact.left, fact.right) for fact in step.using]
         return balls.narrow([prove.put_in(tends, premises)], theory, read)[0]
