@@ -130,7 +130,7 @@ def shown(found: Ball | None) -> str:
     """A fraction, or 30 digits and how far at the most the number is from them.
 
     >>> shown(fmpq(2, 3)), shown(arb(14.5))
-    ('2/3', '14.5000000000000000000000000000 ± 1e-28')
+    ('2/3', '14.5000000000000000000000000000 ± 10⁻²⁸')
     """
     if found is None:
         return "no value"
@@ -139,7 +139,8 @@ def shown(found: Ball | None) -> str:
         return exact
     middle = arb(found).mid()
     before = int(float(abs(middle).log() / arb(10).log())) if abs(middle) >= 1 else -1
-    return f"{middle.str(DIGITS, radius=False)} ± 1e{before + 1 - DIGITS}"
+    power = str(before + 1 - DIGITS).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{middle.str(DIGITS, radius=False)} ± 10{power}"
 
 
 def at_point(

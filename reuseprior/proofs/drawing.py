@@ -12,7 +12,7 @@ from reuseprior.proofs.graph import Blueprint, anchor
 WIDE, HIGH, ACROSS, DOWN = 400, 24, 100, 44  # of the picture, of a box, and from box to box
 FILLS = {"≔": "#e4e4e4", "✓": "#cdeccf", "✓ corrected": "#ffe2a8", "✗": "#ffc9c4"}
 LEGEND = {
-    "≔": "definition or case",
+    "≔": "premise",
     "✓": "as printed",
     "✓ corrected": "corrected",
     "✗": "not proved",

@@ -81,7 +81,7 @@ def test_a_chain_states_its_ends_and_shows_a_ball_a_side():
     assert (mark(RIGHT), mark(WRONG)) == ("✓", "✗")
     assert str(RIGHT) == "ln(α^2) = 2*ln(α)" and RIGHT.statement.startswith(r"\ln{\left(\alpha^{2}")
     shown = blueprint(RIGHT).one("Theorem 1")._repr_markdown_()
-    assert "| ✓ 1.38629436111989061883446424292 ± 1e-29 |" in shown and "3 drawn squares" in shown
+    assert "| ✓ 1.38629436111989061883446424292 ± 10⁻²⁹ |" in shown and "3 drawn squares" in shown
     assert "difference NOT 0" in blueprint(WRONG).one("Theorem 1")._repr_markdown_()
     (_, (left, right)), *_ = RIGHT.numbers
     assert balls.meet(left, right) and balls.width(left) < balls.WIDTH

@@ -178,7 +178,7 @@ def test_sliders_count_anew(lab, checkout, browser):
     nbformat.write(written, checkout / "build" / "sliders.ipynb")
     browser.set_window_size(1400, 1000)
     browser.get(f"{lab}/lab/tree/build/sliders.ipynb")
-    click(browser, ".jp-CodeCell")
+    until(lambda: browser.find_elements("css selector", ".jp-CodeCell"))
     click(browser, ".lm-MenuBar-itemLabel", "Run")
     click(browser, ".lm-Menu-item[data-command='runmenu:run-all']")
 
