@@ -323,7 +323,7 @@ class Recording:
                     f"{folder} holds {checkpoint} of a run whose {CONFIG} is gone: choose another"
                 )
             files.sweep(folder)
-            recording = cls(folder, [], _now(), 0.0, [_commit()], lock, saved)
+            recording = cls(folder, [], _now(), 0.0, [commit()], lock, saved)
             recording._summarise({}, "interrupted")
             write_json(folder / CONFIG, config)  # last: with it the folder is a run
             return recording
@@ -336,7 +336,7 @@ class Recording:
         if saved:
             files.recover(saved, kept(saved))
         run = read_json(folder / SUMMARY, Resumable)
-        before, now = _commits(run), _commit()
+        before, now = _commits(run), commit()
         commits = before if now in before else [*before, now]
         if saved and run["state"] == "finished" and not saved.exists():
             raise ResultError(
@@ -627,12 +627,13 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _commit() -> str | None:
-    commit = _git("rev-parse", "HEAD")
-    if commit is None or not _is_repository():
+def commit() -> str | None:
+    """The checked out commit, `-dirty` where the package differs from it; None without git."""
+    head = _git("rev-parse", "HEAD")
+    if head is None or not _is_repository():
         return None
     # code only: a run writes its own results, which would make every commit dirty
-    return f"{commit}-dirty" if _git("status", "--porcelain", "--", "reuseprior") else commit
+    return f"{head}-dirty" if _git("status", "--porcelain", "--", "reuseprior") else head
 
 
 def changed_files(*folders: str) -> list[str] | None:

@@ -49,6 +49,10 @@ def audit(
     update: Annotated[
         bool, typer.Option("--update", help="Commit these rows to data/ledger.csv.")
     ] = False,
+    trace: Annotated[
+        bool,
+        typer.Option("--trace", help="Record for `reuseprior why` which lines make each number."),
+    ] = False,
 ) -> None:
     """Recompute every printed number; exit code 1 if a row is not as data/ledger.csv has it.
 
@@ -60,6 +64,12 @@ def audit(
     places = only or ()
     if places and update:
         raise UsageError("--update commits the whole ledger: leave --only out")
+    if trace:
+        from reuseprior.report import why
+
+        total = None if places else len(ledger.committed_rows())
+        note(f"left {why.trace(places, partial(bar, total=total))}")
+        return
     try:
         # before minutes of work, as numbers that are typed otherwise may not even be read
         retyped = [] if update else ledger.retyped(places)
@@ -88,6 +98,36 @@ def audit(
         note("the rows are committed to data/ledger.csv")
     elif changed:
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: reuseprior why table 4.3 V2-S-shared P_G")
+def why(
+    number: Annotated[
+        list[str],
+        typer.Argument(metavar="NUMBER", help="Its id in data/ledger.csv, or words of its place."),
+    ],
+) -> None:
+    """Why a printed number is what it is: its verdict, formula, layers, runs, files and functions.
+
+    The last four need `reuseprior audit --trace`, once for each state of the code.
+    """
+    from reuseprior.report import why as reasons
+
+    rows = reasons.find(number)
+    if len(rows) > 1:
+        for row in rows[:MOST_CHANGES]:
+            typer.echo(f"{row['id']}: {row['where']}, printed {row['printed']}")
+        if len(rows) > MOST_CHANGES:
+            typer.echo(f"… and {len(rows) - MOST_CHANGES} more")
+        note("several numbers are so called: give the id of one")
+        raise typer.Exit(1)
+    try:
+        trace = reasons.Trace.load()
+    except reasons.WhyError as error:
+        note(error)
+        trace = None
+    for line in reasons.tell(rows[0], trace):
+        typer.echo(line)
 
 
 @app.command(epilog="Example: reuseprior reproduce 04-counting-contexts --profile quick -p seed=1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -132,7 +133,7 @@ class ContextCounts:
 
     def quantities(self) -> Quantities:
         """Expected spread, entropy, total surprisal and the performance estimates."""
-        return derive(
+        derived = derive(
             self.log2_counts,
             self.multiplicities,
             input_nodes=self.input_nodes,
@@ -140,6 +141,8 @@ class ContextCounts:
             weight_nodes=self.weight_nodes,
             expectations=self.are_expectations,
         )
+        sys.audit("reuseprior.quantities", self, derived)  # which model a printed number is of
+        return derived
 
     def table(self):
         """A pandas DataFrame, one row a parameter tensor."""

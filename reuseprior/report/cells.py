@@ -25,6 +25,7 @@ one: `["kept", 95, "{column}"]`. A number may be arithmetic: `"{chapter-5-setup/
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -32,7 +33,6 @@ from fractions import Fraction
 from functools import cached_property, partial
 from inspect import signature
 from pathlib import Path
-from sys import modules
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -211,12 +211,18 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
                 f"{self._path} says nothing of {row['id']}/{column} of {table}: add a pattern that "
                 "fits it, of kind 'label' if it is no printed number"
             )
+        identity = ledger.identity(row["id"], column)
+        sys.audit("reuseprior.cell", identity, f"{rule.at} = {[rule.kind, rule.says]}")
         fill = partial(self._filled, rule, row, column)
-        return KINDS[rule.kind](row, column, self._said(rule, row, column, fill), fill(rule.note))
+        said = self._said(rule, row, column, fill)
+        made = KINDS[rule.kind](row, column, said, fill(rule.note))
+        if isinstance(made, Cell):
+            sys.audit("reuseprior.readings", identity, made.readings)
+        return made
 
     def _said(self, rule: Rule, row: pd.Series, column: str, fill: Callable[..., str]) -> Any:
         if rule.function:
-            function = getattr(modules[self._module], rule.function)
+            function = getattr(sys.modules[self._module], rule.function)
             cell = {"row": row, "column": column, "name": row["id"].removeprefix(rule.ids)}
             takes = signature(function).parameters
             if isinstance(rule.says, str):
@@ -295,7 +301,7 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
     def _rule(self, at: str, tables: str, ids: str, cells: str, what: Any) -> Rule:
         if not (isinstance(what, list) and 1 <= len(what) <= 3 and isinstance(what[0], str)):
             raise CellsError(f"{at} is {shown(what)}: make it a list of kind, what is said, a note")
-        rule, functions = Rule(at, tables, ids, cells, *what), vars(modules[self._module])
+        rule, functions = Rule(at, tables, ids, cells, *what), vars(sys.modules[self._module])
         if rule.kind in BY_FUNCTION and not rule.function:
             raise CellsError(f"{at} is {rule.kind} by no function: name one, or make it 'open'")
         if rule.kind in IN_WORDS and not rule.says:

@@ -437,12 +437,13 @@ def entry(
     ends = None if window is None else window.ends
     note = noted(row.get("claim", ""), note)  # what is claimed, as a number alone does not say it
     return Entry(
-        _identity(row["id"], column), row["source"], row["where"], row[column], computed, kind,
+        identity(row["id"], column), row["source"], row["where"], row[column], computed, kind,
         verdict, ends, note,
     )  # fmt: skip
 
 
-def _identity(row: str, column: str) -> str:
+def identity(row: str, column: str) -> str:
+    """The id of a number: its row's, with its column where the row has several."""
     return row if column == "value" else f"{row}/{column}"
 
 
@@ -570,11 +571,11 @@ def _typed(ids: Collection[str]) -> dict[str, dict[str, str]]:
     for name in published.tables():
         for row in published.load(name).to_dict("records"):
             said = {c: row.pop(c, "") for c in ("id", "source", "where")}
-            numbers = {c: i for c in row if (i := _identity(said["id"], c)) in ids}
+            numbers = {c: i for c in row if (i := identity(said["id"], c)) in ids}
             words = (f"{c}: {row[c]}" for c in row if c not in numbers)
             said[TYPED] = "; ".join((name, *words))
-            for column, identity in numbers.items():
-                found[identity] = said | {"id": identity, "printed": row[column]}
+            for column, number in numbers.items():
+                found[number] = said | {"id": number, "printed": row[column]}
     return found
 
 

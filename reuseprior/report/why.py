@@ -1,0 +1,437 @@
+"""Why a number of the ledger is what it is: from what is printed to the lines that made it.
+
+`trace` computes numbers once more and notes for each which lines ran, which files were read, which
+conventions were compared and which models were counted. coverage.py notes the lines, in a context
+a number and a context a cached result, which counts for whoever asked for it. `tell` puts that
+beside what `data/ledger.csv` and the TOMLs of `data/published` say.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import json
+import pkgutil
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from itertools import count
+from math import isclose
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+import reuseprior
+from reuseprior import files, paths, results
+from reuseprior.errors import UserError, did_you_mean
+from reuseprior.report import ledger
+
+TRACE = "trace.json"  # in build/
+MOST = 10  # layers, functions and files that are shown
+NEAR = 1e-7  # data/ledger.csv has eight digits
+
+
+class WhyError(UserError):
+    """A number that is not in the ledger, or a trace that is missing or of other code."""
+
+
+# Tracing ------------------------------------------------------------------------------------------
+
+
+class _Trail:
+    """Which contexts of coverage.py a number needs, and what was read and counted in each."""
+
+    def __init__(self, switch: Callable[[str], None]):
+        self._switch, self.now, self._numbers = switch, "", count()
+        self.needs: dict[str, set[str]] = defaultdict(set)
+        self.read: dict[str, set[str]] = defaultdict(set)
+        self.counted: dict[str, list[dict]] = defaultdict(list)
+        self.said: dict[str, dict] = defaultdict(dict)
+
+    def to(self, context: str) -> None:
+        self._switch(context)
+        self.now = context
+
+    @contextmanager
+    def within(self, context: str) -> Iterator[None]:
+        before = self.now
+        self.to(context)
+        try:
+            yield
+        finally:
+            self.to(before)
+
+    def cached(self, function: Callable, known: Callable[..., dict]) -> Callable:
+        """A function whose results are kept, each with the context in which it was computed."""
+
+        @functools.wraps(function)
+        def call(*args, **options):
+            place = known(*args)
+            key = (args[1:] if known is _own else args, *sorted(options.items()))
+            if key not in place:
+                context = f"{function.__qualname__} {next(self._numbers)}"
+                with self.within(context):
+                    place[key] = context, function(*args, **options)
+            context, value = place[key]
+            self.needs[self.now].add(context)
+            return value
+
+        return call
+
+    def hear(self, event: str, given: tuple) -> None:
+        """Of Python's audit events, those that tell what a number is made of."""
+        if event == "open" and isinstance(given[0], str) and "r" in (given[1] or "r"):
+            self.read[self.now].add(given[0])
+        elif event == "reuseprior.cell":
+            self.to(f"= {given[0]}")
+            self.said[given[0]] |= {"rule": given[1]}
+        elif event == "reuseprior.readings":
+            self.said[given[0]] |= {
+                "readings": [[float(r.value), r.convention, r.against] for r in given[1]]
+            }
+        elif event == "reuseprior.quantities":
+            self.counted[self.now].append(_weights(*given))
+
+
+def _own(one, *_) -> dict:
+    return one.__dict__.setdefault(" traced", {})
+
+
+def _weights(counts, quantities) -> dict:
+    """The quantities of a model and the tensors that most of its total surprisal is of."""
+    bits = {}
+    for one in counts.parameter_counts:
+        surprisal = quantities.log2_contexts - one.finite
+        bits[one.name] = float(np.sum(surprisal) * one.multiplicity)
+    most = sorted(bits.items(), key=lambda item: -item[1])[:MOST]
+    return {"quantities": vars(quantities), "layers": most}
+
+
+class _Property:
+    """A cached property that tells at every use where its value was computed."""
+
+    def __init__(self, trail: _Trail, name: str, function: Callable):
+        self._name, self._function = name, function
+        self._call = trail.cached(lambda one, _: function(one), _own)
+
+    def __get__(self, one, owner=None):
+        if one is None:
+            return self
+        given = one.__dict__.get(self._name, self)
+        return self._call(one, self._name) if given is self else given
+
+    def __set__(self, one, value):
+        one.__dict__[self._name] = value
+
+
+def _replace_caches(trail: _Trail) -> None:
+    """Let every cache of the package tell `trail` of its uses."""
+    kinds, new = type(functools.cache(len)), {}
+
+    def traced(one):
+        if id(one) not in new:  # several modules have the same function
+            place: dict = {}
+            new[id(one)] = one, trail.cached(one.__wrapped__, lambda *_: place)
+        return new[id(one)][1]
+
+    for module in list(sys.modules.values()):
+        if module is None or not module.__name__.startswith("reuseprior"):
+            continue
+        for name, one in list(vars(module).items()):
+            if isinstance(one, kinds):
+                setattr(module, name, traced(one))
+            elif isinstance(one, type) and one.__module__ == module.__name__:
+                for its, value in list(vars(one).items()):
+                    if isinstance(value, kinds):
+                        setattr(one, its, traced(value))
+                    elif isinstance(value, functools.cached_property):
+                        setattr(one, its, _Property(trail, its, value.func))
+
+
+def trace(places: Sequence[str] = (), progress: Callable = iter) -> Path:
+    """Compute the numbers printed at these places (all by default), and leave `build/trace.json`.
+
+    In a process of its own, as the package's caches are replaced. Raises as `ledger.collect`.
+    """
+    from coverage import Coverage
+
+    for module in pkgutil.walk_packages(reuseprior.__path__, "reuseprior."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    lines = Coverage(data_file=None, config_file=False, source=[str(paths.PACKAGE)])
+    trail = _Trail(lines.switch_context)
+    _replace_caches(trail)
+    listening = [trail.hear]
+    sys.addaudithook(lambda event, given: [hear(event, given) for hear in listening] and None)
+    lines.start()
+    try:
+        entries = list(progress(_each(trail, places)))
+    finally:
+        lines.stop()
+        listening.clear()  # a hook cannot be taken away
+    return _write(lines.get_data(), trail, [entry.id for entry in entries])
+
+
+def _each(trail: _Trail, places: Sequence[str]) -> Iterator[ledger.Entry]:
+    """The entries, what ran before each counted for it where no cell was announced."""
+    for place, make in ledger.parts().items():
+        if places and not any(place.startswith(p) or p.startswith(place) for p in places):
+            continue
+        entries, number = iter(make()), count()
+        while True:
+            between = f"{place} {next(number)}"
+            trail.to(between)
+            entry = next(entries, None)
+            if entry is None:
+                break
+            trail.needs[f"= {entry.id}"].add(between)
+            yield entry
+
+
+def _write(lines, trail: _Trail, ids: Sequence[str]) -> Path:
+    """The trace as JSON: contexts are shared, so numbers name them."""
+    ran: dict[str, dict[str, list[int]]] = defaultdict(dict)
+    for file in lines.measured_files():
+        name = Path(file).relative_to(paths.PACKAGE.parent).as_posix()
+        for line, contexts in lines.contexts_by_lineno(file).items():
+            for context in contexts:
+                ran[context].setdefault(name, []).append(line)
+    data = paths.RESULTS.parent
+    read = {
+        context: sorted(Path(name).relative_to(data.parent).as_posix() for name in names)
+        for context, every in trail.read.items()
+        if (names := [name for name in every if Path(name).is_relative_to(data)])
+    }
+    found = {
+        "code": _code(),
+        "commit": results.commit(),
+        "numbers": {i: trail.said.get(i, {}) for i in ids},
+        "lines": ran,
+        "needs": {context: sorted(needed) for context, needed in trail.needs.items()},
+        "read": read,
+        "counted": trail.counted,
+    }
+    path = paths.BUILD / TRACE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, json.dumps(found, separators=(",", ":")).encode())
+    return path
+
+
+def _code() -> str:
+    """A digest of the package's lines."""
+    digest = hashlib.sha256()
+    for file in sorted(paths.PACKAGE.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+# A number's trail ---------------------------------------------------------------------------------
+
+
+class Trace:
+    """What `trace` left, each number with the contexts that it needs."""
+
+    def __init__(self, said: Mapping[str, Any]):
+        self._said = said
+
+    @classmethod
+    def load(cls) -> Trace:
+        """Raises WhyError where there is none, or of other code."""
+        path, command = paths.BUILD / TRACE, "`reuseprior audit --trace`"
+        try:
+            said = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise WhyError(f"{path} is missing or damaged: make it with {command}") from error
+        if said["code"] != _code():
+            raise WhyError(f"{path} is of other code: make it anew with {command}")
+        return cls(said)
+
+    @property
+    def numbers(self) -> Mapping[str, dict]:
+        """What is said of each number that was traced."""
+        return self._said["numbers"]
+
+    def contexts(self, identity: str) -> set[str]:
+        """All that a number needs, what its cached results need included."""
+        found, left = set(), [f"= {identity}"]
+        while left:
+            if (context := left.pop()) not in found:
+                found.add(context)
+                left += self._said["needs"].get(context, ())
+        return found
+
+    def lines(self, identity: str) -> dict[str, set[int]]:
+        """The lines that ran for a number, by file; those of constants that they name besides."""
+        found: dict[str, set[int]] = defaultdict(set)
+        for context in self.contexts(identity):
+            for file, lines in self._said["lines"].get(context, {}).items():
+                found[file].update(lines)
+        named = {n for file, lines in found.items() for n in _names(file, frozenset(lines))}
+        for file, lines in found.items():
+            for name, first, last in _constants(file):
+                if name in named:
+                    lines.update(range(first, last + 1))
+        return found
+
+    def functions(self, identity: str) -> list[tuple[str, str, int]]:
+        """File, name and first line of each function that ran for a number."""
+        return [
+            (file, name, first)
+            for file, lines in sorted(self.lines(identity).items())
+            for name, first, last in _functions(file)
+            if not lines.isdisjoint(range(first + 1, last + 1))
+        ]
+
+    @functools.cached_property
+    def shared(self) -> Collection[tuple[str, str, int]]:
+        """Functions that more than half of a drawn hundred of all numbers enter."""
+        drawn = sorted(self.numbers, key=lambda i: hashlib.sha256(i.encode()).digest())[:100]
+        entered = Counter(one for i in drawn for one in self.functions(i))
+        return {one for one, times in entered.items() if 2 * times > len(drawn)}
+
+    def read(self, identity: str) -> list[str]:
+        """The files in data/ that were read for a number."""
+        contexts = self.contexts(identity)
+        return sorted({name for c in contexts for name in self._said["read"].get(c, ())})
+
+    def counted(self, identity: str, value: float) -> dict | None:
+        """The model whose quantities have this value, and the tensors that weigh most in them."""
+        for context in self.contexts(identity):
+            for one in self._said["counted"].get(context, ()):
+                if any(isclose(q, value, rel_tol=NEAR) for q in one["quantities"].values()):
+                    return one
+        return None
+
+
+@functools.cache
+def _functions(file: str) -> Sequence[tuple[str, int, int]]:
+    """Name, first and last line of each function of a file, methods by their class."""
+
+    def walk(node: ast.AST, before: str) -> Iterator[tuple[str, int, int]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                name = f"{before}{child.name}"
+                if not isinstance(child, ast.ClassDef):
+                    yield name, child.lineno, child.end_lineno
+                yield from walk(child, f"{name}.")
+
+    return list(walk(ast.parse((paths.PACKAGE.parent / file).read_bytes()), ""))
+
+
+@functools.cache
+def _constants(file: str) -> Sequence[tuple[str, int, int]]:
+    """Name, first and last line of what a file assigns outside of functions."""
+    tree = ast.parse((paths.PACKAGE.parent / file).read_bytes())
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    bodies = [tree.body, *(one.body for one in classes)]
+    return [
+        (name.id, node.lineno, node.end_lineno)
+        for node in (node for body in bodies for node in body)
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        for name in ast.walk(target)
+        if isinstance(name, ast.Name)
+    ]
+
+
+@functools.cache
+def _names(file: str, lines: frozenset[int]) -> set[str]:
+    """Names that stand in these lines."""
+    tree = ast.parse((paths.PACKAGE.parent / file).read_bytes())
+    every = (node for node in ast.walk(tree) if getattr(node, "lineno", 0) in lines)
+    return {getattr(node, "id", "") or getattr(node, "attr", "") for node in every}
+
+
+# Telling ------------------------------------------------------------------------------------------
+
+
+def find(words: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of the ledger that an id, or words of place and id, say.
+
+    Raises WhyError where there is none.
+    """
+    rows = ledger.committed_rows()
+    said = " ".join(words)
+    if exact := [row for row in rows if row["id"] == said]:
+        return exact
+    words = [re.compile(rf"(?<!\w){re.escape(word)}(?!\w)") for word in said.casefold().split()]
+    texts = [" ".join(row[c] for c in ("id", "where")).casefold() for row in rows]
+    found = [r for r, t in zip(rows, texts, strict=True) if all(w.search(t) for w in words)]
+    if not found:
+        mend = did_you_mean(said, [row["id"] for row in rows])
+        raise WhyError(
+            f"no number of the ledger is {said!r}{mend or ''}: give an id of data/ledger.csv, or "
+            "words of its place and id such as 'table 4.3 P_G'"
+        )
+    return found
+
+
+FORMULAS = MappingProxyType({
+    "P_G": "log2(total_surprisal · input_nodes / (input_nodes + output_nodes + weight_nodes))",
+    "P_G_spread": "log2(parameters · (expected_spread + 1) · input_nodes / (input_nodes + "
+    "output_nodes + weight_nodes))",
+})  # fmt: skip
+
+
+def tell(row: Mapping[str, str], trace: Trace | None) -> Iterator[str]:
+    """Why a number is what it is, line by line; without a trace, what is committed says."""
+    mark = ledger.MARKS[row["verdict"]]
+    yield f"{row['id']}: {row['where']}"
+    yield f"  printed   {row['printed']}   ({row['typed'].split(';')[0]} in data/published)"
+    computed = row["computed"] or "–"
+    window = f", window {row['window']}" if row["window"] else ""
+    yield f"  computed  {computed}   {mark} {row['kind']}, {row['verdict']}{window}"
+    if row["note"]:
+        yield f"  note      {row['note']}"
+    identity = row["id"]
+    if trace is None or identity not in trace.numbers:
+        yield "  `reuseprior audit --trace` records which lines and files it is made of"
+        return
+    said = trace.numbers[identity]
+    if "rule" in said:
+        yield f"  said by   {said['rule'].removeprefix(f'{paths.ROOT}/')}"
+    for value, convention, against in said.get("readings", ()):
+        ruled_out = f"; the text rules it out: {against}" if against else ""
+        yield f"  gives     {value:.8g}   {convention or 'as the text says'}{ruled_out}"
+    if computed != "–" and (model := trace.counted(identity, float(computed))):
+        yield from _of_model(model, float(computed))
+    yield from _of_files(trace.read(identity))
+    functions = trace.functions(identity)
+    own = [one for one in functions if one not in trace.shared]
+    yield f"  made by   {len(functions)} functions; without those that most numbers enter:"
+    for file, name, line in own[: 2 * MOST]:
+        yield f"    {file}:{line} {name}"
+    if len(own) > 2 * MOST:
+        yield f"    … and {len(own) - 2 * MOST} more"
+
+
+def _of_model(model: Mapping, value: float) -> Iterator[str]:
+    quantities = model["quantities"]
+    names = [n for n, v in quantities.items() if isclose(v, value, rel_tol=NEAR)]
+    for name in names[:1]:
+        if formula := FORMULAS.get(name):
+            yield f"  formula   {name} = {formula}"
+            for each, number in quantities.items():
+                formula = formula.replace(each, f"{number:,.6g}")
+            yield f"            = {formula}"
+    total = quantities["total_surprisal"]
+    yield "  layers    share of the total surprisal, the greatest"
+    for layer, bits in model["layers"]:
+        yield f"    {bits / total:6.1%}  {layer}"
+
+
+def _of_files(names: Sequence[str]) -> Iterator[str]:
+    """Recorded runs by folder, and the tables that were read."""
+    runs = Counter(str(Path(n).parent) for n in names if n.startswith("data/results/"))
+    tables = [n for n in names if not n.startswith("data/results/")]
+    for kind, every in {"runs": [*runs], "tables": tables}.items():
+        for i, name in enumerate(every[:MOST]):
+            yield f"  {kind if not i else '':8}  {name}"
+        if len(every) > MOST:
+            yield f"            … and {len(every) - MOST} more"

@@ -1,0 +1,88 @@
+"""From a printed number to the lines that made it."""
+
+import json
+import subprocess
+import sys
+from itertools import count
+
+import pytest
+
+from reuseprior import paths
+from reuseprior.report import ledger, why
+
+PLACE = "thesis, appendix A"
+RUN = """
+import sys
+from pathlib import Path
+
+from reuseprior import paths
+from reuseprior.report import why
+
+paths.BUILD = Path(sys.argv[1])
+why.trace(sys.argv[2:])
+"""
+
+
+@pytest.fixture(scope="module")
+def traced(once):
+    """The trace of one place, of a process of its own."""
+
+    def make(folder):
+        subprocess.run([sys.executable, "-c", RUN, folder, PLACE], check=True)
+
+    return json.loads((once("trace", make) / why.TRACE).read_bytes())
+
+
+def test_every_number_has_a_trail(traced):
+    """Its lines are of code that runs for it, and not of code that runs for others alone."""
+    trace = why.Trace(traced)
+    rows = [row for row in ledger.committed_rows() if row["where"].startswith(PLACE)]
+    assert rows and {row["id"] for row in rows} == set(trace.numbers)
+    for row in rows:
+        told = "\n".join(why.tell(row, trace))
+        assert "functions; without" in told and row["printed"] in told
+        if row["kind"] == "computed":
+            assert "chapter-4-counting.toml" in told and "as the text says" in told
+            assert ("reuseprior/quantities.py", "derive", 108) in _named(trace, row["id"]), told
+
+
+def _named(trace, identity):
+    return {(file, name, line) for file, name, line in trace.functions(identity)}
+
+
+def test_what_is_cached_counts_for_all_who_ask():
+    now = []
+    trail, numbers = why._Trail(now.append), count()
+    place = {}
+    answer = trail.cached(lambda of: next(numbers), lambda *_: place)
+    for number in ("= a", "= b"):
+        trail.to(number)
+        assert answer(1) == 0
+    assert trail.needs["= a"] == trail.needs["= b"] and len(trail.needs["= a"]) == 1
+    assert now == ["= a", *trail.needs["= a"], "= a", "= b"]
+    assert answer(2) == 1 and len(trail.needs["= b"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "ids"),
+    [
+        ("thesis-4-3-v2-s-shared/P_G", ["thesis-4-3-v2-s-shared/P_G"]),
+        ("table 4.3 V2-S-shared P_G", ["thesis-4-3-v2-s-shared/P_G"]),
+    ],
+)
+def test_a_number_is_found(words, ids):
+    assert [row["id"] for row in why.find(words.split())] == ids
+
+
+def test_no_such_number():
+    with pytest.raises(why.WhyError, match="did you mean 'thesis-4-3-v2-s/P_G'"):
+        why.find(["thesis-4-3-v2-s/PG"])
+
+
+def test_a_trace_of_other_code_is_refused(traced, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "BUILD", tmp_path)
+    with pytest.raises(why.WhyError, match="is missing or damaged"):
+        why.Trace.load()
+    (tmp_path / why.TRACE).write_text(json.dumps(traced | {"code": ""}))
+    with pytest.raises(why.WhyError, match="of other code"):
+        why.Trace.load()
