@@ -479,7 +479,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     data.load("digits")
     command("models")  # imports what every command would in every process
-    results._commit = lambda: COMMIT  # somebody may commit meanwhile, and git is slow to start
+    results.commit = lambda: COMMIT  # somebody may commit meanwhile, and git is slow to start
     files._PATIENCE = 60.0  # on a slow machine who holds a lock is slow to say so
     for line in sys.stdin:
         scenario, program, root, wanted = json.loads(line)

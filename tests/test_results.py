@@ -231,7 +231,7 @@ def test_the_commit_is_dirty_by_code_and_not_by_results(tmp_path, monkeypatch):
 
 def test_every_process_that_goes_on_with_a_run_adds_its_commit_at_its_start(tmp_path, monkeypatch):
     at = ["a1"]
-    monkeypatch.setattr(results, "_commit", lambda: at[0])
+    monkeypatch.setattr(results, "commit", lambda: at[0])
     recording = Recording.start(tmp_path, {}, resume=False)
     at[0] = "b2"  # somebody commits while it runs
     recording.append({"epoch": 1})
@@ -245,7 +245,7 @@ def test_every_process_that_goes_on_with_a_run_adds_its_commit_at_its_start(tmp_
 
 
 def test_an_older_run_that_goes_on_keeps_what_it_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "_commit", lambda: "new")
+    monkeypatch.setattr(results, "commit", lambda: "new")
     Recording.start(tmp_path, {}, resume=False)
     summary = results.read_json(tmp_path / "summary.json")
     del summary["commits"]

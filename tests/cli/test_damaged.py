@@ -76,7 +76,7 @@ def made(tmp_path_factory):
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(results, "_commit", lambda: COMMIT)
+        patch.setattr(results, "commit", lambda: COMMIT)
         for name, arguments in RUNS.items():
             done = run(*arguments, "--output", folder / "made" / name)
             assert done.exit_code == 0, done.stderr
@@ -87,7 +87,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def here(made, monkeypatch, tmp_path):
     monkeypatch.chdir(made.parent)
-    monkeypatch.setattr(results, "_commit", lambda: COMMIT)
+    monkeypatch.setattr(results, "commit", lambda: COMMIT)
     monkeypatch.setattr(results, "_is_here", lambda commit: commit == COMMIT)
     monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
     return made
