@@ -47,26 +47,30 @@ class Blueprint:
     @cached_property
     def faults(self) -> dict[str, list[str]]:
         """What is wrong with how each derivation is built, in words; nothing where all is right."""
-        found, before = {}, {}
+        found, before, defined = {}, {}, {}
         for one in self.derivations:
-            found[one.name] = list(self._faults(one, before))
+            found[one.name] = list(self._faults(one, before, defined))
             before[one.name] = one
         return found
 
-    def _faults(self, found: Derivation, before: dict[str, Derivation]) -> Iterator[str]:
+    def _faults(self, found: Derivation, before: dict, defined: dict) -> Iterator[str]:
         above: list[Chain] = []
-        for chain in found.all_chains:
+        for chain in found.every_chain:
             for fact in (fact for step in chain.steps for fact in step.using):
                 yield from self._fault(fact, before, above)
             kinds = [step for step in chain.steps if step.relation != "="]
             if len(kinds) > 1:
                 yield f"{chain} has more than one step that is no equation"
-            if any(step.relation == "→" and step.rate is None for step in kinds):
+            if chain in found.all_chains and any(
+                s.relation == "→" and s.rate is None for s in kinds
+            ):
                 yield f"{chain} is a limit without its rate"
-            if chain.defines and not chain.right.has(sp.Indexed):
-                twice = [n for n, d in before.items() if d.defines and _says(d, chain.left)]
-                if twice:
-                    yield f"{text(chain.left)} is what {twice[0]} says: prove that it is more"
+            if chain.defines:
+                if not chain.right.has(sp.Indexed):  # no sum of what is counted
+                    for symbol in defined.keys() & chain.left.free_symbols:
+                        says = f"what {text(symbol)} is, {defined[symbol]} says"
+                        yield f"{chain} is no definition, as {says}: prove it"
+                defined |= dict.fromkeys(chain.left.free_symbols, found.name)
             above.append(chain)
 
     def _fault(self, fact: Fact, before: dict, above: list[Chain]) -> Iterator[str]:
@@ -74,10 +78,10 @@ class Blueprint:
         if fact.of and fact.of not in before:
             later = "comes later" if fact.of in self.named else "is not in this graph"
             yield f"it puts in {fact.of}, which {later}"
-        elif (fact.left, fact.right) not in [
-            (c.left, c.right) for c in (before[fact.of].all_chains if fact.of else above)
-        ]:
-            yield f"it puts in {said}, which {fact.of or 'no chain above it'} does not say"
+        else:
+            chains = before[fact.of].all_chains if fact.of else above
+            if fact._replace(of="") not in [c.fact for c in chains if c.weakest.relation == "="]:
+                yield f"it puts in {said}, which {fact.of or 'no chain above it'} does not say"
 
     def own(self, name: str) -> bool:
         """Whether a derivation is proved from what it puts in, whatever that rests on."""
@@ -116,7 +120,7 @@ class Blueprint:
         return Page(self, whole)
 
     def summary(self) -> pd.DataFrame:
-        """Mark, number of chains and steps, and the widest enclosure, of each theorem."""
+        """Mark, number of chains, steps and points where they are tried, of each theorem."""
         rows = [
             (page.name, page.mark, len(page.found.all_chains), *page.tried)
             for page in self.theorems.values()
@@ -211,8 +215,7 @@ class Page:
     def _rows(self, chain: Chain) -> Iterator[str]:
         from reuseprior.proofs import balls
 
-        case = any(fact.grid for step in chain.steps for fact in step.using)
-        point = chain.points[0] if case else self.point or chain.points[0]
+        point = chain.points[0] if chain.cases else self.point or chain.points[0]
         *_, (told, values) = chain.at(point)
         first = chain.theory.told(*(self.point or chain.theory.grid[0]))
         value = balls.shown(values[0]) + (f" <br> {told}" if told != first else "")
@@ -261,8 +264,4 @@ class Premises:
 
 
 def _puts_in(found: Derivation) -> Iterator[Fact]:
-    return (fact for c in found.all_chains for step in c.steps for fact in step.using)
-
-
-def _says(found: Derivation, left) -> bool:
-    return any(chain.left == left for chain in found.chains)
+    return (fact for c in found.every_chain for step in c.steps for fact in step.using)

@@ -90,13 +90,17 @@ class Chain:
         """Its statement, to be put in; ProofError where that is no equation."""
         if self.weakest.relation != "=":
             raise ProofError(f"{self} is no equation, so that no step can put it in")
-        return Fact(self.left, self.right)
+        return Fact(self.left, self.right, grid=self.points if self.grid or self.cases else ())
+
+    @property
+    def cases(self) -> list[tuple[tuple, ...]]:
+        """Where alone what it puts in is so."""
+        return [fact.grid for step in self.steps for fact in step.using if fact.grid]
 
     @property
     def points(self) -> tuple[tuple, ...]:
         """Where it is tried: its own points, those of the cases that it puts in, or all."""
-        cases = [fact.grid for step in self.steps for fact in step.using if fact.grid]
-        first, *others = [self.grid] if self.grid else cases or [self.theory.grid]
+        first, *others = [self.grid] if self.grid else self.cases or [self.theory.grid]
         return tuple(point for point in first if all(point in other for other in others))
 
     @cached_property
@@ -229,24 +233,27 @@ class Derivation:
     """The chains of the note."""
     place: str = ""
     """The equation or the section of the source that it is about."""
-    grid: tuple[tuple, ...] = ()
-    """Where alone it is so, if it is a case."""
 
     def __iter__(self) -> Iterator[Fact]:
         """All that it says, to be put in."""
-        return (chain.fact._replace(of=self.name, grid=self.grid) for chain in self.chains)
+        return (chain.fact._replace(of=self.name) for chain in self.chains)
 
     def __getitem__(self, left: sp.Basic) -> Fact:
         """What it says of this left side, to be put in by steps of others."""
         for chain in self.all_chains:
             if chain.left == left:
-                return chain.fact._replace(of=self.name, grid=self.grid)
+                return chain.fact._replace(of=self.name)
         raise ProofError(f"{self.name} does not say what {text(left)} is")
 
     @property
     def all_chains(self) -> tuple[Chain, ...]:
         """Those of what it states, then those of its note."""
         return self.chains + self.besides
+
+    @property
+    def every_chain(self) -> tuple[Chain, ...]:
+        """Those, and those of what is printed and not derived."""
+        return self.all_chains + self.only_printed
 
     @property
     def defines(self) -> bool:
@@ -292,8 +299,9 @@ def derived(name: str, title: str, place: str = "") -> Callable[..., Derivation]
     return make
 
 
-def define(theory: Theory, name: str, title: str, *pairs: tuple, **options) -> Derivation:
-    """What symbols stand for, as premises: pairs of a symbol and its meaning."""
-    grid = options.get("grid", ())
+def define(
+    theory: Theory, name: str, title: str, *pairs: tuple, grid: tuple[tuple, ...] = ()
+) -> Derivation:
+    """What symbols mean, as premises: pairs of a symbol and its meaning, a case at its points."""
     chains = (Chain(theory, left, (Step(right, title),), grid, True) for left, right in pairs)
-    return Derivation(name, title, tuple(chains), **options)
+    return Derivation(name, title, tuple(chains))

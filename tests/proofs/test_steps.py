@@ -143,7 +143,28 @@ def test_what_is_to_be_proved_is_no_second_definition():
     scaled_up = chain(area * 2, to(side**2 * 2, "difference 0", *again))
     found = Blueprint((AREA, again, derivation(scaled_up)))
     assert scaled_up.proofs[0] and found.mark("Area again") == found.mark("Theorem 1") == "✗"
-    assert found.faults["Area again"] == ["area is what Area says: prove that it is more"]
+    says = "area = α^2 is no definition, as what area is, Area says: prove it"
+    assert found.faults["Area again"] == [says]
+    twice = define(SQUARES, "Twice", "hidden in a product", (2 * area, 2 * side**2))
+    assert Blueprint((AREA, twice)).mark("Twice") == "✗"
+
+
+def test_what_is_printed_has_premises_too():
+    good = chain(2 * area, to(2 * side**2, "measured", IS_AREA))
+    forged = chain(area, to(side**2, "printed", Fact(area, side**2, "Lemma 9")))
+    assert "Lemma 9, which is not in this graph" in faults(good, printed=(forged,))
+
+
+def test_what_rests_on_a_case_is_one():
+    two = define(SQUARES, "Two", "sides of two", (side, sp.S(2)), grid=((2,),))
+    four = derivation(chain(area, to(sp.S(4), "two by two", IS_AREA, *two)))
+    eight = chain(2 * area, to(sp.S(8), "twice", four[area]))
+    assert eight.points == ((2,),)
+    found = Blueprint((AREA, two, four, derivation(eight, name="Theorem 2")))
+    assert found.mark("Theorem 2") == "✓"
+    everywhere = replace(eight, steps=(to(sp.S(8), "twice", four[area]._replace(grid=())),))
+    forged = found.changed(derivation(everywhere, name="Theorem 2"))
+    assert forged.mark("Theorem 2") == "✗" and "does not say" in forged.faults["Theorem 2"][0]
 
 
 def test_a_chain_may_put_in_those_above_it():
@@ -167,6 +188,14 @@ def test_a_limit_is_proved_with_its_rate():
     assert "is a limit without its rate" in faults(limit(half, None))
     with pytest.raises(ProofError, match="is no equation, so that no step can put it in"):
         to(side, "grows", found)
+
+
+def test_a_limit_is_no_equation_by_any_name():
+    found = limit(sp.Rational(1, 2), -1 / (4 * side))
+    equal = Fact(found.left, found.right, "Theorem 1")
+    forged = derivation(chain(2 * found.left, to(sp.S.One, "put in", equal)), name="Theorem 2")
+    said = Blueprint((AREA, derivation(found), forged)).faults["Theorem 2"]
+    assert said == ["it puts in α/(2*α + 1) = 1/2, which Theorem 1 does not say"]
 
 
 def test_a_limit_that_is_printed_needs_no_rate():
