@@ -40,6 +40,7 @@ KINDS = {
     "encoder": "chapters.classformer_runs:start_training",
     "schedules": "chapters.classformer_runs:start_search",
     "front": "chapters.classformer_runs:start_comparison",
+    "next-byte": "chapters.reuse_texts:start",  # a small transformer on bytes of text
 }
 """The function of the package that makes a planned run of each kind in a folder."""
 

@@ -56,8 +56,8 @@ def test_a_bad_override_and_a_missing_protocol_are_refused():
 
 def test_the_protocols_of_the_package_load():
     assert names() == [
-        "affine-vae", "bidart", "cifar-resnet", "classformer", "cpu", "cpu-hours", "gpu", "nn-mass",
-        "nn-mass-paper", "quick", "stores", "thesis",
+        "affine-vae", "bidart", "cifar-resnet", "classformer", "cpu", "cpu-hours", "gpu",
+        "next-byte", "nn-mass", "nn-mass-paper", "quick", "stores", "thesis",
     ]  # fmt: skip
     assert [Protocol.load(name).name for name in names()] == names()
 

@@ -1,0 +1,70 @@
+"""Small transformers on bytes: what each network is compared with, and a training."""
+
+import pytest
+import torch
+
+from reuseprior.chapters import reuse_texts
+from reuseprior.errors import UserError
+from reuseprior.report import campaign
+from reuseprior.training import Protocol, train
+
+PLANNED = list(campaign.planned(kind="next-byte"))
+NETWORKS = sorted({(one.model, one.sharing) for one in PLANNED})
+
+
+def size(model, way="none"):
+    return sum(p.numel() for p in reuse_texts.build(model, way).parameters())
+
+
+def layers_run(model, way):
+    return 12 if way.startswith("layers:3-6x2") else int(model.partition("x")[0])
+
+
+def test_each_network_is_beside_plain_ones_of_equal_cost():
+    assert len(NETWORKS) >= 40 and {one.seed for one in PLANNED} == {0, 1, 2}
+    plain = [model for model, way in NETWORKS if way == "none"]
+    shared = [network for network in NETWORKS if network[1] != "none"]
+    assert len(shared) >= 20 and max(size(model) for model in plain) < 2.5e6
+    for model, way in shared:
+        stored, width = size(model, way), model.partition("x")[2]
+        assert any(0.9 * stored <= size(one) <= stored for one in plain), (model, way)
+        assert f"{layers_run(model, way)}x{width}" in plain  # the same multiply-adds
+
+
+def test_no_network_sees_what_it_predicts():
+    torch.manual_seed(0)
+    model = reuse_texts.build("2x8").eval()
+    x = torch.randint(256, (1, 12))
+    other = x.clone()
+    other[0, 8:] = 7
+    assert torch.allclose(model(x)[0, :8], model(other)[0, :8], atol=1e-6)
+    assert not torch.allclose(model(x)[0, 8:], model(other)[0, 8:], atol=1e-3)
+
+
+def test_windows_cover_the_text():
+    text = bytes(range(256)) * 20
+    windows = reuse_texts.Windows.of("count", text)
+    pieces = torch.cat([windows.train, windows.test])
+    assert pieces.shape == ((len(text) - 1) // 128, 129)
+    assert torch.equal(pieces[1:, 0], pieces[:-1, -1]) and bytes(pieces[0].tolist()) == text[:129]
+    with pytest.raises(UserError, match="text 'short' has 300 bytes: give one of 2,561 or more"):
+        reuse_texts.Windows.of("short", bytes(300))
+    assert len(reuse_texts.documentation().train) > 1000
+
+
+def test_training_learns_and_repeats(tmp_path):
+    text = reuse_texts.Windows.of("count", bytes(range(256)) * 20)
+
+    def trained(folder, epochs):
+        torch.manual_seed(0)
+        model = reuse_texts.build("4x16", "layers:2,cycle")
+        protocol = Protocol.load("next-byte", batch_size=4, epochs=epochs, learning_rate=0.32)
+        return train(model, text, protocol, folder, seed=0, task=reuse_texts.NextByte(),
+                     progress=False)  # fmt: skip
+
+    run = trained(tmp_path / "run", 4)
+    bits = run.metrics["test_bits"]
+    assert bits.iloc[-1] < bits.iloc[0] - 0.5 and run.config["task"] == "next byte"
+    assert run.summary["test_bits"] == pytest.approx(run.summary["test_loss"] / 0.6931472, rel=1e-5)
+    again = trained(tmp_path / "again", 4)
+    assert again.metrics["test_loss"].tolist() == run.metrics["test_loss"].tolist()
