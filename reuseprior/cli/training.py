@@ -42,9 +42,9 @@ def train(
         str,
         typer.Option(
             metavar="WAY",
-            help="all_but_bn: equal convolutions are one (section 4.5.3); stores:10%,weighted,mask:"
-            " all weights are made of a tenth of the parameters; channels:4: depthwise filters "
-            "repeat four times.",
+            help="all_but_bn: equal convolutions are one (section 4.5.3); layers:all: so are equal "
+            "blocks; stores:10%,weighted,mask: all weights are made of a tenth of the parameters; "
+            "channels:4: depthwise filters repeat four times.",
         ),
     ] = "none",
     data: Annotated[str, typer.Option(help="digits, mnist, cifar10, cifar100, imagenet.")] = (
