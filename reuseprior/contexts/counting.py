@@ -19,7 +19,16 @@ from torch.utils.flop_counter import flop_registry
 from reuseprior.contexts.array import CountArray, ExactSum, ScaledSum
 from reuseprior.contexts.record import Discount, Node, Operator, Record, one_step
 from reuseprior.contexts.recorder import uncollected
-from reuseprior.contexts.rules import RULES, Rule, known, overloads, summing, traits
+from reuseprior.contexts.rules import (
+    RULES,
+    Rule,
+    is_pointwise,
+    known,
+    overloads,
+    summing,
+    traits,
+)
+from reuseprior.contexts.rules.elementwise import pointwise
 from reuseprior.contexts.spelled import Spelled, spelled_out
 from reuseprior.errors import CountingError
 from reuseprior.quantities import Quantities, derive
@@ -361,7 +370,7 @@ def walk(
 def _rule_for(operator: Operator, index: int, table) -> Rule:
     function = known(table, operator.function)
     if function is None:
-        return _sum_of(operator, index)
+        return pointwise if is_pointwise(operator.function) else _sum_of(operator, index)
     if index and not getattr(function, "every_result", False):
         raise CountingError(
             f"Result {index} of operator {operator.function} (in {operator.place}) leads to an "
@@ -429,17 +438,28 @@ def multiply_adds(recorded: RecordedModel) -> int:
     """Multiply-adds of the recorded forward pass, by the formulas of torch's flop counter.
 
     A multiply-add is one product and the addition that takes it up, two FLOPs; papers on image
-    classifiers print multiply-adds under the name of FLOPs. What torch has no formula for (norms,
-    activations, sums) costs nothing: EfficientNetV2 does one such operation per 70 to 100. Nor do
-    weights that are made of stored values, which can be made beforehand.
+    classifiers print multiply-adds under the name of FLOPs. Products that torch has no formula for
+    (of matrices with vectors, distances) are as many as the connections that their rule counts.
+    Other operators (norms, activations, sums, transforms, decompositions of matrices) cost nothing:
+    EfficientNetV2 does one such operation per 70 to 100. Nor do weights that are made of stored
+    values, which can be made beforehand.
     """
     total = 0
     for operator in recorded.recording.operators:
+        result = operator.results[0] if operator.results else None
+        if result is None or result.is_view_of_parameter:
+            continue
         formula = flop_registry.get(getattr(operator.function, "overloadpacket", None))
-        if formula is not None and not operator.results[0].is_view_of_parameter:
+        if formula is not None:
             args = [a.shape if isinstance(a, Node) else a for a in operator.args]
-            total += formula(*args, **operator.kwargs, out_val=operator.results[0].shape)
-    return total // 2
+            total += formula(*args, **operator.kwargs, out_val=result.shape) // 2
+        elif (factor := traits(operator.function).multiplies) is not None:
+            one = CountArray.full(result.shape, 1, np.float64)
+            for node, met in _apply(RULES[operator.function], operator, 0, one):
+                if node is operator.args[factor]:
+                    total += round(met.values.sum() * prod(node.shape) / max(1, met.values.size))
+                    break
+    return total
 
 
 def _lines(recorded: RecordedModel) -> Iterator[str | None]:

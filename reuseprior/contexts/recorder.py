@@ -747,6 +747,11 @@ def _rms_norm(recorder, function, input, normalized_shape, weight=None, eps=None
     return torch.layer_norm(input, normalized_shape, weight, None, eps or 1e-5)
 
 
+def _activation(recorder, function, x):
+    """One operator, where torch takes an activation apart: each depends on its own entry."""
+    return torch.tanh(x)
+
+
 def _with_values(recorder, function, data, **options):
     """A constant that torch would build on the meta device."""
     return function(data, **options | ({"device": "cpu"} if "device" in options else {}))
@@ -819,6 +824,8 @@ def _with_constant_lists(index):
 CALLS = {
     nn.functional.rms_norm: _rms_norm,
     torch.rms_norm: _rms_norm,
+    nn.functional.softsign: _activation,
+    nn.functional.tanhshrink: _activation,
     torch.tensor: _with_values,
     torch.as_tensor: _with_values,
     torch.Tensor.new_tensor: _new_tensor,

@@ -12,7 +12,8 @@ smaller than the node's shape; they are then broadcast.
     ...     yield b, count.sum(0, 2, 3).reshape(b.shape)
 
 Rules are linear in the counts, so the same rule serves scaled floats and exact integers.
-An operator that only moves entries or adds them up needs no rule: `summing` is its own.
+An operator that torch tags as pointwise, or that only moves entries or adds them up (`summing`),
+needs none.
 A rule given to `count_contexts(..., rules={...})` is used instead of the registered one.
 What else is known of an operator stands beside its rule, as its `Traits`.
 """
@@ -55,6 +56,8 @@ class Traits:
     """Running statistics: linear with them; without, as in instance norm, it takes the input's."""
     layer: bool = False
     """A step of a path, a convolution or matrix product; its `factors` are input and weight."""
+    multiplies: int | None = None
+    """Of a product without a formula of its cost: it is as much as this factor's connections."""
     groups: int | None = None
     """Of a convolution: in how many groups channels meet."""
     window_average: int | None = None
@@ -90,6 +93,7 @@ class Traits:
 RULES: dict[Callable | str, Rule] = {}
 TRAITS: dict[Callable | str, Traits] = {}
 _NOTHING_SAID = Traits()
+_POINTWISE = Traits(linear=False)
 
 
 def rule(*operators, every_result: bool = False, **traits) -> Callable[[Rule], Rule]:
@@ -121,12 +125,17 @@ def rule(*operators, every_result: bool = False, **traits) -> Callable[[Rule], R
 
 
 def traits(function: Callable) -> Traits:
-    """What is known of an operator; nothing of one that has no rule.
+    """What is known of an operator: little of one that has no rule, as torch's tag says it.
 
     >>> traits(torch.ops.aten.roll.default).moves
     True
     """
-    return known(TRAITS, function) or _NOTHING_SAID
+    return known(TRAITS, function) or (_POINTWISE if is_pointwise(function) else _NOTHING_SAID)
+
+
+def is_pointwise(function: Callable) -> bool:
+    """Whether torch itself says that an operator computes element by element."""
+    return torch.Tag.pointwise in getattr(function, "tags", ())
 
 
 def known(table: Mapping[Callable | str, Any], function: Callable) -> Any:

@@ -16,12 +16,12 @@ COPIES = """
     _to_copy alias clone contiguous detach dropout lift lift_fresh lift_fresh_copy native_dropout
 """
 
+# Those that torch itself does not tag as pointwise.
 NONLINEAR = """
-    abs acos acosh angle asin asinh atan atan2 atanh ceil celu clamp_max clamp_min copysign cos
-    cosh elu erfc erfinv exp exp2 expm1 floor floor_divide fmax fmin fmod frac hardshrink hypot
-    leaky_relu log log10 log1p log2 log_sigmoid_forward logaddexp logaddexp2 logit minimum mish
-    polar _prelu_kernel reciprocal remainder renorm round rrelu_with_noise selu sgn sigmoid_backward
-    sign silu sin sinc sinh softplus softshrink tan tanh_backward threshold trunc xlogy
+    abs copysign elu_backward floor_divide hardshrink_backward hardsigmoid_backward
+    hardswish_backward hardtanh_backward leaky_relu_backward log_sigmoid_backward
+    mish mish_backward polar _prelu_kernel renorm rrelu_with_noise
+    softplus_backward softshrink_backward threshold
 """
 
 
@@ -149,6 +149,12 @@ def _check_values(condition) -> None:
 def _true(values: np.ndarray) -> np.ndarray:
     """Where a condition is known to hold."""
     return ~np.isnan(values) & (values != 0)
+
+
+@rule(aten.log_sigmoid_forward, linear=False, every_result=True)
+def log_sigmoid(count, _result, x):
+    """Its second result is what its derivative goes on with."""
+    yield x, count
 
 
 @rule(aten.glu, linear=False)

@@ -176,12 +176,13 @@ def constant_pad(count, x, pads, value=0):
 
 
 def _pad(mode: str) -> Rule:
-    """Padding with the tensor's own entries, as numpy's mode of that name."""
+    """Padding with the tensor's own entries, which torch says by their numbers."""
 
     def pad(count, x, pads):
         axes = reversed(range(len(x.shape)))
         for axis, around in zip(axes, zip(pads[::2], pads[1::2], strict=True), strict=False):
-            positions = np.pad(np.arange(x.shape[axis]), around, mode=mode)
+            numbers = torch.arange(x.shape[axis], dtype=torch.float64)[None]
+            positions = F.pad(numbers, around, mode=mode)[0].long().numpy()
             count = count.scatter_add(axis, positions, x.shape[axis])
         yield x, count
 
@@ -191,7 +192,7 @@ def _pad(mode: str) -> Rule:
 REFLECTED = "reflection_pad1d reflection_pad2d reflection_pad3d"
 REPLICATED = "replication_pad1d replication_pad2d replication_pad3d"
 rule(*named(REFLECTED), linear=True)(_pad("reflect"))
-rule(*named(REPLICATED), linear=True)(_pad("edge"))
+rule(*named(REPLICATED), linear=True)(_pad("replicate"))
 
 
 @moving(aten.pixel_shuffle)

@@ -98,20 +98,20 @@ def sum_and_product(count, bias, a, b, *_, beta=1, **__):
     yield from product(count, a, b)
 
 
-@rule(aten.addbmm, factors=(1, 2), layer=True)
+@rule(aten.addbmm, factors=(1, 2), layer=True, multiplies=1)
 def sum_and_products(count, bias, a, b, **others):
     """The products of a batch are added up, so that each of them has the counts of the sum."""
     yield from sum_and_product(count, bias, a, b, **others)
 
 
-@rule(aten.addmv, factors=(1, 2), layer=True)
+@rule(aten.addmv, factors=(1, 2), layer=True, multiplies=1)
 def sum_and_mv(count, bias, matrix, vector, *, beta=1, **_):
     if beta != 0:
         yield bias, count.unbroadcast(bias.shape)
     yield from mv(count, matrix, vector)
 
 
-@rule(aten.addr, factors=(1, 2))
+@rule(aten.addr, factors=(1, 2), multiplies=1)
 def sum_and_outer_product(count, bias, a, b, *, beta=1, **_):  # (n,), (m,) -> (n, m)
     if beta != 0:
         yield bias, count.unbroadcast(bias.shape)
@@ -119,28 +119,29 @@ def sum_and_outer_product(count, bias, a, b, *, beta=1, **_):  # (n,), (m,) -> (
     yield b, count.sum(0).reshape(b.shape)
 
 
-@rule(aten.linalg_cross, factors=(0, 1))
+@rule(aten.linalg_cross, factors=(0, 1), multiplies=0)
 def cross_product(count, a, b, *, dim=-1):
     """Each of a result's three entries depends on the two others of both factors."""
-    for shift in (1, 2):
-        turned = count.gather(dim % len(count.shape), (np.arange(3) + shift) % 3)
-        yield a, turned.unbroadcast(a.shape)
-        yield b, turned.unbroadcast(b.shape)
+    first, second = (
+        count.gather(dim % len(count.shape), (np.arange(3) + shift) % 3) for shift in (1, 2)
+    )
+    yield a, (first + second).unbroadcast(a.shape)
+    yield b, (first + second).unbroadcast(b.shape)
 
 
-@rule(aten.mv, factors=(0, 1), layer=True)
+@rule(aten.mv, factors=(0, 1), layer=True, multiplies=0)
 def mv(count, matrix, vector):  # (n, k) @ (k,) -> (n,)
     yield matrix, count.reshape((matrix.shape[0], 1))
     yield vector, count.sum(0)
 
 
-@rule(aten.dot, aten.vdot, factors=(0, 1))
+@rule(aten.dot, aten.vdot, factors=(0, 1), multiplies=0)
 def dot(count, a, b):
     yield a, count.reshape((1,))
     yield b, count.reshape((1,))
 
 
-@rule(aten._trilinear, linear=False)
+@rule(aten._trilinear, linear=False, multiplies=1)
 def trilinear(count, a, b, c, widened_a, widened_b, widened_c, summed, *_):
     """A sum of products of three, each widened along some axes first."""
     operands = ((a, widened_a), (b, widened_b), (c, widened_c))
@@ -159,13 +160,13 @@ def _with_ones(shape, axes) -> tuple[int, ...]:
     return tuple(shape)
 
 
-@rule(aten._cdist_forward, linear=False)
+@rule(aten._cdist_forward, linear=False, multiplies=0)
 def distances(count, a, b, *_):  # (…, n, k), (…, m, k) -> (…, n, m)
     yield a, count.sum(-1)
     yield b, count.sum(-2).reshape((*b.shape[:-1], 1))
 
 
-@rule(aten._pdist_forward, linear=False)
+@rule(aten._pdist_forward, linear=False, multiplies=0)
 def distances_within(count, x, *_):  # (n, k) -> (n (n - 1) / 2,)
     first, second = np.triu_indices(x.shape[0], 1)
     yield x, count.scatter_add(0, first, x.shape[0]).reshape((x.shape[0], 1))
@@ -200,7 +201,9 @@ def view_as_complex(count, x):
 
 WHOLE = (
     aten.linalg_inv_ex, aten.linalg_matrix_exp, aten.linalg_pinv, aten._linalg_det,
-    aten._linalg_slogdet, aten._linalg_svd, aten._linalg_eigh, aten.linalg_eig,
+    aten._linalg_slogdet, aten._linalg_svd, aten._linalg_eigh, aten.linalg_eig, aten.linalg_qr,
+    aten._linalg_eigvals, aten.linalg_cholesky_ex, aten.linalg_lu_factor_ex, aten.linalg_lu,
+    aten.cholesky_inverse,
 )  # fmt: skip
 
 
@@ -223,6 +226,27 @@ def solve(count, matrix, right, *, left=True, **_):
     total = count.sum(*range(batch, len(count.shape)))
     yield matrix, total.reshape((*matrix.shape[:batch], 1, 1))
     yield right, count.sum(-1 if is_vector or not left else -2).broadcast_to(right.shape)
+
+
+@rule(aten.linalg_solve_triangular, linear=False)
+def solve_triangular(count, matrix, right, *, upper, left=True, unitriangular=False):
+    """Row r of a lower triangle is a source of a solution's rows from r on, and so is the right's.
+
+    Of an upper one it is those up to r; with `left=False` rows are columns, and it is the other.
+    """
+    axis = -2 if left else -1
+    values = count.expand(axis).values
+    if upper is left:
+        values = np.cumsum(values, axis)
+    else:
+        values = np.flip(np.cumsum(np.flip(values, axis), axis), axis)
+    met = CountArray(values, count.shape)
+    yield right, met.unbroadcast(right.shape)
+    size = matrix.shape[-1]
+    inside = np.tri(size, k=-int(unitriangular), dtype=bool)
+    own = met.sum(-3 - axis).values
+    values = np.where(inside.T if upper else inside, own, 0)
+    yield matrix, CountArray(values, (*count.shape[:-2], size, size)).unbroadcast(matrix.shape)
 
 
 # Results that data choose: whatever may be chosen is a source, as in a maximum -------------------
