@@ -277,6 +277,12 @@ class Fixed(CountArray):
         return self._where(self.values != 0)
 
     @cached_property
+    def is_mask(self) -> bool:
+        """Whether there is no more than one number beside zero."""
+        others = self.values[self.values != 0]
+        return not others.size or bool((others == others[0]).all())
+
+    @cached_property
     def beside_others(self) -> Mask | None:
         """Where a sum with the entry depends on the other summand; None if that is everywhere."""
         return self._where(~(self.values <= LOWEST))
@@ -295,6 +301,18 @@ def kept(count: CountArray, operand: Any, where: str) -> CountArray:
     found = fixed(operand) if isinstance(operand, Node) else None
     mask = found and getattr(found, where)
     return count if mask is None else count.where(mask)
+
+
+def certain(factor: Any) -> Mask | None:
+    """Where a factor is not certain to be zero; None if that is everywhere.
+
+    A constant of zeros and one other number is a mask, of a graph's edges perhaps. In a table of
+    several, such as a sine's, zeros are numbers like others.
+    """
+    found = fixed(factor) if isinstance(factor, Node) else None
+    if found is None or not (factor.varies or found.is_mask):
+        return None
+    return found.free_of_zeros
 
 
 def _of_constant(tensor: torch.Tensor) -> Fixed | None:

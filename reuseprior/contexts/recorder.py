@@ -35,7 +35,7 @@ from reuseprior.contexts.inputs import (
     chosen,
     tensors_in,
 )
-from reuseprior.contexts.memory import lies_in, memory, same_view
+from reuseprior.contexts.memory import lies_in, memory, same_view, unusual
 from reuseprior.contexts.record import (
     Node,
     Operator,
@@ -295,7 +295,8 @@ class _Recorder(TorchDispatchMode):
     def _adopt(self, tensor: torch.Tensor) -> _Alias:
         """A tensor from outside the record (parameter, buffer, constant, input)."""
         node = Node(tuple(tensor.shape))
-        node.tensor = None if tensor.is_meta else tensor.detach()
+        dense = tensor.to_dense() if unusual(tensor) else tensor
+        node.tensor = None if tensor.is_meta else dense.detach()
         node.has_parameters = node.is_view_of_parameter = id(tensor) in self.tracked
         node.varies = node.has_parameters or node.tensor is None
         name = self.buffers.get(id(tensor))
@@ -303,7 +304,7 @@ class _Recorder(TorchDispatchMode):
         if node.tensor is None and says_how and not node.has_parameters:
             node.lost = f"buffer {name}" if name else "a tensor of the model"
         self.recording.leaves[id(tensor)] = node
-        twin = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+        twin = torch.empty_strided(dense.shape, dense.stride(), dtype=dense.dtype, device="meta")
         alias = _Alias(tensor, twin, _Storage(node), (), node)
         self.aliases[id(tensor)] = self.aliases[id(twin)] = alias
         return alias
@@ -569,7 +570,8 @@ class _Recorder(TorchDispatchMode):
         made = self._note(function, nodes, kwargs, shapes)
         for index, (tensor, node) in enumerate(zip(results, made, strict=True)):
             node.is_view_of_parameter = origin.node.is_view_of_parameter
-            path = (*origin.path, (function, rest, kwargs, index))
+            is_all = function in (aten.detach.default, aten.alias.default)
+            path = origin.path if is_all else (*origin.path, (function, rest, kwargs, index))
             self.aliases[id(tensor)] = _Alias(tensor, tensor, origin.storage, path, node)
             if id(source) in self.fresh:
                 self.fresh.add(id(tensor))
@@ -783,6 +785,9 @@ def _set_data(recorder, function, tensor, value):
             f"{recorder.where or 'its forward'}) to one of another shape or type, which is not "
             "followed: make a new tensor instead."
         )
+    one, other = recorder.twin(tensor), recorder.twin(value)
+    if memory(one) == memory(other) and same_view(one, other):  # as after `x.data *= mask`
+        return
     with torch.no_grad():
         tensor.copy_(value)
 

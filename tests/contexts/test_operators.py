@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import prune
 
 from reuseprior.contexts import count_contexts, multiply_adds, record_model
 from tests.contexts.zoo import Calls, counted, ones
@@ -130,3 +131,63 @@ def test_functions_of_a_matrix_count(kind):
     model = Calls(lambda self, x: x @ WHOLE[kind](self.w).real.reshape(-1, 1)[:3], w=ones(3, 3))
     (w,) = count_contexts(model, (1, 3), exact=True).parameter_counts
     assert np.all(np.broadcast_to(w.counts, w.shape) > 0) or kind == "power"
+
+
+# Factors that are certain to be zero ------------------------------------------------------------
+
+EDGES = torch.tensor([[0.0, 1, 0], [1, 0, 1], [0, 1, 0]])
+KEPT = {
+    "dense": lambda edges: edges, "weighted alike": lambda edges: edges / 2,
+    "coordinates": torch.Tensor.to_sparse, "rows": torch.Tensor.to_sparse_csr,
+    "columns": torch.Tensor.to_sparse_csc,
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("multiply", [torch.matmul, torch.mm, torch.spmm, torch.sparse.mm])
+@pytest.mark.parametrize("kind", KEPT)
+def test_paths_follow_a_graphs_edges_however_it_is_kept(kind, multiply):
+    layer = nn.Linear(2, 2, bias=False)
+    model = Calls(lambda self, x: multiply(self.edges, self.layer(x)), layer=layer)
+    model.register_buffer("edges", KEPT[kind](EDGES))
+    assert counted(model, (3, 2)) == {"layer.weight": [[4, 4]] * 2}
+
+
+class Masked(nn.Linear):
+    def forward(self, x):
+        self.weight.data *= self.mask
+        return super().forward(x)
+
+
+def pruned(layer):
+    prune.custom_from_mask(layer, "weight", MASK)
+    return layer
+
+
+def masked():
+    layer = Masked(2, 2, bias=False)
+    layer.register_buffer("mask", MASK)
+    return layer
+
+
+MASK = torch.tensor([[1.0, 0], [1, 1]])
+BEHIND = {
+    "pruned": pruned(nn.Linear(2, 2, bias=False)),
+    "masked in place": masked(),
+    "multiplied": Calls(lambda self, x: F.linear(x, self.weight * MASK), weight=ones(2, 2)),
+    "bools": Calls(lambda self, x: F.linear(x, self.weight * MASK.bool()), weight=ones(2, 2)),
+    "scaled": Calls(lambda self, x: F.linear(x, MASK * 3 * self.weight), weight=ones(2, 2)),
+    "tril": Calls(lambda self, x: F.linear(x, self.weight.tril()), weight=ones(2, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", BEHIND)
+def test_weights_behind_a_mask_have_no_contexts(kind):
+    found = counted(nn.Sequential(nn.Linear(2, 2, bias=False), BEHIND[kind]), (1, 2))
+    first, (_, own) = found.pop("0.weight"), *found.items()
+    assert own == [[1, 0], [1, 1]] and (first == [[2, 2], [1, 1]] or kind == "tril")
+
+
+def test_a_table_of_numbers_is_no_mask():
+    model = Calls(lambda self, x: x * (self.w * torch.arange(3).sin()), w=ones(3))
+    assert counted(model) == {"w": [1, 1, 1]}

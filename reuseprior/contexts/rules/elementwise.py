@@ -8,7 +8,15 @@ import numpy as np
 import torch
 
 from reuseprior.contexts.array import CountArray
-from reuseprior.contexts.record import LOWEST, NOTHING, Node, entries, kept, one_step
+from reuseprior.contexts.record import (
+    LOWEST,
+    NOTHING,
+    Node,
+    certain,
+    entries,
+    kept,
+    one_step,
+)
 from reuseprior.contexts.rules import aten, named, rule
 
 LINEAR = "complex _conj conj_physical nan_to_num neg _neg_view positive rsub"
@@ -59,7 +67,6 @@ def _of_softmax(operator, *, safe=False):
 @rule(*named(LINEAR), linear=True)
 @rule(*named(COPIES), linear=True, step="same", fixed=_as_it_is)
 @rule(*named("sub"), linear=True, step="difference")
-@rule(*named("mul"), factors=(0, 1), step="product")
 @rule(*named("addcmul"), factors=(1, 2))
 @rule(*named("div true_divide"), given=1, step="quotient")
 @rule(*named("addcdiv lerp"), given=2)
@@ -108,6 +115,23 @@ def add(count, x, y, alpha=1, **_):
     for one, other in ((x, y), (y, x)):
         if isinstance(one, Node):
             yield from pointwise(kept(count, other, "beside_others"), one)
+
+
+def _of_product(operator):
+    """A weight behind a mask, as pruned ones are, is zero there; features are not looked at."""
+    if not operator.uses_parameter:
+        return None
+    masks = [met.values for met in map(certain, operator.args[:2]) if met is not None]
+    return np.where(np.logical_and.reduce(masks), NOTHING, np.float32(0)) if masks else None
+
+
+@rule(*named("mul"), factors=(0, 1), step="product", fixed=_of_product)
+def times(count, x, y, **_):
+    """What a constant mask multiplies by zero of a weight is no source."""
+    for one, other in ((x, y), (y, x)):
+        if isinstance(one, Node):
+            met = certain(other) if one.is_view_of_parameter else None
+            yield from pointwise(count if met is None else count.where(met), one)
 
 
 def _of_choice(operator):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from reuseprior.contexts.array import CountArray, Mask
-from reuseprior.contexts.record import Node
+from reuseprior.contexts.record import Node, certain
 from reuseprior.contexts.rules import aten, rule
 from reuseprior.errors import CountingError
 
@@ -73,12 +73,11 @@ def choice_so_far(count, result, x, dim):
         yield from cumsum(count, x, dim)
 
 
-@rule(aten.mm, aten.bmm, factors=(0, 1), layer=True)
+@rule(aten.mm, aten.bmm, aten._sparse_mm, factors=(0, 1), layer=True)
 def product(count, a, b, *_):  # (…, n, k) @ (…, k, m) -> (…, n, m)
     """A factor that is always zero, as attention is behind a mask, uses nothing of the other."""
     for x, other, axis in ((a, b, -1), (b, a, -2)):
-        # a constant's own zeros are numbers like others
-        met = other.fixed.free_of_zeros if other.varies and other.fixed else None
+        met = certain(other)
         yield x, count.sum(axis) if met is None else _meeting(count, x, met, axis)
 
 
@@ -90,7 +89,7 @@ def _meeting(count: CountArray, x: Node, met: Mask, axis: int) -> CountArray:
     return CountArray(counts @ met if axis == -1 else met @ counts, x.shape)
 
 
-@rule(aten.addmm, aten.baddbmm, factors=(1, 2), layer=True)
+@rule(aten.addmm, aten.baddbmm, aten._sparse_addmm, factors=(1, 2), layer=True)
 def sum_and_product(count, bias, a, b, *_, beta=1, **__):
     """A factor of zero is torch's way to say that the first summand is not looked at."""
     if beta != 0:
