@@ -13,6 +13,7 @@ import nbformat
 import pytest
 
 import reuseprior
+from reuseprior import paths
 from reuseprior import revolver as rv
 from reuseprior.report import contents, notebooks
 from reuseprior.revolver import blocks
@@ -164,6 +165,38 @@ def test_trees_of_a_notebook_that_is_not_trusted(lab, checkout, browser):
     assert frozen and set(map(tuple, frozen)) == {("rgb(0, 114, 178)", "rgb(255, 255, 255)")}
     assert looks["lists"] and set(looks["lists"]) == {"none"}
     house.screenshot(browser, "jupyterlab-untrusted")
+
+
+@pytest.mark.notebook
+def test_sliders_count_anew(lab, checkout, browser):
+    """Those of the theorems: the table beside them is that of the width that is set."""
+    chapter = notebooks.read(paths.NOTEBOOKS / "05-derivations.ipynb")
+    cells = {c["id"]: c for c in chapter["cells"]}
+    given = "from reuseprior.chapters import theorems\nderivation = theorems.derivation\n"
+    code = given + "interactive = True\n" + notebooks.source(cells["05d-46"])
+    (checkout / "build").mkdir(exist_ok=True)
+    cell, metadata = nbformat.v4.new_code_cell(code), nbformat.from_dict(chapter["metadata"])
+    written = nbformat.v4.new_notebook(cells=[cell], metadata=metadata)
+    nbformat.write(written, checkout / "build" / "sliders.ipynb")
+    browser.set_window_size(1400, 1000)
+    browser.get(f"{lab}/lab/tree/build/sliders.ipynb")
+
+    def states():
+        sessions = answers(f"{lab}/api/sessions")
+        return {s["kernel"]["execution_state"] for s in sessions if "sliders" in s["path"]}
+
+    until(lambda: states() == {"idle"})
+    click(browser, ".lm-MenuBar-itemLabel", "Run")
+    click(browser, ".lm-Menu-item[data-command='runmenu:run-all']")
+
+    def head():
+        return browser.execute_script("return document.querySelectorAll('th')[1]?.textContent")
+
+    until(lambda: head() == "ω = 6, D = 20", head)
+    handle, *_ = browser.find_elements("css selector", ".noUi-handle")
+    handle.send_keys("\ue014")  # the arrow to the right
+    until(lambda: head() == "ω = 7, D = 20", head)
+    house.screenshot(browser, "jupyterlab-sliders")
 
 
 # Of what is drawn: how trees wrap, the colours of marks, the bullets of lists, and style sheets.
