@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import log2
@@ -148,7 +149,7 @@ def derive(
     entropy = float(-(shares * np.log2(np.where(shares > 0, shares, 1))) @ times)
     total_surprisal = float((below + log2_total) @ times)
     scale = input_nodes / (input_nodes + output_nodes + weight_nodes)
-    return Quantities(
+    quantities = Quantities(
         parameters=parameters,
         weight_nodes=weight_nodes,
         input_nodes=input_nodes,
@@ -160,6 +161,8 @@ def derive(
         P_G=log2(total_surprisal * scale) if total_surprisal > 0 else float("-inf"),
         P_G_spread=log2(parameters * (spread + 1) * scale) if spread > -1 else float("-inf"),
     )
+    sys.audit("reuseprior.quantities", quantities)  # for who asks why a number is what it is
+    return quantities
 
 
 def _weights(multiplicities, length: int) -> np.ndarray:

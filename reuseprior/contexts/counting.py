@@ -124,6 +124,7 @@ class ContextCounts:
     @cached_property
     def log2_counts(self) -> np.ndarray:
         """Log2 of the counts, each stored once; `multiplicities` says for how many entries."""
+        sys.audit("reuseprior.counts", self)  # for who asks which layers make a number
         return np.concatenate([p.finite for p in self.parameter_counts])
 
     @cached_property
@@ -142,7 +143,7 @@ class ContextCounts:
 
     def quantities(self) -> Quantities:
         """Expected spread, entropy, total surprisal and the performance estimates."""
-        derived = derive(
+        return derive(
             self.log2_counts,
             self.multiplicities,
             input_nodes=self.input_nodes,
@@ -150,8 +151,6 @@ class ContextCounts:
             weight_nodes=self.weight_nodes,
             expectations=self.are_expectations,
         )
-        sys.audit("reuseprior.quantities", self, derived)  # which model a printed number is of
-        return derived
 
     def table(self):
         """A pandas DataFrame, one row a parameter tensor."""

@@ -11,12 +11,11 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import json
 import pkgutil
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from itertools import count
@@ -25,6 +24,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import numpy as np
 
 import reuseprior
@@ -51,7 +51,8 @@ class _Trail:
         self._switch, self.now, self._numbers = switch, "", count()
         self.needs: dict[str, set[str]] = defaultdict(set)
         self.read: dict[str, set[str]] = defaultdict(set)
-        self.counted: dict[str, list[dict]] = defaultdict(list)
+        self.quantities: dict[str, list[dict]] = defaultdict(list)
+        self.layers: dict[str, list[tuple]] = defaultdict(list)
         self.said: dict[str, dict] = defaultdict(dict)
 
     def to(self, context: str) -> None:
@@ -96,21 +97,32 @@ class _Trail:
                 "readings": [[float(r.value), r.convention, r.against] for r in given[1]]
             }
         elif event == "reuseprior.quantities":
-            self.counted[self.now].append(_weights(*given))
+            self.quantities[self.now].append(vars(given[0]))
+        elif event == "reuseprior.counts":
+            self.layers[self.now].append(_weights(*given))
 
 
 def _own(one, *_) -> dict:
     return one.__dict__.setdefault(" traced", {})
 
 
-def _weights(counts, quantities) -> dict:
-    """The quantities of a model and the tensors that most of its total surprisal is of."""
-    bits = {}
-    for one in counts.parameter_counts:
-        surprisal = quantities.log2_contexts - one.finite
-        bits[one.name] = float(np.sum(surprisal) * one.multiplicity)
+def _weights(counts) -> tuple[float, list[tuple[str, float]]]:
+    """Log2 of a model's contexts, and the tensors with the greatest shares of its surprisal."""
+    total = float(
+        np.logaddexp2.reduce(
+            [
+                np.logaddexp2.reduce(one.finite) + np.log2(one.multiplicity)
+                for one in counts.parameter_counts
+            ]
+        )
+    )
+    bits = {
+        one.name: float(np.sum(total - one.finite)) * one.multiplicity
+        for one in counts.parameter_counts
+    }
+    every = sum(bits.values()) or 1.0  # of a model whose parameters all have one context
     most = sorted(bits.items(), key=lambda item: -item[1])[:MOST]
-    return {"quantities": vars(quantities), "layers": most}
+    return total, [(name, of / every) for name, of in most]
 
 
 class _Property:
@@ -215,11 +227,12 @@ def _write(lines, trail: _Trail, ids: Sequence[str]) -> Path:
         "lines": ran,
         "needs": {context: sorted(needed) for context, needed in trail.needs.items()},
         "read": read,
-        "counted": trail.counted,
+        "quantities": trail.quantities,
+        "layers": trail.layers,
     }
     path = paths.BUILD / TRACE
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, json.dumps(found, separators=(",", ":")).encode())
+    files.write(path, msgspec.json.encode(found))
     return path
 
 
@@ -245,8 +258,8 @@ class Trace:
         """Raises WhyError where there is none, or of other code."""
         path, command = paths.BUILD / TRACE, "`reuseprior audit --trace`"
         try:
-            said = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
+            said = msgspec.json.decode(path.read_bytes())
+        except (OSError, msgspec.DecodeError) as error:
             raise WhyError(f"{path} is missing or damaged: make it with {command}") from error
         if said["code"] != _code():
             raise WhyError(f"{path} is of other code: make it anew with {command}")
@@ -289,24 +302,33 @@ class Trace:
         ]
 
     @functools.cached_property
-    def shared(self) -> Collection[tuple[str, str, int]]:
-        """Functions that more than half of a drawn hundred of all numbers enter."""
+    def entered(self) -> Counter[tuple[str, str, int]]:
+        """How many of a drawn hundred of all numbers enter each function."""
         drawn = sorted(self.numbers, key=lambda i: hashlib.sha256(i.encode()).digest())[:100]
-        entered = Counter(one for i in drawn for one in self.functions(i))
-        return {one for one, times in entered.items() if 2 * times > len(drawn)}
+        return Counter(one for i in drawn for one in self.functions(i))
 
     def read(self, identity: str) -> list[str]:
         """The files in data/ that were read for a number."""
         contexts = self.contexts(identity)
         return sorted({name for c in contexts for name in self._said["read"].get(c, ())})
 
-    def counted(self, identity: str, value: float) -> dict | None:
-        """The model whose quantities have this value, and the tensors that weigh most in them."""
-        for context in self.contexts(identity):
-            for one in self._said["counted"].get(context, ()):
-                if any(isclose(q, value, rel_tol=NEAR) for q in one["quantities"].values()):
-                    return one
-        return None
+    def quantities(self, identity: str, value: float) -> dict[str, float] | None:
+        """Those of the model of which the number is one, if it is of a model."""
+        every = self._noted("quantities", identity)
+        return next((q for q in every if any(_near(v, value) for v in q.values())), None)
+
+    def layers(self, identity: str, log2_contexts: float) -> list[tuple[str, float]]:
+        """The tensors that weigh most in the model with so many contexts, with their shares."""
+        every = self._noted("layers", identity)
+        return next((layers for total, layers in every if _near(total, log2_contexts)), [])
+
+    def _noted(self, what: str, identity: str) -> Iterator:
+        for context in sorted(self.contexts(identity)):
+            yield from self._said[what].get(context, ())
+
+
+def _near(value: float | None, other: float) -> bool:
+    return value is not None and isclose(value, other, rel_tol=NEAR)
 
 
 @functools.cache
@@ -399,31 +421,26 @@ def tell(row: Mapping[str, str], trace: Trace | None) -> Iterator[str]:
     for value, convention, against in said.get("readings", ()):
         ruled_out = f"; the text rules it out: {against}" if against else ""
         yield f"  gives     {value:.8g}   {convention or 'as the text says'}{ruled_out}"
-    if computed != "–" and (model := trace.counted(identity, float(computed))):
-        yield from _of_model(model, float(computed))
+    if computed != "–" and (quantities := trace.quantities(identity, float(computed))):
+        yield from _of_model(quantities, float(computed))
+        yield "  layers    share of the total surprisal, the greatest"
+        for layer, share in trace.layers(identity, quantities["log2_contexts"]):
+            yield f"    {share:6.1%}  {layer}"
     yield from _of_files(trace.read(identity))
-    functions = trace.functions(identity)
-    own = [one for one in functions if one not in trace.shared]
-    yield f"  made by   {len(functions)} functions; without those that most numbers enter:"
-    for file, name, line in own[: 2 * MOST]:
+    rare = sorted(trace.functions(identity), key=lambda one: trace.entered[one])
+    yield f"  made by   {len(rare)} functions, those first that few other numbers enter"
+    for file, name, line in rare[: 2 * MOST]:
         yield f"    {file}:{line} {name}"
-    if len(own) > 2 * MOST:
-        yield f"    … and {len(own) - 2 * MOST} more"
 
 
-def _of_model(model: Mapping, value: float) -> Iterator[str]:
-    quantities = model["quantities"]
-    names = [n for n, v in quantities.items() if isclose(v, value, rel_tol=NEAR)]
-    for name in names[:1]:
-        if formula := FORMULAS.get(name):
-            yield f"  formula   {name} = {formula}"
-            for each, number in quantities.items():
-                formula = formula.replace(each, f"{number:,.6g}")
-            yield f"            = {formula}"
-    total = quantities["total_surprisal"]
-    yield "  layers    share of the total surprisal, the greatest"
-    for layer, bits in model["layers"]:
-        yield f"    {bits / total:6.1%}  {layer}"
+def _of_model(quantities: Mapping[str, float], value: float) -> Iterator[str]:
+    """The formula of a number, in words and with its numbers."""
+    name = next(name for name, of in quantities.items() if _near(of, value))
+    if formula := FORMULAS.get(name):
+        yield f"  formula   {name} = {formula}"
+        for each in sorted(quantities, key=len, reverse=True):
+            formula = formula.replace(each, f"{quantities[each]:,.8g}")
+        yield f"            = {formula}"
 
 
 def _of_files(names: Sequence[str]) -> Iterator[str]:
