@@ -278,9 +278,9 @@ class Fixed(CountArray):
 
     @cached_property
     def is_mask(self) -> bool:
-        """Whether there is no more than one number beside zero."""
+        """Whether there are zeros and one other number; zeros alone may be a first state."""
         others = self.values[self.values != 0]
-        return not others.size or bool((others == others[0]).all())
+        return others.size > 0 and bool((others == others[0]).all())
 
     @cached_property
     def beside_others(self) -> Mask | None:

@@ -570,7 +570,7 @@ class _Recorder(TorchDispatchMode):
         made = self._note(function, nodes, kwargs, shapes)
         for index, (tensor, node) in enumerate(zip(results, made, strict=True)):
             node.is_view_of_parameter = origin.node.is_view_of_parameter
-            is_all = function in (aten.detach.default, aten.alias.default)
+            is_all = traits(function).step == "same"
             path = origin.path if is_all else (*origin.path, (function, rest, kwargs, index))
             self.aliases[id(tensor)] = _Alias(tensor, tensor, origin.storage, path, node)
             if id(source) in self.fresh:

@@ -191,3 +191,10 @@ def test_weights_behind_a_mask_have_no_contexts(kind):
 def test_a_table_of_numbers_is_no_mask():
     model = Calls(lambda self, x: x * (self.w * torch.arange(3).sin()), w=ones(3))
     assert counted(model) == {"w": [1, 1, 1]}
+
+
+def test_zeros_to_begin_with_are_no_mask():
+    model = Calls(
+        lambda self, x: x @ self.w + torch.zeros(1, 3) @ self.v, w=ones(3, 3), v=ones(3, 3)
+    )
+    assert counted(model) == {"w": [[1] * 3] * 3, "v": [[1] * 3] * 3}
