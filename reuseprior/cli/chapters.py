@@ -67,8 +67,9 @@ def audit(
     if trace:
         from reuseprior.report import why
 
-        total = None if places else len(ledger.committed_rows())
-        note(f"left {why.trace(places, partial(bar, total=total))}")
+        if places or update or as_json:
+            raise UsageError("--trace records the whole ledger: leave the other options out")
+        note(f"left {why.trace((), partial(bar, total=len(ledger.committed_rows())))}")
         return
     try:
         # before minutes of work, as numbers that are typed otherwise may not even be read

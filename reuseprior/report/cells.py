@@ -195,7 +195,10 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
         cells = [cell for cell in _cells(table) if self._place(cell[0]) in wanted]
         made = [one for cell in cells if (one := self._made(table, *cell))]
         judged = ledger.judged(one for one in made if isinstance(one, Cell))
-        yield from (next(judged) if isinstance(one, Cell) else one for one in made)
+        for one in made:
+            if isinstance(one, Cell):
+                sys.audit("reuseprior.cell", ledger.identity(one.row["id"], one.column))
+            yield next(judged) if isinstance(one, Cell) else one
 
     def _entries(self, place: str) -> Iterator[Entry]:
         tables = dict.fromkeys(table for rule in self._rules for table in _tables(rule))

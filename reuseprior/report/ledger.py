@@ -486,13 +486,7 @@ def collect(
     if altered := results.altered():
         raise LedgerError("\n".join(altered))
     patterns = _patterns(only)
-    stems = [pattern.split("*")[0].split("?")[0].split("[")[0] for pattern in patterns]
-    chosen = [
-        (place, make)
-        for place, make in parts().items()
-        if not only or any(place.startswith(stem) or stem.startswith(place) for stem in stems)
-    ]
-    entries = list(progress(e for part in chosen for e in _made(*part)))
+    entries = list(progress(e for part in chosen(only) for e in _made(*part)))
     repeated = [i for i, n in Counter(e.id for e in entries).items() if n > 1]
     if repeated:
         raise ValueError(f"ledger id {repeated[0]!r} occurs twice: ids must be unique")
@@ -501,6 +495,16 @@ def collect(
             known = ", ".join(map(repr, sorted(parts())))
             raise UserError(f"no number is printed at {place!r}; there are {known}")
     return [e for e in entries if not only or _at(e.where, patterns)]
+
+
+def chosen(only: Sequence[str]) -> list[tuple[str, Callable[[], Iterable[Entry]]]]:
+    """The parts, or those in which numbers may be printed at these places."""
+    stems = [pattern.split("*")[0].split("?")[0].split("[")[0] for pattern in _patterns(only)]
+    return [
+        (place, make)
+        for place, make in parts().items()
+        if not only or any(place.startswith(stem) or stem.startswith(place) for stem in stems)
+    ]
 
 
 def _made(place: str, make: Callable[[], Iterable[Entry]]) -> Iterator[Entry]:

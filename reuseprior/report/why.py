@@ -21,7 +21,7 @@ from importlib import import_module
 from itertools import count
 from math import isclose
 from pathlib import Path
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 import msgspec
@@ -76,7 +76,7 @@ class _Trail:
             place = known(*args)
             key = (args[1:] if known is _own else args, *sorted(options.items()))
             if key not in place:
-                context = f"{function.__qualname__} {next(self._numbers)}"
+                context = f"{getattr(function, '__qualname__', function)} {next(self._numbers)}"
                 with self.within(context):
                     place[key] = context, function(*args, **options)
             context, value = place[key]
@@ -91,7 +91,8 @@ class _Trail:
             self.read[self.now].add(given[0])
         elif event == "reuseprior.cell":
             self.to(f"= {given[0]}")
-            self.said[given[0]] |= {"rule": given[1]}
+            if len(given) > 1:
+                self.said[given[0]] |= {"rule": given[1]}
         elif event == "reuseprior.readings":
             self.said[given[0]] |= {
                 "readings": [[float(r.value), r.convention, r.against] for r in given[1]]
@@ -107,7 +108,7 @@ def _own(one, *_) -> dict:
 
 
 def _weights(counts) -> tuple[float, list[tuple[str, float]]]:
-    """Log2 of a model's contexts, and the tensors with the greatest shares of its surprisal."""
+    """A model's total surprisal, and the tensors with the greatest shares of it."""
     total = float(
         np.logaddexp2.reduce(
             [
@@ -120,9 +121,9 @@ def _weights(counts) -> tuple[float, list[tuple[str, float]]]:
         one.name: float(np.sum(total - one.finite)) * one.multiplicity
         for one in counts.parameter_counts
     }
-    every = sum(bits.values()) or 1.0  # of a model whose parameters all have one context
+    every = sum(bits.values())
     most = sorted(bits.items(), key=lambda item: -item[1])[:MOST]
-    return total, [(name, of / every) for name, of in most]
+    return every, [(name, of / (every or 1.0)) for name, of in most]
 
 
 class _Property:
@@ -158,10 +159,16 @@ def _replace_caches(trail: _Trail) -> None:
         for name, one in list(vars(module).items()):
             if isinstance(one, kinds):
                 setattr(module, name, traced(one))
+            elif isinstance(one, FunctionType) and one.__defaults__:
+                one.__defaults__ = tuple(
+                    traced(d) if isinstance(d, kinds) else d for d in one.__defaults__
+                )
             elif isinstance(one, type) and one.__module__ == module.__name__:
                 for its, value in list(vars(one).items()):
                     if isinstance(value, kinds):
                         setattr(one, its, traced(value))
+                    elif isinstance(getattr(value, "__func__", None), kinds):
+                        setattr(one, its, type(value)(traced(value.__func__)))
                     elif isinstance(value, functools.cached_property):
                         setattr(one, its, _Property(trail, its, value.func))
 
@@ -187,14 +194,14 @@ def trace(places: Sequence[str] = (), progress: Callable = iter) -> Path:
     finally:
         lines.stop()
         listening.clear()  # a hook cannot be taken away
+    if not entries:
+        raise WhyError(f"no number is printed at {places}: nothing was traced")
     return _write(lines.get_data(), trail, [entry.id for entry in entries])
 
 
 def _each(trail: _Trail, places: Sequence[str]) -> Iterator[ledger.Entry]:
     """The entries, what ran before each counted for it where no cell was announced."""
-    for place, make in ledger.parts().items():
-        if places and not any(place.startswith(p) or p.startswith(place) for p in places):
-            continue
+    for place, make in ledger.chosen(places):
         entries, number = iter(make()), count()
         while True:
             between = f"{place} {next(number)}"
@@ -237,10 +244,12 @@ def _write(lines, trail: _Trail, ids: Sequence[str]) -> Path:
 
 
 def _code() -> str:
-    """A digest of the package's lines."""
+    """A digest of the package, of what is printed, and of the list of recorded runs."""
     digest = hashlib.sha256()
-    for file in sorted(paths.PACKAGE.rglob("*.py")):
-        digest.update(file.read_bytes())
+    every = [file for folder in (paths.PACKAGE, paths.PUBLISHED) for file in folder.rglob("*.*")]
+    for file in sorted({*every, paths.RESULTS / results.DIGESTS}):
+        if file.suffix != ".pyc" and file.is_file():
+            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
@@ -312,15 +321,19 @@ class Trace:
         contexts = self.contexts(identity)
         return sorted({name for c in contexts for name in self._said["read"].get(c, ())})
 
-    def quantities(self, identity: str, value: float) -> dict[str, float] | None:
-        """Those of the model of which the number is one, if it is of a model."""
-        every = self._noted("quantities", identity)
-        return next((q for q in every if any(_near(v, value) for v in q.values())), None)
+    def quantities(self, identity: str, value: float) -> tuple[str, dict[str, float]] | None:
+        """Which quantity a number is, and all of its model; None for what is no quantity."""
+        column = identity.rpartition("/")[2]
+        for quantities in self._noted("quantities", identity):
+            for name in [column] if column in quantities else FORMULAS:
+                if _near(quantities[name], value):
+                    return name, quantities
+        return None
 
-    def layers(self, identity: str, log2_contexts: float) -> list[tuple[str, float]]:
-        """The tensors that weigh most in the model with so many contexts, with their shares."""
+    def layers(self, identity: str, surprisal: float) -> list[tuple[str, float]]:
+        """The tensors that weigh most in the model of this total surprisal, with their shares."""
         every = self._noted("layers", identity)
-        return next((layers for total, layers in every if _near(total, log2_contexts)), [])
+        return next((layers for total, layers in every if _near(total, surprisal)), [])
 
     def _noted(self, what: str, identity: str) -> Iterator:
         for context in sorted(self.contexts(identity)):
@@ -405,7 +418,8 @@ def tell(row: Mapping[str, str], trace: Trace | None) -> Iterator[str]:
     """Why a number is what it is, line by line; without a trace, what is committed says."""
     mark = ledger.MARKS[row["verdict"]]
     yield f"{row['id']}: {row['where']}"
-    yield f"  printed   {row['printed']}   ({row['typed'].split(';')[0]} in data/published)"
+    table = row["typed"].split(";")[0]  # theorems are typed in none
+    yield f"  printed   {row['printed']}" + f"   ({table} in data/published)" * bool(table)
     computed = row["computed"] or "–"
     window = f", window {row['window']}" if row["window"] else ""
     yield f"  computed  {computed}   {mark} {row['kind']}, {row['verdict']}{window}"
@@ -421,10 +435,11 @@ def tell(row: Mapping[str, str], trace: Trace | None) -> Iterator[str]:
     for value, convention, against in said.get("readings", ()):
         ruled_out = f"; the text rules it out: {against}" if against else ""
         yield f"  gives     {value:.8g}   {convention or 'as the text says'}{ruled_out}"
-    if computed != "–" and (quantities := trace.quantities(identity, float(computed))):
-        yield from _of_model(quantities, float(computed))
+    if computed != "–" and (found := trace.quantities(identity, float(computed))):
+        name, quantities = found
+        yield from _of_model(name, quantities)
         yield "  layers    share of the total surprisal, the greatest"
-        for layer, share in trace.layers(identity, quantities["log2_contexts"]):
+        for layer, share in trace.layers(identity, quantities["total_surprisal"]):
             yield f"    {share:6.1%}  {layer}"
     yield from _of_files(trace.read(identity))
     rare = sorted(trace.functions(identity), key=lambda one: trace.entered[one])
@@ -433,9 +448,8 @@ def tell(row: Mapping[str, str], trace: Trace | None) -> Iterator[str]:
         yield f"    {file}:{line} {name}"
 
 
-def _of_model(quantities: Mapping[str, float], value: float) -> Iterator[str]:
+def _of_model(name: str, quantities: Mapping[str, float]) -> Iterator[str]:
     """The formula of a number, in words and with its numbers."""
-    name = next(name for name, of in quantities.items() if _near(of, value))
     if formula := FORMULAS.get(name):
         yield f"  formula   {name} = {formula}"
         for each in sorted(quantities, key=len, reverse=True):
