@@ -37,11 +37,7 @@ def check(text, longest=LONGEST):
     assert not AVOIDED.findall(text)
 
 
-# all but the theorems, whose symbols and marks are explained beside their tables
-SHORT = [chapter for chapter in chapters.found() if chapter.name != "05-derivations"]
-
-
-@pytest.mark.parametrize("chapter", SHORT, ids=lambda chapter: chapter.name)
+@pytest.mark.parametrize("chapter", chapters.found(), ids=lambda chapter: chapter.name)
 def test_a_chapter_takes_ten_minutes_and_has_plain_words(chapter):
     check(told(chapter))
 
