@@ -58,6 +58,8 @@ class Blueprint:
         for chain in found.every_chain:
             for fact in (fact for step in chain.steps for fact in step.using):
                 yield from self._fault(fact, before, above)
+            if not chain.points:
+                yield f"{chain} is tried nowhere, as no point is in all its cases"
             kinds = [step for step in chain.steps if step.relation != "="]
             if len(kinds) > 1:
                 yield f"{chain} has more than one step that is no equation"
@@ -215,7 +217,8 @@ class Page:
     def _rows(self, chain: Chain) -> Iterator[str]:
         from reuseprior.proofs import balls
 
-        point = chain.points[0] if chain.cases else self.point or chain.points[0]
+        points = chain.points or chain.theory.grid
+        point = points[0] if chain.cases else self.point or points[0]
         *_, (told, values) = chain.at(point)
         first = chain.theory.told(*(self.point or chain.theory.grid[0]))
         value = balls.shown(values[0]) + (f" <br> {told}" if told != first else "")

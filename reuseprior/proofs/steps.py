@@ -126,8 +126,8 @@ class Chain:
 
     @property
     def holds(self) -> bool:
-        """Whether each step is proved and agrees with all numbers."""
-        return all(self.checks) and all(self.proofs)
+        """Whether it is tried somewhere, and each step is proved and agrees with all numbers."""
+        return bool(self.points) and all(self.checks) and all(self.proofs)
 
     def _proved(self, k: int) -> bool:
         left, step = self.sides[k], self.steps[k]

@@ -167,6 +167,18 @@ def test_what_rests_on_a_case_is_one():
     assert forged.mark("Theorem 2") == "✗" and "does not say" in forged.faults["Theorem 2"][0]
 
 
+def test_what_is_tried_nowhere_is_not_proved():
+    """Not by cases that have no point in common, whatever would follow from them."""
+    two = define(SQUARES, "Two", "sides of two", (side, last), grid=((2,),))
+    three = define(SQUARES, "Three", "rows of three", (last, sp.S(3)), grid=((3,),))
+    both = chain(side, to(sp.S(3), "both", two[side], three[last]))
+    assert both.points == () and both.proofs == (True,) and not both.holds
+    found = Blueprint((two, three, derivation(both)))
+    assert (found.mark("Two"), found.mark("Three"), found.mark("Theorem 1")) == ("✓", "✓", "✗")
+    assert "is tried nowhere" in found.faults["Theorem 1"][0]
+    assert "**Not proved:** α = 3 is tried" in found.one("Theorem 1")._repr_markdown_()
+
+
 def test_a_chain_may_put_in_those_above_it():
     below = chain(area**2, to(side**4, "squared", chain(area, to(side**2, "measured", IS_AREA))))
     above = chain(area, to(side**2, "measured", IS_AREA))
