@@ -258,12 +258,12 @@ class Derivation:
     @property
     def defines(self) -> bool:
         """Whether there is nothing to prove: it is a definition or a case."""
-        return all(chain.defines for chain in self.chains)
+        return bool(self.chains) and all(chain.defines for chain in self.chains)
 
     @property
     def holds(self) -> bool:
-        """Whether all its chains do, whatever they rest on."""
-        return all(chain.holds for chain in self.all_chains)
+        """Whether it states something and all its chains hold, whatever they rest on."""
+        return bool(self.chains) and all(chain.holds for chain in self.all_chains)
 
     @property
     def only_printed(self) -> tuple[Chain, ...]:

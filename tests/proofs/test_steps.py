@@ -267,6 +267,11 @@ def test_the_mark_is_that_of_what_is_printed_and_what_is_derived():
     assert mark(RIGHT, printed=()) == "✗"
 
 
+def test_what_only_prints_something_states_nothing():
+    only = derived("Theorem 1", "")(lambda: [[chain(side, to(side + 1, "so"))]])
+    assert not only.defines and Blueprint((AREA, only)).mark("Theorem 1") == "✗"
+
+
 def test_a_page():
     """Math in two columns, links to premises, and what stands for what is only printed."""
     good = chain(2 * area, to(2 * side**2, "measured", IS_AREA))
