@@ -81,9 +81,10 @@ class Chain:
 
     @property
     def states(self) -> tuple:
-        """What it states, whatever the steps between its ends."""
+        """What it states and of which points, whatever the steps between its ends."""
         weakest = self.weakest
-        return self.left, weakest.relation, self.right, weakest.variable, weakest.rate
+        ends = self.left, weakest.relation, self.right
+        return *ends, weakest.variable, weakest.rate, frozenset(self.points)
 
     @property
     def fact(self) -> Fact:

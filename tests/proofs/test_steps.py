@@ -167,6 +167,15 @@ def test_what_rests_on_a_case_is_one():
     assert forged.mark("Theorem 2") == "✗" and "does not say" in forged.faults["Theorem 2"][0]
 
 
+def test_a_case_does_not_prove_what_is_printed_of_all():
+    two = define(SQUARES, "Two", "sides of two", (side, sp.S(2)), grid=((2,),))
+    four = chain(area, to(sp.S(4), "two by two", IS_AREA, *two))
+    everywhere, there = (chain(area, to(sp.S(4), "so"), grid=grid) for grid in ((), ((2,),)))
+    for printed, says in ((everywhere, "✗"), (there, "✓")):
+        found = Blueprint((AREA, two, derivation(four, printed=(printed,))))
+        assert found.mark("Theorem 1") == says
+
+
 def test_what_is_tried_nowhere_is_not_proved():
     """Not by cases that have no point in common, whatever would follow from them."""
     two = define(SQUARES, "Two", "sides of two", (side, last), grid=((2,),))
