@@ -23,6 +23,8 @@ BITS = 2**22
 FLOAT = 1e-10
 """How far a float may be from what it stands for, relative where numbers are above one."""
 DIGITS = 30
+FEW = 10
+"""Up to how many values of an index are all tried."""
 
 Ball = fmpq | arb
 _CALLS = {
@@ -148,7 +150,8 @@ def at_point(
 ) -> Iterator[tuple[str, list[Ball | None]]]:
     """Each side at a point, with the point in words, as narrow as `WIDTH` where that is found.
 
-    There is one at each value of the dials and each end of an index that are left free.
+    There is one at each value of the dials and of the indices that are left free, of an index
+    with many values at its ends.
     """
     sides = [taken(side) for side in sides]
     free = theory.free(sides)
@@ -179,11 +182,12 @@ def narrow(sides: Sequence[sp.Expr], theory: Theory, read: dict) -> list[Ball | 
 
 
 def _values(theory: Theory, read: dict, symbol: sp.Symbol) -> tuple:
-    """The values of a dial, or first and last of an index."""
+    """The values of a dial, or all of an index that has few, else its first and last."""
     if symbol in theory.dials:
         return theory.dials[symbol]
-    ends = {int(value(sp.sympify(end), read).p): None for end in theory.indices[symbol]}
-    return tuple(ends)
+    first, end = (int(value(sp.sympify(end), read).p) for end in theory.indices[symbol])
+    few = range(first, end + 1) if 0 <= end - first < FEW else (first, end)
+    return tuple(dict.fromkeys(few))
 
 
 @cache

@@ -64,7 +64,7 @@ def put_in(expression: sp.Expr, premises: Iterable[Premise]) -> sp.Expr:
     for _ in range(5):  # one may hold what another is for
         before = expression
         for name, meaning in premises:
-            if isinstance(name, sp.Indexed):
+            if isinstance(name, sp.Indexed) and name.indices[0].is_Symbol:  # of any
                 expression = expression.replace(
                     lambda e, name=name: isinstance(e, sp.Indexed) and e.base == name.base,
                     lambda e, n=name, m=meaning: m.subs(n.indices[0], e.indices[0]),

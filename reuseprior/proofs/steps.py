@@ -135,6 +135,9 @@ class Chain:
         premises = tuple((fact.left, fact.right) for fact in step.using)
         if self.defines:
             return True
+        of = {i for name, _ in premises if isinstance(name, sp.Indexed) for i in name.indices}
+        if any(index.is_Symbol and index not in self.theory.indices for index in of):
+            return False  # what is said of the last, say, would be put in for all
         if step.relation in "=≥":
             proof = prove.equal if step.relation == "=" else prove.at_least
             return proof(left, step.right, premises)

@@ -240,10 +240,25 @@ def test_indices_sums_and_dials():
     rows = define(SQUARES, "Rows", "equal", (cells[row], area / last))
     found = chain(summed, to(area * side, "row by row", each))
     assert Blueprint((rows, derivation(found))).mark("Theorem 1") == "✓"
-    assert {at for at, _ in rows.chains[0].at((3,))} == {"3, row = 1", "3, row = 3"}
+    told = [at for at, _ in rows.chains[0].at((3,))]
+    assert told == ["3, row = 1", "3, row = 2", "3, row = 3"]
     stretch = define(SQUARES, "Stretch", "by a scale", (scaled, scale * area))
     assert [at for at, _ in stretch.chains[0].at((3,))] == ["3, scale = 1/2", "3, scale = 2"]
     assert stretch.holds and not define(SQUARES, "S", "", (scaled, scale**2 * area)).holds
+
+
+def test_what_is_said_of_one_of_a_row_is_not_put_in_for_all():
+    """Neither of the first nor of the last, and the one between two ends is tried."""
+    uneven = replace(
+        SQUARES, grid=((3,),), read=lambda size: {**measured(size), cells: [None, 5, 7, 5]}
+    )
+    for one in (sp.S(1), last):
+        says = define(uneven, "One", "of one", (cells[one], sp.S(5)))
+        for which, holds in ((one, True), (row, False)):
+            found = chain(cells[which] / 2, to(sp.S(5) / 2, "half", *says), theory=uneven)
+            proved = holds and one != last
+            assert says.holds and (found.proofs, found.checks) == ((proved,), (holds,))
+    assert not define(uneven, "All", "wrong between", (cells[row], sp.S(5))).holds
 
 
 def test_a_case_holds_at_its_points_and_is_tried_there():
