@@ -89,7 +89,10 @@ def _summed(function: sp.Expr, *limits: tuple) -> sp.Expr:
 
 
 def _logarithms(expression: sp.Expr) -> sp.Expr:
-    """Each logarithm as those of its factors, which are positive."""
-    return expression.replace(
-        sp.log, lambda x: sp.expand_log(sp.log(sp.factor(sp.together(x))), force=True)
-    )
+    """Each logarithm as those of its factors, which have one where all symbols have a sign."""
+    return expression.replace(sp.log, _of_factors)
+
+
+def _of_factors(x: sp.Expr) -> sp.Expr:
+    signed = all(symbol.is_nonnegative for symbol in x.free_symbols)
+    return sp.expand_log(sp.log(sp.factor(sp.together(x))), force=signed)

@@ -25,6 +25,7 @@ from reuseprior.proofs import (
     define,
     derived,
     plain,
+    prove,
     to,
 )
 from reuseprior.proofs.render import text
@@ -85,6 +86,12 @@ def test_a_chain_states_its_ends_and_shows_a_ball_a_side():
     assert "difference NOT 0" in blueprint(WRONG).one("Theorem 1")._repr_markdown_()
     (_, (left, right)), *_ = RIGHT.numbers
     assert balls.meet(left, right) and balls.width(left) < balls.WIDTH
+
+
+def test_a_power_in_a_logarithm_needs_a_sign():
+    either = sp.Symbol("either", real=True)
+    assert not prove.equal(sp.log(either**2), 2 * sp.log(either), ())
+    assert prove.equal(sp.log(side**2), 2 * sp.log(side), ())
 
 
 def test_what_is_counted_is_exact():
