@@ -156,6 +156,7 @@ class Layers:
                 f"the blocks of {type(model).__name__} share so already: share a model once"
             )
         self._check_rank(groups)
+        self._check_ties(model, groups)
         scopes = []
         for scope, members in groups:
             owner, *others = members.values()
@@ -207,6 +208,24 @@ class Layers:
                 f"lora={self.lora} is no low rank for a matrix of {min(sizes)} rows or columns: "
                 f"choose at most {min(sizes)}"
             )
+
+    def _check_ties(self, model: nn.Module, groups: list[tuple[str, dict[str, nn.Module]]]) -> None:
+        """Raise `SharingError` for a parameter that a module outside of its group holds too."""
+        held: dict[int, list[int]] = {}
+        for layer in model.modules():
+            for parameter in filter(torch.is_tensor, layer._parameters.values()):
+                held.setdefault(id(parameter), []).append(id(layer))
+        for _, members in groups:
+            group = {id(module) for module in members.values()}
+            for name, module in members.items():
+                for tensor, parameter in module.named_parameters(recurse=False):
+                    holders = held[id(parameter)]
+                    twice = self.lora and len(holders) > len(set(holders))
+                    if twice or not group.issuperset(holders):
+                        raise SharingError(
+                            f"layer {name!r} shares its {tensor} with another layer already, or "
+                            "holds it under two names: share in one way only, or untie it first"
+                        )
 
     def _differ(self, members: list[nn.Module]) -> None:
         for tensor, shared in matrices(members[0]).items():

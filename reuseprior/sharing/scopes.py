@@ -193,9 +193,10 @@ def _kinds(module: nn.Module) -> str:
 
 
 def adopt(module: nn.Module, owner: nn.Module) -> None:
-    """Let `module` hold the parameters of `owner` in place of its own."""
-    for name, parameter in owner.named_parameters(recurse=False):
-        setattr(module, name, parameter)
+    """Let `module` hold the parameters of `owner` in place of its own, each under all its names."""
+    for name, parameter in list(owner._parameters.items()):
+        if parameter is not None:
+            setattr(module, name, parameter)
 
 
 def untie(model: nn.Module, target: str | Scope) -> tuple[nn.Parameter, ...]:

@@ -26,6 +26,20 @@ def blocks():
     return nn.Sequential(*(nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(3)))
 
 
+def tied_block():
+    """A stack whose third block is tied to what is no block."""
+    model = nn.Sequential(nn.Embedding(4, 4), nn.Sequential(*(nn.Linear(4, 4) for _ in range(3))))
+    model[1][2].weight = model[0].weight
+    return model
+
+
+def two_names(bias=False):
+    model = nn.Sequential(*(nn.Linear(4, 4, bias) for _ in range(3)))
+    for layer in model:
+        layer.other = layer.weight
+    return model
+
+
 def two_norms():
     model = test_channels.small()
     model.append(nn.BatchNorm2d(8))
@@ -60,6 +74,8 @@ REFUSED = [  # a model, how it is to share, what is said
     (blocks, "layers:attention", "no blocks share their attention: it looks for a part named at"),
     (blocks, "layers:all,in=*.1", r"no layers whose names are like [*]\.1 would share: cho"),
     (blocks, "layers:all,lora=5", "lora=5 is no low rank for a matrix of 4 rows or columns"),
+    (tied_block, "layers:all", "layer '1.2' shares its weight with another layer already"),
+    (two_names, "layers:all,lora=1", "layer '0' shares its weight with another .* two names"),
     (blocks, "layers:1-4x2", "no loop over places 1 to 4: it looks for so many equal blocks, one"),
     (blocks, "layers:2-1x2", "layers:2-1x2 is no loop: write first and last place, counted from 1"),
     (blocks, "layers:1-2x1", "layers:1-2x1 is no loop"),
@@ -117,6 +133,11 @@ def test_bad_use_is_one_sentence(build, text, message):
     assert "\n" not in str(error.value)
     assert [(name, id(parameter)) for name, parameter in model.named_parameters()] == before
     assert makers(model).keys() == made
+
+
+def test_a_parameter_follows_under_both_its_names():
+    model = sharing.apply(two_names(), "layers:all")
+    assert all(x is model[0].weight for layer in model for x in (layer.weight, layer.other))
 
 
 def test_a_factor_is_a_number_and_a_made_weight_stays_made():
