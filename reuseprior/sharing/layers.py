@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -140,7 +141,7 @@ class Layers:
                 "more blocks of equal layers in one Sequential, ModuleList or ModuleDict"
             )
         if self.loop:
-            return self._loops(found)
+            return self._loops(model, found)
         groups = [group for stack in found for group in self._groups(stack)]
         if not groups:
             longest = max(len(stack.blocks) for stack in found)
@@ -194,8 +195,11 @@ class Layers:
             members = [block for block, own in zip(blocks, order, strict=True) if own == number]
             for inner in _own_layers(members[0][1], self.part) if len(members) > 1 else ():
                 path = f".{inner}" if inner else ""
-                found = {f"{name}{path}": block.get_submodule(inner) for name, block in members}
-                if all(fnmatchcase(name, self.within or "*") for name in found):
+                found: dict[str, nn.Module] = {}
+                for name, block in members:
+                    if (layer := block.get_submodule(inner)) not in found.values():
+                        found[f"{name}{path}"] = layer
+                if len(found) > 1 and all(fnmatchcase(name, self.within or "*") for name in found):
                     yield f"{stack.name} block {number + 1}{path}", found
 
     def _check_rank(self, groups: list[tuple[str, dict[str, nn.Module]]]) -> None:
@@ -215,12 +219,14 @@ class Layers:
         for layer in model.modules():
             for parameter in filter(torch.is_tensor, layer._parameters.values()):
                 held.setdefault(id(parameter), []).append(id(layer))
+        in_groups = Counter(id(m) for _, members in groups for m in members.values())
         for _, members in groups:
             group = {id(module) for module in members.values()}
             for name, module in members.items():
                 for tensor, parameter in module.named_parameters(recurse=False):
                     holders = held[id(parameter)]
                     twice = self.lora and len(holders) > len(set(holders))
+                    twice = twice or in_groups[id(module)] > 1
                     if twice or not group.issuperset(holders):
                         raise SharingError(
                             f"layer {name!r} shares its {tensor} with another layer already, or "
@@ -234,7 +240,7 @@ class Layers:
                 maker.train(module.training)
                 attach(module, maker, tensor)
 
-    def _loops(self, found: list[Stack]) -> tuple[()]:
+    def _loops(self, model: nn.Module, found: list[Stack]) -> tuple[()]:
         first, last, passes = self.loop
         long = [stack for stack in found if len(stack.blocks) >= last]
         if not long or not all(stack.adjacent for stack in long):
@@ -243,6 +249,16 @@ class Layers:
                 f"no loop over places {first} to {last}: it looks for so many equal blocks, one "
                 f"after the other, and the stacks here have {sizes}"
             )
+        held = Counter(id(m) for one in model.modules() for m in one._modules.values())
+        for stack in long:
+            for name, block in list(stack.blocks.items())[first - 1 : last]:
+                hooks = block._forward_pre_hooks.values()
+                looped = any(isinstance(getattr(hook, "__self__", None), Loop) for hook in hooks)
+                if looped or held[id(block)] > 1:
+                    raise SharingError(
+                        f"block {name!r} {'loops already' if looped else 'stands in two places'}: "
+                        "a loop is over blocks that stand in one place and loop once"
+                    )
         for stack in long:
             Loop(list(stack.blocks.values())[first - 1 : last], passes)
         return ()
@@ -288,17 +304,24 @@ class Loop:
                 "set model.config.use_cache = False"
             )
         if not self.again:
+            if block is self.blocks[0]:
+                self.given.clear()  # of a pass that failed
             self.given[self.blocks.index(block)] = (args, kwargs)
 
     def repeat(self, block: nn.Module, args: tuple, output):
         if self.again:
             return output
-        self.again = True
+        if len(self.given) < len(self.blocks):
+            raise SharingError(
+                "a block of the loop was skipped, so that nothing says what to run it on again: "
+                "call the blocks of a loop one after the other, without layer drop"
+            )
+        self.again, place = True, len(self.blocks) - 1
         try:
             for _ in range(self.passes - 1):
-                for place, one in enumerate(self.blocks):
+                for following, one in enumerate(self.blocks):
+                    signal, place = self.signal(place, output), following
                     given, named = self.given[place]
-                    signal = output[0] if isinstance(output, tuple) else output
                     if given:
                         output = one(signal, *given[1:], **named)
                     else:
@@ -309,10 +332,29 @@ class Loop:
             self.given.clear()
         return output
 
+    def signal(self, place: int, output) -> Tensor:
+        """What a block hands on; `SharingError` for a state of its own, which would be lost."""
+        given, named = self.given[place]
+        known = [id(value) for value in (*given, *named.values())]
+        signal, *others = output if isinstance(output, tuple) and output else (output,)
+        if not torch.is_tensor(signal) or any(
+            other is not None and id(other) not in known for other in others
+        ):
+            raise SharingError(
+                f"a {type(self.blocks[place]).__name__} returns more than one tensor, and what it "
+                "returns besides the first would be lost as it runs again: loop over blocks of one "
+                "output, without attention weights or states"
+            )
+        return signal
+
 
 def stacks(model: nn.Module) -> Iterator[Stack]:
-    """The stacks of a model, from the outermost: within the blocks of one none is looked for."""
+    """The stacks of a model, from the outermost: within the blocks of one none is looked for.
+
+    A block that stands in several places counts once, where it stands first.
+    """
     inside: set[str] = set()
+    seen: set[int] = set()
     for name, holder in model.named_modules():
         if name in inside or name.rpartition(".")[0] in inside:
             inside.add(name)
@@ -322,10 +364,14 @@ def stacks(model: nn.Module) -> Iterator[Stack]:
         children = list(holder._modules.items())
         alike: dict[tuple, list[int]] = {}
         for place, (_, block) in enumerate(children):
-            if block is not None and (signature := _signature(block)):
+            if block is None or any(block is one for _, one in children[:place]):
+                continue
+            if signature := _signature(block):
                 alike.setdefault(signature, []).append(place)
         for places in alike.values():
-            if len(places) > 1:
+            own = {id(children[i][1]) for i in places}
+            if len(places) > 1 and not own <= seen:
+                seen |= own
                 names = [f"{name}.{children[i][0]}".lstrip(".") for i in places]
                 inside.update(names)
                 adjacent = places[-1] - places[0] == len(places) - 1

@@ -40,6 +40,13 @@ def two_names(bias=False):
     return model
 
 
+def two_holders():
+    model = nn.Module()
+    model.a = blocks()
+    model.b = nn.ModuleList(model.a)
+    return model
+
+
 def two_norms():
     model = test_channels.small()
     model.append(nn.BatchNorm2d(8))
@@ -77,6 +84,10 @@ REFUSED = [  # a model, how it is to share, what is said
     (tied_block, "layers:all", "layer '1.2' shares its weight with another layer already"),
     (two_names, "layers:all,lora=1", "layer '0' shares its weight with another .* two names"),
     (blocks, "layers:1-4x2", "no loop over places 1 to 4: it looks for so many equal blocks, one"),
+    (lambda: sharing.apply(blocks(), "layers:1-2x2"), "layers:1-2x2", "'0' loops already"),
+    (lambda: nn.Sequential(*2 * [*blocks()]), "layers:1-2x2", "'0' stands in two places"),
+    (lambda: nn.Sequential(*3 * [nn.Linear(4, 4)]), "layers:1-2x2", "nothing to share"),
+    (two_holders, "layers:1-2x2", "'a.0' stands in two places"),
     (blocks, "layers:2-1x2", "layers:2-1x2 is no loop: write first and last place, counted from 1"),
     (blocks, "layers:1-2x1", "layers:1-2x1 is no loop"),
     (blocks, "layers:1-2x2,lora=1", "layers:1-2x2,lora=1 asks a loop for more than its places"),
@@ -138,6 +149,36 @@ def test_bad_use_is_one_sentence(build, text, message):
 def test_a_parameter_follows_under_both_its_names():
     model = sharing.apply(two_names(), "layers:all")
     assert all(x is model[0].weight for layer in model for x in (layer.weight, layer.other))
+
+
+def test_a_block_in_several_places_shares_once():
+    a, b = nn.Linear(4, 4), nn.Linear(4, 4)
+    model = sharing.apply(nn.Sequential(a, b, a, b), "layers:all,lora=2")
+    assert model[1].parametrizations.weight[0].shared is model[0].parametrizations.weight[0].shared
+    assert [len(layer.parametrizations.weight) for layer in model] == [1] * 4
+    inner = nn.Linear(4, 4)
+    model = nn.Sequential(*(nn.Sequential(inner, nn.Linear(4, 4)) for _ in range(3)))
+    sharing.apply(model, "layers:all,lora=2")
+    assert not makers(model).keys() & {"0.0", "1.0"} and len(makers(model)) == 3
+
+
+class Stateful(nn.Linear):
+    def forward(self, x, state=None):
+        y = super().forward(x)
+        return y, y if state is None else state + y
+
+
+def test_a_loop_refuses_what_it_cannot_run_again():
+    model, x = sharing.apply(blocks(), "layers:1-2x2"), torch.ones(1, 4)
+    with pytest.raises(SharingError, match="a block of the loop was skipped"):
+        model[1](x)
+    with pytest.raises(RuntimeError):
+        model(torch.ones(1, 5))
+    assert model(x).shape == (1, 4)
+    first, second = sharing.apply(nn.ModuleList(Stateful(4, 4) for _ in range(2)), "layers:1-2x2")
+    y, state = first(x)
+    with pytest.raises(SharingError, match="a Stateful returns more than one tensor"):
+        second(y, state)
 
 
 def test_a_factor_is_a_number_and_a_made_weight_stays_made():
