@@ -349,7 +349,7 @@ class Loop:
 
 
 def stacks(model: nn.Module) -> Iterator[Stack]:
-    """The stacks of a model, from the outermost: within the blocks of one none is looked for.
+    """The stacks of a model, from the outermost: none is looked for in what holds one already.
 
     A block that stands in several places counts once, where it stands first.
     """
@@ -373,7 +373,7 @@ def stacks(model: nn.Module) -> Iterator[Stack]:
             if len(places) > 1 and not own <= seen:
                 seen |= own
                 names = [f"{name}.{children[i][0]}".lstrip(".") for i in places]
-                inside.update(names)
+                inside.update(f"{name}.{child}".lstrip(".") for child, _ in children)
                 adjacent = places[-1] - places[0] == len(places) - 1
                 blocks = dict(zip(names, (children[i][1] for i in places), strict=True))
                 yield Stack(blocks, name or type(model).__name__, adjacent)

@@ -162,6 +162,17 @@ def test_a_block_in_several_places_shares_once():
     assert not makers(model).keys() & {"0.0", "1.0"} and len(makers(model)) == 3
 
 
+def test_a_block_that_differs_is_left_alone():
+    def body(*more):
+        return nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), *more)
+
+    first = nn.ModuleDict({"body": body(), "projection": nn.Linear(4, 4)})
+    model = nn.Sequential(first, nn.ModuleDict({"body": body()}), nn.ModuleDict({"body": body()}))
+    sharing.apply(model, "layers:all")
+    assert model[1]["body"][0].weight is model[2]["body"][0].weight
+    assert first["body"][0].weight is not first["body"][2].weight
+
+
 class Stateful(nn.Linear):
     def forward(self, x, state=None):
         y = super().forward(x)
