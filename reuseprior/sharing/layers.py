@@ -279,7 +279,7 @@ class Difference(Maker):
         if not self.down.is_meta:
             nn.init.kaiming_uniform_(self.down, a=sqrt(5))
 
-    def forward(self) -> Tensor:
+    def made(self) -> Tensor:
         return torch.addmm(self.shared, self.up, self.down)  # the shared one has the weight nodes
 
 

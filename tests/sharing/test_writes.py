@@ -85,6 +85,13 @@ def test_a_write_to_a_made_weight_is_refused(kind, way):
     assert torch.equal(layer.weight, before)
 
 
+@pytest.mark.parametrize("write", [nn.init.zeros_, lambda weight: weight.data.mul_(2)])
+def test_so_is_one_to_a_shared_weight_with_a_difference(write):
+    model = sharing.apply(three(lambda: nn.Linear(4, 4)), "layers:all,lora=2")
+    with pytest.raises(SharingError, match=r"made from shared values, and nothing would keep what"):
+        write(model[1].weight)
+
+
 @pytest.mark.parametrize("kind", WRITES)
 def test_a_tied_weight_keeps_what_is_written(kind):
     model = three(lambda: Own(lambda layer: None))
