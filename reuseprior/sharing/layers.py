@@ -1,7 +1,7 @@
 """Blocks of a stack that share: one for all, in cycles, in loops, with low-rank differences.
 
-A stack is what a `Sequential`, `ModuleList` or `ModuleDict` holds of blocks whose layers have equal
-names, kinds and shapes: the layers of an encoder or decoder, the blocks of a vision transformer or
+A stack is what a `Sequential` or `ModuleList` holds of blocks whose layers have equal names, kinds
+and shapes: the layers of an encoder or decoder, the blocks of a vision transformer or
 of a residual stage. Blocks that differ, as a stage's first often does, are left alone. Every
 place keeps its own module, so what is no parameter (a place's number, its dropout, its
 statistics) stays its own, and so do batch norms (thesis, §4.5.3).
@@ -138,7 +138,7 @@ class Layers:
         if not found:
             raise SharingError(
                 f"layers finds nothing to share in {type(model).__name__}: it looks for two or "
-                "more blocks of equal layers in one Sequential, ModuleList or ModuleDict"
+                "more blocks of equal layers in one Sequential or ModuleList"
             )
         if self.loop:
             return self._loops(model, found)
@@ -359,7 +359,7 @@ def stacks(model: nn.Module) -> Iterator[Stack]:
         if name in inside or name.rpartition(".")[0] in inside:
             inside.add(name)
             continue
-        if not isinstance(holder, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
+        if not isinstance(holder, (nn.Sequential, nn.ModuleList)):
             continue
         children = list(holder._modules.items())
         alike: dict[tuple, list[int]] = {}

@@ -82,6 +82,8 @@ REFUSED = [  # a model, how it is to share, what is said
     (blocks, "layers:all,in=*.1", r"no layers whose names are like [*]\.1 would share: cho"),
     (blocks, "layers:all,lora=5", "lora=5 is no low rank for a matrix of 4 rows or columns"),
     (tied_block, "layers:all", "layer '1.2' shares its weight with another layer already"),
+    (lambda: nn.ModuleDict({name: nn.Linear(4, 4) for name in "qkv"}), "layers:all",
+     "finds nothing to share in ModuleDict"),
     (two_names, "layers:all,lora=1", "layer '0' shares its weight with another .* two names"),
     (blocks, "layers:1-4x2", "no loop over places 1 to 4: it looks for so many equal blocks, one"),
     (lambda: sharing.apply(blocks(), "layers:1-2x2"), "layers:1-2x2", "'0' loops already"),
