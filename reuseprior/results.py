@@ -81,14 +81,14 @@ def runs(experiment: str, root: Path | None = None) -> list[Run]:
     """
     expect(experiment, str, "the experiment", "give the name of its folder", ResultError)
     root = paths.RESULTS if root is None else Path(root)
+    if (root / DIGESTS).exists() and (told := altered(experiment, root)):
+        raise ResultError("\n".join(told))
     known = sorted({config.parent.parent.name for config in root.glob(f"*/*/{CONFIG}")})
     if experiment not in known:
         raise ResultError(
             f"no runs of experiment {experiment!r} in {root}: "
             f"{'there are ' + ', '.join(known) if known else 'there are none of any yet'}"
         )
-    if (root / DIGESTS).exists() and (told := altered(experiment, root)):
-        raise ResultError("\n".join(told))
     return [Run.read(config.parent) for config in sorted((root / experiment).glob(f"*/{CONFIG}"))]
 
 

@@ -92,7 +92,7 @@ def _left(name: str, graph: nx.DiGraph, places: dict) -> float:
 
 def _arrows(blueprint: Blueprint, places: dict) -> Iterator[str]:
     graph = blueprint.graph.subgraph(places)
-    for source, target in nx.transitive_reduction(graph).edges:
+    for source, target in sorted(nx.transitive_reduction(graph).edges):  # of sets
         (x, y), (to_x, to_y) = places[source], places[target]
         y, to_y = y + HIGH / 2, to_y - HIGH / 2
         half = (y + to_y) / 2

@@ -141,6 +141,7 @@ def _page(chapter: Chapter, notebook: dict, written: Sequence[dict]) -> str:
         warning = f"```{{warning}}\n{NOT_THE_RECORD.format(others)}\n```"
         cells.insert(1, notebooks.text(warning, "not-the-record"))
     text = json.dumps({**notebook, "cells": cells}, ensure_ascii=False)
+    text = re.sub(r'(href=\\"[\w-]+)\.ipynb#', r"\1.html#", text)  # of what cells draw
     return re.sub(r"(\]\(\.\./docs/provenance/[\w-]+)\.md\)", r"\1.ipynb)", text)
 
 
