@@ -193,7 +193,7 @@ def test_sliders_count_anew(lab, checkout, browser):
         return browser.execute_script("return document.querySelectorAll('th')[1]?.textContent")
 
     until(lambda: head() == "ω = 6, D = 20", head)
-    handle, *_ = browser.find_elements("css selector", ".noUi-handle")
+    handle, *_ = until(lambda: browser.find_elements("css selector", ".noUi-handle"))
     handle.send_keys("\ue014")  # the arrow to the right
     until(lambda: head() == "ω = 7, D = 20", head)
     house.screenshot(browser, "jupyterlab-sliders")
