@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.util import find_spec
 from math import inf, isfinite
+from os.path import relpath
 from pathlib import Path
 
 from reuseprior import paths
@@ -122,7 +123,19 @@ def _pages(chapter: Chapter) -> dict[str, str]:
     if more:
         alone = notebook | {"metadata": {**notebook["metadata"], "orphan": True}}
         pages[f"docs/provenance/{chapter.notebook.name}"] = _page(chapter, alone, more)
-    return pages
+    return {place: _led_on(place, text, pages) for place, text in pages.items()}
+
+
+def _led_on(place: str, text: str, pages: Mapping[str, str]) -> str:
+    """A page whose links to what its cells do not show lead to the page that does."""
+    shown = {of: set(re.findall(r'<a id=\\"([\w-]+)', page)) for of, page in pages.items()}
+
+    def link(match: re.Match) -> str:
+        others = [of for of, its in shown.items() if match[1] in its - shown[place]]
+        start = Path(place).parent
+        return f'href=\\"{relpath(others[0], start)[:-6]}.html#{match[1]}' if others else match[0]
+
+    return re.sub(r'href=\\"#([\w-]+)', link, text)
 
 
 def _page(chapter: Chapter, notebook: dict, written: Sequence[dict]) -> str:
@@ -141,7 +154,8 @@ def _page(chapter: Chapter, notebook: dict, written: Sequence[dict]) -> str:
         warning = f"```{{warning}}\n{NOT_THE_RECORD.format(others)}\n```"
         cells.insert(1, notebooks.text(warning, "not-the-record"))
     text = json.dumps({**notebook, "cells": cells}, ensure_ascii=False)
-    text = re.sub(r'(href=\\"[\w-]+)\.ipynb#', r"\1.html#", text)  # of what cells draw
+    # of what cells draw; what is shown of another chapter may be on the page of its provenance
+    text = re.sub(r'(href=\\"[\w-]+)\.ipynb#[\w-]+', r"\1.html", text)
     return re.sub(r"(\]\(\.\./docs/provenance/[\w-]+)\.md\)", r"\1.ipynb)", text)
 
 
