@@ -279,6 +279,11 @@ class Trace:
         """What is said of each number that was traced."""
         return self._said["numbers"]
 
+    @property
+    def commit(self) -> str | None:
+        """The code that was traced, `-dirty` where it was edited; None without git."""
+        return self._said["commit"]
+
     def contexts(self, identity: str) -> set[str]:
         """All that a number needs, what its cached results need included."""
         found, left = set(), [f"= {identity}"]
@@ -443,7 +448,8 @@ def tell(row: Mapping[str, str], trace: Trace | None) -> Iterator[str]:
             yield f"    {share:6.1%}  {layer}"
     yield from _of_files(trace.read(identity))
     rare = sorted(trace.functions(identity), key=lambda one: trace.entered[one])
-    yield f"  made by   {len(rare)} functions, those first that few other numbers enter"
+    at = f" at {trace.commit}" if trace.commit else ""
+    yield f"  made by   {len(rare)} functions{at}, those first that few other numbers enter"
     for file, name, line in rare[: 2 * MOST]:
         yield f"    {file}:{line} {name}"
 

@@ -40,7 +40,7 @@ def test_every_number_has_a_trail(traced):
     assert rows and {row["id"] for row in rows} == set(trace.numbers)
     for row in rows:
         told = "\n".join(why.tell(row, trace))
-        assert "functions, those first" in told and row["printed"] in told
+        assert " functions at " in told and "those first" in told and row["printed"] in told
         if row["kind"] == "computed":
             assert "chapter-4-counting.toml" in told and "as the text says" in told
             places = {one[:2] for one in trace.functions(row["id"])}
