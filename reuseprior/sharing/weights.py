@@ -205,17 +205,17 @@ def _check(name: str, layer: nn.Module, uses: Counter[int]) -> None:
 def _check_forward(name: str, layer: nn.Module) -> None:
     """Raise `SharingError` for a layer that writes to its weight: a mask, or a bound on its norm.
 
-    Torch's own do not. Others are recorded on an input of their smallest size; one that needs more
-    than that is told by its weight, as it runs.
+    Torch's own and `Conv1D` do not. Others are recorded on an input of their smallest size; one
+    that needs more than that is told by its weight, as it runs.
     """
-    is_torchs = type(layer).forward.__module__.startswith("torch.")
-    if is_torchs and not (layer._forward_pre_hooks or layer._forward_hooks):
+    is_known = type(layer).forward.__module__.startswith(("torch.", "transformers.pytorch_utils"))
+    if is_known and not (layer._forward_pre_hooks or layer._forward_hooks):
         return
     if isinstance(layer, _ConvNd):
         windows = zip(layer.kernel_size, layer.dilation, strict=True)
         shape = (1, layer.in_channels, *(dilation * (size - 1) + 1 for size, dilation in windows))
     else:
-        shape = (1, layer.weight.shape[-1])
+        shape = (1, layer.weight.shape[0 if isinstance(layer, linear()[1:]) else -1])
     try:
         operators = record_model(layer, shape).recording.operators
     except CountingError:
