@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -99,6 +100,8 @@ class CountArray:
         stored = list(self.values.shape)
         for axis in axes:
             stored[axis] = self.shape[axis]
+        if tuple(stored) == self.values.shape:
+            return self
         return CountArray(np.broadcast_to(self.values, stored), self.shape)
 
     def compressed(self) -> CountArray:
@@ -120,7 +123,7 @@ class CountArray:
     def reshape(self, shape: Sequence[int]) -> CountArray:
         """The counts in row-major order under another shape."""
         stored, unequal = [], []
-        for old, new in _common_blocks(self.shape, shape):
+        for old, new in _common_blocks(self.shape, tuple(shape)):
             is_equal = all(self.values.shape[a] == 1 for a in old)
             if not is_equal:
                 unequal += old
@@ -266,6 +269,7 @@ class _Masked(CountArray):
         return CountArray(made, with_axis(self.shape, axis, 1))
 
 
+@lru_cache(4096)  # layers are alike
 def taps(
     size: int, results: int, kernel: int, stride: int, padding: int, dilation: int
 ) -> list[Tap]:
@@ -299,8 +303,10 @@ def with_axis(shape: Sequence[int], axis: int, size: int) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _common_blocks(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[list[int], list[int]]]:
+@lru_cache(4096)
+def _common_blocks(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
     """Pairs of runs of axes of two shapes that hold the same positions."""
+    found = []
     i = j = 0
     while i < len(old) or j < len(new):
         left, right = [], []
@@ -316,7 +322,8 @@ def _common_blocks(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[lis
             else:
                 right.append(j)
                 b, j = b * new[j], j + 1
-        yield left, right
+        found.append((left, right))
+    return found
 
 
 # Sums that never overflow ------------------------------------------------------------------------
