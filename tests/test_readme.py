@@ -10,6 +10,7 @@ from reuseprior import paths
 from reuseprior.chapters import counting as chapter4
 from reuseprior.chapters import habits, reuse
 from reuseprior.chapters.beyond import compare
+from reuseprior.measures.comparing import TIED
 from reuseprior.measures.statistics import kendall
 from reuseprior.report import ledger, notebooks, published
 
@@ -86,7 +87,14 @@ def test_what_others_networks_say():
     assert said.format(*compute, storage["share"]) in README
     assert "at equal parameters ({1} to {2} %)".format(*storage) in README
     assert "$P_G$ falls" in README and "foretells this is undecided" in README
-    assert reuse.decided(reuse.concordance(table)).startswith("undecided")
+    agreement = reuse.concordance(table)
+    assert reuse.decided(agreement).startswith("undecided")
+    every = agreement[agreement["subset"] == "all pairs"].set_index("measure")
+    shares = (100 * every[["share", "low", "high"]]).round().astype(int)
+    said = "{} % in the right order ({} to {} %)", "the number of parameters {} % ({} to {} %)"
+    ranked, stored = shares.loc["P′_G"], shares.loc["stored parameters"]
+    assert said[0].format(*ranked) in TIED and said[1].format(*stored) in TIED
+    assert "better in {} % ({} to {} %".format(*storage) in TIED, "what `rank` says of such a model"
 
 
 def test_habits():
