@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from math import log10
 from pathlib import Path
@@ -91,14 +93,19 @@ def save(fig: Figure, name: str, *, folder: Path | None = None) -> tuple[Path, P
             f"figure name {name!r} must be lower-case letters and digits joined by hyphens, "
             "such as 'fig-4-1-context'"
         )
-    folder = folder or _folder
+    batch = os.environ.get("REUSEPRIOR_FIGURES")  # of `reproduce`, which puts them in place itself
+    folder = folder or (Path(batch) if batch else _folder)
     if folder is None:
         paths.checkout()
         folder = paths.FIGURES
-    folder.mkdir(parents=True, exist_ok=True)
     # Both are drawn before either is written, so a failing drawing leaves the old pair as it was.
-    drawn = {folder / f"{name}.{kind}": _render(fig, kind) for kind in _METADATA}
+    return put({folder / f"{name}.{kind}": _render(fig, kind) for kind in _METADATA})
+
+
+def put(drawn: Mapping[Path, bytes]) -> tuple[Path, Path]:
+    """Write a figure's SVG and PNG, in this order, where the one there does not look alike."""
     svg, png = drawn
+    png.parent.mkdir(parents=True, exist_ok=True)
     if not (svg.exists() and png.exists() and looks_alike(png.read_bytes(), drawn[png])):
         for path, data in drawn.items():
             files.write(path, data)

@@ -7,6 +7,9 @@ with the field's name. A schema names the fields that code relies on; others may
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from hashlib import sha256
 from typing import Annotated, Any, Literal, NotRequired, Required, TypedDict, TypeVar
 
 import msgspec
@@ -114,6 +117,7 @@ class Stamp(TypedDict):
     seconds: float
     failure: str
     facts: dict[str, str]
+    products: dict[str, str]  # their digests
 
 
 class Holder(TypedDict):
@@ -224,7 +228,7 @@ def decode(content: str | bytes) -> Any:
     """
     try:
         return msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:  # half of a surrogate pair in a str
+    except (msgspec.DecodeError, UnicodeError) as error:  # no UTF-8; half of a surrogate pair
         raise SchemaError(f"is not whole JSON ({error})") from error
     except RecursionError as error:
         raise SchemaError("is nested too deep to be read") from error
@@ -256,3 +260,25 @@ def converted(value: Any, schema: type[T]) -> T:
 def read(content: str | bytes, schema: Any) -> Any:
     """What `decode` gives, if it is `fitting`."""
     return fitting(decode(content), schema)
+
+
+DIGEST = "digest"
+
+
+def digest(value: Mapping[str, Any]) -> str:
+    """Of all that a JSON object says but its digest; it tells damage and slips, no forger's."""
+    held = {key: inner for key, inner in value.items() if key != DIGEST}
+    return sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with its digest, which `unsealed` compares."""
+    return {**value, DIGEST: digest(value)}
+
+
+def unsealed(content: bytes, schema: Any) -> Any:
+    """What was sealed, without its digest; raises `SchemaError` where it is another, as `read`."""
+    value = read(content, dict[str, Any])
+    if value.pop(DIGEST, None) != digest(value):
+        raise SchemaError("is not as it was written: its digest is another")
+    return fitting(value, schema)

@@ -1,11 +1,13 @@
 """Run the chapters, and only those whose inputs changed: papermill runs one, Snakemake the batch.
 
 What a run was made of is hashed and goes into the name of a small record, `build/stamps/`, written
-last; `notebooks/Snakefile` names the record as the rule's output. So a chapter runs exactly if its
-record or one of its products is missing, whatever the files' times say, and a batch that was
-killed goes on with what has no record yet. Snakemake's own triggers would not do: they look at
-contents only where a file is newer, take a notebook's saved outputs for a change, and cannot say
-which value or version was another.
+last, with the digests of what it made. A chapter runs exactly if it has no such record or one of
+its products is gone or another, whatever the files' times say, and a batch that was killed goes on
+with what has no record yet. Snakemake's own triggers would not do: they look at contents only where
+a file is newer, take a notebook's saved outputs for a change, and cannot say which value or version
+was another. And it deletes what a rule that failed should have made: so all that it knows of is an
+empty file, `Job.done`. What a notebook draws goes to `build/drawn/` first, and to its place when
+all is well.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,6 +126,16 @@ class Job:
         drawn = [self.figures / f"{name}.{kind}" for name in names for kind in ("svg", "png")]
         return [self.output, *drawn, *(paths.ROOT / name for name in self.chapter.products)]
 
+    @property
+    def drawn(self) -> Path:
+        """Where its figures go while it runs."""
+        return paths.BUILD / "drawn" / self.label
+
+    @property
+    def done(self) -> Path:
+        """What stands there for Snakemake exactly if there is nothing to do."""
+        return paths.BUILD / "stamps" / f"{self.label}.done"
+
     @cached_property
     def facts(self) -> dict[str, str]:
         """All that its results depend on, by a name to be read: files' hashes, values, versions."""
@@ -201,16 +214,36 @@ def why(job: Job) -> str:
             return "failed last time" if job.broken.exists() else "not run yet"
         before = _record(records[-1])
         return _difference(before["facts"], job.facts) if before else "its record is damaged"
-    if _record(job.stamp) is None:
+    if (record := _record(job.stamp)) is None or record["facts"] != job.facts:
         return "its record is damaged"
-    missing = [_label(path) for path in job.products if not path.exists()]
-    return f"missing: {_shortened(missing)}" if missing else ""
+    made = _digests(job.products)
+    if missing := [name for name, now in made.items() if not now]:
+        return f"missing: {_shortened(missing)}"
+    other = [name for name, now in made.items() if record["products"].get(name) != now]
+    return f"changed since it ran: {_shortened(other)}" if other else ""
+
+
+def mark(jobs: Sequence[Job]) -> None:
+    """Tell Snakemake which of these have nothing to do; the last ones see what others left."""
+    (paths.BUILD / "stamps").mkdir(parents=True, exist_ok=True)
+    changed = False
+    for job in sorted(jobs, key=lambda job: job.chapter.last):
+        if why(job) or (changed and job.chapter.last):
+            changed = True
+            job.done.unlink(missing_ok=True)
+        else:
+            job.done.touch()
+
+
+def _digests(products: Sequence[Path]) -> dict[str, str]:
+    """The digest of each file by its name, empty where there is none."""
+    return {_label(p): sha256(p.read_bytes()).hexdigest() if p.exists() else "" for p in products}
 
 
 def _record(path: Path) -> dict | None:
     """What `_recorded` wrote, or None where a file is damaged: then the chapter runs again."""
     try:
-        return schemas.read(path.read_bytes(), schemas.Stamp)
+        return schemas.unsealed(path.read_bytes(), schemas.Stamp)
     except schemas.SchemaError:
         return None
 
@@ -357,7 +390,8 @@ def _only_batch() -> Iterator[None]:
 def _snakemake(jobs: Sequence[Job], parallel: int) -> Iterator[tuple[subprocess.Popen, Path]]:
     """Snakemake in a process group of its own, which ends with this process however it ends."""
     for job in jobs:
-        _failure_path(job).unlink(missing_ok=True)
+        for left in (_failure_path(job), job.done):
+            left.unlink(missing_ok=True)
     threads = max(1, (os.cpu_count() or 1) // parallel)
     config = {"jobs": json.dumps([job.order for job in jobs]), "threads": threads}
     command = [
@@ -416,9 +450,10 @@ def _failure_path(job: Job) -> Path:
 def _outcome(job: Job) -> Outcome | None:
     """How a job of the batch at work ended, or None where it did not yet."""
     failed = _failure_path(job)
-    if not failed.exists() and why(job):
+    if not failed.exists() and not job.done.exists():
         return None
-    told = _record(failed if failed.exists() else job.stamp)
+    now = Job(job.chapter, job.parameters)  # which may have changed since
+    told = _record(failed if failed.exists() else now.stamp)
     if told is None:
         raise RunError(f"the record of {job.name} was damaged while it ran: run it again")
     return Outcome(job, told["seconds"], told["failure"])
@@ -431,13 +466,14 @@ def run(job: Job) -> Outcome:
     """Run a job in the notebook's folder and record how it ended.
 
     Any error of the notebook or its kernel is returned, so that a batch goes on; the broken copy
-    is then kept apart from the last whole one.
+    is then kept apart from the last whole one, and its figures stay as they were.
     """
     import papermill
 
     stamp = job.stamp  # hashed now, as a file may change while it runs
+    shutil.rmtree(job.drawn, ignore_errors=True)
     unfinished = job.output.with_name(f".{job.name}.{os.getpid()}.tmp.ipynb")
-    for folder in (job.output.parent, job.broken.parent, stamp.parent):
+    for folder in (job.output.parent, job.broken.parent, stamp.parent, job.drawn):
         folder.mkdir(parents=True, exist_ok=True)
     for left in (*_stamps(job.label), *job.output.parent.glob(f".{job.name}.*.tmp.ipynb")):
         left.unlink()  # from here on nothing says that this chapter is done
@@ -445,7 +481,7 @@ def run(job: Job) -> Outcome:
         left.unlink(missing_ok=True)
     start = time.perf_counter()
     try:
-        with _kernel_environment():
+        with _kernel_environment(job.drawn):
             executed = papermill.execute_notebook(
                 job.notebook,
                 unfinished,
@@ -466,6 +502,8 @@ def run(job: Job) -> Outcome:
     except BaseException:  # interrupted: half a run must not replace a whole one
         unfinished.unlink(missing_ok=True)
         raise
+    if not failure:
+        _put_in_place(job)
     if unfinished.exists():
         os.replace(unfinished, job.broken if failure else job.output)
     ended = Outcome(job, time.perf_counter() - start, failure)
@@ -474,13 +512,22 @@ def run(job: Job) -> Outcome:
     return _recorded(ended)
 
 
+def _put_in_place(job: Job) -> None:
+    """Give the figures that a run drew their place, where they look other than those there."""
+    from reuseprior import plotting
+
+    for name in notebooks.figures(job.notebook):
+        drawn = [job.drawn / f"{name}.{kind}" for kind in ("svg", "png")]
+        plotting.put({job.figures / path.name: path.read_bytes() for path in drawn})
+    shutil.rmtree(job.drawn, ignore_errors=True)
+
+
 def _recorded(ended: Outcome) -> Outcome:
     job = ended.job
     told = {"seconds": ended.seconds, "failure": ended.failure, "facts": job.facts}
-    record = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
-    place = _failure_path(job) if ended.failure else job.stamp
-    place.parent.mkdir(parents=True, exist_ok=True)
-    files.write(place, record.encode())
+    told["products"] = {} if ended.failure else _digests(job.products)
+    record = json.dumps(schemas.sealed(told), indent=1, ensure_ascii=False) + "\n"
+    files.write(_failure_path(job) if ended.failure else job.stamp, record.encode())
     return ended
 
 
@@ -496,25 +543,28 @@ def _slip(job: Job, now: Job) -> str:
     before, after = ({k: v for k, v in j.facts.items() if k not in own} for j in (job, now))
     if changed := _difference(before, after):
         return f"it was changed while it ran ({changed}): run it again"
-    missing = [_label(path) for path in job.products if path != job.output and not path.exists()]
+    made = {p: job.drawn / p.name if p.parent == job.figures else p for p in job.products[1:]}
+    missing = [_label(product) for product, path in made.items() if not path.exists()]
     return f"it did not write {_shortened(missing)}" if missing else ""
 
 
-def _run_ordered(order: str, stamp: str) -> int:
-    """A rule's work; 1 where it failed, which makes Snakemake leave the outputs as they were."""
+def _run_ordered(order: str) -> int:
+    """A rule's work, if there is any left; 1 where it failed."""
     job = Job.ordered(order)
-    if job.stamp.name == stamp:
+    if why(job):
         ended = run(job)
-    else:
-        ended = _recorded(Outcome(job, 0.0, "it was changed since the batch began: run it again"))
-    print(f"{job.name}: {ended.failure or 'done'} after {ended.seconds:.1f} s")
-    return 1 if ended.failure else 0
+        print(f"{job.name}: {ended.failure or 'done'} after {ended.seconds:.1f} s")
+        if ended.failure:
+            return 1
+    job.done.touch()
+    return 0
 
 
-def _kernel_environment():
+def _kernel_environment(drawn: Path | None = None):
     """Let kernels, which start in the notebook's folder, import this package and find its files."""
     search = [str(paths.PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     places = {"PYTHONPATH": os.pathsep.join(search), "REUSEPRIOR_ROOT": str(paths.ROOT)}
+    places |= {"REUSEPRIOR_FIGURES": str(drawn)} if drawn else {}
     return patch.dict(os.environ, places)  # put back when the block ends
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reuseprior import paths, results
+from reuseprior import paths, results, schemas
 from reuseprior import revolver as rv
 from reuseprior.measures import measuring
 from reuseprior.report import ledger, notebooks, reproduce
@@ -191,13 +191,14 @@ def test_a_damaged_notebook_is_one_sentence(tmp_path):
                 assert "03-a" in str(error)
 
 
-STAMP = {"seconds": 1.5, "failure": "", "facts": {"Python": "3.11", "parameter seed": "0"}}
+STAMP = {"seconds": 1.5, "failure": "", "facts": {"Python": "3.11", "parameter seed": "0"},
+         "products": {"figures/fig-1.svg": "0"}}  # fmt: skip
 
 
 def test_a_damaged_record_of_a_notebook_is_not_believed(tmp_path):
     path = tmp_path / "03-a.0.json"
     for *_, broken in damaged(STAMP):
-        path.write_text(json.dumps(broken))
+        path.write_text(json.dumps(schemas.sealed(broken) if isinstance(broken, dict) else broken))
         assert reproduce._record(path) is None, broken
 
 

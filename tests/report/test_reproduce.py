@@ -11,12 +11,13 @@ import sysconfig
 import time
 import venv
 from functools import partial
+from itertools import product
 
 import nbformat
 import papermill
 import pytest
 
-from reuseprior import paths
+from reuseprior import paths, schemas
 from reuseprior.errors import UserError
 from reuseprior.report import notebooks, reproduce
 from reuseprior.report.reproduce import RunError
@@ -265,6 +266,12 @@ def test_what_is_no_run(root, monkeypatch, happens, cell, failure):
 INPUTS = ["data/published/a*.csv"]
 
 
+def draw(job, text):
+    """What a notebook draws: nothing yet of that which is committed."""
+    for kind in ("svg", "png"):
+        (job.drawn / f"fig-1.{kind}").write_text(text)
+
+
 @pytest.fixture
 def ran(root, monkeypatch):
     """A chapter that ran, reads a table and draws a figure; returns it planned anew."""
@@ -272,18 +279,22 @@ def ran(root, monkeypatch):
     write("04-counting", SEEDED, source, inputs=INPUTS)
     (paths.PUBLISHED / "a.csv").write_text("1")
     (paths.PUBLISHED / "b.csv").write_text("1")
-    paths.FIGURES.mkdir()
-    for kind in ("svg", "png"):
-        (paths.FIGURES / f"fig-1.{kind}").write_text("drawn")
-    executes(monkeypatch, lambda: None)
     (job,) = reproduce.plan()
+    executes(monkeypatch, partial(draw, job, "drawn"))
     assert reproduce.run(job).failure == ""
+    assert (paths.FIGURES / "fig-1.svg").read_text() == "drawn"
 
     return lambda **options: reproduce.plan(["04-counting"], **options)[0]
 
 
 def touch(path):
     os.utime(path, (time.time() + 100,) * 2)
+
+
+def flip(path, at=3, bit=0):
+    content = bytearray(path.read_bytes())
+    content[at % len(content)] ^= 1 << bit
+    path.write_bytes(content)
 
 
 def outputs_only(path):
@@ -306,6 +317,8 @@ CHANGES = [  # what is done, why it then runs
     (lambda: (paths.PUBLISHED / "a.csv").unlink(), "gone: data/published/a.csv"),
     (lambda: (paths.FIGURES / "fig-1.png").unlink(), "missing: figures/fig-1.png"),
     (lambda: (paths.ROOT / COPY).unlink(), f"missing: {COPY}"),
+    (lambda: flip(paths.FIGURES / "fig-1.svg"), "changed since it ran: figures/fig-1.svg"),
+    (lambda: flip(paths.ROOT / COPY), f"changed since it ran: {COPY}"),
     (
         lambda: write("04-counting", SEEDED, "import reuseprior.quantities", inputs=INPUTS),
         "changed: notebooks/04-counting.ipynb; new: reuseprior/quantities.py; "
@@ -334,18 +347,13 @@ def test_other_parameters_leave_the_chapter_as_it_is(ran, monkeypatch):
     variant = ran(parameters={"seed": "1"})
     assert reproduce.why(variant) == reproduce.why(ran(profile="full")) == "not run yet"
     figures = paths.BUILD / "variants" / "04-counting,seed=1" / "figures"
-
-    def draw():
-        figures.mkdir(parents=True)
-        for kind in ("svg", "png"):
-            (figures / f"fig-1.{kind}").write_text("drawn otherwise")
-
-    executes(monkeypatch, draw)
+    executes(monkeypatch, partial(draw, variant, "drawn otherwise"))
     before = {path: path.read_bytes() for path in paths.ROOT.rglob("*") if path.is_file()}
     assert reproduce.run(variant).failure == ""
     assert before == {path: path.read_bytes() for path in before}
     assert reproduce.why(ran(parameters={"seed": "1"})) == reproduce.why(ran()) == ""
     assert variant.output == figures.parent / "04-counting.ipynb" and variant.output.exists()
+    assert (figures / "fig-1.svg").read_text() == "drawn otherwise"
 
 
 def environment():
@@ -360,6 +368,12 @@ def dry_run(*arguments):
     return subprocess.run(
         [*command, *arguments], stdout=subprocess.PIPE, text=True, **options
     ).stdout
+
+
+def by_hand(*arguments):
+    """Snakemake's exit code, on the repository's own Snakefile."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "notebooks/Snakefile", *arguments]
+    return subprocess.run(command, cwd=paths.ROOT, env=environment()).returncode
 
 
 def rules_to_run():
@@ -427,6 +441,35 @@ def test_batch(root):
 
 
 @pytest.mark.notebook
+def test_by_hand_committed_figures_stay_and_the_last_chapter_is_last(root):
+    """Whatever the clocks say, and where a chapter fails that has drawn already."""
+    save = "from matplotlib.figure import Figure\nfrom reuseprior import plotting\n"
+    save += "_ = plotting.save(Figure(), 'fig-{}')"
+    after = "from reuseprior import paths\nassert (paths.FIGURES / 'fig-1.svg').exists()"
+    write("03-late", PROFILE, save.format(1), inputs=["data/published/*.csv"])
+    write("04-fails", PROFILE, save.format(2), "1 / 0")
+    write(LAST, PROFILE, after)
+    future = time.time() + 10**6
+    (paths.PUBLISHED / "a.csv").touch()
+    for path in (paths.PUBLISHED / "a.csv", *paths.NOTEBOOKS.glob("*.ipynb")):
+        os.utime(path, (future, future))
+    paths.FIGURES.mkdir()
+    for name in ("fig-2.svg", "fig-2.png"):
+        (paths.FIGURES / name).write_text("committed")
+    assert by_hand("--cores", "2") == 1
+    assert sorted(built("failed")) == ["04-fails.ipynb", "04-fails.json"]
+    assert reproduce.why(reproduce.plan(["03-late"])[0]) == ""
+    for name in ("fig-2.svg", "fig-2.png"):
+        assert (paths.FIGURES / name).read_text() == "committed"
+    write("04-fails", PROFILE, save.format(2))
+    assert by_hand("--cores", "2") == 0
+    assert [reproduce.why(job) for job in reproduce.plan()] == ["", "", ""]
+    assert (paths.FIGURES / "fig-2.svg").read_text() != "committed" and rules_to_run() == set()
+    (paths.FIGURES / "fig-1.png").unlink()
+    assert rules_to_run() == {"03-late", LAST}
+
+
+@pytest.mark.notebook
 def test_what_a_chapter_records_is_no_change_and_the_last_one_sees_it(root):
     records = "from reuseprior import paths\nfile = paths.RESULTS / 'a' / 'config.json'"
     write(
@@ -442,12 +485,43 @@ def test_what_a_chapter_records_is_no_change_and_the_last_one_sees_it(root):
     assert outcomes(reproduce.plan()) == {"03-records": "", LAST: ""}
 
 
-def test_a_change_before_its_turn_is_told(root, capsys):
-    write("04-counting", PROFILE)
-    (job,) = reproduce.plan()
-    assert reproduce._run_ordered(job.order, "04-counting.another.json") == 1
-    assert "it was changed since the batch began: run it again" in capsys.readouterr().out
-    assert built("failed") == ["04-counting.json"]
+def test_a_rule_whose_contents_stand_does_nothing(ran, monkeypatch):
+    """As the last chapter's, which waits for the others whatever they leave."""
+    executes(monkeypatch, no_kernel)
+    assert reproduce._run_ordered(ran().order) == 0 and ran().done.exists()
+    flip(paths.FIGURES / "fig-1.png")
+    assert reproduce._run_ordered(ran().order) == 1
+
+
+@pytest.mark.parametrize("last", ["not there", "as it was"])
+def test_what_is_marked_as_done(root, monkeypatch, last):
+    """What has to run, and after any other the last ones."""
+    for name in ("03-a", "04-b", LAST):
+        write(name, PROFILE)
+    executes(monkeypatch, lambda: None)
+    jobs = reproduce.plan()
+    for job in jobs[: 2 if last == "not there" else 3]:
+        reproduce.run(job)
+    reproduce.mark(jobs)
+    assert [job.done.exists() for job in jobs] == [True, True, last == "as it was"]
+    write("03-a", PROFILE, "2")
+    reproduce.mark(reproduce.plan())
+    assert [job.done.exists() for job in jobs] == [False, True, False]
+
+
+def test_a_record_with_a_flipped_bit_is_not_believed(ran):
+    """In any byte: nor a record of other inputs under the name of this one's."""
+    job = ran()
+    whole = job.stamp.read_bytes()
+    inner = range(whole.index(b'"seconds"'), whole.rindex(b"\n"))  # without what JSON leaves out
+    for place, bit in product(inner, (0, 5, 7)):
+        flip(job.stamp, place, bit)
+        assert reproduce._record(job.stamp) is None, (place, bit)
+        job.stamp.write_bytes(whole)
+    other = schemas.sealed(json.loads(whole) | {"facts": {"of": "another"}})
+    for content in (b"\xff" + whole, whole[:-9], b"", json.dumps(other).encode()):
+        job.stamp.write_bytes(content)
+        assert reproduce.why(job) == "its record is damaged"
 
 
 @pytest.mark.notebook
