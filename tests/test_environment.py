@@ -1,7 +1,9 @@
 """pyproject.toml is the one place for versions, and the files beside it agree with it."""
 
+import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -19,8 +21,12 @@ import reuseprior as rp
 from reuseprior import contexts, paths, sharing
 
 
+def read_text(name):
+    return (paths.ROOT / name).read_text(encoding="utf-8")
+
+
 def read(name):
-    text = (paths.ROOT / name).read_text(encoding="utf-8")
+    text = read_text(name)
     return yaml.safe_load(text) if Path(name).suffix in (".yml", ".cff") else text
 
 
@@ -114,6 +120,7 @@ SCHEMA = ["check-jsonschema", "--builtin-schema"]
 LINTS = {  # with what is linted; actionlint's wheel is built from a download
     "workflows": [*SCHEMA, "vendor.github-workflows", *WORKFLOWS],
     "citation": [*SCHEMA, "vendor.citation-file-format", paths.ROOT / "CITATION.cff"],
+    "container": ["hadolint", paths.ROOT / "Dockerfile"],
     "actions": ["actionlint", "-no-color", "-shellcheck=", "-pyflakes=", *WORKFLOWS],
 }
 
@@ -126,6 +133,33 @@ def test_linters_have_nothing_to_say(lint):
         pytest.skip(f"{command} is not installed")
     done = subprocess.run([found, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_archives_read_what_is_cited():
+    """Required fields besides: what Zenodo, CodeMeta and CODECHECK refuse to do without."""
+    made = runpy.run_path(str(paths.ROOT / "docs" / "metadata.py"))["files"]()
+    assert made == {name: read_text(name) for name in made}, "run python docs/metadata.py"
+    zenodo, codemeta = (json.loads(made[name]) for name in (".zenodo.json", "codemeta.json"))
+    assert {"title", "upload_type", "description", "creators", "license"} <= zenodo.keys()
+    assert all(creator["name"] for creator in zenodo["creators"])
+    assert {"@context", "@type", "name", "author", "license", "version"} <= codemeta.keys()
+    assert made["codecheck.yml"].startswith("---\n")
+    codecheck = yaml.safe_load(made["codecheck.yml"])
+    assert {"version", "paper", "manifest"} <= codecheck.keys() and codecheck["paper"]["authors"]
+    listed = {one["file"]: one["comment"].split()[1] for one in codecheck["manifest"]}
+    drawn = {f"figures/{path.name}" for path in paths.FIGURES.glob("*.svg")}
+    assert listed.pop("data/ledger.csv") == "audit:" and listed.keys() == drawn
+    assert set(listed.values()) == {"reproduce"}
+
+
+def test_the_container_runs_a_command_of_the_readme_with_locked_versions():
+    container, readme = read_text("Dockerfile"), read_text("README.md")
+    (command,) = re.findall(r'^CMD \["(\w+)", "(\w+)"\]$', container, re.M)
+    assert re.search(rf"^{' '.join(command)}\b", readme, re.M)
+    stamp = re.search(r"^STAMP := \$\(VENV\)/(\S+?)\$\(if \$\(LOCKED\),(\S+)\)$", MAKEFILE, re.M)
+    assert f"make .venv/{stamp[1]}{stamp[2]}\n" in container and "ENV LOCKED=1" in container
+    (version,) = re.findall(r"^FROM python:([\d.]+)", container, re.M)
+    assert f"--python-version {version}" in MAKEFILE, "the versions are locked for it"
 
 
 def test_workflows_run_targets_that_exist():

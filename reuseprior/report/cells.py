@@ -349,6 +349,7 @@ def of_theorems(
     source = where.split(",")[0]
     for name, page in blueprint.theorems.items():
         which = name.lower().replace(" ", "-").replace(".", "-").replace("§", "section-")
+        sys.audit("reuseprior.cell", f"{identity}-{which}", page.name)
         verdict, note = _of_derivation(page, statement)
         place = f"{where}, {name}"
         yield Entry(

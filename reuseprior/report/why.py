@@ -183,7 +183,9 @@ def trace(places: Sequence[str] = (), progress: Callable = iter) -> Path:
     for module in pkgutil.walk_packages(reuseprior.__path__, "reuseprior."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
-    lines = Coverage(data_file=None, config_file=False, source=[str(paths.PACKAGE)])
+    lines = Coverage(
+        data_file=None, config_file=False, source=[str(paths.PACKAGE)], omit=[__file__]
+    )
     trail = _Trail(lines.switch_context)
     _replace_caches(trail)
     listening = [trail.hear]
@@ -294,16 +296,18 @@ class Trace:
         return found
 
     def lines(self, identity: str) -> dict[str, set[int]]:
-        """The lines that ran for a number, by file; those of constants that they name besides."""
+        """The lines that ran for a number, by file; those that made what they name besides."""
         found: dict[str, set[int]] = defaultdict(set)
         for context in self.contexts(identity):
             for file, lines in self._said["lines"].get(context, {}).items():
                 found[file].update(lines)
-        named = {n for file, lines in found.items() for n in _names(file, frozenset(lines))}
-        for file, lines in found.items():
-            for name, first, last in _constants(file):
-                if name in named:
-                    lines.update(range(first, last + 1))
+        left = [(file, frozenset(lines)) for file, lines in found.items()]
+        left += _derivations().get(self.numbers[identity].get("rule"), [])
+        while left:
+            file, lines = left.pop()
+            found[file].update(lines)
+            names = {one for line in lines for one in _named(file).get(line, ())}
+            left += [one for one in names if not one[1] <= found[one[0]]]
         return found
 
     def functions(self, identity: str) -> list[tuple[str, str, int]]:
@@ -361,31 +365,81 @@ def _functions(file: str) -> Sequence[tuple[str, int, int]]:
                     yield name, child.lineno, child.end_lineno
                 yield from walk(child, f"{name}.")
 
-    return list(walk(ast.parse((paths.PACKAGE.parent / file).read_bytes()), ""))
+    return list(walk(_tree(file), ""))
+
+
+Lines = tuple[str, frozenset[int]]  # a file and some of its lines
 
 
 @functools.cache
-def _constants(file: str) -> Sequence[tuple[str, int, int]]:
-    """Name, first and last line of what a file assigns outside of functions."""
-    tree = ast.parse((paths.PACKAGE.parent / file).read_bytes())
+def _tree(file: str) -> ast.Module:
+    return ast.parse((paths.PACKAGE.parent / file).read_bytes())
+
+
+def _lines(file: str, node: ast.AST) -> Lines:
+    first = min((one.lineno for one in getattr(node, "decorator_list", ())), default=node.lineno)
+    return file, frozenset(range(first, node.end_lineno + 1))
+
+
+def _by_derived(node: ast.AST) -> str:
+    """The name of the derivation that a function is made into, as it is imported."""
+    for call in getattr(node, "decorator_list", ()):
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "derived":
+            return call.args[0].value
+    return ""
+
+
+@functools.cache
+def _derivations() -> Mapping[str, list[Lines]]:
+    """The lines of the chains of each derivation."""
+    files = sorted((paths.PACKAGE / "chapters").glob("*.py"))
+    names = [file.relative_to(paths.PACKAGE.parent).as_posix() for file in files]
+    every = ((name, node) for name in names for node in _tree(name).body)
+    return {of: [_lines(name, node)] for name, node in every if (of := _by_derived(node))}
+
+
+@functools.cache
+def _made(file: str) -> Mapping[str, Lines | str]:
+    """By name, the lines of what a file makes as it is imported; of a module, its file."""
+    found: dict[str, Lines | str] = {}
+    tree = _tree(file)
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    bodies = [tree.body, *(one.body for one in classes)]
-    return [
-        (name.id, node.lineno, node.end_lineno)
-        for node in (node for body in bodies for node in body)
-        if isinstance(node, ast.Assign | ast.AnnAssign)
-        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        for name in ast.walk(target)
-        if isinstance(name, ast.Name)
-    ]
+    for node in (node for body in (tree.body, *(c.body for c in classes)) for node in body):
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
+            found |= dict.fromkeys(names, _lines(file, node))
+        elif _by_derived(node):
+            found[node.name] = _lines(file, node)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("reuseprior"):
+            for one in node.names:
+                module = _file(f"{node.module}.{one.name}")
+                source = module or _made(_file(node.module)).get(one.name)
+                if source:
+                    found[one.asname or one.name] = source
+    return found
+
+
+def _file(module: str) -> str:
+    """Of a module, from the folder of the package; nothing where there is none."""
+    path = module.replace(".", "/")
+    every = (f"{path}.py", f"{path}/__init__.py")
+    return next((one for one in every if (paths.PACKAGE.parent / one).is_file()), "")
 
 
 @functools.cache
-def _names(file: str, lines: frozenset[int]) -> set[str]:
-    """Names that stand in these lines."""
-    tree = ast.parse((paths.PACKAGE.parent / file).read_bytes())
-    every = (node for node in ast.walk(tree) if getattr(node, "lineno", 0) in lines)
-    return {getattr(node, "id", "") or getattr(node, "attr", "") for node in every}
+def _named(file: str) -> Mapping[int, set[Lines]]:
+    """By line, the lines that made what it names: constants, and derivations."""
+    found, made = defaultdict(set), _made(file)
+    for node in ast.walk(_tree(file)):
+        name, of = getattr(node, "id", getattr(node, "attr", "")), made
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = made.get(node.value.id)
+            of = _made(module) if isinstance(module, str) else made  # else it may be of a class
+        if isinstance(one := of.get(name), tuple):
+            found[node.lineno].add(one)
+    return found
 
 
 # Telling ------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from itertools import count
 import pytest
 
 from reuseprior import paths
-from reuseprior.report import ledger, why
+from reuseprior.chapters import theorems
+from reuseprior.report import cells, ledger, why
 
 PLACE = "thesis, appendix A"
 RUN = """
@@ -45,6 +46,26 @@ def test_every_number_has_a_trail(traced):
             assert "chapter-4-counting.toml" in told and "as the text says" in told
             places = {one[:2] for one in trace.functions(row["id"])}
             assert ("reuseprior/quantities.py", "derive") in places, told
+
+
+def test_a_theorem_s_trail_holds_its_chains_and_what_they_rest_on():
+    """They are made at import, so that nothing of them runs when a verdict is asked for."""
+    event = []
+    why.sys.addaudithook(lambda name, given: event.append(given) if "cell" in name else None)
+    page = next(iter(theorems.DERIVATIONS.theorems.values()))
+    alone = theorems.Blueprint(theorems.DERIVATIONS.derivations[:10])
+    next(iter(cells.of_theorems(alone, "t", "thesis")))
+    assert event[0] == (f"t-{page.name.lower().replace(' ', '-')}", page.name)
+
+    said = {"numbers": {"t": {"rule": "Theorem 4"}}, "lines": {}, "needs": {}}
+    trace = why.Trace(said)
+    names = {name for _, name, _ in trace.functions("t")}
+    assert {"theorem_4", "theorem_3", "lemma_3"} <= names and "theorem_5" not in names
+    lines = trace.lines("t")
+    chapter = (paths.PACKAGE / "chapters" / "theorems.py").read_text().splitlines()
+    made = {chapter[n - 1].split(" = ")[0] for n in lines["reuseprior/chapters/theorems.py"]}
+    assert {"LAYERS", "EQUATION_5_12", "LIMIT"} <= made and "MIRROR" not in made
+    assert lines["reuseprior/chapters/closed_forms.py"], "a limit that it states"
 
 
 def test_what_is_cached_counts_for_all_who_ask():
