@@ -143,15 +143,15 @@ ONE = define("Width 1", "ω = 1, a chain", (ω, sp.S.One), grid=CHAINS)
 Chains = Iterator[Chain | Note | list[Chain]]
 
 
-@derived("Lemma 1", "expected spread as a divergence from equal shares", "§4.4.4.1")
+@derived("Lemma 1", "expected spread as a divergence from equal shares (§4.4.4.1)")
 def lemma_1() -> Chains:
     p = c[i] / z
     divergence = _total(p * (sp.log(p) - sp.log(1 / z)), i)
     spread = to(_total(p * sp.log(c[i]), i), "z cancels in each term")
-    yield chain(divergence, spread, to(E, "definition 3", PARAMETERS[E]), grid=SMALL)
+    yield chain(divergence, spread, to(E, "definition 3", PARAMETERS[E]))
 
 
-@derived("Theorem 1", "at constant $z = N_C$ entropy falls as the spread rises", "eq. 4.6")
+@derived("Theorem 1", "at constant $z = N_C$ entropy falls as the spread rises (eq. 4.6)")
 def theorem_1() -> Chains:
     p = c[i] / z
     spread, entropy = _total(p * sp.log(c[i]), i), -_total(p * sp.log(p), i)
@@ -177,7 +177,7 @@ def _at_minus_one(expression: sp.Expr) -> sp.Subs:
     return sp.Subs(expression, β, -1)
 
 
-@derived("Lemma 2", "with $E_k = \\ln s_k$ the partition function counts all contexts", "eq. 5.4")
+@derived("Lemma 2", "with $E_k = \\ln s_k$ the partition function counts all contexts (eq. 5.4)")
 def lemma_2() -> Chains:
     yield chain(
         _at_minus_one(_total(γ[k] * WEIGHT, k)),
@@ -186,7 +186,7 @@ def lemma_2() -> Chains:
     )
 
 
-@derived("Theorem 2", "relative frequencies are Boltzmann's distribution", "eq. 5.7")
+@derived("Theorem 2", "relative frequencies are Boltzmann's distribution (eq. 5.7)")
 def theorem_2() -> Chains:
     partition = _at_minus_one(_total(γ[k] * WEIGHT, k))
     weight = to(_at_minus_one(WEIGHT) / partition, "at β = −1", lemma_2[partition])
@@ -195,7 +195,7 @@ def theorem_2() -> Chains:
     yield chain(_total(γ[k] * WEIGHT / z_β, k), add_up)
 
 
-@derived("Corollary 1", "expected spread with $\\ln$ is expected energy", "eq. 5.8")
+@derived("Corollary 1", "expected spread with $\\ln$ is expected energy (eq. 5.8)")
 def corollary_1() -> Chains:
     spread = _total(γ[k] * s[k] / z * sp.log(s[k]), k)
     yield chain(
@@ -212,7 +212,7 @@ LIMIT = closed.expected_energy_limit.expression
 deep, wide = {"variable": D}, {"variable": ω}
 
 
-@derived("Lemma 3", "all contexts, and the share of a parameter", "eq. 5.9")
+@derived("Lemma 3", "all contexts, and the share of a parameter (eq. 5.9)")
 def lemma_3() -> Chains:
     each = chain(
         C[j], to(READERS[C[j]].right, "ω readers a layer", *READERS), to(ω**j, "j factors")
@@ -230,7 +230,7 @@ def lemma_3() -> Chains:
     yield chain(sp.log(z), to(closed.log_contexts.expression, "ω^D taken out", contexts))
 
 
-@derived("Equation 5.5", "all contexts by the exponents of ω", "eq. 5.5")
+@derived("Equation 5.5", "all contexts by the exponents of ω (eq. 5.5)")
 def equation_5_5() -> Chains:
     d = sp.Symbol("d", integer=True, positive=True)
     p, exponents = ω**d / (ω * z), (d, 1, D)
@@ -250,7 +250,7 @@ def equation_5_5() -> Chains:
     yield chain(-negative_entropy, to(H, "and the entropy", LAYERS[H], counts))
 
 
-@derived("Theorem 3", "the expected energy, whatever $g$ is", "eq. 5.12")
+@derived("Theorem 3", "the expected energy, whatever $g$ is (eq. 5.12)")
 def theorem_3() -> Chains:
     first = sp.Sum(g * ω ** (j - 1) / z * sp.log(ω ** (j - 1)), (j, 1, D))
     inner = sp.Sum((j - 1) * ω ** (j - 2), (j, 1, D))
@@ -271,7 +271,7 @@ def theorem_3() -> Chains:
     yield chain(E, to(closed.expected_energy.expression, "ω^D taken out", result))
 
 
-@derived("Theorem 4", "the expected energy of deep networks at constant $\\omega > 1$", "eq. 5.15")
+@derived("Theorem 4", "the expected energy of deep networks at constant $\\omega > 1$ (eq. 5.15)")
 def theorem_4() -> Chains:
     printed, energy = (D - 1) * sp.log(ω), theorem_3[E]
     gap, rest = sp.log(ω) / (ω - 1), D * sp.log(ω) / (ω**D - 1)
@@ -300,7 +300,7 @@ def theorem_4() -> Chains:
     )
 
 
-@derived("Corollary 2", "entropy from energy, at any $\\beta$ and of perceptrons", "eq. 5.16")
+@derived("Corollary 2", "entropy from energy, at any $\\beta$ and of perceptrons (eq. 5.16)")
 def corollary_2() -> Chains:
     p = WEIGHT / z_β
     entropy, energy = -_total(γ[k] * p * sp.log(p), k), _total(γ[k] * p * sp.log(s[k]), k)
@@ -317,7 +317,7 @@ def corollary_2() -> Chains:
     yield chain(H, to(closed.entropy.expression, "ω^D taken out", of_perceptrons))
 
 
-@derived("Theorem 5", "the entropy of deep networks at constant $\\omega > 1$", "eq. 5.18")
+@derived("Theorem 5", "the entropy of deep networks at constant $\\omega > 1$ (eq. 5.18)")
 def theorem_5() -> Chains:
     limit, printed = closed.entropy_limit.expression, closed.printed_entropy_limit.expression
     entropy, gap = corollary_2[H], sp.log(ω) / (ω - 1)
@@ -354,7 +354,7 @@ def theorem_5() -> Chains:
 # Estimates of P′_G --------------------------------------------------------------------------------
 
 
-@derived("Equation 5.19", "eq. 4.8 with $N_G = gD$, and $N_I = N_O = \\omega$", "eq. 5.19")
+@derived("Equation 5.19", "eq. 4.8 with $N_G = gD$, and $N_I = N_O = \\omega$ (eq. 5.19)")
 def equation_5_19() -> Chains:
     as_text = sp.log(g * D * (E + 1) * ω / (2 * ω + g * D))
     moved = sp.log((g * D * E + 1) * ω / (2 * ω + g * D))
@@ -373,7 +373,7 @@ def equation_5_19() -> Chains:
     yield chain(P - P_bits * sp.log(2), to(ratio, "nats less bits, in nats", *ESTIMATE))
 
 
-@derived("Equation 5.20", "the estimate of deep networks at constant $\\omega > 1$", "eq. 5.20")
+@derived("Equation 5.20", "the estimate of deep networks at constant $\\omega > 1$ (eq. 5.20)")
 def equation_5_20() -> Chains:
     grown, energy = closed.performance_limit.expression, theorem_3[E]
     dropped, lack = 1 / sp.log(ω) - ω / (ω - 1) - 2 * ω / g, -sp.log(sp.log(2)) / sp.log(2)
@@ -411,7 +411,7 @@ def _scaled(expression: sp.Expr) -> sp.Subs:
     return sp.Subs(expression, β, sp.log(ω) / a)
 
 
-@derived("§5.4.1", "another prior: $E_j = j$, $\\beta = \\ln\\omega$", "§5.4.1")
+@derived("§5.4.1", "another prior: $E_j = j$, $\\beta = \\ln\\omega$ (§5.4.1)")
 def section_5_4_1() -> Chains:
     partition = chain(
         z_h,

@@ -11,7 +11,6 @@ from reuseprior.proofs.drawing import Drawing as Drawing
 from reuseprior.proofs.graph import Blueprint as Blueprint
 from reuseprior.proofs.graph import Page as Page
 from reuseprior.proofs.graph import Premises as Premises
-from reuseprior.proofs.render import plain as plain
 from reuseprior.proofs.steps import Chain as Chain
 from reuseprior.proofs.steps import Correction as Correction
 from reuseprior.proofs.steps import Derivation as Derivation

@@ -12,7 +12,7 @@ from operator import itemgetter
 import sympy as sp
 from flint import arb, ctx, fmpq
 
-from reuseprior.proofs.prove import taken
+from reuseprior.proofs.prove import put_in, taken
 from reuseprior.proofs.render import text
 from reuseprior.proofs.theory import ProofError, Theory
 
@@ -23,12 +23,30 @@ BITS = 2**22
 FLOAT = 1e-10
 """How far a float may be from what it stands for, relative where numbers are above one."""
 DIGITS = 30
-FEW = 10
-"""Up to how many values of an index are all tried."""
 
 Ball = fmpq | arb
+
+
+def _power(base: Ball, exponent: Ball) -> Ball:
+    if isinstance(base, fmpq) and isinstance(exponent, fmpq) and exponent.q == 1:
+        if abs(exponent.p) < 5000:  # beyond, the fractions are slower than balls
+            return base ** int(exponent.p)
+    if exponent == fmpq(1, 2):
+        return arb(base).sqrt()
+    return arb(base) ** exponent
+
+
+def _sum(*parts: Ball) -> Ball:
+    return sum(parts, fmpq(0))
+
+
+def _product(*parts: Ball) -> Ball:
+    return prod(parts, start=fmpq(1))
+
+
 _CALLS = {
-    sp.log: lambda x: arb(x).log(), sp.exp: lambda x: arb(x).exp(), sp.Max: max, sp.Min: min,
+    sp.Add: _sum, sp.Sum: _sum, sp.Mul: _product, sp.Product: _product, sp.Pow: _power,
+    sp.Max: max, sp.Min: min, sp.log: lambda x: arb(x).log(), sp.exp: lambda x: arb(x).exp(),
     sp.LambertW: lambda x: arb(x).lambertw(), type(sp.E): arb.const_e, type(sp.pi): arb.pi,
 }  # fmt: skip
 
@@ -61,28 +79,25 @@ def _compiled(e: sp.Expr) -> Callable[[dict], Ball]:
         base, which = e.base, _compiled(e.indices[0])
         return lambda at: at[base][int(which(at).p)]
     if isinstance(e, sp.Sum | sp.Product):
-        return _over(*e.limits[0], _compiled(e.function), sum if isinstance(e, sp.Sum) else prod)
-    parts = [_compiled(part) for part in e.args]
-    if e.is_Add:
-        return lambda at: sum((part(at) for part in parts), fmpq(0))
-    if e.is_Mul:
-        return lambda at: prod((part(at) for part in parts), start=fmpq(1))
-    call = _power if e.is_Pow else _CALLS[type(e)]
-    return lambda at: call(*(part(at) for part in parts))
+        parts = _over(*e.limits[0], e.function)
+    else:
+        each = [_compiled(part) for part in e.args]
+        parts = lambda at: (part(at) for part in each)  # noqa: E731
+    call = _CALLS[type(e)]
+    return lambda at: call(*parts(at))
 
 
-def _over(index: sp.Symbol, first: sp.Expr, last: sp.Expr, part: Callable, how: Callable):
-    first, last = _compiled(first), _compiled(last)
+def _over(index: sp.Symbol, first: sp.Expr, last: sp.Expr, term: sp.Expr) -> Callable:
+    first, last, term = map(_compiled, (first, last, term))
 
-    def found(at: dict) -> Ball:
-        outer, parts = at.get(index), []
+    def terms(at: dict) -> Iterator[Ball]:
+        outer = at.get(index)  # what is made may be a sum over the same index
         for k in range(int(first(at).p), int(last(at).p) + 1):
             at[index] = fmpq(k)
-            parts.append(part(at))
+            yield term(at)
         at[index] = outer
-        return how(parts, start=fmpq(0 if how is sum else 1))
 
-    return found
+    return terms
 
 
 def exact(number) -> Ball | list[Ball]:
@@ -91,15 +106,6 @@ def exact(number) -> Ball | list[Ball]:
         return [None if one is None else exact(one) for one in number]
     found = Fraction(number)
     return fmpq(found.numerator, found.denominator)
-
-
-def _power(base: Ball, exponent: Ball) -> Ball:
-    if isinstance(base, fmpq) and isinstance(exponent, fmpq) and exponent.q == 1:
-        if abs(exponent.p) < 5000:  # beyond, the fractions are slower than balls
-            return base ** int(exponent.p)
-    if exponent == fmpq(1, 2):
-        return arb(base).sqrt()
-    return arb(base) ** exponent
 
 
 def width(found: Ball) -> float:
@@ -111,16 +117,18 @@ def width(found: Ball) -> float:
     return float(2 * found.rad() / arb(1).max(abs(found.mid())))
 
 
-def meet(left: Ball, right: Ball) -> bool:
+def meet(left: Ball | None, right: Ball | None) -> bool:
     """Whether the sides can be one number: fractions that are equal, or balls that overlap."""
+    if left is None or right is None:
+        return False
     if isinstance(left, fmpq) and isinstance(right, fmpq):
         return left == right
     return arb(left).overlaps(arb(right))
 
 
-def below(left: Ball, right: Ball) -> bool:
-    """Whether the left side is surely less than the right one."""
-    return bool(arb(left) < arb(right))
+def at_least(left: Ball | None, right: Ball | None) -> bool:
+    """Whether the sides have numbers, and the left one is not surely less than the right one."""
+    return left is not None and right is not None and not arb(left) < arb(right)
 
 
 def near(found: Ball, goal: int, distance: float) -> bool:
@@ -150,13 +158,12 @@ def at_point(
 ) -> Iterator[tuple[str, list[Ball | None]]]:
     """Each side at a point, with the point in words, as narrow as `WIDTH` where that is found.
 
-    There is one at each value of the dials and of the indices that are left free, of an index
-    with many values at its ends.
+    There is one at each value of the dials and of the indices that are left free.
     """
     sides = [taken(side) for side in sides]
-    free = theory.free(sides)
+    made = (put_in(side, theory.made.items()).free_symbols for side in sides)
+    free, read = set().union(*made), numbers(theory, point)
     turned = [s for s in (*theory.dials, *theory.indices) if s in free]
-    read = numbers(theory, point)
     for values in product(*(_values(theory, read, symbol) for symbol in turned)):
         told = [f"{text(symbol)} = {number}" for symbol, number in zip(turned, values, strict=True)]
         given = read | dict(zip(turned, map(exact, values), strict=True))
@@ -178,16 +185,15 @@ def narrow(sides: Sequence[sp.Expr], theory: Theory, read: dict) -> list[Ball | 
             return found
         if bits > BITS or any(isinstance(x, arb) and x.is_nan() for x in found):
             return [None] * len(sides)
-        bits *= 4
+        bits *= 2
 
 
 def _values(theory: Theory, read: dict, symbol: sp.Symbol) -> tuple:
-    """The values of a dial, or all of an index that has few, else its first and last."""
+    """The values of a dial or of an index."""
     if symbol in theory.dials:
         return theory.dials[symbol]
-    first, end = (int(value(sp.sympify(end), read).p) for end in theory.indices[symbol])
-    few = range(first, end + 1) if 0 <= end - first < FEW else (first, end)
-    return tuple(dict.fromkeys(few))
+    first, last = (int(value(sp.sympify(end), read).p) for end in theory.indices[symbol])
+    return tuple(range(first, last + 1))
 
 
 @cache

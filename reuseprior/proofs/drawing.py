@@ -10,13 +10,10 @@ import networkx as nx
 from reuseprior.proofs.graph import Blueprint, anchor
 
 WIDE, HIGH, ACROSS, DOWN = 400, 24, 100, 44  # of the picture, of a box, and from box to box
-FILLS = {"≔": "#e4e4e4", "✓": "#cdeccf", "✓ corrected": "#ffe2a8", "✗": "#ffc9c4"}
-LEGEND = {
-    "≔": "premise",
-    "✓": "as printed",
-    "✓ corrected": "corrected",
-    "✗": "not proved",
-}
+FILLS = {
+    "premise": "#e4e4e4", "as printed": "#cdeccf", "corrected": "#ffe2a8", "not proved": "#ffc9c4"
+}  # fmt: skip
+STATES = {"✓": "as printed", "✓ corrected": "corrected", "✗": "not proved"}
 STYLE = 'font-family="sans-serif" font-size="11" text-anchor="middle"'
 
 
@@ -30,12 +27,11 @@ class Drawing:
     def __init__(self, *blueprints: Blueprint) -> None:
         self.blueprints = blueprints
 
-    @property
-    def svg(self) -> str:
+    def _repr_html_(self) -> str:
         """The picture, as wide as what holds it."""
         parts, top = [], 0
-        for k, (mark, says) in enumerate(LEGEND.items()):
-            parts += _box(ACROSS * (k + 0.5), HIGH, says, FILLS[mark], True)
+        for k, (says, fill) in enumerate(FILLS.items()):
+            parts += _box(ACROSS * (k + 0.5), HIGH, says, fill, True)
         for blueprint in self.blueprints:
             top += 2 * DOWN
             of = blueprint.prefix.strip(", ")
@@ -48,9 +44,6 @@ class Drawing:
         size = f'viewBox="0 0 {WIDE} {top + HIGH}" width="100%" style="max-width: 620px"'
         return f'<svg xmlns="http://www.w3.org/2000/svg" role="img" {size}>{"".join(parts)}</svg>'
 
-    def _repr_html_(self) -> str:
-        return self.svg
-
     def __repr__(self) -> str:
         return f"a drawing of {sum(len(b.named) for b in self.blueprints)} statements"
 
@@ -58,10 +51,10 @@ class Drawing:
         found = blueprint.named[name]
         proved, mark = blueprint.proved(name), blueprint.mark(name)
         where = "" if blueprint is self.blueprints[0] else f"{blueprint.page}.ipynb"
-        short = name.removeprefix(blueprint.prefix)
-        says = escape("; ".join(map(str, found.chains)))
-        yield f'<a href="{where}#{anchor(name)}"><title>{escape(name)}: {mark}. {says}</title>'
-        yield from _box(x, y, short, FILLS["≔" if found.defines and proved else mark], proved)
+        state = "premise" if found.defines and proved else STATES[mark]
+        says = escape(f"{name}: {mark}. {'; '.join(map(str, found.chains))}")
+        yield f'<a href="{where}#{anchor(name)}"><title>{says}</title>'
+        yield from _box(x, y, name.removeprefix(blueprint.prefix), FILLS[state], proved)
         yield "</a>"
 
 

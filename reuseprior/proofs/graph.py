@@ -12,7 +12,8 @@ import networkx as nx
 import pandas as pd
 import sympy as sp
 
-from reuseprior.proofs.render import latex, plain, text
+from reuseprior.proofs import balls
+from reuseprior.proofs.render import latex, text
 from reuseprior.proofs.steps import Chain, Correction, Derivation, Fact
 
 
@@ -41,7 +42,8 @@ class Blueprint:
         graph = nx.DiGraph()
         graph.add_nodes_from(self.named)
         for found in self.derivations:
-            graph.add_edges_from((f.of, found.name) for f in _puts_in(found) if f.of)
+            facts = (fact for chain in found.every_chain for fact in chain.using)
+            graph.add_edges_from((fact.of, found.name) for fact in facts if fact.of)
         return graph
 
     @cached_property
@@ -56,16 +58,14 @@ class Blueprint:
     def _faults(self, found: Derivation, before: dict, defined: dict) -> Iterator[str]:
         above: list[Chain] = []
         for chain in found.every_chain:
-            for fact in (fact for step in chain.steps for fact in step.using):
+            for fact in chain.using:
                 yield from self._fault(fact, before, above)
             if not chain.points:
                 yield f"{chain} is tried nowhere, as no point is in all its cases"
-            kinds = [step for step in chain.steps if step.relation != "="]
-            if len(kinds) > 1:
+            if sum(step.relation != "=" for step in chain.steps) > 1:
                 yield f"{chain} has more than one step that is no equation"
-            if chain in found.all_chains and any(
-                s.relation == "→" and s.rate is None for s in kinds
-            ):
+            rateless = chain.stated.relation == "→" and chain.stated.rate is None
+            if rateless and chain in found.all_chains:
                 yield f"{chain} is a limit without its rate"
             if chain.defines:
                 if not chain.right.has(sp.Indexed):  # no sum of what is counted
@@ -82,17 +82,13 @@ class Blueprint:
             yield f"it puts in {fact.of}, which {later}"
         else:
             chains = before[fact.of].all_chains if fact.of else above
-            if fact._replace(of="") not in [c.fact for c in chains if c.weakest.relation == "="]:
+            if fact._replace(of="") not in [c.fact for c in chains if c.stated.relation == "="]:
                 yield f"it puts in {said}, which {fact.of or 'no chain above it'} does not say"
 
-    def own(self, name: str) -> bool:
-        """Whether a derivation is proved from what it puts in, whatever that rests on."""
-        return self.named[name].holds and not self.faults[name]
-
     def proved(self, name: str) -> bool:
-        """Whether it is, with all that it rests on."""
-        rests_on = nx.ancestors(self.graph, name)
-        return self.own(name) and all(one in self.named and self.own(one) for one in rests_on)
+        """Whether it holds and is built without a fault, and all that it rests on."""
+        rests_on = {name} | nx.ancestors(self.graph, name)
+        return all(n in self.named and self.named[n].holds and not self.faults[n] for n in rests_on)
 
     def mark(self, name: str) -> str:
         """✓, "✓ corrected" where another statement is proved than the printed one, else ✗."""
@@ -130,9 +126,9 @@ class Blueprint:
         columns = ["derivation", "mark", "chains", "steps", "points"]
         return pd.DataFrame(rows, columns=columns)
 
-    def link(self, name: str, where: str = "") -> str:
-        """A link to a derivation, from another notebook with its name."""
-        return f'<a href="{where}#{anchor(name)}">{escape(name.removeprefix(self.prefix))}</a>'
+    def link(self, name: str) -> str:
+        """A link to a derivation."""
+        return f'<a href="#{anchor(name)}">{escape(name.removeprefix(self.prefix))}</a>'
 
 
 def anchor(name: str) -> str:
@@ -180,63 +176,50 @@ class Page:
     @property
     def words(self) -> str:
         """What its correction or remark says, as text."""
-        return plain(self.found.note.told(text)) if self.found.note else ""
+        return self.found.note.told(text) if self.found.note else ""
 
     def at(self, *point) -> Page:
         """The same with the numbers of another point."""
         return replace(self, point=point)
 
     def _repr_markdown_(self) -> str:
-        found, theory = self.found, self.found.chains[0].theory
-        title = f"{found.title} ({found.place})" if found.place else found.title
+        found, theory, graph = self.found, self.found.chains[0].theory, self.blueprint.graph
         point = self.point or theory.grid[0]
-        lines = [f'<a id="{anchor(self.name)}"></a>**{self.name}** · {self.mark} · {title}\n']
+        lines = [f'<a id="{anchor(self.name)}"></a>**{self.name}** · {self.mark} · {found.title}\n']
         lines += [f"$\\displaystyle {chain.statement}$\n" for chain in found.chains]
         lines += [f"**Not proved:** {fault}.\n" for fault in self.blueprint.faults[self.name]]
         lines += [f"| derivation | {theory.told(*point)} |\n| :--- | :--- |"]
-        for chain in found.chains:
-            lines += self._rows(chain)
+        lines += self._rows(point, found.chains)
         if found.only_printed:
-            lines += ["| **As printed.** | |"]
-            for chain in found.only_printed:
-                lines += self._rows(chain)
+            lines += ["| **As printed.** | |", *self._rows(point, found.only_printed)]
         if note := found.note:
-            kind = "Correction" if isinstance(note, Correction) else "Remark"
             says = note.told(lambda e: f"${latex(e, theory.latex)}$")
-            lines += [f"| **{kind}.** {says} | |"]
-            for chain in found.besides:
-                lines += self._rows(chain)
-        for words, others in (
-            ("Rests on", nx.DiGraph.predecessors),
-            ("Needed by", nx.DiGraph.successors),
-        ):
-            if names := list(others(self.blueprint.graph, self.name)):
+            lines += [f"| **{note.kind}.** {says} | |", *self._rows(point, found.besides)]
+        for words, others in (("Rests on", graph.pred), ("Needed by", graph.succ)):
+            if names := list(others[self.name]):
                 lines += [f"\n*{words}:* {', '.join(map(self.blueprint.link, names))}."]
         return "\n".join(lines)
 
-    def _rows(self, chain: Chain) -> Iterator[str]:
-        from reuseprior.proofs import balls
-
-        points = chain.points or chain.theory.grid
-        point = points[0] if chain.cases else self.point or points[0]
-        *_, (told, values) = chain.at(point)
-        first = chain.theory.told(*(self.point or chain.theory.grid[0]))
-        value = balls.shown(values[0]) + (f" <br> {told}" if told != first else "")
-        tried = f"{len(chain.points)} {chain.theory.things}"
-        yield f"| $\\displaystyle {latex(chain.left, chain.theory.latex)}$ | {value} <br> {tried} |"
-        for k, step in enumerate(chain.steps):
-            holds = chain.proofs[k] and chain.checks[k]
-            using = dict.fromkeys(fact.of or "above" for fact in step.using)
-            links = ", ".join(n if n == "above" else self.blueprint.link(n) for n in using)
-            why = f"{step.why} · *using:* {links}" if links else step.why
-            if step.variable is not None:
-                at = f"{text(step.variable)} = {chain.theory.far:,}"
-                value = f"{balls.shown(chain.far(k, point))} at {at}"
-            else:
-                value = balls.shown(values[k + 1])
-            says = "" if chain.proofs[k] else " <br> difference NOT 0"
-            equation = f"$\\displaystyle {chain.latex(step=step)}$"
-            yield f"| {equation} <br> {why} | {'✓' if holds else '✗'} {value}{says} |"
+    def _rows(self, point: tuple, chains: tuple[Chain, ...]) -> Iterator[str]:
+        for chain in chains:
+            theory = chain.theory
+            at = point if chain.fits(point) else (chain.points or theory.grid)[0]
+            *_, (told, values) = chain.at(at)
+            shown = [balls.shown(value) for value in values]
+            shown[0] += f" <br> {told}" if told != theory.told(*point) else ""
+            left = f"$\\displaystyle {latex(chain.left, theory.latex)}$"
+            yield f"| {left} | {shown[0]} <br> {len(chain.points)} {theory.things} |"
+            for k, step in enumerate(chain.steps):
+                using = dict.fromkeys(fact.of or "above" for fact in step.using)
+                links = ", ".join(n if n == "above" else self.blueprint.link(n) for n in using)
+                why = f"{step.why} · *using:* {links}" if links else step.why
+                value = shown[k + 1]
+                if step.variable is not None:
+                    far = f"{text(step.variable)} = {theory.far:,}"
+                    value = f"{balls.shown(chain.far(k, at))} at {far}"
+                mark = "✓" if chain.proofs[k] and chain.checks[k] else "✗"
+                says = "" if chain.proofs[k] else " <br> difference NOT 0"
+                yield f"| $\\displaystyle {chain.latex(step)}$ <br> {why} | {mark} {value}{says} |"
 
     def __str__(self) -> str:
         printed = "".join(f" Printed: {chain}." for chain in self.found.only_printed)
@@ -264,7 +247,3 @@ class Premises:
                 start = f'<a id="{anchor(found.name)}"></a>**{name}** · {mark}'
                 lines += [f"| {start} <br> {title} | {says} |"]
         return "\n".join(lines)
-
-
-def _puts_in(found: Derivation) -> Iterator[Fact]:
-    return (fact for c in found.every_chain for step in c.steps for fact in step.using)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
 
 import sympy as sp
@@ -24,11 +24,9 @@ def at_least(left: sp.Expr, right: sp.Expr, premises: tuple[Premise, ...]) -> bo
     return bool(difference.is_nonnegative or sp.expand(difference).is_nonnegative)
 
 
-def limit(expression: sp.Expr, variable: sp.Symbol, ranges: Mapping) -> sp.Expr:
-    """What an expression goes to as a variable grows, other symbols in their ranges."""
-    kept = {symbol: inside for symbol, inside in ranges.items() if symbol != variable}
-    simple = _logarithms(expression.subs(kept))
-    return sp.limit(sp.together(sp.expand(simple)), variable, sp.oo)
+def limit(expression: sp.Expr, variable: sp.Symbol) -> sp.Expr:
+    """What an expression goes to as a variable grows."""
+    return sp.limit(sp.together(sp.expand(_logarithms(expression))), variable, sp.oo)
 
 
 @cache
@@ -43,15 +41,7 @@ def taken(expression: sp.Expr, *kinds: type) -> sp.Expr:
     """With derivatives taken and values put in, and what else is of these kinds worked out."""
     kinds = (sp.Derivative, sp.Subs, *kinds)
     done = expression.replace(lambda e: isinstance(e, kinds), lambda e: e.doit(deep=False))
-    return done.replace(sp.exp, _power)
-
-
-def _power(exponent: sp.Expr) -> sp.Expr:
-    """e to an exponent, where that has one logarithm as the power that it is."""
-    logarithms = [x for x in sp.Mul.make_args(exponent) if isinstance(x, sp.log)]
-    if len(logarithms) != 1:
-        return sp.exp(exponent)
-    return logarithms[0].args[0] ** (exponent / logarithms[0])
+    return done.replace(sp.exp, lambda exponent: sp.powdenest(sp.exp(exponent)))
 
 
 def canonical(expression: sp.Expr) -> sp.Expr:
@@ -89,10 +79,19 @@ def _summed(function: sp.Expr, *limits: tuple) -> sp.Expr:
 
 
 def _logarithms(expression: sp.Expr) -> sp.Expr:
-    """Each logarithm as those of its factors, which have one where all symbols have a sign."""
+    """Each logarithm as those of its factors, where these are known to be positive."""
     return expression.replace(sp.log, _of_factors)
 
 
 def _of_factors(x: sp.Expr) -> sp.Expr:
-    signed = all(symbol.is_nonnegative for symbol in x.free_symbols)
-    return sp.expand_log(sp.log(sp.factor(sp.together(x))), force=signed)
+    x = sp.factor(sp.cancel(x))
+    unknown = [one for one in sp.Mul.make_args(x) if not _above_one(one).is_positive]
+    # a logarithm that is real says the sign of one factor, unless that is squared
+    known = not unknown or (len(unknown) == 1 and unknown[0].as_base_exp()[1].is_odd)
+    return sp.expand_log(sp.log(x), deep=False, force=known)
+
+
+def _above_one(x: sp.Expr) -> sp.Expr:
+    """With powers of what is above one as something above one, which sympy does not see."""
+    above = lambda e: e.is_Pow and (e.base - 1).is_positive and e.exp.is_positive  # noqa: E731
+    return x.replace(above, lambda e: 1 + sp.Dummy(positive=True))

@@ -1,4 +1,4 @@
-"""Expressions as LaTeX and as plain text, and statements without their LaTeX."""
+"""Expressions as LaTeX and as plain text."""
 
 from __future__ import annotations
 
@@ -9,37 +9,19 @@ import sympy as sp
 from sympy.printing.pretty.pretty_symbology import greek_unicode
 from sympy.printing.str import StrPrinter
 
-SIGNS = {
-    r"\\ln(?=\\)": "ln ", r"\\ln": "ln", r"\\log_2": "log2", r"\\langle ": "⟨", r" \\rangle": "⟩",
-    r"\\lvert ": "|", r" \\rvert": "|", r"\\mathcal{(\w)}": r"\1", r"\\sum": "Σ", r"\\to": "→",
-    r"\\infty": "∞", r"\\gg": "≫", r"\\ldots": "…", r"\\sqrt ": "√",
-    r"\\([a-z]+)": lambda found: greek_unicode[found[1]],
-}  # fmt: skip
-"""LaTeX in statements, as text."""
-
 
 def latex(expression: sp.Basic, names: Mapping[sp.Basic, str]) -> str:
     """An expression in LaTeX, with these names for symbols, fit for a cell of a table."""
     # sympy puts factors with an index behind logarithms, where ln z c_i reads as ln(z c_i)
-    places: dict[sp.Basic, sp.Dummy] = {}
-    ordered = _in_places(expression, places)
-    told = {place: sp.latex(one, symbol_names=names) for one, place in places.items()}
-    text = sp.latex(ordered, ln_notation=True, symbol_names={**names, **told})
+    indexed = expression.atoms(sp.Indexed)
+    letters = {e: sp.Dummy(sp.latex(e, symbol_names=names), positive=True) for e in indexed}
+    text = sp.latex(expression.xreplace(letters), ln_notation=True, symbol_names=dict(names))
     text = re.sub(rf"\\ln\{{\\left\(({_ONE}) \\right\)\}}", r"\\ln \1", text)
     # a bare | would end the table's cell
     return re.sub(r"\\right\|_{\\substack{ (.*?) }}", r"\\right\\rvert_{\1}", text)
 
 
 _ONE = r"\\[a-z]+|\w|\{\w\}_\{\w\}"  # a letter, with an index or without
-
-
-def _in_places(expression: sp.Basic, places: dict[sp.Basic, sp.Dummy]) -> sp.Basic:
-    """With a placeholder for what has an index, which sympy puts before all other factors."""
-    if isinstance(expression, sp.Indexed):
-        return places.setdefault(expression, sp.Dummy(str(expression), positive=True))
-    if not expression.args or isinstance(expression, sp.Derivative):
-        return expression
-    return expression.func(*(_in_places(part, places) for part in expression.args))
 
 
 class _Text(StrPrinter):
@@ -60,16 +42,4 @@ def text(expression: sp.Basic) -> str:
     read = _Text().doprint(expression)
     for old, new in (("log(", "ln("), ("**", "^"), ("Sum(", "Σ("), ("oo", "∞")):
         read = read.replace(old, new)
-    return read
-
-
-def plain(markdown: str) -> str:
-    r"""A statement without its LaTeX.
-
-    >>> plain(r"the gap $\ln\alpha$")
-    'the gap ln α'
-    """
-    read = markdown.replace("$", "")
-    for command, sign in SIGNS.items():
-        read = re.sub(command, sign, read)
     return read

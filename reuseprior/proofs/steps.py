@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import sympy as sp
 
-from reuseprior.proofs import prove
+from reuseprior.proofs import balls, prove
 from reuseprior.proofs.render import latex, text
 from reuseprior.proofs.theory import ProofError, Theory
-
-if TYPE_CHECKING:  # python-flint is imported when numbers are asked for
-    from reuseprior.proofs import balls
 
 NEAR = 1e-3
 """How far from its limit something may be where a limit is tried."""
@@ -43,6 +40,14 @@ class Step:
     variable: sp.Symbol | None = None
     rate: sp.Expr | None = None
     """What is left of a limit: it vanishes, and the difference is like it."""
+
+    def tends(self, left: sp.Expr) -> tuple[sp.Expr, int]:
+        """What goes to which number if a limit is right."""
+        if self.relation == "~":
+            return left / self.right, 1
+        if self.rate is None:
+            return left - self.right, 0
+        return (left - self.right) / self.rate, 1
 
 
 def to(right: sp.Expr, why: str, *using: Fact | Chain, **options) -> Step:
@@ -75,28 +80,32 @@ class Chain:
         return self.left, *(step.right for step in self.steps)
 
     @property
-    def weakest(self) -> Step:
-        """The step that is no equation, else the last."""
-        return next((s for s in self.steps if s.relation != "="), self.steps[-1])
+    def stated(self) -> Step:
+        """From end to end, by the relation of the step that is no equation if there is one."""
+        weakest = next((s for s in self.steps if s.relation != "="), self.steps[-1])
+        return replace(weakest, right=self.right, why="", using=())
 
     @property
     def states(self) -> tuple:
         """What it states and of which points, whatever the steps between its ends."""
-        weakest = self.weakest
-        ends = self.left, weakest.relation, self.right
-        return *ends, weakest.variable, weakest.rate, frozenset(self.points)
+        return self.left, self.stated, frozenset(self.points)
 
     @property
     def fact(self) -> Fact:
         """Its statement, to be put in; ProofError where that is no equation."""
-        if self.weakest.relation != "=":
+        if self.stated.relation != "=":
             raise ProofError(f"{self} is no equation, so that no step can put it in")
         return Fact(self.left, self.right, grid=self.points if self.grid or self.cases else ())
 
     @property
+    def using(self) -> tuple[Fact, ...]:
+        """All that its steps put in."""
+        return tuple(fact for step in self.steps for fact in step.using)
+
+    @property
     def cases(self) -> list[tuple[tuple, ...]]:
         """Where alone what it puts in is so."""
-        return [fact.grid for step in self.steps for fact in step.using if fact.grid]
+        return [fact.grid for fact in self.using if fact.grid]
 
     @property
     def points(self) -> tuple[tuple, ...]:
@@ -104,21 +113,26 @@ class Chain:
         first, *others = [self.grid] if self.grid else self.cases or [self.theory.grid]
         return tuple(point for point in first if all(point in other for other in others))
 
+    def fits(self, point: tuple) -> bool:
+        """Whether it is said of a point: it is tried there, or the cases that it puts in are so."""
+        cases = [(fact.left, fact.right) for fact in self.using if fact.grid]
+        found = (values for case in cases for _, values in self.at(point, case))
+        return point in self.points or (not self.grid and all(balls.meet(*v) for v in found))
+
     @cached_property
     def numbers(self) -> tuple[tuple[str, list[balls.Ball | None]], ...]:
         """All sides wherever they are tried."""
         return tuple(x for point in self.points for x in self.at(point))
 
-    def at(self, point: tuple) -> list[tuple[str, list[balls.Ball | None]]]:
-        """All sides at one point."""
-        from reuseprior.proofs import balls
-
-        return list(balls.at_point(self.sides, self.theory, point))
+    def at(self, point: tuple, sides: Sequence = ()) -> list[tuple[str, list[balls.Ball | None]]]:
+        """All sides, or these, at one point."""
+        return list(balls.at_point(sides or self.sides, self.theory, point))
 
     @cached_property
     def proofs(self) -> tuple[bool, ...]:
         """Whether each step is proved."""
-        return tuple(map(self._proved, range(len(self.steps))))
+        steps = zip(self.sides[:-1], self.steps, strict=True)
+        return tuple(self.defines or self._proved(*step) for step in steps)
 
     @cached_property
     def checks(self) -> tuple[bool, ...]:
@@ -130,79 +144,66 @@ class Chain:
         """Whether it is tried somewhere, and each step is proved and agrees with all numbers."""
         return bool(self.points) and all(self.checks) and all(self.proofs)
 
-    def _proved(self, k: int) -> bool:
-        left, step = self.sides[k], self.steps[k]
-        premises = tuple((fact.left, fact.right) for fact in step.using)
-        if self.defines:
-            return True
-        of = {i for name, _ in premises if isinstance(name, sp.Indexed) for i in name.indices}
+    def _proved(self, left: sp.Expr, step: Step) -> bool:
+        put_in = {fact.left for fact in step.using}
+        of = {index for one in put_in if isinstance(one, sp.Indexed) for index in one.indices}
         if any(index.is_Symbol and index not in self.theory.indices for index in of):
             return False  # what is said of the last, say, would be put in for all
+        ranges = {
+            symbol: inside
+            for symbol, inside in self.theory.ranges.items()
+            if symbol not in put_in and symbol != step.variable
+        }
+
+        def within(expression: sp.Expr) -> sp.Expr:
+            return expression.subs(ranges)
+
+        premises = tuple((within(fact.left), within(fact.right)) for fact in step.using)
         if step.relation in "=≥":
             proof = prove.equal if step.relation == "=" else prove.at_least
-            return proof(left, step.right, premises)
-        goes = step.variable, self.theory.ranges
-        tends, goal = self._tends(left, step)
-        if step.rate is not None and prove.limit(step.rate, *goes) != 0:
+            return proof(within(left), within(step.right), premises)
+        if step.rate is not None and prove.limit(within(step.rate), step.variable) != 0:
             return False  # what does not vanish is no rate
-        return prove.canonical(prove.limit(prove.worked_out(tends, premises), *goes) - goal) == 0
-
-    @staticmethod
-    def _tends(left: sp.Expr, step: Step) -> tuple[sp.Expr, int]:
-        """What goes to which number if the step is right."""
-        if step.relation == "~":
-            return left / step.right, 1
-        if step.rate is None:
-            return left - step.right, 0
-        return (left - step.right) / step.rate, 1
+        tends, goal = step.tends(left)
+        found = prove.limit(prove.worked_out(within(tends), premises), step.variable)
+        return prove.canonical(found - goal) == 0
 
     def _checked(self, k: int) -> bool:
-        from reuseprior.proofs import balls
-
         step = self.steps[k]
         if step.variable is not None:
             distance = self.far(k)
-            return distance is not None and balls.near(
-                distance, self._tends(self.left, step)[1], NEAR
-            )
-        pairs = [values[k : k + 2] for _, values in self.numbers]
-        if any(None in pair for pair in pairs):
-            return False
-        if step.relation == "≥":
-            return not any(balls.below(*pair) for pair in pairs)
-        return all(balls.meet(*pair) for pair in pairs)
+            return distance is not None and balls.near(distance, step.tends(self.left)[1], NEAR)
+        agree = balls.meet if step.relation == "=" else balls.at_least
+        return all(agree(*values[k : k + 2]) for _, values in self.numbers)
 
     def far(self, k: int, point: tuple | None = None) -> balls.Ball | None:
         """What a limit's step says goes to a number, where its variable is far."""
-        from reuseprior.proofs import balls
-
         step, theory = self.steps[k], self.theory
-        read = balls.numbers(theory, point or self.points[0]) | {
-            step.variable: balls.exact(theory.far)
-        }
-        tends, _ = self._tends(self.sides[k], step)
+        read = balls.numbers(theory, point or self.points[0])
+        tends, _ = step.tends(self.sides[k])
         premises = [(fact.left, fact.right) for fact in step.using]
-        return balls.narrow([prove.put_in(tends, premises)], theory, read)[0]
+        far = read | {step.variable: balls.exact(theory.far)}
+        return balls.narrow([prove.put_in(tends, premises)], theory, far)[0]
 
-    def latex(self, left: sp.Expr | None = None, step: Step | None = None) -> str:
-        """What it states in LaTeX, or what a step does, without a left side where none is given."""
-        names, step = self.theory.latex, step or replace(self.weakest, right=self.right)
+    def latex(self, step: Step) -> str:
+        """What a step does in LaTeX, without its left side."""
+        names = self.theory.latex
         sign, right = RELATIONS[step.relation], latex(step.right, names)
         if step.rate is not None:
             rate = latex(step.rate, names)
             sign, right = "=", rf"{right} + \left({rate}\right)(1 + o(1))"
         if step.variable is not None:
             right += rf" \quad ({latex(step.variable, names)} \to \infty)"
-        return f"{'' if left is None else latex(left, names)} {sign} {right}"
+        return f"{sign} {right}"
 
     @property
     def statement(self) -> str:
         """What it states, in LaTeX."""
-        return self.latex(self.left)
+        return f"{latex(self.left, self.theory.latex)} {self.latex(self.stated)}"
 
     def __str__(self) -> str:
-        step = self.weakest
-        sign, right = step.relation, text(self.right)
+        step = self.stated
+        sign, right = step.relation, text(step.right)
         if step.rate is not None:
             sign, right = "=", f"{right} + ({text(step.rate)})(1 + o(1))"
         goes = f" for {text(step.variable)} → ∞" if step.variable is not None else ""
@@ -211,6 +212,8 @@ class Chain:
 
 class Note:
     """What else there is to say, in words with {} for expressions, and chains that prove it."""
+
+    kind = "Remark"
 
     def __init__(self, words: str, *expressions: sp.Expr) -> None:
         self.words, self.expressions = words, expressions
@@ -222,6 +225,8 @@ class Note:
 
 class Correction(Note):
     """What a source prints instead, and how far off it is."""
+
+    kind = "Correction"
 
 
 @dataclass(frozen=True)
@@ -235,8 +240,6 @@ class Derivation:
     note: Note | None = None
     besides: tuple[Chain, ...] = ()
     """The chains of the note."""
-    place: str = ""
-    """The equation or the section of the source that it is about."""
 
     def __iter__(self) -> Iterator[Fact]:
         """All that it says, to be put in."""
@@ -281,7 +284,7 @@ class Derivation:
         return bool(self.printed) and all(chain.holds for chain in self.only_printed)
 
 
-def derived(name: str, title: str, place: str = "") -> Callable[..., Derivation]:
+def derived(name: str, title: str) -> Callable[..., Derivation]:
     """Make a derivation of a function that yields its chains, and the one that it becomes.
 
     A yielded Correction or Note takes the chains after it; a list of chains is what is printed,
@@ -298,7 +301,7 @@ def derived(name: str, title: str, place: str = "") -> Callable[..., Derivation]
             else:
                 printed = tuple(one)
         printed = printed or tuple(stated)
-        return Derivation(name, title, tuple(stated), printed, note, tuple(besides), place)
+        return Derivation(name, title, tuple(stated), printed, note, tuple(besides))
 
     return make
 

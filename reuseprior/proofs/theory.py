@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import sympy as sp
@@ -32,24 +32,10 @@ class Theory:
     dials: Mapping[sp.Symbol, tuple[sp.Rational, ...]] = field(default_factory=dict)
     """Symbols that no thing says, and the values at which they are tried."""
     ranges: Mapping[sp.Symbol, sp.Expr] = field(default_factory=dict)
-    """What a limit puts in for a symbol whose range no assumption of sympy's can say."""
+    """What a proof puts in for a symbol whose range no assumption of sympy's can say."""
     latex: Mapping[sp.Basic, str] = field(default_factory=dict)
     """How symbols are printed that sympy would print otherwise."""
     told: Callable[..., str] = lambda *point: ", ".join(map(str, point))
     """A point in words."""
     far: int = 10**6
     """How far a variable is from zero, or its inverse from a limit, where a limit is tried."""
-
-    def total(self, term: sp.Expr, index: sp.Symbol) -> sp.Sum:
-        """The sum of a term over all of an index."""
-        return sp.Sum(term, (index, *self.indices[index]))
-
-    def free(self, sides: Iterable[sp.Expr]) -> set[sp.Basic]:
-        """The symbols of expressions that need a number, through what is made of others."""
-        found: set[sp.Basic] = set()
-        fresh = set().union(*(side.free_symbols for side in sides))
-        while fresh:
-            found |= fresh
-            made = (self.made[s] for s in fresh if s in self.made)
-            fresh = set().union(*(expression.free_symbols for expression in made)) - found
-        return found

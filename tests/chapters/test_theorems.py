@@ -7,7 +7,7 @@ import sympy as sp
 
 from reuseprior.chapters import theorems as thesis
 from reuseprior.chapters.closed_forms import D, g, ω
-from reuseprior.chapters.theorems import GRID, WEIGHT, WHERE, E, H, P, k, s, z, z_β, β, γ
+from reuseprior.chapters.theorems import GRID, WEIGHT, WHERE, E, H, P, k, m, s, z, z_β, β, γ
 from reuseprior.report import cells, ledger
 
 d = sp.Symbol("d", integer=True, positive=True)
@@ -15,7 +15,7 @@ S, G = s[k], γ[k]
 
 
 def total(term):
-    return thesis.PERCEPTRONS.total(term, k)
+    return sp.Sum(term, (k, 1, m))
 
 
 def chain(name, which=0):
