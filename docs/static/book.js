@@ -5,8 +5,8 @@ if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined
   DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 }
 
-// A link to a printed table opens it.
-const open = () => document.querySelector(":target > details.table")?.setAttribute("open", "");
+// A link to a printed table opens it, and one to why a number is so.
+const open = () => document.querySelector(":target > details.table, details:target")?.setAttribute("open", "");
 addEventListener("hashchange", open);
 document.addEventListener("DOMContentLoaded", open);
 

@@ -323,6 +323,7 @@ def book(
     """Build notebooks, figures and ledger as a site that reads without a network: build/book."""
     from reuseprior.report import book as making
     from reuseprior.report import pdf as printing
+    from reuseprior.report.trails import Trails
 
     if pdf:
         printing.browser()  # before minutes of work
@@ -331,6 +332,8 @@ def book(
     committed = [path.stem for path in shown if making.with_outputs(path) == path]
     if committed:
         note(f"with their committed outputs, as reproduce has none newer: {', '.join(committed)}")
+    if not Trails.load().links:
+        note("without why numbers are what they are: `reuseprior audit --trace` records it")
     first = making.build()
     typer.echo(first)
     if pdf:

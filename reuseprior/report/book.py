@@ -20,7 +20,7 @@ from pathlib import Path
 
 from reuseprior import paths
 from reuseprior.errors import UserError, shown
-from reuseprior.report import chapters, ledger, notebooks, provenance, tables, variants
+from reuseprior.report import chapters, ledger, notebooks, provenance, tables, trails, variants
 from reuseprior.report.chapters import Chapter
 from reuseprior.report.published import Printed
 
@@ -55,8 +55,10 @@ def build() -> Path:
     sphinx = [sys.executable, "-m", "sphinx", *options, *trees, str(pages), str(site)]
     if subprocess.run(sphinx, check=False).returncode:
         raise BookError("Sphinx stopped at what it says above: mend it and build the book again")
-    # to be downloaded: Sphinx copies only what its own texts link to
-    shutil.copytree(pages / "tables", site / "tables")
+    # to be downloaded, and to be read: Sphinx copies only what its own texts link to
+    for folder in ("tables", "source"):
+        if (pages / folder).exists():
+            shutil.copytree(pages / folder, site / folder)
     return site / "index.html"
 
 
@@ -64,13 +66,15 @@ def stage(folder: Path) -> None:
     """Put the pages of the book into a folder."""
     beside = [paths.NOTEBOOKS / "README.md", *paths.FIGURES.glob("[!.]*")]
     texts = [paths.ROOT / "README.md", *(paths.ROOT / "docs").glob("*.md")]
+    whys = trails.Trails.load()
     pages = {
-        **{name: page.encode() for c in chapters.found() for name, page in _pages(c).items()},
+        **{name: page.encode() for c in chapters.found() for name, page in _pages(c, whys).items()},
+        **{name: page.encode() for name, page in whys.pages().items()},
         **{f"{path.parent.name}/{path.name}": path.read_bytes() for path in beside},
         **{path.name: path.read_bytes() for path in texts},
         "ledger-kinds.txt": kinds().encode(),
-        "ledger-table.html": ledger_table().encode(),
-        "every-table.txt": tables.as_markdown().encode(),
+        "ledger-table.html": ledger_table(whys).encode(),
+        "every-table.txt": tables.as_markdown(whys.links).encode(),
         "data/ledger.csv": ledger.ledger_path().read_bytes(),
     }
     pages |= {f"tables/{name}": text.encode() for name, text in tables.texts().items()}
@@ -115,14 +119,14 @@ def _written(notebook: Path) -> list[tuple[str, str]]:
     return [(cell["cell_type"], notebooks.source(cell)) for cell in cells]
 
 
-def _pages(chapter: Chapter) -> dict[str, str]:
+def _pages(chapter: Chapter, whys: trails.Trails) -> dict[str, str]:
     """A chapter's notebook and the page of its provenance, by their places in the book."""
     notebook = notebooks.read(with_outputs(chapter.notebook))
     cells, more = provenance.split(chapter, notebook["cells"])
-    pages = {f"notebooks/{chapter.notebook.name}": _page(chapter, notebook, cells)}
+    pages = {f"notebooks/{chapter.notebook.name}": _page(chapter, notebook, cells, whys)}
     if more:
         alone = notebook | {"metadata": {**notebook["metadata"], "orphan": True}}
-        pages[f"docs/provenance/{chapter.notebook.name}"] = _page(chapter, alone, more)
+        pages[f"docs/provenance/{chapter.notebook.name}"] = _page(chapter, alone, more, whys)
     return {place: _led_on(place, text, pages) for place, text in pages.items()}
 
 
@@ -138,7 +142,7 @@ def _led_on(place: str, text: str, pages: Mapping[str, str]) -> str:
     return re.sub(r'href=\\"#([\w-]+)', link, text)
 
 
-def _page(chapter: Chapter, notebook: dict, written: Sequence[dict]) -> str:
+def _page(chapter: Chapter, notebook: dict, written: Sequence[dict], whys: trails.Trails) -> str:
     """Cells as a page: saved figures as SVG, code folded as in JupyterLab, targets for links."""
     linked = set(chapter.numbers.values())
     others = _other_parameters(chapter)
@@ -149,7 +153,9 @@ def _page(chapter: Chapter, notebook: dict, written: Sequence[dict]) -> str:
             cells.append(notebooks.text(f"({name})=", name))
         if cell["metadata"].get("jupyter", {}).get("source_hidden"):
             cell = cell | {"metadata": {"tags": [*notebooks.tags(cell), "hide-input"]}}
-        cells.append(cell if others else _with_svg(chapter.notebook, cell))
+        cells.append(
+            cell if others else _with_whys(chapter, _with_svg(chapter.notebook, cell), whys)
+        )
     if others:
         warning = f"```{{warning}}\n{NOT_THE_RECORD.format(others)}\n```"
         cells.insert(1, notebooks.text(warning, "not-the-record"))
@@ -178,6 +184,18 @@ def _with_svg(path: Path, cell: dict) -> dict:
         for o in cell["outputs"]
     ]
     return {**cell, "outputs": shown}
+
+
+def _with_whys(chapter: Chapter, cell: dict, whys: trails.Trails) -> dict:
+    """A cell whose tables lead from their numbers to why they are so."""
+    up = relpath(paths.ROOT, provenance.page_of(chapter, cell.get("id", "")).parent)
+    shown = [
+        {**o, "data": {**o["data"], "text/html": whys.lead("".join(html), chapter, cell["id"], up)}}
+        if (html := o.get("data", {}).get("text/html"))
+        else o
+        for o in cell.get("outputs", ())
+    ]
+    return {**cell, "outputs": shown} if shown else cell
 
 
 def _sharp(text: str) -> str:
@@ -231,18 +249,18 @@ def _window(text: str) -> tuple[float, float] | None:
     return (bound, inf) if text.endswith("more") else (-inf, bound)
 
 
-def ledger_table() -> str:
+def ledger_table(whys: trails.Trails) -> str:
     """The committed ledger as a table in HTML, with a value in each cell by which to sort it."""
     works = [chapter for chapter in chapters.found() if not chapter.last]
     heads = "".join(f'<th scope="col">{column}</th>' for column in COLUMNS)
-    rows = "\n".join(_row(row, works) for row in ledger.committed_rows())
+    rows = "\n".join(_row(row, works, whys) for row in ledger.committed_rows())
     return (  # MathJax reads formulas in dollars where the class says so
         '<div class="ledger-scroll mathjax_process" tabindex="0">\n<table class="ledger">\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n"
     )
 
 
-def _row(row: Mapping[str, str], works: Sequence[Chapter]) -> str:
+def _row(row: Mapping[str, str], works: Sequence[Chapter], whys: trails.Trails) -> str:
     # whatever the file says is text in the page, wherever it stands there
     text = {name: escape(said) for name, said in row.items()}
     identity, note, verdict = text["id"], text["note"], row["verdict"]
@@ -254,7 +272,10 @@ def _row(row: Mapping[str, str], works: Sequence[Chapter]) -> str:
     # a formula is drawn: its letters would be lost
     as_text = f' data-value="{note}"' if "$" in note else ""
     marked = f"{ledger.MARKS[verdict]} {verdict}".strip().replace(" ", "&nbsp;")
-    cells = ", ".join(filter(None, (_link(chapter, row["where"]) for chapter in about)))
+    links = [_link(chapter, row["where"]) for chapter in about]
+    if row["id"] in whys.links:
+        links += [f'<a href="{whys.links[row["id"]]}">why</a>', whys.line(row["id"])]
+    cells = ", ".join(filter(None, links))
     computed = escape(_grouped(row["computed"]))
     values = {
         "id": f'<td><a href="#{identity}">{identity}</a></td>',

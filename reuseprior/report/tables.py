@@ -17,7 +17,7 @@ from reuseprior import files, paths, results
 from reuseprior.errors import UserError
 from reuseprior.report import contents, ledger
 
-COLUMNS = ("row", "quantity", "kind", "printed", "computed", "verdict", "window", "note")
+COLUMNS = ("id", "row", "quantity", "kind", "printed", "computed", "verdict", "window", "note")
 
 _TYPESET = ("row", "quantity", "printed", "computed", "verdict")  # what a page is wide enough for
 
@@ -154,10 +154,13 @@ def export(folder: Path) -> tuple[int, int]:
 # As a page ---------------------------------------------------------------------------------------
 
 
-def as_markdown() -> str:
-    """All tables, folded under headings to link to and to search for; above, a list by chapter."""
+def as_markdown(whys: Mapping[str, str]) -> str:
+    """All tables, folded under headings to link to and to search for; above, a list by chapter.
+
+    `whys` are links to why numbers are what they are, by id.
+    """
     tables = found()
-    return "\n".join([_raw("".join(_links(tables))), *map(_section, tables)])
+    return "\n".join([_raw("".join(_links(tables))), *(_section(t, whys) for t in tables)])
 
 
 def _raw(html: str) -> str:
@@ -181,24 +184,31 @@ def _links(tables: Sequence[Table]) -> Iterator[str]:
             yield f'<p class="tables">{title}</p>\n<ul class="tables">\n{links}</ul>\n'
 
 
-def _section(table: Table) -> str:
+def heading(text: str) -> str:
+    """A text as a heading in Markdown that has it letter by letter."""
+    return re.sub(r"([\\`*_<>\[\]$#])", r"\\\1", text)
+
+
+def _section(table: Table, whys: Mapping[str, str]) -> str:
     """Under a heading whose anchor, as docutils makes it, is the table's name."""
     heads = "".join(f'<th scope="col">{head}</th>' for head in _TYPESET)
-    lines = "\n".join(f"<tr>{''.join(_cells(row))}</tr>" for row in table.rows)
+    lines = "\n".join(f"<tr>{''.join(_cells(row, whys))}</tr>" for row in table.rows)
     taken = ", ".join(
         f'<a href="tables/{table.name}.{kind}" download>{label}</a>'
         for kind, label in (("csv", "CSV"), ("tex", "LaTeX"))
     )
     n = len(table.rows)
-    heading = re.sub(r"([\\`*_<>\[\]$#])", r"\\\1", table.where)
-    return f"## {heading}\n\n" + _raw(
+    return f"## {heading(table.where)}\n\n" + _raw(
         f'<p>{table.marks} · {taken}</p>\n<details class="table"><summary>{n} number{"s" * (n > 1)}'
         '</summary>\n<div class="table-scroll"><table class="printed">'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{lines}\n</tbody></table></div></details>"
     )
 
 
-def _cells(row: Mapping[str, str]) -> Iterator[str]:
+def _cells(row: Mapping[str, str], whys: Mapping[str, str]) -> Iterator[str]:
     for column in _TYPESET:
         mark = f"{ledger.MARKS[row['verdict']]} " if column == "verdict" else ""
-        yield f"<td>{mark}{escape(row[column])}</td>"
+        text = escape(row[column])
+        if column in ("printed", "computed") and text and row["id"] in whys:
+            text = f'<a href="{whys[row["id"]]}">{text}</a>'
+        yield f"<td>{mark}{text}</td>"

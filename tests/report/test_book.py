@@ -17,6 +17,7 @@ import pytest
 import reuseprior
 from reuseprior import paths
 from reuseprior.report import book, chapters, contents, ledger, notebooks, provenance, tables
+from reuseprior.report.trails import Trails
 from tests.conftest import until
 from tests.report import house
 
@@ -542,7 +543,7 @@ def test_cells_that_show_numbers_get_a_target(root, monkeypatch):
     notebook = house.notebook("03-a", "1", "2")
     first, second = nbformat.read(notebook, as_version=4).cells
     chapter = chapters.Chapter(root, notebook, {}, numbers={"a*": second.id, "b": ""})
-    made = nbformat.reads(*book._pages(chapter).values(), as_version=4)
+    made = nbformat.reads(*book._pages(chapter, Trails(None)).values(), as_version=4)
     nbformat.validate(made)
     assert [c.source for c in made.cells] == ["1", f"({book._anchor(second.id)})=", "2"]
     assert [c.id for c in made.cells if c.cell_type == "code"] == [first.id, second.id]
@@ -553,10 +554,8 @@ def test_a_notebook_saved_with_other_parameters_is_labelled(root):
         notebook = house.notebook("05-a", f"largest: int = {largest}", "1")
         quick = chapters.Preset(1.0, {"largest": 40})
         chapter = chapters.Chapter(root, notebook, {"quick": quick})
-        texts = [
-            cell.source
-            for cell in nbformat.reads(*book._pages(chapter).values(), as_version=4).cells
-        ]
+        (page,) = book._pages(chapter, Trails(None)).values()
+        texts = [cell.source for cell in nbformat.reads(page, as_version=4).cells]
         labels = [s for s in texts if "no part of the record" in s and "(largest=12)" in s]
         assert (len(labels), len(texts)) == (said, 2 + said)
 
@@ -589,7 +588,7 @@ def test_nothing_of_the_ledger_is_markup(monkeypatch):
     row = dict.fromkeys(ledger.COLUMNS, MARKUP)
     row |= {"kind": "computed", "verdict": "erratum", "window": "1 to 2"}
     monkeypatch.setattr(ledger, "committed_rows", lambda: [row])
-    shown = book.ledger_table()
+    shown = book.ledger_table(Trails(None))
     assert "<script" not in shown and "<img" not in shown and '"1"' not in shown
     cells = ET.fromstring(shown.replace("&nbsp;", " ")).findall(".//tbody/tr/td")
     said = {name: "".join(cell.itertext()) for name, cell in zip(book.COLUMNS, cells, strict=True)}
@@ -603,4 +602,4 @@ def test_a_damaged_number_of_the_ledger_is_one_sentence(monkeypatch):
     monkeypatch.setattr(ledger, "committed_rows", lambda: [row])
     said = "has computed '1' and window '1 to two' for 'a', which are no numbers"
     with pytest.raises(ledger.LedgerError, match=said):
-        book.ledger_table()
+        book.ledger_table(Trails(None))

@@ -29,7 +29,7 @@ def test_every_number_stands_in_one_table(made):
 
 def test_the_list_goes_by_chapter(made):
     lists = re.findall(
-        r'<p class="tables">(.*?)</p>\n<ul.*?>(.*?)</ul>', tables.as_markdown(), re.S
+        r'<p class="tables">(.*?)</p>\n<ul.*?>(.*?)</ul>', tables.as_markdown({}), re.S
     )
     places = {title: re.findall(r">([^<]+)</a>", links) for title, links in lists}
     listed = [place for links in places.values() for place in links]
