@@ -42,6 +42,13 @@ class Locked(UserError):
     """A folder or a file that another process is writing, or a later part of this one."""
 
 
+def read(path: Path) -> bytes:
+    """A file's content; OSError for a device or a pipe too, which may never end or never begin."""
+    if not (path.is_file() or path.is_dir()) and path.exists():  # a folder refuses by itself
+        raise OSError(errno.EINVAL, "it is a device or a pipe, name a file", str(path))
+    return path.read_bytes()
+
+
 def write(path: Path, content: bytes, *, keep: Path | None = None) -> None:
     """Write a file that is either the old one or the new one, never a part of it.
 
@@ -181,9 +188,11 @@ class Lock:
     def check(self) -> None:
         """Raise `Locked` where another part of this process has written since this one began.
 
-        And in a fork, whose parent has the lock, and where somebody has deleted the lock's file or
-        moved the folder, so that another process may have a lock of its own.
+        And after `release`, in a fork, whose parent has the lock, and where somebody has deleted
+        the lock's file or moved the folder, so that another process may have a lock of its own.
         """
+        if not self._release.alive:
+            raise Locked(f"{self.path} was given to others to write: lock it anew")
         if self._held.number is None:
             raise Locked(f"{self.path} is written by the process that this one is a fork of")
         if not _is_at(self._held.number, self._place):

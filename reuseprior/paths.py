@@ -1,6 +1,7 @@
 """The repository's places, so that no notebook needs to know where it stands."""
 
 import os
+import shlex
 from pathlib import Path
 
 from reuseprior.errors import UserError
@@ -27,6 +28,16 @@ class CheckoutMissing(UserError):
     """The package is installed without the repository whose files were asked for."""
 
 
+def install(extra: str) -> str:
+    """The command that installs an extra of this package, which no index has.
+
+    >>> install("book").endswith("[book]'")
+    True
+    """
+    place = ROOT if PUBLISHED.is_dir() else "path/to/clone"
+    return f"pip install -e {shlex.quote(f'{place}[{extra}]')}"
+
+
 def checkout() -> Path:
     """The repository's root, or `CheckoutMissing` where there is none.
 
@@ -35,7 +46,7 @@ def checkout() -> Path:
     """
     if not PUBLISHED.is_dir():
         raise CheckoutMissing(
-            f"{ROOT} is not a checkout of reuseprior (it has no data/published): install the "
-            "checkout with `pip install -e .`, or set REUSEPRIOR_ROOT to its folder"
+            f"{ROOT} is not a checkout of reuseprior (it has no data/published): install a "
+            "clone with `pip install -e path/to/clone`, or set REUSEPRIOR_ROOT to its folder"
         )
     return ROOT

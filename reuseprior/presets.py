@@ -11,6 +11,7 @@ from math import inf, isfinite
 from pathlib import Path
 from typing import Any, get_args
 
+from reuseprior import files
 from reuseprior.errors import UserError, did_you_mean, shown
 
 
@@ -41,7 +42,7 @@ class Presets:
                 f"{', '.join(self.names())}, or give the path of a .toml file"
             )
         try:
-            return tomllib.loads(file.read_text(encoding="utf-8")), where
+            return tomllib.loads(files.read(file).decode()), where
         except FileNotFoundError:
             raise self.error(f"there is no {self.kind} file {text}: check the path") from None
         except (OSError, ValueError) as error:  # no text, no TOML, a number of too many digits

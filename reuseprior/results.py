@@ -568,7 +568,7 @@ def _rows(folder: Path) -> list[dict]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return files.read(path).decode()
     except FileNotFoundError as error:
         raise ResultError(f"{path} does not exist: name the folder of a recorded run") from error
     except UnicodeDecodeError as error:

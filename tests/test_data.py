@@ -353,6 +353,31 @@ def test_images_refuse_other_types_and_shapes():
         Images(images, labels[:1])
 
 
+def labelled(*labels):
+    return Images(torch.zeros(len(labels), 1, 4, 4, dtype=torch.uint8), torch.tensor(labels).long())
+
+
+GOOD = labelled(0, 1, 2)
+
+
+@pytest.mark.parametrize(("parts", "sentence"), [
+    ((GOOD, labelled()), "the test part of a is empty: give it an example at least"),
+    ((labelled(), GOOD), "the train part of a is empty"),
+    ((labelled(), labelled()), "the train part of a is empty"),
+    ((labelled(0, 3), GOOD), "the train part of a holds label 3 and there are 3 classes: number t"),
+    ((GOOD, labelled(0, 3)), "the test part of a holds label 3 and there are 3 classes: number th"),
+    ((labelled(1, 2, 3), GOOD), "label 3 .*: number them from 0 to 2"),  # counted from one
+    ((GOOD, labelled(-1, 0)), "the test part of a holds label -1 "),
+    ((GOOD, labelled(2**62)), "holds label 4611686018427387904 "),
+    ((labelled(-(2**63)), GOOD), "holds label -9223372036854775808 "),
+    ((GOOD, labelled(255)), "holds label 255 "),  # as some mark what has no class
+])  # fmt: skip
+def test_a_set_of_images_has_examples_and_labels_of_its_classes(parts, sentence):
+    DataSet.of("a", 3, GOOD, labelled(2))
+    with pytest.raises(DataError, match=sentence):
+        DataSet.of("a", 3, *parts)
+
+
 def test_the_checksum_is_that_of_pixels_labels_and_parts():
     other = Images(TOY.train.images, (TOY.train.labels + 1) % 3)
     sums = {

@@ -96,6 +96,19 @@ def test_what_cannot_be_written_is_said_in_a_sentence(tmp_path, place, sentence)
     assert listed(tmp_path) == ["folder"]
 
 
+def test_a_device_or_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link", Path("/dev/zero"), Path("/dev/null")):
+        with pytest.raises(OSError, match=r"it is a device or a pipe, name a file: '/"):
+            files.read(path)
+    (tmp_path / "file").write_bytes(b"a\r\n")
+    assert files.read(tmp_path / "file") == b"a\r\n"
+    for path, error in ((tmp_path, IsADirectoryError), (tmp_path / "none", FileNotFoundError)):
+        with pytest.raises(error):
+            files.read(path)
+
+
 def test_a_device_or_a_pipe_is_not_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(FileError, match=r"write .*/pipe \(it is a device or a pipe\): name a"):
@@ -255,6 +268,14 @@ def test_within_a_process_the_last_to_write_goes_on(tmp_path):
     for _ in range(2):
         third.release()
     assert listed(tmp_path) == []
+    for again in (False, True):  # whether somebody else has locked it since
+        holding = [Lock(tmp_path)] * again  # its file may have the number that theirs had
+        for lock in (first, second, third):
+            with pytest.raises(Locked, match="was given to others to write: lock it anew"):
+                lock.check()
+        for lock in holding:
+            lock.check()
+            lock.release()
     lock = Lock(tmp_path)
     assert listed(tmp_path) == [".reuseprior.lock"]
     del lock  # one that is forgotten is free

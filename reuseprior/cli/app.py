@@ -78,6 +78,7 @@ _MENDS = {
     errno.ENOENT: "check the path",
     errno.ELOOP: "check the links, which lead in a circle",
     errno.EMFILE: "raise the limit on open files",
+    errno.EBADF: "open standard output, or send it to a file",
 }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
 from inspect import Signature, signature
 from math import inf
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from reuseprior.contexts import ContextCounts
 
 LEFT_OUT_LINES = 5
-MOST_PIXELS = 9_459  # a side of an image of as many entries as are counted
+MOST_ENTRIES = 2**28  # of an input, which more entries are refused of
+MOST_PIXELS = 9_459  # a side of an image of as many
 
 
 class BatchNorm(StrEnum):
@@ -77,7 +80,12 @@ Output = Annotated[
 ]
 Tokens = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="Tokens of a language model's input (default: 128)."),
+    typer.Option(
+        min=1,
+        max=MOST_ENTRIES,
+        metavar="N",
+        help="Tokens of a language model's input (default: 128).",
+    ),
 ]
 Embedded = Annotated[
     bool,
@@ -194,7 +202,7 @@ def count(
             raise UsageError(f"{model} takes tokens, not an image: give --tokens, no --image-size")
         measured, counts = measuring.count(model, conventions)
     except ValueError as error:
-        raise UsageError(one_line(error)) from error
+        raise UsageError(_in_flags(one_line(error))) from error
     if as_json:
         ranking = Ranking(conventions)
         ranking.add(measured)
@@ -270,7 +278,7 @@ def rank(
         if row["blur"] == inf:
             note(f"{row['model']}: {comparing.NO_PATH}")
     for model in sorted(refused, key=names.index):
-        note(f"not counted: {model}: {refused[model]}")
+        note(f"not counted: {model}: {_in_flags(refused[model])}")
     if refused:
         raise typer.Exit(1)
 
@@ -332,12 +340,25 @@ def _terms(rows: list[dict], examples: int) -> str:
 def _shape(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
-    try:
-        return tuple(int(size) for size in text.split(","))
-    except ValueError as error:
-        raise UsageError(
-            f"--shape {text!r} is not a list of whole numbers: write it as 1,3,64,64"
-        ) from error
+    with suppress(ValueError):
+        if min(shape := tuple(int(size) for size in text.split(","))) > 0:
+            return shape
+    raise UsageError(f"--shape {text!r} is not a list of whole numbers: write it as 1,3,64,64")
+
+
+_IN_FLAGS = {  # what errors tell whoever writes Python, and what a command takes
+    r"so pass some without values, .* on the command line\)": "so give --tokens 128",
+    r"so give all that it takes by name, as inputs=\{.*\}": "so name a model of one input",
+    r"^until=": "--until ",
+    r"a path that named_modules\(\) lists": "the path of one, as layers.0",
+    r"with output=": "with --output",
+}
+
+
+def _in_flags(reason: str) -> str:
+    for told, typed in _IN_FLAGS.items():
+        reason = re.sub(told, typed, reason)
+    return reason
 
 
 def _left_out(counts: ContextCounts) -> list[str]:

@@ -90,10 +90,12 @@ def train(
     from reuseprior import data as data_sets
     from reuseprior import training
     from reuseprior.models import ModelError, Recipe, catalog
+    from reuseprior.models.recipe import OPTIONS
     from reuseprior.sharing import parse
 
     parse(sharing)  # what means nothing is said before anything is loaded
-    name = catalog.find(model).name
+    entry = catalog.find(model)
+    name = entry.name
     as_written = training.Protocol.load(protocol, model=name)
     plan = as_written.changed(parse_settings(settings or ()))
     recipe = Recipe.of(name, vars(plan), sharing=sharing, seed=seed)
@@ -129,6 +131,9 @@ def train(
         raise typer.Exit(128 + stop.signal) from stop
     if not PartialState().is_main_process:
         return
+    left_out = as_written.differences(training.Protocol.load(protocol)).keys() & OPTIONS.keys()
+    for key in sorted(left_out - set(entry.options or ())):
+        note(f"{name} is built without {key}, which protocol {as_written.name!r} sets for others")
     if as_json:
         print_json({"folder": str(run.folder), **run.config, **run.summary})
     else:
@@ -342,7 +347,7 @@ def campaign(
                 note(f"  {error}")
                 refused += 1
     chosen = [one for one in chosen if not one.finished()]
-    if not start:
+    if not (start and chosen):
         _list(chosen, output, as_json)
         raise typer.Exit(1 if refused else 0)
     for one in chosen:

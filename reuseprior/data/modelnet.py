@@ -53,7 +53,7 @@ def _part(kind: str, packed: np.ndarray, labels: np.ndarray) -> Images:
 def _arrays(root: Path) -> dict[str, np.ndarray]:
     path = root / FILE
     try:
-        content = path.read_bytes()
+        content = whole_files.read(path)
     except FileNotFoundError as error:
         raise _missing(root) from error
     except OSError as error:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from reuseprior import files
 from reuseprior.errors import UserError
 
 
@@ -49,7 +50,7 @@ class Source:
 def check(root: Path, file: str, md5: str) -> Checksum:
     """Compare a file's MD5 with the published one."""
     try:
-        content = (root / file).read_bytes()
+        content = files.read(root / file)
     except OSError as error:
         return Checksum(file, False, error.strerror)  # No such file or directory, most often
     wrong = _wrong(content, md5)
@@ -62,7 +63,7 @@ def read(root: Path, file: str, md5: str, *, name: str) -> bytes:
     Raises `DataMissing` where there is none, and `DataError` where it is cut short or changed.
     """
     try:
-        content = (root / file).read_bytes()
+        content = files.read(root / file)
     except FileNotFoundError as error:
         raise missing(name, root, f"there is no {file}") from error
     except OSError as error:
@@ -157,6 +158,12 @@ class DataSet:
     test: Images
     checksum: str  # of all pixels and labels of both parts
 
+    def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            check_labels(
+                f"the {part} part of {self.name}", getattr(self, part).labels, self.classes
+            )
+
     @classmethod
     def of(cls, name: str, classes: int, train: Images, test: Images) -> DataSet:
         """A data set of square images, with the sizes and the checksum that its parts have."""
@@ -221,6 +228,17 @@ class DataSet:
         sizes = np.full(self.classes, each)
         sizes[random.permutation(self.classes)[:more]] += 1
         return images.take(choose_by_class(images.labels.numpy(), sizes, random))
+
+
+def check_labels(what: str, labels: torch.Tensor, classes: int) -> None:
+    """Refuse a part of a data set that is empty, or that holds a label of no class."""
+    if not len(labels):
+        raise DataError(f"{what} is empty: give it an example at least")
+    if wrong := labels[(labels < 0) | (labels >= classes)].tolist():
+        raise DataError(
+            f"{what} holds label {wrong[0]} and there are {classes} classes: number them from 0 to "
+            f"{classes - 1}"
+        )
 
 
 def choose_by_class(labels: np.ndarray, sizes, random: np.random.RandomState) -> np.ndarray:

@@ -73,7 +73,7 @@ class Score:
         path from input to output has an infinite blur, or no layer on a path: it scores -inf.
         Raises UserError for fewer than two examples.
         """
-        if not (isinstance(examples, Real) and 2 <= examples < float("inf")):
+        if not (isinstance(examples, Real) and 2 <= examples < inf):
             raise UserError(f"{examples!r} training examples: pass how many there are, 2 or more.")
         with np.errstate(divide="ignore"):
             sizes = {
@@ -86,7 +86,7 @@ class Score:
         if "blur" in self.takes:
             found["blur"] = 0.0 - table["blur"]
         if "depth" in self.takes:
-            found["depth"] = -np.log2(np.maximum(1, table["shortest"] / np.log2(examples))) + 0.0
+            found["depth"] = -np.log2(np.maximum(1, table["shortest"] / log2(examples))) + 0.0
         return {n: float(v) if np.isscalar(v) else v for n, v in found.items()}
 
     def __call__(self, table, examples: float):

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from reuseprior import files, schemas
+from reuseprior import files, paths, schemas
 from reuseprior.models.errors import ModelError
 from reuseprior.models.schedules import SAMPLERS as SAMPLERS
 from reuseprior.models.schedules import Schedule, Space
@@ -375,5 +375,5 @@ def _needed(module: str):
         return import_module(module)
     except ImportError as error:
         raise ModelError(
-            f"encoders of text need {module.replace('_', '-')}: pip install 'reuseprior[text]'"
+            f"encoders of text need {module.replace('_', '-')}: {paths.install('text')}"
         ) from error

@@ -26,6 +26,7 @@ EMBEDDING = 128  # features of an embedded token
 LENGTH = 128  # tokens
 SHAPE = (1, LENGTH, EMBEDDING)  # of the input
 CLASSES = 2
+DEEPEST = 100  # hidden layers of a feed-forward part; the benchmark's have 1 or 3
 OPERATIONS = {"sa": ("sdp", "wma"), "lt": ("dft", "dct"), "dsc": ("5", "9")}
 
 
@@ -60,14 +61,14 @@ def parse(encoder: str) -> tuple[int, tuple[EncoderLayer, ...]]:
             layer.parameter in OPERATIONS.get(layer.operation, ())
             and layer.heads in (2, 4)
             and int(hidden) % layer.heads == 0
-            and layer.width > 0 < layer.depth
+            and layer.width > 0 < layer.depth <= DEEPEST
             for layer in read
         )
     if not good or int(hidden) < 1:
         raise ModelError(
             f"{encoder!r} is no FlexiBERT encoder: write the hidden size and the layers, as "
             "256-sa.wma.4.1024x3-lt.dct.2.512x1 (operations sa.sdp, sa.wma, lt.dft, lt.dct, dsc.5 "
-            "and dsc.9, with 2 or 4 heads)"
+            f"and dsc.9, with 2 or 4 heads and 1 to {DEEPEST} hidden layers)"
         )
     return int(hidden), read
 

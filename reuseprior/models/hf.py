@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from reuseprior import paths
 from reuseprior.errors import did_you_mean
 from reuseprior.models.errors import ModelError
 
@@ -117,7 +118,5 @@ def _import_transformers(model: str):
     try:
         import transformers
     except ModuleNotFoundError as error:
-        raise ModelError(
-            f"model {model!r} needs transformers: pip install 'reuseprior[hf]'"
-        ) from error
+        raise ModelError(f"model {model!r} needs transformers: {paths.install('hf')}") from error
     return transformers

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from reuseprior import files, schemas
+from reuseprior import files, paths, schemas
 from reuseprior.errors import UserError, shown
 from reuseprior.models.errors import ModelError
 
@@ -321,7 +321,7 @@ def _optuna():
     try:
         optuna = import_module("optuna")
     except ImportError as error:
-        raise ModelError("searches need optuna: pip install 'reuseprior[text]'") from error
+        raise ModelError(f"searches need optuna: {paths.install('text')}") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

@@ -45,7 +45,7 @@ def build() -> Path:
     """
     for name in ("sphinx", "myst_nb", "furo", "sphinx-mathjax-offline"):
         if find_spec(name) is None:
-            raise BookError(f"the book needs {name}: pip install 'reuseprior[book]'")
+            raise BookError(f"the book needs {name}: {paths.install('book')}")
     pages, site = paths.BUILD / "book-pages", paths.BUILD / "book"
     for folder in (pages, site):
         shutil.rmtree(folder, ignore_errors=True)

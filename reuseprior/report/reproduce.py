@@ -286,7 +286,7 @@ def _check_tools() -> None:
     # found, not imported: papermill alone takes a second
     for name in ("papermill", "snakemake"):
         if find_spec(name) is None:
-            raise RunError(f"running notebooks needs {name}: pip install 'reuseprior[notebooks]'")
+            raise RunError(f"running notebooks needs {name}: {paths.install('notebooks')}")
 
 
 def _chosen(names: Sequence[str]) -> list[Chapter]:

@@ -133,9 +133,7 @@ def export(folder: Path) -> tuple[int, int]:
     try:
         from cairosvg import svg2pdf
     except ImportError as error:
-        raise ExportError(
-            "figures as PDF need CairoSVG: pip install 'reuseprior[export]'"
-        ) from error
+        raise ExportError(f"figures as PDF need CairoSVG: {paths.install('export')}") from error
     except OSError as error:  # it is there, but not the library that it calls
         raise ExportError(
             "figures as PDF need the cairo library: apt-get install libcairo2, or brew install "

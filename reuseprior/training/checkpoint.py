@@ -111,7 +111,7 @@ class _Refused(Exception):
 
 def _read(path: Path, config: Mapping | None) -> tuple[dict[str, Tensor], dict]:
     try:
-        content = path.read_bytes()
+        content = files.read(path)
         end = 8 + int.from_bytes(content[:8], "little")  # of the header, as safetensors has it
         about = json.loads(content[8:end])["__metadata__"]
         if about.keys() != {"progress"}:  # which is all that the first version has

@@ -105,7 +105,8 @@ class Protocol:
         """A protocol by name (`names()`) or from a TOML file, with some fields replaced.
 
         `model` names the `[models.NAME]` table to apply; short names of the catalogue mean the
-        same (V2-S). Raises `ProtocolError` for a missing file, a key that no protocol has, a value
+        same (V2-S). What a protocol says of all models and this one is built without, as a width,
+        is at rest. Raises `ProtocolError` for a missing file, a key that no protocol has, a value
         of another type or out of range, and all of these in any table, of another model as well;
         `ModelError` where the catalogue does not know `model`.
         """
@@ -117,6 +118,9 @@ class Protocol:
             _check_keys(table, f"[models.{name}] in {where}")
             cls._of(f"[models.{name}] in {where}", found | table)
         own = variants.get(_model_name(model), {}) if model else {}
+        if model:
+            taken = () if ":" in model else catalog.find(model).options or ()
+            own = {key: rest for key, rest in OPTIONS.items() if key not in taken} | own
         return cls._of(where, found | own).changed(overrides)
 
     @classmethod

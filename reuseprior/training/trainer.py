@@ -16,13 +16,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from itertools import chain
 from math import inf, isfinite
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from tqdm.auto import tqdm
 
 from reuseprior import schemas
@@ -248,6 +251,7 @@ class _Training:
         self.tests = {name: task.batches(s, protocol, **options) for name, s in tested.items()}
         self.steps = steps(len(self.batches), protocol, self.share)
 
+        _check_values(model)
         if self.share.count > 1 and self.device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(model)
         model.to(self.device)
@@ -388,10 +392,11 @@ class _Training:
         if protocol.mixup_alpha or protocol.cutmix_alpha:
             random = np.random.default_rng(derive("mix", self.seed, self.epoch, self.batch))
             learnt = self.task.mixed(inputs, targets, protocol, random)
-        with self.loop.autocast():
-            outputs = self.forward(learnt[0])
-        loss = self.task.loss(outputs, learnt[1])
-        self.accelerator.backward(loss)
+        with self.told(learnt[0]):
+            with self.loop.autocast():
+                outputs = self.forward(learnt[0])
+            loss = self.task.loss(outputs, learnt[1])
+            self.accelerator.backward(loss)
         if protocol.gradient_clip:
             self.accelerator.clip_grad_norm_(self.model.parameters(), protocol.gradient_clip)
         self.stepper.step()
@@ -440,6 +445,20 @@ class _Training:
         means = self.loop.means(totals, len(batches))
         self.check(means[0])
         return self.task.measured(means)
+
+    @contextmanager
+    def told(self, inputs: torch.Tensor) -> Iterator[None]:
+        """Say in a sentence what a model of anybody's cannot do with a batch in training."""
+        try:
+            yield
+        except Exception as error:  # such as batch norm's, of a batch of one
+            reason = (
+                f"the model fails in epoch {self.epoch + 1}, after {self.batch} batches, on one of "
+                f"shape {tuple(inputs.shape)}: mend what it does in training, or set another "
+                f"batch_size, in another folder; it says: {shorten(repr(error), 300)}"
+            )
+            self.finish("interrupted", reason)
+            raise UserError(f"{self.folder}: {reason}") from error
 
     def check(self, loss: float) -> None:
         """Stop where a loss is no number, before anything of it is saved."""
@@ -552,6 +571,16 @@ class _Training:
                     # a count of steps has no dimensions, all else the shape of the parameter
                     like = parameter if held.ndim else held.to(self.device)
                     self.optimizer.state[parameter][key] = torch.empty_like(like)
+
+
+def _check_values(model: nn.Module) -> None:
+    """Refuse a model with a tensor of the meta device."""
+    for name, tensor in chain(model.named_parameters(), model.named_buffers()):
+        if not is_lazy(tensor) and tensor.is_meta:
+            raise UserError(
+                f"{name} of the model lies on the meta device and has no values: build the model "
+                "on a real one, or give it values with to_empty() and an initialisation"
+            )
 
 
 def _peak_memory(device: torch.device) -> int:

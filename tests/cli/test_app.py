@@ -68,3 +68,26 @@ def test_output_that_cannot_be_written_or_that_nobody_reads():
         with open(output, "w") as file:
             done = shell("-m", "reuseprior", word, stdout=file)
         assert (done.returncode, done.stderr) == (code, said)
+
+
+SCRIPT = (
+    "import os, sys; [os.close(n) for n in {}]; os.execv(sys.executable, [sys.executable, *{}])"
+)
+
+
+@pytest.mark.parametrize("closed", [[0], [1], [2], [0, 2], [1, 2], [0, 1, 2]], ids=str)
+def test_closed_streams(tmp_path, closed):
+    """What has a result says it or fails; and nothing is said into a file of the user's."""
+    (tmp_path / "nets.py").write_text(
+        "import os, sys\nfrom torch import nn\n"
+        "def net():\n    os.write(2, b'said')\n    print('printed')\n    return nn.Linear(16, 4)\n"
+    )
+    asked = ["rank", "nets:net", "resnet20-cifar", "--shape", "1,16", "--save", "zoo.csv"]
+    command = SCRIPT.format(closed, ["-m", "reuseprior", *asked])
+    done = shell("-c", command, cwd=tmp_path)
+    assert done.returncode == (2 if 1 in closed else 1)  # one model takes no such shape
+    assert bool(done.stdout) == (1 not in closed) and bool(done.stderr) == (2 not in closed)
+    if 2 not in closed and 1 in closed:
+        assert b"Error: Bad file descriptor: open standard output" in done.stderr
+    kept = (tmp_path / "zoo.csv").read_text(encoding="utf-8")
+    assert "nets:net,,1×16" in kept and "said" not in kept and "printed" not in kept

@@ -34,6 +34,14 @@ def within(times):
 def deep(): return within(2000)
 def nested(): return within(300)
 def recursive(): return recursive()
+def stored():
+    with torch.device("meta"): return net()
+def half_stored(): return Sequential(*net(), Linear(10, 10).to("meta"))
+def buffered():
+    module = net()
+    module.register_buffer("steps", torch.zeros(1, device="meta"))
+    return module
+def words(): return Sequential(nn.Embedding(50, 4), Linear(4, 50))
 def lazy(): return Sequential(Flatten(), nn.LazyLinear(10))
 def batched(): return Sequential(nn.LazyBatchNorm2d(), Flatten(), Linear(768, 10))
 class Asked(Exception): pass
@@ -49,8 +57,14 @@ class Told(nn.Module):
         self.linear = Linear(16, 4)
     def forward(self, x): return {"a": self.linear(x)}
 def parts(): return Told()
+class Numbers(Told):
+    def forward(self, x): return {"a": self.linear(x), "b": 3}
+def numbers(): return Numbers()
+class Two(Told):
+    def forward(self, x, y): return self.linear(x) + y
+def two(): return Two()
 """
-PLAIN = "train nets:net --set bn_momentum=0.01 --set width=1"  # for what `quick` would set in vain
+PLAIN = "train nets:net"
 ROW = dict.fromkeys(COLUMNS, "1") | {
     "model": "resnet20-cifar", "shape": "1×3×32×32", "sharing": "none", "batch_norm": "learnable",
     "image_size": "32", "output": "", "reason": "",
@@ -68,12 +82,13 @@ def here(tmp_path, monkeypatch):
     """The current folder, with FILES in it, and a repository of its own without runs."""
     for name, content in FILES.items():
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         if content is None:
             path.mkdir()
         else:
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    os.mkfifo(tmp_path / "pipe.csv")
+    for name in ("pipe.csv", "pipe.toml", *PIPED):
+        os.mkfifo(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(paths, "ROOT", tmp_path / "checkout")
     monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "checkout/data/published")
@@ -85,6 +100,7 @@ def here(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
+PIPED = ["piped/config.json", "piped/MNIST/raw/train-images-idx3-ubyte.gz"]
 DEEP = "[" * 3000 + "]" * 3000
 NAMES = [
     ("count", r"Missing argument 'MODEL'"),
@@ -99,7 +115,7 @@ NAMES = [
     ("count nas-bench-macro:99999999", r"'99999999' is no network of NAS-Bench-Macro"),
     ("count nets:", r"module 'nets' has no ''"),
     *(
-        (f"train nets:{name} --set bn_momentum=0.01 --set width=1 --output run", sentence)
+        (f"train nets:{name} --output run", sentence)
         for name, sentence in [
             ("fails", r"'nets:fails' cannot be built: RuntimeError\('no weights"),
             ("leaves", r"'nets:leaves' cannot be built: SystemExit\(3\)"),
@@ -112,6 +128,12 @@ NAMES = [
             ("nett", r"module 'nets' has no 'nett', did you mean 'net'"),
             ("lazy", r"parameter 1\.weight of nets:lazy has no shape yet \(a lazy module\)"),
             ("batched", r"parameter 0\.weight of nets:batched has no shape yet"),
+            ("stored", r"1\.weight of the model lies on the meta device and has no values: build"),
+            ("half_stored", r"2\.weight of the model lies on the meta device and has no values"),
+            ("buffered", r"steps of the model lies on the meta device and has no values"),
+            ("net --sharing layers:all --set width=2", r"width = 2\.0 in protocol 'quick' would"),
+            ("net --protocol pipe.toml", r"pipe\.toml .*it is a device or a pipe"),
+            ("net --data mnist --root piped", r"-ubyte\.gz cannot be read \(it is a device or"),
             ("lazy --sharing stores:50%,classifier", r"layer '1' .* has no shape yet"),
         ]
     ),
@@ -123,12 +145,12 @@ NAMES = [
     ("rank 'nothing*'", r"no model matches 'nothing\*'"),
     ("rank 'nets:*'", r"asks for the models of 'nets', which cannot be listed"),
     ("nothing", r"No such command 'nothing'"),
-    ("train nets:frozen --set bn_momentum=0.01 --set width=1 --output run", r"no parameter that"),
+    ("train nets:frozen --output run", r"no parameter that"),
     (PLAIN.replace("nets:net", "torch.nn:Flatten"), r"Flatten has no parameter that learns: trai"),
     (PLAIN.replace("nets:net", "torch.nn:Identity"), r"the model gives a tensor of \(1, 3, 16, 16"),
-    ("train torchvision:resnet18", r"bn_momentum = 0\.1, width = 0\.25 in protocol 'quick' would "
-     r"do nothing, as torchvision:resnet18 is built without: train it with --set bn_momentum=0\.01 "
-     r"--set width=1"),
+    ("train torchvision:resnet18 --set width=0.5 --set bn_momentum=0.1", r"bn_momentum = 0\.1, wid"
+     r"th = 0\.5 in protocol 'quick' would do nothing, as torchvision:resnet18 is built without: "
+     r"train it with --set bn_momentum=0\.01 --set width=1"),
     ("train resnet20-cifar --set dropout=0.2", r"dropout = 0\.2 in protocol 'quick' would do noth"
      r"ing, as resnet20-cifar is built without: train it with --set dropout=0\.0"),
 ]  # fmt: skip
@@ -140,7 +162,34 @@ SIZES = [
     (f"count V2-B0 --image-size 1{'0' * 5000}", r"--image-size"),
     ("count V2-B0 --image-size 32 --shape 1,3,8,8", r"exclude each other: give one of them"),
     ("count V2-B0 --shape 1;3", r"--shape '1;3' is not a list of whole numbers"),
-    ("count V2-B0 --shape 1,3,0,4", r"is not a tuple of positive integers"),
+    *(
+        (
+            f"count V2-B0 --shape {s}",
+            r"--shape '.*' is not a list of whole numbers: write it as 1,3",
+        )
+        for s in ("1,3,0,4", "1,-3,8,8", ",", "''", "1.0,3,8,8")
+    ),
+    *(
+        (f"{command} --tokens {n}", r"'--tokens': Input should be less than or equal to 268435456")
+        for n in (2**28 + 1, 2**63 - 1, 2**63, 10**20)
+        for command in ("count nets:words", "count hf:bert", "rank hf:gpt2 nets:words")
+    ),
+    ("count nets:words", r"it takes token ids, so give --tokens 128; example ids"),
+    (
+        "count nets:words --shape 1,8",
+        r"it takes token ids, so give --tokens 128; example ids",
+    ),
+    ("count nets:two --image-size 16", r"an argument may be missing, so name a model of one input"),
+    (
+        "count nets:pixels --shape 1,16 --until z",
+        r"Error: --until 'z' is no module of the model: gi"
+        r"ve the path of one, as layers\.0",
+    ),
+    (
+        "count nets:numbers --shape 1,16 --output b",
+        r"return its outputs, or choose them with --",
+    ),
+    ("count flexibert:256-sa.wma.4.1024x99999", r"with 2 or 4 heads and 1 to 100 hidden layers"),
     ("count V2-B0 --shape 1,3,99999999999,99999999999", r"entries: give at most 268,435,456"),
     ("count V2-B0 --shape 1,268435457", r"has 268,435,457 entries: give at most 268,435,456"),
     (f"count V2-B0 --shape 1,1{'0' * 5000}", r"is not a list of whole numbers|entries"),
@@ -283,6 +332,13 @@ PATHS = [
     ("train nets:net --protocol 'a\n\x1b[2Jb.toml'", r"no protocol file a \\x1b\[2Jb\.toml: check"),
     ("export file", r"cannot make the folder file/tables \(Not a directory\): choose another"),
     ("record nowhere", r"nowhere/config\.json does not exist"),
+    ("record piped", r"cannot read .*piped/config\.json \(it is a device or a pipe, name a file\)"),
+    (f"{PLAIN} --output piped", r"cannot read piped/config\.json \(it is a device or a pipe"),
+    (
+        f"{PLAIN} --output piped --resume",
+        r"cannot read piped/config\.json \(it is a device or",
+    ),
+    ("evolve pipe.toml", r"cannot read pipe\.toml \(.*it is a device or a pipe"),
     (f"{PLAIN} --root nowhere --data imagenet", r"imagenet/train is missing"),
     ("new-study ''", r"it is empty: name a file or folder"),
     ("new-study .", r"\. is a folder: name a notebook in it"),
@@ -347,6 +403,7 @@ FILES = {  # None is a folder
     "raising.py": "raise OSError('no disk')\n",
     "leaving.py": "raise SystemExit('bye')\n",
     "file": "text",
+    "piped/MNIST/raw/note": "",
     **dict.fromkeys(("folder.toml", "folder.csv")),
     **{f"{name}.toml": text for name, text, _ in (*TOML, *PROTOCOLS, *PRESETS)},
     **{f"{name}.csv": text for name, text, _ in SAVED},

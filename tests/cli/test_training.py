@@ -9,7 +9,8 @@ from torch import nn
 
 from reuseprior import data, paths, training
 from reuseprior.cli.training import experiment
-from reuseprior.models import cifar_resnet
+from reuseprior.models import Recipe, catalog, cifar_resnet
+from reuseprior.models.recipe import OPTIONS
 from reuseprior.results import Recording, Run
 from reuseprior.sharing import all_but_bn, tie
 from tests.cli.calling import loads, refused, run
@@ -62,12 +63,83 @@ def test_a_model_of_ones_own_and_a_signal(tmp_path, monkeypatch):
 
     layers = [nn.Flatten(), nn.Linear(3 * 16 * 16, 10)]
     monkeypatch.setattr(training, "told", lambda: Told(*layers), raising=False)
-    done = invoke(
-        "reuseprior.training:told", *TINY, "--set", "width=1", "--set", "bn_momentum=0.01",
-        "--output", tmp_path,
-    )  # fmt: skip
+    done = invoke("reuseprior.training:told", *TINY, "--output", tmp_path)
     assert done.exit_code == 143
     assert "stopped in epoch 1 after 1 of 2 batches; continue it with --resume" in done.stderr
+
+
+class Failing(nn.Module):
+    """A classifier of digits that can be tested, and not trained: `fails` is what it does then."""
+
+    def __init__(self, fails, *layers):
+        super().__init__()
+        self.fails, self.net = fails, nn.Sequential(nn.Flatten(), nn.Linear(768, 10), *layers)
+
+    def forward(self, x):
+        return self.fails(self.net(x)) if self.training else self.net(x)
+
+
+def asserts(x):
+    raise AssertionError("only to be tested\nnever trained")
+
+
+def writes_over(x):
+    y = x.exp()
+    y += 1
+    return y
+
+
+FAILING = [  # how, of what batch, and what is said of it
+    (lambda x: {"logits": x}, 64, "AttributeError"),
+    (lambda x: (x, x), 64, "AttributeError"),
+    (lambda x: None, 64, "AttributeError"),
+    (asserts, 64, "AssertionError.*only to be tested"),
+    (torch.no_grad()(lambda x: x * 2), 64, "RuntimeError.*does not require grad"),
+    (torch.Tensor.detach, 64, "RuntimeError.*does not require grad"),
+    (torch.Tensor.long, 64, "RuntimeError.*does not require grad"),
+    (writes_over, 64, "RuntimeError.*modified by an inplace operation"),
+    (lambda x: x[:1], 64, r"ValueError.*batch_size \(1\)"),
+    (lambda x: x[:, :5], 64, "IndexError|RuntimeError"),
+    (lambda x: x.sum(1), 64, "RuntimeError|IndexError|ValueError"),
+    (nn.BatchNorm1d(10), 1, r"ValueError.*more than 1 value per channel.*\[1, 10\]"),
+    (nn.LayerNorm(9), 64, "RuntimeError.*normalized_shape"),
+]
+
+
+@pytest.mark.parametrize(("fails", "batch", "said"), FAILING)
+def test_what_a_model_cannot_do_in_training_is_one_sentence(
+    tmp_path, monkeypatch, fails, batch, said
+):
+    monkeypatch.setattr(training, "failing", lambda: Failing(fails), raising=False)
+    given = ["reuseprior.training:failing", "--output", tmp_path, "--set", f"batch_size={batch}"]
+    told = rf"the model fails in epoch 1, after 0 batches, on one of shape \({batch}, 3, 16, 16\)"
+    refused(invoke(*given), f"{told}: mend what it does in training, .*it says: (?:{said})")
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+ELSEWHERE = "torchvision:resnet18 timm:vit nas-bench-201:000000 my_nets:tiny hf:vit".split()
+
+
+@pytest.mark.parametrize("name", [*catalog.names(), *ELSEWHERE])
+def test_every_protocol_fits_every_model(name):
+    """What a model is built without is at rest, and so its record says."""
+    for protocol in training.names():
+        plan = training.Protocol.load(protocol, model=name)
+        taken = () if name in ELSEWHERE else catalog.find(name).options or ()
+        if name not in ELSEWHERE:
+            assert set(Recipe.of(name, vars(plan)).options) == set(taken)
+        assert all(vars(plan)[key] == rest for key, rest in OPTIONS.items() if key not in taken)
+        others = training.Protocol.load(protocol)
+        assert all(vars(plan)[key] == vars(others)[key] for key in taken)
+
+
+def test_what_a_protocol_sets_in_vain_is_said_and_at_rest(tmp_path):
+    done = invoke("nas-bench-201:000000", *TINY, "--output", tmp_path)
+    assert done.exit_code == 0, done.stderr
+    said = "nas-bench-201:000000 is built without {}, which protocol 'quick' sets for others"
+    assert done.stderr.splitlines() == [said.format(key) for key in ("bn_momentum", "width")]
+    made = Run.read(tmp_path).config["protocol"]
+    assert (made["bn_momentum"], made["width"]) == (OPTIONS["bn_momentum"], OPTIONS["width"])
 
 
 def test_runs_of_one_folder_are_trained_alike():

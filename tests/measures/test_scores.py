@@ -18,6 +18,8 @@ ROW = {
     (R6, 2**16, 20 + (24 + 4) / 4 - 0.5 - 1),
     (R6, 2**32, 20 + (24 + 4) / 4 - 0.5),  # as deep as log2 T
     (R7, 2**16, 20 + (24 + 4 + 3) / 2 - 0.5 - 1),
+    (R6, 2**64, 20 + (24 + 4) / 4 - 0.5),  # more than a machine's whole number holds
+    (R6, 10**400, 20 + (24 + 4) / 4 - 0.5),  # and than a float does
 ])  # fmt: skip
 def test_by_hand(score, examples, expected):
     assert score(ROW, examples) == pytest.approx(expected)

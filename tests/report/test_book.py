@@ -577,7 +577,7 @@ def test_an_executed_copy_of_the_notebook_as_it_is_goes_first(root):
 
 def test_what_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(book, "find_spec", lambda name: None if name == "furo" else name)
-    with pytest.raises(book.BookError, match=r"needs furo: pip install 'reuseprior\[book\]'"):
+    with pytest.raises(book.BookError, match=r"needs furo: pip install -e '/.*\[book\]'"):
         book.build()
 
 

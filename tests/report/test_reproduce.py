@@ -156,7 +156,7 @@ def test_refused_notebooks(root):
 def test_without_the_tools(root, monkeypatch, tool):
     write("03-plain", PROFILE)
     monkeypatch.setitem(sys.modules, tool, None)
-    with pytest.raises(RunError, match=rf"needs {tool}: pip install 'reuseprior\[notebooks\]'"):
+    with pytest.raises(RunError, match=rf"needs {tool}: pip install -e '/.*\[notebooks\]'"):
         reproduce.plan()
 
 

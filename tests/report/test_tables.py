@@ -79,7 +79,7 @@ def test_export(tmp_path, monkeypatch):
 
 
 MISSING = [  # what a machine lacks, the sentence
-    (ImportError("No module named 'cairosvg'"), r"pip install 'reuseprior\[export\]'"),
+    (ImportError("No module named 'cairosvg'"), r"pip install -e '/.*\[export\]'"),
     (OSError("no library called 'cairo-2' was found"), "apt-get install libcairo2"),
 ]
 

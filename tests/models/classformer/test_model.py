@@ -257,5 +257,5 @@ def test_without_the_extra(monkeypatch):
         raise ModuleNotFoundError(name)
 
     monkeypatch.setattr("reuseprior.models.classformer.import_module", missing)
-    with pytest.raises(ModelError, match=r"pip install 'reuseprior\[text\]'"):
+    with pytest.raises(ModelError, match=r"pip install -e '/.*\[text\]'"):
         pretrained(seed=0)
