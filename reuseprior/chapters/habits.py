@@ -4,9 +4,19 @@ A computed number marked ≈ names in its note the conventions that give its dig
 one of these habits of the author's code.
 """
 
-from collections.abc import Iterable, Mapping
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from html import escape
+from itertools import product
 
 import pandas as pd
+
+from reuseprior.errors import UserError
+from reuseprior.report.ledger import Entry, Reading
+from reuseprior.report.published import Printed
 
 HABITS = {
     "one output node": (
@@ -62,3 +72,127 @@ def explained(rows: Iterable[Mapping[str, str]]) -> pd.DataFrame:
     }
     columns = ["missing sentence", "what the text says", "numbers", "alone"]
     return pd.DataFrame.from_dict(rows, "index", columns=columns)
+
+
+# On and off ---------------------------------------------------------------------------------------
+
+
+def heard() -> dict[str, Sequence[Reading]]:
+    """The readings of all numbers that are computed from now on, by their ids."""
+    found: dict[str, Sequence[Reading]] = {}
+
+    def hear(event: str, given: tuple) -> None:
+        if event == "reuseprior.readings":
+            found.update([given])
+
+    sys.addaudithook(hear)
+    return found
+
+
+class Switchboard:
+    """The computed numbers of the thesis and its paper with each habit on or off.
+
+    With some on, a number has the value that was computed with those of them that bear on it. It
+    comes out, comes out otherwise, or was not computed so.
+    """
+
+    def __init__(self, entries: Iterable[Entry], readings: Mapping[str, Sequence[Reading]]):
+        self._readings = readings
+        of = [e for e in entries if e.kind == "computed" and e.source in ("thesis", "paper")]
+        self._entries = [e for e in of if e.id in readings]
+
+    @cached_property
+    def numbers(self) -> dict[str, dict[int, bool]]:
+        """Of each number whether it comes out, by the habits of its readings, as bits."""
+        return {e.id: self._of(e) for e in self._entries}
+
+    def _of(self, entry: Entry) -> dict[int, bool]:
+        printed, names = Printed.parse(entry.printed), list(HABITS)
+        window = printed.window("cut" if "digits are cut" in entry.note else "rounded")
+        found: dict[int, bool] = defaultdict(bool)
+        for reading in self._readings[entry.id]:
+            on = sum(1 << names.index(habit) for habit in of_note(reading.convention))
+            found[on] |= reading.value in window
+        return dict(found)
+
+    def come_out(self, *habits: str) -> int:
+        """How many do with these habits on; UserError for one that there is not."""
+        if strange := set(habits) - set(HABITS):
+            raise UserError(f"no such habit: {min(strange)!r}; there are {', '.join(HABITS)}")
+        on = sum(1 << list(HABITS).index(habit) for habit in habits)
+        return sum(given.get(on & _bearing(given), False) for given in self.numbers.values())
+
+    @property
+    def best(self) -> tuple[str, ...]:
+        """The habits with which most numbers come out: of equals the fewest."""
+        sets = product(*((habit, "") for habit in HABITS))
+        every = [tuple(filter(None, habits)) for habits in sets]
+        return max(every, key=lambda habits: (self.come_out(*habits), -len(habits)))
+
+    def __repr__(self) -> str:
+        lines = {"as the text says": (), **{habit: (habit,) for habit in HABITS}}
+        lines |= {"all": tuple(HABITS), f"the most: {', '.join(self.best)}": self.best}
+        told = [f"{self.come_out(*habits):4}  {name}" for name, habits in lines.items()]
+        return "\n".join([f"of {len(self.numbers)} numbers come out with", *told])
+
+    def _repr_html_(self) -> str:
+        switches = " ".join(
+            f'<label title="{escape(sentence)}"><input type="checkbox" value="{1 << bit}">'
+            f" {escape(habit)}</label>"
+            for bit, (habit, (_, sentence, _)) in enumerate(HABITS.items())
+        )
+        places = defaultdict(list)
+        for entry in self._entries:
+            of = [entry.id, _bearing(self.numbers[entry.id]), self.numbers[entry.id]]
+            places[", ".join(entry.where.split(", ")[:2])].append(of)
+        data = json.dumps(places, separators=(",", ":"), ensure_ascii=False)
+        return _BOARD % {"switches": switches, "data": data.replace("<", "\\u003c")}
+
+
+def _bearing(given: Mapping[int, bool]) -> int:
+    """The habits that a number's readings name."""
+    together = 0
+    for on in given:
+        together |= on
+    return together
+
+
+_BOARD = """<div class="switchboard"><style>
+.switchboard i { display: inline-block; width: 0.7em; height: 0.7em; margin: 1px; }
+.switchboard .yes { background: #2a9d4a; } .switchboard .no { background: #d62f2f; }
+.switchboard .unknown { background: #999; } .switchboard label { margin-right: 1em; }
+tr[data-now="no"] { outline: 2px solid #d62f2f; }
+</style><form>%(switches)s</form><p><output></output></p><div></div>
+<script type="application/json">%(data)s</script></div><script>
+for (const board of document.querySelectorAll(".switchboard:not([data-live])")) {
+  board.dataset.live = "";
+  const places = JSON.parse(board.querySelector("script").textContent), numbers = [];
+  for (const [place, its] of Object.entries(places)) {
+    const line = document.createElement("p");
+    line.append(`${place} `);
+    for (const [id, bearing, given] of its) {
+      const mark = document.createElement("i");
+      numbers.push({ id, bearing, given, mark });
+      line.append(mark);
+    }
+    board.querySelector("div").append(line);
+  }
+  const show = () => {
+    let on = 0;
+    for (const one of board.querySelectorAll("input:checked")) on += +one.value;
+    const sums = { yes: 0, no: 0, unknown: 0 };
+    for (const { id, bearing, given, mark } of numbers) {
+      const now = { true: "yes", false: "no" }[given[on & bearing]] ?? "unknown";
+      sums[now] += 1;
+      mark.className = now;
+      mark.title = id;
+      const row = document.getElementById(id);
+      if (row) row.dataset.now = now;
+    }
+    board.querySelector("output").textContent = `${sums.yes} of ${numbers.length} come out, `
+      + `${sums.no} come out otherwise, ${sums.unknown} were not computed so`;
+  };
+  board.querySelector("form").addEventListener("change", show);
+  show();
+}
+</script>"""

@@ -27,6 +27,7 @@ from reuseprior.report.published import Printed
 COLUMNS = [
     "id", "where", "kind", "printed", "computed", "window", "verdict", "note", "shown in"
 ]  # fmt: skip
+SWITCHBOARD = '<div class="switchboard">'
 NOT_THE_RECORD = (
     "This page is no part of the record: its notebook was saved with other parameters ({}) than "
     "the committed ones."
@@ -74,6 +75,7 @@ def stage(folder: Path) -> None:
         **{path.name: path.read_bytes() for path in texts},
         "ledger-kinds.txt": kinds().encode(),
         "ledger-table.html": ledger_table(whys).encode(),
+        "switchboard.html": switchboard().encode(),
         "every-table.txt": tables.as_markdown(whys.links).encode(),
         "data/ledger.csv": ledger.ledger_path().read_bytes(),
     }
@@ -258,6 +260,18 @@ def ledger_table(whys: trails.Trails) -> str:
         '<div class="ledger-scroll mathjax_process" tabindex="0">\n<table class="ledger">\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n"
     )
+
+
+def switchboard() -> str:
+    """The switches of the ledger's notebook, for the page; nothing where it has not shown them."""
+    (last,) = (chapter for chapter in chapters.found() if chapter.last)
+    for cell in notebooks.read(with_outputs(last.notebook))["cells"]:
+        for output in cell.get("outputs", ()):
+            html = "".join(output.get("data", {}).get("text/html", ""))
+            if html.startswith(SWITCHBOARD):
+                says = "Rows of numbers that come out otherwise with these habits are framed."
+                return f"<p>{says}</p>\n{html}\n"
+    return "<!-- its notebook has shown none -->\n"
 
 
 def _row(row: Mapping[str, str], works: Sequence[Chapter], whys: trails.Trails) -> str:
