@@ -66,6 +66,8 @@ class Traits:
     """Averages all positions, or equal parts of them."""
     normalises: bool = False
     """Gives its result a mean of zero and a variance of one, but for a learned scale and shift."""
+    adds: bool = False
+    """Adds up entries, each with the factor one: torch's derivative is its rule (`derived`)."""
     moves: bool = False
     """Moves entries without computing: run on their numbers, it says which came from where."""
     of_memory: bool = False
@@ -124,6 +126,11 @@ def rule(*operators, every_result: bool = False, **traits) -> Callable[[Rule], R
     return register
 
 
+def no_rule(*operators, **traits) -> None:
+    """Say what is known of operators that need no rule of their own."""
+    TRAITS.update(dict.fromkeys(overloads(*operators), Traits(**traits)))
+
+
 def traits(function: Callable) -> Traits:
     """What is known of an operator: little of one that has no rule, as torch's tag says it.
 
@@ -178,44 +185,55 @@ def summing(operator: Operator, index: int) -> Rule | None:
     None where it is not, or where torch has no derivative of it or it draws random numbers. Raises
     `CountingError` where that cannot be tried, as positions in it depend on data or are lost.
     """
-    sources = [node for node in operator.nodes() if node.has_parameters]  # one may come twice
     tags = getattr(operator.function, "tags", ())
     if torch.Tag.nondeterministic_seeded in tags or "out" in operator.kwargs:
         return None
-    run = _runner(operator, sources, index)
-    try:
-        if not _is_sum(run, [node.shape for node in sources]):
-            return None
-    except (RuntimeError, TypeError, IndexError, ValueError):
-        return None  # whatever an operator says to stand-ins, it is then no sum that is known
 
-    def rule(count, *_, **__):
-        gradients = _backwards(run, sources, count)
-        yield from zip(sources, gradients, strict=True)
-
-    return rule
-
-
-def _runner(operator: Operator, sources: list[Node], index: int) -> Callable:
-    """The operator as a function of its sources alone, in float64."""
-
-    def constant(node: Node) -> torch.Tensor:
-        tensor = node.data().clone()
-        return tensor.double() if tensor.is_floating_point() else tensor
-
-    given = {node: constant(node) for node in operator.nodes() if not node.has_parameters}
-
-    def run(*tensors: torch.Tensor) -> torch.Tensor:
-        left = iter(tensors)  # in the order in which the operator's nodes come
-
-        def tensor(node: Node) -> torch.Tensor:
-            return (next(left) if node.has_parameters else given[node]).clone()
-
-        args = map_nodes(operator.args, tensor)
-        kwargs = {name: map_nodes(value, tensor) for name, value in operator.kwargs.items()}
+    def result(*args, **kwargs) -> torch.Tensor:
         return one_of(operator.function(*args, **kwargs), index)
 
-    return run
+    if not traits(operator.function).adds:
+        sources, run = _stood_in(result, operator.args, operator.kwargs)
+        try:
+            if not _is_sum(run, [node.shape for node in sources]):
+                return None
+        except (RuntimeError, TypeError, IndexError, ValueError):
+            for node in sources:
+                node.has_parameters or node.data()  # says why it stands for no number
+            return None  # whatever an operator says to stand-ins, it is then no sum that is known
+    return lambda count, *args, **kwargs: derived(result, count, *args, **kwargs)
+
+
+def derived(function: Callable, count: CountArray, *args, **kwargs) -> Iterator[Contribution]:
+    """Counts of what goes into a sum of entries, as its gradients go back."""
+    sources, run = _stood_in(function, args, kwargs)
+    yield from zip(sources, _backwards(run, sources, count), strict=True)
+
+
+def _stood_in(function: Callable, args, kwargs) -> tuple[list[Node], Callable]:
+    """The nodes that are no constants, each as often as it comes, and a function of them alone."""
+    sources: list[Node] = []
+    constants: dict[Node, torch.Tensor] = {}
+
+    def enter(node: Node) -> None:
+        if node.varies:
+            sources.append(node)
+        else:
+            tensor = node.data()
+            constants[node] = tensor.double() if tensor.is_floating_point() else tensor
+
+    map_nodes((args, tuple(kwargs.values())), enter)
+
+    def run(*tensors: torch.Tensor) -> torch.Tensor:
+        left = iter(tensors)
+
+        def tensor(node: Node) -> torch.Tensor:
+            return (next(left) if node.varies else constants[node]).clone()
+
+        args_, values = map_nodes((args, tuple(kwargs.values())), tensor)
+        return function(*args_, **dict(zip(kwargs, values, strict=True)))
+
+    return sources, run
 
 
 def _is_sum(run: Callable, shapes: list[tuple[int, ...]]) -> bool:

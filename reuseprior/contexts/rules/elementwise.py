@@ -40,7 +40,7 @@ def _like(x: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(x)
 
 
-def _as_it_is(operator):
+def as_it_is(operator):
     return entries(operator.args[0])
 
 
@@ -65,7 +65,7 @@ def _of_softmax(operator, *, safe=False):
 
 
 @rule(*named(LINEAR), linear=True)
-@rule(*named(COPIES), linear=True, step="same", fixed=_as_it_is)
+@rule(*named(COPIES), linear=True, step="same", fixed=as_it_is)
 @rule(*named("sub"), linear=True, step="difference")
 @rule(*named("addcmul"), factors=(1, 2))
 @rule(*named("div true_divide"), given=1, step="quotient")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
 from math import prod
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
-from reuseprior.contexts.array import CountArray, taps, with_axis
-from reuseprior.contexts.record import Node, entries, fixed, follow, map_nodes, overwrite_view
-from reuseprior.contexts.rules import RULES, Rule, aten, named, rule
+from reuseprior.contexts.array import CountArray, with_axis
+from reuseprior.contexts.record import Node, entries, fixed, follow, overwrite_view
+from reuseprior.contexts.rules import RULES, aten, derived, named, no_rule, rule
+from reuseprior.contexts.rules.elementwise import as_it_is
 from reuseprior.errors import CountingError
 
 moving = partial(rule, linear=True, moves=True)
@@ -32,10 +31,6 @@ def _transposed(operator):
 def _permuted(operator):
     found = fixed(operator.args[0])
     return found and found.values.transpose(operator.args[1])
-
-
-def _expanded(operator):
-    return entries(operator.args[0])
 
 
 def _sliced(operator):
@@ -70,7 +65,6 @@ def view(count, x, *_):
     yield x, count.reshape(x.shape)
 
 
-@moving(aten.numpy_T)
 @moving(aten.t, fixed=_transposed)
 def t(count, x):
     yield x, count.permute(range(len(x.shape))[::-1])
@@ -88,18 +82,9 @@ def permute(count, x, dims):
     yield x, count.permute(np.argsort([d % len(dims) for d in dims]).tolist())
 
 
-@moving(aten.expand, fixed=_expanded)
+@moving(aten.expand, fixed=as_it_is)
 def expand(count, x, *_, **__):
     yield x, count.unbroadcast(x.shape)
-
-
-@moving(aten.repeat)
-def repeat(count, x, repeats):
-    lead = len(repeats) - len(x.shape)
-    shape = (1,) * lead + x.shape
-    split = [n for r, s in zip(repeats, shape, strict=True) for n in (r, s)]
-    summed = count.reshape(split).sum(*range(0, len(split), 2))
-    yield x, summed.reshape(x.shape)
 
 
 @rule(aten.cat, linear=True, joins=True, fixed=_joined)
@@ -148,20 +133,6 @@ def unbind(count, result, x, dim=0):
     yield from select(count, x, dim, result)
 
 
-@rule(aten.unfold, linear=True)
-def unfold(count, x, dim, size, step):
-    """Windows of `size` along `dim` become a last axis."""
-    dim %= len(x.shape)
-    total = None
-    windows = taps(x.shape[dim], count.shape[dim], size, step, 0, 1)
-    for tap, (source, result) in enumerate(windows):
-        at_tap = count.narrow(len(x.shape), tap, 1).reshape(count.shape[:-1])
-        part = at_tap.narrow(dim, result.start, result.stop - result.start)
-        part = part.embed(dim, x.shape[dim], source)
-        total = part if total is None else total + part
-    yield x, total
-
-
 # Pads are given as (before, after) from the last axis backwards.
 
 
@@ -175,44 +146,6 @@ def constant_pad(count, x, pads, value=0):
     yield x, count
 
 
-def _pad(mode: str) -> Rule:
-    """Padding with the tensor's own entries, which torch says by their numbers."""
-
-    def pad(count, x, pads):
-        axes = reversed(range(len(x.shape)))
-        for axis, around in zip(axes, zip(pads[::2], pads[1::2], strict=True), strict=False):
-            numbers = torch.arange(x.shape[axis], dtype=torch.float64)[None]
-            positions = F.pad(numbers, around, mode=mode)[0].long().numpy()
-            count = count.scatter_add(axis, positions, x.shape[axis])
-        yield x, count
-
-    return pad
-
-
-REFLECTED = "reflection_pad1d reflection_pad2d reflection_pad3d"
-REPLICATED = "replication_pad1d replication_pad2d replication_pad3d"
-rule(*named(REFLECTED), linear=True)(_pad("reflect"))
-rule(*named(REPLICATED), linear=True)(_pad("replicate"))
-
-
-@moving(aten.pixel_shuffle)
-def pixel_shuffle(count, x, factor):  # (…, C·f², H, W) -> (…, C, H·f, W·f)
-    *lead, channels, height, width = x.shape
-    parts = count.reshape((*lead, channels // factor**2, height, factor, width, factor))
-    n = len(lead)
-    order = (*range(n), n, n + 2, n + 4, n + 1, n + 3)
-    yield x, parts.permute(order).reshape(x.shape)
-
-
-@moving(aten.pixel_unshuffle)
-def pixel_unshuffle(count, x, factor):  # (…, C, H·f, W·f) -> (…, C·f², H, W)
-    *lead, channels, height, width = x.shape
-    parts = count.reshape((*lead, channels, factor, factor, height // factor, width // factor))
-    n = len(lead)
-    order = (*range(n), n, n + 3, n + 1, n + 4, n + 2)
-    yield x, parts.permute(order).reshape(x.shape)
-
-
 @moving(aten.roll)
 def roll(count, x, shifts, dims=()):
     if not dims:  # of all entries in order
@@ -224,9 +157,16 @@ def roll(count, x, shifts, dims=()):
     yield x, CountArray(values, count.shape).reshape(x.shape)
 
 
-@moving(aten.flip)
-def flip(count, x, dims):
-    yield x, CountArray(np.flip(count.values, dims), x.shape)
+PADS = """
+    reflection_pad1d reflection_pad2d reflection_pad3d
+    replication_pad1d replication_pad2d replication_pad3d
+"""
+no_rule(
+    *named("channel_shuffle diagonal flip pixel_shuffle pixel_unshuffle repeat rot90"),
+    linear=True, adds=True, moves=True,
+)  # fmt: skip
+no_rule(aten.as_strided, linear=True, adds=True, of_memory=True)
+no_rule(*named(PADS), *named("col2im im2col unfold"), linear=True, adds=True)
 
 
 # Entries picked by positions, which must follow from constants: the model's structure ------------
@@ -296,22 +236,6 @@ def index_select(count, x, dim, indices):
     yield x, count.scatter_add(dim % len(x.shape), positions, x.shape[dim])
 
 
-def _picking(operator: Callable, **traits) -> None:
-    """Register a rule for an operator that only picks positions of its first argument."""
-
-    @rule(operator, linear=True, **traits)
-    def pick(count, x, *arguments, **keywords):
-        yield from _picked(operator, count, x, *arguments, **keywords)
-
-
-def _picked(operator: Callable, count, x, *arguments, **keywords):
-    """Adjoint of the operator run on the positions' numbers."""
-    picked = operator(_numbered(x.shape), *map_nodes(arguments, Node.data), **keywords)
-    flat = count.reshape((prod(count.shape),))
-    met = flat.scatter_add(0, picked.reshape(-1).long().numpy(), prod(x.shape) + 1)
-    yield x, met.narrow(0, 1, prod(x.shape)).reshape(x.shape)
-
-
 INDEX = aten.index
 
 
@@ -327,7 +251,7 @@ def index(count, x, indices):
     lead = next(axis for axis, table in enumerate(indices) if table is not None)
     tables = indices[lead:]
     if None in tables or 0 in count.shape:
-        yield from _picked(INDEX, count, x, indices)
+        yield from derived(INDEX, count, x, indices)
         return
     tables = [table.data() for table in tables]
     after = lead + sum(t.ndim if t.dtype in (torch.bool, torch.uint8) else 1 for t in tables)
@@ -344,13 +268,16 @@ GATHER = aten.gather
 def gather(count, x, dim, indices, **_):
     """Where data say the positions, every one along the axis may be chosen, as in a maximum."""
     if _are_constant(indices):
-        yield from _picked(GATHER, count, x, dim, indices)
+        yield from derived(GATHER, count, x, dim, indices)
     else:
         count = count.sum(dim) if x.shape else count
         yield x, _within(count, x.shape, dim % max(1, len(x.shape)))
 
 
-@rule(*named("scatter"), linear=True)
+ADDED, SCATTER = aten.scatter_add, aten.scatter
+
+
+@rule(SCATTER, aten.scatter_, linear=True)
 def scatter(count, x, dim, indices, source, *, reduce=None):
     """What data may overwrite may stay, and the source may come to stand all along the axis.
 
@@ -364,20 +291,31 @@ def scatter(count, x, dim, indices, source, *, reduce=None):
                 part = part.narrow(axis, 0, min(size, part.shape[axis]))
             yield source, _within(part.broadcast_to(indices.shape), source.shape)
         return
-    positions = indices.data()
-    numbers = torch.arange(prod(x.shape)).reshape(x.shape)
-    landed = torch.gather(numbers, dim, positions).reshape(-1).numpy()
-    flat = count.reshape((prod(x.shape),)).expand(0).values
     if isinstance(source, Node):
-        given = np.zeros(source.shape, flat.dtype)  # entries beyond the index go nowhere
-        given[tuple(map(slice, positions.shape))] = flat[landed].reshape(positions.shape)
-        yield source, CountArray(given, source.shape).compressed()
-    if reduce is not None:
+        yield from _landed(ADDED if reduce else SCATTER, count, x, dim, indices, source)
+    elif reduce:
         yield x, count
-        return
-    kept = flat.copy()
-    kept[landed] = 0
-    yield x, CountArray(kept, flat.shape).reshape(x.shape).compressed()
+    else:
+        yield from derived(SCATTER, count, x, dim, indices, source)
+
+
+@rule(*named("scatter_reduce"), linear=False)
+def scatter_reduce(count, x, dim, index, source, _reduce, *, include_self=True):
+    """Each entry is a source of where it lands: sums, averages, and what may be the greatest."""
+
+    def added(x, dim, index, source):
+        return ADDED(x if include_self else SCATTER(x, dim, index, 0.0), dim, index, source)
+
+    yield from _landed(added, count, x, dim, index, source)
+
+
+def _landed(function, count, x, dim, indices, source):
+    """Entries of the source beyond the indices go nowhere."""
+
+    def run(x, indices, source):
+        return function(x, dim, indices, source[tuple(map(slice, indices.shape))])
+
+    yield from derived(run, count, x, indices, source)
 
 
 def _are_constant(indices: Node) -> bool:
@@ -399,28 +337,7 @@ PACK = aten._pack_padded_sequence
 @rule(PACK, linear=True, reads=1)
 def pack(count, x, lengths, batch_first):
     """Steps of sequences of several lengths, one after the other, without their padding."""
-    yield from _picked(lambda *given: PACK(*given)[0], count, x, lengths, batch_first)
-
-
-_picking(aten.as_strided, of_memory=True)
-_picking(aten.diagonal, moves=True)
-_picking(aten.channel_shuffle, moves=True)
-_picking(aten.rot90, moves=True)
-_picking(aten.im2col)
-
-
-@rule(aten.col2im, linear=True)
-def col2im(count, x, _size, *windows):
-    """The adjoint of im2col: every entry of a column lands in one place, or on padding."""
-    flat = count.reshape((prod(count.shape),)).expand(0).values
-    landed = F.unfold(_numbered(count.shape), *windows)
-    values = np.concatenate([np.zeros(1, flat.dtype), flat])[landed.reshape(-1).long().numpy()]
-    yield x, CountArray(values, (len(values),)).reshape(x.shape)
-
-
-def _numbered(shape) -> torch.Tensor:
-    """Positions numbered from 1, so that 0 means padding; floats, as some operators ask for."""
-    return torch.arange(1, prod(shape) + 1, dtype=torch.float64).reshape(shape)
+    yield from derived(lambda *given: PACK(*given)[0], count, x, lengths, batch_first)
 
 
 @rule(overwrite_view, linear=True)
@@ -439,18 +356,13 @@ def overwrite(count, base, value, path):
         kept[_stored(box, kept)] = 0
         yield base, CountArray(kept, base.shape)
         return
-    numbers = torch.arange(prod(base.shape)).reshape(base.shape)
-    written = follow(path, numbers).reshape(-1).numpy()
-    flat = count.reshape((prod(base.shape),)).expand(0).values
-    if len(written) and np.bincount(written, minlength=1).max() > 1:
+    written = follow(path, torch.arange(prod(base.shape)).reshape(base.shape))
+    if len(written.unique()) < written.numel():
         raise CountingError(
             "A tensor is written to through a view that holds some of its entries more than "
             "once, so what they keep is undefined: write to a contiguous copy instead."
         )
-    kept = flat.copy()
-    kept[written] = 0
-    yield value, CountArray(flat[written], (len(written),)).reshape(value.shape)
-    yield base, CountArray(kept, flat.shape).reshape(base.shape)
+    yield from derived(overwrite_view, count, base, value, path)
 
 
 def _box(path: tuple, shape: tuple[int, ...]) -> list[slice] | None:

@@ -265,23 +265,6 @@ def sort(count, result, x, *arguments, dim=-1, **_):
     yield from topk(count, result, x, None, dim)
 
 
-@rule(aten.scatter_reduce, aten.scatter_reduce_, linear=False)
-def scatter_reduce(count, x, dim, index, source, _reduce, *, include_self=True):
-    """Each entry is a source of where it lands: sums, averages, and what may be the greatest."""
-    dim, positions = dim % len(x.shape), index.data()
-    within = tuple(slice(n) for n in positions.shape)
-    numbers = torch.arange(int(np.prod(x.shape))).reshape(x.shape)
-    landed = torch.gather(numbers, dim, positions).reshape(-1).numpy()
-    flat = np.broadcast_to(count.values, count.shape).reshape(-1)
-    given = np.zeros(source.shape, flat.dtype)  # entries beyond the index go nowhere
-    given[within] = flat[landed].reshape(positions.shape)
-    yield source, CountArray(given, source.shape).compressed()
-    if not include_self:
-        flat = flat.copy()
-        flat[landed] = 0
-    yield x, CountArray(flat.reshape(x.shape), x.shape).compressed()
-
-
 @rule(aten.grid_sampler_2d, aten.grid_sampler_3d, linear=False)
 def grid_sampler(count, x, grid, interpolation, padding, align_corners):
     """Of positions that data give, every one may be sampled; of constant ones, the neighbours."""
