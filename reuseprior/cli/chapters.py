@@ -70,6 +70,7 @@ def audit(
         if places or update or as_json:
             raise UsageError("--trace records the whole ledger: leave the other options out")
         note(f"left {why.trace((), partial(bar, total=len(ledger.committed_rows())))}")
+        typer.echo(why.manifest(why.Trace.load()).to_string(na_rep=""))
         return
     try:
         # before minutes of work, as numbers that are typed otherwise may not even be read

@@ -26,11 +26,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 
 import reuseprior
 from reuseprior import files, paths, results
 from reuseprior.errors import UserError, did_you_mean
-from reuseprior.report import ledger
+from reuseprior.report import chapters, ledger
 
 TRACE = "trace.json"  # in build/
 MOST = 10  # layers, functions and files that are shown
@@ -48,7 +49,7 @@ class _Trail:
     """Which contexts of coverage.py a number needs, and what was read and counted in each."""
 
     def __init__(self, switch: Callable[[str], None]):
-        self._switch, self.now, self._numbers = switch, "", count()
+        self.switch, self.now, self._numbers = switch, "", count()
         self.needs: dict[str, set[str]] = defaultdict(set)
         self.read: dict[str, set[str]] = defaultdict(set)
         self.quantities: dict[str, list[dict]] = defaultdict(list)
@@ -56,7 +57,7 @@ class _Trail:
         self.said: dict[str, dict] = defaultdict(dict)
 
     def to(self, context: str) -> None:
-        self._switch(context)
+        self.switch(context)
         self.now = context
 
     @contextmanager
@@ -195,7 +196,8 @@ def trace(places: Sequence[str] = (), progress: Callable = iter) -> Path:
         entries = list(progress(_each(trail, places)))
     finally:
         lines.stop()
-        listening.clear()  # a hook cannot be taken away
+        listening.clear()  # a hook cannot be taken away, nor can the caches
+        trail.switch = lambda context: None
     if not entries:
         raise WhyError(f"no number is printed at {places}: nothing was traced")
     return _write(lines.get_data(), trail, [entry.id for entry in entries])
@@ -440,6 +442,37 @@ def _named(file: str) -> Mapping[int, set[Lines]]:
         if isinstance(one := of.get(name), tuple):
             found[node.lineno].add(one)
     return found
+
+
+# Where values come from ---------------------------------------------------------------------------
+
+ORIGINS = ("recomputed", "read back", "typed")
+"""By `make reproduce` itself, from recorded runs, from a source."""
+
+
+def origin(row: Mapping[str, str], trace: Trace) -> str:
+    """Which of `ORIGINS` the value is that is shown beside a printed number, or for want of one."""
+    undecided = row["kind"] == "measured" and row["verdict"] in ("open", "erratum")
+    if undecided or row["kind"] in ("quoted", "setting"):
+        return "typed"
+    runs = any(name.startswith("data/results/") for name in trace.read(row["id"]))
+    return "read back" if runs else "recomputed"
+
+
+def manifest(trace: Trace) -> pd.DataFrame:
+    """How many numbers of each chapter have which of `ORIGINS`; the last chapter's are all.
+
+    The share is that of the recomputed in what is not typed, in per cent.
+    """
+    rows = [row for row in ledger.committed_rows() if row["id"] in trace.numbers]
+    of = [(row["where"], origin(row, trace)) for row in rows]
+    counts = {
+        chapter.name: Counter(o for where, o in of if chapter.is_about(where))
+        for chapter in chapters.found()
+    }
+    table = pd.DataFrame.from_dict(counts, "index", columns=list(ORIGINS)).fillna(0).astype(int)
+    shown = table["recomputed"] + table["read back"]
+    return table.assign(share=(100 * table["recomputed"] / shown).round(1))
 
 
 # Telling ------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from reuseprior.report import why
 
 paths.BUILD = Path(sys.argv[1])
 why.trace(sys.argv[2:])
+assert why.manifest(why.Trace.load()).loc["00-ledger", "recomputed"] > 0
 """
 
 
@@ -66,6 +67,23 @@ def test_a_theorem_s_trail_holds_its_chains_and_what_they_rest_on():
     made = {chapter[n - 1].split(" = ")[0] for n in lines["reuseprior/chapters/theorems.py"]}
     assert {"LAYERS", "EQUATION_5_12", "LIMIT"} <= made and "MIRROR" not in made
     assert lines["reuseprior/chapters/closed_forms.py"], "a limit that it states"
+
+
+def test_the_manifest_says_what_is_recomputed():
+    """A number that reads recorded runs is read back, whatever its kind; an open one is typed."""
+    kinds = ("computed", "setting", "open", "undecided")
+    rows = {
+        kind: next(row for row in ledger.committed_rows() if kind in (row["kind"], row["verdict"]))
+        for kind in kinds
+    }
+    read = {f"= {rows[k]['id']}": ["data/results/a/b.csv"] for k in ("open", "undecided")}
+    said = {"numbers": {row["id"]: {} for row in rows.values()}, "needs": {}, "read": read}
+    trace = why.Trace(said)
+    found = [why.origin(rows[kind], trace) for kind in kinds]
+    assert found == ["recomputed", "typed", "typed", "read back"]
+    assert list(why.manifest(trace).loc["00-ledger"]) == [1, 1, 2, 50]
+    read[f"= {rows['computed']['id']}"] = ["data/results/a/b.csv"]
+    assert list(why.manifest(trace).loc["00-ledger"]) == [0, 2, 2, 0]
 
 
 def test_what_is_cached_counts_for_all_who_ask():
