@@ -14,7 +14,7 @@ FILLS = {
     "premise": "#e4e4e4", "as printed": "#cdeccf", "corrected": "#ffe2a8", "not proved": "#ffc9c4"
 }  # fmt: skip
 STATES = {"✓": "as printed", "✓ corrected": "corrected", "✗": "not proved"}
-STYLE = 'font-family="sans-serif" font-size="11" text-anchor="middle"'
+FONT = "11px/22px sans-serif"
 
 
 class Drawing:
@@ -29,33 +29,45 @@ class Drawing:
 
     def _repr_html_(self) -> str:
         """The picture, as wide as what holds it."""
-        parts, top = [], 0
+        parts, top = "", 0
         for k, (says, fill) in enumerate(FILLS.items()):
-            parts += _box(ACROSS * (k + 0.5), HIGH, says, fill, True)
+            parts += _box(ACROSS * (k + 0.5), HIGH, f"<span {_look(fill)}>{says}</span>")
         for blueprint in self.blueprints:
             top += 2 * DOWN
             of = blueprint.prefix.strip(", ")
-            parts += f'<text x="{WIDE / 2}" y="{top - DOWN / 2}" {STYLE} fill="#888">{of}</text>'
+            parts += _box(WIDE / 2, top - DOWN / 2, f'<span style="font: {FONT}">{of}</span>')
             places = _places(blueprint, top)
-            parts += _arrows(blueprint, places)
+            parts += "".join(_arrows(blueprint, places))
             for name, (x, y) in places.items():
-                parts += self._linked(blueprint, name, x, y)
+                parts += _box(x, y, self._link(blueprint, name))
             top = max(y for _, y in places.values())
         size = f'viewBox="0 0 {WIDE} {top + HIGH}" width="100%" style="max-width: 620px"'
-        return f'<svg xmlns="http://www.w3.org/2000/svg" role="img" {size}>{"".join(parts)}</svg>'
+        return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{parts}</svg>'
 
     def __repr__(self) -> str:
         return f"a drawing of {sum(len(b.named) for b in self.blueprints)} statements"
 
-    def _linked(self, blueprint: Blueprint, name: str, x: float, y: float) -> Iterator[str]:
+    def _link(self, blueprint: Blueprint, name: str) -> str:
+        # a link of HTML in that of SVG, as JupyterLab takes a link of SVG for a file
         found = blueprint.named[name]
         proved, mark = blueprint.proved(name), blueprint.mark(name)
-        where = "" if blueprint is self.blueprints[0] else f"{blueprint.page}.ipynb"
         state = "premise" if found.defines and proved else STATES[mark]
+        where = "" if blueprint is self.blueprints[0] else f"{blueprint.page}.ipynb"
         says = escape(f"{name}: {mark}. {'; '.join(map(str, found.chains))}")
-        yield f'<a href="{where}#{anchor(name)}"><title>{says}</title>'
-        yield from _box(x, y, name.removeprefix(blueprint.prefix), FILLS[state], proved)
-        yield "</a>"
+        leads = f'href="{where}#{anchor(name)}" title="{says}" {_look(FILLS[state], proved)}'
+        return f"<a {leads}>{escape(name.removeprefix(blueprint.prefix))}</a>"
+
+
+def _look(fill: str, proved: bool = True) -> str:
+    edge = "1px solid #333" if proved else "2px dashed #c00"
+    box = f"display: block; box-sizing: border-box; height: {HIGH}px; border-radius: 4px"
+    return f'style="{box}; border: {edge}; background: {fill}; color: #111; font: {FONT}"'
+
+
+def _box(x: float, y: float, content: str) -> str:
+    at = f'x="{x - ACROSS / 2 + 2}" y="{y - HIGH / 2}" width="{ACROSS - 4}" height="{HIGH}"'
+    centred = 'xmlns="http://www.w3.org/1999/xhtml" style="text-align: center"'
+    return f"<foreignObject {at}><div {centred}>{content}</div></foreignObject>"
 
 
 def _places(blueprint: Blueprint, top: float) -> dict[str, tuple[float, float]]:
@@ -91,10 +103,3 @@ def _arrows(blueprint: Blueprint, places: dict) -> Iterator[str]:
         half = (y + to_y) / 2
         curve = f"M{x} {y}C{x} {half} {to_x} {half} {to_x} {to_y}"
         yield f'<path d="{curve}" fill="none" stroke="#888"/>'
-
-
-def _box(x: float, y: float, says: str, fill: str, proved: bool) -> Iterator[str]:
-    edge = 'stroke="#333"' if proved else 'stroke="#c00" stroke-dasharray="4 3"'
-    at = f'x="{x - ACROSS / 2 + 2}" y="{y - HIGH / 2}" width="{ACROSS - 4}" height="{HIGH}"'
-    yield f'<rect {at} rx="4" fill="{fill}" {edge}/>'
-    yield f'<text x="{x}" y="{y + 4}" {STYLE} fill="#111">{escape(says)}</text>'

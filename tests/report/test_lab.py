@@ -167,27 +167,56 @@ def test_trees_of_a_notebook_that_is_not_trusted(lab, checkout, browser):
     house.screenshot(browser, "jupyterlab-untrusted")
 
 
-@pytest.mark.notebook
-def test_sliders_count_anew(lab, checkout, browser):
-    """Those of the theorems: the table beside them is that of the width that is set."""
-    chapter = notebooks.read(paths.NOTEBOOKS / "05-derivations.ipynb")
-    cells = {c["id"]: c for c in chapter["cells"]}
-    given = "from reuseprior.chapters import theorems\nderivation = theorems.derivation\n"
-    code = given + "interactive = True\n" + notebooks.source(cells["05d-46"])
-    (checkout / "build").mkdir(exist_ok=True)
-    cell, metadata = nbformat.v4.new_code_cell(code), nbformat.from_dict(chapter["metadata"])
-    written = nbformat.v4.new_notebook(cells=[cell], metadata=metadata)
-    nbformat.write(written, checkout / "build" / "sliders.ipynb")
+DERIVATIONS = paths.NOTEBOOKS / "05-derivations.ipynb"
+
+
+def run_all(lab, checkout, browser, name, *cells):
+    """Open a notebook of these cells, with the kernel of the theorems' chapter, and run them."""
+    metadata = nbformat.from_dict(notebooks.read(DERIVATIONS)["metadata"])
+    (checkout / "build").mkdir(exist_ok=True)  # which git does not look into
+    written = nbformat.v4.new_notebook(cells=list(cells), metadata=metadata)
+    nbformat.write(written, checkout / "build" / f"{name}.ipynb")
     browser.set_window_size(1400, 1000)
-    browser.get(f"{lab}/lab/tree/build/sliders.ipynb")
+    browser.get(f"{lab}/lab/tree/build/{name}.ipynb")
 
     def states():
         sessions = answers(f"{lab}/api/sessions")
-        return {s["kernel"]["execution_state"] for s in sessions if "sliders" in s["path"]}
+        return {s["kernel"]["execution_state"] for s in sessions if name in s["path"]}
 
     until(lambda: states() == {"idle"})
     click(browser, ".lm-MenuBar-itemLabel", "Run")
     click(browser, ".lm-Menu-item[data-command='runmenu:run-all']")
+
+
+@pytest.mark.notebook
+def test_a_click_on_the_graph_leads_to_the_chain(lab, checkout, browser):
+    """From a box of the drawing far down to what it names, in the same notebook."""
+    given = "from reuseprior import proofs\nfrom reuseprior.chapters import theorems as t\n"
+    few = f"{given}few = proofs.Blueprint((t.PARAMETERS, t.lemma_1))\nproofs.Drawing(few)"
+    text = [nbformat.v4.new_markdown_cell("Text.\n\n" * 9) for _ in range(20)]
+    drawn, chain = map(nbformat.v4.new_code_cell, (few, 'few.one("Lemma 1")'))
+    run_all(lab, checkout, browser, "graph", drawn, *text, chain)
+
+    def place():
+        """How far the chain is below the window's top."""
+        return browser.execute_script(PLACE, "lemma-1")
+
+    until(place)
+    box = browser.find_element("css selector", ".jp-RenderedHTML svg a[href='#lemma-1']")
+    browser.execute_script("arguments[0].scrollIntoView()", box)
+    until(lambda: place() > 1000, place)
+    box.click()
+    until(lambda: 0 <= place() < 1000, place)
+    house.screenshot(browser, "jupyterlab-graph")
+
+
+@pytest.mark.notebook
+def test_sliders_count_anew(lab, checkout, browser):
+    """Those of the theorems: the table beside them is that of the width that is set."""
+    cells = {c["id"]: c for c in notebooks.read(DERIVATIONS)["cells"]}
+    given = "from reuseprior.chapters import theorems\nderivation = theorems.derivation\n"
+    code = given + "interactive = True\n" + notebooks.source(cells["05d-46"])
+    run_all(lab, checkout, browser, "sliders", nbformat.v4.new_code_cell(code))
 
     def head():
         return browser.execute_script(HEAD)
@@ -217,6 +246,13 @@ return {
 HEAD = """
 const front = [...document.querySelectorAll(".jp-Notebook")].find(n => n.checkVisibility());
 return front?.querySelectorAll("th")[1]?.textContent;
+"""
+
+
+# Of the notebook in front: the place of what has an id.
+PLACE = """
+const front = [...document.querySelectorAll(".jp-Notebook")].find(n => n.checkVisibility());
+return front?.querySelector("#" + arguments[0])?.getBoundingClientRect().top;
 """
 
 
