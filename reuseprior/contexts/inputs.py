@@ -290,54 +290,45 @@ def check_model(model) -> None:
 def _reasons(model: nn.Module) -> Iterator[str]:
     """Sentences that say what is wrong with the model; the first will do."""
     for path, module in model.named_modules():
-        place = f"Module {path}" if path else "The model"
-        kind = type(module).__name__
+        place, kind = f"Module {path}" if path else "The model", type(module).__name__
+        hook = vars(module).get("_hf_hook")
         if isinstance(module, torch.jit.ScriptModule):
             yield (
                 f"{place} is in TorchScript ({kind}), whose operators cannot be recorded: count "
                 "the model it was made from."
             )
         if any(c.__name__ == "FullyShardedDataParallel" for c in type(module).__mro__):
-            yield f"{place} is sharded ({kind}): count the model before it is sharded."
-        hook = vars(module).get("_hf_hook")
+            yield _count_before(place, "sharded", kind)
         if any(getattr(h, "offload", False) for h in (hook, *getattr(hook, "hooks", ()))):
-            yield (
-                f"{place} is offloaded ({type(hook).__name__} of accelerate puts its weights in "
-                "place as it runs): count the model before it is offloaded."
-            )
+            yield _count_before(place, "offloaded", f"{type(hook).__name__} of accelerate")
         if _is_quantised(module):
-            yield (
-                f"{place} is quantised ({kind}), its weights packed into other numbers: count "
-                "the model before it is quantised."
-            )
+            yield _count_before(place, "quantised", kind)
         for name, parameter in module.named_parameters(path, recurse=False):
-            yield from _reasons_of_a_parameter(name, parameter)
+            yield from _reasons_of_a_parameter(f"Parameter {name}", parameter)
 
 
-def _reasons_of_a_parameter(name: str, parameter: nn.Parameter) -> Iterator[str]:
-    kind = type(parameter).__name__
+def _count_before(place: str, state: str, how: str) -> str:
+    return f"{place} is {state} ({how}): count the model before it is {state}."
+
+
+def _reasons_of_a_parameter(place: str, parameter: nn.Parameter) -> Iterator[str]:
     values = parameter.data
     if is_lazy(parameter):
-        yield f"Parameter {name} has no shape yet (a lazy module): run the model once first."
+        yield f"{place} has no shape yet (a lazy module): run the model once first."
     elif hasattr(parameter, "ds_id"):
-        yield f"Parameter {name} is sharded (DeepSpeed): count the model before it is sharded."
+        yield _count_before(place, "sharded", "DeepSpeed")
     elif how := unusual(values):
-        yield f"Parameter {name} is {how}: hold a dense one of the same numbers."
-    elif kind == "DTensor" or type(values).__name__ == "DTensor":
-        yield (
-            f"Parameter {name} is sharded over devices (a DTensor of fully_shard or of tensor "
-            "parallelism): count the model before it is sharded."
-        )
+        yield f"{place} is {how}: hold a dense one of the same numbers."
+    elif "DTensor" in (type(parameter).__name__, type(values).__name__):
+        yield _count_before(place, "sharded", "a DTensor of fully_shard or of tensor parallelism")
     elif is_traceable_wrapper_subclass(values):
         yield (
-            f"Parameter {name} keeps its numbers in another form ({type(values).__name__}), as "
+            f"{place} keeps its numbers in another form ({type(values).__name__}), as "
             "quantised weights do: count the model with plain tensors."
         )
     elif parameter.dtype in PACKED:
-        yield (
-            f"Parameter {name} is quantised ({kind} of {parameter.dtype}), its numbers packed "
-            "into codes: count the model before it is quantised."
-        )
+        how = f"{type(parameter).__name__} of {parameter.dtype}"
+        yield _count_before(place, "quantised", how)
 
 
 def _is_quantised(module: nn.Module) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 
 from reuseprior.contexts.array import CountArray, Mask
 from reuseprior.contexts.record import Node, certain
-from reuseprior.contexts.rules import aten, rule
+from reuseprior.contexts.rules import Rule, aten, rule
 from reuseprior.errors import CountingError
 
 
@@ -89,31 +91,7 @@ def _meeting(count: CountArray, x: Node, met: Mask, axis: int) -> CountArray:
     return CountArray(counts @ met if axis == -1 else met @ counts, x.shape)
 
 
-@rule(aten.addmm, aten.baddbmm, aten._sparse_addmm, factors=(1, 2), layer=True)
-def sum_and_product(count, bias, a, b, *_, beta=1, **__):
-    """A factor of zero is torch's way to say that the first summand is not looked at."""
-    if beta != 0:
-        yield bias, count.unbroadcast(bias.shape)
-    yield from product(count, a, b)
-
-
-@rule(aten.addbmm, factors=(1, 2), layer=True, multiplies=1)
-def sum_and_products(count, bias, a, b, **others):
-    """The products of a batch are added up, so that each of them has the counts of the sum."""
-    yield from sum_and_product(count, bias, a, b, **others)
-
-
-@rule(aten.addmv, factors=(1, 2), layer=True, multiplies=1)
-def sum_and_mv(count, bias, matrix, vector, *, beta=1, **_):
-    if beta != 0:
-        yield bias, count.unbroadcast(bias.shape)
-    yield from mv(count, matrix, vector)
-
-
-@rule(aten.addr, factors=(1, 2), multiplies=1)
-def sum_and_outer_product(count, bias, a, b, *, beta=1, **_):  # (n,), (m,) -> (n, m)
-    if beta != 0:
-        yield bias, count.unbroadcast(bias.shape)
+def _outer_product(count, a, b):  # (n,), (m,) -> (n, m)
     yield a, count.sum(1).reshape(a.shape)
     yield b, count.sum(0).reshape(b.shape)
 
@@ -132,6 +110,26 @@ def cross_product(count, a, b, *, dim=-1):
 def mv(count, matrix, vector):  # (n, k) @ (k,) -> (n,)
     yield matrix, count.reshape((matrix.shape[0], 1))
     yield vector, count.sum(0)
+
+
+def _added_to(product: Rule) -> Rule:
+    def sum_and_product(count, bias, a, b, *_, beta=1, **__):
+        """A factor of zero is torch's way to say that the first summand is not looked at.
+
+        Where the products of a batch are added up, each of them has the counts of the sum.
+        """
+        if beta != 0:
+            yield bias, count.unbroadcast(bias.shape)
+        yield from product(count, a, b)
+
+    return sum_and_product
+
+
+_sum = partial(rule, factors=(1, 2))
+_sum(aten.addmm, aten.baddbmm, aten._sparse_addmm, layer=True)(_added_to(product))
+_sum(aten.addbmm, layer=True, multiplies=1)(_added_to(product))
+_sum(aten.addmv, layer=True, multiplies=1)(_added_to(mv))
+_sum(aten.addr, multiplies=1)(_added_to(_outer_product))
 
 
 @rule(aten.dot, aten.vdot, factors=(0, 1), multiplies=0)
