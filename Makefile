@@ -4,8 +4,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# make LOCKED=1 TARGET installs exactly the versions of requirements.lock, which the tests ran with
 STAMP := $(VENV)/.installed$(if $(LOCKED),-locked)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# make LOCKED=1 TARGET installs the versions of requirements.lock, which the tests ran with, and
+# compares every file with its hash; this folder, which has none, is installed after them.
+LOCK := --require-hashes --requirement requirements.lock && \
+  $(INSTALL) --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
 .PHONY: help reproduce notebooks book check test soak lint lab lock
@@ -44,10 +48,10 @@ lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --config=jupyter_server_config.py --notebook-dir=. notebooks/index.ipynb
 
 lock: $(STAMP)  ## pin all versions anew, in requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(INSTALL) uv
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
 	  --extra notebooks --extra book --extra test --output-file requirements.lock \
-	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+	  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 # The stamp is written last, so an interrupted installation is taken up again. One installation
 # serves all targets: pip chooses torch and torchvision together, and a second target adds nothing.
@@ -61,7 +65,7 @@ $(STAMP): pyproject.toml $(if $(LOCKED),requirements.lock)
 	  $(PYTHON) -m venv $(VENV) || { \
 	    echo "'$(PYTHON) -m venv' failed: install its venv module (Debian and Ubuntu: apt install python3-venv)" >&2; \
 	    exit 1; }; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(LOCKED),--requirement requirements.lock) --editable '.[notebooks,book,test]' || { \
+	@$(INSTALL) $(if $(LOCKED),$(LOCK),--editable '.[notebooks,book,test]') || { \
 	  echo "Not installed: pip says above what is missing. It needs https://pypi.org once, or a mirror in PIP_INDEX_URL; then run make again." >&2; \
 	  exit 1; }
 	@touch $@

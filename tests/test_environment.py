@@ -67,9 +67,13 @@ def test_all_that_make_installs_is_pinned_within_its_bounds():
         for one in (one for extra in extras for one in map(Requirement, EXTRAS[extra])):
             yield from wanted(one.extras) if one.name == PROJECT["name"] else [one]
 
-    lines = LOCK.splitlines()
-    for line in lines:  # pins one version and names no place
-        assert re.fullmatch(r"[a-z0-9.-]+(\[[a-z,]+\])?==[\w.]+( ; .+)?", line), line
+    lines = []
+    for line in LOCK.replace(" \\\n    --hash", " --hash").splitlines():
+        # pins one version and its files, and names no place
+        one = r"([a-z0-9.-]+(?:\[[a-z,]+\])?==[\w.]+(?: ; .+?)?)(?: --hash=sha256:[0-9a-f]{64})+"
+        found = re.fullmatch(one, line)
+        assert found, line
+        lines.append(found[1])
     here = [one for one in map(Requirement, lines) if not one.marker or one.marker.evaluate()]
     pinned = {canonicalize_name(o.name): str(o.specifier).removeprefix("==") for o in here}
     extras = re.findall(r"--editable '\.\[(.*?)\]'", MAKEFILE)[0].split(",")
@@ -77,6 +81,25 @@ def test_all_that_make_installs_is_pinned_within_its_bounds():
         assert one.specifier.contains(pinned[canonicalize_name(one.name)]), one
     compiled = MAKEFILE.partition("uv pip compile")[2].partition("\n\n")[0]
     assert re.findall(r"--extra (\w+)", compiled) == extras
+    assert (
+        "setuptools" in pinned and "--generate-hashes" in compiled
+    )  # what builds it is hashed too
+
+
+def test_ci_installs_from_the_lock_with_its_hashes():
+    """And the soak the newest versions that match."""
+    locked = {path.stem: read(path).get("env", {}).get("LOCKED") for path in WORKFLOWS}
+    assert locked == {"book": "1", "soak": None, "test": "1"}
+    for lock, hashed in (("1", True), ("", False)):
+        command = ["make", "--dry-run", "--always-make", "book"]
+        given = {**os.environ, "LOCKED": lock}
+        told = subprocess.run(
+            command, cwd=paths.ROOT, env=given, check=True, capture_output=True, text=True
+        ).stdout
+        (line,) = (line for line in told.splitlines() if " pip install " in line)
+        wanted = ["--require-hashes --requirement requirements.lock &&", "--no-deps --no-build-is"]
+        assert [text in line for text in wanted] == [hashed] * 2
+        assert ("'.[notebooks,book,test]'" in line) is not hashed
 
 
 def python(*arguments, **options):
