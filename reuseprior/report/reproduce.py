@@ -203,6 +203,8 @@ def _job(chapter: Chapter, profile: str, texts: Mapping[str, str]) -> Job:
     preset = {"profile": profile, **chapter.presets[profile].parameters}
     for name, value in preset.items():
         _check(chapter, name, value, known)
+    for name, value in given.items():
+        variants.check_range(chapter.name, name, value)
     return Job(chapter, preset | given)
 
 

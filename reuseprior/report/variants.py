@@ -8,6 +8,7 @@ that nothing that a reader tries is taken for the record.
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
@@ -21,6 +22,13 @@ from reuseprior.report.chapters import PROFILES, Chapter
 from reuseprior.report.notebooks import Parameter
 
 LONGEST_NAME = 120  # characters; file systems take 255, of which the files' endings need some
+
+RANGES = {  # of chapters' parameters
+    "seed": range(2**32),  # as numpy's generators take
+    "jobs": range(1, 1025),
+    "largest": range(4, 201),  # a side of a square of models, each of which is drawn
+    "scale": ("cpu", "full"),
+}
 
 _INJECTED = "# Parameters\n"  # how papermill begins the cell that it puts in
 
@@ -38,11 +46,13 @@ def begin(chapter: str, names: Mapping[str, Any]) -> None:
 
     `names` are those of the notebook: its parameters, and IPython's `In`, which holds the cell that
     papermill put in. With the committed values figures go to `figures/`, otherwise to the folder of
-    the variant. Raises ParameterError for a parameter that the notebook does not have and for a
-    value of another type or profile.
+    the variant. Raises ParameterError for a parameter that the notebook does not have, for a value
+    of another type or profile or out of range, and in a checkout that the package is not of.
     """
     from reuseprior import plotting  # with matplotlib, which naming a run does not need
 
+    if "get_ipython" in names and "REUSEPRIOR_ROOT" not in os.environ:
+        _check_place(Path.cwd())
     found = {one.name: one for one in chapters.found()}
     if chapter not in found:
         raise ParameterError(f"unknown chapter {chapter!r}{did_you_mean(chapter, found)}")
@@ -123,9 +133,36 @@ def _injected(history: Sequence[str]) -> Iterator[str]:
                     yield node.id
 
 
+def _check_place(here: Path) -> None:
+    """Refuse a notebook of one checkout with the package of another, whose files it would use."""
+    at = (here, *here.parents)
+    own = [f for f in at if (f / "data" / "published").is_dir() and (f / "notebooks").is_dir()]
+    if own and own[0].resolve() != paths.ROOT:
+        raise ParameterError(
+            f"this notebook lies in {own[0]} and would read and draw in {paths.ROOT}, where the "
+            f"package is installed from: start it with `make lab` in {own[0]}, or with PYTHONPATH="
+            f"{own[0]}"
+        )
+
+
+def check_range(chapter: str, name: str, value: Any) -> None:
+    """Refuse a number that is out of range, or a text that is no choice."""
+    known = RANGES.get(name, ())
+    if isinstance(known, range) and value not in known:
+        low, high = f"{known[0]:,}", f"{known[-1]:,}"
+        raise ParameterError(
+            f"parameter {name!r} of {chapter} is {value:,}: it must be {low} to {high}"
+        )
+    if known and value not in known:
+        raise ParameterError(
+            f"parameter {name!r} of {chapter} is {value!r}: choose {' or '.join(known)}"
+        )
+
+
 def _check(chapter: str, name: str, value: Any, known: Parameter) -> None:
     given = type(value).__name__
     if given != known.type and (known.type, given) != ("float", "int"):
         raise ParameterError(f"parameter {name!r} of {chapter} is {known.type}, not {value!r}")
     if name == "profile" and value not in PROFILES:
         raise ParameterError(f"there is no profile {value!r}: {' and '.join(PROFILES)} are")
+    check_range(chapter, name, value)

@@ -136,6 +136,20 @@ def test_proof_and_numbers_are_both_needed():
     assert found.mark("Seven") == found.mark("Theorem 1") == "✗"
 
 
+NO_VALUE = [  # at the first point, at one between, at the last, at several
+    1 / (side - 2), 1 / (side - 3), 1 / (side - 10), (side - 3) ** -2, sp.log(side - 2),
+    sp.log(side - 3), sp.log(5 - side), sp.sqrt(side - 3), sp.sqrt(9 - side),
+    side / (side - 10) ** 2, 1 / sp.log(side / 3), side / (area - side**2 + 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("relation", ["=", "≥"])
+@pytest.mark.parametrize("side_of_it", NO_VALUE, ids=str)
+def test_what_has_no_value_anywhere_where_it_is_tried_does_not_hold(side_of_it, relation):
+    found = chain(side_of_it, to(side_of_it, "the same", relation=relation))
+    assert not found.checks[0] and not found.holds and mark(found) == "✗"
+
+
 def test_each_step_needs_its_own_proof():
     """A right end does not make up for a wrong middle, nor a middle left out for its premise."""
     middle = to(side**2 + 1, "a slip", IS_AREA), to(side * side, "and back", IS_AREA)

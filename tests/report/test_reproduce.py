@@ -69,9 +69,9 @@ def test_order(root):
 
 def test_values_have_the_parameter_s_type(root):
     write("04-counting", PARAMETERS)
-    given = {"seed": "-3", "rate": "2", "strict": "true", "offset": "010"}
+    given = {"seed": "3", "rate": "2", "strict": "true", "offset": "-010"}
     (job,) = reproduce.plan(["04-counting"], profile="full", parameters=given)
-    expected = {"profile": "full", "seed": -3, "rate": 2.0, "strict": True, "offset": 10}
+    expected = {"profile": "full", "seed": 3, "rate": 2.0, "strict": True, "offset": -10}
     assert repr(job.parameters) == repr(expected), "2.0 is a float"
 
 

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from reuseprior import paths, plotting
-from reuseprior.report import chapters, variants
+from reuseprior.report import chapters, notebooks, reproduce, variants
 from reuseprior.report.variants import ParameterError
 from tests.report import house
 
@@ -78,6 +78,79 @@ def test_refused(chapter, change, message):
         variants.begin("05-a", GIVEN | change)
     with pytest.raises(ParameterError, match=r"unknown chapter '05-b', did you mean '05-a'\?"):
         variants.begin("05-b", GIVEN)
+
+
+OUT_OF_RANGE = [
+    ({"largest": 0}, r"'largest' of 05-a is 0: it must be 4 to 200$"),
+    ({"largest": 3}, r"'largest' of 05-a is 3: it must be 4 to 200$"),
+    ({"largest": -40}, r"'largest' of 05-a is -40: it must be"),
+    ({"largest": 201}, r"'largest' of 05-a is 201: it must be"),
+    ({"largest": 10**30}, r"is 1,000,000,0.*: it must be 4 to 200$"),
+    ({"seed": -1}, r"'seed' of 05-a is -1: it must be 0 to 4,294,967,295$"),
+    ({"seed": 2**32}, r"'seed' of 05-a is 4,294,967,296: it must be"),
+    ({"seed": 2**63}, r"'seed' of 05-a is 9,223,372,036,854,775,808: it must be"),
+    ({"jobs": 0}, r"'jobs' of 05-a is 0: it must be 1 to 1,024$"),
+    ({"jobs": -1}, r"'jobs' of 05-a is -1: it must be"),
+    ({"jobs": 1025}, r"'jobs' of 05-a is 1,025: it must be"),
+    ({"scale": "gpu"}, r"'scale' of 05-a is 'gpu': choose cpu or full$"),
+    ({"scale": ""}, r"'scale' of 05-a is '': choose cpu or full$"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), OUT_OF_RANGE)
+def test_out_of_range(root, change, message):
+    """In the notebook as in the command, before anything is done."""
+    lines = {"seed": "int = 0", "jobs": "int = 1", "largest": "int = 40", "scale": 'str = "cpu"'}
+    own = 'profile: str = "quick"\n' + "\n".join(f"{n}: {line}" for n, line in lines.items())
+    house.notebook("05-a", own)
+    house.chapter("05-a")
+    good = {"profile": "quick", "seed": 2**32 - 1, "jobs": 1, "largest": 200, "scale": "full"}
+    variants.begin("05-a", good)
+    with pytest.raises(ParameterError, match=message):
+        variants.begin("05-a", good | change)
+    texts = {name: str(value) for name, value in change.items()}
+    with pytest.raises(ParameterError, match=message):
+        reproduce.plan(["05-a"], profile="quick", parameters=texts)
+
+
+def test_every_parameter_that_is_a_number_has_a_range():
+    """And every text but the name of runs, which are looked for."""
+    for chapter in chapters.found():
+        for name, known in notebooks.parameters(chapter.notebook).items():
+            checked = known.type == "bool" or name in ("profile", "recorded", *variants.RANGES)
+            assert checked, f"{chapter.name}: {name}"
+            given = [known.default, *(p.parameters.get(name) for p in chapter.presets.values())]
+            for value in given:
+                assert (
+                    value is None
+                    or name == "profile"
+                    or value in variants.RANGES.get(name, [value])
+                )
+
+
+def test_a_notebook_of_another_checkout_is_told(root, tmp_path, monkeypatch):
+    """Or it would read and draw in the one that the package is installed from."""
+    house.notebook("05-a", PARAMETERS)
+    house.chapter("05-a")
+    monkeypatch.delenv("REUSEPRIOR_ROOT", raising=False)
+    other = tmp_path / "a b" / "reuseprior"
+    for folder in (other / "data" / "published", other / "notebooks" / "own"):
+        folder.mkdir(parents=True)
+    running = GIVEN | {"get_ipython": None}
+    for place in (other, other / "notebooks", other / "notebooks" / "own"):
+        monkeypatch.chdir(place)
+        with pytest.raises(ParameterError, match=r"lies in .*a b/reuseprior and would read and d"):
+            variants.begin("05-a", running)
+    for place in (tmp_path, root, root / "notebooks", paths.NOTEBOOKS):
+        monkeypatch.chdir(place)
+        variants.begin("05-a", running)
+    monkeypatch.chdir(other)
+    monkeypatch.setattr(paths, "ROOT", other)  # as with PYTHONPATH, where it is another package
+    with pytest.raises(ParameterError, match="unknown chapter"):
+        variants.begin("05-b", running)
+    monkeypatch.setattr(paths, "ROOT", root)
+    monkeypatch.setenv("REUSEPRIOR_ROOT", str(root))  # said outright
+    variants.begin("05-a", running)
 
 
 @pytest.fixture
