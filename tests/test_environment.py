@@ -129,6 +129,20 @@ def test_ten_names_are_loaded_when_they_are_asked_for():
         rp.cont_contexts  # noqa: B018
 
 
+def test_a_clone_in_the_folder_at_hand_stands_in_for_nothing(tmp_path):
+    """As an installation is a path and no finder: Python looks for packages along all paths."""
+    (tmp_path / "reuseprior" / "reuseprior").mkdir(parents=True)
+    (tmp_path / "reuseprior" / "reuseprior" / "__init__.py").touch()
+    (tmp_path / "mine.py").write_text("import reuseprior as rp; print(rp.compare.__module__)")
+    path = os.environ | {"PYTHONPATH": str(paths.ROOT)}
+    for command in (["mine.py"], ["-c", "import mine"], ["-m", "mine"]):
+        found = python(*command, cwd=tmp_path, env=path)
+        assert found.strip() == "reuseprior.measures.comparing"
+    assert rp.__version__ in python("-m", "reuseprior", "--version", cwd=tmp_path, env=path)
+    setup = tomllib.loads(read("pyproject.toml"))["tool"]["setuptools"]
+    assert setup["package-dir"] == {"": "."}
+
+
 def test_the_root_can_be_named(tmp_path, monkeypatch):
     code = "from reuseprior import paths; print(paths.FIGURES)"
     named = {"REUSEPRIOR_ROOT": str(tmp_path), "PYTHONPATH": str(paths.ROOT)}

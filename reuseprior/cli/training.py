@@ -7,6 +7,7 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
+from traceback import format_exc
 from typing import Annotated
 
 import typer
@@ -357,8 +358,8 @@ def campaign(
         except training.Interrupted as stop:
             note(str(stop))
             raise typer.Exit(128 + stop.signal) from stop
-        except UserError as error:  # such as data that are not there: others may have theirs
-            note(f"  {error}")
+        except Exception as error:  # such as data that are not there: others may have theirs
+            note(f"  {error}" if isinstance(error, UserError) else format_exc())
             refused += 1
     raise typer.Exit(1 if refused else 0)
 
@@ -372,17 +373,17 @@ def _chosen(wanted: list[str], device: str | None, minutes: float | None):
 
     if device not in (None, "cpu", "gpu"):
         raise UsageError(f"--device {device!r} is neither: choose cpu or gpu")
-    runs = {one.place: one for one in planned()}
-    chapters = sorted({one.chapter for one in runs.values()})
+    runs = list(planned())  # one that two chapters want stands there twice
+    chapters = sorted({one.chapter for one in runs})
     found = {}
     for text in wanted or ["*"]:
         named = {
-            place: one
-            for place, one in runs.items()
-            if fnmatch(place, text) or text in (one.chapter, one.chapter.partition("-")[0])
+            one.place: one
+            for one in runs
+            if fnmatch(one.place, text) or text in (one.chapter, one.chapter.partition("-")[0])
         }
         if not named:
-            close = did_you_mean(text, [*chapters, *runs])
+            close = did_you_mean(text, [*chapters, *(one.place for one in runs)])
             raise UsageError(f"no planned run or chapter {text!r}{close}: `reuseprior campaign`")
         found |= named
     return [

@@ -158,6 +158,33 @@ def test_searches_go_on_and_a_run_that_cannot_be_made_stops_no_other(tiny, monke
     assert campaign.left() == [lost] and search.folder().parent.name == "revolver"
 
 
+def test_an_error_of_ours_is_shown_and_stops_no_other_run(tiny, monkeypatch):
+    made = []
+
+    def start(self, root=None, progress=True):
+        made.append(self.place)
+        raise ZeroDivisionError("a slip")
+
+    monkeypatch.setattr(campaign.Planned, "start", start)
+    done = run("campaign", "--start")
+    assert done.exit_code == 1 and made == [one.place for one in tiny]
+    assert done.stderr.count("ZeroDivisionError: a slip") == 2 and "Traceback" in done.stderr
+
+
+def test_a_run_that_two_chapters_want_is_each_one_s_and_made_once(tiny, monkeypatch):
+    training, search = tiny
+    again = replace(training, chapter="07-reuse")
+    monkeypatch.setattr(campaign, "_rows", lambda: (training, again, search))
+    for wanted in ([training.chapter], ["07-reuse"], ["07"], [training.place], []):
+        listed = json.loads(run("campaign", *wanted, "--json").stdout)
+        assert [one["place"] for one in listed].count(training.place) == 1, wanted
+
+
+def test_nothing_to_make_is_said(tiny):
+    done = run("campaign", "--start", "--minutes", 0, "--device", "cpu")
+    assert done.exit_code == 0 and done.stdout.startswith("0 runs are left")
+
+
 WRONG = [
     ("nowhere", r"no planned run or chapter 'nowhere'"),
     ("04-parameter-sharin", r"did you mean '?04-parameter-sharing"),
