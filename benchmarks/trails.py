@@ -165,14 +165,16 @@ def main():
         changed = {number for number in ours if found.get(number) != right[number]}
         counts = {"both": who & changed, "held": who - changed, "changed": changed - who}
         sums.update({name: len(which) for name, which in counts.items()})
+        sums["in vain"] += 0 if changed else len(who)
         told = ", ".join(f"{name} {len(which)}" for name, which in counts.items())
         some = ", ".join(sorted(counts["held"])[:2] + sorted(counts["changed"])[:2])
         print(f"{file}:{line} {kind}: {told}; {some}", flush=True)
         if (tried := tried + 1) == options.count:
             break
-    both = sums["both"]
-    print(f"{tried} mutants: precision {both / (both + sums['held']):.3f}, "
-          f"recall {both / (both + sums['changed']):.3f}")  # fmt: skip
+    both, held = sums["both"], sums["both"] + sums["held"]
+    told = f"recall {both / (both + sums['changed']):.3f}, precision {both / held:.3f}"
+    some = f"{both / (held - sums['in vain']):.3f} of those that change any number"
+    print(f"{tried} mutants: {told}, {some}")
 
 
 if __name__ == "__main__":

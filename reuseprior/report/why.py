@@ -15,7 +15,7 @@ import pkgutil
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from itertools import count
@@ -225,6 +225,10 @@ def _write(lines, trail: _Trail, ids: Sequence[str]) -> Path:
         for line, contexts in lines.contexts_by_lineno(file).items():
             for context in contexts:
                 ran[context].setdefault(name, []).append(line)
+    for identity in ids:
+        ran.setdefault(f"= {identity}", {})
+    rules = {f"= {i}": trail.said[i].get("rule", "") for i in ids if i in trail.said}
+    ran = {c: with_named(lines, rules.get(c, "")) for c, lines in ran.items()}
     data = paths.RESULTS.parent
     read = {
         context: sorted(Path(name).relative_to(data.parent).as_posix() for name in names)
@@ -241,6 +245,7 @@ def _write(lines, trail: _Trail, ids: Sequence[str]) -> Path:
         "quantities": trail.quantities,
         "layers": trail.layers,
     }
+    found["entered"] = [[*one, n] for one, n in Trace(found).drawn().items()]
     path = paths.BUILD / TRACE
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write(path, msgspec.json.encode(found))
@@ -303,13 +308,6 @@ class Trace:
         for context in self.contexts(identity):
             for file, lines in self._said["lines"].get(context, {}).items():
                 found[file].update(lines)
-        left = [(file, frozenset(lines)) for file, lines in found.items()]
-        left += _derivations().get(self.numbers[identity].get("rule"), [])
-        while left:
-            file, lines = left.pop()
-            found[file].update(lines)
-            names = {one for line in lines for one in _named(file).get(line, ())}
-            left += [one for one in names if not one[1] <= found[one[0]]]
         return found
 
     def functions(self, identity: str) -> list[tuple[str, str, int]]:
@@ -321,11 +319,15 @@ class Trace:
             if not lines.isdisjoint(range(first + 1, last + 1))
         ]
 
-    @functools.cached_property
-    def entered(self) -> Counter[tuple[str, str, int]]:
+    def drawn(self) -> Counter[tuple[str, str, int]]:
         """How many of a drawn hundred of all numbers enter each function."""
         drawn = sorted(self.numbers, key=lambda i: hashlib.sha256(i.encode()).digest())[:100]
         return Counter(one for i in drawn for one in self.functions(i))
+
+    @functools.cached_property
+    def entered(self) -> Counter[tuple[str, str, int]]:
+        """The same, as it was counted when the trace was left."""
+        return Counter({(file, name, line): n for file, name, line, n in self._said["entered"]})
 
     def read(self, identity: str) -> list[str]:
         """The files in data/ that were read for a number."""
@@ -371,6 +373,19 @@ def _functions(file: str) -> Sequence[tuple[str, int, int]]:
 
 
 Lines = tuple[str, frozenset[int]]  # a file and some of its lines
+
+
+def with_named(ran: Mapping[str, Iterable[int]], derivation: str = "") -> dict[str, list[int]]:
+    """Lines by file, and those that made what they name, or a derivation, as it was imported."""
+    found: dict[str, set[int]] = defaultdict(set)
+    left = [(file, frozenset(lines)) for file, lines in ran.items()]
+    left += _derivations().get(derivation, [])
+    while left:
+        file, lines = left.pop()
+        found[file].update(lines)
+        names = {one for line in lines for one in _named(file).get(line, ())}
+        left += [one for one in names if not one[1] <= found[one[0]]]
+    return {file: sorted(lines) for file, lines in found.items()}
 
 
 @functools.cache

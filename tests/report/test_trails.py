@@ -20,7 +20,7 @@ def whys():
     rows = [row["id"] for row in ledger.committed_rows() if row["where"].startswith("thesis, t")]
     said = {"commit": "c0ffee", "numbers": {i: {} for i in rows}, "lines": {}, "needs": {}}
     said |= {"lines": {f"= {i}": {FILE: lines} for i in rows}}
-    return Trails(why.Trace(said | {"read": {}, "quantities": {}, "layers": {}}))
+    return Trails(why.Trace(said | {"read": {}, "quantities": {}, "layers": {}, "entered": []}))
 
 
 def test_two_clicks_from_a_table_to_a_line(whys):

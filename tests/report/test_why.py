@@ -58,11 +58,10 @@ def test_a_theorem_s_trail_holds_its_chains_and_what_they_rest_on():
     next(iter(cells.of_theorems(alone, "t", "thesis")))
     assert event[0] == (f"t-{page.name.lower().replace(' ', '-')}", page.name)
 
-    said = {"numbers": {"t": {"rule": "Theorem 4"}}, "lines": {}, "needs": {}}
-    trace = why.Trace(said)
+    lines = why.with_named({}, "Theorem 4")
+    trace = why.Trace({"lines": {"= t": lines}, "needs": {}})
     names = {name for _, name, _ in trace.functions("t")}
     assert {"theorem_4", "theorem_3", "lemma_3"} <= names and "theorem_5" not in names
-    lines = trace.lines("t")
     chapter = (paths.PACKAGE / "chapters" / "theorems.py").read_text().splitlines()
     made = {chapter[n - 1].split(" = ")[0] for n in lines["reuseprior/chapters/theorems.py"]}
     assert {"LAYERS", "EQUATION_5_12", "LIMIT"} <= made and "MIRROR" not in made
