@@ -16,6 +16,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -54,13 +55,24 @@ class Run:
 
     @classmethod
     def read(cls, folder: str | os.PathLike) -> Run:
-        """The run in `folder`; `ResultError` where a file is missing, cut short or damaged."""
+        """The run in `folder`; `ResultError` where a file is missing, cut short or damaged.
+
+        That is one that is not as it was when the run was finished, by the digests in its summary.
+        """
         import pandas as pd
 
         expect(folder, (str, os.PathLike), "the folder", "give the path of a run", ResultError)
         folder = Path(folder)
         config, metrics = read_json(folder / CONFIG, Config), pd.DataFrame(_rows(folder))
-        return cls(folder.name, folder, config, metrics, read_json(folder / SUMMARY, Summary))
+        run = cls(folder.name, folder, config, metrics, _summary(folder))
+        held = _digested(folder) if FILES in run.summary else {}
+        for name, digest in run.summary.get(FILES, {}).items():
+            if held.get(name) != digest:
+                raise ResultError(
+                    f"{folder / name} was changed after the run was finished: put the old one "
+                    "back, or make the run anew"
+                )
+        return run
 
     @property
     def commits(self) -> list[str | None]:
@@ -191,13 +203,16 @@ def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
             f"{run.folder} was made by the package at commit {run.commit}, which is not in this "
             "repository: fetch the branch it is of, or make the run anew"
         )
-    held = _digested(run.folder)
-    for name, digest in run.summary.get(FILES, {}).items():
-        if held.get(name) != digest:
-            raise ResultError(
-                f"{run.folder / name} was changed after the run was finished: put the old one "
-                "back, or make the run anew"
-            )
+    known = {SUMMARY, *run.summary.get(FILES, ())}
+    if FILES in run.summary and (added := sorted(_digested(run.folder).keys() - known)):
+        raise ResultError(
+            f"{run.folder / added[0]} was added after the run was finished: move it away"
+        )
+    if schemas.DIGEST not in run.summary and _seals(run.commit):
+        raise ResultError(
+            f"{run.folder / SUMMARY} has no digest, which commit {run.commit} writes: put the old "
+            "one back, or make the run anew"
+        )
     for key in run.config.keys() & run.summary.keys():
         told = [json.dumps(value[key]) for value in (run.config, run.summary)]
         if key in _SAID_TWICE and told[0] != told[1]:
@@ -322,6 +337,14 @@ class Recording:
                 raise ResultError(
                     f"{folder} holds {checkpoint} of a run whose {CONFIG} is gone: choose another"
                 )
+            for path in sorted(
+                path for kind in (*_RECORDED, "*.safetensors") for path in folder.glob(kind)
+            ):
+                if path.name != SUMMARY or not _has_begun(folder):
+                    raise ResultError(
+                        f"{path} is no file of a run, and one there could overwrite it: choose "
+                        "another folder"
+                    )
             files.sweep(folder)
             recording = cls(folder, [], _now(), 0.0, [commit()], lock, saved)
             recording._summarise({}, "interrupted")
@@ -335,7 +358,7 @@ class Recording:
         files.sweep(folder)
         if saved:
             files.recover(saved, kept(saved))
-        run = read_json(folder / SUMMARY, Resumable)
+        run = _summary(folder, Resumable)
         before, now = _commits(run), commit()
         commits = before if now in before else [*before, now]
         if saved and run["state"] == "finished" and not saved.exists():
@@ -345,7 +368,7 @@ class Recording:
             )
         if run["state"] != "finished" and run.get("commits") != commits:
             lock.check()
-            write_json(folder / SUMMARY, run | {"commits": commits})
+            write_json(folder / SUMMARY, schemas.sealed(run | {"commits": commits}))
         rows, start, seconds = _rows(folder), run["start"], run["wall_seconds"]
         return cls(folder, rows, start, seconds, commits, lock, saved)
 
@@ -440,7 +463,7 @@ class Recording:
         seconds = self._seconds_before + time.monotonic() - self._clock
         own = {"state": state, "start": self._start, "end": _now()}
         own |= {"wall_seconds": round(seconds, 3), "commits": self._commits}
-        write_json(self.folder / SUMMARY, own | summary)
+        write_json(self.folder / SUMMARY, schemas.sealed(own | summary))
 
 
 def kept(checkpoint: Path) -> Path:
@@ -450,8 +473,25 @@ def kept(checkpoint: Path) -> Path:
 
 def finished(folder: Path) -> bool:
     """Whether a run stands in a folder and is finished."""
-    path = folder / SUMMARY
-    return path.exists() and read_json(path, Summary)["state"] == "finished"
+    return (folder / SUMMARY).exists() and _summary(folder)["state"] == "finished"
+
+
+def _summary(folder: Path, schema: Any = Summary) -> dict:
+    """A run's summary; `ResultError` where it is not as it was written. Older ones cannot say."""
+    summary = read_json(folder / SUMMARY, schema)
+    if summary.get(schemas.DIGEST) not in (None, schemas.digest(summary)):
+        raise ResultError(
+            f"{folder / SUMMARY} is not as the run wrote it, but damaged or edited: put the old "
+            "one back, or make the run anew"
+        )
+    return summary
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether a run left its first summary, and was killed before its configuration stood."""
+    with suppress(ResultError):
+        return schemas.DIGEST in _summary(folder, Resumable)
+    return False
 
 
 def as_read(config: dict) -> dict:
@@ -640,6 +680,40 @@ def changed_files(*folders: str) -> list[str] | None:
     """Files of these folders that are not as last committed; None where git cannot say."""
     told = _git("diff", "--name-only", "HEAD", "--", *folders) if _is_repository() else None
     return None if told is None else told.splitlines()
+
+
+def unrecordable(folder: Path) -> str:
+    """Why `record` would refuse a run that begins in a folder now, or goes on there; or nothing."""
+    now, held = commit(), []
+    if (folder / CONFIG).exists() and (folder / SUMMARY).exists():
+        held = _commits(_summary(folder))
+    if now is None:
+        return _unknown()
+    if now.endswith("-dirty"):
+        return f"the package in {paths.ROOT} is edited: commit it, or use a checkout of its own"
+    if other := [text or "unknown" for text in held if text != now]:
+        return f"it was made at commit {other[0][:7]} so far and this is {now[:7]}: check that out"
+    return ""
+
+
+def _unknown() -> str:
+    """Why there is no commit."""
+    try:
+        asked = ["git", "-C", str(paths.ROOT), "rev-parse", "HEAD"]
+        said = subprocess.run(asked, capture_output=True, text=True).stderr
+    except FileNotFoundError:
+        return "there is no git to say the package's commit: install it"
+    if "dubious ownership" in said:
+        return (
+            f"{paths.ROOT} is another user's, and git does not read it: make a clone of your own, "
+            f"or trust it with `git config --global --add safe.directory {paths.ROOT}`"
+        )
+    return f"{paths.ROOT} has no commit of git: work in a clone of the repository"
+
+
+def _seals(commit: str) -> bool:
+    """Whether the package wrote digests into summaries at a commit of this repository."""
+    return _git("grep", "-qF", "schemas.sealed", commit, "--", "reuseprior/results.py") is not None
 
 
 def _is_here(commit: str) -> bool:

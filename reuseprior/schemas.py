@@ -30,6 +30,7 @@ class Summary(TypedDict, total=False):
     start: str
     end: str
     wall_seconds: float
+    digest: str  # of all else in it
     files_sha256: dict[str, str]  # of its other files, as they were when the run was finished
     commits: list[str | None]
     commit: str | None  # of an older package
@@ -267,7 +268,7 @@ DIGEST = "digest"
 
 def digest(value: Mapping[str, Any]) -> str:
     """Of all that a JSON object says but its digest; it tells damage and slips, no forger's."""
-    held = {key: inner for key, inner in value.items() if key != DIGEST}
+    held = json.loads(json.dumps({key: inner for key, inner in value.items() if key != DIGEST}))
     return sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
 

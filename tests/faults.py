@@ -38,7 +38,7 @@ from safetensors.torch import load_file
 from torch import nn
 from typer.testing import CliRunner
 
-from reuseprior import data, files, paths, results, revolver, training  # noqa: F401  before any fork
+from reuseprior import data, files, paths, results, revolver, schemas, training  # noqa: F401
 from reuseprior.chapters import affine_runs
 from reuseprior.chapters import classformer_runs as classformer
 from reuseprior.cli import app
@@ -186,7 +186,7 @@ def run_record(folder: Path, seed: int = 0) -> None:
         recording.append({"epoch": 1, "loss": 0.5})
         results.write_csv(source / "trainings.csv", [{"generation": 1}])
         summary = recording.finish({}).summary | {"commits": ["a1"]}
-        results.write_json(source / results.SUMMARY, summary)
+        results.write_json(source / results.SUMMARY, schemas.sealed(summary))
     with patch.object(results, "_is_here", lambda commit: True):
         results.record(source, folder)
 

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 import torch
 
-from reuseprior import __version__, files, paths, results
+from reuseprior import __version__, files, paths, results, schemas
 from reuseprior.results import Recording, ResultError, Run
 from reuseprior.training import finished
 
@@ -248,7 +248,7 @@ def test_an_older_run_that_goes_on_keeps_what_it_said(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "commit", lambda: "new")
     Recording.start(tmp_path, {}, resume=False)
     summary = results.read_json(tmp_path / "summary.json")
-    del summary["commits"]
+    del summary["commits"], summary["digest"]
     for held, commits, said in (
         ({"commit": "0123456789-dirty"}, ["0123456789-dirty"], "0123456-dirty, new"),
         ({}, [None], "unknown, new"),  # a kill left an older package's summary without
@@ -280,20 +280,20 @@ def held(monkeypatch):
 def finished_elsewhere(tmp_path, **summary):
     """A run of a campaign, with weights beside its tables."""
     folder = tmp_path / "campaign" / "train-x" / "net-seed0"
-    summary = {"commits": ["a1"]} | summary
     recording = results.Recording.start(folder, {"seed": 0}, resume=False)
     recording.append({"epoch": 1, "loss": 0.5})
     (folder / "checkpoint.safetensors").write_bytes(b"weights")
     (folder / "trainings.csv").write_text("generation\n1\n")
-    results.write_json(folder / "summary.json", recording.finish({}).summary | summary)
+    (folder / "failures").mkdir()
+    (folder / "failures" / "generation-1-individual-2.json").write_text("{}")
+    told = recording.finish({}).summary | {"commits": ["a1"]} | summary
+    results.write_json(folder / "summary.json", schemas.sealed(told))
     return folder
 
 
 @pytest.mark.usefixtures("held")
 def test_a_finished_run_is_recorded_with_its_tables_and_without_weights(tmp_path):
     folder, root = finished_elsewhere(tmp_path), tmp_path / "results"
-    (folder / "failures").mkdir()
-    (folder / "failures" / "generation-1-individual-2.json").write_text("{}")
     run = results.record(folder, root)
     assert run.folder == root / "train-x" / "net-seed0" and run.commits == ["a1"]
     held = {p.relative_to(run.folder).as_posix() for p in run.folder.rglob("*") if p.is_file()}
@@ -314,12 +314,12 @@ def test_a_recording_that_is_killed_is_not_whole_and_goes_on(tmp_path, monkeypat
     target, write = root / "train-x" / "net-seed0", files.write
 
     def killed(path, content):
-        if len(list(target.glob("[!.]*"))) == done:
+        if sum(p.is_file() and p.name[0] != "." for p in target.rglob("*")) == done:
             raise KeyboardInterrupt
         write(path, content)
 
     monkeypatch.setattr(files, "write", killed)
-    for done in range(4):
+    for done in range(5):
         with pytest.raises(KeyboardInterrupt):
             results.record(folder, root)
         assert not finished(target)
@@ -364,7 +364,7 @@ def test_an_interrupted_run_is_not_recorded_and_another_one_not_replaced(tmp_pat
     results.record(folder, root)
 
     def is_refused(sentence, **summary):
-        results.write_json(folder / "summary.json", summary)
+        results.write_json(folder / "summary.json", schemas.sealed(summary))
         with pytest.raises(ResultError, match=sentence):
             results.record(folder, root)
 
@@ -381,4 +381,155 @@ def test_an_interrupted_run_is_not_recorded_and_another_one_not_replaced(tmp_pat
     results.write_json(folder / "config.json", config | {"seed": 2})
     older = {key: value for key, value in summary.items() if key != "files_sha256"}
     is_refused(r"seed 2 in config\.json and 0 in summary\.json: ", **older | {"seed": 0})
-    is_refused("is interrupted: finish it with --resume", **summary | {"state": "interrupted"})
+    is_refused("is interrupted: finish it with --resume", **older | {"state": "interrupted"})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A finished run of a campaign."""
+    return finished_elsewhere(tmp_path_factory.mktemp("made"))
+
+
+@pytest.mark.usefixtures("held")
+@pytest.mark.parametrize("file", ["summary.json", "config.json", "metrics.csv", "trainings.csv"])
+def test_a_finished_run_with_a_flipped_bit_is_not_recorded(made, tmp_path, file, monkeypatch):
+    """In any byte; but for the blanks of the summary, which say nothing."""
+    monkeypatch.setattr(results, "_seals", lambda commit: True)
+    folder = shutil.copytree(made, tmp_path / "train-x" / "net-seed0")
+    whole = (folder / file).read_bytes()
+    for at, bit in itertools.product(range(len(whole)), range(0, 8, 3)):
+        other = whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :]
+        (folder / file).write_bytes(other)
+        try:
+            run = results.record(folder, tmp_path / "results")
+        except ResultError:
+            continue
+        assert file == "summary.json" and run.summary == json.loads(whole), (at, bit)
+        shutil.rmtree(tmp_path / "results")
+
+
+FORGED = {  # what becomes of a file's content, None where it is deleted
+    "cut": ("metrics.csv", lambda text: text[:-4]),
+    "a row less": ("metrics.csv", lambda text: text[: text.rindex("\n", 0, -1) + 1]),
+    "a row more": ("metrics.csv", lambda text: text + "2,0.1\n"),
+    "a better number": ("metrics.csv", lambda text: text.replace("0.5", "0.1")),
+    "no table": ("metrics.csv", None),
+    "an empty table": ("metrics.csv", lambda text: ""),
+    "no second table": ("trainings.csv", None),
+    "no failure": ("failures/generation-1-individual-2.json", None),
+    "a table more": ("lineage.csv", lambda text: "child\n"),
+    "another accuracy": ("summary.json", lambda text: '{"test_accuracy": 0.999,' + text[1:]),
+    "cut summary": ("summary.json", lambda text: text[: len(text) // 2]),
+    "no digest": ("summary.json", lambda text: text.replace('"digest"', '"digests"')),
+    "no digests": ("summary.json", lambda text: text.replace("files_sha256", "files")),
+    "another commit": ("summary.json", lambda text: text.replace('"a1"', '"a2"')),
+    "another seed": ("config.json", lambda text: text.replace("0", "1")),
+    "no configuration": ("config.json", None),
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("held")
+@pytest.mark.parametrize("name", FORGED)
+def test_what_was_forged_cut_or_taken_away_is_not_recorded(made, tmp_path, name, monkeypatch):
+    monkeypatch.setattr(results, "_seals", lambda commit: True)
+    folder = shutil.copytree(made, tmp_path / "train-x" / "net-seed0")
+    file, change = FORGED[name]
+    path = folder / file
+    if change is None:
+        path.unlink()
+    else:
+        path.write_text(change(path.read_text() if path.exists() else ""))
+    with pytest.raises(ResultError):
+        results.record(folder, tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.usefixtures("held")
+def test_an_older_package_s_summary_has_no_digest(made, tmp_path, monkeypatch):
+    folder = shutil.copytree(made, tmp_path / "train-x" / "net-seed0")
+    summary = results.read_json(folder / "summary.json")
+    del summary["digest"]
+    results.write_json(folder / "summary.json", summary)
+    monkeypatch.setattr(results, "_seals", lambda commit: True)
+    with pytest.raises(ResultError, match="has no digest, which commit a1 writes: put the old"):
+        results.record(folder, tmp_path / "results")
+    monkeypatch.setattr(results, "_seals", lambda commit: False)
+    assert results.record(folder, tmp_path / "results").summary == summary
+
+
+def test_an_interrupted_run_with_an_edited_summary_is_not_gone_on_with(tmp_path):
+    record(tmp_path)
+    whole = (tmp_path / "summary.json").read_text()
+    for old, new in (
+        ('"wall_seconds": ', '"wall_seconds": 9'),
+        ("commits", "comits"),
+        ("20", "21"),
+    ):
+        (tmp_path / "summary.json").write_text(whole.replace(old, new, 1))
+        with pytest.raises(ResultError, match="is not as the run wrote it, but damaged or edited"):
+            Recording.start(tmp_path, CONFIG, resume=True)
+
+
+def test_which_commits_write_digests(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tmp_path.resolve())
+    git(tmp_path, "init")
+    (tmp_path / "reuseprior").mkdir()
+    for text in ("write_json(path, own)", "write_json(path, schemas.sealed(own))"):
+        (tmp_path / "reuseprior" / "results.py").write_text(text)
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "-m", "a")
+    assert results._seals("HEAD") and not results._seals("HEAD~1") and not results._seals("a1")
+
+
+STRANGERS = [
+    "metrics.csv", "summary.json", "trainings.csv", "modules.csv", "lineage.csv", "notes.csv",
+    "blueprints.json", "package.json", "a.safetensors", "checkpoint.safetensors",
+    "checkpoint.previous.safetensors", "failures/mine.json",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+@pytest.mark.parametrize("resume", [False, True])
+def test_files_that_are_no_run_s_are_not_overwritten(tmp_path, name, resume):
+    for text in ('{"state": "interrupted", "start": "a", "wall_seconds": 1.0}', "mine"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        with pytest.raises(ResultError, match=r"is no file of a run, and one there could overwri"):
+            Recording.start(tmp_path, CONFIG, resume=resume)
+        assert path.read_text() == text
+        assert {p.name for p in tmp_path.iterdir()} == {name.partition("/")[0]}
+
+
+def test_what_a_run_does_not_write_may_stand_beside_it(tmp_path):
+    for name in ("README.md", "log.txt", "figure.png"):
+        (tmp_path / name).write_text("mine")
+    record(tmp_path).finish({})
+    assert Run.read(tmp_path).summary["state"] == "finished"
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_a_run_that_cannot_be_recorded_is_told_at_its_start(tmp_path, monkeypatch):
+    at = ["a" * 40]
+    monkeypatch.setattr(results, "commit", lambda: at[0])
+    assert results.unrecordable(tmp_path) == ""
+    Recording.start(tmp_path, {}, resume=False)
+    assert results.unrecordable(tmp_path) == "" and results.unrecordable(tmp_path / "new") == ""
+    at[0] = "b" * 40
+    assert "was made at commit aaaaaaa so far and this is bbbbbbb" in results.unrecordable(tmp_path)
+    assert results.unrecordable(tmp_path / "new") == ""
+    at[0] += "-dirty"
+    assert results.unrecordable(tmp_path).endswith(
+        "is edited: commit it, or use a checkout of its own"
+    )
+    at[0] = None
+    monkeypatch.setattr(paths, "ROOT", tmp_path.resolve())
+    assert "has no commit of git: work in a clone" in results.unrecordable(tmp_path / "new")
+    git(tmp_path, "init")
+    assert "has no commit of git: work in a clone" in results.unrecordable(tmp_path / "new")
+    told = subprocess.CompletedProcess([], 128, "", "fatal: detected dubious ownership in repos")
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "run", lambda *_, **__: told)
+        assert f"safe.directory {tmp_path.resolve()}`" in results.unrecordable(tmp_path / "new")
+    monkeypatch.setenv("PATH", "")
+    assert "there is no git to say" in results.unrecordable(tmp_path / "new")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from contextlib import redirect_stdout
@@ -83,7 +84,7 @@ def train(
 ) -> None:
     """Train a model and record it; one process, or several under torchrun.
 
-    SIGTERM or Ctrl-C writes a checkpoint; the exit code is then 143 or 130.
+    SIGTERM, SIGUSR2 or Ctrl-C writes a checkpoint; the exit code is then 143, 140 or 130.
     """
     from accelerate import PartialState
     from torch.nn.parameter import is_lazy
@@ -116,6 +117,7 @@ def train(
             f"parameter {lazy[0]} of {name} has no shape yet (a lazy module): let the factory run "
             "the model on an input once before it returns it"
         )
+    _tell_unrecordable(output)
     try:
         run = training.train(
             network,
@@ -145,6 +147,14 @@ def train(
             f"{summary['parameters']:,} parameters, {summary['images_per_second']:.0f} images/s\n"
             f"{run.folder}"
         )
+
+
+def _tell_unrecordable(folder: Path) -> None:
+    """Say before hours of work that nobody could repeat them, where that is so."""
+    from reuseprior import results
+
+    if os.environ.get("RANK", "0") == "0" and (why := results.unrecordable(folder)):
+        note(f"this run cannot be recorded: {why}")
 
 
 def _blind(images, plan):
@@ -211,8 +221,8 @@ def evolve(
 ) -> None:
     """Train a population on shared modules and search for better ones (thesis, chapter 3).
 
-    One process, or several under torchrun. SIGTERM or Ctrl-C writes a checkpoint; the exit code is
-    then 143 or 130.
+    One process, or several under torchrun. SIGTERM, SIGUSR2 or Ctrl-C writes a checkpoint; the
+    exit code is then 143, 140 or 130.
     """
     from reuseprior import data as data_sets
     from reuseprior import revolver, training
@@ -225,6 +235,7 @@ def evolve(
     images = data_sets.load_images(plan.data, root)
     if output is None:
         output = paths.checkout() / "data" / "results" / "revolver" / f"{plan.name}-seed{seed}"
+    _tell_unrecordable(output)
     try:
         search = revolver.Search.start(plan, images, output, seed=seed, resume=resume)
         _run(search, limit)
@@ -324,15 +335,28 @@ def campaign(
             parser=path, metavar="FOLDER", help="Where runs are made (default: data/results)."
         ),
     ] = None,
+    submit: Annotated[
+        Path | None,
+        typer.Option(
+            parser=path,
+            metavar="PROFILE",
+            help="Make them through Snakemake by this profile, a job each.",
+        ),
+    ] = None,
+    hours: Annotated[
+        float, typer.Option(min=0.01, help="What a job may take; the next goes on.")
+    ] = 24.0,
     as_json: Json = False,
 ) -> None:
     """List the runs that chapters still want, or make them, or record what is made.
 
     A checkout of its own is the place to make them in, as runs say the commit that made them.
-    SIGTERM or Ctrl-C writes a checkpoint; the exit code is then 143 or 130.
+    SIGTERM, SIGUSR2 or Ctrl-C writes a checkpoint; the exit code is then 143, 140 or 130.
+    With --submit notebooks/profiles/slurm a cluster makes them.
     """
     from reuseprior import results, training
     from reuseprior.errors import UserError
+    from reuseprior.report import campaign as planning
 
     if record and output is None:
         raise UsageError("--record takes what was made elsewhere: add --output FOLDER")
@@ -348,11 +372,20 @@ def campaign(
                 note(f"  {error}")
                 refused += 1
     chosen = [one for one in chosen if not one.finished()]
+    if submit is not None:
+        chosen = [one for one in chosen if not one.finished(output)]
+        if chosen and (why := results.unrecordable(chosen[0].folder(output))):
+            note(f"these runs cannot be recorded: {why}")
+        left = planning.submit(chosen, submit.resolve(), output, hours=hours) if chosen else []
+        for sentence in left:
+            note(f"left: {sentence}")
+        raise typer.Exit(1 if left or refused else 0)
     if not (start and chosen):
         _list(chosen, output, as_json)
         raise typer.Exit(1 if refused else 0)
     for one in chosen:
         note(one.place)
+        _tell_unrecordable(one.folder(output))
         try:
             one.start(output, progress=sys.stderr.isatty())
         except training.Interrupted as stop:

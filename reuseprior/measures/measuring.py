@@ -356,7 +356,7 @@ def _place(cache: Path, recorded: RecordedModel, conventions: Conventions) -> Pa
 
 def _kept(place: Path) -> Quantities | None:
     with suppress(OSError, schemas.SchemaError):  # not there or not whole: then it is counted
-        values = schemas.read(place.read_bytes(), schemas.Counts)
+        values = schemas.unsealed(place.read_bytes(), schemas.Counts)
         if values.keys() == schemas.Counts.__annotations__.keys():
             return Quantities(**{k: float("-inf") if v is None else v for k, v in values.items()})
     return None
@@ -366,7 +366,7 @@ def _keep(place: Path, quantities: Quantities) -> None:
     values = {k: v if isfinite(v) else None for k, v in quantities.to_dict().items()}
     with suppress(OSError):  # a cache that cannot be written costs time and nothing else
         place.parent.mkdir(parents=True, exist_ok=True)
-        files.write(place, json.dumps(values, allow_nan=False).encode())
+        files.write(place, json.dumps(schemas.sealed(values), allow_nan=False).encode())
 
 
 # A table of measured models, kept in a file ------------------------------------------------------
@@ -377,9 +377,11 @@ COLUMNS = (
     "model", "image_size", "shape", "sharing", "batch_norm", "output", "held", "multiply_adds",
     "blur", "blur_all", "shortest", "mean_length", "layer_entropy", "path_entropy",
     *(field.name for field in fields(Quantities)), "seconds", "reason",
+    "digest",
 )  # fmt: skip
 """Of the file: a row a model. `held` counts all its parameters and `parameters` is N_G, those with
-a context; `reason` says why a model could not be counted, and then the numbers are missing."""
+a context; `reason` says why a model could not be counted, and then the numbers are missing. The
+`digest` of all that the row says tells damage and edits."""
 
 NUMBERS = COLUMNS[COLUMNS.index("held") : COLUMNS.index("reason")]
 
@@ -430,6 +432,7 @@ class Ranking:
         taken["output"] = self.conventions.part
         row = dict.fromkeys(COLUMNS) | taken | done.row()
         row["shape"] = row["shape"] and _text(row["shape"])
+        row["digest"] = _digest(row)
         self._refused.pop(self._key(row | {"shape": None}), None)
         rows = self._rows if row["reason"] is None else self._refused
         rows[self._key(row)] = row
@@ -477,6 +480,16 @@ def _check(row: dict, where: str) -> None:
                 f"{name} in {where} is {shown(row[name])}, not a number: mend it, or delete the "
                 "line and the model is counted anew"
             )
+    if row["digest"] != _digest(row):
+        raise ResultError(
+            f"{where} is not as it was written, but damaged or edited: mend it, or delete the line "
+            "and the model is counted anew"
+        )
+
+
+def _digest(row: dict) -> str:
+    """Of what a row says, as the file has it: there 1 and "1" are one."""
+    return schemas.digest({name: str(value) for name, value in row.items()})
 
 
 def _is_measured(value, *, endless: bool) -> bool:

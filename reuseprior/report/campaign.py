@@ -16,18 +16,20 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import import_module
-from math import nan
+from math import ceil, isnan, nan
 from pathlib import Path
 from types import ModuleType
 
 from reuseprior import data, paths
 from reuseprior.models import Recipe, catalog
 from reuseprior.report.runs import options
-from reuseprior.results import finished
+from reuseprior.results import finished, make_folder, write_json
 from reuseprior.revolver import Search
 from reuseprior.training import Protocol, train
 
@@ -141,6 +143,43 @@ def planned(chapter: str | None = None, **columns: str) -> Iterator[Planned]:
 def left(chapter: str | None = None, root: Path | None = None, **columns: str) -> list[Planned]:
     """The planned runs that are not finished, as `planned` chooses them."""
     return [one for one in planned(chapter, **columns) if not one.finished(root)]
+
+
+# On a cluster, a job a run ------------------------------------------------------------------------
+
+
+def asked() -> Path:
+    """What `submit` was asked for, beside what its jobs say; `notebooks/campaign.smk` reads it."""
+    return paths.BUILD / "campaign" / "asked.json"
+
+
+def submit(runs: Sequence[Planned], profile: Path, root: Path | None, *, hours: float) -> list[str]:
+    """Make runs through Snakemake by a profile, a job a run, each of no more than so many hours.
+
+    A job that comes to its end or is taken away is submitted again, and goes on where it stopped.
+    Returns what is left all the same: a sentence each, with the last words of its job.
+    """
+    for one in runs:
+        for kind in ("done", "log"):
+            (asked().parent / f"{one.place}.{kind}").unlink(missing_ok=True)
+    minutes = max(ceil(60 * hours), 1)
+    tries = max(10.0 if isnan(one.minutes) else 2 * one.minutes / minutes for one in runs)
+    make_folder(asked().parent)
+    write_json(asked(), {
+        "runs": [one.place for one in runs], "root": str(paths.RESULTS if root is None else root),
+        "minutes": minutes, "seconds": 60 * minutes - min(6 * minutes, 600),
+        "retries": 3 + ceil(tries),
+    })  # fmt: skip
+    command = ["--snakefile", str(paths.NOTEBOOKS / "campaign.smk"), "--profile", str(profile)]
+    subprocess.run([sys.executable, "-m", "snakemake", *command], cwd=paths.ROOT)
+    return [f"{one.place}: {_last_words(one)}" for one in runs if not one.finished(root)]
+
+
+def _last_words(one: Planned) -> str:
+    log = asked().parent / f"{one.place}.log"
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    said = [line.strip() for line in lines if line.strip()]
+    return f"{said[-1]}; see {log}" if said else "its job has not begun: see what Snakemake says"
 
 
 # What makes the kinds that every chapter has ------------------------------------------------------

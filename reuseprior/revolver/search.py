@@ -76,8 +76,8 @@ class Search:
 
     Generations with training count from 1; those of a warm-up, without, end with 0. With a folder
     every generation is recorded and a checkpoint written, from which `resume` goes on; on one
-    processor it ends the same bit for bit. SIGTERM and Ctrl-C end it after the batch in hand: the
-    turn of that individual is undone, a checkpoint written, and `Interrupted` raised, a
+    processor it ends the same bit for bit. SIGTERM, SIGUSR2 and Ctrl-C end it after the batch in
+    hand: the turn of that individual is undone, a checkpoint written, and `Interrupted` raised, a
     KeyboardInterrupt.
     """
 

@@ -1,20 +1,22 @@
 """The trainer: one loop for a processor, one GPU and several.
 
-Under `torchrun` or `accelerate launch` every process calls `train` and takes its part of every
-batch; gradients are averaged. On GPUs batch norm then sees the whole batch (SyncBatchNorm). On
-processors, which have none, each process normalises its own part and the first one's statistics
-are kept, so there a model with batch norm trains a little differently than in one process.
+Under `torchrun`, and on GPUs under `accelerate launch`, every process calls `train` and takes its
+part of every batch; gradients are averaged. On GPUs batch norm then sees the whole batch
+(SyncBatchNorm). On processors, which have none, each process normalises its own part and the first
+one's statistics are kept, so there a model with batch norm trains a little differently than in one
+process.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from itertools import chain
 from math import inf, isfinite
@@ -39,7 +41,7 @@ from reuseprior.training.optimizers import Average
 from reuseprior.training.protocol import Protocol, ProtocolError, average_decay, learning_rate
 from reuseprior.training.task import Classification, Task
 
-# Stopping from outside: SIGTERM and Ctrl-C --------------------------------------------------------
+# Stopping from outside: SIGTERM, SIGUSR2 and Ctrl-C -----------------------------------------------
 
 
 class Interrupted(KeyboardInterrupt):
@@ -58,7 +60,9 @@ class Stop:
 
 @contextmanager
 def signals() -> Iterator[Stop]:
-    """Note the first SIGTERM or SIGINT instead of dying of it; a second one acts as ever.
+    """Note the first SIGTERM, SIGUSR2 or SIGINT instead of dying of it; a second acts as ever.
+
+    Clusters send the first before they take a machine away, and the second where they are asked.
 
     Python lets only the main thread handle signals: elsewhere nothing is noted.
     """
@@ -74,7 +78,7 @@ def signals() -> Iterator[Stop]:
         restore()
 
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
             before[number] = signal.signal(number, note)
     try:
         yield stop
@@ -97,6 +101,12 @@ class Loop:
         self.accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(), mixed_precision="no"
         )
+        if (asked := _asked()) > self.accelerator.num_processes:
+            raise error(
+                f"accelerate was asked for {asked} processes and started "
+                f"{self.accelerator.num_processes}, as it does on processors: start them by "
+                f"`torchrun --nproc_per_node {asked}` in its place"
+            )
         self.device = self.accelerator.device
         self.share = Share(self.accelerator.process_index, self.accelerator.num_processes)
         self._low = precision == "bfloat16"
@@ -198,11 +208,11 @@ def train(
     epochs; the model comes back with the weights of the best, and these alone are tested.
 
     With `resume`, a training that stands in the folder goes on from its last checkpoint, on as many
-    processes as it began with; on one processor it ends the same bit for bit. SIGTERM and Ctrl-C
-    write a checkpoint after the batch in hand and raise `Interrupted`, a KeyboardInterrupt. A loss
-    that is not a number raises `Diverged`, and the last checkpoint stays. Other errors one can mend
-    are `ProtocolError`, `CheckpointError`, `results.ResultError`, `files.FileError` and, where
-    another process trains in this folder, `files.Locked`.
+    processes as it began with; on one processor it ends the same bit for bit. SIGTERM,
+    SIGUSR2 and Ctrl-C write a checkpoint after the batch in hand and raise `Interrupted`, a
+    KeyboardInterrupt. A loss that is not a number raises `Diverged`, and the last checkpoint stays.
+    Other errors one can mend are `ProtocolError`, `CheckpointError`, `results.ResultError`,
+    `files.FileError` and, where another process trains in this folder, `files.Locked`.
     """
     expect(model, nn.Module, "the model", "pass a torch.nn.Module")
     expect(protocol, Protocol, "the protocol", "pass Protocol.load('quick')", ProtocolError)
@@ -581,6 +591,19 @@ def _check_values(model: nn.Module) -> None:
                 f"{name} of the model lies on the meta device and has no values: build the model "
                 "on a real one, or give it values with to_empty() and an initialisation"
             )
+
+
+def _asked() -> int:
+    """How many processes `accelerate launch` was told to start, where it started this one."""
+    import psutil
+
+    with suppress(psutil.Error):
+        words = psutil.Process(os.getppid()).cmdline()
+        launched = any(word.endswith("launch") for word in words)
+        if launched and "ACCELERATE_MIXED_PRECISION" in os.environ:
+            said = re.search(r"--num[_-]processes[= ](\d+)", " ".join(words))
+            return int(said[1]) if said else 1
+    return 1
 
 
 def _peak_memory(device: torch.device) -> int:

@@ -1,6 +1,7 @@
 """Rankings of many models: patterns, processes, the cache and the file that is taken up again."""
 
 import csv
+import itertools
 import json
 import sys
 
@@ -178,6 +179,30 @@ def test_a_ranking_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert "nets:wide" in result.stdout and "not counted: nets:failing" in result.stderr
     other = Conventions(image_size=9)
     assert Ranking(other, file).missing(["nets:wide"]) == [("nets:wide", other)]
+
+
+def test_edited_and_damaged_counts_are_not_shown(tmp_path):
+    """Neither those of the cache nor those of a saved ranking, whatever byte is another."""
+    first = measuring.measure("nets:wide", SMALL, tmp_path / "cache")
+    (kept,) = (tmp_path / "cache").iterdir()
+    whole = kept.read_bytes()
+    for at, bit in itertools.product(range(len(whole)), (0, 2, 4)):
+        kept.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+        assert measuring._kept(kept) in (None, first.quantities), (at, bit)
+    for old, new in (("1380", "1381"), ('"P_G": ', '"P_G": 1'), ("1380", "138")):
+        kept.write_text(whole.decode().replace(old, new))
+        assert measuring._kept(kept) is None
+    file = tmp_path / "zoo.csv"
+    ranking = Ranking(SMALL, file)
+    ranking.add(first)
+    ranking.close()
+    whole = file.read_bytes()
+    for at, bit in itertools.product(range(len(whole)), (0, 2, 4)):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+        with pytest.raises(ResultError):
+            Ranking(SMALL, file)
+    file.write_bytes(whole)
+    assert Ranking(SMALL, file).missing(["nets:wide"]) == []
 
 
 def test_a_file_of_other_columns_is_refused(tmp_path):

@@ -1,5 +1,7 @@
 import signal
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from reuseprior.training import (
     ProtocolError,
     checkpoint,
     train,
+    trainer,
 )  # fmt: skip
 from reuseprior.training.batches import Share, open_batches
 from reuseprior.training.protocol import learning_rate
@@ -183,7 +186,7 @@ ADAMW = {
     "optimizer": "adamw", "schedule": "one_cycle", "channels_last": True, "test_every": 0,
     "learning_rate": 0.01,
 }  # fmt: skip
-STOPPED = [(signal.SIGTERM, {}), (signal.SIGINT, {}), (signal.SIGTERM, ADAMW)]
+STOPPED = [(signal.SIGUSR2, {}), (signal.SIGINT, {}), (signal.SIGTERM, ADAMW)]
 
 
 @pytest.mark.parametrize(("number", "options"), STOPPED)
@@ -314,3 +317,32 @@ def test_two_processes_train_as_one(tmp_path):
     tables = (torch.tensor(measured(found).to_numpy()) for found in (run, alone))
     torch.testing.assert_close(*tables, rtol=0, atol=1e-5)
     assert run.summary["state"] == "finished"
+
+
+LAUNCHED = [  # the command of the process that started this one, and how many it was to start
+    ("accelerate launch --cpu --num_processes 2 -m reuseprior", 2),
+    ("accelerate launch --num_processes=4 --cpu -m reuseprior", 4),
+    ("accelerate launch --num-processes 3 train.py", 3),
+    ("python -m accelerate.commands.launch --num_processes 2 train.py", 2),
+    ("python -m accelerate.commands.accelerate_cli launch --num_processes 2 a.py", 2),
+    ("accelerate launch --cpu --num_processes 1 -m reuseprior", 1),
+    ("accelerate launch --cpu -m reuseprior train", 1),
+    ("bash -c run --num_processes 2", 1),
+    ("torchrun --nproc_per_node 2 -m reuseprior", 1),
+    ("make launch", 1),
+    ("", 1),
+]
+
+
+@pytest.mark.parametrize(("command", "asked"), LAUNCHED)
+def test_as_many_processes_run_as_were_asked_for(tmp_path, monkeypatch, command, asked):
+    """`accelerate launch` starts one on processors, and says nothing."""
+    started = SimpleNamespace(cmdline=command.split)
+    monkeypatch.setattr(psutil, "Process", lambda *_: started)
+    assert trainer._asked() == 1, "another launcher"
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    assert trainer._asked() == asked
+    if asked > 1:
+        sentence = f"asked for {asked} processes and started 1.*torchrun --nproc_per_node {asked}`"
+        with pytest.raises(ProtocolError, match=sentence):
+            trainer.Loop("float32", ProtocolError)
