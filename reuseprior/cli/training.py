@@ -374,9 +374,10 @@ def campaign(
     chosen = [one for one in chosen if not one.finished()]
     if submit is not None:
         chosen = [one for one in chosen if not one.finished(output)]
-        if chosen and (why := results.unrecordable(chosen[0].folder(output))):
+    if submit is not None and chosen:
+        if why := results.unrecordable(chosen[0].folder(output)):
             note(f"these runs cannot be recorded: {why}")
-        left = planning.submit(chosen, submit.resolve(), output, hours=hours) if chosen else []
+        left = planning.submit(chosen, submit.resolve(), output, hours=hours)
         for sentence in left:
             note(f"left: {sentence}")
         raise typer.Exit(1 if left or refused else 0)
