@@ -159,6 +159,7 @@ def _bearing(given: Mapping[int, bool]) -> int:
 
 _BOARD = """<div class="switchboard"><style>
 .switchboard i { display: inline-block; width: 0.7em; height: 0.7em; margin: 1px; }
+.switchboard p { margin: 0.2em 0; }
 .switchboard .yes { background: #2a9d4a; } .switchboard .no { background: #d62f2f; }
 .switchboard .unknown { background: #999; } .switchboard label { margin-right: 1em; }
 tr[data-now="no"] { outline: 2px solid #d62f2f; }
@@ -193,6 +194,7 @@ for (const board of document.querySelectorAll(".switchboard:not([data-live])")) 
       + `${sums.no} come out otherwise, ${sums.unknown} were not computed so`;
   };
   board.querySelector("form").addEventListener("change", show);
+  document.addEventListener("DOMContentLoaded", show);  // rows that come below
   show();
 }
 </script>"""

@@ -269,8 +269,9 @@ def switchboard() -> str:
         for output in cell.get("outputs", ()):
             html = "".join(output.get("data", {}).get("text/html", ""))
             if html.startswith(SWITCHBOARD):
-                says = "Rows of numbers that come out otherwise with these habits are framed."
-                return f"<p>{says}</p>\n{html}\n"
+                says = "Which rows come out with which habits of the author's code"
+                head = f'<details class="ledger-words"><summary>{says}</summary>'
+                return f"{head}\n{html}\n</details>\n"
     return "<!-- its notebook has shown none -->\n"
 
 

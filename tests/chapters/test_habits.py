@@ -63,7 +63,7 @@ def test_a_reader_turns_them_on_and_off(browser, tmp_path):
     page = tmp_path / "page.html"
     html = habits.Switchboard(ENTRIES, READINGS)._repr_html_()
     row = '<table><tr id="one/a"><td>one</td></tr></table>'
-    page.write_text(f'<!DOCTYPE html><meta charset="utf-8">{row}{html}')
+    page.write_text(f'<!DOCTYPE html><meta charset="utf-8">{html}{row}')
     browser.get(page.as_uri())
 
     def shown():
