@@ -25,11 +25,11 @@ rule all:
 rule run:
     output:
         f"{HERE}/{{place}}.done",
-    log:
-        f"{HERE}/{{place}}.log",
     wildcard_constraints:
         place=".+",
     params:
+        # no log of Snakemake's, which would begin anew with each try
+        log=f"{HERE}/{{place}}.log",
         root=ASKED["root"],
         seconds=ASKED["seconds"],
     threads: config.get("threads", 1)
@@ -41,5 +41,5 @@ rule run:
     shell:
         # the shell waits for the run to write its checkpoint
         "trap : TERM USR2; timeout --signal=TERM {params.seconds} {sys.executable:q} -m reuseprior"
-        " campaign {wildcards.place:q} --start --output {params.root:q} >>{log:q} 2>&1"
+        " campaign {wildcards.place:q} --start --output {params.root:q} >>{params.log:q} 2>&1"
         " || [ $? -le 2 ]; touch {output:q}"
