@@ -9,7 +9,7 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 
-from reuseprior import paths, results
+from reuseprior import paths, results, schemas
 from reuseprior.chapters import revolver, revolver_print
 from reuseprior.chapters import revolver as work
 from reuseprior.cli.app import parse_settings
@@ -151,7 +151,8 @@ def test_what_may_be_forgotten_is_refuted_by_no_search(folder):
     found = claim("forgetting-validation")
     assert found.verdict == "undecided" and "and not refute it" in found.note
     for path in folder.glob("*/summary.json"):  # of a package that did not say who was trained
-        results.write_json(path, results.read_json(path) | {"remembered": None})
+        told = results.read_json(path) | {"remembered": None}
+        results.write_json(path, schemas.sealed(told))
     assert claim("forgetting-validation").verdict == "open"
 
 
