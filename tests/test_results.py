@@ -74,8 +74,8 @@ def test_resume_takes_up_rows_start_and_seconds(tmp_path, monkeypatch):
     clock[0] = 15
     summary = second.finish({}).summary
     assert (summary["start"], summary["wall_seconds"]) == (start, 15)
-    second.truncate(0)
     resumed = Recording.start(tmp_path, CONFIG, resume=True)
+    resumed.truncate(0)
     assert resumed.rows == []
     resumed.append({"generation": 1})
     assert Run.read(tmp_path).metrics.to_dict("list") == {"generation": [1]}

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from reuseprior import paths
+from reuseprior import paths, results
 from reuseprior.measures.measuring import COLUMNS
 from tests.cli.calling import refused, run
 
@@ -93,6 +93,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "ROOT", tmp_path / "checkout")
     monkeypatch.setattr(paths, "PUBLISHED", tmp_path / "checkout/data/published")
     monkeypatch.setattr(paths, "RESULTS", tmp_path / "checkout/data/results")
+    monkeypatch.setattr(results, "unrecordable", lambda folder: "")  # which is said besides
     paths.PUBLISHED.mkdir(parents=True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     yield tmp_path

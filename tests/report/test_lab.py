@@ -132,12 +132,12 @@ def test_run_all(lab, checkout, browser):
     prompts = ["" if hidden else f"[{i + 1}]:" for i, hidden in enumerate(folded)]
     until(lambda: browser.execute_script(SHOWN)[0] == prompts)
     until(lambda: states() == {"idle"})
-    _, outputs, errors = browser.execute_script(SHOWN)
-    assert not errors
     checked = [i for i, c in enumerate(code) if "nbval-check-output" in notebooks.tags(c)]
     verdict = code[checked[-1]]["outputs"][0]
     said = "".join(verdict.get("text") or verdict["data"]["text/plain"]).split()
-    assert set(said) <= set(outputs[checked[-1]].split())
+    # which may still be drawn when the kernel is idle
+    until(lambda: set(said) <= set(browser.execute_script(SHOWN)[1][checked[-1]].split()))
+    assert not browser.execute_script(SHOWN)[2], "errors"
     save(browser, checkout, checkout / "notebooks" / path.name)
     house.screenshot(browser, "jupyterlab")
 
