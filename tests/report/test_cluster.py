@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from reuseprior import paths, results
 from reuseprior.report import campaign, reproduce
@@ -130,7 +131,10 @@ def test_two_trainings_are_taken_away_and_end_the_same(root, cluster):
         run = results.Run.read(folder)
         assert run.summary["state"] == "finished" and len(run.metrics) == 12
         assert "continue it with --resume" in log_of(one)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(run.summary["threads"])  # a job has one, and sums in other orders
         one.start(paths.ROOT / "undisturbed", progress=False)
+        torch.set_num_threads(threads)
         whole = results.Run.read(one.folder(paths.ROOT / "undisturbed"))
         clock = ["seconds", "images_per_second"]
         assert run.metrics.drop(columns=clock).equals(whole.metrics.drop(columns=clock))
@@ -138,9 +142,9 @@ def test_two_trainings_are_taken_away_and_end_the_same(root, cluster):
 
 @pytest.mark.soak
 def test_a_job_ends_at_its_limit_and_the_next_goes_on(root, cluster, monkeypatch):
-    plan(("a", "digits", 12))
+    plan(("a", "digits", 120))
     (one,) = campaign.planned()
-    write, soon = campaign.write_json, {"seconds": 25}
+    write, soon = campaign.write_json, {"seconds": 40}
     monkeypatch.setattr(campaign, "write_json", lambda path, told: write(path, told | soon))
     assert campaign.submit([one], cluster, None, hours=1) == []
     assert results.finished(one.folder()) and "continue it with --resume" in log_of(one)
