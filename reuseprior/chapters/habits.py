@@ -160,9 +160,9 @@ def _bearing(given: Mapping[int, bool]) -> int:
 _BOARD = """<div class="switchboard"><style>
 .switchboard i { display: inline-block; width: 0.7em; height: 0.7em; margin: 1px; }
 .switchboard p { margin: 0.2em 0; }
-.switchboard .yes { background: #2a9d4a; } .switchboard .no { background: #d62f2f; }
+.switchboard .yes { background: #0072b2; } .switchboard .no { background: #d55e00; }
 .switchboard .unknown { background: #999; } .switchboard label { margin-right: 1em; }
-tr[data-now="no"] { outline: 2px solid #d62f2f; }
+tr[data-now="no"] { outline: 2px solid #d55e00; }
 </style><form>%(switches)s</form><p><output></output></p><div></div>
 <script type="application/json">%(data)s</script></div><script>
 for (const board of document.querySelectorAll(".switchboard:not([data-live])")) {
