@@ -190,7 +190,7 @@ def _with_svg(path: Path, cell: dict) -> dict:
 
 def _with_whys(chapter: Chapter, cell: dict, whys: trails.Trails) -> dict:
     """A cell whose tables lead from their numbers to why they are so."""
-    up = relpath(paths.ROOT, provenance.page_of(chapter, cell.get("id", "")).parent)
+    up = f"{relpath(paths.ROOT, provenance.page_of(chapter, cell.get('id', '')).parent)}/"
     shown = [
         {**o, "data": {**o["data"], "text/html": whys.lead("".join(html), chapter, cell["id"], up)}}
         if (html := o.get("data", {}).get("text/html"))

@@ -1,5 +1,6 @@
 """From a printed number in the book to the lines that made it, click by click."""
 
+import posixpath
 import re
 from html import unescape
 
@@ -64,6 +65,18 @@ def test_chapters_lead_there_from_each_number_that_is_known(whys):
                     assert row["printed"] == digits and chapter.cell_of(row["where"]) == cell["id"]
                     found += 1
     assert found > 100
+
+
+def test_links_of_chapters_end_at_pages(whys):
+    """From where each stands in the book, a chapter's own page or that of its provenance."""
+    pages, followed = whys.pages(), 0
+    for chapter in chapters.found():
+        for place, text in book._pages(chapter, whys).items():
+            for link in re.findall(r'<a href=\\"([^"#]*why/[^"#]*)\.html#', text):
+                target = posixpath.normpath(posixpath.join(posixpath.dirname(place), link))
+                assert f"{target}.md" in pages, (place, link)
+                followed += 1
+    assert followed > 100
 
 
 def test_of_other_code_there_are_none(tmp_path, monkeypatch):
