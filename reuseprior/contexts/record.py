@@ -112,16 +112,6 @@ class Operator:
             elif isinstance(value, (tuple, list)):
                 yield from (v for v in value if isinstance(v, Node))
 
-    def on(self, new: dict[Node, Node]) -> Operator:
-        """The same call on other nodes; its results are entered in `new`."""
-        args = map_nodes(self.args, lambda node: new.get(node, node))
-        shapes = [node.shape for node in self.results]
-        copied = Operator(self.function, args, self.kwargs, self.where, shapes, self.number)
-        for its, own in zip(copied.results, self.results, strict=True):
-            its.is_view_of_parameter = own.is_view_of_parameter
-        new.update(zip(self.results, copied.results, strict=True))
-        return copied
-
     def replay(self) -> Any:
         """Compute its results on the CPU from constant inputs, once."""
         if self.same_as not in (None, self):

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stdout, suppress
@@ -159,9 +159,6 @@ class Measured:
         return row | self.quantities.to_dict() | {"seconds": round(self.seconds, 3)}
 
 
-Measure = Callable[[str, Conventions, Path | None], Measured]
-
-
 @dataclass(frozen=True)
 class Refused:
     """A model that could not be measured, and why."""
@@ -212,7 +209,6 @@ def measure_all(
     *,
     jobs: int = 1,
     cache: Path | None = None,
-    how: Measure | None = None,
 ) -> Iterator[Measured | Refused]:
     """Measure models, `jobs` at a time, and yield each as it is done, in no certain order.
 
@@ -220,10 +216,9 @@ def measure_all(
     for done in measure_all([("V2-B0", Conventions()), ("V2-S", Conventions(256))], jobs=2): ...
     ```
 
-    `how` is another way to do what `measure` does. Raises `UserError` if a process is killed from
-    outside, as when memory runs out.
+    Raises `UserError` if a process is killed from outside, as when memory runs out.
     """
-    one = partial(_measure_or_refuse, cache=cache, how=how or measure)
+    one = partial(_measure_or_refuse, cache=cache)
     if jobs == 1 or len(tasks) < 2:
         for task in tasks:
             yield one(*task)
@@ -250,10 +245,10 @@ def cache_folder() -> Path:
 
 
 def _measure_or_refuse(
-    model: str, conventions: Conventions, cache: Path | None, how: Measure
+    model: str, conventions: Conventions, cache: Path | None
 ) -> Measured | Refused:
     try:
-        return how(model, conventions, cache)
+        return measure(model, conventions, cache)
     except ValueError as error:
         return Refused(model, " ".join(str(error).split()))
 

@@ -26,8 +26,7 @@ import pandas as pd
 from torch import nn
 
 from reuseprior import data, paths, results
-from reuseprior.chapters.beyond.cells import measure_cell, record_cell
-from reuseprior.contexts import multiply_adds, operator_paths, record_model
+from reuseprior.contexts import RecordedModel, multiply_adds, operator_paths, record_model
 from reuseprior.contexts.graph import averages
 from reuseprior.errors import UserError, did_you_mean
 from reuseprior.measures import energy, nn_mass
@@ -328,10 +327,9 @@ COLUMNS = (
 WHOLE = ("image_size", "held", "parameters", "multiply_adds", "shortest")
 
 
-def _measured(name: str, tasks: Iterable, jobs: int = 1) -> Iterator[dict]:
+def _measured(tasks: Iterable, jobs: int = 1) -> Iterator[dict]:
     """A row a model, in the order in which they are done."""
-    how = measure_cell if name == "nas-bench-201" else None  # quicker than a model at a time
-    return (done.row() for done in measure_all(list(tasks), jobs=jobs, how=how))
+    return (done.row() for done in measure_all(list(tasks), jobs=jobs))
 
 
 def _tasks(name: str, table: pd.DataFrame) -> dict[str, tuple[str, Conventions]]:
@@ -354,7 +352,7 @@ def of_benchmark(name: str) -> Survey:
     return Survey(
         COLUMNS,
         lambda: _tasks(name, find(name).read().drop_duplicates("model")),
-        partial(_measured, name),
+        _measured,
         lambda: {"benchmark": name, "preregistration": sha256()},
         _counts,
     )
@@ -562,9 +560,14 @@ def _prior_columns() -> tuple[str, ...]:
     return ("cell", "parameters", "layers", *(f"log2 kept, {b}" for b in BLURS), *estimates)
 
 
+def _recorded(cell: str) -> RecordedModel:
+    """The record of a cell's live edges."""
+    return record_model(catalog.build(f"nas-bench-201:{nas_bench_201.live(cell)}"), (1, 3, 32, 32))
+
+
 def _under_priors(cell: str) -> dict:
     """A row of `candidates`: one cell under every candidate."""
-    recorded = record_cell(cell)
+    recorded = _recorded(cell)
     counted = recorded.count()
     sizes = {n: getattr(counted, n) for n in ("input_nodes", "output_nodes", "weight_nodes")}
     layers = operator_paths(recorded).layers
@@ -627,7 +630,7 @@ def other_cells(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _unaveraged(cell: str) -> dict:
-    found = signal_paths(record_cell(cell), averages=False)
+    found = signal_paths(_recorded(cell), averages=False)
     return {"cell": cell} | {term: getattr(found, term) for term in TERMS}
 
 
