@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from reuseprior.errors import did_you_mean
 from reuseprior.sharing.scopes import SharingError
-from reuseprior.sharing.weights import Maker, attach, same_kind, shareable
+from reuseprior.sharing.weights import Maker, attach, makers, same_kind, shareable
 
 GENERATORS = ("one", "round_robin", "mean", "weighted", "embedding")
 UPSAMPLERS = ("interpolate", "repeat", "mask")
@@ -497,3 +497,69 @@ def _option(word: str) -> Iterator[tuple[str, str | int | bool]]:
                 f"{', '.join(words)}, map=DIGITS, stores=N and templates=N"
             )
         yield field, word
+
+
+# Blocks and mappings ------------------------------------------------------------------------------
+
+
+def share_blocks(model: nn.Module, templates: int) -> tuple[Store, ...]:
+    """Let equal convolutions of a stage's blocks be made of so many templates, in place.
+
+    They are those of the second block and of all after it; what the first block holds stays its
+    own. A stage is a module whose parts are numbered, as of all ResNets here and in torchvision.
+    With one template they are tied, and with more each is a weighted sum of them (`weighted` of
+    stores), as Savarese and Maire (2019) share and NPAS compares with (SWRN). Returns the stores.
+    Raises `SharingError` where there are no such blocks.
+
+    >>> from reuseprior.models import catalog
+    >>> model = catalog.build("wrn-28-10")
+    >>> len(share_blocks(model, 1)), sum(p.numel() for p in model.parameters())
+    (3, 12287194)
+    """
+    if not 1 <= templates <= MOST_TEMPLATES:
+        raise SharingError(f"templates is {templates}: it must be 1 to {MOST_TEMPLATES:,}")
+    groups: dict[tuple, dict[str, nn.Module]] = {}
+    for name, layer in shareable(model, (nn.Conv2d,)).items():
+        stage, _, place = name.rpartition(".")[0].rpartition(".")
+        if place.isdecimal() and int(place) > 0:
+            groups.setdefault((stage, layer.weight.shape), {})[name] = layer
+    groups = {key: group for key, group in groups.items() if len(group) > 1}
+    if not groups:
+        raise SharingError(
+            "no two blocks of a stage after its first have equal convolutions: share in blocks "
+            "with a ResNet of three blocks a stage or more"
+        )
+    stores = []
+    for group in groups.values():
+        size = next(iter(group.values())).weight.numel()
+        sizes = [size] * len(group)
+        stores.append(build(group, plan(sizes, templates * size, templates, "weighted", "mask")))
+    return tuple(stores)
+
+
+def cluster(model: nn.Module, stores: int, *, seed: int = 0) -> str:
+    """A mapping into so many stores, a digit a layer, for `map=` of a model to be trained anew.
+
+    The model was shared with `resized`, one store, and trained for a short while, so that layers of
+    like coefficients can be made of the same templates. Their coefficients are clustered by
+    k-means (section 3.4). Raises `SharingError` for another model, for stores that its layers
+    cannot fill, and for more than there are digits.
+    """
+    from sklearn.cluster import KMeans
+
+    found = [maker for maker in makers(model).values() if isinstance(maker, Generator)]
+    coefficients = [maker.coefficients for maker in found]
+    if not found or any(c is None or len(c) != len(coefficients[0]) for c in coefficients):
+        raise SharingError(
+            "a mapping is learned from a model whose layers all take the same templates: share it "
+            "with stores:…,resized and train it first"
+        )
+    if not 1 <= stores <= min(len(found), len(DIGITS)):
+        raise SharingError(
+            f"stores is {stores}: it must be between 1 and {min(len(found), len(DIGITS))}, as "
+            f"{len(found)} layers share"
+        )
+    points = np.stack([c.detach().double().cpu().numpy() for c in coefficients])
+    labels = KMeans(stores, n_init=10, random_state=seed).fit_predict(points)
+    order: dict[int, str] = {}  # stores are numbered as their first layers come
+    return "".join(order.setdefault(int(label), DIGITS[len(order)]) for label in labels)

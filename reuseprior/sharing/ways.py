@@ -9,11 +9,10 @@ from collections.abc import Callable
 from torch import nn
 
 from reuseprior.errors import did_you_mean, expect
-from reuseprior.sharing.blocks import share_blocks
 from reuseprior.sharing.channels import Channels
 from reuseprior.sharing.layers import Layers
 from reuseprior.sharing.scopes import POLICIES, SharingError, policy, tie
-from reuseprior.sharing.stores import Stores
+from reuseprior.sharing.stores import Stores, share_blocks
 
 Share = Callable[[nn.Module], object]  # shares in place, and returns what it made
 
@@ -44,18 +43,6 @@ def _scopes(text: str) -> Share:
     return share
 
 
-def _stores(text: str) -> Share:
-    return Stores.parse(text).share
-
-
-def _channels(text: str) -> Share:
-    return Channels.parse(text).share
-
-
-def _layers(text: str) -> Share:
-    return Layers.parse(text).share
-
-
 def _blocks(text: str) -> Share:
     if not re.fullmatch("[0-9]{1,6}", text):
         raise SharingError(f"blocks:{text} has no number of templates: write it as blocks:2")
@@ -65,9 +52,9 @@ def _blocks(text: str) -> Share:
 # A way reads what stands after its name and a colon, and says what to do with a model.
 WAYS: dict[str, Callable[[str], Share]] = {
     "scopes": _scopes,
-    "stores": _stores,
-    "channels": _channels,
-    "layers": _layers,
+    "stores": lambda text: Stores.parse(text).share,
+    "channels": lambda text: Channels.parse(text).share,
+    "layers": lambda text: Layers.parse(text).share,
     "blocks": _blocks,
 }
 
