@@ -2,11 +2,12 @@
 
 import re
 from itertools import product
+from pkgutil import resolve_name
 
 import pytest
 from torch import nn
 
-from reuseprior import data, results, sharing, training
+from reuseprior import data, paths, results, sharing, training
 from reuseprior import revolver as rv
 from reuseprior.contexts import count_contexts
 from reuseprior.errors import UserError
@@ -78,3 +79,19 @@ def test_a_policy_that_is_none_says_what_to_pass():
     sentence = "the policy is 3: pass one of none, all_but_bn, same_shape, with_bn as a text, or"
     with pytest.raises(sharing.SharingError, match=sentence):
         sharing.tie(net(), 3)
+
+
+ROOMS = "chapters|cli|contexts|data|measures|models|proofs|report|revolver|sharing|training"
+NAMED = rf"`(?:reuseprior\.)?((?:{ROOMS})(?:\.(?!csv|toml|py)\w+)+)[`(]"
+PAGES = ["README.md", "CONTRIBUTING.md", "data/README.md", "notebooks/README.md", "docs/**/*.md"]
+
+
+@pytest.mark.parametrize("pattern", PAGES)
+def test_what_pages_name_is_there(pattern):
+    for page in paths.ROOT.glob(pattern):
+        text = page.read_text(encoding="utf-8")
+        for name in set(re.findall(NAMED, text)):
+            try:
+                resolve_name(f"reuseprior.{name}")
+            except (ImportError, AttributeError):
+                pytest.fail(f"{page} names {name}, which is not there")
