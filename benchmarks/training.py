@@ -29,7 +29,7 @@ from torch import nn
 from reuseprior import data as data_sets
 from reuseprior.data import DataSet, Images
 from reuseprior.models import Recipe
-from reuseprior.models.recipe import OPTIONS
+from reuseprior.models.catalog import OPTIONS
 from reuseprior.results import provenance
 from reuseprior.training import Protocol, checkpoint, train
 from reuseprior.training.batches import augment, draw

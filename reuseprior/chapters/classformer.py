@@ -12,8 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from reuseprior.chapters.classformer_runs import Search
-from reuseprior.models.classformer import Classformer, Schedule, Sizes, started
-from reuseprior.models.schedules import RANDOM_STARTS
+from reuseprior.models.classformer import RANDOM_STARTS, Classformer, Schedule, Sizes, started
 from reuseprior.report import published
 from reuseprior.report.cells import Cells
 from reuseprior.report.ledger import Contradiction, Public, Reading, Statement, public

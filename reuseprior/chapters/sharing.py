@@ -25,13 +25,13 @@ from reuseprior.chapters.sharing_runs import equal_cost as equal_cost
 from reuseprior.chapters.sharing_runs import foretold as foretold
 from reuseprior.chapters.sharing_runs import gain_at_equal as gain_at_equal
 from reuseprior.models import catalog
-from reuseprior.models.blocks import (
+from reuseprior.models.catalog import CIFAR_SIZE
+from reuseprior.models.plain import (
     DenseFractalBlock,
     FractalBlock,
     ResidualBlock,
     SummingDenseBlock,
 )
-from reuseprior.models.catalog import CIFAR_SIZE
 from reuseprior.report import published
 from reuseprior.report.cells import Cells
 from reuseprior.report.ledger import Contradiction, Entry, Reading, Statement, public, side_by_side
@@ -46,7 +46,7 @@ PARTS = Cells(__name__, "thesis/chapter-4-sharing")
 
 
 def equal_depth(module: nn.Module) -> str | None:
-    """Convolutions of one shape at one depth of a block (see `reuseprior.models.blocks`)."""
+    """Convolutions of one shape at one depth of a block (see `reuseprior.models.plain`)."""
     scope = all_but_bn(module)
     return f"{scope} depth {module.depth}" if scope else None
 

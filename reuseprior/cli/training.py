@@ -92,7 +92,7 @@ def train(
     from reuseprior import data as data_sets
     from reuseprior import training
     from reuseprior.models import ModelError, Recipe, catalog
-    from reuseprior.models.recipe import OPTIONS
+    from reuseprior.models.catalog import OPTIONS
     from reuseprior.sharing import parse
 
     parse(sharing)  # what means nothing is said before anything is loaded

@@ -1,6 +1,7 @@
 """Networks to count, share and train: plain modules, and a catalogue of them by name."""
 
 from reuseprior.models.catalog import CatalogEntry as CatalogEntry
+from reuseprior.models.catalog import Recipe as Recipe
 from reuseprior.models.catalog import build as build
 from reuseprior.models.catalog import find as find
 from reuseprior.models.catalog import image_size as image_size
@@ -12,14 +13,13 @@ from reuseprior.models.errors import ModelError as ModelError
 from reuseprior.models.lazy import without_weights as without_weights
 from reuseprior.models.plain import CNN as CNN
 from reuseprior.models.plain import MLP as MLP
-from reuseprior.models.recipe import Recipe as Recipe
 from reuseprior.models.resnets import CifarResNet as CifarResNet
+from reuseprior.models.resnets import cifar_mobilenet as cifar_mobilenet
 from reuseprior.models.resnets import cifar_resnet as cifar_resnet
+from reuseprior.models.resnets import cifar_resnet18 as cifar_resnet18
+from reuseprior.models.resnets import cifar_xception as cifar_xception
 from reuseprior.models.resnets import densenet_bc as densenet_bc
 from reuseprior.models.resnets import resnet50_v1 as resnet50_v1
+from reuseprior.models.resnets import vs_xception as vs_xception
 from reuseprior.models.resnets import wide_resnet as wide_resnet
 from reuseprior.models.resnets import wide_resnet50_2 as wide_resnet50_2
-from reuseprior.models.separable import cifar_mobilenet as cifar_mobilenet
-from reuseprior.models.separable import cifar_resnet18 as cifar_resnet18
-from reuseprior.models.separable import cifar_xception as cifar_xception
-from reuseprior.models.separable import vs_xception as vs_xception

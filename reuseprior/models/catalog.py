@@ -1,38 +1,40 @@
-"""Models by name: the package's own, torchvision's, timm's, transformers' and yours."""
+"""Models by name: the package's own, torchvision's, timm's, transformers' and yours; recipes."""
+
+from __future__ import annotations
 
 import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from operator import attrgetter
 from textwrap import shorten
+from typing import Any
 
 import torch
 from torch import nn
 
+from reuseprior import sharing
 from reuseprior.errors import UserError, did_you_mean, shown
-from reuseprior.models import flexibert, hf, nas_bench_201, nas_bench_macro, random_cells, transnas
+from reuseprior.models import flexibert, hf, nas_bench
 from reuseprior.models.darts import GENOTYPES, darts
 from reuseprior.models.efficientnet_v2 import efficientnet_v2
-from reuseprior.models.errors import ModelError
+from reuseprior.models.errors import ModelError, needed
 from reuseprior.models.lazy import without_weights
 from reuseprior.models.resnets import (
-    cifar_resnet,
-    densenet_bc,
-    resnet50_v1,
-    wide_resnet,
-    wide_resnet50_2,
-)
-from reuseprior.models.separable import (
     cifar_mobilenet,
+    cifar_resnet,
     cifar_resnet18,
     cifar_xception,
+    densenet_bc,
+    resnet50_v1,
     vs_xception,
+    wide_resnet,
+    wide_resnet50_2,
 )
 
 DEFAULT_IMAGE_SIZE = 224  # pixels a side, where nothing says otherwise
@@ -261,16 +263,8 @@ def _torchvision_names(_model: str) -> list[str]:
     return models.list_models(module=models)
 
 
-def _timm_names(model: str) -> list[str]:
-    return _import_timm(model).list_models()
-
-
 def _import_timm(model: str):
-    try:
-        import timm
-    except ModuleNotFoundError as error:
-        raise ModelError(f"model {model!r} needs timm: pip install timm") from error
-    return timm
+    return needed("timm", f"model {model!r} needs", "pip install timm")
 
 
 def _timm(name: str, known: str) -> CatalogEntry:
@@ -295,58 +289,41 @@ def _hf(name: str, known: str) -> CatalogEntry:
     )
 
 
-def _nas_bench_201(name: str, cell: str) -> CatalogEntry:
-    nas_bench_201.parse(cell)
-    return CatalogEntry(name, partial(nas_bench_201.nas_bench_201, cell), CIFAR_SIZE)
+# What refuses a text of a space, what builds the network of one, pixels a side, and all texts.
+_SPACES = {
+    "nas-bench-201": (nas_bench.parse, nas_bench.nas_bench_201, CIFAR_SIZE, nas_bench.codes),
+    "nas-bench-macro": (
+        nas_bench.check_nas_bench_macro, nas_bench.nas_bench_macro, CIFAR_SIZE,
+        nas_bench.nas_bench_macro_codes,
+    ),
+    "transnas-macro": (
+        nas_bench.check_transnas_macro, nas_bench.transnas_macro, nas_bench.IMAGE_SIZE,
+        nas_bench.transnas_macro_codes,
+    ),
+    "transnas-micro": (
+        nas_bench.check_transnas_micro, nas_bench.transnas_micro, nas_bench.IMAGE_SIZE,
+        nas_bench.transnas_micro_codes,
+    ),
+    "flexibert": (flexibert.parse, flexibert.flexibert, DEFAULT_IMAGE_SIZE, None),
+    "random-cells": (nas_bench.check_random, nas_bench.random_cells, CIFAR_SIZE, None),
+}  # fmt: skip
 
 
-def _nas_bench_macro(name: str, digits: str) -> CatalogEntry:
-    nas_bench_macro.check(digits)
-    return CatalogEntry(name, partial(nas_bench_macro.nas_bench_macro, digits), CIFAR_SIZE)
+def _of_space(name: str, text: str) -> CatalogEntry:
+    check, build, size, _ = _SPACES[name.partition(":")[0]]
+    check(text)
+    return CatalogEntry(name, partial(build, text), size)
 
 
-def _transnas_macro(name: str, modules: str) -> CatalogEntry:
-    transnas.check_macro(modules)
-    return CatalogEntry(name, partial(transnas.transnas_macro, modules), transnas.IMAGE_SIZE)
-
-
-def _transnas_micro(name: str, cell: str) -> CatalogEntry:
-    transnas.check_micro(cell)
-    return CatalogEntry(name, partial(transnas.transnas_micro, cell), transnas.IMAGE_SIZE)
-
-
-def _random_cells(name: str, number: str) -> CatalogEntry:
-    return CatalogEntry(
-        name, partial(random_cells.random_cells, random_cells.parse(number)), CIFAR_SIZE
-    )
-
-
-def _flexibert(name: str, encoder: str) -> CatalogEntry:
-    flexibert.parse(encoder)
-    return CatalogEntry(name, partial(flexibert.flexibert, encoder))
-
-
-_SOURCES = {
-    "torchvision": _torchvision,
-    "timm": _timm,
-    "hf": _hf,
-    "nas-bench-201": _nas_bench_201,
-    "nas-bench-macro": _nas_bench_macro,
-    "transnas-macro": _transnas_macro,
-    "transnas-micro": _transnas_micro,
-    "flexibert": _flexibert,
-    "random-cells": _random_cells,
-}
-_LISTS = {
-    "": lambda _model: names(),
+_SOURCES = {"torchvision": _torchvision, "timm": _timm, "hf": _hf}
+_SOURCES |= dict.fromkeys(_SPACES, _of_space)
+_LISTS = {  # all names after a prefix; a pattern is for the message
+    "": lambda _: names(),
     "torchvision": _torchvision_names,
-    "timm": _timm_names,
+    "timm": lambda pattern: _import_timm(pattern).list_models(),
     "hf": hf.names,
-    "nas-bench-201": lambda _model: nas_bench_201.codes(),
-    "nas-bench-macro": lambda _model: nas_bench_macro.codes(),
-    "transnas-macro": lambda _model: transnas.macro_codes(),
-    "transnas-micro": lambda _model: transnas.micro_codes(),
 }
+_LISTS |= {space: lambda _, codes=codes: codes() for space, (*_, codes) in _SPACES.items() if codes}
 
 
 def _imported(name: str, module_name: str, attribute: str) -> Callable[[], nn.Module]:
@@ -394,3 +371,82 @@ def _importable_from_here() -> Iterator[None]:
         yield
     finally:
         sys.path[:] = path
+
+
+# Recipes: everything that decides a model before it is trained ------------------------------------
+
+# What a protocol may set for the models that take it, and what changes nothing.
+OPTIONS = {"dropout": 0.0, "survival": 1.0, "bn_momentum": 0.01, "width": 1.0}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model by name, with the layers that share, the number of classes, its options and a seed.
+
+    ```python
+    recipe = Recipe("V2-B0", sharing="all_but_bn", classes=10, options={"width": 0.25}, seed=1)
+    model = recipe.build()  # the same weights each time
+    counted = recipe.build(lazy=True)  # without storage for any
+    ```
+
+    In a run's `config.json` it stands as `model`, `sharing`, `classes` and `seed`, with the options
+    among the keys of `protocol`; `recorded` reads it from there.
+    """
+
+    name: str  # as `find` takes it
+    sharing: str = "none"  # as `sharing.apply` takes it
+    classes: int | None = None  # None, and of a model from elsewhere: as the model has them
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0  # of the initial weights
+    factory: Callable[..., nn.Module] | None = None  # of a model that the catalogue lacks
+
+    @classmethod
+    def of(cls, name: str, settings: Mapping[str, Any], **rest) -> Recipe:
+        """The recipe whose options are those of `settings`, a protocol's, that the model takes.
+
+        Raises `ModelError` for an unknown name, and where the protocol sets what would do nothing.
+        """
+        entry = find(name)
+        taken = entry.options or ()
+        ignored = [k for k, own in OPTIONS.items() if k not in taken and settings[k] != own]
+        if ignored:
+            given = ", ".join(f"{key} = {settings[key]}" for key in ignored)
+            mend = " ".join(f"--set {key}={OPTIONS[key]}" for key in ignored)
+            raise ModelError(
+                f"{given} in protocol {settings['name']!r} would do nothing, as {entry.name} is "
+                f"built without: train it with {mend}"
+            )
+        return cls(entry.name, options={key: settings[key] for key in taken}, **rest)
+
+    @classmethod
+    def recorded(cls, config: Mapping[str, Any]) -> Recipe:
+        """The recipe of the run whose `config.json` this is."""
+        rest = {"sharing": config["sharing"], "seed": config["seed"]}
+        settings = OPTIONS | config["protocol"]  # what an older package did not know was at rest
+        return cls.of(config["model"], settings, classes=config.get("classes"), **rest)
+
+    def about(self) -> dict[str, str]:
+        """What `config.json` says of it beside the data, the seed and the protocol."""
+        return {"model": self.name, "sharing": self.sharing}
+
+    def build(self, *, lazy: bool = False) -> nn.Module:
+        """A new model that shares, by default with weights that the seed decides.
+
+        Leaves the caller's random numbers alone. Raises `ModelError` as `build` does, and
+        `SharingError` as `sharing.apply`.
+        """
+        with torch.random.fork_rng(), without_weights() if lazy else nullcontext():
+            torch.manual_seed(self.seed)
+            return sharing.apply(self._build(lazy), self.sharing)
+
+    def _build(self, lazy: bool) -> nn.Module:
+        entry = None if self.factory else find(self.name)
+        if entry and entry.options is None:
+            if self.options:
+                raise ModelError(
+                    f"options {dict(self.options)} are given and {self.name} is built without any: "
+                    "leave them out"
+                )
+            return build(self.name, lazy=lazy)
+        classes = {} if self.classes is None else {"num_classes": self.classes}
+        return (self.factory or entry.factory)(**classes, **self.options)

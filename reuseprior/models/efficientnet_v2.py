@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reuseprior.errors import UserError
+from reuseprior.models.layers import check_numbers, conv, finish
 
 STAGE = re.compile(r"(er|ir)_r(\d+)_k(\d+)_s(\d+)_e(\d+)_c(\d+)(?:_se(0\.\d+))?")
 
@@ -119,15 +120,8 @@ def efficientnet_v2(
         raise UserError(
             f"EfficientNetV2 has no size {variant!r}: choose from {', '.join(VARIANTS)}"
         )
-    for name, value, fits, needed in [
-        ("num_classes", num_classes, num_classes >= 1, "1 or more"),
-        ("width", width, 0 < width < math.inf, "above 0"),
-        ("dropout", dropout, 0 <= dropout < 1, "at least 0 and below 1"),
-        ("survival", survival, 0 < survival <= 1, "above 0 and at most 1"),
-        ("bn_momentum", bn_momentum, 0 < bn_momentum <= 1, "above 0 and at most 1"),
-    ]:
-        if not fits:
-            raise UserError(f"{name} is {value!r}: it must be {needed}")
+    rest = {"dropout": dropout, "survival": survival, "bn_momentum": bn_momentum}
+    check_numbers(num_classes=num_classes, width=width, **rest)
     plan = VARIANTS[variant]
     width *= plan.width
     return EfficientNetV2(
@@ -135,9 +129,7 @@ def efficientnet_v2(
         stem_channels=round_channels(plan.stem * width),
         head_channels=round_channels(HEAD_CHANNELS * width),
         num_classes=num_classes,
-        dropout=dropout,
-        survival=survival,
-        bn_momentum=bn_momentum,
+        **rest,
     )
 
 
@@ -191,19 +183,16 @@ class EfficientNetV2(nn.Module):
         bn_momentum: float = 0.01,
     ):
         super().__init__()
-        self.stem = _conv(3, stem_channels, 3, stride=2)
+        self.stem = conv(3, stem_channels, stride=2)
         self.stem_bn = _batch_norm(stem_channels)
         self.blocks = nn.Sequential(*_blocks(stages, stem_channels))
-        self.head = _conv(stages[-1].channels, head_channels, 1)
+        self.head = conv(stages[-1].channels, head_channels, 1)
         self.head_bn = _batch_norm(head_channels)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(head_channels, num_classes)
         for index, block in enumerate(self.blocks):
             block.survival = 1 - (1 - survival) * index / len(self.blocks)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = bn_momentum
-        self.apply(_initialise)
+        finish(self, bn_momentum).apply(_initialise)
 
     def forward(self, images: Tensor) -> Tensor:
         x = F.silu(self.stem_bn(self.stem(images)))  # batch, channels, height / 2, width / 2
@@ -239,7 +228,7 @@ class ConvBlock(Block):
 
     def __init__(self, in_channels: int, stage: Stage):
         super().__init__(in_channels, stage)
-        self.project = _conv(in_channels, stage.channels, stage.kernel_size, stride=stage.stride)
+        self.project = conv(in_channels, stage.channels, stage.kernel_size, stride=stage.stride)
         self.project_bn = _batch_norm(stage.channels)
 
     def branch(self, x: Tensor) -> Tensor:
@@ -252,9 +241,9 @@ class FusedMBConv(Block):
     def __init__(self, in_channels: int, stage: Stage):
         super().__init__(in_channels, stage)
         wide = in_channels * stage.expand_ratio
-        self.expand = _conv(in_channels, wide, stage.kernel_size, stride=stage.stride)
+        self.expand = conv(in_channels, wide, stage.kernel_size, stride=stage.stride)
         self.expand_bn = _batch_norm(wide)
-        self.project = _conv(wide, stage.channels, 1)
+        self.project = conv(wide, stage.channels, 1)
         self.project_bn = _batch_norm(stage.channels)
 
     def branch(self, x: Tensor) -> Tensor:
@@ -268,12 +257,12 @@ class MBConv(Block):
     def __init__(self, in_channels: int, stage: Stage):
         super().__init__(in_channels, stage)
         wide = in_channels * stage.expand_ratio
-        self.expand = _conv(in_channels, wide, 1)
+        self.expand = conv(in_channels, wide, 1)
         self.expand_bn = _batch_norm(wide)
-        self.depthwise = _conv(wide, wide, stage.kernel_size, stride=stage.stride, groups=wide)
+        self.depthwise = conv(wide, wide, stage.kernel_size, stride=stage.stride, groups=wide)
         self.depthwise_bn = _batch_norm(wide)
         self.gate = SqueezeExcite(wide, max(1, int(in_channels * stage.se_ratio)))
-        self.project = _conv(wide, stage.channels, 1)
+        self.project = conv(wide, stage.channels, 1)
         self.project_bn = _batch_norm(stage.channels)
 
     def branch(self, x: Tensor) -> Tensor:
@@ -307,20 +296,6 @@ def _block(in_channels: int, stage: Stage) -> Block:
         return MBConv(in_channels, stage)
     return (
         FusedMBConv(in_channels, stage) if stage.expand_ratio > 1 else ConvBlock(in_channels, stage)
-    )
-
-
-def _conv(
-    in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, groups: int = 1
-) -> nn.Conv2d:
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=stride,
-        padding=kernel_size // 2,
-        groups=groups,
-        bias=False,
     )
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from reuseprior import paths
 from reuseprior.errors import did_you_mean
-from reuseprior.models.errors import ModelError
+from reuseprior.models.errors import ModelError, needed
 
 TOKENS = ("input_ids", "decoder_input_ids")
 EMBEDDED = {"input_ids": "inputs_embeds", "decoder_input_ids": "decoder_inputs_embeds"}
@@ -115,8 +115,4 @@ def _first(classes):
 
 
 def _import_transformers(model: str):
-    try:
-        import transformers
-    except ModuleNotFoundError as error:
-        raise ModelError(f"model {model!r} needs transformers: {paths.install('hf')}") from error
-    return transformers
+    return needed("transformers", f"model {model!r} needs", paths.install("hf"))

@@ -1,9 +1,12 @@
-"""Convolutional networks of constant width and resolution, as deep as one likes."""
+"""Networks of constant width and resolution, as deep as one likes, and small blocks of layers."""
 
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from reuseprior.models.layers import conv
 
 
 def run(x: Tensor, layers: nn.ModuleList, norms: nn.ModuleList, *, skip: bool) -> Tensor:
@@ -105,3 +108,122 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return run(x, self.layers, self.norms, skip=self.skip)
+
+
+# Small blocks, to compare ways of joining and sharing convolutions (thesis, §C.1.1) ---------------
+#
+# Every layer is a convolution and a ReLU, with batch norm between them if asked. Each convolution
+# has a `depth`: how many convolutions the longest path from the block's input has up to and with
+# it.
+
+
+def layer(
+    in_channels: int, out_channels: int, *, depth: int, batch_norm: bool = False
+) -> nn.Sequential:
+    """A 3×3 convolution that keeps the image's size, batch norm if asked, ReLU."""
+    convolution = conv(in_channels, out_channels)
+    convolution.depth = depth
+    norm = [nn.BatchNorm2d(out_channels)] if batch_norm else []
+    return nn.Sequential(convolution, *norm, nn.ReLU())
+
+
+class ResidualBlock(nn.Module):
+    """x ← x + f_i(x), for i = 1 … d, with layers f_i."""
+
+    def __init__(self, channels: int, d: int, *, batch_norm: bool = False):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            layer(channels, channels, depth=i + 1, batch_norm=batch_norm) for i in range(d)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for f in self.layers:
+            x = x + f(x)
+        return x
+
+
+class SummingDenseBlock(nn.Module):
+    """A DenseNet that adds: x_l = x_0 + Σ f_il(x_i) over i < l, for l = 1 … d; gives x_d.
+
+    Each of the d(d+1)/2 connections has a layer of its own, as it has its own part of a weight
+    where DenseNet concatenates. If f_il is the same for all l, x_l = x_{l-1} + f_{l-1}(x_{l-1}),
+    which is `ResidualBlock`.
+    """
+
+    def __init__(self, channels: int, d: int, *, batch_norm: bool = False):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.ModuleList(
+                layer(channels, channels, depth=i + 1, batch_norm=batch_norm) for i in range(to)
+            )
+            for to in range(1, d + 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        states = [x]
+        for incoming in self.layers:
+            y = x
+            for f, state in zip(incoming, states, strict=True):
+                y = y + f(state)
+            states.append(y)
+        return states[-1]
+
+
+class DenseBlock(nn.Module):
+    """x ← [x, f_i(x)], for i = 1 … d: each layer sees everything before it (DenseNet).
+
+    A layer adds as many channels as the block is given, so it gives `(d + 1) · channels`.
+    """
+
+    def __init__(self, channels: int, d: int, *, batch_norm: bool = False):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            layer((i + 1) * channels, channels, depth=i + 1, batch_norm=batch_norm)
+            for i in range(d)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for f in self.layers:
+            x = torch.cat([x, f(x)], 1)
+        return x
+
+
+class FractalBlock(nn.Module):
+    """FractalNet's expansion: f_1 is a layer, f_{n+1}(x) the mean of f_n(f_n(x)) and a layer's.
+
+    All 2^n - 1 layers are alike; the deepest path has 2^(n-1) of them.
+    """
+
+    def __init__(self, channels: int, n: int, *, depth: int = 1, batch_norm: bool = False):
+        super().__init__()
+        self.n = n
+        self.short = layer(channels, channels, depth=depth, batch_norm=batch_norm)
+        if n > 1:
+            half = 2 ** (n - 2)
+            self.long = nn.Sequential(
+                FractalBlock(channels, n - 1, depth=depth, batch_norm=batch_norm),
+                FractalBlock(channels, n - 1, depth=depth + half, batch_norm=batch_norm),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        short = self.short(x)
+        return (self.long(x) + short) / 2 if self.n > 1 else short
+
+
+class DenseFractalBlock(nn.Module):
+    """Another expansion: g_0(x) is x, g_{n+1}(x) is [g_n(x), f(g_n(x))], each g_n a new copy.
+
+    It has 2^n - 1 layers too, at only n depths. If those of equal depth are the same, so are the
+    copies of g_n, and the block is `DenseBlock` with n layers.
+    """
+
+    def __init__(self, channels: int, n: int, *, batch_norm: bool = False):
+        super().__init__()
+        self.n = n
+        if n > 0:
+            self.kept = DenseFractalBlock(channels, n - 1, batch_norm=batch_norm)
+            self.seen = DenseFractalBlock(channels, n - 1, batch_norm=batch_norm)
+            self.last = layer(n * channels, channels, depth=n, batch_norm=batch_norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.kept(x), self.last(self.seen(x))], 1) if self.n > 0 else x

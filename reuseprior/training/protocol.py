@@ -14,7 +14,7 @@ from typing import Annotated, Literal, get_type_hints
 
 from reuseprior.errors import UserError
 from reuseprior.models import catalog
-from reuseprior.models.recipe import OPTIONS
+from reuseprior.models.catalog import OPTIONS
 from reuseprior.presets import Presets
 
 Count = Annotated[int, 1, 10**9]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from reuseprior.chapters.sharing import compression_claims, compression_ratio, equal_depth
-from reuseprior.models.blocks import (
+from reuseprior.models.plain import (
     DenseBlock,
     DenseFractalBlock,
     FractalBlock,

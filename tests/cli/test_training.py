@@ -10,7 +10,7 @@ from torch import nn
 from reuseprior import data, paths, training
 from reuseprior.cli.training import experiment
 from reuseprior.models import Recipe, catalog, cifar_resnet
-from reuseprior.models.recipe import OPTIONS
+from reuseprior.models.catalog import OPTIONS
 from reuseprior.results import Recording, Run
 from reuseprior.sharing import all_but_bn, tie
 from tests.cli.calling import loads, refused, run

@@ -1,16 +1,18 @@
-"""NAS-Bench's networks: as published, and counted from pieces as from the whole."""
+"""Networks that searches choose among: as published, of the sizes that they say, and that run."""
 
 import random
 from itertools import pairwise
 
 import pandas as pd
 import pytest
+import torch
 
 from reuseprior import paths
 from reuseprior.chapters.beyond import survey
 from reuseprior.contexts import multiply_adds, operator_paths, record_model
 from reuseprior.measures.measuring import Conventions, measure
-from reuseprior.models import ModelError, catalog, nas_bench_201, nas_bench_macro
+from reuseprior.measures.scores import signal_paths
+from reuseprior.models import ModelError, catalog, flexibert, nas_bench
 
 OFFICIAL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|"
 
@@ -20,7 +22,7 @@ def recorded(cell):
 
 
 def test_both_ways_to_write_a_cell():
-    assert nas_bench_201.code(OFFICIAL) == nas_bench_201.code("301004") == "301004"
+    assert nas_bench.code(OFFICIAL) == nas_bench.code("301004") == "301004"
     names = catalog.matching("nas-bench-201:33333?")
     assert names == [f"nas-bench-201:33333{digit}" for digit in "01234"]
     assert catalog.image_size(f"nas-bench-201:{OFFICIAL}") == 32
@@ -33,6 +35,14 @@ def test_both_ways_to_write_a_cell():
     (f"nas-bench-201:{OFFICIAL.replace('~2', '~1')}", "is no cell of NAS-Bench-201"),
     ("nas-bench-macro:0123", "'0123' is no network of NAS-Bench-Macro: write eight digits"),
     ("nas-bench-macro:00000003", "is no network of NAS-Bench-Macro"),
+    ("transnas-macro:1111", "is no macro network of TransNAS-Bench-101: write four to six"),
+    ("transnas-macro:444411", "is no macro network"),
+    ("transnas-micro:333334", "'333334' is no cell of TransNAS-Bench-101"),
+    ("flexibert:256", "is no FlexiBERT encoder: write the hidden size and the layers"),
+    ("flexibert:256-sa.dft.4.1024x3", "is no FlexiBERT encoder"),
+    ("flexibert:255-sa.sdp.4.1024x3", "is no FlexiBERT encoder"),
+    *((f"random-cells:{text}", "is no number of a network of random cells")
+      for text in ("-1", "a", "")),
 ])  # fmt: skip
 def test_what_is_no_network(name, message):
     with pytest.raises(ModelError, match=message.replace("(", r"\(")):
@@ -42,8 +52,8 @@ def test_what_is_no_network(name, message):
 def test_live_edges():
     """Against all paths of a cell, listed one by one."""
     ends = {0: (1, 2, 3), 1: (2, 3), 2: (3,)}
-    for code in random.Random(0).sample(nas_bench_201.codes(), 300):
-        digits = dict(zip(nas_bench_201.EDGES, code, strict=True))
+    for code in random.Random(0).sample(nas_bench.codes(), 300):
+        digits = dict(zip(nas_bench.EDGES, code, strict=True))
         live, paths_ = set(), [[0]]
         while paths_:
             path = paths_.pop()
@@ -52,33 +62,33 @@ def test_live_edges():
                 continue
             paths_ += [[*path, e] for e in ends[path[-1]] if digits[path[-1], e] != "0"]
         expected = "".join(d if edge in live else "0" for edge, d in digits.items())
-        assert nas_bench_201.live(code) == expected
+        assert nas_bench.live(code) == expected
 
 
 def test_parameters_are_the_published_ones():
     """All 6,561 networks of Macro would take a minute; every 800th has all blocks and places."""
     macro = survey.find("nas-bench-macro").read()
     for row in macro[::800].itertuples():
-        network = nas_bench_macro.nas_bench_macro(row.network)
+        network = nas_bench.nas_bench_macro(row.network)
         assert sum(p.numel() for p in network.parameters()) == row.parameters
         assert multiply_adds(record_model(network, (1, 3, 32, 32))) == row.multiply_adds
 
 
 def test_cells_have_the_published_parameters():
     published = survey.zero_cost_scores().query("dataset == 'cifar10'")
-    found = published["cell"].map(nas_bench_201.parameters)
+    found = published["cell"].map(nas_bench.parameters)
     assert (found / 1e6 - published["params"]).abs().max() < 1e-6
     for code in ("000000", "123401", "303030"):
         network = catalog.build(f"nas-bench-201:{code}")
-        assert sum(p.numel() for p in network.parameters()) == nas_bench_201.parameters(code)
+        assert sum(p.numel() for p in network.parameters()) == nas_bench.parameters(code)
 
 
 @pytest.mark.slow
 def test_cells_have_the_published_flops():
     """The benchmark's also count norms, activations and poolings: 3 and 9 for each position."""
     published = survey.zero_cost_scores().query("dataset == 'cifar10'").set_index("cell")
-    positions = nas_bench_201.CELLS * sum(
-        channels * (32 >> stage) ** 2 for stage, channels in enumerate(nas_bench_201.CHANNELS)
+    positions = nas_bench.CELLS * sum(
+        channels * (32 >> stage) ** 2 for stage, channels in enumerate(nas_bench.CHANNELS)
     )
     live = [code for code in published.index if "0" not in code][::8]
     assert len(live) > 20
@@ -93,7 +103,7 @@ def test_cells_have_the_published_flops():
 def test_a_cell_that_no_path_passes():
     found = measure("nas-bench-201:330000", Conventions())
     assert found.blur == float("inf")
-    assert found.held == nas_bench_201.parameters("330000") > found.quantities.parameters
+    assert found.held == nas_bench.parameters("330000") > found.quantities.parameters
 
 
 def test_blur_of_cells_by_hand():
@@ -113,10 +123,89 @@ def test_tables_of_accuracies():
     assert best == [94.37, 73.51, 47.31]
     assert (len(cells), cells["cell"].nunique(), cells["model"].nunique()) == (15625, 15625, 9445)
     macro = survey.find("nas-bench-macro").read()
-    assert sorted(macro["network"]) == nas_bench_macro.codes()
+    assert sorted(macro["network"]) == nas_bench.nas_bench_macro_codes()
     timm = pd.read_csv(paths.ROOT / "data" / "benchmarks" / "timm-in1k.csv")
     assert timm["model"].str.partition(".")[0].is_unique
     assert not timm["model"].str.contains("in2[12]k|in12k|jft|laion|dist|ig1b").any()
     assert len(survey.find("torchvision").read()) == 75
     with pytest.raises(ValueError, match="no benchmark 'tim', did you mean 'timm'"):
         survey.find("tim")
+
+
+# TransNAS-Bench-101 and FlexiBERT -----------------------------------------------------------------
+
+
+def test_the_names_of_transnas_and_flexibert_are_the_benchmarks_own():
+    macro = survey.find("transnas-macro").read()
+    assert sorted(macro["modules"]) == sorted(nas_bench.transnas_macro_codes())
+    micro = survey.find("transnas-micro").read()
+    assert sorted(micro["cell"]) == nas_bench.transnas_micro_codes()
+    encoders = survey.find("flexibert").read()
+    assert (len(encoders), encoders["encoder"].nunique()) == (500, 491)
+    assert all(flexibert.parse(text) for text in encoders["encoder"])
+    assert catalog.image_size("transnas-micro:333333") == 256
+
+
+def parameters(name):
+    return sum(p.numel() for p in catalog.build(name).parameters())
+
+
+def test_parameters_of_transnas_and_flexibert_by_hand():
+    stem = 3 * 32 * 9 + 2 * 32 + 32 * 64 * 9 + 2 * 64
+
+    def block(before, channels, changes):
+        both = 9 * (before + channels) * channels + 4 * channels
+        return both + (before * channels + 2 * channels if changes else 0)
+
+    head = 128 * 75 + 75
+    plain = 6 * block(64, 64, False)
+    last = block(64, 128, True) + block(128, 128, False)
+    assert parameters("transnas-macro:1114") == stem + plain + last + head
+    # skips alone: of 10 cells, those with new channels have two 1×1 convolutions and a norm
+    changes = [(64, 128), (128, 256), (256, 512)]
+    skips = sum(a * b + 2 * b for a, b in changes)
+    assert parameters("transnas-micro:000100") == stem + skips + 512 * 75 + 75
+    # projection, query, key, value, output; two layers of 512 and back; norms; head
+    h = 256
+    attention = 4 * (h * h + h)
+    feed = h * 512 + 512 + 512 * 512 + 512 + 512 * h + h
+    whole = 128 * h + h + attention + feed + 4 * h + h * h + h + 2 * h + 2
+    assert parameters("flexibert:256-sa.sdp.4.512x2") == whole
+    assert parameters("flexibert:256-sa.wma.4.512x2") == whole + h * h
+    assert parameters("flexibert:256-lt.dct.4.512x2") == whole - 2 * (h * h + h)
+
+
+def test_transnas_and_flexibert_run_and_are_counted():
+    for code in ("macro:42433", "macro:1234", "macro:131241", "micro:101011", "micro:030003"):
+        network = catalog.build(f"transnas-{code}", lazy=False).eval()
+        assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 75)
+    for operation in ("sa.sdp", "sa.wma", "lt.dft", "dsc.5", "dsc.9"):
+        for heads in (2, 4):
+            name = f"flexibert:128-{operation}.{heads}.512x1"
+            network = catalog.build(name, lazy=False).eval()
+            assert network(torch.randn(flexibert.SHAPE)).shape == (1, 2)
+            found = measure(name, Conventions(shape=flexibert.SHAPE))
+            assert found.shortest == 2 and found.quantities.parameters <= found.held
+    # a cell without a path has no signal
+    found = measure("transnas-micro:000001", Conventions(64))
+    assert (found.blur, found.shortest, found.layer_entropy) == (float("inf"), 0, 0.0)
+
+
+# Random cells -------------------------------------------------------------------------------------
+
+
+def test_a_number_is_one_network_of_random_cells():
+    plans = [nas_bench.random_plan(number) for number in range(40)]
+    assert plans == [nas_bench.random_plan(number) for number in range(40)]
+    assert len(set(map(str, plans))) > 35
+    assert {len(plan.nodes) for plan in plans} == set(nas_bench.RANDOM_NODES)
+
+
+def test_random_cells_run_and_every_layer_is_passed():
+    for number in range(12):
+        network = catalog.build(f"random-cells:{number}", lazy=False).eval()
+        assert network(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
+        paths = signal_paths(record_model(network, (1, 3, 16, 16)))
+        layers = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+        assert len(paths.layers) == len(layers)
+        assert 4 <= paths.shortest <= paths.mean_length

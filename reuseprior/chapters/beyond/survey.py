@@ -41,7 +41,7 @@ from reuseprior.measures.measuring import (
 from reuseprior.measures.nn_mass import Architecture, LongRangeCNN
 from reuseprior.measures.scores import SIZES, Score, signal_paths
 from reuseprior.measures.statistics import Sample, differs, mean_interval, spearman
-from reuseprior.models import Recipe, catalog, flexibert, hf, nas_bench_201, without_weights
+from reuseprior.models import Recipe, catalog, flexibert, hf, nas_bench, without_weights
 from reuseprior.results import METRICS, SUMMARY, Recording, ResultError, Run
 from reuseprior.revolver import Search, Settings
 from reuseprior.training import Protocol, train
@@ -152,7 +152,7 @@ def _timm() -> pd.DataFrame:
 def _cells(name: str, image_size: int, counted: str, alike: Callable[[str], str]) -> pd.DataFrame:
     """The model of a cell is that of its live edges, the family how many are `counted`."""
     table = _table(name, cell=str)
-    live = table["cell"].map(nas_bench_201.live)
+    live = table["cell"].map(nas_bench.live)
     family = live.str.count(f"[{counted}]").astype(str)
     size = {"image_size": image_size, "family": family, "alike": live.map(alike)}
     return table.assign(model=f"{name}:" + live, **size)
@@ -179,7 +179,7 @@ BENCHMARKS = {
         Benchmark("timm", ("top1",), _timm),
         Benchmark(  # family: poolings
             "nas-bench-201", DATA_SETS,
-            partial(_cells, "nas-bench-201", 32, "4", nas_bench_201.structure),
+            partial(_cells, "nas-bench-201", 32, "4", nas_bench.structure),
         ),
         Benchmark(  # layers that are no identity
             "nas-bench-macro", ("cifar10",),
@@ -368,7 +368,7 @@ def joined(name: str) -> pd.DataFrame:
     found = found[found["reason"].isna()]
     table = find(name).read().merge(found, on="model", suffixes=("", "_counted"))
     if name == "nas-bench-201":
-        table["held"] = table["cell"].map(nas_bench_201.parameters).astype(float)
+        table["held"] = table["cell"].map(nas_bench.parameters).astype(float)
     if name == "torchvision":
         table["held"] = table["published_parameters"].astype(float)
     return table
@@ -451,7 +451,7 @@ def joined_masses(name: str) -> pd.DataFrame:
 # A score chosen by ourselves, to see how much its constant matters --------------------------------
 
 # The choice sees CIFAR-10 on about 1,000 cells of NAS-Bench-201 and half of torchvision's families,
-# and nothing else. Isomorphic cells stand on the same side (`models.nas_bench_201.structure`).
+# and nothing else. Isomorphic cells stand on the same side (`models.nas_bench.structure`).
 CHOSEN_ON = {"rho_cells": ("nas-bench-201", "cifar10"), "rho_classifiers": ("torchvision", "top1")}
 EIGHTHS = 16  # constants from 0 to 2
 
@@ -550,7 +550,7 @@ def cells() -> list[str]:
     >>> len(cells())
     400
     """
-    live = [code for code in nas_bench_201.codes() if nas_bench_201.live(code) != "000000"]
+    live = [code for code in nas_bench.codes() if nas_bench.live(code) != "000000"]
     return sorted(random.Random(0).sample(live, CELLS))
 
 
@@ -562,7 +562,7 @@ def _prior_columns() -> tuple[str, ...]:
 
 def _recorded(cell: str) -> RecordedModel:
     """The record of a cell's live edges."""
-    return record_model(catalog.build(f"nas-bench-201:{nas_bench_201.live(cell)}"), (1, 3, 32, 32))
+    return record_model(catalog.build(f"nas-bench-201:{nas_bench.live(cell)}"), (1, 3, 32, 32))
 
 
 def _under_priors(cell: str) -> dict:

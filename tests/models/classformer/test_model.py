@@ -256,6 +256,6 @@ def test_without_the_extra(monkeypatch):
     def missing(name):
         raise ModuleNotFoundError(name)
 
-    monkeypatch.setattr("reuseprior.models.classformer.import_module", missing)
+    monkeypatch.setattr("reuseprior.models.errors.import_module", missing)
     with pytest.raises(ModelError, match=r"pip install -e '/.*\[text\]'"):
         pretrained(seed=0)
