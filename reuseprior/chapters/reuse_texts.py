@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from reuseprior import sharing
 from reuseprior.errors import UserError
 from reuseprior.training import Protocol, train
-from reuseprior.training.batches import Batch, Share, derive, own_part, steps
+from reuseprior.training.batches import Batch, Batches
 from reuseprior.training.task import Task
 
 CONTEXT = 128  # bytes that a network sees
@@ -119,30 +119,20 @@ class NextByte(Task):
         return [means[0], means[0] / log(2)]
 
 
-class InOrder:
+class InOrder(Batches):
     """Batches of windows, in an order that the seed and the epoch decide."""
 
-    def __init__(
-        self, windows: Tensor, protocol: Protocol, *, device: torch.device, seed: int, share: Share
-    ):
-        self._windows, self._device = windows, device
-        self._protocol, self._seed, self._share = protocol, seed, share
-
-    def __len__(self) -> int:
-        return len(self._windows)
+    def __init__(self, windows: Tensor, protocol: Protocol, **place):
+        super().__init__(len(windows), protocol, **place)
+        self._windows = windows
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """This process's part of every batch of an epoch, from batch `first` on."""
-        size, count = self._protocol.batch_size, steps(len(self), self._protocol, self._share)
-        generator = torch.Generator().manual_seed(derive("order", self._seed, epoch))
-        order = torch.randperm(len(self), generator=generator)[: count * size].view(count, size)
-        for chosen in order[first:, own_part(0, size, self._share)]:
-            yield self._batch(self._windows[chosen])
+        order, _ = self.order(epoch)
+        for part in self.parts(first):
+            yield self._batch(self._windows[order[part]])
 
     def once(self) -> Iterator[Batch]:
-        """This process's part of all windows, each of them once, as they are tested."""
-        own = self._windows[self._share.index :: self._share.count]
-        yield from map(self._batch, own.split(self._protocol.batch_size))
+        yield from map(self._batch, self.own(self._windows))
 
     def _batch(self, windows: Tensor) -> Batch:
         windows = windows.to(self._device).long()

@@ -101,72 +101,83 @@ def open_batches(images, protocol: Protocol, *, device: torch.device, seed: int,
     return kind(images, protocol, device=device, seed=seed, share=share)
 
 
-class InMemory:
-    """Batches of a set that lies on the device as bytes and is augmented there."""
+class Batches:
+    """A part of the data in batches, for one process of several; a subclass makes them.
 
-    def __init__(self, images, protocol, *, device, seed, share):
-        self._images, self._labels = images.images.to(device), images.labels.to(device)
-        self.protocol, self._device, self._seed, self._share = protocol, device, seed, share
+    `epoch(epoch, first=0)` gives this process's part of every batch of an epoch, from batch `first`
+    on, and `once()` its part of all examples, each of them once, as they are tested.
+    """
+
+    def __init__(self, count: int, protocol: Protocol, *, device, seed: int, share: Share):
+        self.protocol, self._count = protocol, count
+        self._device, self._seed, self._share = device, seed, share
 
     def __len__(self) -> int:
-        return len(self._labels)
+        return self._count
+
+    def order(self, epoch: int) -> tuple[Tensor, torch.Generator]:
+        """All examples in the order of an epoch, and the generator for what else it draws.
+
+        Drawn for the whole epoch, so that several processes see what one would.
+        """
+        generator = torch.Generator().manual_seed(derive("order", self._seed, epoch))
+        return torch.randperm(len(self), generator=generator), generator
+
+    def parts(self, first: int) -> Iterator[slice]:
+        """Where this process's part of each batch lies in an epoch's order."""
+        size = self.protocol.batch_size
+        own = size // self._share.count
+        for batch in range(first, steps(len(self), self.protocol, self._share)):
+            start = batch * size + self._share.index * own
+            yield slice(start, start + own)
+
+    def own(self, examples: Tensor) -> tuple[Tensor, ...]:
+        """This process's part of examples, in batches."""
+        return examples[self._share.index :: self._share.count].split(self.protocol.batch_size)
+
+
+class InMemory(Batches):
+    """Batches of a set that lies on the device as bytes and is augmented there."""
+
+    def __init__(self, images: Images, protocol: Protocol, *, device, **place):
+        super().__init__(len(images), protocol, device=device, **place)
+        self._images, self._labels = images.images.to(device), images.labels.to(device)
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """This process's part of every batch of an epoch, from batch `first` on."""
-        protocol, device = self.protocol, self._device
-        generator = torch.Generator().manual_seed(derive("order", self._seed, epoch))
-        # Drawn for the whole epoch, so that several processes see what one would.
-        order = torch.randperm(len(self), generator=generator).to(device)
-        draws = draw(len(self), self._images.shape[-1], generator).to(device)
+        protocol = self.protocol
+        order, generator = self.order(epoch)
+        order = order.to(self._device)
+        draws = draw(len(self), self._images.shape[-1], generator).to(self._device)
         size = image_size(protocol, epoch)
-        for batch in range(first, steps(len(self), protocol, self._share)):
-            part = own_part(batch, protocol.batch_size, self._share)
+        for part in self.parts(first):
             chosen = order[part]
             images = augment(self._images[chosen], protocol.augmentation, draws[part])
             yield to_input(images, size, protocol), self._labels[chosen]
 
     def once(self) -> Iterator[Batch]:
-        """This process's part of all images, each of them once, as they are tested."""
-        protocol = self.protocol
-        own = slice(self._share.index, None, self._share.count)
-        for images, labels in zip(
-            self._images[own].split(protocol.batch_size),
-            self._labels[own].split(protocol.batch_size),
-            strict=True,
-        ):
-            yield to_input(images, _test_size(protocol), protocol), labels
+        for images, labels in zip(self.own(self._images), self.own(self._labels), strict=True):
+            yield to_input(images, _test_size(self.protocol), self.protocol), labels
 
 
-class Folder:
+class Folder(Batches):
     """Batches of a data set whose images are read, cut and augmented by worker processes."""
 
-    def __init__(self, dataset: Dataset, protocol, *, device, seed, share):
+    def __init__(self, dataset: Dataset, protocol: Protocol, **place):
         if not protocol.image_size:
             raise ProtocolError(
                 "image_size is 0 and the images of a folder have no common size: set image_size"
             )
-        self._dataset, self.protocol, self._device = dataset, protocol, device
-        self._seed, self._share = seed, share
-
-    def __len__(self) -> int:
-        return len(self._dataset)
+        super().__init__(len(dataset), protocol, **place)
+        self._dataset = dataset
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        protocol = self.protocol
-        generator = torch.Generator().manual_seed(derive("order", self._seed, epoch))
-        order = torch.randperm(len(self), generator=generator).tolist()
-        own = [
-            order[own_part(batch, protocol.batch_size, self._share)]
-            for batch in range(first, steps(len(self), protocol, self._share))
-        ]
-        size = image_size(protocol, epoch)
-        seeded = _Seeded(self._dataset, _train_transform(size, protocol), self._seed, epoch)
-        return self._load(seeded, own)
+        order = self.order(epoch)[0].tolist()
+        transform = _train_transform(image_size(self.protocol, epoch), self.protocol)
+        seeded = _Seeded(self._dataset, transform, self._seed, epoch)
+        return self._load(seeded, [order[part] for part in self.parts(first)])
 
     def once(self) -> Iterator[Batch]:
-        own = range(self._share.index, len(self), self._share.count)
-        size = self.protocol.batch_size
-        batches = [own[i : i + size] for i in range(0, len(own), size)]
+        batches = [own.tolist() for own in self.own(torch.arange(len(self))) if len(own)]
         seeded = _Seeded(self._dataset, _test_transform(_test_size(self.protocol)), 0, 0)
         return self._load(seeded, batches)
 
@@ -212,13 +223,6 @@ class _Seeded(Dataset):
             ) from error
         torch.manual_seed(derive("image", self._seed, self._epoch, index))
         return self._transform(image), label
-
-
-def own_part(batch: int, size: int, share: Share) -> slice:
-    """Where this process's part of a batch of an epoch lies in the epoch's order."""
-    own = size // share.count
-    start = batch * size + share.index * own
-    return slice(start, start + own)
 
 
 def _test_size(protocol: Protocol) -> int:

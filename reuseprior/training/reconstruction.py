@@ -21,7 +21,7 @@ from reuseprior.models.affine_vae import (
     padded,
     warp,
 )
-from reuseprior.training.batches import DATA_SEED, Batch, Share, derive, own_part, steps
+from reuseprior.training.batches import DATA_SEED, Batch, Batches, derive
 from reuseprior.training.protocol import Protocol, ProtocolError
 from reuseprior.training.task import Autocast, Task
 
@@ -128,33 +128,22 @@ class Reconstruction(Task):
         return warp(x, self.poses.matrix(alpha.to(x.device))).clamp(0, 1)
 
 
-class Posed:
+class Posed(Batches):
     """Batches of grids, each at a pose that the seed and the epoch decide."""
 
-    def __init__(
-        self, images: Images, task: Reconstruction, protocol: Protocol, *,
-        device: torch.device, seed: int, share: Share,
-    ):  # fmt: skip
-        self._images = images.images.to(device)
-        self._task, self._protocol, self._seed, self._share = task, protocol, seed, share
-
-    def __len__(self) -> int:
-        return len(self._images)
+    def __init__(self, images: Images, task: Reconstruction, protocol: Protocol, **place):
+        super().__init__(len(images), protocol, **place)
+        self._images, self._task = images.images.to(self._device), task
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """This process's part of every batch of an epoch, from batch `first` on."""
-        generator = torch.Generator().manual_seed(derive("order", self._seed, epoch))
-        order = torch.randperm(len(self), generator=generator)
+        order, _ = self.order(epoch)
         poses = self._poses(derive("pose", self._seed, epoch))
-        for batch in range(first, steps(len(self), self._protocol, self._share)):
-            part = own_part(batch, self._protocol.batch_size, self._share)
+        for part in self.parts(first):
             yield self._batch(order[part], poses)
 
     def once(self) -> Iterator[Batch]:
-        """This process's part of all grids, each of them once, as they are tested."""
-        own = torch.arange(len(self))[self._share.index :: self._share.count]
         poses = self._poses(derive("pose", DATA_SEED))
-        for part in own.split(self._protocol.batch_size):
+        for part in self.own(torch.arange(len(self))):
             yield self._batch(part, poses)
 
     def _poses(self, seed: int) -> Tensor | None:
@@ -166,6 +155,6 @@ class Posed:
     def _batch(self, chosen: Tensor, poses: Tensor | None) -> Batch:
         alpha = None if poses is None else poses[chosen]
         x = self._task.grids(self._images[chosen.to(self._images.device)], alpha)
-        if self._protocol.channels_last:
+        if self.protocol.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         return x, x

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from reuseprior.data import Texts, TextSet
 from reuseprior.models.classformer import Tokenizer, pad
-from reuseprior.training.batches import Batch, Share, derive, own_part, steps
+from reuseprior.training.batches import Batch, Batches, steps
 from reuseprior.training.protocol import Protocol, ProtocolError
 from reuseprior.training.task import Autocast, Task
 
@@ -104,38 +104,28 @@ def scores(tn: float, fn: float, fp: float, tp: float) -> dict[str, float]:
     }
 
 
-class Bucketed:
+class Bucketed(Batches):
     """Batches of texts of like lengths, in an order that the seed and the epoch decide."""
 
-    def __init__(
-        self, texts: Texts, task: TextClassification, protocol: Protocol, *,
-        device: torch.device, seed: int, share: Share,
-    ):  # fmt: skip
+    def __init__(self, texts: Texts, task: TextClassification, protocol: Protocol, **place):
+        super().__init__(len(texts.labels), protocol, **place)
         self._tokens, self._labels = task.tokens(texts), texts.labels
-        self._device, self._protocol, self._seed, self._share = device, protocol, seed, share
         self._lengths = torch.tensor([len(ids) for ids, _ in self._tokens])
 
-    def __len__(self) -> int:
-        return len(self._labels)
-
     def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """This process's part of every batch of an epoch, from batch `first` on."""
-        size, count = self._protocol.batch_size, steps(len(self), self._protocol, self._share)
-        generator = torch.Generator().manual_seed(derive("order", self._seed, epoch))
-        order = torch.randperm(len(self), generator=generator)[: count * size]
+        size, count = self.protocol.batch_size, steps(len(self), self.protocol, self._share)
+        order, generator = self.order(epoch)
         buckets = [
-            part[self._lengths[part].argsort(stable=True)] for part in order.split(BUCKET * size)
+            part[self._lengths[part].argsort(stable=True)]
+            for part in order[: count * size].split(BUCKET * size)
         ]
         batches = torch.cat(buckets).reshape(count, size)
-        batches = batches[torch.randperm(count, generator=generator)]
-        part = own_part(0, size, self._share)
-        for chosen in batches[first:]:
-            yield self._batch(chosen[part].tolist())
+        order = batches[torch.randperm(count, generator=generator)].flatten()
+        for part in self.parts(first):
+            yield self._batch(order[part].tolist())
 
     def once(self) -> Iterator[Batch]:
-        """This process's part of all texts, each of them once, as they are tested."""
-        own = self._lengths.argsort(stable=True)[self._share.index :: self._share.count]
-        for part in own.split(self._protocol.batch_size):
+        for part in self.own(self._lengths.argsort(stable=True)):
             yield self._batch(part.tolist())
 
     def _batch(self, chosen: Sequence[int]) -> Batch:
