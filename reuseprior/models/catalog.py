@@ -60,46 +60,31 @@ _CIFAR_OPTIONS = ("width", "bn_momentum")
 # Those of Neural Parameter Allocation Search, and the shallowest, to be compared with.
 WIDE_RESNETS = ((28, 10), (40, 10), (52, 10), (76, 12), (28, 4), (28, 2), (16, 2), (10, 2))
 
+
+def _cifar(name: str, factory: Callable, *given) -> CatalogEntry:
+    return CatalogEntry(name, partial(factory, *given), CIFAR_SIZE, _CIFAR_OPTIONS)
+
+
 # Image sizes are those the models were published at; the thesis counted ResNet-50 at 384.
+_V2_SIZES = {"b0": 224, "b1": 240, "b2": 260, "b3": 300, "s": 384, "m": 480, "l": 480}
 _ENTRIES = [
-    CatalogEntry("efficientnetv2-b0", partial(efficientnet_v2, "b0"), 224, _V2_OPTIONS),
-    CatalogEntry("efficientnetv2-b1", partial(efficientnet_v2, "b1"), 240, _V2_OPTIONS),
-    CatalogEntry("efficientnetv2-b2", partial(efficientnet_v2, "b2"), 260, _V2_OPTIONS),
-    CatalogEntry("efficientnetv2-b3", partial(efficientnet_v2, "b3"), 300, _V2_OPTIONS),
-    CatalogEntry("efficientnetv2-s", partial(efficientnet_v2, "s"), 384, _V2_OPTIONS),
-    CatalogEntry("efficientnetv2-m", partial(efficientnet_v2, "m"), 480, _V2_OPTIONS),
-    CatalogEntry("efficientnetv2-l", partial(efficientnet_v2, "l"), 480, _V2_OPTIONS),
+    *(
+        CatalogEntry(f"efficientnetv2-{size}", partial(efficientnet_v2, size), side, _V2_OPTIONS)
+        for size, side in _V2_SIZES.items()
+    ),
     CatalogEntry("resnet50-v1", resnet50_v1, 384),
-    *(
-        CatalogEntry(
-            f"resnet{depth}-cifar", partial(cifar_resnet, depth), CIFAR_SIZE, _CIFAR_OPTIONS
-        )
-        for depth in (20, 32, 56, 110)
-    ),
-    *(
-        CatalogEntry(
-            f"wrn-{depth}-{widening}",
-            partial(wide_resnet, depth, widening),
-            CIFAR_SIZE,
-            _CIFAR_OPTIONS,
-        )
-        for depth, widening in WIDE_RESNETS
-    ),
+    *(_cifar(f"resnet{depth}-cifar", cifar_resnet, depth) for depth in (20, 32, 56, 110)),
+    *(_cifar(f"wrn-{depth}-{wide}", wide_resnet, depth, wide) for depth, wide in WIDE_RESNETS),
     CatalogEntry("wrn-50-2", wide_resnet50_2, 224, ()),
     CatalogEntry("densenet-bc-190-40", partial(densenet_bc, 190, 40), CIFAR_SIZE, ()),
     *(
         CatalogEntry(f"darts-{order}-order", partial(darts, order), CIFAR_SIZE, ())
         for order in GENOTYPES
     ),
-    *(
-        CatalogEntry(name, factory, CIFAR_SIZE, _CIFAR_OPTIONS)
-        for name, factory in (
-            ("xception-cifar", cifar_xception),
-            ("vs-xception", vs_xception),
-            ("mobilenet-cifar", cifar_mobilenet),
-            ("resnet18-cifar", cifar_resnet18),
-        )
-    ),
+    _cifar("xception-cifar", cifar_xception),
+    _cifar("vs-xception", vs_xception),
+    _cifar("mobilenet-cifar", cifar_mobilenet),
+    _cifar("resnet18-cifar", cifar_resnet18),
 ]
 _CATALOG = {entry.name: entry for entry in _ENTRIES}
 # The thesis's tables say V2-B0 and ResNet-50.

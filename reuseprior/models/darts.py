@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from reuseprior.models.errors import ModelError
+from reuseprior.models.layers import conv, normed, preactivated
 
 CELLS = 20
 CHANNELS = 36  # of a node of the first cells; twice as many after each reduction
@@ -85,9 +86,7 @@ class Network(nn.Module):
     def __init__(self, genotype: Genotype, cells: int, classes: int):
         super().__init__()
         before_last = last = STEM * CHANNELS
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, last, 3, padding=1, bias=False), nn.BatchNorm2d(last)
-        )
+        self.stem = nn.Sequential(*normed(3, last))
         self.cells = nn.ModuleList()
         channels, halved = CHANNELS, False
         for position in range(cells):
@@ -117,10 +116,8 @@ class Cell(nn.Module):
         halved: bool,
     ):  # fmt: skip
         super().__init__()
-        self.before_last = (
-            Halving(before_last, channels) if halved else _pointwise(before_last, channels)
-        )
-        self.last = _pointwise(last, channels)
+        entry = Halving(before_last, channels) if halved else preactivated(before_last, channels, 1)
+        self.before_last, self.last = entry, preactivated(last, channels, 1)
         self.reads = [node for _, node in edges]
         self.edges = nn.ModuleList(
             _operation(name, channels, 2 if halves and node < 2 else 1) for name, node in edges
@@ -139,8 +136,8 @@ class Halving(nn.Module):
 
     def __init__(self, before: int, channels: int):
         super().__init__()
-        self.even = nn.Conv2d(before, channels // 2, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(before, channels - channels // 2, 1, stride=2, bias=False)
+        self.even = conv(before, channels // 2, 1, 2)
+        self.odd = conv(before, channels - channels // 2, 1, 2)
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -164,12 +161,5 @@ def _separable(channels: int, stride: int, dilation: int = 1) -> list[nn.Module]
     return [
         nn.ReLU(),
         nn.Conv2d(channels, channels, 3, stride, dilation, dilation, groups=channels, bias=False),
-        nn.Conv2d(channels, channels, 1, bias=False),
-        nn.BatchNorm2d(channels),
+        *normed(channels, channels, 1),
     ]
-
-
-def _pointwise(before: int, channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.ReLU(), nn.Conv2d(before, channels, 1, bias=False), nn.BatchNorm2d(channels)
-    )
