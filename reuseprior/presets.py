@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 from reuseprior import files
 from reuseprior.errors import UserError, did_you_mean, shown
@@ -84,6 +84,14 @@ class Presets:
             finite = "" if isfinite(number) else ", and finite"
             raise self.error(f"{key} is {shown(value)}: it must be {low}{most}{finite}")
         return number if hint is float else value
+
+    def conform(self, settings: object) -> None:
+        """Check every field of a frozen dataclass by its type, `Annotated[kind, low, high]`."""
+        for key, hint in get_type_hints(type(settings), include_extras=True).items():
+            limits = getattr(hint, "__metadata__", ())
+            kind = hint.__origin__ if limits else hint
+            value = self.checked(key, kind, getattr(settings, key), *limits)
+            object.__setattr__(settings, key, value)
 
     def check_name(self, name: str) -> None:
         """Refuse a name that is more than a name: a path, markup, nothing at all.

@@ -45,7 +45,7 @@ from reuseprior.report.runs import settings
 from reuseprior.results import Recording, Run
 from reuseprior.training import Protocol, train
 from reuseprior.training.batches import parts
-from reuseprior.training.reconstruction import Reconstruction
+from reuseprior.training.task import Reconstruction
 
 KINDS = ("affine-vae", "affine-vae-angles", "affine-vae-orientations")
 REACHED = "affine-vae-reach"  # how far inputs reach on their canvas

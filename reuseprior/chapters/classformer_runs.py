@@ -59,7 +59,7 @@ from reuseprior.plotting import PAGE_WIDTH, PLAIN, STRONG
 from reuseprior.results import Recording, Run
 from reuseprior.training import Protocol, finished, train
 from reuseprior.training.batches import Share
-from reuseprior.training.text import TextClassification
+from reuseprior.training.task import TextClassification
 
 TASKS = ("glue-cola", "glue-sst2", "glue-mrpc", "glue-rte")
 SPACE = Space(6)

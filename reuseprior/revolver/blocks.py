@@ -65,11 +65,6 @@ class Conv(Block, nn.Conv2d):
         return (out, *((side + 2 * padding - span) // stride + 1 for side in x[1:]))
 
     @staticmethod
-    def size(node):
-        channels, out, kernel_size, _, _, _, groups, bias = node.arguments.values()
-        return out * (channels // groups * kernel_size**2 + bias)
-
-    @staticmethod
     def adjust(arguments, key, value):
         arguments[key] = value
         if key == "kernel_size":  # the output keeps its shape only with the padding to match
@@ -107,11 +102,6 @@ class Deconv(Block, nn.ConvTranspose2d):
         sides = [(side - 1) * stride - 2 * padding + kernel_size + extra for side in x[1:]]
         require(min(sides) > 0, "would give an empty image")
         return (out, *sides)
-
-    @staticmethod
-    def size(node):
-        channels, out, kernel_size, *_, bias = node.arguments.values()
-        return out * (channels * kernel_size**2 + bias)
 
 
 @block("separable")
@@ -165,11 +155,6 @@ class Conv3d(Block, nn.Conv3d):
         require(kernel_size % 2 == 1, "needs an odd kernel size")
         require(len(x) == 3 and x[0] % reduction == 0, f"needs channels divisible by {reduction}")
         return (expansion * x[0] // reduction, *((side - 1) // stride + 1 for side in x[1:]))
-
-    @staticmethod
-    def size(node):
-        expansion, reduction, kernel_size, _ = node.arguments.values()
-        return expansion * max(3, reduction) * kernel_size**2
 
     @staticmethod
     def fit(x, y, make):
@@ -328,10 +313,6 @@ class BatchNorm(Block, nn.BatchNorm2d):
         return x
 
     @staticmethod
-    def size(node):
-        return 2 * node.arguments["features"] * node.arguments["affine"]
-
-    @staticmethod
     def shareable(node):
         return node.arguments["scope"] == "use"
 
@@ -393,11 +374,6 @@ class Linear(Block, nn.Linear):
         require(x == (inputs,), f"needs ({inputs},)")
         require(outputs > 0, "needs at least one output")
         return (outputs,)
-
-    @staticmethod
-    def size(node):
-        inputs, outputs, bias = node.arguments.values()
-        return outputs * (inputs + bias)
 
     @staticmethod
     def shareable(node):

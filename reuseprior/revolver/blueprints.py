@@ -45,6 +45,7 @@ from torch import nn
 
 from reuseprior import schemas
 from reuseprior.errors import UserError, did_you_mean, expect, shown
+from reuseprior.models import without_weights
 
 
 class BlueprintError(UserError):
@@ -122,7 +123,7 @@ class Block:
     @staticmethod
     def size(node: Blueprint) -> int:
         """Learnable parameters that the block itself holds, without those of its children."""
-        return 0
+        return _held(node.kind, tuple(node.arguments.items()))
 
     @staticmethod
     def shareable(node: Blueprint) -> bool:
@@ -148,6 +149,13 @@ class Block:
         return None
 
 
+@cache
+def _held(kind: str, arguments: tuple[tuple[str, Any], ...]) -> int:
+    """What a module of a kind and arguments holds, from one without weights."""
+    with without_weights():
+        return sum(p.numel() for p in find(kind)(**dict(arguments)).parameters())
+
+
 class Composite(Block, nn.Module):
     """A block with parts: each child's module becomes a submodule under the child's role."""
 
@@ -155,6 +163,10 @@ class Composite(Block, nn.Module):
         super().__init__()
         for role, part in parts.items():
             self.add_module(role, part)
+
+    @staticmethod
+    def size(node: Blueprint) -> int:
+        return 0
 
     def parts(self, stem: str = "") -> list[nn.Module]:
         """The parts in order, those whose role starts with `stem`; one used twice comes twice.

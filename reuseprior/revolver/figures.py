@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
@@ -65,16 +67,12 @@ def _side_by_side(held: np.ndarray) -> list[int]:
 
 def shared_parts(population: Population) -> pd.Series:
     """For each individual, the part of its parameters that another individual holds as well."""
-    holders: dict[str, int] = {}
-    for individual in population:
-        for name in individual.modules:
-            holders[name] = holders.get(name, 0) + 1
-    parts = {}
-    for individual in population:
-        shared = sum(
-            use.parameters for name, use in individual.modules.items() if holders[name] > 1
-        )
-        parts[individual.number] = shared / max(individual.parameters, 1)
+    holders = Counter(name for individual in population for name in individual.modules)
+    parts = {
+        one.number: sum(u.parameters for name, u in one.modules.items() if holders[name] > 1)
+        / max(one.parameters, 1)
+        for one in population
+    }
     return pd.Series(parts, name="shared part of the parameters")
 
 
@@ -210,7 +208,10 @@ def family_tree(
     height = min(9.0, 1.6 + 0.055 * len(order))
     fig = Picture(figsize=(PAGE_WIDTH, height), layout="constrained")
     ax = fig.subplots()
-    _draw_descent(ax, places, parents, strong=_ancestors(best, parents))
+    descent = nx.DiGraph((one, child) for child, line in parents.items() for one in line)
+    descent.add_nodes_from(people)
+    strong = set() if best is None else {best, *nx.ancestors(descent, best)}
+    _draw_descent(ax, places, parents, strong)
     colours = _draw_people(ax, places, people, scores)
     if best is not None:
         ax.annotate(
@@ -311,16 +312,6 @@ def _family_order(people: Mapping, parents: Mapping, kept: set[int]) -> list[int
         order.append(child)
         left += sorted(offspring.get(child, []), key=lambda c: (people[c].generation, c))
     return order
-
-
-def _ancestors(child: int | None, parents: Mapping[int, tuple[int, ...]]) -> set[int]:
-    found: set[int] = set()
-    left = [] if child is None else [child]
-    while left:
-        if (one := left.pop()) not in found:
-            found.add(one)
-            left += parents[one]
-    return found
 
 
 def draw_accuracy(

@@ -375,11 +375,7 @@ class Settings:
     space: Space = field(default_factory=Space)
 
     def __post_init__(self):
-        for key, hint in get_type_hints(type(self), include_extras=True).items():
-            limits = getattr(hint, "__metadata__", ())
-            kind = hint.__origin__ if limits else hint
-            value = PRESETS.checked(key, kind, getattr(self, key), *limits)
-            object.__setattr__(self, key, value)
+        PRESETS.conform(self)
         _check_together(self)
 
     @classmethod

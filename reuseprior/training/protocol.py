@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from math import cos, floor, pi
 from pathlib import Path
-from typing import Annotated, Literal, get_type_hints
+from typing import Annotated, Literal
 
 from reuseprior.errors import UserError
 from reuseprior.models import catalog
@@ -91,11 +91,7 @@ class Protocol:
     validation: Part = 0.0  # part of the training images that is held out
 
     def __post_init__(self):
-        limits = get_type_hints(type(self), include_extras=True)
-        for field, hint in get_type_hints(type(self)).items():
-            limit = getattr(limits[field], "__metadata__", ())
-            value = PRESETS.checked(field, hint, getattr(self, field), *limit)
-            object.__setattr__(self, field, value)
+        PRESETS.conform(self)
         _check_together(self)
 
     @classmethod

@@ -1,11 +1,16 @@
-"""Tasks: what a model is trained for, its loss, what is measured, and what a batch holds."""
+"""Tasks: what a model is trained for, its loss, what is measured, and what a batch holds.
+
+After the classification of images come that of texts, with GLUE's own scores, and autoencoders that
+reconstruct grids, upright or each in a random pose.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from math import sqrt
 from typing import ClassVar
 
 import numpy as np
@@ -13,8 +18,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reuseprior.data import DataSet, ImageFolderSet
-from reuseprior.training.batches import Batch, mix, open_batches, to_input
+from reuseprior.data import DataSet, ImageFolderSet, Images, Texts, TextSet
+from reuseprior.models.affine_vae import (
+    LIKELIHOODS,
+    AffineVAE,
+    Passed,
+    Poses,
+    divergence,
+    misfit,
+    padded,
+    warp,
+)
+from reuseprior.models.classformer import Tokenizer, pad
+from reuseprior.training.batches import (
+    DATA_SEED,
+    Batch,
+    Batches,
+    derive,
+    mix,
+    open_batches,
+    steps,
+    to_input,
+)
 from reuseprior.training.protocol import Protocol, ProtocolError, image_size
 
 Autocast = Callable[[], AbstractContextManager]  # makes the context in which a model computes
@@ -193,3 +218,258 @@ def try_images(
                 f"channels, image_size or test_image_size; it says: {said}"
             ) from error
         yield what, found
+
+
+# Texts in batches of like lengths -----------------------------------------------------------------
+
+SCORES = ("accuracy", "f1", "matthews")
+BUCKET = 32  # batches that are sorted by length together
+
+
+@dataclass(frozen=True)
+class TextClassification(Task):
+    """One of two classes for a text or a pair, scored as GLUE scores the task.
+
+    Texts are cut to `longest` tokens, the longer of a pair first, and a batch is as long as its
+    longest text. In training, texts of like length share a batch.
+    """
+
+    name: ClassVar[str] = "text classification"
+    tokenizer: Tokenizer
+    metric: str = "accuracy"
+    longest: int = 128
+
+    def __post_init__(self):
+        if self.metric not in SCORES:
+            raise ProtocolError(f"metric is {self.metric!r}: choose {', '.join(SCORES)}")
+
+    @property
+    def score(self) -> str:
+        return self.metric
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(("loss", "accuracy", self.metric)))
+
+    @property
+    def sizes(self) -> int:
+        return 5  # the loss, and how many of the four cells of a table of two classes
+
+    def about(self) -> dict[str, object]:
+        own = {"tokenizer": self.tokenizer.name, "metric": self.metric, "longest": self.longest}
+        return super().about() | own
+
+    def check(
+        self, model: nn.Module, data: TextSet, protocol: Protocol, autocast: Autocast
+    ) -> None:
+        super().check(model, data, protocol, autocast)
+        if not isinstance(data, TextSet) or data.classes != 2:
+            raise ProtocolError(
+                f"{data.name} has no texts of two classes, and {self.name} is for those: choose "
+                "a data set of GLUE"
+            )
+        if protocol.channels_last:
+            raise ProtocolError(
+                "channels_last is true, which orders images and not texts: set it to false"
+            )
+
+    def batches(self, part: Texts, protocol: Protocol, **place) -> Bucketed:
+        return Bucketed(part, self, protocol, **place)
+
+    def tokens(self, texts: Texts) -> list[tuple[list[int], list[int]]]:
+        """Ids and segments of every text."""
+        return self.tokenizer(texts.first, texts.second, longest=self.longest)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs.float(), targets)
+
+    def sums(self, outputs: Tensor, targets: Tensor, loss: Tensor | None = None) -> Tensor:
+        loss = self.loss(outputs, targets) if loss is None else loss
+        cells = torch.bincount(2 * outputs.argmax(1) + targets, minlength=4)
+        return torch.cat([(loss * len(targets))[None], cells])
+
+    def measured(self, means: list[float]) -> list[float]:
+        loss, *cells = means
+        found = {"loss": loss} | scores(*cells)
+        return [found[name] for name in self.measures]
+
+
+def scores(tn: float, fn: float, fp: float, tp: float) -> dict[str, float]:
+    """GLUE's scores of two classes, of counts or shares; 0 where a score divides by nothing.
+
+    >>> {name: round(score, 3) for name, score in scores(tn=3, fn=1, fp=2, tp=4).items()}
+    {'accuracy': 0.7, 'f1': 0.727, 'matthews': 0.408}
+    """
+    both = sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    hits = 2 * tp + fp + fn
+    return {
+        "accuracy": (tn + tp) / (tn + fn + fp + tp),
+        "f1": 2 * tp / hits if hits else 0.0,
+        "matthews": (tp * tn - fp * fn) / both if both else 0.0,
+    }
+
+
+class Bucketed(Batches):
+    """Batches of texts of like lengths, in an order that the seed and the epoch decide."""
+
+    def __init__(self, texts: Texts, task: TextClassification, protocol: Protocol, **place):
+        super().__init__(len(texts.labels), protocol, **place)
+        self._tokens, self._labels = task.tokens(texts), texts.labels
+        self._lengths = torch.tensor([len(ids) for ids, _ in self._tokens])
+
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        size, count = self.protocol.batch_size, steps(len(self), self.protocol, self._share)
+        order, generator = self.order(epoch)
+        buckets = [
+            part[self._lengths[part].argsort(stable=True)]
+            for part in order[: count * size].split(BUCKET * size)
+        ]
+        batches = torch.cat(buckets).reshape(count, size)
+        order = batches[torch.randperm(count, generator=generator)].flatten()
+        for part in self.parts(first):
+            yield self._batch(order[part].tolist())
+
+    def once(self) -> Iterator[Batch]:
+        for part in self.own(self._lengths.argsort(stable=True)):
+            yield self._batch(part.tolist())
+
+    def _batch(self, chosen: Sequence[int]) -> Batch:
+        tokens = pad([self._tokens[i] for i in chosen])
+        return tokens.to(self._device), self._labels[chosen].to(self._device)
+
+
+# Grids, upright or in a pose ----------------------------------------------------------------------
+
+POOLS = {4: F.avg_pool2d, 5: F.avg_pool3d}  # by the axes of a batch
+
+
+@dataclass(frozen=True)
+class Reconstruction(Task):
+    """Reconstruct images or voxels of one channel on a canvas of `side`, turned or not.
+
+    Without `poses` they stand as the data have them. With, each is seen in a pose drawn anew every
+    epoch, and each test input in one and the same, whatever the seed. `pooled` says how many cells
+    a side become one before anything else. The loss is that at the model's best pose, in nats an
+    example: in training, of a model without a search, a sample of minus the evidence lower bound;
+    with a search less, as the pose is free, and in testing less, as z is at its mean. `mse` is over
+    all cells of the canvas, `passes` what the model's search spends on an example, as
+    `affine_vae.search` counts.
+    """
+
+    name: ClassVar[str] = "reconstruction"
+    measures: ClassVar[tuple[str, ...]] = ("loss", "mse", "passes")
+    shown: ClassVar[tuple[str, ...]] = ("loss", "passes")
+    side: int
+    poses: Poses | None = None
+    likelihood: str = "gaussian"
+    pooled: int = 1
+
+    def __post_init__(self):
+        if self.likelihood not in LIKELIHOODS:
+            raise ProtocolError(
+                f"likelihood is {self.likelihood!r}: choose {' or '.join(LIKELIHOODS)}"
+            )
+
+    def about(self) -> dict[str, object]:
+        poses = self.poses and asdict(self.poses)
+        own = {"side": self.side, "poses": poses, "pooled": self.pooled}
+        return super().about() | own | {"likelihood": self.likelihood}
+
+    def check(
+        self, model: nn.Module, data: DataSet, protocol: Protocol, autocast: Autocast
+    ) -> None:
+        super().check(model, data, protocol, autocast)
+        if data.channels != 1:
+            raise ProtocolError(
+                f"{data.name} has {data.channels} channels and {self.name} takes one: choose "
+                "greyscale images or voxels"
+            )
+        self._check_shape(model, data)
+        if isinstance(model, AffineVAE) and model.likelihood != self.likelihood:
+            raise ProtocolError(
+                f"the model searches by the {model.likelihood} likelihood and is trained by the "
+                f"{self.likelihood}: give both the same"
+            )
+        for part in (data.train, data.test):
+            if len(empty := (part.images.flatten(1).amax(1) == 0).nonzero()):
+                raise ProtocolError(
+                    f"grid {empty[0].item()} of a part of {data.name} is empty, which looks the "
+                    "same in every pose: leave empty grids out"
+                )
+
+    def _check_shape(self, model: nn.Module, data: DataSet) -> None:
+        held = data.train.images.ndim - 2
+        if self.poses is not None:
+            wanted = self.poses.dimensions
+        else:
+            wanted = model.poses.dimensions if isinstance(model, AffineVAE) else held
+        if held != wanted:
+            raise ProtocolError(
+                f"{data.name} has grids of {held} dimensions and {self.name} is set up for "
+                f"{wanted}: give both the same"
+            )
+
+    def batches(self, part: Images, protocol: Protocol, **place) -> Posed:
+        if protocol.channels_last and part.images.ndim != 4:
+            raise ProtocolError(
+                "channels_last is true, which orders images and not voxels: set it to false"
+            )
+        return Posed(part, self, protocol, **place)
+
+    def batch(self, inputs: Tensor, targets: Tensor) -> Batch:
+        return inputs, inputs
+
+    def loss(self, outputs: Passed, targets: Tensor) -> Tensor:
+        return self._losses(outputs, targets).mean()
+
+    def sums(self, outputs: Passed, targets: Tensor, loss: Tensor | None = None) -> Tensor:
+        total = self._losses(outputs, targets).sum() if loss is None else loss * len(targets)
+        squares = ((outputs.reconstruction - targets) ** 2).flatten(1).mean(1)
+        return torch.stack([total, squares.sum(), total.new_tensor(outputs.passes * len(targets))])
+
+    def _losses(self, outputs: Passed, targets: Tensor) -> Tensor:
+        found = misfit(self.likelihood, targets, outputs.reconstruction.float())
+        return found + divergence(outputs.mean.float(), outputs.log_variance.float())
+
+    def grids(self, images: Tensor, alpha: Tensor | None) -> Tensor:
+        """Bytes (batch, 1, …) as the model sees them: from 0 to 1, on the canvas, at poses."""
+        x = images.float().div(255)
+        if self.pooled > 1:
+            x = POOLS[x.ndim](x, self.pooled)
+        x = padded(x, self.side)
+        if alpha is None:
+            return x
+        # interpolating may round a last bit beyond 1, which is no chance
+        return warp(x, self.poses.matrix(alpha.to(x.device))).clamp(0, 1)
+
+
+class Posed(Batches):
+    """Batches of grids, each at a pose that the seed and the epoch decide."""
+
+    def __init__(self, images: Images, task: Reconstruction, protocol: Protocol, **place):
+        super().__init__(len(images), protocol, **place)
+        self._images, self._task = images.images.to(self._device), task
+
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        order, _ = self.order(epoch)
+        poses = self._poses(derive("pose", self._seed, epoch))
+        for part in self.parts(first):
+            yield self._batch(order[part], poses)
+
+    def once(self) -> Iterator[Batch]:
+        poses = self._poses(derive("pose", DATA_SEED))
+        for part in self.own(torch.arange(len(self))):
+            yield self._batch(part, poses)
+
+    def _poses(self, seed: int) -> Tensor | None:
+        """A pose for every grid, (grids, numbers)."""
+        if self._task.poses is None:
+            return None
+        return self._task.poses.draw(len(self), torch.Generator().manual_seed(seed))
+
+    def _batch(self, chosen: Tensor, poses: Tensor | None) -> Batch:
+        alpha = None if poses is None else poses[chosen]
+        x = self._task.grids(self._images[chosen.to(self._images.device)], alpha)
+        if self.protocol.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return x, x

@@ -8,7 +8,7 @@ from reuseprior.data import DataSet, Images
 from reuseprior.models.affine_vae import VAE, AffineVAE, Halving, Poses, misfit
 from reuseprior.training import Protocol, ProtocolError, train
 from reuseprior.training.batches import Share
-from reuseprior.training.reconstruction import Reconstruction
+from reuseprior.training.task import Reconstruction
 from tests.training.runs import check_resumed
 
 PROTOCOL = Protocol(

@@ -10,7 +10,7 @@ from reuseprior.data import TextSet
 from reuseprior.models.classformer import Classformer, Schedule, Sizes, Space
 from reuseprior.training import Protocol, ProtocolError, train
 from reuseprior.training.batches import Share
-from reuseprior.training.text import BUCKET, TextClassification, scores
+from reuseprior.training.task import BUCKET, TextClassification, scores
 from tests.training.letters import LETTERS, texts
 from tests.training.runs import check_resumed
 
