@@ -1,10 +1,16 @@
 """Whether trails lead to the lines that make a number: `python benchmarks/trails.py --count 40`.
 
-Each of `mutants.py`'s one-line changes to the package is tried on the numbers that are computed,
-derived or proved at some places, one number by itself. Those that then come out otherwise, or not
-at all, ought to be those whose trail in `build/trace.json` holds the changed line: precision is the
-share of the held that change, recall the share of the changed that are held. Lines are drawn that
-some of these numbers hold. A process is forked for each, and nothing is changed in place.
+Lines of the package are drawn that the trail in `build/trace.json` of some number holds. Each of
+`mutants.py`'s changes to a line, by itself and at most four, is tried on the numbers that are
+computed, derived or proved at one place that holds it and at three others, one number by itself.
+The line makes the numbers that then come out otherwise, or not at all, in any of its changes; these
+ought to be those whose trail holds it. Recall is the share of the changed that are held, precision
+that of the held that are changed. A process is forked for each, and nothing is changed in place.
+
+A line is asked, not a single change, as some changes are none: a `<` that becomes a `<=` where no
+two are equal. What is left of precision is bounded by what a trail is. It says which lines ran, and
+what ran for all quantities of a model need not reach each of them; and a line may run that finds
+all in order, as what refuses bad input does, or whose result is one of two that give the same.
 """
 
 import argparse
@@ -23,11 +29,14 @@ from pathlib import Path
 
 from mutants import ROOT, changes
 
-# Places with numbers of every kind that take some seconds together
+# Places with numbers of every kind
 PLACES = (
-    "thesis, table 4.3", "thesis, appendix A", "thesis, caption of figure 4", "nnmass, table 2",
-    "npas, table 4", "bidart, table 5.1",
+    "thesis, table 4.3", "thesis, table 4.4", "thesis, table 5.1", "thesis, table 5.2",
+    "thesis, table 5.3", "thesis, table 5.4", "thesis, theorems", "thesis, appendix A",
+    "thesis, caption of figure 4", "nnmass, table 2", "nnmass, theorems", "npas, table 4",
+    "bidart, table 5.1",
 )  # fmt: skip
+TRIED = 4  # places, and changes to a line, at most
 LATE = []  # numbers that took too long
 KINDS = ("computed", "derived", "proved")
 CELL = "reuseprior.cell"  # the event that announces a number
@@ -46,23 +55,33 @@ def statement(tree, line):
     return set(range(least.lineno, body[0].lineno if body else least.end_lineno + 1))
 
 
-def mutants(held, seed):
-    """(file, line, kind, source, who holds it), each line once, by chance."""
-    places = []
+def changed_sources(file, line):
+    """(kind, source) of each change that can be made at a line of a function."""
+    every = list(places(ast.parse((ROOT / file).read_text())))
+    for k in (k for k, (at, *_) in enumerate(every) if at == line):
+        tree = ast.parse((ROOT / file).read_text())
+        _, kind, make = list(places(tree))[k]
+        make()
+        yield kind, ast.unparse(ast.fix_missing_locations(tree))
+
+
+def places(tree):
+    """(line, kind, a function that makes the change), each once."""
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
+    nodes = {id(n): n for f in functions for n in ast.walk(f)}.values()
+    return ((n.lineno, *change) for n in nodes for change in changes(n))
+
+
+def drawn(held, chance):
+    """(file, line, who holds it) by chance, of lines at which a change can be made."""
+    found = []
     for file in sorted({file for file, _ in held}):
         tree = ast.parse((ROOT / file).read_text())
-        functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
-        every = [(n, *c) for f in functions for n in ast.walk(f) for c in changes(n)]
-        for k, (node, *_) in enumerate(every):
-            who = set().union(*(held.get((file, n), ()) for n in statement(tree, node.lineno)))
-            places += [(file, node.lineno, k, who)] if who else []
-    random.Random(seed).shuffle(places)
-    for file, line, k, who in list({place[:2]: place for place in places}.values()):
-        tree = ast.parse((ROOT / file).read_text())
-        functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
-        _, kind, make = [(n, *c) for f in functions for n in ast.walk(f) for c in changes(n)][k]
-        make()
-        yield file, line, kind, ast.unparse(ast.fix_missing_locations(tree)), who
+        for line in sorted({line for line, *_ in places(tree)}):
+            who = set().union(*(held.get((file, n), ()) for n in statement(tree, line)))
+            found += [(file, line, who)] if who else []
+    chance.shuffle(found)
+    return found
 
 
 def forked(function, *given):
@@ -125,56 +144,76 @@ def values(package, only):
 
 
 def trails(numbers):
-    """For those of these numbers that are of a kind, file and line of all that makes them."""
+    """For those of these numbers that are of a kind: their place, and all lines that make them."""
     sys.path.insert(0, str(ROOT))
     why, ledger = (import_module(f"reuseprior.report.{name}") for name in ("why", "ledger"))
     trace = why.Trace.load()
-    rows = [row["id"] for row in ledger.committed_rows() if row["kind"] in KINDS]
-    return {i: {f: [*n] for f, n in trace.lines(i).items()} for i in rows if i in numbers}
+    of = {row["id"]: row["where"] for row in ledger.committed_rows() if row["kind"] in KINDS}
+    every = {i: {f: [*n] for f, n in trace.lines(i).items()} for i in of if i in numbers}
+    return {i: (of[i], lines) for i, lines in every.items()}
+
+
+def tried(file, source, only):
+    """What the numbers at these places come to with a file changed."""
+    with tempfile.TemporaryDirectory() as folder:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "reuseprior", f"{folder}/reuseprior", ignore=ignored)
+        (Path(folder) / file).write_text(source)
+        return forked(values, folder, only)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=40)
+    parser.add_argument("--count", type=int, default=40, help="lines")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append", help="places, as `reuseprior audit` takes them")
     options = parser.parse_args()
-    only = options.only or PLACES
+    only, chance = options.only or PLACES, random.Random(options.seed)
     os.environ["REUSEPRIOR_ROOT"] = str(ROOT)
     for name in ("torch", "torchvision", "sympy", "scipy.stats", "pandas", "networkx"):
         import_module(name)  # once, for all forks
     started = time.perf_counter()
     right = forked(values, ROOT, only)
     traced = forked(trails, right)
-    held = defaultdict(set)
-    for number in traced:
-        for file, lines in traced[number].items():
+    held, at = defaultdict(set), defaultdict(set)
+    for number, (where, its) in traced.items():
+        for place in filter(where.startswith, only):
+            at[place].add(number)
+        for file, lines in its.items():
             for line in lines:
                 held[file, line].add(number)
-    ours = set().union(*held.values())
-    print(f"{len(ours)} numbers, {time.perf_counter() - started:.0f} s", flush=True)
-    tried, sums = 0, Counter()
-    for file, line, kind, source, who in mutants(held, options.seed):
-        with tempfile.TemporaryDirectory() as folder:
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / "reuseprior", f"{folder}/reuseprior", ignore=ignored)
-            (Path(folder) / file).write_text(source)
-            found = forked(values, folder, only)
-        if found is None:  # its modules are not imported, or hang: another is drawn
+    print(f"{len(traced)} numbers, {time.perf_counter() - started:.0f} s", flush=True)
+    sums, lines, mutants = Counter(), 0, 0
+    for file, line, holders in drawn(held, chance):
+        of = sorted(at, key=lambda place: chance.random())
+        of.sort(key=lambda place: not at[place] & holders)
+        of = [of[0], *chance.sample(of[1:], min(TRIED, len(of)) - 1)]
+        ours = set().union(*(at[place] for place in of))
+        who, changed, kinds = holders & ours, set(), []
+        sources = list(changed_sources(file, line))
+        for kind, source in chance.sample(sources, min(TRIED, len(sources))):
+            found = tried(file, source, of)
+            if found is None:  # its modules are not imported, or hang: it is no test
+                continue
+            kinds.append(kind)
+            changed |= {number for number in ours if found.get(number) != right[number]}
+            if who <= changed:
+                break
+        if not kinds:
             continue
-        changed = {number for number in ours if found.get(number) != right[number]}
         counts = {"both": who & changed, "held": who - changed, "changed": changed - who}
         sums.update({name: len(which) for name, which in counts.items()})
         sums["in vain"] += 0 if changed else len(who)
+        lines, mutants = lines + 1, mutants + len(kinds)
         told = ", ".join(f"{name} {len(which)}" for name, which in counts.items())
         some = ", ".join(sorted(counts["held"])[:2] + sorted(counts["changed"])[:2])
-        print(f"{file}:{line} {kind}: {told}; {some}", flush=True)
-        if (tried := tried + 1) == options.count:
+        print(f"{file}:{line} {', '.join(kinds)}: {told}; {some}", flush=True)
+        both, all_held = sums["both"], sums["both"] + sums["held"]
+        told = f"recall {both / (both + sums['changed'] or 1):.3f}, precision {both / all_held:.3f}"
+        some = f"{both / (all_held - sums['in vain'] or 1):.3f} of lines that change any number"
+        print(f"{lines} lines, {mutants} changes: {told}, {some}", flush=True)
+        if lines == options.count:
             break
-    both, held = sums["both"], sums["both"] + sums["held"]
-    told = f"recall {both / (both + sums['changed']):.3f}, precision {both / held:.3f}"
-    some = f"{both / (held - sums['in vain']):.3f} of those that change any number"
-    print(f"{tried} mutants: {told}, {some}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from html import escape
 from itertools import product
+from pathlib import Path
 
 import pandas as pd
 
@@ -146,7 +147,8 @@ class Switchboard:
             of = [entry.id, _bearing(self.numbers[entry.id]), self.numbers[entry.id]]
             places[", ".join(entry.where.split(", ")[:2])].append(of)
         data = json.dumps(places, separators=(",", ":"), ensure_ascii=False)
-        return _BOARD % {"switches": switches, "data": data.replace("<", "\\u003c")}
+        board = Path(__file__).with_name("switchboard.html").read_text(encoding="utf-8").strip()
+        return board % {"switches": switches, "data": data.replace("<", "\\u003c")}
 
 
 def _bearing(given: Mapping[int, bool]) -> int:
@@ -155,46 +157,3 @@ def _bearing(given: Mapping[int, bool]) -> int:
     for on in given:
         together |= on
     return together
-
-
-_BOARD = """<div class="switchboard"><style>
-.switchboard i { display: inline-block; width: 0.7em; height: 0.7em; margin: 1px; }
-.switchboard p { margin: 0.2em 0; }
-.switchboard .yes { background: #0072b2; } .switchboard .no { background: #d55e00; }
-.switchboard .unknown { background: #999; } .switchboard label { margin-right: 1em; }
-tr[data-now="no"] { outline: 2px solid #d55e00; }
-</style><form>%(switches)s</form><p><output></output></p><div></div>
-<script type="application/json">%(data)s</script></div><script>
-for (const board of document.querySelectorAll(".switchboard:not([data-live])")) {
-  board.dataset.live = "";
-  const places = JSON.parse(board.querySelector("script").textContent), numbers = [];
-  for (const [place, its] of Object.entries(places)) {
-    const line = document.createElement("p");
-    line.append(`${place} `);
-    for (const [id, bearing, given] of its) {
-      const mark = document.createElement("i");
-      numbers.push({ id, bearing, given, mark });
-      line.append(mark);
-    }
-    board.querySelector("div").append(line);
-  }
-  const show = () => {
-    let on = 0;
-    for (const one of board.querySelectorAll("input:checked")) on += +one.value;
-    const sums = { yes: 0, no: 0, unknown: 0 };
-    for (const { id, bearing, given, mark } of numbers) {
-      const now = { true: "yes", false: "no" }[given[on & bearing]] ?? "unknown";
-      sums[now] += 1;
-      mark.className = now;
-      mark.title = id;
-      const row = document.getElementById(id);
-      if (row) row.dataset.now = now;
-    }
-    board.querySelector("output").textContent = `${sums.yes} of ${numbers.length} come out, `
-      + `${sums.no} come out otherwise, ${sums.unknown} were not computed so`;
-  };
-  board.querySelector("form").addEventListener("change", show);
-  document.addEventListener("DOMContentLoaded", show);  // rows that come below
-  show();
-}
-</script>"""

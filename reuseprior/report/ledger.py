@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,74 +30,15 @@ from reuseprior.errors import UserError
 from reuseprior.report import chapters, published
 from reuseprior.report.published import How, Printed, Window
 
-KINDS: dict[str, dict[str, str]] = {
-    "computed": {
-        "reproduced": "✓",
-        "unsaid": "≈",
-        "against the text": "≈",
-        "erratum": "✗",
-        "not reproduced": "✗",
-    },
-    "derived": {
-        "reproduced": "✓",
-        "unsaid": "≈",
-        "against the text": "≈",
-        "erratum": "✗",
-        "not reproduced": "✗",
-    },
-    "proved": {"holds": "✓", "unsaid": "≈", "corrected": "✗", "fails": "✗"},
-    "quoted": {"confirmed": "✓", "unchecked": "…", "differs": "✗"},
-    "measured": {
-        "within": "✓",
-        "claim holds": "✓",
-        "example agrees": "…",
-        "undecided": "…",
-        "open": "…",
-        "erratum": "✗",
-        "outside": "✗",
-        "claim fails": "✗",
-    },
-    "setting": {"used": "", "erratum": "✗"},
-}
+_SAID = tomllib.loads(Path(__file__).with_name("verdicts.toml").read_text(encoding="utf-8"))
+
+KINDS: dict[str, dict[str, str]] = _SAID["kinds"]
 """The verdicts that a kind of number can have, from best to worst, each with its mark."""
 
-LEGEND = {
-    "✓": "comes out as it is written",
-    "≈": "comes out with a convention that the text leaves open or contradicts",
-    "✗": "does not come out: a misprint, a false statement, or no convention gives it",
-    "…": "not decided: not run, too few runs to tell, or no source at hand",
-}
+LEGEND: dict[str, str] = _SAID["legend"]
 """What the four marks say. An input is unmarked: it is put in as it is printed."""
 
-MEANINGS = {
-    "computed": "it follows from definitions",
-    "derived": "it follows from other numbers that the source prints",
-    "reproduced": "the text's own reading gives the printed digits",
-    "unsaid": "a convention that the text leaves open gives them",
-    "against the text": "only a reading that the text rules out gives them",
-    "erratum": "the source itself says otherwise, and the text's reading, where there is one, does "
-    "not give them",
-    "not reproduced": "no reading gives them",
-    "proved": "it is a statement",
-    "holds": "as it is printed",
-    "corrected": "the printed statement fails, another is proved",
-    "fails": "neither the printed statement nor another is proved",
-    "quoted": "the source has it from elsewhere",
-    "confirmed": "the public source that is named prints the same, as the note quotes it",
-    "unchecked": "no public source is at hand",
-    "differs": "the public source that is named prints something else",
-    "measured": "it needs training",
-    "within": "our runs at the printed protocol put 95 % of further runs about it",
-    "outside": "they do not",
-    "claim holds": "the claim that it supports holds, by a test at the scale that we ran",
-    "example agrees": "an example of ours does, by such a test, of what the source puts as a "
-    "possibility or says of other models",
-    "claim fails": "the claim fails by that test",
-    "undecided": "the test cannot tell",
-    "open": "not run: the note says what it needs",
-    "setting": "it is an input",
-    "used": "put in as it is printed, which tests nothing",
-}
+MEANINGS: dict[str, str] = _SAID["meanings"]
 """What each kind and each verdict says of a number."""
 
 MARKS = {verdict: mark for verdicts in KINDS.values() for verdict, mark in verdicts.items()}
