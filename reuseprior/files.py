@@ -53,7 +53,7 @@ def write(path: Path, content: bytes, *, keep: Path | None = None) -> None:
     """Write a file that is either the old one or the new one, never a part of it.
 
     ```python
-    write(Path("build/ledger.json"), b"[]")
+    write(Path("build/ledger.csv"), b"id\n")
     ```
 
     The folder must exist. The file keeps the mode that it had; a link is replaced by the file, and

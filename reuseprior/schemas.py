@@ -130,20 +130,6 @@ class Holder(TypedDict):
     start: str
 
 
-class LedgerEntry(TypedDict):
-    """A number in `build/ledger.json`."""
-
-    id: str
-    source: str
-    where: str
-    printed: str
-    computed: int | float | Literal["inf", "-inf", "nan"] | None
-    kind: str
-    verdict: str
-    window: tuple[float | None, float | None] | None  # null where it is open to that side
-    note: str
-
-
 class CellMetadata(TypedDict, total=False):
     """What a cell says of itself."""
 

@@ -229,10 +229,10 @@ def _conclude(jobs, failed) -> None:
     if any(run.job.chapter.last for run in failed):
         note("there is no ledger to sum up, as its notebook failed")
     else:
-        entries = ledger.saved()
-        typer.echo(_total(entries))
+        rows = ledger.saved()
+        typer.echo(_total([row["verdict"] for row in rows]))
         try:
-            changes = [*ledger.changes(entries), *changes]
+            changes = [*ledger.compared(rows), *changes]
             compared.insert(0, "all verdicts")
         except ledger.LedgerError as error:  # which an update mends
             note(f"nothing to compare with: {error}")
@@ -263,16 +263,16 @@ def _verdicts(entries) -> str:
 
     summary = ledger.summary(entries).rename_axis(index=None, columns=None)
     table = summary.to_string(na_rep="", float_format="{:.0f}".format)
-    return f"{table}\n\n{_total(entries)}"
+    return f"{table}\n\n{_total([e.verdict for e in entries])}"
 
 
-def _total(entries) -> str:
+def _total(verdicts) -> str:
     from reuseprior.report import contents
 
-    marks = contents.by_mark(Counter(e.verdict for e in entries))
+    marks = contents.by_mark(Counter(verdicts))
     counts = [f"{n} {mark}" for mark, n in marks.items()]
-    inputs = len(entries) - sum(marks.values())
-    return f"{len(entries)} printed numbers: {', '.join([*counts, f'{inputs} inputs'])}"
+    inputs = len(verdicts) - sum(marks.values())
+    return f"{len(verdicts)} printed numbers: {', '.join([*counts, f'{inputs} inputs'])}"
 
 
 def _rows(entries) -> str:
@@ -297,7 +297,7 @@ def _rows(entries) -> str:
             entry.note, width, initial_indent=indent, subsequent_indent=indent,
             break_long_words=False, break_on_hyphens=False,
         )  # fmt: skip
-    return "\n".join([*lines, "", _total(entries)])
+    return "\n".join([*lines, "", _total([e.verdict for e in entries])])
 
 
 def _tell(entries, places=()) -> bool:

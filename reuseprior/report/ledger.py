@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from reuseprior import files, paths, results, schemas
+from reuseprior import files, paths, results
 from reuseprior.errors import UserError
 from reuseprior.report import chapters, published
 from reuseprior.report.published import How, Printed, Window
@@ -478,7 +477,12 @@ def changes(entries: Iterable[Entry], only: Sequence[str] = ()) -> list[str]:
     the entries, as `collect` takes them, where they are not all. Raises LedgerError as
     `committed_rows` does.
     """
-    return _told(committed_rows(), {row["id"]: row for row in _rows(list(entries))}, only)
+    return compared(_rows(list(entries)), only)
+
+
+def compared(rows: Iterable[Mapping[str, str]], only: Sequence[str] = ()) -> list[str]:
+    """The same of rows, as `saved` has them."""
+    return _told(committed_rows(), {row["id"]: row for row in rows}, only)
 
 
 def retyped(only: Sequence[str] = ()) -> list[str]:
@@ -526,14 +530,23 @@ def _typed(ids: Collection[str]) -> dict[str, dict[str, str]]:
 
 
 def committed_rows() -> list[dict[str, str]]:
-    """The rows of `data/ledger.csv` as text.
+    """The rows of `data/ledger.csv` as text; LedgerError as `_read` has it."""
+    mend = "restore it with git, or write it anew with `reuseprior audit --update`"
+    return _read(ledger_path(), mend)
+
+
+def saved() -> list[dict[str, str]]:
+    """The rows that `save` left; LedgerError as `_read` has it."""
+    return _read(_saved_path(), "delete it and reproduce 00-ledger")
+
+
+def _read(path: Path, mend: str) -> list[dict[str, str]]:
+    """The rows of a ledger as text.
 
     Raises LedgerError where the file is missing or cannot be read, has other columns, an id twice,
     a verdict that its kind does not have, or no row at all: with such a reference everything would
     pass.
     """
-    path = ledger_path()
-    mend = "restore it with git, or write it anew with `reuseprior audit --update`"
     try:
         text = path.read_text(encoding="utf-8")
         header, *lines = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -564,11 +577,22 @@ def committed_rows() -> list[dict[str, str]]:
 
 def update(entries: Sequence[Entry]) -> None:
     """Write `data/ledger.csv`, at once or not at all."""
+    _write(ledger_path(), entries)
+
+
+def save(entries: Sequence[Entry]) -> Path:
+    """Leave the entries in `build/ledger.csv`, for whoever needs them without computing."""
+    _saved_path().parent.mkdir(parents=True, exist_ok=True)
+    return _write(_saved_path(), entries)
+
+
+def _write(path: Path, entries: Sequence[Entry]) -> Path:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, [*COLUMNS, TYPED], lineterminator="\n")
     writer.writeheader()
     writer.writerows(_rows(entries))
-    files.write(ledger_path(), text.getvalue().encode())
+    files.write(path, text.getvalue().encode())
+    return path
 
 
 def _rows(entries: Sequence[Entry]) -> Iterator[dict[str, str]]:
@@ -581,61 +605,13 @@ def _rows(entries: Sequence[Entry]) -> Iterator[dict[str, str]]:
         yield row | {TYPED: typed.get(e.id, {}).get(TYPED, "")}
 
 
-def save(entries: Iterable[Entry]) -> Path:
-    """Leave the entries in `build/ledger.json`, for whoever needs them without computing."""
-    path = paths.BUILD / "ledger.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [
-        {
-            **asdict(e),
-            "window": e.window and [x if isfinite(x) else None for x in e.window],
-            "computed": str(e.computed) if str(e.computed) in _ENDLESS else e.computed,
-        }
-        for e in entries
-    ]
-    rows = json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False)
-    files.write(path, f"{rows}\n".encode())
-    return path
-
-
-def saved() -> list[Entry]:
-    """The entries that `save` left; LedgerError where there are none or the file is damaged."""
-    path = paths.BUILD / "ledger.json"
-    try:
-        rows = schemas.read(path.read_bytes(), list[schemas.LedgerEntry])
-    except (OSError, schemas.SchemaError) as error:
-        raise LedgerError(
-            f"{path} cannot be read ({error}): delete it and reproduce 00-ledger"
-        ) from error
-    for row in rows:
-        if row["verdict"] not in KINDS.get(row["kind"], {}):
-            raise LedgerError(f"{path} says of {row['id']!r} that it is {row['kind']!r} and "
-                              f"{row['verdict']!r}: delete it and reproduce 00-ledger")  # fmt: skip
-    return [
-        Entry(
-            **{
-                **row,
-                "window": row["window"] and _ends(row["window"]),
-                "computed": float(row["computed"])
-                if row["computed"] in _ENDLESS
-                else row["computed"],
-            }
-        )
-        for row in rows
-    ]
-
-
-_ENDLESS = ("inf", "-inf", "nan")  # what JSON has no numbers for
-
-
-def _ends(window: Sequence[float | None]) -> tuple[float, float]:
-    low, high = window
-    return (-inf if low is None else low, inf if high is None else high)
-
-
 def ledger_path() -> Path:
     """Where the committed ledger lies."""
     return paths.checkout() / "data" / "ledger.csv"
+
+
+def _saved_path() -> Path:
+    return paths.BUILD / "ledger.csv"
 
 
 def table(entries: Iterable[Entry]) -> pd.DataFrame:

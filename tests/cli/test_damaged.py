@@ -206,11 +206,15 @@ ENTRY = ledger.Entry("a", "thesis", "thesis, table 1", "1.0", 1.0, "computed", "
 
 
 def test_a_damaged_ledger_of_a_build_is_one_sentence(tmp_path, monkeypatch):
+    """Cut anywhere but before its last letter, with another verdict, or a row twice or none."""
     monkeypatch.setattr(paths, "BUILD", tmp_path)
     path = ledger.save([ENTRY])
-    assert ledger.saved() == [ENTRY]
-    for place, other, broken in damaged(json.loads(path.read_text())):
-        if other is not None or place[1:2] not in (("computed",), ("window",)):
-            path.write_text(json.dumps(broken))
-            with pytest.raises(ledger.LedgerError, match=r"ledger\.json .*: delete it and reprodu"):
-                ledger.saved()
+    (row,) = ledger.saved()
+    assert (row["id"], row["computed"], row["window"]) == ("a", "1", "0 to 2")
+    text = path.read_text()
+    head, line = text.splitlines()
+    cut = [text[:n] for n in range(len(text) - 1)]
+    for broken in (*cut, text.replace("reproduced", "reproduce"), f"{text}{line}\n", f"{head}\n"):
+        path.write_text(broken)
+        with pytest.raises(ledger.LedgerError, match=r"ledger\.csv .*: delete it and reprodu"):
+            ledger.saved()
