@@ -14,7 +14,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.util import find_spec
-from math import inf, isfinite
 from os.path import relpath
 from pathlib import Path
 
@@ -236,21 +235,6 @@ def _unreadable(row: Mapping[str, str]) -> ledger.LedgerError:
     )
 
 
-def _window(text: str) -> tuple[float, float] | None:
-    """What `Entry.window_text` says, read back.
-
-    >>> _window("7050000 to 7150000"), _window("60 or more"), _window("")
-    ((7050000.0, 7150000.0), (60.0, inf), None)
-    """
-    if not text:
-        return None
-    least, _, most = text.partition(" to ")
-    if most:
-        return float(least), float(most)
-    bound = float(text.split(" or ")[0])
-    return (bound, inf) if text.endswith("more") else (-inf, bound)
-
-
 def ledger_table(whys: trails.Trails) -> str:
     """The committed ledger as a table in HTML, with a value in each cell by which to sort it."""
     works = [chapter for chapter in chapters.found() if not chapter.last]
@@ -280,7 +264,7 @@ def _row(row: Mapping[str, str], works: Sequence[Chapter], whys: trails.Trails) 
     text = {name: escape(said) for name, said in row.items()}
     identity, note, verdict = text["id"], text["note"], row["verdict"]
     try:
-        looseness = _looseness(_window(row["window"]))
+        looseness = _looseness(row["window"])
     except ValueError as error:
         raise _unreadable(row) from error
     about = [chapter for chapter in works if chapter.is_about(row["where"])]
@@ -323,13 +307,16 @@ def _link(chapter: Chapter, where: str) -> str:
     return f'<a href="{escape(place)}">{escape(chapter.name)}</a>'
 
 
-def _looseness(window: tuple[float, float] | None) -> str:
-    """How wide a window is beside the number in its middle, as JavaScript reads a number."""
-    if window is None:
-        return ""
-    least, most = window
-    middle = (least + most) / 2
-    return f"{(most - least) / abs(middle):.6g}" if isfinite(middle) and middle else "Infinity"
+def _looseness(window: str) -> str:
+    """How wide a window is beside the number in its middle, as JavaScript reads a number.
+
+    >>> _looseness("7050000 to 7150000"), _looseness("60 or more"), _looseness("")
+    ('0.0140845', 'Infinity', '')
+    """
+    ends = [float(end) for end in re.split(" to | or less| or more", window) if end]
+    width, middle = ends[-1] - ends[0] if ends else 0.0, sum(ends) / 2
+    loose = f"{width / abs(middle):.6g}" if width and middle else "Infinity"
+    return loose if ends else ""
 
 
 def _number(printed: str) -> str:

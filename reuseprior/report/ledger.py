@@ -587,11 +587,8 @@ def save(entries: Sequence[Entry]) -> Path:
 
 
 def _write(path: Path, entries: Sequence[Entry]) -> Path:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [*COLUMNS, TYPED], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_rows(entries))
-    files.write(path, text.getvalue().encode())
+    rows = pd.DataFrame(_rows(entries), columns=[*COLUMNS, TYPED])
+    files.write(path, rows.to_csv(index=False, lineterminator="\n").encode())
     return path
 
 

@@ -5,13 +5,13 @@ They are made of the committed ledger, a table a place where numbers are printed
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+
+import pandas as pd
 
 from reuseprior import files, paths, results
 from reuseprior.errors import UserError
@@ -56,11 +56,7 @@ class Table:
     @property
     def csv(self) -> str:
         """With all columns."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        return text.getvalue()
+        return pd.DataFrame(self.rows, columns=COLUMNS).to_csv(index=False, lineterminator="\n")
 
     @property
     def latex(self) -> str:

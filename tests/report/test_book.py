@@ -525,18 +525,14 @@ def test_every_kind_and_verdict_is_explained():
             assert f"{mark} *{verdict}*: {ledger.MEANINGS[verdict]}\n".lstrip() in text
 
 
-def test_windows_are_read_back():
-    ends = [None, (7.05e6, 7.15e6), (-0.5, 0.5), (60.0, inf), (-inf, 35.0), (-1.25, -1.15)]
-    for window in ends:
-        entry = ledger.Entry("a", "a", "a", "1", 1, "computed", "reproduced", window)
-        assert book._window(entry.window_text) == window
-
-
 def test_narrower_windows_come_first():
-    windows = [(746.608, 746.609), (2.45, 2.55), (2.5, 3.5), (60.0, inf)]
-    widths = [book._looseness(window) for window in windows]
-    assert widths[-1] == "Infinity" and [float(w) for w in widths] == sorted(map(float, widths))
-    assert book._looseness(None) == "", "what is empty comes last"
+    windows = [(746.608, 746.609), (2.45, 2.55), (-3.5, -2.5), (60.0, inf), (-inf, 35.0), (-1, 1)]
+    given = ("a", "a", "a", "1", 1, "computed", "reproduced")
+    said = [ledger.Entry(*given, window).window_text for window in windows]
+    widths = [book._looseness(text) for text in said]
+    assert [float(w) for w in widths[:3]] == pytest.approx([1.3394e-6, 0.04, 1 / 3], rel=1e-4)
+    assert widths[3:] == ["Infinity"] * 3 and widths[:3] == sorted(widths[:3], key=float)
+    assert book._looseness("") == "", "what is empty comes last"
 
 
 def test_cells_that_show_numbers_get_a_target(root, monkeypatch):
