@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 import reuseprior as rp
 from reuseprior import contexts, paths, sharing
+from reuseprior.report import ledger
 
 
 def read_text(name):
@@ -187,6 +188,35 @@ def test_archives_read_what_is_cited():
     drawn = {f"figures/{path.name}" for path in paths.FIGURES.glob("*.svg")}
     assert listed.pop("data/ledger.csv") == "audit:" and listed.keys() == drawn
     assert set(listed.values()) == {"reproduce"}
+
+
+def test_readers_on_github_come_to_the_lines_in_two_clicks():
+    """From the README to a page, and from there to the line that begins what makes a number."""
+    page = paths.ROOT / "data" / "lines.md"
+    assert "](data/lines.md)" in read_text("README.md")
+    links = re.findall(r"\[([^\]]+)\]\(([^)#]+)#L(\d+)\)", page.read_text(encoding="utf-8"))
+    mend = "it moved: run python docs/metadata.py"
+    for name, file, line in links:
+        code = (page.parent / file).read_text(encoding="utf-8").splitlines()[int(line) - 1]
+        begins = r'"?\S.*"? = \["' if file.endswith(".toml") else rf"def {name}\("
+        assert re.match(begins, code.strip()), f"{file}:{line} is no line of {name}; {mend}"
+    linked = {file for _, file, _ in links}
+    modules = {f"../reuseprior/chapters/{name}" for name in ("counting.py", "theorems.py")}
+    assert modules < linked and len(links) > 100
+
+
+def test_the_functions_that_the_page_names_are_those_that_run():
+    """Of places that take a moment: what the code enters to compute their numbers."""
+    entered = set()
+    for place in ("thesis, appendix A.3", "npas, table 4"):
+        sys.setprofile(lambda frame, event, _: entered.add(frame.f_code.co_name))
+        try:
+            ledger.collect(only=[place])
+        finally:
+            sys.setprofile(None)
+        rows = [r for r in read_text("data/lines.md").splitlines() if r.startswith(f"| {place}")]
+        names = re.findall(r"\[(\w+)\]", " ".join(rows))
+        assert names and entered.issuperset(names), place
 
 
 def test_the_container_runs_a_command_of_the_readme_with_locked_versions():

@@ -23,113 +23,8 @@ MOST_ENTRIES = 2**28  # of an input, which more entries are refused of
 MOST_PIXELS = 9_459  # a side of an image of as many
 
 
-class BatchNorm(StrEnum):
-    """What of a batch norm counts as parameters."""
+BatchNorm = StrEnum("BatchNorm", ("learnable", "all"))  # what of one counts as parameters
 
-    learnable = "learnable"
-    all = "all"
-
-
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="A name from `reuseprior models`, torchvision:NAME, timm:NAME, hf:TYPE or "
-        "package.module:factory.",
-    ),
-]
-Models = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="MODEL", help="Names as for `count`, or patterns such as 'torchvision:resnet*'."
-    ),
-]
-ImageSize = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        max=MOST_PIXELS,
-        help="Pixels a side (default: what the model is made for).",
-    ),
-]
-Shape = Annotated[
-    str | None,
-    typer.Option(
-        metavar="1,3,64,64", help="The input's shape, for models that take no square RGB image."
-    ),
-]
-SharingOption = Annotated[
-    str,
-    typer.Option(
-        metavar="WAY",
-        help="none; all_but_bn ties equal convolutions (thesis, section 4.5.3), same_shape "
-        "those of any stride, as tables 4.2 and 4.3 did, with_bn batch norms too; "
-        "layers:all makes equal blocks one; stores:10%,weighted,mask makes all weights of a tenth "
-        "of the parameters; channels:4,full repeats filters four times.",
-    ),
-]
-BatchNormOption = Annotated[
-    BatchNorm,
-    typer.Option(help="learnable: scale and shift; all: running mean and variance too."),
-]
-Output = Annotated[
-    str | None,
-    typer.Option(
-        metavar="KEY", help="Count one part of a dict or tuple of outputs (default: all)."
-    ),
-]
-Tokens = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        max=MOST_ENTRIES,
-        metavar="N",
-        help="Tokens of a language model's input (default: 128).",
-    ),
-]
-Embedded = Annotated[
-    bool,
-    typer.Option(
-        help="Take the tokens' embeddings as input nodes, to compare language models: tables of "
-        "embeddings then count only where the output uses them."
-    ),
-]
-Last = Annotated[
-    bool,
-    typer.Option("--last", help="Count to a language model's last position alone, the next token."),
-]
-Until = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODULE",
-        help="Stop after this module, as a detector's backbone (default: the end).",
-    ),
-]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Models measured side by side.")]
-Save = Annotated[
-    Path | None,
-    typer.Option(
-        parser=path,
-        metavar="FILE.csv",
-        help="Keep a row a model in this file, and measure only those that it lacks.",
-    ),
-]
-Cache = Annotated[bool, typer.Option(help="Take counts from the user's cache, and put them there.")]
-
-R6 = Annotated[
-    bool,
-    typer.Option(
-        "--r6", help="Show R6 with its terms instead, a score of more terms (chapter 6's record)."
-    ),
-]
-Examples = Annotated[
-    int | None,
-    typer.Option(
-        min=2,
-        metavar="T",
-        help="Examples of the training set, for R6's term of depth (default: ImageNet-1k's).",
-    ),
-]
 
 JSON_KEYS = (
     "model", "image_size", "shape", "sharing", "batch_norm", "parameters", "weight_nodes",
@@ -139,15 +34,69 @@ JSON_KEYS = (
 
 
 def _conventions(
-    image_size: ImageSize = None,
-    shape: Shape = None,
-    sharing: SharingOption = "none",
-    batch_norm: BatchNormOption = BatchNorm.learnable,
-    output: Output = None,
-    tokens: Tokens = None,
-    embedded: Embedded = False,
-    last: Last = False,
-    until: Until = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_PIXELS,
+            help="Pixels a side (default: what the model is made for).",
+        ),
+    ] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="1,3,64,64", help="The input's shape, for models that take no square RGB image."
+        ),
+    ] = None,
+    sharing: Annotated[
+        str,
+        typer.Option(
+            metavar="WAY",
+            help="none; all_but_bn ties equal convolutions (thesis, section 4.5.3), same_shape "
+            "those of any stride, as tables 4.2 and 4.3 did, with_bn batch norms too; layers:all "
+            "makes equal blocks one; stores:10%,weighted,mask makes all weights of a tenth of the "
+            "parameters; channels:4,full repeats filters four times.",
+        ),
+    ] = "none",
+    batch_norm: Annotated[
+        BatchNorm,
+        typer.Option(help="learnable: scale and shift; all: running mean and variance too."),
+    ] = BatchNorm.learnable,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Count one part of a dict or tuple of outputs (default: all)."
+        ),
+    ] = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_ENTRIES,
+            metavar="N",
+            help="Tokens of a language model's input (default: 128).",
+        ),
+    ] = None,
+    embedded: Annotated[
+        bool,
+        typer.Option(
+            help="Take the tokens' embeddings as input nodes, to compare language models: tables "
+            "of embeddings then count only where the output uses them."
+        ),
+    ] = False,
+    last: Annotated[
+        bool,
+        typer.Option(
+            "--last", help="Count to a language model's last position alone, the next token."
+        ),
+    ] = False,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE",
+            help="Stop after this module, as a detector's backbone (default: the end).",
+        ),
+    ] = None,
 ):
     """What to count of a model, `measuring.Conventions`: the options of commands that count."""
     from reuseprior import sharing as ways
@@ -187,7 +136,14 @@ def _counting(command: Callable) -> Callable:
 @app.command(epilog="Example: reuseprior count V2-B0 --sharing all_but_bn --json")
 @_counting
 def count(
-    model: Model,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A name from `reuseprior models`, torchvision:NAME, timm:NAME, hf:TYPE or "
+            "package.module:factory.",
+        ),
+    ],
     conventions,
     as_json: Json = False,
 ) -> None:
@@ -223,13 +179,42 @@ def count(
 @app.command(epilog="Example: reuseprior rank 'torchvision:resnet*' V2-S --jobs 2 --save zoo.csv")
 @_counting
 def rank(
-    models: Models,
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL", help="Names as for `count`, or patterns such as 'torchvision:resnet*'."
+        ),
+    ],
     conventions,
-    r6: R6 = False,
-    examples: Examples = None,
-    jobs: Jobs = 1,
-    save: Save = None,
-    cache: Cache = True,
+    r6: Annotated[
+        bool,
+        typer.Option(
+            "--r6",
+            help="Show R6 with its terms instead, a score of more terms (chapter 6's record).",
+        ),
+    ] = False,
+    examples: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="T",
+            help="Examples of the training set, for R6's term of depth (default: ImageNet-1k's).",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Models measured side by side.")
+    ] = 1,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            parser=path,
+            metavar="FILE.csv",
+            help="Keep a row a model in this file, and measure only those that it lacks.",
+        ),
+    ] = None,
+    cache: Annotated[
+        bool, typer.Option(help="Take counts from the user's cache, and put them there.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Compare models by P′_G, their estimated performance from expected spread, best first.

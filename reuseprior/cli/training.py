@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
 from traceback import format_exc
@@ -117,8 +118,7 @@ def train(
             f"parameter {lazy[0]} of {name} has no shape yet (a lazy module): let the factory run "
             "the model on an input once before it returns it"
         )
-    _tell_unrecordable(output)
-    try:
+    with _run_in(output):
         run = training.train(
             network,
             images,
@@ -129,9 +129,6 @@ def train(
             resume=resume,
             progress=sys.stderr.isatty(),
         )
-    except training.Interrupted as stop:
-        note(str(stop))
-        raise typer.Exit(128 + stop.signal) from stop
     if not PartialState().is_main_process:
         return
     left_out = as_written.differences(training.Protocol.load(protocol)).keys() & OPTIONS.keys()
@@ -149,12 +146,21 @@ def train(
         )
 
 
-def _tell_unrecordable(folder: Path) -> None:
-    """Say before hours of work that nobody could repeat them, where that is so."""
-    from reuseprior import results
+@contextmanager
+def _run_in(folder: Path) -> Iterator[None]:
+    """Say before hours of work that nobody could repeat them, where that is so; end as signals say.
+
+    What an interruption says is a note, and its signal is in the exit code.
+    """
+    from reuseprior import results, training
 
     if os.environ.get("RANK", "0") == "0" and (why := results.unrecordable(folder)):
         note(f"this run cannot be recorded: {why}")
+    try:
+        yield
+    except training.Interrupted as stop:
+        note(str(stop))
+        raise typer.Exit(128 + stop.signal) from stop
 
 
 def _blind(images, plan):
@@ -225,7 +231,7 @@ def evolve(
     exit code is then 143, 140 or 130.
     """
     from reuseprior import data as data_sets
-    from reuseprior import revolver, training
+    from reuseprior import revolver
 
     limit = _limit(until)
     changes = parse_settings(settings or ())
@@ -235,14 +241,10 @@ def evolve(
     images = data_sets.load_images(plan.data, root)
     if output is None:
         output = paths.checkout() / "data" / "results" / "revolver" / f"{plan.name}-seed{seed}"
-    _tell_unrecordable(output)
-    try:
+    with _run_in(output):
         search = revolver.Search.start(plan, images, output, seed=seed, resume=resume)
         _run(search, limit)
         run = search.finish()
-    except training.Interrupted as stop:
-        note(str(stop))
-        raise typer.Exit(128 + stop.signal) from stop
     if run is None:  # another process writes
         return
     if as_json:
@@ -354,7 +356,7 @@ def campaign(
     SIGTERM, SIGUSR2 or Ctrl-C writes a checkpoint; the exit code is then 143, 140 or 130.
     With --submit notebooks/profiles/slurm a cluster makes them.
     """
-    from reuseprior import results, training
+    from reuseprior import results
     from reuseprior.errors import UserError
     from reuseprior.report import campaign as planning
 
@@ -386,12 +388,11 @@ def campaign(
         raise typer.Exit(1 if refused else 0)
     for one in chosen:
         note(one.place)
-        _tell_unrecordable(one.folder(output))
         try:
-            one.start(output, progress=sys.stderr.isatty())
-        except training.Interrupted as stop:
-            note(str(stop))
-            raise typer.Exit(128 + stop.signal) from stop
+            with _run_in(one.folder(output)):
+                one.start(output, progress=sys.stderr.isatty())
+        except typer.Exit:
+            raise
         except Exception as error:  # such as data that are not there: others may have theirs
             note(f"  {error}" if isinstance(error, UserError) else format_exc())
             refused += 1

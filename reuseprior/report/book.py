@@ -19,9 +19,10 @@ from pathlib import Path
 
 from reuseprior import paths
 from reuseprior.errors import UserError, shown
-from reuseprior.report import chapters, ledger, notebooks, provenance, tables, trails, variants
+from reuseprior.report import chapters, ledger, notebooks, provenance, tables, trails
 from reuseprior.report.chapters import Chapter
 from reuseprior.report.published import Printed
+from reuseprior.report.variants import Variant
 
 COLUMNS = [
     "id", "where", "kind", "printed", "computed", "window", "verdict", "note", "shown in"
@@ -169,7 +170,7 @@ def _page(chapter: Chapter, notebook: dict, written: Sequence[dict], whys: trail
 def _other_parameters(chapter: Chapter) -> str:
     """What a notebook that someone changed and saved has other than the committed parameters."""
     given = {name: one.default for name, one in notebooks.parameters(chapter.notebook).items()}
-    return variants.name_of(chapter, given).removeprefix(chapter.name).lstrip(",")
+    return Variant(chapter, given).label.removeprefix(chapter.name).lstrip(",")
 
 
 def _with_svg(path: Path, cell: dict) -> dict:

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -200,20 +200,34 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
                 sys.audit("reuseprior.cell", ledger.identity(one.row["id"], one.column))
             yield next(judged) if isinstance(one, Cell) else one
 
+    def rules(self) -> Iterator[tuple[str, Rule]]:
+        """By the id of each cell that may be a number, what is said of it."""
+        for table in self._tables:
+            for row, column in _cells(table):
+                if self._place(row):  # else it is another TOML's
+                    yield ledger.identity(row["id"], column), self._rule_of(table, row, column)
+
     def _entries(self, place: str) -> Iterator[Entry]:
-        tables = dict.fromkeys(table for rule in self._rules for table in _tables(rule))
-        return (entry for table in tables for entry in self.table(table, place))
+        return (entry for table in self._tables for entry in self.table(table, place))
+
+    @property
+    def _tables(self) -> Iterable[str]:
+        return dict.fromkeys(table for rule in self._rules for table in _tables(rule))
 
     def _place(self, row: pd.Series) -> str:
         return max(filter(row["where"].startswith, self._toml["places"]), key=len, default="")
 
-    def _made(self, table: str, row: pd.Series, column: str) -> Entry | Cell | None:
+    def _rule_of(self, table: str, row: pd.Series, column: str) -> Rule:
         rule = next((r for r in reversed(self._rules) if r.fits(table, row, column)), None)
         if rule is None:
             raise CellsError(
                 f"{self._path} says nothing of {row['id']}/{column} of {table}: add a pattern that "
                 "fits it, of kind 'label' if it is no printed number"
             )
+        return rule
+
+    def _made(self, table: str, row: pd.Series, column: str) -> Entry | Cell | None:
+        rule = self._rule_of(table, row, column)
         identity = ledger.identity(row["id"], column)
         sys.audit("reuseprior.cell", identity, f"{rule.at} = {[rule.kind, rule.says]}")
         fill = partial(self._filled, rule, row, column)

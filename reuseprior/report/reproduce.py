@@ -37,6 +37,7 @@ from reuseprior.errors import UserError, did_you_mean
 from reuseprior.report import chapters, notebooks, variants
 from reuseprior.report.chapters import PROFILES, Chapter
 from reuseprior.report.notebooks import Parameter
+from reuseprior.report.variants import Variant
 
 Value = int | float | bool | str
 
@@ -49,26 +50,13 @@ class RunError(UserError):
 
 
 @dataclass(frozen=True)
-class Job:
-    """One chapter and the values of its parameters, where they are not left as saved."""
-
-    chapter: Chapter
-    parameters: Mapping[str, Value]
+class Job(Variant):
+    """One chapter and the values of its parameters, to be run."""
 
     @property
     def name(self) -> str:
         """The chapter's name, as one types it."""
         return self.chapter.name
-
-    @cached_property  # a batch looks for its files many times a second, and it is read from JSON
-    def label(self) -> str:
-        """The name of its files: the chapter's, and the parameters that are not committed."""
-        return variants.name_of(self.chapter, self.parameters)
-
-    @property
-    def figures(self) -> Path:
-        """The folder that its figures go to."""
-        return variants.figures(self.chapter, self.parameters)
 
     @property
     def notebook(self) -> Path:
@@ -103,11 +91,6 @@ class Job:
         name, parameters = json.loads(text)
         (chapter,) = [chapter for chapter in chapters.found() if chapter.name == name]
         return cls(chapter, parameters)
-
-    @property
-    def output(self) -> Path:
-        """Where the executed copy goes; with other than the committed parameters, elsewhere."""
-        return variants.copy(self.chapter, self.parameters)
 
     @property
     def broken(self) -> Path:
@@ -300,11 +283,8 @@ def _chosen(names: Sequence[str]) -> list[Chapter]:
     return [c for c in found.values() if c.name in names or c.last or not names]
 
 
-def _read_bool(text: str) -> bool:
-    return {"true": True, "false": False}[text.lower()]
-
-
-_READERS = {"int": int, "float": float, "bool": _read_bool, "str": str}
+_BOOLS = {"true": True, "false": False}
+_READERS = {"int": int, "float": float, "bool": lambda text: _BOOLS[text.lower()], "str": str}
 
 
 def _read(chapter: str, name: str, text: str, known: Mapping[str, Parameter]) -> Value:

@@ -11,6 +11,8 @@ import ast
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,49 @@ _INJECTED = "# Parameters\n"  # how papermill begins the cell that it puts in
 
 class ParameterError(UserError):
     """A parameter that a chapter does not have, or a value that it cannot take."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A chapter and the values of its parameters."""
+
+    chapter: Chapter
+    parameters: Mapping[str, Any]
+
+    @cached_property  # a batch looks for its files many times a second, and it is read from JSON
+    def label(self) -> str:
+        """The chapter's name, followed by what its parameters differ in from the committed ones.
+
+        Another profile is named, and then what differs from that profile's own values.
+
+        >>> Variant(chapter, {"profile": "quick", "largest": 12}).label  # doctest: +SKIP
+        '05-energy-priors,largest=12'
+        """
+        known = notebooks.parameters(self.chapter.notebook)
+        profile = self.parameters.get("profile", PROFILES[0])
+        usual = {name: one.default for name, one in known.items()} | {"profile": PROFILES[0]}
+        if profile in self.chapter.presets:
+            usual |= self.chapter.presets[profile].parameters
+        given = self.parameters.items()
+        others = {n: value for n, value in given if n not in usual or value != usual[n]}
+        differ = (f"{n}={_plain(str(value))}" for n, value in others.items())
+        label = ",".join([self.chapter.name, *differ])
+        if len(label) > LONGEST_NAME:
+            return f"{label[: LONGEST_NAME - 9]}-{sha256(label.encode()).hexdigest()[:8]}"
+        return label
+
+    @property
+    def output(self) -> Path:
+        """Where the executed copy goes; with other than the committed parameters, elsewhere."""
+        committed = self.label == self.chapter.name
+        folder = "notebooks" if committed else f"variants/{self.label}"
+        return paths.BUILD / folder / self.chapter.notebook.name
+
+    @property
+    def figures(self) -> Path:
+        """The folder that its figures go to."""
+        committed = self.label == self.chapter.name
+        return paths.FIGURES if committed else self.output.parent / "figures"
 
 
 def begin(chapter: str, names: Mapping[str, Any]) -> None:
@@ -64,40 +109,8 @@ def begin(chapter: str, names: Mapping[str, Any]) -> None:
     for name, value in given.items():
         _check(chapter, name, value, known[name])
     plotting.style()
-    label = name_of(one, given)
-    plotting.save_to(figures(one, given) if label != chapter else None)
-
-
-def name_of(chapter: Chapter, parameters: Mapping[str, Any]) -> str:
-    """The chapter's name, followed by what its parameters differ in from the committed ones.
-
-    Another profile is named, and then what differs from that profile's own values.
-
-    >>> name_of(chapter, {"profile": "quick", "largest": 12})  # doctest: +SKIP
-    '05-energy-priors,largest=12'
-    """
-    known = notebooks.parameters(chapter.notebook)
-    profile = parameters.get("profile", PROFILES[0])
-    usual = {name: one.default for name, one in known.items()} | {"profile": PROFILES[0]}
-    if profile in chapter.presets:
-        usual |= chapter.presets[profile].parameters
-    others = {n: value for n, value in parameters.items() if n not in usual or value != usual[n]}
-    label = ",".join([chapter.name, *(f"{n}={_plain(str(v))}" for n, v in others.items())])
-    if len(label) > LONGEST_NAME:
-        return f"{label[: LONGEST_NAME - 9]}-{sha256(label.encode()).hexdigest()[:8]}"
-    return label
-
-
-def copy(chapter: Chapter, parameters: Mapping[str, Any]) -> Path:
-    """Where the executed copy of a run goes."""
-    return _folder(chapter, parameters) / chapter.notebook.name
-
-
-def figures(chapter: Chapter, parameters: Mapping[str, Any]) -> Path:
-    """Where the figures of a run go."""
-    if name_of(chapter, parameters) == chapter.name:
-        return paths.FIGURES
-    return _folder(chapter, parameters) / "figures"
+    variant = Variant(one, given)
+    plotting.save_to(None if variant.label == chapter else variant.figures)
 
 
 def parameter(chapter: str, name: str, known: Mapping[str, Parameter]) -> Parameter:
@@ -106,12 +119,6 @@ def parameter(chapter: str, name: str, known: Mapping[str, Parameter]) -> Parame
         mend = did_you_mean(name, known) or f": it has {', '.join(known) or 'none'}"
         raise ParameterError(f"{chapter} has no parameter {name!r}{mend}")
     return known[name]
-
-
-def _folder(chapter: Chapter, parameters: Mapping[str, Any]) -> Path:
-    label = name_of(chapter, parameters)
-    folder = "notebooks" if label == chapter.name else f"variants/{label}"
-    return paths.BUILD / folder
 
 
 def _plain(text: str) -> str:

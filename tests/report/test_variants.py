@@ -9,7 +9,7 @@ import pytest
 
 from reuseprior import paths, plotting
 from reuseprior.report import chapters, notebooks, reproduce, variants
-from reuseprior.report.variants import ParameterError
+from reuseprior.report.variants import ParameterError, Variant
 from tests.report import house
 
 PARAMETERS = """
@@ -45,20 +45,20 @@ NAMES = [  # what differs from the committed values, the run's name
 @pytest.mark.parametrize(("change", "name"), NAMES)
 def test_names(chapter, change, name):
     given = GIVEN | change
-    found = variants.name_of(chapter, given)
+    found = Variant(chapter, given).label
     assert re.fullmatch(name, found) and len(found) <= variants.LONGEST_NAME
     committed = found == "05-a"
     place = paths.BUILD / ("notebooks" if committed else f"variants/{found}")
-    assert variants.copy(chapter, given) == place / "05-a.ipynb"
+    assert Variant(chapter, given).output == place / "05-a.ipynb"
     drawn = paths.FIGURES if committed else place / "figures"
-    assert variants.figures(chapter, given) == drawn
+    assert Variant(chapter, given).figures == drawn
     for values, folder in ((given, drawn), (GIVEN, paths.FIGURES)):
         variants.begin("05-a", values)
         assert plotting.save(plotting.Figure(), "fig-1")[0].parent == folder
 
 
 def test_two_values_never_have_one_name(chapter):
-    names = {variants.name_of(chapter, GIVEN | {"words": w}) for w in ("a b", "a-b", "a/b", "a")}
+    names = {Variant(chapter, GIVEN | {"words": w}).label for w in ("a b", "a-b", "a/b", "a")}
     assert len(names) == 4
 
 
