@@ -8,9 +8,10 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from html import escape
 from itertools import product
+from operator import or_
 from pathlib import Path
 
 import pandas as pd
@@ -27,12 +28,8 @@ HABITS = {habit: tuple(said) for habit, *said in _TABLE.itertuples()}
 
 def of_note(note: str) -> list[str]:
     """The habits that a row's note names, in the table's order."""
-    named = note.split("; but ")[0].split("; ")
-    return [
-        habit
-        for habit, (start, *_) in HABITS.items()
-        if any(part.startswith(start) for part in named)
-    ]
+    named = f"; {note.split('; but ')[0]}"
+    return [habit for habit, (start, *_) in HABITS.items() if f"; {start}" in named]
 
 
 def explained(rows: Iterable[Mapping[str, str]]) -> pd.DataFrame:
@@ -123,7 +120,4 @@ class Switchboard:
 
 def _bearing(given: Mapping[int, bool]) -> int:
     """The habits that a number's readings name."""
-    together = 0
-    for on in given:
-        together |= on
-    return together
+    return reduce(or_, given, 0)

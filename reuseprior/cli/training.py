@@ -481,24 +481,25 @@ def need_a_verb(context: typer.Context) -> None:
 @data.command(epilog="Example: reuseprior data verify cifar10 --root ~/datasets")
 def verify(name: Name, root: Root = None, as_json: Json = False) -> None:
     """Check every file of a data set; exit code 1 if one is missing or not as published."""
-    from reuseprior.data import root_folder
-    from reuseprior.data import verify as verify_files
+    from reuseprior import data as data_sets
 
-    _report(name, root_folder(root), verify_files(name, root), as_json)
+    _report(name, root, data_sets.verify(name, root), as_json)
 
 
 @data.command(epilog="Example: reuseprior data prepare mnist")
 def prepare(name: Name, root: Root = None, as_json: Json = False) -> None:
     """Download what is missing or not whole, then check as `verify` does."""
-    from reuseprior.data import prepare as prepare_files
-    from reuseprior.data import root_folder
+    from reuseprior import data as data_sets
 
     with redirect_stdout(sys.stderr):  # some torchvisions print while they download
-        checks = prepare_files(name, root)
-    _report(name, root_folder(root), checks, as_json)
+        checks = data_sets.prepare(name, root)
+    _report(name, root, checks, as_json)
 
 
-def _report(name: str, root: Path, checks, as_json: bool) -> None:
+def _report(name: str, root: Path | None, checks, as_json: bool) -> None:
+    from reuseprior.data import root_folder
+
+    root = root_folder(root)
     ok = all(check.ok for check in checks)
     if as_json:
         values = {"name": name, "root": str(root), "ok": ok}

@@ -229,13 +229,6 @@ def kinds() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _unreadable(row: Mapping[str, str]) -> ledger.LedgerError:
-    return ledger.LedgerError(
-        f"{ledger.ledger_path()} has computed {shown(row['computed'])} and window "
-        f"{shown(row['window'])} for {row['id']!r}, which are no numbers: restore it with git"
-    )
-
-
 def ledger_table(whys: trails.Trails) -> str:
     """The committed ledger as a table in HTML, with a value in each cell by which to sort it."""
     works = [chapter for chapter in chapters.found() if not chapter.last]
@@ -250,14 +243,13 @@ def ledger_table(whys: trails.Trails) -> str:
 def switchboard() -> str:
     """The switches of the ledger's notebook, for the page; nothing where it has not shown them."""
     (last,) = (chapter for chapter in chapters.found() if chapter.last)
-    for cell in notebooks.read(with_outputs(last.notebook))["cells"]:
-        for output in cell.get("outputs", ()):
-            html = "".join(output.get("data", {}).get("text/html", ""))
-            if html.startswith(SWITCHBOARD):
-                says = "Which rows come out with which habits of the author's code"
-                head = f'<details class="ledger-words"><summary>{says}</summary>'
-                return f"{head}\n{html}\n</details>\n"
-    return "<!-- its notebook has shown none -->\n"
+    cells = notebooks.read(with_outputs(last.notebook))["cells"]
+    outputs = (output for cell in cells for output in cell.get("outputs", ()))
+    shown = ("".join(output.get("data", {}).get("text/html", "")) for output in outputs)
+    board = next((html for html in shown if html.startswith(SWITCHBOARD)), "")
+    says = "Which rows come out with which habits of the author's code"
+    head = f'<details class="ledger-words"><summary>{says}</summary>'
+    return f"{head}\n{board}\n</details>\n" if board else "<!-- its notebook has shown none -->\n"
 
 
 def _row(row: Mapping[str, str], works: Sequence[Chapter], whys: trails.Trails) -> str:
@@ -267,7 +259,10 @@ def _row(row: Mapping[str, str], works: Sequence[Chapter], whys: trails.Trails) 
     try:
         looseness = _looseness(row["window"])
     except ValueError as error:
-        raise _unreadable(row) from error
+        raise ledger.LedgerError(
+            f"{ledger.ledger_path()} has computed {shown(row['computed'])} and window "
+            f"{shown(row['window'])} for {row['id']!r}, which are no numbers: restore it with git"
+        ) from error
     about = [chapter for chapter in works if chapter.is_about(row["where"])]
     # a formula is drawn: its letters would be lost
     as_text = f' data-value="{note}"' if "$" in note else ""

@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from reuseprior import files, paths
@@ -46,12 +45,11 @@ def _summary(chapter: Chapter, rows: Iterable[Mapping[str, str]]) -> Summary:
     shows = re.search(r"\*\*What this notebook shows\.\*\* *(.+)", first) or re.search(
         r"\n\n(.+)", first
     )
-    about = (row for row in rows if any(fnmatchcase(row["where"], p) for p in chapter.numbers))
     return Summary(
         chapter,
         title[1].strip(),
         _first_clause(shows[1]) if shows else "",
-        by_verdict(row for row in about if row["kind"] == "computed"),
+        by_verdict(r for r in rows if chapter.is_about(r["where"]) and r["kind"] == "computed"),
     )
 
 

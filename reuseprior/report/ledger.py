@@ -90,10 +90,8 @@ class Entry:
         if self.window is None or not self.computed:
             return None
         off = abs(self.computed) / 100
-        low, high = (
-            max(self.window[0], self.computed - off),
-            min(self.window[1], self.computed + off),
-        )
+        low = max(self.window[0], self.computed - off)
+        high = min(self.window[1], self.computed + off)
         return max(0.0, high - low) / (2 * off)
 
     def __str__(self) -> str:
@@ -187,29 +185,22 @@ def made(cells: Sequence[Cell]) -> How:
     reading gives. The `value`s of a list of different numbers are no column.
     """
 
-    def given(how: How, *, in_text: bool) -> int:
-        return sum(
-            any(
-                r.value in c.printed.window(how)
-                for r in c.readings
-                if not (in_text and r.convention)
-            )
-            for c in cells
-        )
+    def given(how: How) -> tuple[int, int]:
+        """How many cells it gives, and how many of them by the text's own reading."""
+        right = [[r for r in c.readings if r.value in c.printed.window(how)] for c in cells]
+        return sum(map(bool, right)), sum(any(not r.convention for r in of) for of in right)
 
     if _column(cells[0])[1] == "value":
         return "rounded"
-    more = given("cut", in_text=False) > given("rounded", in_text=False)
-    return (
-        "cut"
-        if more and given("cut", in_text=True) >= given("rounded", in_text=True)
-        else "rounded"
-    )
+    (cut, cut_in_text), (rounded, in_text) = given("cut"), given("rounded")
+    return "cut" if cut > rounded and cut_in_text >= in_text else "rounded"
 
 
 def _judged(cell: Cell, how: How) -> Entry:
     window, text = cell.printed.window(how), cell.readings[0]
-    found = next((r for r in _in_order(cell.readings) if r.value in window), None)
+    # what the text says, what it leaves open, what it rules out
+    in_order = sorted(cell.readings, key=lambda r: bool(r.convention) + bool(r.against))
+    found = next((r for r in in_order if r.value in window), None)
     verdict, note = _verdict(cell, found, window)
     notes = [note, cell.note]
     if found is None and text.value in cell.printed.window("cut"):
@@ -252,11 +243,6 @@ def _verdict(cell: Cell, found: Reading | None, window: Window) -> tuple[str, st
         return "unsaid", found.convention
     in_text = f"the text's reading: {_short(text.value)}"
     return "against the text", noted(found.convention, f"but {found.against}", in_text)
-
-
-def _in_order(readings: Sequence[Reading]) -> list[Reading]:
-    """What the text says, what it leaves open, what it rules out."""
-    return sorted(readings, key=lambda r: bool(r.convention) + bool(r.against))
 
 
 def reading_of_row(row: pd.Series, readings: Sequence[Mapping[str, float]]) -> int:
@@ -558,21 +544,20 @@ def _read(path: Path, mend: str) -> list[dict[str, str]]:
         raise LedgerError(f"{path} has not the columns {', '.join(columns)}: {mend}")
     if not lines:
         raise LedgerError(f"{path} has no row: {mend}")
-    rows, seen = [], set()
+    rows: dict[str, dict[str, str]] = {}
     for number, line in enumerate(lines, 1):
         if len(line) != len(header):
             raise LedgerError(f"{path} has {len(line)} cells in row {number}: {mend}")
         row = dict(zip(header, line, strict=True))
-        if row["id"] in seen:
+        if row["id"] in rows:
             raise LedgerError(f"{path} has the id {row['id']!r} twice: {mend}")
         if row["verdict"] not in KINDS.get(row["kind"], {}):
             raise LedgerError(
                 f"{path} says of {row['id']!r} that it is {row['kind']!r} and "
                 f"{row['verdict']!r}, which is no verdict of that kind: {mend}"
             )
-        seen.add(row["id"])
-        rows.append(row)
-    return rows
+        rows[row["id"]] = row
+    return list(rows.values())
 
 
 def update(entries: Sequence[Entry]) -> None:
@@ -611,15 +596,10 @@ def _saved_path() -> Path:
     return paths.BUILD / "ledger.csv"
 
 
-def table(entries: Iterable[Entry]) -> pd.DataFrame:
-    """The entries as a DataFrame, computed values as they are."""
-    return pd.DataFrame([asdict(e) for e in entries], columns=COLUMNS, dtype=object)
-
-
 def listing(entries: Iterable[Entry], *verdicts: str) -> pd.DataFrame:
     """The entries with the given verdicts (all by default) to be read: printed beside computed."""
     shown = [e for e in entries if not verdicts or e.verdict in verdicts]
-    rows = table(shown).set_index("id")
+    rows = pd.DataFrame([asdict(e) for e in shown], columns=COLUMNS, dtype=object).set_index("id")
     read = {"computed": [e.computed_text for e in shown], "window": [e.window_text for e in shown]}
     return rows.assign(**read).drop(columns="source")
 

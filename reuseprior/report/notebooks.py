@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib import metadata
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -197,19 +198,10 @@ def imported_names(text: str) -> tuple[str, ...]:
 def _module(name: str) -> Iterator[Path]:
     """The file of a dotted name and those of the packages above it, which an import runs too."""
     first, *rest = name.split(".")
-    if first != paths.PACKAGE.name:
-        return
-    place = paths.PACKAGE
-    yield place / "__init__.py"
-    for part in rest:
-        if (place / part / "__init__.py").is_file():
-            place = place / part
-            yield place / "__init__.py"
-        elif (place / f"{part}.py").is_file():
-            yield place / f"{part}.py"
-            return
-        else:  # a function or a class
-            return
+    places = accumulate(rest, Path.joinpath, initial=paths.PACKAGE)
+    files = (file for place in places for file in (place / "__init__.py", place.with_suffix(".py")))
+    if first == paths.PACKAGE.name:
+        yield from filter(Path.is_file, files)  # of a function or a class there is none
 
 
 def _beside(folder: Path) -> Iterator[Path]:

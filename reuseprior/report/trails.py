@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 
 from reuseprior import paths
@@ -110,12 +110,13 @@ class Trails:
                 link = f'<a href="{up}{self.links[known[key].pop(0)]}">{found[1]}</a>'
                 parts += [html[end : found.start(1)], link]
                 end = found.end(1)
-        html = "".join([*parts, html[end:]])
-        ids = (i for i in self.links if f"<th>{i}</th>" in html)
-        for identity in ids:
-            link = f'<a href="{up}{self.links[identity]}">{identity}</a>'
-            html = html.replace(f"<th>{identity}</th>", f"<th>{link}</th>")
-        return html
+        return re.sub(
+            r"(?<=<th>)[^<]+(?=</th>)", partial(self._led, up), "".join(parts) + html[end:]
+        )
+
+    def _led(self, up: str, head: re.Match) -> str:
+        link = self.links.get(head[0])
+        return f'<a href="{up}{link}">{head[0]}</a>' if link else head[0]
 
 
 def _numbers(html: str) -> Iterator[tuple[re.Match, tuple[str, str]]]:

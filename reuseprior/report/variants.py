@@ -155,15 +155,12 @@ def _check_place(here: Path) -> None:
 def check_range(chapter: str, name: str, value: Any) -> None:
     """Refuse a number that is out of range, or a text that is no choice."""
     known = RANGES.get(name, ())
-    if isinstance(known, range) and value not in known:
-        low, high = f"{known[0]:,}", f"{known[-1]:,}"
-        raise ParameterError(
-            f"parameter {name!r} of {chapter} is {value:,}: it must be {low} to {high}"
-        )
     if known and value not in known:
-        raise ParameterError(
-            f"parameter {name!r} of {chapter} is {value!r}: choose {' or '.join(known)}"
-        )
+        if isinstance(known, range):
+            told = f"{value:,}: it must be {known[0]:,} to {known[-1]:,}"
+        else:
+            told = f"{value!r}: choose {' or '.join(known)}"
+        raise ParameterError(f"parameter {name!r} of {chapter} is {told}")
 
 
 def _check(chapter: str, name: str, value: Any, known: Parameter) -> None:

@@ -110,18 +110,10 @@ def _own(one, *_) -> dict:
 
 def _weights(counts) -> tuple[float, list[tuple[str, float]]]:
     """A model's total surprisal, and the tensors with the greatest shares of it."""
-    total = float(
-        np.logaddexp2.reduce(
-            [
-                np.logaddexp2.reduce(one.finite) + np.log2(one.multiplicity)
-                for one in counts.parameter_counts
-            ]
-        )
-    )
-    bits = {
-        one.name: float(np.sum(total - one.finite)) * one.multiplicity
-        for one in counts.parameter_counts
-    }
+    each = counts.parameter_counts
+    logs = [np.logaddexp2.reduce(one.finite) + np.log2(one.multiplicity) for one in each]
+    total = float(np.logaddexp2.reduce(logs))
+    bits = {one.name: float(np.sum(total - one.finite)) * one.multiplicity for one in each}
     every = sum(bits.values())
     most = sorted(bits.items(), key=lambda item: -item[1])[:MOST]
     return every, [(name, of / (every or 1.0)) for name, of in most]
