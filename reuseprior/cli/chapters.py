@@ -244,11 +244,9 @@ def _conclude(jobs, failed) -> None:
         typer.echo(f"  {change}")
     if len(changes) > MOST_CHANGES:
         typer.echo(f"  … and {len(changes) - MOST_CHANGES} more: git status, reuseprior audit")
-    for told, places in {
-        "executed notebooks": {job.output.parent for job in jobs},
-        "figures": {job.figures for job in jobs},
-    }.items():
-        typer.echo(f"{told}: {', '.join(map(str, sorted(places)))}")
+    copies, figures = {job.output.parent for job in jobs}, {job.figures for job in jobs}
+    typer.echo(f"executed notebooks: {', '.join(map(str, sorted(copies)))}")
+    typer.echo(f"figures: {', '.join(map(str, sorted(figures)))}")
     for command, told in WHERE_TO_LOOK:
         typer.echo(f"{command}: {told}")
     for run in failed:

@@ -122,11 +122,8 @@ def _counting(command: Callable) -> Callable:
         conventions = _conventions(**{name: given.pop(name) for name in shared})
         return command(conventions=conventions, **given)
 
-    both = [
-        q
-        for p in parameters.values()
-        for q in (shared.values() if p.name == "conventions" else [p])
-    ]
+    both, at = list(parameters.values()), list(parameters).index("conventions")
+    both[at : at + 1] = shared.values()
     called.__signature__ = Signature(both)
     called.__annotations__ = {p.name: p.annotation for p in both}
     called.__name__, called.__doc__ = command.__name__, command.__doc__

@@ -190,10 +190,9 @@ def made(cells: Sequence[Cell]) -> How:
         right = [[r for r in c.readings if r.value in c.printed.window(how)] for c in cells]
         return sum(map(bool, right)), sum(any(not r.convention for r in of) for of in right)
 
-    if _column(cells[0])[1] == "value":
-        return "rounded"
     (cut, cut_in_text), (rounded, in_text) = given("cut"), given("rounded")
-    return "cut" if cut > rounded and cut_in_text >= in_text else "rounded"
+    is_column = _column(cells[0])[1] != "value"
+    return "cut" if is_column and cut > rounded and cut_in_text >= in_text else "rounded"
 
 
 def _judged(cell: Cell, how: How) -> Entry:
