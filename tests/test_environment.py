@@ -198,7 +198,7 @@ def test_readers_on_github_come_to_the_lines_in_two_clicks():
     mend = "it moved: run python docs/metadata.py"
     for name, file, line in links:
         code = (page.parent / file).read_text(encoding="utf-8").splitlines()[int(line) - 1]
-        begins = r'"?\S.*"? = \["' if file.endswith(".toml") else rf"def {name}\("
+        begins = r'"?\S.*"? = \[' if file.endswith(".toml") else rf"def {name}\("
         assert re.match(begins, code.strip()), f"{file}:{line} is no line of {name}; {mend}"
     linked = {file for _, file, _ in links}
     modules = {f"../reuseprior/chapters/{name}" for name in ("counting.py", "theorems.py")}
