@@ -93,7 +93,7 @@ class _Trail:
         elif event == "reuseprior.cell":
             self.to(f"= {given[0]}")
             if len(given) > 1:
-                self.said[given[0]] |= {"rule": given[1]}
+                self.said[given[0]] |= {"rule": given[1].removeprefix(f"{paths.ROOT}/")}
         elif event == "reuseprior.readings":
             self.said[given[0]] |= {
                 "readings": [[float(r.value), r.convention, r.against] for r in given[1]]
@@ -530,7 +530,7 @@ def tell(row: Mapping[str, str], trace: Trace | None) -> Iterator[str]:
         return
     said = trace.numbers[identity]
     if "rule" in said:
-        yield f"  said by   {said['rule'].removeprefix(f'{paths.ROOT}/')}"
+        yield f"  said by   {said['rule']}"
     for value, convention, against in said.get("readings", ()):
         ruled_out = f"; the text rules it out: {against}" if against else ""
         yield f"  gives     {value:.8g}   {convention or 'as the text says'}{ruled_out}"
