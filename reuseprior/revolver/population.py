@@ -406,21 +406,12 @@ class Registry:
         }
 
     @classmethod
-    def restore(
-        cls,
-        tensors: dict[str, Tensor],
-        description: dict[str, Any],
-        *,
-        device: str | torch.device = "cpu",
-        memory_format: torch.memory_format = torch.contiguous_format,
-    ) -> Registry:
-        """The registry whose `state` this is, on a device; raises `BlueprintError` if cut short."""
-        registry = cls(
-            seed=description["seed"],
-            device=device,
-            memory_format=memory_format,
-            inherit=description["inherit"],
-        )
+    def restore(cls, tensors: dict[str, Tensor], description: dict[str, Any], **place) -> Registry:
+        """The registry whose `state` this is; raises `BlueprintError` if it is cut short.
+
+        `place` is a device and a memory format, the default ones if not given.
+        """
+        registry = cls(seed=description["seed"], inherit=description["inherit"], **place)
         registry.tags.count = description["tags"]
         for name, leaf in description["leaves"].items():
             node = Blueprint(leaf["kind"], blueprints.complete(leaf["kind"], leaf["arguments"]))

@@ -100,7 +100,8 @@ class Search:
         parts = {"train": trained, "validation": held_out, "test": data.test}
         self.sizes = {"whole": whole, **{name: len(part) for name, part in parts.items()}}
         self.trainer = Trainer(s, trained, held_out, seed=seed)
-        self._memory_format = torch.channels_last if s.channels_last else torch.contiguous_format
+        layout = torch.channels_last if s.channels_last else torch.contiguous_format
+        self._where = {"device": self.trainer.device, "memory_format": layout}
         self.journal = Journal()
         self.state = State(
             registry=self._registry(),
@@ -305,19 +306,14 @@ class Search:
             return None
 
     def _registry(self) -> Registry:
-        return Registry(
-            seed=self.seed,
-            device=self.trainer.device,
-            memory_format=self._memory_format,
-            inherit=self.settings.inherit,
-        )
+        return Registry(seed=self.seed, inherit=self.settings.inherit, **self._where)
 
     def _open(self, folder: Path, resume: bool) -> None:
         self.journal = Journal(folder, self.config())
         if self.trainer.accelerator.is_main_process:
             self.journal.open(resume=resume)
         self.trainer.accelerator.wait_for_everyone()
-        restored = self.journal.restore(self.settings, self.trainer.device, self._memory_format)
+        restored = self.journal.restore(self.settings, **self._where)
         self.state = restored or self.state
 
     def _interrupt(self, number: int) -> None:

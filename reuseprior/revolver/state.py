@@ -98,35 +98,25 @@ class State:
         }
 
     @classmethod
-    def from_data(
-        cls,
-        groups: dict[str, Tensors],
-        data: dict[str, Any],
-        *,
-        device: torch.device | str = "cpu",
-        memory_format: torch.memory_format = torch.contiguous_format,
-    ) -> State:
-        """The state that `to_data` wrote, its modules built on a device.
+    def from_data(cls, groups: dict[str, Tensors], data: dict[str, Any], **place) -> State:
+        """The state that `to_data` wrote, its modules built in a place, as `Registry.restore` does.
 
         Raises SchemaError, KeyError, TypeError, ValueError, AttributeError or RuntimeError where
         something is missing or of another type.
         """
 
+        registry = Registry.restore(groups.get("module", {}), data["registry"], **place)
+
         def held(group: str) -> Tensors:
             tensors = groups.get(group, {})
-            return {key: tensor.to(device, copy=True) for key, tensor in tensors.items()}
+            return {key: tensor.to(registry.device, copy=True) for key, tensor in tensors.items()}
 
         rng = random.Random()
         version, numbers, gauss = schemas.converted(data["rng"], RandomState)
         rng.setstate((version, tuple(numbers), gauss))
         objects = {
             "rng": rng,
-            "registry": Registry.restore(
-                groups.get("module", {}),
-                data["registry"],
-                device=device,
-                memory_format=memory_format,
-            ),
+            "registry": registry,
             "population": Population.from_data(data["population"]),
             "best": data["best"] and Best.from_data(data["best"]),
             "momentum": held("momentum"),
@@ -247,12 +237,11 @@ class Journal:
     def _failures(self) -> Path:
         return self.folder / "failures"
 
-    def restore(
-        self, settings: Settings, device: torch.device, memory_format: torch.memory_format
-    ) -> State | None:
+    def restore(self, settings: Settings, **place) -> State | None:
         """The state that the checkpoint holds, or None without one; raises `CheckpointError`.
 
-        Rows that came after it are dropped.
+        Rows that came after it are dropped. Its modules are built in a place, as `State.from_data`
+        does.
         """
         path = self.folder / NAME
         state, digest, done = None, None, 0
@@ -260,7 +249,7 @@ class Journal:
             groups, data = load(path, config=self._config)
             digest = data.pop("rows", None)
             try:
-                state = State.from_data(groups, data, device=device, memory_format=memory_format)
+                state = State.from_data(groups, data, **place)
             except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
                 raise refusal(path, str(error), self._config) from error
             done = state.generation + settings.warmup

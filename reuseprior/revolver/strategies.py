@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from math import inf, log, log2, prod
 from typing import NamedTuple
 
@@ -302,13 +303,10 @@ def _offspring(breeder: Breeder, parents: list[Individual]) -> list[Found]:
         for index, name in _exchange(breeder, *born):
             changes[index].append(name)
     for blueprint, changed in zip(born, changes, strict=True):
-        if rng.random() < settings.mutation_chance and _until(
-            lambda blueprint=blueprint: mutate(
-                blueprint, settings.space, tags, rng, settings.rates
-            ),
-            settings.mutation_tries,
-        ):
-            changed.append("mutation")
+        if rng.random() < settings.mutation_chance:
+            attempt = partial(mutate, blueprint, settings.space, tags, rng, settings.rates)
+            if _until(attempt, settings.mutation_tries):
+                changed.append("mutation")
     found = []
     for index, (blueprint, changed) in enumerate(zip(born, changes, strict=True)):
         if changed:
