@@ -72,8 +72,11 @@ def _put_back(kept: _Kept, whole, states, weights, within, made) -> str:
     within.clear()
     for held in whole:
         held.put_back()
-    alive = {ref.cdata for ref in made if not ref.expired()}
-    return kept.release(alive, made) if alive else ""
+    return kept.release(made) if _alive(made) else ""
+
+
+def _alive(made: list[StorageWeakRef]) -> set[int]:
+    return {ref.cdata for ref in made if not ref.expired()}
 
 
 @dataclass(slots=True)
@@ -169,12 +172,14 @@ class _Kept:
                 files.append(vars(sys.modules[cls.__module__]))
         return found + files
 
-    def release(self, alive: set[int], made: list[StorageWeakRef]) -> str:
+    def release(self, made: list[StorageWeakRef]) -> str:
         """Undo where tensors of these storages are kept; says in a sentence where they stay."""
         gc.collect()
+        if not (alive := _alive(made)):  # cycles alone held them
+            return ""
         holders = self._undo(alive)
         gc.collect()
-        if all(ref.expired() for ref in made):
+        if not _alive(made):
             return ""
         return (
             f"The model's forward keeps a tensor {holders}, where counting cannot put back what "
@@ -183,7 +188,10 @@ class _Kept:
 
     def _undo(self, alive: set[int]) -> str:
         """Undo what holds the tensors, or holds what holds them; says what held them first."""
-        things: list[Any] = [t for t in gc.get_objects() if _lies_in(t, alive)]
+        every = gc.get_objects()  # a million, of some thousand classes
+        classes = {c for c in set(map(type, every)) if issubclass(c, torch.Tensor)}
+        things: list[Any] = [t for t in every if type(t) in classes and _lies_in(t, alive)]
+        del every
         own, first = [things], None
         for _ in range(FAR):
             ids = {id(thing) for thing in things}
@@ -204,9 +212,9 @@ class _Kept:
         return first or "outside Python"
 
 
-def _lies_in(value: Any, storages: set[int]) -> bool:
-    is_tensor = issubclass(type(value), torch.Tensor) and not is_traceable_wrapper_subclass(value)
-    return is_tensor and value.is_meta and value.untyped_storage()._cdata in storages
+def _lies_in(tensor: torch.Tensor, storages: set[int]) -> bool:
+    is_plain = not is_traceable_wrapper_subclass(tensor) and tensor.is_meta
+    return is_plain and tensor.untyped_storage()._cdata in storages
 
 
 def _in_words(holders: list[Any]) -> str | None:

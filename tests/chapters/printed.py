@@ -26,14 +26,17 @@ def off_by_one(text):
 
 
 def falsified(monkeypatch, name="", row="", column="", text=None):
-    """Let one printed cell be another text, or off by one; none without a name."""
+    """Let one printed cell be another text, or off by one; none without a name.
+
+    `row` may be a dictionary with the texts of several rows.
+    """
 
     def load(*names):
         found = pd.concat(map(table, names), ignore_index=True)
         if name in names:
-            cell = found["id"] == row, column
-            changed = off_by_one(found.loc[cell].item()) if text is None else text
-            found.loc[cell] = changed
+            for one, other in (row if isinstance(row, dict) else {row: text}).items():
+                cell = found["id"] == one, column
+                found.loc[cell] = off_by_one(found.loc[cell].item()) if other is None else other
         return found
 
     monkeypatch.setattr(published, "load", load)

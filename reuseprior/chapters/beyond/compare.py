@@ -20,7 +20,7 @@ from reuseprior.chapters.beyond.survey import BENCHMARKS, MASS, SUITES, find, jo
 from reuseprior.errors import UserError
 from reuseprior.measures.comparing import GAPS, MEASURES
 from reuseprior.measures.scores import R6, R7, S0, Score, ablations
-from reuseprior.measures.statistics import LEAST, agreement, bootstrap, kendall, percentiles
+from reuseprior.measures.statistics import LEAST, agreement, bootstrap, kendalls, percentiles
 
 MANY = 3000  # models, beyond which there are fewer samples
 SAMPLES, SAMPLES_OF_MANY = 1000, 200
@@ -220,7 +220,8 @@ def _spearmans(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _kendalls(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.array([np.mean([kendall(a, b) for b in y.T]) for a in x.T])
+    """Mean over y's columns of Kendall's τ-b with each of x's columns."""
+    return kendalls(x.T, y.T).mean(axis=1)
 
 
 def _places(x: np.ndarray) -> np.ndarray:
