@@ -109,8 +109,12 @@ def recipe_of(label: str) -> tuple[str, str]:
 # The runs that there are -------------------------------------------------------------------------
 
 
-def live(protocol: str, data: str, *, seed: int, root: Path | None, progress: bool) -> pd.DataFrame:
+def live(
+    protocol: str, data: str, *, changes: str = "", seed: int, root: Path | None, progress: bool
+) -> pd.DataFrame:
     """Train V2-B0 with and without sharing; parameters and test accuracy of each.
+
+    `changes` of the protocol are KEY=VALUE with spaces between, as `report.campaign` has them.
 
     With a `root`, such as `paths.RESULTS`, the runs are recorded there, where `runs` finds them:
     those that are finished are read, one that was interrupted goes on. Without, they leave nothing.
@@ -119,7 +123,7 @@ def live(protocol: str, data: str, *, seed: int, root: Path | None, progress: bo
     for policy in ("none", "all_but_bn"):
         model = recipe_of("V2-B0")[0]
         run = f"{_folder(protocol)}/{model}-{policy}-{data}"
-        one = Planned("", run, "train", model, policy, data, protocol, "", seed, nan, "")
+        one = Planned("", run, "train", model, policy, data, protocol, changes, seed, nan, "")
         with TemporaryDirectory() as nowhere:
             place = root or Path(nowhere)
             one.start(place, progress=progress)

@@ -174,7 +174,7 @@ def kendall(x: np.ndarray, y: np.ndarray) -> float:
         return float(stats.kendalltau(x, y).statistic)
     if len(x) <= FEW:
         ranks = (np.unique(values, return_inverse=True)[1] for values in (x, y))  # exact counts too
-        a, b = (_signs(values.astype(float)) for values in ranks)
+        a, b = (signs(values.astype(float)) for values in ranks)
         return float(np.clip(a @ b / np.sqrt(a @ a) / np.sqrt(b @ b), -1, 1))
     return float(_tau_of_many(x, y).statistic)
 
@@ -192,8 +192,8 @@ def order(x: Sequence[float], y: Sequence[float]) -> tuple[int, int]:
 
     Pairs that are equal in either count for neither.
     """
-    signs = _signs(np.asarray(x, float)) * _signs(np.asarray(y, float))
-    return int((signs > 0).sum()), int((signs < 0).sum())
+    both = signs(np.asarray(x, float)) * signs(np.asarray(y, float))
+    return int((both > 0).sum()), int((both < 0).sum())
 
 
 def by_chance(x: Sequence[float], y: Sequence[float], *, seed: int = 0, draws: int = 5040) -> float:
@@ -210,14 +210,14 @@ def by_chance(x: Sequence[float], y: Sequence[float], *, seed: int = 0, draws: i
     else:
         random = np.random.default_rng(seed)
         orders = [np.arange(len(y)), *(random.permutation(len(y)) for _ in range(draws - 1))]
-    agreeing = np.abs(_signs(y[np.array(orders)]) @ _signs(x))
-    return float((agreeing >= abs(_signs(y) @ _signs(x))).mean())
+    agreeing = np.abs(signs(y[np.array(orders)]) @ signs(x))
+    return float((agreeing >= abs(signs(y) @ signs(x))).mean())
 
 
 _pairs = lru_cache(maxsize=8)(partial(np.triu_indices, k=1))  # of few models; many take gigabytes
 
 
-def _signs(values: np.ndarray) -> np.ndarray:
+def signs(values: np.ndarray) -> np.ndarray:
     """For each pair along the last axis, 1 where the first is greater, −1 where the second is."""
     n = values.shape[-1]
     one, other = _pairs(n) if n <= FEW else np.triu_indices(n, 1)

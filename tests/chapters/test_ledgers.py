@@ -25,6 +25,7 @@ PLACES = {  # by number, the place of its part
 }
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("chapter", [name for name, places in CHAPTERS.items() if places])
 def test_entries_are_the_committed_ones(chapter):
     places = CHAPTERS[chapter]

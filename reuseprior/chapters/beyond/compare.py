@@ -20,7 +20,15 @@ from reuseprior.chapters.beyond.survey import BENCHMARKS, MASS, SUITES, find, jo
 from reuseprior.errors import UserError
 from reuseprior.measures.comparing import GAPS, MEASURES
 from reuseprior.measures.scores import R6, R7, S0, Score, ablations
-from reuseprior.measures.statistics import LEAST, agreement, bootstrap, kendalls, percentiles
+from reuseprior.measures.statistics import (
+    FEW,
+    LEAST,
+    agreement,
+    bootstrap,
+    kendall,
+    percentiles,
+    signs,
+)
 
 MANY = 3000  # models, beyond which there are fewer samples
 SAMPLES, SAMPLES_OF_MANY = 1000, 200
@@ -220,8 +228,13 @@ def _spearmans(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _kendalls(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Mean over y's columns of Kendall's τ-b with each of x's columns."""
-    return kendalls(x.T, y.T).mean(axis=1)
+    """Mean over y's columns of Kendall's τ-b with each of x's columns, both of places."""
+    if len(x) > FEW:
+        return np.array([np.mean([kendall(a, b) for b in y.T]) for a in x.T])
+    a, b = signs(x.T.astype(float)), signs(y.T.astype(float))
+    with np.errstate(invalid="ignore"):  # a measure that does not vary has no τ
+        taus = a @ b.T / np.sqrt((a * a).sum(1))[:, None] / np.sqrt((b * b).sum(1))
+    return np.clip(taus, -1, 1).mean(axis=1)
 
 
 def _places(x: np.ndarray) -> np.ndarray:
