@@ -595,10 +595,15 @@ def _saved_path() -> Path:
     return paths.BUILD / "ledger.csv"
 
 
+def table(entries: Iterable[Entry]) -> pd.DataFrame:
+    """The entries as a DataFrame, computed values as they are."""
+    return pd.DataFrame([asdict(e) for e in entries], columns=COLUMNS, dtype=object)
+
+
 def listing(entries: Iterable[Entry], *verdicts: str) -> pd.DataFrame:
     """The entries with the given verdicts (all by default) to be read: printed beside computed."""
     shown = [e for e in entries if not verdicts or e.verdict in verdicts]
-    rows = pd.DataFrame([asdict(e) for e in shown], columns=COLUMNS, dtype=object).set_index("id")
+    rows = table(shown).set_index("id")
     read = {"computed": [e.computed_text for e in shown], "window": [e.window_text for e in shown]}
     return rows.assign(**read).drop(columns="source")
 
