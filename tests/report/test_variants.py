@@ -1,6 +1,8 @@
 """Runs with other than the committed parameters: refused, or kept apart from the record."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -126,6 +128,25 @@ def test_every_parameter_that_is_a_number_has_a_range():
                     or name == "profile"
                     or value in variants.RANGES.get(name, [value])
                 )
+
+
+def test_a_notebook_of_another_checkout_reads_its_own(tmp_path):
+    """Whose code it runs, too, where its kernel has the package of this one installed."""
+    other, ground = tmp_path / "a b", tmp_path / "a b" / "reuseprior"
+    shutil.copytree(house.REAL["NOTEBOOKS"] / "reuseprior", other / "notebooks" / "reuseprior")
+    ground.mkdir()
+    for file in paths.PACKAGE.glob("*.py"):
+        shutil.copy(file, ground)
+    code = "from reuseprior import errors, paths; print(paths.ROOT, errors.__file__, sep='\\n')"
+    plain = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "REUSEPRIOR_ROOT")}
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=other / "notebooks",
+        env=plain,
+        capture_output=True,
+        text=True,
+    )
+    assert told.stdout.splitlines() == [str(other), str(ground / "errors.py")], told.stderr
 
 
 def test_a_notebook_of_another_checkout_is_told(root, tmp_path, monkeypatch):
