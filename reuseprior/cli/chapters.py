@@ -62,6 +62,8 @@ def audit(
     from reuseprior.report import ledger
 
     places = only or ()
+    if not all(map(str.strip, places)):
+        raise UsageError("--only '' names no place: write it as --only 'thesis, table 4.4'")
     if places and update:
         raise UsageError("--update commits the whole ledger: leave --only out")
     if trace:

@@ -326,7 +326,7 @@ def campaign(
         bool, typer.Option("--record", help="Take what is finished in --output into data/results.")
     ] = False,
     device: Annotated[
-        str | None, typer.Option(metavar="cpu|gpu", help="Only what fits this device.")
+        str | None, typer.Option(metavar="cpu|gpu", help="Only runs that are planned for it.")
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0, help="Only what takes no longer, as far as is known.")

@@ -159,10 +159,7 @@ class DataSet:
     checksum: str  # of all pixels and labels of both parts
 
     def __post_init__(self) -> None:
-        for part in ("train", "test"):
-            check_labels(
-                f"the {part} part of {self.name}", getattr(self, part).labels, self.classes
-            )
+        check_labels(self, "train", "test")
 
     @classmethod
     def of(cls, name: str, classes: int, train: Images, test: Images) -> DataSet:
@@ -230,15 +227,17 @@ class DataSet:
         return images.take(choose_by_class(images.labels.numpy(), sizes, random))
 
 
-def check_labels(what: str, labels: torch.Tensor, classes: int) -> None:
-    """Refuse a part of a data set that is empty, or that holds a label of no class."""
-    if not len(labels):
-        raise DataError(f"{what} is empty: give it an example at least")
-    if wrong := labels[(labels < 0) | (labels >= classes)].tolist():
-        raise DataError(
-            f"{what} holds label {wrong[0]} and there are {classes} classes: number them from 0 to "
-            f"{classes - 1}"
-        )
+def check_labels(data: Any, *parts: str) -> None:
+    """Refuse a data set of which a part is empty, or holds a label of no class."""
+    for part in parts:
+        what, labels = f"the {part} part of {data.name}", getattr(data, part).labels
+        if not len(labels):
+            raise DataError(f"{what} is empty: give it an example at least")
+        if wrong := labels[(labels < 0) | (labels >= data.classes)].tolist():
+            raise DataError(
+                f"{what} holds label {wrong[0]} and there are {data.classes} classes: number them "
+                f"from 0 to {data.classes - 1}"
+            )
 
 
 def choose_by_class(labels: np.ndarray, sizes, random: np.random.RandomState) -> np.ndarray:

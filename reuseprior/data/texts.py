@@ -60,6 +60,10 @@ class TextSet:
     report: Texts
     checksum: str  # of all texts and labels of the three
 
+    def __post_init__(self) -> None:
+        halves = (part for part in ("search", "report") if len(getattr(self, part)))
+        sets.check_labels(self, "train", *halves)  # halves of one text may be empty
+
     @classmethod
     def of(cls, name: str, classes: int, metric: str, train: Texts, validation: Texts) -> TextSet:
         """A data set of its official training and validation parts."""

@@ -18,6 +18,7 @@ from reuseprior.errors import did_you_mean
 from reuseprior.models.errors import ModelError, needed
 
 TOKENS = ("input_ids", "decoder_input_ids")
+MOST_LAYERS = 10_000  # a thousand are built in seconds
 EMBEDDED = {"input_ids": "inputs_embeds", "decoder_input_ids": "decoder_inputs_embeds"}
 # What a type is built as: the first of these that transformers has for it.
 TASKS = (
@@ -54,6 +55,8 @@ def configuration(model: str, known: str) -> Any:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         config = mapping[values["model_type"]].from_dict(values)
+        if (getattr(config, "num_hidden_layers", 0) or 0) > MOST_LAYERS:
+            raise ValueError(f"num_hidden_layers is more than {MOST_LAYERS:,}")
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"model {model!r}: {path} is no configuration of transformers ({error!r}): it must be "

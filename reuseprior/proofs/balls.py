@@ -48,6 +48,7 @@ _CALLS = {
     sp.Add: _sum, sp.Sum: _sum, sp.Mul: _product, sp.Product: _product, sp.Pow: _power,
     sp.Max: max, sp.Min: min, sp.log: lambda x: arb(x).log(), sp.exp: lambda x: arb(x).exp(),
     sp.LambertW: lambda x: arb(x).lambertw(), type(sp.E): arb.const_e, type(sp.pi): arb.pi,
+    **{type(one): lambda: arb("nan") for one in (sp.I, sp.zoo, sp.nan)},  # as log(-1), no number
 }  # fmt: skip
 
 

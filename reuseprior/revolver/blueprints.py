@@ -100,7 +100,8 @@ def _is_domain(domain: Any) -> bool:
 MOST = 1_000_000  # of a block's arguments and of a shape's sizes
 
 Size = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
-Shape = tuple[Size, ...]  # without the batch: (channels, height, width) or (features,)
+# without the batch: (channels, height, width) or (features,)
+Shape = Annotated[tuple[Size, ...], msgspec.Meta(min_length=1)]
 Flow = Callable[[str, Shape], Shape]  # a child's role and input shape → its output shape
 
 

@@ -101,7 +101,7 @@ class State:
     def from_data(cls, groups: dict[str, Tensors], data: dict[str, Any], **place) -> State:
         """The state that `to_data` wrote, its modules built in a place, as `Registry.restore` does.
 
-        Raises SchemaError, KeyError, TypeError, ValueError, AttributeError or RuntimeError where
+        Raises SchemaError, LookupError, TypeError, ValueError, AttributeError or RuntimeError where
         something is missing or of another type.
         """
 
@@ -250,7 +250,7 @@ class Journal:
             digest = data.pop("rows", None)
             try:
                 state = State.from_data(groups, data, **place)
-            except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
                 raise refusal(path, str(error), self._config) from error
             done = state.generation + settings.warmup
         if self._recording:

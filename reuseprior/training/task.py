@@ -215,7 +215,8 @@ def try_images(
             said = " ".join(str(error).split())
             raise ProtocolError(
                 f"the model cannot take images of {what} (channels, height, width): set "
-                f"channels, image_size or test_image_size; it says: {said}"
+                "channels, image_size or test_image_size to what it takes (of a named model "
+                f"`reuseprior count NAME --json` says image_size); it says: {said}"
             ) from error
         yield what, found
 

@@ -104,6 +104,7 @@ def here(tmp_path, monkeypatch):
 PIPED = ["piped/config.json", "piped/MNIST/raw/train-images-idx3-ubyte.gz"]
 DEEP = "[" * 3000 + "]" * 3000
 NAMES = [
+    ("audit --only ''", r"--only '' names no place: write it as --only 'thesis, table 4\.4'"),
     ("count", r"Missing argument 'MODEL'"),
     ("count ''", r"unknown model '': `reuseprior models`"),
     ("count ' V2-B0'", r"unknown model ' V2-B0', did you mean"),

@@ -64,6 +64,13 @@ def test_experts_are_left_as_they_were(configured):
     assert vars(model.config) == before
 
 
+def test_a_configuration_has_so_many_layers_at_most(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": "gpt2", "n_layer": 10**6}))
+    with pytest.raises(ModelError, match="num_hidden_layers is more than 10,000"):
+        catalog.find(f"hf:{path}")
+
+
 @pytest.mark.parametrize(("name", "message"), [
     ("hf:gtp2", r"neither a file nor a type of model of transformers, did you mean 'gpt2'"),
     ("hf:pyproject.toml", "no configuration of transformers"),

@@ -140,6 +140,7 @@ NO_VALUE = [  # at the first point, at one between, at the last, at several
     1 / (side - 2), 1 / (side - 3), 1 / (side - 10), (side - 3) ** -2, sp.log(side - 2),
     sp.log(side - 3), sp.log(5 - side), sp.sqrt(side - 3), sp.sqrt(9 - side),
     side / (side - 10) ** 2, 1 / sp.log(side / 3), side / (area - side**2 + 0),
+    side * sp.log(-1), side * sp.log(0),
 ]  # fmt: skip
 
 

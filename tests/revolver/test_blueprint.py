@@ -150,6 +150,7 @@ NO_BLUEPRINT = [
     (made("act", colour=1), "unknown field 'colour': the fields are name, kind"),
     (made("act", unique=1), r"does not hold .*Expected `bool`, got `int` - at `\$\.unique`"),
     (made("act", input_shape=[0]), r"Expected `int` >= 1 - at `\$\.input_shape\[0\]`"),
+    (made("act", input_shape=[]), r"`array` of length >= 1 - at `\$\.input_shape`"),
     (made("unit", children={"act": 3}), "at act is no object with a kind"),
     (made("act", arguments={"p": 1}), "'act' has no argument 'p': it takes function"),
     (made(["act"]), r"Expected `str`, got `array` - at `\$\.kind`"),

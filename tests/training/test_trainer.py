@@ -247,7 +247,7 @@ COLOURED = data.DataSet.of(
 FOLDERS = data.ImageFolderSet("pictures", 2, None, None, "")
 UNFIT = [
     (small_net, {"image_size": 9}, DIGITS,
-     r"cannot take images of 1×9×9 .*: set channels, image_size or test_image_size; it says: "),
+     r"cannot take images of 1×9×9 .*: set channels, image_size or test_image_size to .*says: "),
     (small_net, {"test_image_size": 9}, DIGITS, "cannot take images of 1×9×9 "),
     (small_net, {"stages": 2, "start_image_size": 8, "image_size": 9}, DIGITS,
      "cannot take images of 1×9×9 "),
