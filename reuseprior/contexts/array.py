@@ -50,11 +50,9 @@ class CountArray:
     def __mul__(self, factor: int | float) -> CountArray:
         return CountArray(self.values * factor, self.shape)
 
-    def where(self, mask: Mask) -> CountArray:
+    def where(self, mask: np.ndarray) -> CountArray:
         """The same counts where a mask holds, whose shape may have to be broadcast, else zeros."""
-        if self.values.dtype == object:
-            return CountArray(np.where(mask.aligned(self.shape).values, self.values, 0), self.shape)
-        return _Masked(self, mask.aligned(self.shape))
+        return CountArray(np.where(mask, self.values, 0), self.shape)
 
     def bound(self) -> float | int:
         """A number that no count exceeds."""
@@ -190,83 +188,6 @@ class CountArray:
             for _, result in taps
         ]
         return CountArray(np.concatenate(sums, axis=axis), shape)
-
-
-class Mask(CountArray):
-    """Where something holds: `values` are bool. What is computed of it serves its other shapes."""
-
-    __slots__ = ("_made",)
-
-    def __init__(self, values: np.ndarray, shape: Sequence[int], made: dict | None = None):
-        super().__init__(values, shape)
-        self._made = {} if made is None else made
-
-    def aligned(self, shape: Sequence[int]) -> Mask:
-        """The mask with the leading axes of another shape."""
-        lead = (1,) * (len(shape) - self.values.ndim)
-        return Mask(self.values.reshape(lead + self.values.shape), shape, self._made)
-
-    def reshape(self, shape: Sequence[int]) -> Mask:
-        values = super().reshape(shape).values
-        return Mask(values, shape, self._made if values.size == self.values.size else None)
-
-    def numbers(self) -> np.ndarray:
-        """Its values as ones and zeros, in float64."""
-        if "numbers" not in self._made:
-            self._made["numbers"] = self.values.astype(np.float64)
-        return self._made["numbers"].reshape(self.values.shape)
-
-    def totals(self, axis: int) -> np.ndarray:
-        """How often it holds along an axis, which stays as an axis of length 1."""
-        if axis not in self._made:
-            self._made[axis] = self.values.sum(axis=axis, keepdims=True, dtype=np.float64)
-        return self._made[axis].reshape(with_axis(self.values.shape, axis, 1))
-
-
-class _Masked(CountArray):
-    """Counts where a mask holds and zeros elsewhere, multiplied out only where they have to be.
-
-    Attention's scores are as many as positions squared, and their counts equal along a row: sums
-    over rows and columns are then products of the mask with a vector.
-    """
-
-    __slots__ = ("_values", "count", "mask")
-
-    def __init__(self, count: CountArray, mask: Mask):
-        self.count, self.mask, self.shape, self._values = count, mask, count.shape, None
-
-    @property
-    def values(self) -> np.ndarray:
-        if self._values is None:
-            self._values = np.where(self.mask.values, self.count.values, 0)
-        return self._values
-
-    def bound(self) -> float:
-        return self.count.bound()
-
-    def __mul__(self, factor: int | float) -> CountArray:
-        return _Masked(self.count * factor, self.mask)
-
-    def reshape(self, shape: Sequence[int]) -> CountArray:
-        if tuple(shape[-2:]) != self.shape[-2:]:
-            return super().reshape(shape)
-        return _Masked(self.count.reshape(shape), self.mask.reshape(shape))
-
-    def sum(self, *axes: int) -> CountArray:
-        mask, vector = self.mask, self.count.values
-        is_plain = mask.values.ndim > 1 and mask.values.shape[-2:] == self.shape[-2:]
-        if axes not in ((-1,), (-2,)) or not is_plain:
-            return super().sum(*axes)
-        (axis,) = axes
-        if vector.shape[axis] == 1:
-            made = vector * mask.totals(axis)
-        elif vector.shape[-3 - axis] == 1 and axis == -1:
-            made = mask.numbers() @ vector.swapaxes(-1, -2)
-        elif vector.shape[-3 - axis] == 1:
-            made = vector.swapaxes(-1, -2) @ mask.numbers()
-        else:
-            return super().sum(*axes)
-        return CountArray(made, with_axis(self.shape, axis, 1))
 
 
 @lru_cache(4096)  # layers are alike

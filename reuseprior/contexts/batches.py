@@ -12,14 +12,7 @@ import torch
 from torch import nn
 
 from reuseprior.contexts.array import ScaledSum
-from reuseprior.contexts.counting import (
-    BatchNorm,
-    ContextCounts,
-    RecordedModel,
-    check_convention,
-    is_learnable,
-    walk,
-)
+from reuseprior.contexts.counting import BatchNorm, ContextCounts, RecordedModel, is_learnable, walk
 from reuseprior.contexts.inputs import Inputs, Signal, check_model, read
 from reuseprior.contexts.memory import merged
 from reuseprior.contexts.record import Record
@@ -84,7 +77,6 @@ def count_contexts(
     Raises:
         CountingError: if the model cannot run or be counted; the message says why.
     """
-    check_convention(batch_norm)
     recorded = record_model(
         model, inputs, output=output, signal=signal, until=until, pointwise=pointwise
     )
@@ -122,15 +114,10 @@ def record_model(
 
 def _named_tensors(model: nn.Module) -> list[tuple[tuple[str, ...], torch.Tensor]]:
     """Every parameter and running statistic once, with all its names: in memory it is one."""
-    tensors: dict[int, tuple[list[str], torch.Tensor]] = {}
-    statistics = [
-        (name, buffer)
-        for name, buffer in model.named_buffers(remove_duplicate=False)
-        if not is_learnable(name)
-    ]
-    for name, tensor in (*model.named_parameters(remove_duplicate=False), *statistics):
-        tensors.setdefault(id(tensor), ([], tensor))[0].append(name)
-    return [(tuple(names), tensor) for names, tensor in merged(tensors.values())]
+    parameters = model.named_parameters(remove_duplicate=False)
+    buffers = model.named_buffers(remove_duplicate=False)
+    found = [*parameters, *((name, b) for name, b in buffers if not is_learnable(name))]
+    return [(tuple(names), t) for names, t in merged([([name], t) for name, t in found])]
 
 
 # A batch ----------------------------------------------------------------------------------------

@@ -17,17 +17,9 @@ import torch
 from torch.utils.flop_counter import flop_registry
 
 from reuseprior.contexts.array import CountArray, ExactSum, ScaledSum
-from reuseprior.contexts.record import Discount, Node, Operator, Record, one_step
+from reuseprior.contexts.record import Discount, Node, Operator, Record, key, one_step, stored
 from reuseprior.contexts.recorder import uncollected
-from reuseprior.contexts.rules import (
-    RULES,
-    Rule,
-    is_pointwise,
-    known,
-    overloads,
-    summing,
-    traits,
-)
+from reuseprior.contexts.rules import RULES, Rule, is_pointwise, known, overloads, summing, traits
 from reuseprior.contexts.rules.elementwise import pointwise
 from reuseprior.contexts.spelled import Spelled, spelled_out
 from reuseprior.errors import CountingError
@@ -100,6 +92,9 @@ class ContextCounts:
     norm or an activation that it spells out, or what the caller says is pointwise."""
     recorded: RecordedModel | None = field(default=None, repr=False, compare=False)
     """What was counted: `draw()` shows how its layers hang together."""
+
+    def __copy__(self) -> ContextCounts:
+        return replace(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: all but the record, whose operators belong to this process."""
@@ -244,7 +239,11 @@ class RecordedModel:
         through; its own parameters are used before that. Discounted counts need not be whole
         numbers, so they cannot be exact.
         """
-        check_convention(batch_norm)
+        if batch_norm not in ("learnable", "all"):
+            raise CountingError(
+                f"batch_norm={batch_norm!r} is not a convention: choose 'learnable' (scale and "
+                "shift) or 'all' (running mean and variance too)."
+            )
         if exact and discount is not None:
             raise CountingError("Discounted counts are not whole numbers: leave exact=True out.")
         own = {o: function for packet, function in (rules or {}).items() for o in overloads(packet)}
@@ -258,12 +257,18 @@ class RecordedModel:
             if batch_norm == "learnable" and not is_learnable(names[0]):
                 continue
             node = self.recording.node_of(tensor)
-            count = _parameter_count(names, tensor, counts.get(node), uses.get(node, ()))
-            if count is not None and count.parameters:
-                found.append(count)
-            else:
-                why = "no operator uses it" if node is None else "no output depends on it"
-                dead.append((names[0], tensor.numel(), why if count is None else PARTLY))
+            why = "no operator uses it" if node is None else "no output depends on it"
+            if node in counts:
+                used = uses.get(node, ())
+                logs, integers = counts[node].log2()
+                entries, places = sum(n for _, n in used), tuple(where for where, _ in used)
+                count = ParameterCount(names, tuple(tensor.shape), logs, entries, places, integers)
+                if count.parameters:
+                    found.append(count)
+                    continue
+                why = PARTLY
+            dead.append((names[0], tensor.numel(), why))
+        steps = [("pointwise", o.where) for o in self.recording.operators if o.function is one_step]
         if not found:
             raise CountingError(
                 "No parameter of the model has a context: it has no parameters, or its outputs "
@@ -275,7 +280,7 @@ class RecordedModel:
             input_nodes=sum(prod(n.shape) for n in self.recording.inputs),
             output_nodes=sum(prod(n.shape) for n in self.recording.outputs),
             are_expectations=discount is None,
-            one_step=(*self._named_steps(), *((one.kind, one.where) for one in spelled)),
+            one_step=(*steps, *((one.kind, one.where) for one in spelled)),
             recorded=self,
         )
 
@@ -283,33 +288,6 @@ class RecordedModel:
     def spelled(self) -> tuple[Spelled, ...]:
         """Norms and activations that the model spells out."""
         return spelled_out(self.recording)
-
-    def _named_steps(self) -> Iterator[tuple[str, str]]:
-        for operator in self.recording.operators:
-            if operator.function is one_step:
-                yield "pointwise", operator.where
-
-
-def _parameter_count(names, tensor, total, uses) -> ParameterCount | None:
-    if total is None:
-        return None
-    log2_counts, integers = total.log2()
-    return ParameterCount(
-        names,
-        tuple(tensor.shape),
-        log2_counts,
-        sum(entries for _, entries in uses),
-        tuple(where for where, _ in uses),
-        integers,
-    )
-
-
-def check_convention(batch_norm: str) -> None:
-    if batch_norm not in ("learnable", "all"):
-        raise CountingError(
-            f"batch_norm={batch_norm!r} is not a convention: choose 'learnable' (scale and "
-            "shift) or 'all' (running mean and variance too)."
-        )
 
 
 def is_learnable(name: str) -> bool:
@@ -464,17 +442,16 @@ def multiply_adds(recorded: RecordedModel) -> int:
 def _lines(recorded: RecordedModel) -> Iterator[str | None]:
     numbers: dict[Node, int] = {}
 
+    def number(node: Node) -> str:
+        if node in numbers:
+            return f"#{numbers[node]}"
+        numbers[node] = len(numbers)
+        return f"#{numbers[node]}{node.shape}{_constant(node)}"
+
     def text(value: Any) -> str:
-        if isinstance(value, Node):
-            if value in numbers:
-                return f"#{numbers[value]}"
-            numbers[value] = len(numbers)
-            return f"#{numbers[value]}{value.shape}{_constant(value)}"
-        if isinstance(value, (tuple, list)):
-            return f"({','.join(map(text, value))})"
-        if isinstance(value, dict):
-            return text([(key, value[key]) for key in sorted(value)])
-        return _name(value) if callable(value) else repr(value)
+        return str(
+            key(value, number, lambda other: _name(other) if callable(other) else repr(other))
+        )
 
     yield text(recorded.recording.inputs)
     for names, tensor in recorded.tensors:
@@ -488,7 +465,7 @@ def _lines(recorded: RecordedModel) -> Iterator[str | None]:
             is_foreign = not rule.__module__.startswith(f"{__package__}.rules.")
         if is_foreign:
             yield None
-        arguments = text([operator.args, operator.kwargs, operator.results])
+        arguments = text([operator.args, sorted(operator.kwargs.items()), operator.results])
         made = any(node.is_view_of_parameter for node in operator.results)
         yield f"{_name(operator.function)}{arguments}{made}\n"
     yield text(recorded.recording.outputs)
@@ -498,9 +475,8 @@ def _constant(node: Node) -> str:
     """A digest of a constant's values, on which the rules for indices depend."""
     if node.tensor is None or node.has_parameters:
         return ""
-    one = [slice(1) if stride == 0 else slice(None) for stride in node.tensor.stride()]
-    stored = node.tensor[tuple(one)].clone(memory_format=torch.contiguous_format)
-    values = stored.cpu().reshape(-1).view(torch.uint8).numpy()
+    values = stored(node.tensor).clone(memory_format=torch.contiguous_format)
+    values = values.cpu().reshape(-1).view(torch.uint8).numpy()
     return hashlib.sha256(np.ascontiguousarray(values)).hexdigest()
 
 

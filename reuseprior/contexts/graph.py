@@ -95,13 +95,12 @@ class Graph:
         counts = Counter()
         for name, uses in self.nodes.items():
             for _, parameter in uses:
-                if parameter is not None:
-                    counts[parameter] += paths[name]
+                counts[parameter] += paths[name]
         return {p: counts[p] for p in self.parameters if counts[p]}
 
     def repetitions(self) -> dict[str, int]:
         """How often each parameter stands in the graph; of an unrolled graph, its contexts."""
-        found = Counter(p for uses in self.nodes.values() for _, p in uses if p is not None)
+        found = Counter(p for uses in self.nodes.values() for _, p in uses)
         return {p: found[p] for p in self.parameters}
 
     def quantities(self, *, weight_nodes: int | None = None) -> Quantities:
@@ -132,26 +131,15 @@ def horizontal_unroll(graph: Graph) -> Graph:
             "count without unrolling, with Graph.contexts()."
         )
     unrolled: dict[str, list[Use]] = {}
-    duplicates: Counter[str] = Counter()
-
-    def duplicate(name: str) -> str:
-        duplicates[name] += 1
-        return f"{name}#{duplicates[name]}"
-
+    duplicate = _numbering()
     outputs = [(name, duplicate(name)) for name in graph.outputs]
     waiting = list(reversed(outputs))
     while waiting:
         name, copy = waiting.pop()
-        if name not in graph.nodes:  # an input: its source is the root
-            continue
-        uses = unrolled[copy] = []
-        sources = []
-        for source, parameter in graph.nodes[name]:
-            own = None if source is None else duplicate(source)
-            uses.append((own, parameter))
-            if source is not None:
-                sources.append((source, own))
-        waiting += reversed(sources)
+        if (uses := graph.nodes.get(name)) is not None:  # else an input: its source is the root
+            copies = [duplicate(source) for source, _ in uses]
+            unrolled[copy] = [(own, p) for own, (_, p) in zip(copies, uses, strict=True)]
+            waiting += [(s, own) for (s, _), own in zip(uses, copies, strict=True) if own][::-1]
     return Graph(unrolled, tuple(copy for _, copy in outputs))
 
 
@@ -160,17 +148,20 @@ def uniform(graph: Graph) -> Graph:
 
     Every parameter has exactly one context.
     """
-    unrolled = horizontal_unroll(graph)
-    seen: Counter[str] = Counter()
-
-    def own(parameter: str | None) -> str | None:
-        if parameter is None:
-            return None
-        seen[parameter] += 1
-        return f"{parameter}#{seen[parameter]}"
-
+    unrolled, own = horizontal_unroll(graph), _numbering()
     nodes = {n: [(s, own(p)) for s, p in uses] for n, uses in unrolled.nodes.items()}
     return Graph(nodes, unrolled.outputs)
+
+
+def _numbering() -> Callable[[str | None], str | None]:
+    """What numbers the copies of each name, f#1 and f#2; no name gets no number."""
+    seen: Counter[str] = Counter()
+
+    def numbered(name: str | None) -> str | None:
+        seen[name] += 1
+        return name and f"{name}#{seen[name]}"
+
+    return numbered
 
 
 def _use(use: str | Iterable[str | None]) -> Use:

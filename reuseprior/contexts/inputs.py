@@ -26,6 +26,7 @@ from reuseprior.errors import CountingError
 
 MOST_ENTRIES = 2**28  # of an input: an image of 9,459 pixels a side; more would fill any memory
 Signal = Iterable[str | int] | str | int | None
+Given = tuple[Node, torch.dtype]  # an input in the record
 
 
 @dataclass(frozen=True)
@@ -38,20 +39,18 @@ class Inputs:
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Every tensor with its name: a position or keyword, and the way to it in a nest."""
         for key, value in (*enumerate(self.args), *self.kwargs.items()):
-            yield from _named(str(key), value)
+            yield from ((name, tensor) for name, tensor, _ in _named(str(key), value))
 
     def changed(self, change: Callable[[torch.Tensor], Any]) -> Inputs:
         """The same arguments with something else for each tensor."""
-        args, kwargs = _changed(self.args, change), _changed(self.kwargs, change)
-        return Inputs(args, kwargs)
+        return Inputs(*_changed((self.args, self.kwargs), change))
 
     def __str__(self) -> str:
-        tensors = list(self.tensors())
         shapes = ", ".join(
             str(tuple(t.shape)) if name.isdecimal() else f"{name} {tuple(t.shape)}"
-            for name, t in tensors
+            for name, t in self.tensors()
         )
-        return f"an input of shape {shapes}" if tensors else "no tensor"
+        return f"an input of shape {shapes}" if shapes else "no tensor"
 
 
 def read(inputs: Any, dtype: torch.dtype) -> Inputs:
@@ -81,8 +80,12 @@ def _read(inputs: Any, dtype: torch.dtype) -> Inputs:
         return Inputs(tuple(_part(v, dtype) for v in inputs), {})
     if _is_shape(inputs) or any(_named("", inputs)):
         return Inputs((_part(inputs, dtype),), {})
-    raise CountingError(
-        f"Input shape {inputs!r} is not a tuple of positive integers: pass one such as "
+    raise CountingError(_no_shape(inputs))
+
+
+def _no_shape(value: Any) -> str:
+    return (
+        f"Input shape {value!r} is not a tuple of positive integers: pass one such as "
         "(1, 3, 224, 224), a tensor, a dict of arguments by name, or a list of several."
     )
 
@@ -95,10 +98,7 @@ def _part(value: Any, dtype: torch.dtype, name: str = "") -> Any:
         if _is_shape(value):
             return _of_shape([int(n) for n in value], dtype, name)
         if all(isinstance(v, Number) for v in value):
-            raise CountingError(
-                f"Input shape {value!r} is not a tuple of positive integers: pass one such as "
-                "(1, 3, 224, 224)."
-            )
+            raise CountingError(_no_shape(value))
         return _rebuilt(value, {k: _part(v, dtype) for k, v in parts(value).items()})
     return value
 
@@ -160,14 +160,18 @@ def _rebuilt(value: Any, changed: dict[Any, Any]) -> Any:
     return made
 
 
-def _named(name: str, value: Any, within: tuple = ()) -> Iterator[tuple[str, torch.Tensor]]:
-    """Every tensor in a nest, by the way to it; private attributes are no part of a name."""
+def _named(name: str, value: Any, is_plain: bool = True, within: tuple = ()) -> Iterator[tuple]:
+    """Every tensor in a nest by the way to it, and whether that leads through no mere object.
+
+    Private attributes are no part of a name.
+    """
     if isinstance(value, torch.Tensor):
-        yield name, value
+        yield name, value, is_plain
     elif id(value) not in within:
+        is_plain &= is_dataclass(value) or isinstance(value, (Mapping, tuple, list))
         for key, part in parts(value).items():
             own = name if str(key).startswith("_") else f"{name}.{key}"
-            yield from _named(own, part, (*within, id(value)))
+            yield from _named(own, part, is_plain, (*within, id(value)))
 
 
 def _changed(value: Any, change: Callable[[torch.Tensor], Any], within: tuple = ()) -> Any:
@@ -186,46 +190,26 @@ def tensors_in(output: Any) -> list[torch.Tensor]:
 
     Integers beside numbers, as the sizes of packed sequences, keep books and are no features.
     """
-    known = [t for t, is_plain in _returned(output) if is_plain]
-    found = known or [t for t, _ in _returned(output)]
-    numbers = [t for t in found if t.is_floating_point() or t.is_complex()]
-    return numbers or found
-
-
-def _returned(value: Any, is_plain: bool = True, within: tuple = ()):
-    if isinstance(value, torch.Tensor):
-        yield value, is_plain
-    elif id(value) not in within:
-        is_plain &= is_dataclass(value) or isinstance(value, (Mapping, tuple, list))
-        for part in parts(value).values():
-            yield from _returned(part, is_plain, (*within, id(value)))
+    returned = list(_named("", output))
+    found = [t for _, t, is_plain in returned if is_plain] or [t for _, t, _ in returned]
+    return [t for t in found if t.is_floating_point() or t.is_complex()] or found
 
 
 # Which of them carry a signal -------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Given:
-    """An input tensor in the record."""
+def chosen(names: list[str], signal: Signal) -> set[str]:
+    """Those of the inputs that the caller says carry a signal, by position or name.
 
-    name: str
-    node: Node
-    is_number: bool  # a floating-point or complex one
-    is_bool: bool = False
-
-
-def chosen(name: str, signal: Signal) -> bool:
-    """Whether the caller says that the tensor of that name carries a signal."""
-    wanted = [signal] if isinstance(signal, (str, int)) else list(signal)
-    return any(name == str(w) or name.startswith(f"{w}.") for w in wanted)
-
-
-def check_signal(names: list[str], signal: Signal) -> None:
-    """Raise `CountingError` where the caller names an input that there is none of."""
-    wanted = [signal] if isinstance(signal, (str, int)) else list(signal)
-    for one in wanted:
-        if not any(chosen(name, one) for name in names):
+    Raises `CountingError` where the caller names an input that there is none of.
+    """
+    found: set[str] = set()
+    for one in [signal] if isinstance(signal, (str, int)) else signal:
+        own = {name for name in names if name == str(one) or name.startswith(f"{one}.")}
+        if not own:
             raise CountingError(f"signal={one!r} names no input tensor; there are {names}.")
+        found |= own
+    return found
 
 
 def carrying(given: list[Given], operators: list[Operator], outputs: list[Node]) -> list[Node]:
@@ -235,26 +219,27 @@ def carrying(given: list[Given], operators: list[Operator], outputs: list[Node])
     is given, whatever is read is the signal, and else everything.
     """
     used = {node for operator in operators for node in operator.nodes()} | set(outputs)
-    read_ones = [g for g in given if g.node in used]
-    signal = [g for g in read_ones if g.is_number or _chooses_rows(g, operators)]
-    signal = signal or [g for g in read_ones if not g.is_bool] or read_ones or given
-    return [g.node for g in signal]
+    read_ones = [one for one in given if one[0] in used]
+    others = [(node, dtype) for node, dtype in read_ones if dtype is not torch.bool]
+    signal = [
+        (node, dtype)
+        for node, dtype in others
+        if dtype.is_floating_point or dtype.is_complex or _chooses_rows(node, operators)
+    ]
+    return [node for node, _ in signal or others or read_ones or given]
 
 
-def _chooses_rows(given: Given, operators: list[Operator]) -> bool:
+def _chooses_rows(integers: Node, operators: list[Operator]) -> bool:
     """Whether integers choose rows of a parameter, as they are or moved, copied and shifted."""
-    if given.is_bool:
-        return False
-    same = {given.node}
+    same = {integers}
     for operator in operators:
         if same.isdisjoint(operator.nodes()):
             continue
         known = traits(operator.function)
         if known.chooses is not None and operator.args[0].is_view_of_parameter:
             positions = operator.args[known.chooses]
-            if not same.isdisjoint(
-                positions if isinstance(positions, (tuple, list)) else [positions]
-            ):
+            positions = positions if isinstance(positions, (tuple, list)) else [positions]
+            if not same.isdisjoint(positions):
                 return True
         if known.moves or (known.linear and RULES.get(operator.function) in (pointwise, add)):
             same.update(operator.results)
@@ -343,7 +328,6 @@ def _is_quantised(module: nn.Module) -> bool:
         if spaces & {"quantized", "quantized_decomposed"}:
             return True
     # GPTQ, AWQ and their kin keep integer codes in a buffer of this name.
-    codes = module._buffers.get("qweight")
-    if codes is not None and not codes.is_floating_point():
-        return True
-    return any(b is not None and b.is_quantized for b in module._buffers.values())
+    held = {name: b for name, b in module._buffers.items() if b is not None}
+    codes = "qweight" in held and not held["qweight"].is_floating_point()
+    return codes or any(b.is_quantized for b in held.values())

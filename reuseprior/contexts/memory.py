@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 
 import torch
 
@@ -53,29 +52,18 @@ def lies_in(tensor: torch.Tensor, owner: torch.Tensor, what: str) -> bool:
     return True
 
 
-def merged(found: Iterable[Named]) -> list[Named]:
+def merged(found: list[Named]) -> list[Named]:
     """Tensors with their names; what lies in the memory of another is that one, by more names."""
-    by_memory: dict[int, list[Named]] = defaultdict(list)
-    for one in found:
-        by_memory[memory(one[1])].append(one)
-    for own in by_memory.values():
-        if len(own) > 1:
-            _merge(own)
-    return [one for own in by_memory.values() for one in own]
-
-
-def _merge(found: list[Named]) -> None:
-    """Leave out of tensors in one memory those that lie in a larger one."""
-    owners: list[Named] = []
-    order = {id(tensor): place for place, (_, tensor) in enumerate(found)}
-    for names, tensor in sorted(found, key=lambda one: -one[1].numel()):
-        for others, owner in owners:
+    owners: dict[int, list[Named]] = defaultdict(list)
+    for one in sorted(found, key=lambda one: -one[1].numel()):
+        (names, tensor), own = one, owners[memory(one[1])]
+        for others, owner in own:
             if same_view(tensor, owner) or lies_in(tensor, owner, f"Parameter {names[0]}"):
                 others += names
                 break
         else:
-            owners.append((names, tensor))
-    found[:] = sorted(owners, key=lambda one: order[id(one[1])])
+            own.append(one)
+    return [one for one in found if any(one is owner for owner in owners[memory(one[1])])]
 
 
 def _places(tensor: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import InitVar, dataclass, field
 from functools import cache, cached_property
 from numbers import Number
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from reuseprior.contexts.array import CountArray, Mask
+from reuseprior.contexts.array import CountArray
 from reuseprior.errors import CountingError
 
 
@@ -144,6 +144,46 @@ class Record:
         """The leaf of a parameter or buffer, None when no operator used it."""
         return self.leaves.get(id(tensor))
 
+    @cached_property
+    def path(self) -> list:
+        """What runs and what feeds what, whichever numbers it is given."""
+        numbers: dict[Node, int] = {}
+
+        def number(node: Node) -> tuple:
+            return numbers.setdefault(node, len(numbers)), node.shape
+
+        def text(value: Any) -> str:
+            return "a number" if isinstance(value, float) else repr(value)
+
+        return [
+            (o.function, o.where, key([o.args, *o.kwargs.items(), o.results], number, text))
+            for o in self.operators
+        ]
+
+    def fix(self, how) -> None:
+        """Note at each operator's first result which of its entries are fixed (see below).
+
+        `how` gives an operator's function from it to the values of its result, NaN for free
+        entries, or None. Constants that are made alike are one, so that layers share their mask.
+        """
+        made: dict[tuple, Fixed | None] = {}
+        constants: dict[tuple, Operator] = {}
+        for operator in self.operators:
+            result = operator.results[0] if operator.results else None
+            if result is None or result.is_random:
+                continue
+            if not result.varies:
+                arguments = key([operator.args, sorted(operator.kwargs.items())], _same)
+                operator.same_as = constants.setdefault((operator.function, arguments), operator)
+                continue
+            if (function := how(operator.function)) is None:
+                continue
+            arguments = key([operator.args, sorted(operator.kwargs.items())], _known)
+            look = (operator.function, arguments, result.shape)
+            if look not in made:
+                made[look] = _filled_up(function(operator), result.shape)
+            result.fixed = made[look]
+
     def from_input(self) -> Iterator[Operator]:
         """The operators whose results depend on the model's input, in order."""
         reached = set(self.inputs)
@@ -180,6 +220,11 @@ def follow(path: tuple, tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
+def stored(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor's values, along an axis that holds one number alone only once."""
+    return tensor[tuple(slice(1) if s == 0 else slice(None) for s in tensor.stride())]
+
+
 def overwrite_view(base: torch.Tensor, value: torch.Tensor, path: tuple) -> torch.Tensor:
     """A copy of `base` in which the part that the views of `path` lead to holds `value`."""
     result = base.clone()
@@ -204,32 +249,6 @@ def one_step(source: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
 
 LOWEST = np.finfo(np.float32).min  # as every floating type's lowest number is kept here
 NOTHING = np.full((), np.nan, np.float32)
-
-
-def fix(operators: Iterable[Operator], how) -> None:
-    """Note at each operator's first result which of its entries are fixed, sources first.
-
-    `how` gives an operator's function from it to the values of its result, NaN for free entries,
-    or None. Constants that are made alike are one, so that layers share their mask.
-    """
-    made: dict[tuple, Fixed | None] = {}
-    constants: dict[tuple, Operator] = {}
-    for operator in operators:
-        result = operator.results[0] if operator.results else None
-        if result is None or result.is_random:
-            continue
-        if not result.varies:
-            arguments = _key([operator.args, sorted(operator.kwargs.items())], _same)
-            operator.same_as = constants.setdefault((operator.function, arguments), operator)
-            continue
-        function = how(operator.function)
-        if function is None:
-            continue
-        arguments = _key([operator.args, sorted(operator.kwargs.items())], _known)
-        key = (operator.function, arguments, result.shape)
-        if key not in made:
-            made[key] = _filled_up(function(operator), result.shape)
-        result.fixed = made[key]
 
 
 def fixed(node: Node) -> Fixed | None:
@@ -258,11 +277,19 @@ def entries(operand: Any) -> np.ndarray:
     return NOTHING
 
 
+def moved(operator: Operator) -> np.ndarray | None:
+    """What becomes of fixed entries where an operator only moves them, as it is run on them."""
+    if not any(map(fixed, operator.nodes())):
+        return None
+    args = map_nodes(operator.args, lambda n: torch.from_numpy(entries(n)).expand(n.shape))
+    return stored(operator.function(*args, **operator.kwargs)).numpy()
+
+
 class Fixed(CountArray):
     """Fixed entries, and where counts are kept because of them."""
 
     @cached_property
-    def free_of_zeros(self) -> Mask | None:
+    def free_of_zeros(self) -> np.ndarray | None:
         """Where an entry is not always zero; None if that is everywhere."""
         return self._where(self.values != 0)
 
@@ -273,17 +300,17 @@ class Fixed(CountArray):
         return others.size > 0 and bool((others == others[0]).all())
 
     @cached_property
-    def beside_others(self) -> Mask | None:
+    def beside_others(self) -> np.ndarray | None:
         """Where a sum with the entry depends on the other summand; None if that is everywhere."""
         return self._where(~(self.values <= LOWEST))
 
     @cached_property
-    def not_chosen(self) -> Mask | None:
+    def not_chosen(self) -> np.ndarray | None:
         """Where a condition does not always hold; None if that is everywhere."""
         return self._where(np.isnan(self.values) | (self.values == 0))
 
-    def _where(self, values: np.ndarray) -> Mask | None:
-        return None if values.all() else Mask(values, self.shape)
+    def _where(self, values: np.ndarray) -> np.ndarray | None:
+        return None if values.all() else values
 
 
 def kept(count: CountArray, operand: Any, where: str) -> CountArray:
@@ -293,7 +320,7 @@ def kept(count: CountArray, operand: Any, where: str) -> CountArray:
     return count if mask is None else count.where(mask)
 
 
-def certain(factor: Any) -> Mask | None:
+def certain(factor: Any) -> np.ndarray | None:
     """Where a factor is not certain to be zero; None if that is everywhere.
 
     A constant of zeros and one other number is a mask, of a graph's edges perhaps. In a table of
@@ -308,10 +335,7 @@ def certain(factor: Any) -> Mask | None:
 def _of_constant(tensor: torch.Tensor) -> Fixed | None:
     if tensor.is_complex() or not tensor.numel():
         return None
-    shape = tuple(tensor.shape)
-    for axis, stride in enumerate(tensor.stride()):
-        if stride == 0:
-            tensor = tensor.narrow(axis, 0, 1)
+    shape, tensor = tuple(tensor.shape), stored(tensor)
     if tensor.dtype is torch.float16:
         lowest = tensor == torch.finfo(tensor.dtype).min
         tensor = tensor.float().masked_fill(lowest, float(LOWEST))
@@ -346,10 +370,10 @@ def _same(node: Node) -> int:
     return id(first)
 
 
-def _key(value: Any, of_node) -> Any:
+def key(value: Any, of_node: Callable, of_other: Callable = repr) -> Any:
     """An argument, or a nest of them, as something that can be looked up."""
     if isinstance(value, Node):
         return of_node(value)
     if isinstance(value, (tuple, list)):
-        return tuple(_key(v, of_node) for v in value)
-    return repr(map_nodes(value, of_node))
+        return tuple(key(v, of_node, of_other) for v in value)
+    return of_other(value)

@@ -13,10 +13,10 @@ import sys
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
-from typing import Any, NamedTuple
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,30 +26,16 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_map_only
 
-from reuseprior.contexts.inputs import (
-    Given,
-    Inputs,
-    Signal,
-    carrying,
-    check_signal,
-    chosen,
-    tensors_in,
-)
+from reuseprior.contexts.inputs import Inputs, Signal, carrying, chosen, tensors_in
 from reuseprior.contexts.memory import lies_in, memory, same_view, unusual
-from reuseprior.contexts.record import (
-    Node,
-    Operator,
-    Record,
-    fix,
-    map_nodes,
-    one_step,
-    overwrite_view,
-)
+from reuseprior.contexts.record import Node, Operator, Record, map_nodes, one_step, overwrite_view
 from reuseprior.contexts.rules import Traits, traits
 from reuseprior.contexts.untouched import ONE_AT_A_TIME, untouched
 from reuseprior.errors import CountingError, did_you_mean
 
 aten = torch.ops.aten
+
+FIXED_PATH = "count a version of the model whose path through the network is fixed."
 
 
 def _combined(function: Callable, a: torch.Tensor, b: torch.Tensor | bool) -> torch.Tensor:
@@ -94,9 +80,10 @@ def record(
     attributes, training flags and the random state are as before when it returns. Raises
     `CountingError` if the forward pass fails.
     """
-    last, steps = _module_at(model, until), _modules_of(model, one_steps)
-    if signal is not None:
-        check_signal([name for name, _ in inputs.tensors()], signal)
+    last = _modules_of(model, [until], "until") if until is not None else set()
+    steps = _modules_of(model, one_steps, "pointwise")
+    names = [name for name, _ in inputs.tensors()]
+    signals = None if signal is None else chosen(names, signal)
 
     def passed(seed: int) -> tuple[Record, bool]:
         with ONE_AT_A_TIME, uncollected(), untouched(model) as made:
@@ -105,7 +92,7 @@ def record(
             np.random.seed(seed)
             before = random.getstate(), np.random.get_state()[1].tobytes()
             try:
-                recording = _recorded(recorder, model, inputs, choose, signal, until)
+                recording = _recorded(recorder, model, inputs, choose, signals, until)
                 after = random.getstate(), np.random.get_state()[1].tobytes()
                 return recording, before != after
             finally:
@@ -113,45 +100,31 @@ def record(
                 del recorder
 
     recording, draws = passed(0)
-    if draws and any(_path(passed(seed)[0]) != _path(recording) for seed in range(1, 9)):
+    if draws and any(passed(seed)[0].path != recording.path for seed in range(1, 9)):
         raise CountingError(
             "The model draws its path at random (with Python's or NumPy's generator), and other "
-            "seeds gave other operators: count a version of the model whose path through the "
-            "network is fixed."
+            f"seeds gave other operators: {FIXED_PATH}"
         )
     return recording
 
 
-def _path(recording: Record) -> list:
-    """What runs and what feeds what, whichever numbers it is given."""
-    numbers: dict[Node, int] = {}
-
-    def key(value):
-        if isinstance(value, Node):
-            return numbers.setdefault(value, len(numbers)), value.shape
-        if isinstance(value, (tuple, list)):
-            return [key(v) for v in value]
-        return "a number" if isinstance(value, float) else repr(value)
-
-    return [
-        (o.function, o.where, key(o.args), key([*o.kwargs.items()]), key(o.results))
-        for o in recording.operators
-    ]
-
-
-def _recorded(recorder, model, inputs, choose, signal, until) -> Record:
+def _recorded(recorder, model, inputs, choose, signals, until) -> Record:
     with _plain_operators():
         recorder.watch(model)
         names = {id(tensor): name for name, tensor in inputs.tensors()}
-        twins = inputs.changed(lambda t: recorder.input(names[id(t)], t, signal))
+        twins = inputs.changed(lambda t: recorder.input(names[id(t)], t, signals))
         try:
             with recorder, _WholeOperators(recorder):
                 try:
                     output = model(*twins.args, **twins.kwargs)
                 except _Reached as reached:
-                    output = reached.output
+                    (output,) = reached.args
                 else:
-                    _check_reached(until)
+                    if until is not None:
+                        raise CountingError(
+                            f"until={until!r} is a module that the forward pass does not call: "
+                            "choose another."
+                        )
                 output = choose(output)  # which may compute, too
         except CountingError:
             raise
@@ -160,34 +133,18 @@ def _recorded(recorder, model, inputs, choose, signal, until) -> Record:
         outputs = {id(n): n for n in map(recorder.read, tensors_in(output))}
     recording = recorder.recording
     recording.outputs.extend(outputs.values())
-    if signal is None:
+    if signals is None:
         recording.inputs[:] = carrying(recorder.given, recording.operators, recording.outputs)
-    fix(recording.operators, lambda function: traits(function).fixed)
+    recording.fix(lambda function: traits(function).fixed)
     return recording
 
 
 class _Reached(Exception):
-    """The pass has come as far as it is to go, with this output."""
-
-    def __init__(self, output: Any):
-        super().__init__()
-        self.output = output
+    """The pass has come as far as it is to go, with the output that it holds."""
 
 
-def _module_at(model: nn.Module, path: str | None) -> nn.Module | None:
-    if path is None:
-        return None
-    known = dict(model.named_modules())
-    if path not in known or not path:
-        raise CountingError(
-            f"until={path!r} is no module of the model{did_you_mean(path, known)}: give a path "
-            "that named_modules() lists."
-        )
-    return known[path]
-
-
-def _modules_of(model: nn.Module, wanted: Iterable[type | nn.Module | str]) -> set[nn.Module]:
-    """The modules that classes, paths or modules name."""
+def _modules_of(model: nn.Module, wanted: Iterable[Any], option: str) -> set[nn.Module]:
+    """The modules that an option names: by their classes or paths, or as they are."""
     named = dict(model.named_modules())
     found: set[nn.Module] = set()
     for one in wanted:
@@ -196,26 +153,18 @@ def _modules_of(model: nn.Module, wanted: Iterable[type | nn.Module | str]) -> s
         if not own:
             name = one.__name__ if is_type else one
             raise CountingError(
-                f"pointwise names {name!r}, which is no module of the model: give classes, "
-                "modules, or paths that named_modules() lists."
+                f"{option}={name!r} is no module of the model{did_you_mean(str(name), named)}: "
+                "give a path that named_modules() lists."
             )
         found |= own
     return found
 
 
-def _check_reached(until: str | None) -> None:
-    if until is not None:
-        raise CountingError(
-            f"until={until!r} is a module that the forward pass does not call: choose another."
-        )
-
-
 @dataclass(slots=True, eq=False)
 class _Storage:
-    """What aliases share: the newest node of the whole tensor, and how often it was written."""
+    """What aliases share: the newest node of the whole tensor."""
 
     base: Node
-    version: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -227,10 +176,7 @@ class _Alias:
     storage: _Storage
     path: tuple
     node: Node
-    version: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.version = self.storage.version
+    base: Node  # the storage's when this node was made
 
 
 class _Recorder(TorchDispatchMode):
@@ -248,14 +194,14 @@ class _Recorder(TorchDispatchMode):
         self,
         tracked: list[torch.Tensor],
         model: nn.Module,
-        last: nn.Module | None,
+        last: set[nn.Module],
         one_steps: set[nn.Module],
     ):
         super().__init__()
         self.last = last
         self.one_steps = one_steps
         self.within: list[tuple[nn.Module, _Alias, Node, Node]] = []  # of these, who are running
-        self.given: list[Given] = []
+        self.given: list[tuple[Node, torch.dtype]] = []  # the inputs
         self.buffers = {id(b): name for name, b in model.named_buffers()}
         self.aliases: dict[int, _Alias] = {}
         self.modules: list[str] = [""]
@@ -263,6 +209,9 @@ class _Recorder(TorchDispatchMode):
         self.looks: dict[tuple, tuple] = {}  # of layers' results
         self.recording = Record([], [], [], {})
         self.tracked = {id(t): t for t in tracked}
+        self.memories: dict[int, list[torch.Tensor]] = defaultdict(list)  # which lies in which
+        for tensor in tracked:
+            self.memories[memory(tensor)].append(tensor)
         self.kept: list[torch.Tensor] = []  # alive, so that their ids stay their own
         self.fresh: set[int] = set()  # parameters that the forward makes, and their views
         self.device = next((t.device for t in tracked), torch.device("cpu"))
@@ -273,21 +222,21 @@ class _Recorder(TorchDispatchMode):
 
     # Tensors and nodes -------------------------------------------------------------------
 
-    def input(self, name: str, tensor: torch.Tensor, signal: Signal) -> torch.Tensor:
+    def input(self, name: str, tensor: torch.Tensor, signals: set[str] | None) -> torch.Tensor:
         """The meta twin of an input.
 
-        Integer inputs keep their data (token ids, indices), and so do numbers that the caller
-        says are no signal.
+        Integer inputs keep their data (token ids, indices), and so do numbers that the caller,
+        who names the signals, does not name.
         """
         known = self.aliases.get(id(tensor))
         if known is not None:  # given twice
             return known.twin
         alias = self._adopt(tensor)
         is_number = tensor.is_floating_point() or tensor.is_complex()
-        is_signal = signal is not None and chosen(name, signal)
-        if tensor.is_meta or (is_number and (signal is None or is_signal)):
+        is_signal = signals is not None and name in signals
+        if tensor.is_meta or (is_number and (signals is None or is_signal)):
             alias.node.tensor, alias.node.varies, alias.node.lost = None, True, ""
-        self.given.append(Given(name, alias.node, is_number, tensor.dtype is torch.bool))
+        self.given.append((alias.node, tensor.dtype))
         if is_signal:
             self.recording.inputs.append(alias.node)
         return alias.twin
@@ -305,7 +254,7 @@ class _Recorder(TorchDispatchMode):
             node.lost = f"buffer {name}" if name else "a tensor of the model"
         self.recording.leaves[id(tensor)] = node
         twin = torch.empty_strided(dense.shape, dense.stride(), dtype=dense.dtype, device="meta")
-        alias = _Alias(tensor, twin, _Storage(node), (), node)
+        alias = _Alias(tensor, twin, _Storage(node), (), node, node)
         self.aliases[id(tensor)] = self.aliases[id(twin)] = alias
         return alias
 
@@ -362,14 +311,6 @@ class _Recorder(TorchDispatchMode):
             "first call: run the model once first)."
         )
 
-    @cached_property
-    def memories(self) -> dict[int, list[torch.Tensor]]:
-        """The tracked tensors by the memory that they lie in."""
-        found: dict[int, list[torch.Tensor]] = defaultdict(list)
-        for tensor in self.tracked.values():
-            found[memory(tensor)].append(tensor)
-        return found
-
     def _registered(self, tensor: torch.Tensor) -> _Alias | None:
         """The tensor as the tracked one in whose memory it lies, or as a view of that."""
         for owner in self.memories.get(memory(tensor), ()):
@@ -395,11 +336,11 @@ class _Recorder(TorchDispatchMode):
     def read(self, tensor: torch.Tensor) -> Node:
         """The node that holds the tensor's present value."""
         alias = self._alias(tensor)
-        if alias.version != alias.storage.version:  # written through another view since
-            node = alias.storage.base
+        if alias.base is not alias.storage.base:  # written through another view since
+            node = alias.base = alias.storage.base
             for view, args, kwargs, index in alias.path:
                 node = self._note(view, (node, *args), kwargs)[index]
-            alias.node, alias.version = node, alias.storage.version
+            alias.node = node
         return alias.node
 
     def _write(self, tensor: torch.Tensor, node: Node) -> None:
@@ -410,38 +351,38 @@ class _Recorder(TorchDispatchMode):
             (storage.base,) = self._note(overwrite_view, arguments, {}, [storage.base.shape])
         else:
             storage.base = node
-        storage.version += 1
-        alias.node, alias.version = node, storage.version
+        alias.node, alias.base = node, storage.base
 
     # Operators ---------------------------------------------------------------------------
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        kwargs, known, effects = kwargs or {}, traits(function), _effects(function)
-        if function in SPECIAL:
-            return SPECIAL[function](self, function, *args)
+        kwargs, known = kwargs or {}, traits(function)
+        written, is_view, turns = _effects(function)
+        if function is aten._local_scalar_dense.default:
+            return self.values(args[0]).item()
         if known.of_memory and not _is_plain(args[0]) and self.read(args[0]).has_parameters:
             with self:
                 turned = args[0].permute(self._order_in_memory(args[0]))
                 return function(turned, *args[1:], **kwargs)
-        if effects.turns:
+        if turns:
             return self._view_in_place(function, *args)
         args, twins, nodes = self._prepared(known, args)
         kwtwins, kwnodes = (dict(zip(kwargs, v, strict=True)) for v in self._split(kwargs.values()))
-        if self.fresh and not effects.is_view:
-            self._check_fresh(a for i, a in enumerate(args) if i not in effects.written)
+        if self.fresh and not is_view:
+            self._check_fresh(a for i, a in enumerate(args) if i not in written)
         if "device" in kwargs:
             kwtwins["device"] = torch.device("meta")
-        if known.meta is not None and effects.written in ((), (0,)):
-            result = twins[0] if effects.written else known.meta(twins[0])
-        elif known.layer and not effects.written:
+        if known.meta is not None and written in ((), (0,)):
+            result = twins[0] if written else known.meta(twins[0])
+        elif known.layer and not written:
             result = self._run_layer(function, twins, kwtwins, nodes, kwnodes)
         else:
             result = self._run(function, twins, kwtwins, nodes, kwnodes)
         results = _as_list(result)
-        if effects.is_view:
+        if is_view:
             self._record_views(function, args[0], nodes, kwnodes, results)
-        elif effects.written:
-            targets = [args[w] if isinstance(w, int) else kwargs[w] for w in effects.written]
+        elif written:
+            targets = [args[w] if isinstance(w, int) else kwargs[w] for w in written]
             fresh = self._record_writes(function, targets, nodes, kwnodes, results)
             return targets[0] if len(results) == 1 and not fresh else result
         else:
@@ -530,7 +471,7 @@ class _Recorder(TorchDispatchMode):
 
     def _adopt_results(self, tensors, nodes) -> None:
         for tensor, node in zip(tensors, nodes, strict=True):
-            self.aliases[id(tensor)] = _Alias(tensor, tensor, _Storage(node), (), node)
+            self.aliases[id(tensor)] = _Alias(tensor, tensor, _Storage(node), (), node, node)
 
     def _split(self, values) -> tuple[list, list]:
         """The arguments with twins for tensors (to run), and with nodes (to record)."""
@@ -552,7 +493,8 @@ class _Recorder(TorchDispatchMode):
 
     def _note(self, function, args, kwargs, shapes=None) -> list[Node]:
         if shapes is None:  # a view taken again: its shape follows from running it
-            result = function(*map_nodes(args, _meta), **kwargs)
+            args_ = map_nodes(args, lambda node: torch.empty(node.shape, device="meta"))
+            result = function(*args_, **kwargs)
             shapes = [tuple(r.shape) for r in _as_list(result)]
         place = len(self.recording.operators)
         operator = Operator(function, tuple(args), kwargs, self.where, shapes, place)
@@ -572,55 +514,50 @@ class _Recorder(TorchDispatchMode):
             node.is_view_of_parameter = origin.node.is_view_of_parameter
             is_all = traits(function).step == "same"
             path = origin.path if is_all else (*origin.path, (function, rest, kwargs, index))
-            self.aliases[id(tensor)] = _Alias(tensor, tensor, origin.storage, path, node)
+            storage = origin.storage
+            self.aliases[id(tensor)] = _Alias(tensor, tensor, storage, path, node, storage.base)
             if id(source) in self.fresh:
                 self.fresh.add(id(tensor))
 
     def _order_in_memory(self, x: torch.Tensor) -> list[int]:
         """The order of axes in which a tensor's entries lie in memory one after the other."""
         order = sorted(range(x.ndim), key=lambda axis: (-x.stride(axis), -x.shape[axis]))
-        if not _is_plain(x.permute(order)):
+        self._check_plain(x.permute(order))
+        return order
+
+    def _check_plain(self, x: torch.Tensor) -> None:
+        if not _is_plain(x):
             raise CountingError(
                 f"as_strided (in {self.where or 'the forward'}) looks at the memory of a tensor "
                 "that is a part of another, which is not followed: make it contiguous, or use "
                 "unfold."
             )
-        return order
 
     def _view_in_place(self, function, tensor: torch.Tensor, *others) -> torch.Tensor:
         """The tensor becomes a view of what it was: `x.squeeze_()`, `x.t_()`."""
         node, alias = self.read(tensor), self._alias(tensor)
-        view = _out_of_place(function)
+        view, before = _out_of_place(function), alias.twin.detach()
         function(alias.twin, *others)
+        if _lies(before) == _lies(alias.twin):
+            return tensor
+        if traits(view).of_memory:
+            self._check_plain(before)
         (turned,) = self._note(view, (node, *others), {}, [tuple(alias.twin.shape)])
         turned.is_view_of_parameter = node.is_view_of_parameter
         alias.path = (*alias.path, (view, others, {}, 0))
         alias.node = turned
         return tensor
 
-    def _as_strided_in_place(self, function, tensor: torch.Tensor, *others) -> torch.Tensor:
-        """Where only the strides of axes of length one get another name, nothing happens."""
-        twin = self._alias(tensor).twin
-        if not _keeps_positions(twin, *others):
-            return self._view_in_place(function, tensor, *others)
-        function(twin, *others)
-        return tensor
-
     def _without_masks(self, indices):
         """Constant boolean masks as the positions that they keep; others stay as they are."""
         found = []
         for index in indices:
+            positions = [index]
             if index is not None and index.dtype is torch.bool and not self.read(index).is_random:
-                try:
-                    found += self.read(index).data().nonzero(as_tuple=True)
-                    continue
-                except CountingError:  # a mask that depends on data is refused where it is used
-                    pass
-            found.append(index)
+                with suppress(CountingError):  # of one that depends on data, refused where used
+                    positions = self.read(index).data().nonzero(as_tuple=True)
+            found += positions
         return found
-
-    def _item(self, function, tensor: torch.Tensor):
-        return self.values(tensor).item()
 
     def values(self, tensor: torch.Tensor) -> torch.Tensor:
         """What follows from constants alone."""
@@ -628,8 +565,7 @@ class _Recorder(TorchDispatchMode):
         if node.is_random:
             raise CountingError(
                 f"The model looks at numbers that it draws at random (in "
-                f"{self.where or 'its forward'}), which may choose its path: count a version of "
-                "the model whose path through the network is fixed."
+                f"{self.where or 'its forward'}), which may choose its path: {FIXED_PATH}"
             )
         try:
             return node.data()
@@ -640,8 +576,7 @@ class _Recorder(TorchDispatchMode):
     def _data_dependent(self, what: str) -> str:
         return (
             f"The model {what} depends on data (data-dependent control flow, in "
-            f"{self.where or 'its forward'}): count a version of the model whose path through "
-            "the network is fixed."
+            f"{self.where or 'its forward'}): {FIXED_PATH}"
         )
 
     def _begin_step(self, module: nn.Module, args: tuple) -> None:
@@ -694,7 +629,7 @@ class _Recorder(TorchDispatchMode):
             self.making -= getattr(module, "makes_weights", False)
             if self.within and self.within[-1][0] is module:
                 self._end_step(output)
-            if module is self.last:
+            if module in self.last:
                 raise _Reached(output)
 
         for name, module in model.named_modules():
@@ -712,12 +647,6 @@ class _Recorder(TorchDispatchMode):
         """The storages of the tensors that stood for others."""
         twins = {id(alias.storage): alias.twin for alias in self.aliases.values()}
         return (StorageWeakRef(t.untyped_storage()) for t in twins.values() if t.is_meta)
-
-
-SPECIAL = {  # operators that are taken in a way of their own
-    aten._local_scalar_dense.default: _Recorder._item,
-    aten.as_strided_.default: _Recorder._as_strided_in_place,
-}
 
 
 class _WholeOperators(TorchFunctionMode):
@@ -764,7 +693,10 @@ def _new_tensor(recorder, function, like, data, *, dtype=None, **_):
 
 
 def _indexed(recorder, function, x, index, *value):
-    return function(x, _with_constant_lists(index), *value)
+    """With tensors for the lists in an index, which torch would build on the meta device."""
+    many = index if isinstance(index, tuple) else (index,)
+    many = tuple(torch.tensor(i) if isinstance(i, (list, tuple)) else i for i in many)
+    return function(x, many, *value)
 
 
 def _masked_select(recorder, function, *args, **kwargs):
@@ -775,6 +707,10 @@ def _masked_select(recorder, function, *args, **kwargs):
 def _device(recorder, function, tensor):
     """Where the tensor would be if it had values: with the model."""
     return recorder.device if tensor.is_meta else function(tensor)
+
+
+def _is_cuda(recorder, function, tensor):
+    return tensor.device.type == "cuda"
 
 
 def _set_data(recorder, function, tensor, value):
@@ -807,23 +743,9 @@ def _padded(recorder, function, data, batch_sizes, batch_first, padding_value, t
     """Packed sequences side by side again, and their lengths, as torch does it step by step."""
     sizes = batch_sizes.tolist()
     sizes += [0] * (total_length - len(sizes))
-    steps = data.split(sizes)
-    around = (0, 0) * (data.ndim - 1)
-    widened = [
-        nn.functional.pad(step, (*around, 0, sizes[0] - len(step)), value=padding_value)
-        for step in steps
-    ]
+    steps = nn.utils.rnn.pad_sequence(data.split(sizes), True, padding_value)
     lengths = torch.tensor([sum(size > i for size in sizes) for i in range(sizes[0])])
-    return torch.stack(widened, 1 if batch_first else 0), lengths
-
-
-def _with_constant_lists(index):
-    """An index with tensors for the lists in it."""
-    if isinstance(index, list):
-        return torch.tensor(index)
-    if isinstance(index, tuple):
-        return tuple(torch.tensor(i) if isinstance(i, (list, tuple)) else i for i in index)
-    return index
+    return steps.transpose(0, 1) if batch_first else steps, lengths
 
 
 CALLS = {
@@ -840,6 +762,7 @@ CALLS = {
     torch.masked_select: _masked_select,
     torch.Tensor.masked_select: _masked_select,
     torch.Tensor.device.__get__: _device,
+    torch.Tensor.is_cuda.__get__: _is_cuda,
     torch.Tensor.data.__set__: _set_data,
     torch.Tensor.tolist: _read_out,
     torch.Tensor.numpy: _read_out,
@@ -858,14 +781,11 @@ def _out_of_place(function):
     return next(o for o in overloads if [a.name for a in o._schema.arguments] == names)
 
 
-class _Effects(NamedTuple):
-    written: tuple[int | str, ...]  # arguments that an operator writes to
-    is_view: bool  # whether it returns a view of its first
-    turns: bool  # whether it makes its first a view of what that was
-
-
 @cache
-def _effects(function) -> _Effects:
+def _effects(function) -> tuple[tuple[int | str, ...], bool, bool]:
+    """Which arguments an operator writes to; whether it returns a view of its first; or makes it
+    a view of what it was.
+    """
     schema = function._schema
     written = tuple(
         a.name if a.kwarg_only else i
@@ -873,7 +793,7 @@ def _effects(function) -> _Effects:
         if a.alias_info is not None and a.alias_info.is_write
     )
     is_view = not written and any(r.alias_info is not None for r in schema.returns)
-    return _Effects(written, is_view, torch.Tag.inplace_view in function.tags)
+    return written, is_view, torch.Tag.inplace_view in function.tags
 
 
 def _look(argument: Any) -> Any:
@@ -885,9 +805,8 @@ def _look(argument: Any) -> Any:
 
 def _shape_of(tensor: torch.Tensor) -> Node:
     """A constant that stands for a tensor of which only shape and type matter."""
-    return Node(
-        tuple(tensor.shape), tensor=torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
-    )
+    values = torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+    return Node(tuple(tensor.shape), tensor=values)
 
 
 def _is_plain(x: torch.Tensor) -> bool:
@@ -913,21 +832,14 @@ def _are_floats(arguments: Iterable[Any]) -> bool:
     )
 
 
-def _keeps_positions(x: torch.Tensor, size, stride, offset=None) -> bool:
-    """Whether as_strided only renames the strides of axes of length one."""
-    return (
-        tuple(size) == tuple(x.shape)
-        and offset in (None, x.storage_offset())
-        and all(n == 1 or a == b for n, a, b in zip(size, stride, x.stride(), strict=True))
-    )
+def _lies(x: torch.Tensor) -> tuple:
+    """Where its entries lie in memory; the stride of an axis of length one says nothing."""
+    strides = (s for n, s in zip(x.shape, x.stride(), strict=True) if n > 1)
+    return x.shape, x.storage_offset(), *strides
 
 
 def _as_list(result) -> list:
     return list(result) if isinstance(result, (tuple, list)) else [result]
-
-
-def _meta(node: Node) -> torch.Tensor:
-    return torch.empty(node.shape, device="meta")
 
 
 EXPERTS = "_experts_implementation"
@@ -966,24 +878,19 @@ def _plain_operators() -> Iterator[None]:
         yield
 
 
-_NESTED = ": its modules are nested deep, so raise Python's limit with sys.setrecursionlimit"
-_ARGUMENT = (
-    ": an argument may be missing, so give all that it takes by name, as "
-    "inputs={'x': (1, 3, 224, 224), …}"
-)
-_SIZE = ": check the input's channels and size (a larger image may do)"
-
-
 def _hint(error: Exception, reason: str) -> str:
     """What may mend a failure; nothing where it may be anything."""
     if isinstance(error, RecursionError):
-        return _NESTED
+        return ": its modules are nested deep, so raise Python's limit with sys.setrecursionlimit"
     if any(words in reason for words in ("forward()", "NoneType", "have to specify")):
-        return _ARGUMENT
-    if isinstance(error, NotImplementedError) or "device" in reason:
-        return ""
+        return (
+            ": an argument may be missing, so give all that it takes by name, as "
+            "inputs={'x': (1, 3, 224, 224), …}"
+        )
     is_of_size = isinstance(error, (RuntimeError, ValueError, IndexError, AssertionError))
-    return _SIZE if is_of_size else ""
+    if not is_of_size or isinstance(error, NotImplementedError) or "device" in reason:
+        return ""
+    return ": check the input's channels and size (a larger image may do)"
 
 
 def _explain(error: Exception, model: nn.Module, where: str, inputs: Inputs) -> str:
@@ -991,5 +898,5 @@ def _explain(error: Exception, model: nn.Module, where: str, inputs: Inputs) -> 
     module = model.get_submodule(where)
     layer = f", {module}," if where and not list(module.children()) else ""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    said = f"The model failed {place}{layer} on {inputs} ({type(error).__name__}: {reason})"
-    return f"{said}{_hint(error, reason)}."
+    said = f"({type(error).__name__}: {reason}){_hint(error, reason)}."
+    return f"The model failed {place}{layer} on {inputs} {said}"

@@ -168,13 +168,11 @@ def _visits(
         here, visit = len(visits) - 1, visits[-1]
         visit.operators.append(operator)
         for node in operator.nodes():
-            if node in made_in:
-                visit.sources.add(made_in[node])
-            else:
+            if node not in made_in:
                 visit.tensors.update(dict.fromkeys(_parameters(node, names)))
+            elif made_in[node] != here:
+                visit.sources.add(made_in[node])
         made_in.update(dict.fromkeys(operator.results, here))
-    for here, visit in enumerate(visits):
-        visit.sources.discard(here)
     return visits
 
 
@@ -240,14 +238,9 @@ def draw(counts, *, limit: int) -> Picture:
         ax = fig.subplots()
         _draw_lines(ax, layers)
         _draw_rows(ax, layers, used)
-        _draw_ends(ax, len(layers), _sinks(layers))
+        _draw_ends(ax, layers)
         ax.axis("off")
     return fig
-
-
-def _sinks(layers: Sequence[Layer]) -> list[int]:
-    fed = {source for layer in layers for source in layer.sources}
-    return [i for i in range(len(layers)) if i not in fed]
 
 
 def _draw_rows(ax: Axes, layers: Sequence[Layer], used: Sequence[Sequence]) -> None:
@@ -255,11 +248,7 @@ def _draw_rows(ax: Axes, layers: Sequence[Layer], used: Sequence[Sequence]) -> N
     known = [mean for mean in means if mean is not None]
     scale = Normalize(min(known), max(known))
     shades = ScalarMappable(scale)
-    columns = (
-        (0.35, "left", "layer"),
-        (4.6, "right", "parameters"),
-        (5.7, "right", "$\\log_2|C|$"),
-    )
+    columns = (0.35, "left", "layer"), (4.6, "right", "parameters"), (5.7, "right", "$\\log_2|C|$")
     for x, side, title in columns:
         ax.text(x, 2, title, ha=side, va="center", weight="bold")
     met: set[str] = set()
@@ -311,12 +300,12 @@ def _draw_arc(ax: Axes, first: int, second: int, *, further: float = 0.0, **styl
     return bulge
 
 
-def _draw_ends(ax: Axes, rows: int, sinks: Iterable[int]) -> None:
-    for name, row in (("input", -1), ("output", rows)):
+def _draw_ends(ax: Axes, layers: Sequence[Layer]) -> None:
+    for name, row in (("input", -1), ("output", len(layers))):
         ax.plot(0, -row, "s", color="0.85", mec="0.25", ms=6, zorder=3)
         ax.text(0.35, -row, name, va="center", color="0.4")
-    for sink in sinks:
-        _draw_arc(ax, sink, rows, color=PLAIN)
+    for sink in set(range(len(layers))).difference(*(layer.sources for layer in layers)):
+        _draw_arc(ax, sink, len(layers), color=PLAIN)
 
 
 # Explicit graphs ---------------------------------------------------------------------------------

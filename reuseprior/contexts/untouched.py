@@ -49,30 +49,26 @@ def untouched(model: nn.Module) -> Iterator[list[StorageWeakRef]]:
     states = random.getstate(), np.random.get_state()
     made: list[StorageWeakRef] = []
     weights, parametrize._cache = parametrize._cache, (within := {})
+    failed = False
     try:
         with torch.random.fork_rng(devices=[]):  # no operator runs on a real device
             yield made
     except BaseException as error:
+        failed = True
         while error is not None:  # its frames hold tensors
             traceback.clear_frames(error.__traceback__)
             error = error.__cause__ or error.__context__
-        _put_back(kept, whole, states, weights, within, made)
         raise
-    else:
-        if left := _put_back(kept, whole, states, weights, within, made):
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        if parametrize._cache is within:  # else another thread left `parametrize.cached()`
+            parametrize._cache = weights
+        within.clear()
+        for held in whole:
+            held.put_back()
+        if _alive(made) and (left := kept.release(made)) and not failed:
             raise CountingError(left)
-
-
-def _put_back(kept: _Kept, whole, states, weights, within, made) -> str:
-    """What could not be put back, in a sentence."""
-    random.setstate(states[0])
-    np.random.set_state(states[1])
-    if parametrize._cache is within:  # else another thread left `parametrize.cached()`
-        parametrize._cache = weights
-    within.clear()
-    for held in whole:
-        held.put_back()
-    return kept.release(made) if _alive(made) else ""
 
 
 def _alive(made: list[StorageWeakRef]) -> set[int]:
@@ -116,15 +112,11 @@ class _Held:
             return
         half = len(self.contents) // 2
         before = dict(zip(self.contents[:half], self.contents[half:], strict=True))
+        put, drop, of = self.kind.__setitem__, self.kind.__delitem__, self.container
+        if self.owner:
+            put, drop, of = setattr, delattr, self.owner
         for key in [k for k, v in self.kind.items(self.container) if id(v) in things]:
-            if key in before and self.owner:
-                setattr(self.owner, key, before[key])
-            elif key in before:
-                self.kind.__setitem__(self.container, key, before[key])
-            elif self.owner:
-                delattr(self.owner, key)
-            else:
-                self.kind.__delitem__(self.container, key)
+            put(of, key, before[key]) if key in before else drop(of, key)
 
 
 class _Kept:
@@ -192,13 +184,13 @@ class _Kept:
         classes = {c for c in set(map(type, every)) if issubclass(c, torch.Tensor)}
         things: list[Any] = [t for t in every if type(t) in classes and _lies_in(t, alive)]
         del every
-        own, first = [things], None
+        own, first = [things], []
         for _ in range(FAR):
             ids = {id(thing) for thing in things}
             skip = {id(o) for o in own} | {id(own)}
             found = gc.get_referrers(*things) if things else []
             holders = [h for h in found if id(h) not in skip and not isinstance(h, FrameType)]
-            first = first or _in_words(holders)
+            first = first or sorted({f"in a {type(holder).__name__}" for holder in holders})
             for holder in holders:
                 if isinstance(holder, CACHE):
                     holder.cache_clear()
@@ -209,17 +201,12 @@ class _Kept:
             if len(things) > MOST:  # no longer what the pass made
                 break
             own += [found, holders, things]
-        return first or "outside Python"
+        return " and ".join(first) if first else "outside Python"
 
 
 def _lies_in(tensor: torch.Tensor, storages: set[int]) -> bool:
     is_plain = not is_traceable_wrapper_subclass(tensor) and tensor.is_meta
     return is_plain and tensor.untyped_storage()._cdata in storages
-
-
-def _in_words(holders: list[Any]) -> str | None:
-    kinds = sorted({type(holder).__name__ for holder in holders})
-    return f"in a {' and a '.join(kinds)}" if kinds else None
 
 
 def _kind(cls: type) -> type | None:

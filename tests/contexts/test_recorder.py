@@ -1,5 +1,6 @@
 """Recording: the model is left as it was, and whatever a forward does is followed."""
 
+import copy
 import pickle
 import random
 from collections import OrderedDict, namedtuple
@@ -415,5 +416,6 @@ def test_counts_are_pickled_without_their_record():
     counts = count_contexts(nn.Linear(3, 2), (1, 3))
     again = pickle.loads(pickle.dumps(counts))
     assert again.recorded is None and again.quantities() == counts.quantities()
+    assert copy.copy(counts).recorded is counts.recorded
     with pytest.raises(CountingError, match="without the model that was counted"):
         again.draw()

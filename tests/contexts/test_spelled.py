@@ -150,8 +150,8 @@ def test_the_callers_word_comes_first():
 
 
 @pytest.mark.parametrize(("pointwise", "message"), [
-    (["norms"], "pointwise names 'norms', which is no module of the model"),
-    ([nn.Conv2d], "pointwise names 'Conv2d', which is no module"),
+    (["norms"], "pointwise='norms' is no module of the model"),
+    ([nn.Conv2d], "pointwise='Conv2d' is no module"),
     (["first"], r"Linear gives something else than a tensor of its input's shape \(1, 3\)"),
 ])  # fmt: skip
 def test_what_is_not_pointwise(pointwise, message):

@@ -8,15 +8,7 @@ import numpy as np
 import torch
 
 from reuseprior.contexts.array import CountArray
-from reuseprior.contexts.record import (
-    LOWEST,
-    NOTHING,
-    Node,
-    certain,
-    entries,
-    kept,
-    one_step,
-)
+from reuseprior.contexts.record import LOWEST, NOTHING, Node, certain, entries, kept, one_step
 from reuseprior.contexts.rules import aten, named, rule
 
 LINEAR = "complex _conj conj_physical nan_to_num neg _neg_view positive rsub"
@@ -28,7 +20,7 @@ COPIES = """
 NONLINEAR = """
     abs copysign elu_backward floor_divide hardshrink_backward hardsigmoid_backward
     hardswish_backward hardtanh_backward leaky_relu_backward log_sigmoid_backward
-    mish mish_backward polar _prelu_kernel renorm rrelu_with_noise
+    log_sigmoid_forward mish mish_backward polar _prelu_kernel renorm rrelu_with_noise
     softplus_backward softshrink_backward threshold
 """
 
@@ -121,7 +113,7 @@ def _of_product(operator):
     """A weight behind a mask, as pruned ones are, is zero there; features are not looked at."""
     if not operator.uses_parameter:
         return None
-    masks = [met.values for met in map(certain, operator.args[:2]) if met is not None]
+    masks = [met for met in map(certain, operator.args[:2]) if met is not None]
     return np.where(np.logical_and.reduce(masks), NOTHING, np.float32(0)) if masks else None
 
 
@@ -134,51 +126,35 @@ def times(count, x, y, **_):
             yield from pointwise(count if met is None else count.where(met), one)
 
 
-def _of_choice(operator):
-    condition, *values = operator.args
-    a, b = map(entries, (*values, 1, 0)[:2])
-    chosen = entries(condition)
-    return np.where(_true(chosen), a, np.where(chosen == 0, b, NOTHING))
-
-
-@rule(*named("where"), given=0, fixed=_of_choice)
-def where(count, condition, x, y):
-    """What a constant condition never chooses is no source."""
-    _check_values(condition)
-    yield from pointwise(count, condition)
-    yield from pointwise(kept(count, condition, "free_of_zeros"), x)
-    yield from pointwise(kept(count, condition, "not_chosen"), y)
+def _filled(x, mask, value):
+    chosen = entries(mask)
+    holds = ~np.isnan(chosen) & (chosen != 0)
+    return np.where(holds, entries(value), np.where(chosen == 0, entries(x), NOTHING))
 
 
 def _of_filling(operator):
-    x, mask, value = operator.args
-    chosen = entries(mask)
-    return np.where(_true(chosen), entries(value), np.where(chosen == 0, entries(x), NOTHING))
+    return _filled(*operator.args)
 
 
 @rule(*named("masked_fill"), given=1, fixed=_of_filling)
 def masked_fill(count, x, mask, value):
     """What a constant mask overwrites is no source, nor is the value where it does not."""
-    _check_values(mask)
+    if isinstance(mask, Node) and mask.lost and not mask.has_parameters:
+        mask.data()  # says that it has lost its values
     yield from pointwise(kept(count, mask, "not_chosen"), x)
     yield from pointwise(kept(count, mask, "free_of_zeros"), value)
 
 
-def _check_values(condition) -> None:
-    """Raise `CountingError` for a mask that the model holds and that has lost its values."""
-    if isinstance(condition, Node) and condition.lost and not condition.has_parameters:
-        condition.data()
+def _of_choice(operator):
+    condition, x, y, *_ = (*operator.args, 1, 0)
+    return _filled(y, condition, x)
 
 
-def _true(values: np.ndarray) -> np.ndarray:
-    """Where a condition is known to hold."""
-    return ~np.isnan(values) & (values != 0)
-
-
-@rule(aten.log_sigmoid_forward, linear=False, every_result=True)
-def log_sigmoid(count, _result, x):
-    """Its second result is what its derivative goes on with."""
-    yield x, count
+@rule(*named("where"), given=0, fixed=_of_choice)
+def where(count, condition, x, y):
+    """What a constant condition never chooses is no source."""
+    yield from pointwise(count, condition)
+    yield from masked_fill(count, y, condition, x)
 
 
 @rule(aten.glu, linear=False)
@@ -224,21 +200,17 @@ def no_source(count, *_, **__):
 BY_TENSOR = """
     fake_quantize_per_tensor_affine_cachemask
     _fake_quantize_per_tensor_affine_cachemask_tensor_qparams
+    _fake_quantize_learnable_per_tensor_affine
 """
 
 
-def _with_mask(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    return _like(x), torch.empty_like(x, dtype=torch.bool)
-
-
-@rule(*named(BY_TENSOR), linear=False, meta=_with_mask)
-@rule(aten._fake_quantize_learnable_per_tensor_affine, linear=False, meta=_like)
+@rule(*named(BY_TENSOR), linear=False)
 def fake_quantised(count, x, scale, zero_point, *_, **__):
     yield from pointwise(count, x, scale, zero_point)
 
 
-@rule(aten.fake_quantize_per_channel_affine_cachemask, linear=False, meta=_with_mask)
-@rule(aten._fake_quantize_learnable_per_channel_affine, linear=False, meta=_like)
+@rule(aten.fake_quantize_per_channel_affine_cachemask, linear=False)
+@rule(aten._fake_quantize_learnable_per_channel_affine, linear=False)
 def fake_quantised_by_channel(count, x, scale, zero_point, axis, *_, **__):
     yield x, count
     yield scale, per_channel(count, axis)

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from reuseprior.contexts.array import CountArray, with_axis
-from reuseprior.contexts.record import Node, entries, fixed, follow, overwrite_view
+from reuseprior.contexts.record import Node, fixed, follow, moved, overwrite_view, stored
 from reuseprior.contexts.rules import RULES, aten, derived, named, no_rule, rule
-from reuseprior.contexts.rules.elementwise import as_it_is
 from reuseprior.errors import CountingError
 
 moving = partial(rule, linear=True, moves=True)
@@ -23,40 +22,6 @@ def _reshaped(operator):
     return found and found.reshape(operator.results[0].shape).values
 
 
-def _transposed(operator):
-    x, *axes = operator.args
-    return entries(x).swapaxes(*(axes or (0, -1))) if fixed(x) and x.shape else None
-
-
-def _permuted(operator):
-    found = fixed(operator.args[0])
-    return found and found.values.transpose(operator.args[1])
-
-
-def _sliced(operator):
-    x, dim, *bounds = (*operator.args, 0)[: max(2, len(operator.args))]
-    found = fixed(x)
-    if found is None or found.values.shape[dim] == 1:
-        return found and found.values
-    start, end, step = (*bounds, *(None, None, 1)[len(bounds) :])
-    index = (slice(None),) * (dim % len(x.shape)) + (slice(start, end, step),)
-    return found.values[index]
-
-
-def _joined(operator):
-    tensors, dim = (*operator.args, 0)[:2]
-    tensors = [x for x in tensors if prod(x.shape)]
-    found = [fixed(x) for x in tensors]
-    if not any(found):
-        return None
-    dim %= len(tensors[0].shape)
-    free = [CountArray.full(x.shape, np.nan, np.float32) for x in tensors]
-    parts = [(f or free[i]).expand(dim).values for i, f in enumerate(found)]
-    shape = np.broadcast_shapes(*(with_axis(p.shape, dim, 1) for p in parts))
-    widened = [np.broadcast_to(p, with_axis(shape, dim, p.shape[dim])) for p in parts]
-    return np.concatenate(widened, axis=dim)
-
-
 @moving(
     *named("view _unsafe_view reshape _reshape_alias unsqueeze squeeze view_copy flatten"),
     fixed=_reshaped,
@@ -65,29 +30,25 @@ def view(count, x, *_):
     yield x, count.reshape(x.shape)
 
 
-@moving(aten.t, fixed=_transposed)
-def t(count, x):
-    yield x, count.permute(range(len(x.shape))[::-1])
-
-
-@moving(aten.transpose, fixed=_transposed)
-def transpose(count, x, a, b):
+@moving(aten.t, aten.transpose, fixed=moved)
+def transpose(count, x, a=0, b=-1):
     dims = list(range(len(x.shape)))
-    dims[a], dims[b] = dims[b], dims[a]
+    if dims:
+        dims[a], dims[b] = dims[b], dims[a]
     yield x, count.permute(dims)
 
 
-@moving(aten.permute, fixed=_permuted)
+@moving(aten.permute, fixed=moved)
 def permute(count, x, dims):
     yield x, count.permute(np.argsort([d % len(dims) for d in dims]).tolist())
 
 
-@moving(aten.expand, fixed=as_it_is)
+@moving(aten.expand, fixed=moved)
 def expand(count, x, *_, **__):
     yield x, count.unbroadcast(x.shape)
 
 
-@rule(aten.cat, linear=True, joins=True, fixed=_joined)
+@rule(aten.cat, linear=True, joins=True, fixed=moved)
 def cat(count, tensors, dim=0):
     start = 0
     for x in tensors:
@@ -98,14 +59,7 @@ def cat(count, tensors, dim=0):
         start += length
 
 
-@rule(aten.stack, linear=True, joins=True)
-def stack(count, tensors, dim=0):
-    dim %= len(count.shape)
-    for i, x in enumerate(tensors):
-        yield x, count.narrow(dim, i, 1).reshape(x.shape)
-
-
-@moving(aten.slice, fixed=_sliced)
+@moving(aten.slice, fixed=moved)
 def slice_(count, x, dim=0, start=None, end=None, step=1):
     dim %= len(x.shape)
     yield x, count.embed(dim, x.shape[dim], slice(*slice(start, end, step).indices(x.shape[dim])))
@@ -146,26 +100,16 @@ def constant_pad(count, x, pads, value=0):
     yield x, count
 
 
-@moving(aten.roll)
-def roll(count, x, shifts, dims=()):
-    if not dims:  # of all entries in order
-        count, dims = count.reshape((prod(x.shape),)), (0,)
-    values = count.values
-    for shift, dim in zip(shifts, dims, strict=True):
-        if values.shape[dim] != 1:
-            values = np.roll(values, -shift, axis=dim)
-    yield x, CountArray(values, count.shape).reshape(x.shape)
-
-
 PADS = """
     reflection_pad1d reflection_pad2d reflection_pad3d
     replication_pad1d replication_pad2d replication_pad3d
 """
 no_rule(
-    *named("channel_shuffle diagonal flip pixel_shuffle pixel_unshuffle repeat rot90"),
+    *named("channel_shuffle diagonal flip pixel_shuffle pixel_unshuffle repeat roll rot90"),
     linear=True, adds=True, moves=True,
 )  # fmt: skip
 no_rule(aten.as_strided, linear=True, adds=True, of_memory=True)
+no_rule(aten.stack, linear=True, adds=True, joins=True)
 no_rule(*named(PADS), *named("col2im im2col unfold"), linear=True, adds=True)
 
 
@@ -175,11 +119,8 @@ no_rule(*named(PADS), *named("col2im im2col unfold"), linear=True, adds=True)
 @rule(aten.embedding, linear=True, chooses=1)
 def embedding(count, table, indices, *_):
     """Token ids without values may be any, so that all rows are sources."""
-    axes = range(len(indices.shape))
-    if indices.has_parameters:
-        yield table, _routed(count, table, len(axes))
-    elif _may_be_any(indices):
-        yield table, count.sum(*axes).reshape((1, *table.shape[1:]))
+    if indices.has_parameters or _may_be_any(indices):
+        yield table, _of_any_row(count, table, indices)
     else:
         positions = indices.data().reshape(-1).numpy()
         if len(positions) and positions.max() >= table.shape[0]:
@@ -189,7 +130,8 @@ def embedding(count, table, indices, *_):
             )
         rows = count.reshape((len(positions), *table.shape[1:]))
         yield table, rows.scatter_add(0, positions, table.shape[0])
-    yield indices, count.sum(*range(len(axes), len(count.shape))).reshape(indices.shape)
+    each = count.sum(*range(len(indices.shape), len(count.shape)))
+    yield indices, each.reshape(indices.shape)
 
 
 def _may_be_any(indices: Node) -> bool:
@@ -197,12 +139,14 @@ def _may_be_any(indices: Node) -> bool:
     return indices.varies and not indices.lost and not indices.has_parameters
 
 
-def _routed(count: CountArray, table: Node, axes: int) -> CountArray:
-    """Rows of a parameter that the model itself chooses, experts say: each is chosen as often.
+def _of_any_row(count: CountArray, table: Node, indices: Node) -> CountArray:
+    """Rows that ids without values choose; of those that the model itself does, each as often.
 
-    So that a row's counts are an expectation, and may be below one.
+    So that counts of experts, say, are an expectation, and may be below one.
     """
-    chosen = count.sum(*range(axes)).reshape((1, *table.shape[1:]))
+    chosen = count.sum(*range(len(indices.shape))).reshape((1, *table.shape[1:]))
+    if not indices.has_parameters:
+        return chosen
     share = Fraction(1, table.shape[0]) if count.values.dtype == object else 1 / table.shape[0]
     return chosen * share
 
@@ -242,12 +186,10 @@ INDEX = aten.index
 @rule(INDEX, linear=True, moves=True, masks=1, chooses=1)
 def index(count, x, indices):
     first, *others = indices
-    if x.is_view_of_parameter and first is not None and first.has_parameters and not any(others):
-        yield x, _routed(count, x, len(first.shape))
-        return
-    if x.is_view_of_parameter and first is not None and _may_be_any(first) and not any(others):
-        yield x, count.sum(*range(len(first.shape))).reshape((1, *x.shape[1:]))
-        return
+    if x.is_view_of_parameter and first is not None and not any(others):  # as an embedding
+        if first.has_parameters or _may_be_any(first):
+            yield x, _of_any_row(count, x, first)
+            return
     lead = next(axis for axis, table in enumerate(indices) if table is not None)
     tables = indices[lead:]
     if None in tables or 0 in count.shape:
@@ -290,8 +232,7 @@ def scatter(count, x, dim, indices, source, *, reduce=None):
             for axis, size in enumerate(indices.shape):
                 part = part.narrow(axis, 0, min(size, part.shape[axis]))
             yield source, _within(part.broadcast_to(indices.shape), source.shape)
-        return
-    if isinstance(source, Node):
+    elif isinstance(source, Node):
         yield from _landed(ADDED if reduce else SCATTER, count, x, dim, indices, source)
     elif reduce:
         yield x, count
@@ -372,11 +313,9 @@ def _box(path: tuple, shape: tuple[int, ...]) -> list[slice] | None:
     box = []
     for axis, size in enumerate(shape):
         numbers = torch.arange(size).reshape(with_axis((1,) * len(shape), axis, size))
-        view = follow(path, numbers.expand(shape))
-        along = view[tuple(slice(None) if step else 0 for step in view.stride())]
-        first, *others = along.reshape(-1).tolist()
-        last, step = (others[-1], others[0] - first) if others else (first, 1)
-        box.append(slice(first, last + 1, step))
+        along = stored(follow(path, numbers.expand(shape))).flatten().tolist()
+        step = along[1] - along[0] if len(along) > 1 else 1
+        box.append(slice(along[0], along[-1] + 1, step))
     return box
 
 

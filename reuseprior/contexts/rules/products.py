@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from reuseprior.contexts.array import CountArray, Mask
+from reuseprior.contexts.array import CountArray
 from reuseprior.contexts.record import Node, certain
 from reuseprior.contexts.rules import Rule, aten, rule
 from reuseprior.errors import CountingError
@@ -24,40 +24,28 @@ def reduction(count, x, *arguments, dim=None, **_):
     The dimensions may stand anywhere: a norm's order goes before them.
     """
     dim = next((a for a in arguments if isinstance(a, (list, tuple))), dim)
-    axes = {d % len(x.shape) for d in dim or range(len(x.shape))}
+    axes = [dim] if isinstance(dim, int) else dim or range(len(x.shape))
+    axes = {axis % len(x.shape) for axis in axes}
+    if len(count.shape) == len(x.shape):
+        count = count.sum(*axes)
     yield x, count.reshape([1 if a in axes else n for a, n in enumerate(x.shape)])
 
 
-@rule(aten.var_mean, aten.std_mean, linear=False, every_result=True)
+@rule(aten.var_mean, aten.std_mean, aten.aminmax, linear=False, every_result=True)
 def two_reductions(count, _result, x, *arguments, **keywords):
     yield from reduction(count, x, *arguments, **keywords)
 
 
 @rule(aten.prod, linear=False)
-def reduction_over_one_axis(count, x, dim=None, *_, **__):
-    yield from reduction(count, x, dim=None if dim is None else [dim])
+def product_of_entries(count, x, dim=None, *_, **__):
+    yield from reduction(count, x, dim=dim)
 
 
 @rule(aten.max, aten.min, aten.median, aten.nanmedian, linear=False, every_result=True)
 def choice_from_one_axis(count, result, x, dim=None, *_, **__):
     """Any entry may be the one that is chosen; its position carries no value."""
     if result == 0:
-        yield from reduction_over_one_axis(count, x, dim)
-
-
-@rule(aten.kthvalue, linear=False, every_result=True)
-def choice_by_rank(count, result, x, _k, dim=-1, *_, **__):
-    yield from choice_from_one_axis(count, result, x, dim)
-
-
-@rule(aten.mode, linear=False, every_result=True)
-def choice_by_frequency(count, result, x, dim=-1, *_, **__):
-    yield from choice_from_one_axis(count, result, x, dim)
-
-
-@rule(aten.aminmax, linear=False, every_result=True)
-def two_choices(count, _result, x, *, dim=None, **_):
-    yield from reduction_over_one_axis(count, x, dim)
+        yield from reduction(count, x, dim=dim)
 
 
 @rule(aten.cumsum, linear=True)
@@ -83,11 +71,10 @@ def product(count, a, b, *_):  # (…, n, k) @ (…, k, m) -> (…, n, m)
         yield x, count.sum(axis) if met is None else _meeting(count, x, met, axis)
 
 
-def _meeting(count: CountArray, x: Node, met: Mask, axis: int) -> CountArray:
+def _meeting(count: CountArray, x: Node, met: np.ndarray, axis: int) -> CountArray:
     """The counts of a factor x: those of the products along `axis` whose other factor is not 0."""
-    counts = (count.expand(axis) if met.values.shape[axis] > 1 else count.sum(axis)).values
-    met = met.values.astype(object) if counts.dtype == object else met.numbers()
-    met = met.swapaxes(-1, -2)
+    counts = (count.expand(axis) if met.shape[axis] > 1 else count.sum(axis)).values
+    met = met.astype(counts.dtype).swapaxes(-1, -2)
     return CountArray(counts @ met if axis == -1 else met @ counts, x.shape)
 
 
@@ -151,10 +138,7 @@ def trilinear(count, a, b, c, widened_a, widened_b, widened_c, summed, *_):
 
 def _with_ones(shape, axes) -> tuple[int, ...]:
     """The shape with axes of length 1 at places of the result."""
-    shape = list(shape)
-    for axis in sorted(axis % (len(shape) + len(axes)) for axis in axes):
-        shape.insert(axis, 1)
-    return tuple(shape)
+    return np.expand_dims(np.broadcast_to(0, shape), tuple(axes)).shape
 
 
 @rule(aten._cdist_forward, linear=False, multiplies=0)
@@ -233,11 +217,9 @@ def solve_triangular(count, matrix, right, *, upper, left=True, unitriangular=Fa
     """
     axis = -2 if left else -1
     values = count.expand(axis).values
-    if upper is left:
-        values = np.cumsum(values, axis)
-    else:
-        values = np.flip(np.cumsum(np.flip(values, axis), axis), axis)
-    met = CountArray(values, count.shape)
+    met = CountArray(np.cumsum(values, axis), count.shape)
+    if upper is not left:
+        ((_, met),) = cumsum(count, right, axis)
     yield right, met.unbroadcast(right.shape)
     size = matrix.shape[-1]
     inside = np.tri(size, k=-int(unitriangular), dtype=bool)
@@ -249,28 +231,25 @@ def solve_triangular(count, matrix, right, *, upper, left=True, unitriangular=Fa
 # Results that data choose: whatever may be chosen is a source, as in a maximum -------------------
 
 
-@rule(aten.topk, linear=False, every_result=True)
-def topk(count, result, x, _k, dim=-1, *_, **__):
-    """Every entry of a row may be among its greatest; their positions carry no value."""
-    if result == 0:
-        yield x, count.sum(dim)
+@rule(aten.topk, aten.kthvalue, linear=False, every_result=True)
+def choice_by_rank(count, result, x, _k, dim=-1, *_, **__):
+    """Every entry of a row may be among its greatest."""
+    yield from choice_from_one_axis(count, result, x, dim)
 
 
-@rule(aten.sort, linear=False, every_result=True)
+@rule(aten.sort, aten.mode, linear=False, every_result=True)
 def sort(count, result, x, *arguments, dim=-1, **_):
     """Every entry of a row may come to stand at every place."""
     dim = next((a for a in arguments if not isinstance(a, bool) and a is not None), dim)
-    yield from topk(count, result, x, None, dim)
+    yield from choice_from_one_axis(count, result, x, dim)
 
 
 @rule(aten.grid_sampler_2d, aten.grid_sampler_3d, linear=False)
 def grid_sampler(count, x, grid, interpolation, padding, align_corners):
     """Of positions that data give, every one may be sampled; of constant ones, the neighbours."""
-    *_, channel = count.shape[0], 1
-    axes = range(2, len(x.shape))
-    yield grid, count.sum(channel).reshape((*grid.shape[:-1], 1))
+    yield grid, count.sum(1).reshape((*grid.shape[:-1], 1))
     if grid.varies:
-        yield x, count.sum(*axes)
+        yield x, count.sum(*range(2, len(x.shape)))
     else:
         yield x, _neighbours(count, x, grid.data(), interpolation, padding, align_corners)
 
@@ -294,9 +273,7 @@ def _neighbours(count, x: Node, grid, interpolation: int, padding: int, align_co
             before, after = torch.floor(at + 1e-9), torch.ceil(at - 1e-9)
             near = [before, torch.where(after == before, -1.0, after)]
         places.append([torch.where((n >= 0) & (n < size), n, -1).long() for n in near])
-    values = np.broadcast_to(
-        count.values, (*count.shape[:1], count.values.shape[1], *count.shape[2:])
-    )
+    values = count.expand(0, *range(2, len(count.shape))).values
     made = np.zeros((*values.shape[:2], int(np.prod(sizes))), values.dtype)
     for corner in np.ndindex(*(len(p) for p in places)):
         chosen = [p[i] for p, i in zip(places, corner, strict=True)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 
 import numpy as np
 import torch
 
-from reuseprior.contexts.array import CountArray, taps, with_axis
+from reuseprior.contexts.array import CountArray, Tap, taps, with_axis
 from reuseprior.contexts.record import Node
 from reuseprior.contexts.rules import RULES, Rule, aten, rule
 from reuseprior.contexts.rules.elementwise import per_channel
@@ -24,23 +25,14 @@ def convolution(
     channel = len(count.shape) - ndim - 1
     if bias is not None:
         yield bias, per_channel(count, channel)
-    x, before = (x, [0] * ndim) if transposed else _without_zero_padding(x, ndim)
-    windows = []
-    for axis, kernel, s, p, d, extra in zip(
-        range(channel + 1, len(count.shape)),
-        weight.shape[2:],
-        _each(stride, ndim),
-        _each(padding, ndim),
-        _each(dilation, ndim),
-        before,
-        strict=True,
-    ):
-        if transposed:
-            swapped = taps(count.shape[axis], x.shape[axis], kernel, s, p, d)
-            made = [(result, source) for source, result in swapped]
-        else:
-            made = taps(x.shape[axis], count.shape[axis], kernel, s, p + extra, d)
-        windows.append((axis, made))
+    axes, kernel = range(channel + 1, len(count.shape)), weight.shape[2:]
+    if transposed:
+        swapped = _taps(axes, count, x, kernel, stride, padding, dilation)
+        windows = [(axis, [(r, s) for s, r in made]) for axis, made in swapped]
+    else:
+        x, before = _without_zero_padding(x, ndim)
+        padding = [p + extra for p, extra in zip(_each(padding, ndim), before, strict=True)]
+        windows = list(_taps(axes, x, count, kernel, stride, padding, dilation))
 
     # (…, O, …) -> (…, groups, O / groups, …): channels meet within their group only
     outputs = count.shape[channel] // groups
@@ -83,10 +75,8 @@ def _without_zero_padding(x: Node, ndim: int) -> tuple[Node, list[int]]:
     source, pads, *value = maker.args
     if any(value) or any(pads[2 * ndim :]):
         return x, [0] * ndim
-    before = [0] * ndim
-    for i in range(len(pads) // 2):  # pads are given from the last axis backwards
-        before[ndim - 1 - i] = pads[2 * i]
-    return source, before
+    before = pads[: 2 * ndim : 2][::-1]  # pads are given from the last axis backwards
+    return source, [0] * (ndim - len(before)) + list(before)
 
 
 def _each(value, ndim: int) -> list[int]:
@@ -95,40 +85,31 @@ def _each(value, ndim: int) -> list[int]:
     return value * ndim if len(value) == 1 else value
 
 
+def _taps(axes: range, source, result, *settings) -> Iterator[tuple[int, list[Tap]]]:
+    """The axes with their taps, by kernel, stride, padding and dilation."""
+    for axis, *own in zip(axes, *(_each(v, len(axes)) for v in settings), strict=True):
+        yield axis, taps(source.shape[axis], result.shape[axis], *own)
+
+
 def _pool(ndim: int) -> Rule:
     """Every position in the window is a source, positions in the padding are none."""
 
     def pool(count, x, kernel, stride=(), padding=0, dilation=1, *_, **__):
-        for axis, k, s, p, d in zip(
-            range(len(x.shape) - ndim, len(x.shape)),
-            _each(kernel, ndim),
-            _each(stride or kernel, ndim),
-            _each(padding, ndim),
-            _each(dilation, ndim),
-            strict=True,
-        ):
-            made = taps(x.shape[axis], count.shape[axis], k, s, p, d)
+        dilation = dilation or 1  # averages have none, and in its place a flag
+        axes = range(len(x.shape) - ndim, len(x.shape))
+        for axis, made in _taps(axes, x, count, kernel, stride or kernel, padding, dilation):
             count = count.windows_add(axis, x.shape[axis], made)
         yield x, count
 
     return pool
 
 
-def _average_pool(ndim: int) -> Rule:
-    """As a pool without dilation, in whose place other settings stand."""
-
-    def average_pool(count, x, kernel, stride=(), padding=0, *_, **__):
-        yield from _pool(ndim)(count, x, kernel, stride, padding)
-
-    return average_pool
-
-
 MAX_POOLS = {
     rule(aten.max_pool2d_with_indices, linear=False)(_pool(2)): 2,
     rule(aten.max_pool3d_with_indices, linear=False)(_pool(3)): 3,
 }
-rule(aten.avg_pool2d, linear=True, window_average=2)(_average_pool(2))
-rule(aten.avg_pool3d, linear=True, window_average=3)(_average_pool(3))
+rule(aten.avg_pool2d, linear=True, window_average=2)(_pool(2))
+rule(aten.avg_pool3d, linear=True, window_average=3)(_pool(3))
 
 
 @rule(aten._adaptive_avg_pool2d, aten._adaptive_avg_pool3d, linear=True, whole_average=True)
