@@ -20,7 +20,7 @@ COPIES = """
 NONLINEAR = """
     abs copysign elu_backward floor_divide hardshrink_backward hardsigmoid_backward
     hardswish_backward hardtanh_backward leaky_relu_backward log_sigmoid_backward
-    log_sigmoid_forward mish mish_backward polar _prelu_kernel renorm rrelu_with_noise
+    mish mish_backward polar _prelu_kernel renorm rrelu_with_noise
     softplus_backward softshrink_backward threshold
 """
 
@@ -157,6 +157,12 @@ def where(count, condition, x, y):
     yield from masked_fill(count, y, condition, x)
 
 
+@rule(aten.log_sigmoid_forward, linear=False, every_result=True)
+def log_sigmoid(count, _result, x):
+    """Its second result is what its derivative goes on with."""
+    yield x, count
+
+
 @rule(aten.glu, linear=False)
 def glu(count, x, dim=-1):
     """One half times the sigmoid of the other."""
@@ -200,17 +206,21 @@ def no_source(count, *_, **__):
 BY_TENSOR = """
     fake_quantize_per_tensor_affine_cachemask
     _fake_quantize_per_tensor_affine_cachemask_tensor_qparams
-    _fake_quantize_learnable_per_tensor_affine
 """
 
 
-@rule(*named(BY_TENSOR), linear=False)
+def _with_mask(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    return _like(x), torch.empty_like(x, dtype=torch.bool)
+
+
+@rule(*named(BY_TENSOR), linear=False, meta=_with_mask)
+@rule(aten._fake_quantize_learnable_per_tensor_affine, linear=False, meta=_like)
 def fake_quantised(count, x, scale, zero_point, *_, **__):
     yield from pointwise(count, x, scale, zero_point)
 
 
-@rule(aten.fake_quantize_per_channel_affine_cachemask, linear=False)
-@rule(aten._fake_quantize_learnable_per_channel_affine, linear=False)
+@rule(aten.fake_quantize_per_channel_affine_cachemask, linear=False, meta=_with_mask)
+@rule(aten._fake_quantize_learnable_per_channel_affine, linear=False, meta=_like)
 def fake_quantised_by_channel(count, x, scale, zero_point, axis, *_, **__):
     yield x, count
     yield scale, per_channel(count, axis)
