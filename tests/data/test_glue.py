@@ -71,7 +71,7 @@ def test_what_is_missing_or_cut_short_is_said_in_a_sentence(root):
 
 
 def many(n, ones):
-    labels = torch.tensor([1] * ones + [0] * (n - ones))
+    labels = torch.tensor([1] * ones + [0] * (n - ones), dtype=torch.int64)
     return Texts(tuple(f"text {i}" for i in range(n)), None, labels)
 
 
