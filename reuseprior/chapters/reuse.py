@@ -87,6 +87,7 @@ SUBSETS = {
     "equal multiply-adds": ("multiply_adds",),
     "both equal": ("stored", "multiply_adds"),
 }
+COSTS = {PARAMETERS: "stored", MULTIPLY_ADDS: "multiply_adds"}  # what two networks are equal in
 MOST_OFF = 0.15  # of the printed parameters, that a network's stored ones may be away from them
 
 
@@ -238,7 +239,7 @@ def pays(table: pd.DataFrame) -> pd.DataFrame:
     """
     told = table.assign(shares=(table["sharing"] != "none").astype(float))
     rows = {}
-    for at, column in {PARAMETERS: "stored", MULTIPLY_ADDS: "multiply_adds"}.items():
+    for at, column in COSTS.items():
         whole, draws, behind = _sampled(pairs(told, (column,), ("shares",), told=True))
         low, high = percentiles(draws[:, 0])
         rows[at] = {**behind, "share": whole[0], "low": low, "high": high}
@@ -248,8 +249,8 @@ def pays(table: pd.DataFrame) -> pd.DataFrame:
 def beside_plain(table: pd.DataFrame, equal: str) -> pd.DataFrame:
     """Each pair of `pays` that is equal in a column: what the sharing one has more than the plain.
 
-    Columns source, name, plain, gain (in the group's standard deviations), and the base-2 logarithm
-    of the ratios of what they store and compute.
+    Columns source, name, sharing, plain, gain (of the score), deviations (the gain in the group's
+    standard deviations), and the base-2 logarithm of the ratios of what they store and compute.
     """
     most, costs = reuse_runs.settled()["statistics"]["equal"], ["stored", "multiply_adds"]
     rows = []
@@ -259,9 +260,11 @@ def beside_plain(table: pd.DataFrame, equal: str) -> pd.DataFrame:
             for other in group[group["sharing"] == "none"].itertuples():
                 ratios = sizes.loc[one.Index] - sizes.loc[other.Index]
                 if abs(ratios[equal]) <= np.log2(most) and one.quality != other.quality:
-                    gain = (one.quality - other.quality) / spread
-                    rows.append((one.source, one.name, other.name, gain, *ratios))
-    return pd.DataFrame(rows, columns=["source", "name", "plain", "gain", *costs])
+                    gain = one.quality - other.quality
+                    said = one.source, one.name, one.sharing, other.name
+                    rows.append((*said, gain, gain / spread, *ratios))
+    names = ["source", "name", "sharing", "plain", "gain", "deviations"]
+    return pd.DataFrame(rows, columns=[*names, *costs])
 
 
 def by_gap(table: pd.DataFrame) -> pd.DataFrame:

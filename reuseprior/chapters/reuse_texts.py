@@ -10,17 +10,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from math import log
 from pathlib import Path
 from typing import ClassVar
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reuseprior import sharing
+from reuseprior import results, sharing
+from reuseprior.chapters.reuse_runs import TOKENS
+from reuseprior.contexts import RecordedModel, multiply_adds, operator_paths, record_model
 from reuseprior.errors import UserError
+from reuseprior.measures.measuring import last_position
+from reuseprior.models import without_weights
 from reuseprior.training import Protocol, train
 from reuseprior.training.batches import Batch, Batches
 from reuseprior.training.task import Task
@@ -148,3 +153,34 @@ def start(planned, root: Path | None = None, *, progress: bool = True) -> None:
     about = {"model": planned.model, "sharing": planned.sharing}
     train(model, documentation(), protocol, planned.folder(root), seed=planned.seed,
           task=NextByte(), about=about, resume=True, progress=progress)  # fmt: skip
+
+
+def trained(root: Path | None = None) -> pd.DataFrame:
+    """The networks that are trained, one group in the columns of `reuse.counted`.
+
+    Their quality is minus the bits a byte of the test text, the mean over seeds, and `stored` is
+    all that they hold. They are counted as other language models are: from embedded bytes to what
+    is said of the next one.
+    """
+    runs = results.table(results.finished_runs("reuse-texts", root))
+    rows = []
+    for (model, way), its in runs.groupby(["model", "sharing"], sort=False):
+        recorded = _record(model, way)
+        quantities = recorded.count().quantities()
+        rows.append({
+            "group": "bytes", "source": "our own", "name": model, "sharing": way, "reason": None,
+            "seeds": len(its), "quality": -its["test_bits"].mean(),
+            "stored": its["parameters"].iloc[0], "used": quantities.weight_nodes,
+            "multiply_adds": multiply_adds(recorded), "layers": operator_paths(recorded).layers,
+            "P_G": quantities.P_G, "P_G_spread": quantities.P_G_spread,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _record(model: str, way: str) -> RecordedModel:
+    with without_weights():
+        network = build(model, way)
+    width = network.embedding.embedding_dim
+    network.embedding = nn.Identity()
+    output = partial(last_position, part=None)
+    return record_model(network, (1, TOKENS, width), output=output)

@@ -8,15 +8,15 @@ as JSON: the first epoch of a training, the generations of a search up to the fi
 
 import json
 import sys
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import torch
 
 from reuseprior import data, paths, revolver
-from reuseprior.models import Recipe
+from reuseprior.report import campaign
 from reuseprior.results import Recording, Run
-from reuseprior.training import Protocol, train
 
 
 class FirstRow(Exception):
@@ -34,12 +34,11 @@ def trained(run):
     def stop(_, row):
         raise FirstRow(row)
 
-    config = run.config
-    network, given = Recipe.recorded(config).build(), data.load(config["data"])
-    options = {"seed": config["seed"], "progress": False}
+    place = run.folder.relative_to(paths.RESULTS).as_posix()
+    (planned,) = (one for one in campaign.planned() if one.place == place)
     with TemporaryDirectory() as folder, patch.object(Recording, "append", stop):
         try:
-            train(network, given, Protocol(**config["protocol"]), f"{folder}/again", **options)
+            planned.start(Path(folder), progress=False)
         except FirstRow as first:
             yield first.args[0]
 

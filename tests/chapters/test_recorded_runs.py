@@ -10,6 +10,7 @@ import torch
 from pytest import approx
 
 from reuseprior import data, paths
+from reuseprior.chapters import reuse_texts
 from reuseprior.report.runs import INSTRUCTIONS, instructions
 from reuseprior.results import Run, provenance
 from tests.soak import drawn
@@ -20,6 +21,7 @@ RUNS = {
     "EfficientNetV2": "train-cpu-hours/efficientnetv2-b0-none-cifar10-seed0",
     "MNIST": "revolver/cpu-hours-mnist-evolve-seed0",
     "CIFAR-10": "revolver/cpu-hours-cifar10-evolve-seed0",
+    "bytes": "reuse-texts/8x38-seed0",
 }
 OF_A_CLOCK = {"seconds", "images_per_second"}
 
@@ -56,6 +58,10 @@ def skip_where_it_cannot_be_repeated(run):
     able = {"AVX2": ["AVX2"], "AVX512": ["AVX2", "AVX512"]}
     if made not in able.get(here["instructions"], []):
         pytest.skip(f"recorded with {made}, and this processor has {here['instructions']}")
+    if run.config["data"] == "pydoc":
+        if run.config["data_checksum"] != reuse_texts.documentation().checksum:
+            pytest.skip("Python's documentation is another with this version")
+        return
     try:
         data.load(run.config["data"])
     except data.DataError as error:

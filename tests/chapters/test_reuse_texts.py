@@ -1,9 +1,13 @@
 """Small transformers on bytes: what each network is compared with, and a training."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from reuseprior.chapters import reuse_texts
+from reuseprior import results
+from reuseprior.chapters import reuse, reuse_texts
 from reuseprior.errors import UserError
 from reuseprior.report import campaign
 from reuseprior.training import Protocol, train
@@ -68,3 +72,24 @@ def test_training_learns_and_repeats(tmp_path):
     assert run.summary["test_bits"] == pytest.approx(run.summary["test_loss"] / 0.6931472, rel=1e-5)
     again = trained(tmp_path / "again", 4)
     assert again.metrics["test_loss"].tolist() == run.metrics["test_loss"].tolist()
+
+
+def test_trained_networks_in_pairs(monkeypatch):
+    def run(model, way, seed, bits):
+        config = {"model": model, "sharing": way, "seed": seed, "parameters": size(model, way)}
+        folder = Path("reuse-texts") / f"{model}-{way}-{seed}"
+        return SimpleNamespace(
+            folder=folder, name=folder.name, config=config, summary={"test_bits": bits}
+        )
+
+    shared = "layers:2,cycle"
+    runs = [run("4x16", "none", 0, 3.0), run("4x16", "none", 1, 4.0), run("4x16", shared, 0, 3.75)]
+    monkeypatch.setattr(results, "finished_runs", lambda *_: runs)
+    table = reuse_texts.trained()
+    assert table[["quality", "seeds"]].to_numpy().tolist() == [[-3.5, 2], [-3.75, 1]]
+    assert table["stored"].tolist() == [size("4x16"), size("4x16", shared)]
+    assert table["multiply_adds"].nunique() == table["used"].nunique() == 1
+    assert table["P_G"].is_monotonic_decreasing  # as many uses of fewer parameters
+    (row,) = reuse.beside_plain(table, "multiply_adds").to_dict("records")
+    assert (row["sharing"], row["gain"]) == (shared, -0.25)
+    assert reuse.beside_plain(table, "stored").empty
