@@ -12,9 +12,13 @@ from reuseprior.chapters import habits, reuse
 from reuseprior.chapters.beyond import compare
 from reuseprior.measures.comparing import TIED
 from reuseprior.measures.statistics import kendall
-from reuseprior.report import ledger, notebooks, published
+from reuseprior.report import campaign, ledger, notebooks, published
 
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+PAIRS = re.compile(r"^(parameters|multiply-adds) +(\d+) +([\d.]+)", re.MULTILINE)
+ORDERED = re.compile(
+    r"^equal stored parameters +\d+ +(?P<P_G>\S+) +\S+ +(?P<cost>\S+)", re.MULTILINE
+)
 WORD = r"[^\W_][\w'’.–-]*"
 
 
@@ -59,7 +63,7 @@ def shown_in(chapter, cell):
     """The text that a notebook's cell shows, which other tests compare with what it computes."""
     cells = notebooks.read(paths.NOTEBOOKS / f"{chapter}.ipynb")["cells"]
     (found,) = [c for c in cells if c["id"] == cell]
-    return "".join(found["outputs"][0]["data"]["text/plain"])
+    return "".join(found["outputs"][-1]["data"]["text/plain"])
 
 
 def test_what_reuse_is_worth():
@@ -72,8 +76,18 @@ def test_what_reuse_is_worth():
     assert f"in {gained} of our own {of}" in answer
     of, gained, _ = counts[reuse.MULTIPLY_ADDS]
     assert gained == 1 and f"in one of our own {of}" in answer
-    (all_,) = re.findall(r"favoured the one without sharing in all (\d+)", README)
-    assert int(all_) == sum(n for n, *_ in counts.values())
+    shown = shown_in("07-reuse", "bytes-pays")
+    won = {at: (round(int(n) * float(share)), int(n)) for at, n, share in PAIRS.findall(shown)}
+    gained, of = won[reuse.PARAMETERS]
+    none, all_ = won[reuse.MULTIPLY_ADDS]
+    assert f"in {gained} of {of} pairs of small transformers" in answer
+    assert none == 0 and f"in none of {all_} pairs of small transformers" in answer
+    networks = {(one.model, one.sharing) for one in campaign.planned(kind="next-byte")}
+    said = f"sharing won {gained} of {of} pairs at equal parameters, none of {all_} at equal mult"
+    assert f"In our {len(networks)} small transformers {said}" in README
+    orders = ORDERED.search(shown_in("07-reuse", "bytes-count"))
+    assert "it orders {:.0f} % rightly".format(100 * float(orders["P_G"])) in answer
+    assert "multiply-adds {:.0f} %.".format(100 * float(orders["cost"])) in answer
 
 
 @pytest.mark.slow
