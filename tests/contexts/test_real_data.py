@@ -90,7 +90,7 @@ def trained(model, x):
     return [output, *gradients, *model.buffers(), *model.state_dict().values(), torch.rand(3)]
 
 
-ALONE = ("Swin", "LSTM")  # which have too little that can be shared
+ALONE = ("ShuffleNet", "Swin", "LSTM")  # which have too little that can be shared
 CASES = [(f, s) for f in FAMILIES | TEXTS for s in STATES if f not in ALONE or s == "plain"]
 
 

@@ -111,14 +111,12 @@ def test_short_cuts_give_the_operators_own_shapes():
             assert (a.shape, a.dtype, a.stride()) == (b.shape, b.dtype, b.stride()), operator
 
 
-def test_a_call_on_other_nodes():
-    leaf, other = Node((2, 3)), Node((2, 3))
-    other.has_parameters = True
-    call = Operator(aten.add.Tensor, (leaf, leaf), {}, "a.b", [(2, 3)])
-    copied = call.on(new := {leaf: other})
-    assert copied.args == (other, other) and new[call.results[0]] is copied.results[0]
-    assert copied.results[0].has_parameters and not call.results[0].has_parameters
-    assert (copied.name, copied.place) == ("add", "a.b")
+def test_a_call_knows_its_name_its_place_and_whether_parameters_went_in():
+    leaf, other = Node((2, 3)), Node((2, 3), has_parameters=True)
+    for second in (leaf, other):
+        call = Operator(aten.add.Tensor, (leaf, second), {}, "a.b", [(2, 3)])
+        assert call.results[0].has_parameters is (second is other)
+    assert (call.name, call.place) == ("add", "a.b")
 
 
 def test_the_fingerprint_holds_every_file_of_the_rules(monkeypatch, tmp_path):
