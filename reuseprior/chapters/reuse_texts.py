@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reuseprior import results, sharing
-from reuseprior.chapters.reuse_runs import TOKENS
 from reuseprior.contexts import RecordedModel, multiply_adds, operator_paths, record_model
 from reuseprior.errors import UserError
 from reuseprior.measures.measuring import last_position
@@ -31,6 +30,7 @@ from reuseprior.training.batches import Batch, Batches
 from reuseprior.training.task import Task
 
 CONTEXT = 128  # bytes that a network sees
+COUNTED = 32  # bytes that it is counted on, as other language models are
 BYTES = 256
 HEADS = 2
 TESTED = 0.1  # of the text, its end
@@ -183,4 +183,4 @@ def _record(model: str, way: str) -> RecordedModel:
     width = network.embedding.embedding_dim
     network.embedding = nn.Identity()
     output = partial(last_position, part=None)
-    return record_model(network, (1, TOKENS, width), output=output)
+    return record_model(network, (1, COUNTED, width), output=output)

@@ -512,11 +512,12 @@ def test_what_is_marked_as_done(root, monkeypatch, last):
 def test_a_record_with_a_flipped_bit_is_not_believed(ran):
     """In any byte: nor a record of other inputs under the name of this one's."""
     job = ran()
-    whole = job.stamp.read_bytes()
+    whole, told = job.stamp.read_bytes(), reproduce._record(job.stamp)
     inner = range(whole.index(b'"seconds"'), whole.rindex(b"\n"))  # without what JSON leaves out
     for place, bit in product(inner, (0, 5, 7)):
         flip(job.stamp, place, bit)
-        assert reproduce._record(job.stamp) is None, (place, bit)
+        # two last digits may write one number of seconds
+        assert reproduce._record(job.stamp) in (None, told), (place, bit)
         job.stamp.write_bytes(whole)
     other = schemas.sealed(json.loads(whole) | {"facts": {"of": "another"}})
     for content in (b"\xff" + whole, whole[:-9], b"", json.dumps(other).encode()):
