@@ -19,28 +19,23 @@ def test_shares_are_of_the_baseline_for_the_same_input(monkeypatch):
 
     inputs = [torch.zeros(n) for n in (4, 8, 40)]
     found = interleaved({"base": takes(1), "half": takes(0.5)}, inputs, rounds=3)
-    assert found["base"].share == found["base"].share_low == 1
-    assert found["half"].share == found["half"].share_high == 0.5
-    base = found["base"]
+    base, half = found["base"], found["half"]
+    assert base.share == base.share_low == 1 and half.share == half.share_high == 0.5
     assert (base.low, base.median, base.high) == (4, 8, 40)
 
 
-def test_every_call_has_every_turn():
-    order = []
-    calls = {name: (lambda x, name=name: order.append((name, len(x)))) for name in "abc"}
-    interleaved(calls, [torch.zeros(1), torch.zeros(2)], rounds=3)
+def test_every_call_has_every_turn_and_threads_are_left_as_they_were():
+    order, before = [], torch.get_num_threads()
+
+    def call(name):
+        return lambda x: order.append((name, len(x), torch.get_num_threads()))
+
+    interleaved({n: call(n) for n in "abc"}, [torch.zeros(1), torch.zeros(2)], rounds=3, threads=2)
     timed = order[2 * 3 :]  # after the warm-up on both inputs
-    assert len(timed) == 18
-    turns = [[name for name, _ in timed[i : i + 3]] for i in range(0, 18, 3)]
-    assert turns[:3] == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"]]
-    assert [n for _, n in timed[::3]] == [1, 2] * 3
-
-
-def test_threads_are_left_as_they_were():
-    before = torch.get_num_threads()
-    seen = []
-    interleaved({"a": lambda x: seen.append(torch.get_num_threads())}, [torch.zeros(1)], threads=2)
-    assert set(seen) == {2} and torch.get_num_threads() == before
+    names = "".join(name for name, *_ in timed)
+    assert len(timed) == 18 and names.startswith("abcbcacab")
+    assert [n for _, n, _ in timed[::3]] == [1, 2] * 3
+    assert {threads for *_, threads in order} == {2} and torch.get_num_threads() == before
 
 
 def test_nothing_to_time():

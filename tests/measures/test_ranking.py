@@ -1,7 +1,6 @@
 """Rankings of many models: patterns, processes, the cache and the file that is taken up again."""
 
 import csv
-import itertools
 import json
 import sys
 
@@ -14,7 +13,7 @@ from typer.testing import CliRunner
 from reuseprior.cli import app
 from reuseprior.contexts import RecordedModel, fingerprint, multiply_adds, record_model, rule, rules
 from reuseprior.measures import measuring
-from reuseprior.measures.measuring import COLUMNS, Conventions, Measured, Ranking, Refused
+from reuseprior.measures.measuring import COLUMNS, Conventions, Ranking
 from reuseprior.models import ModelError, catalog
 from reuseprior.results import ResultError
 from tests.contexts.zoo import Calls, ones
@@ -48,35 +47,12 @@ def rank(*arguments):
     return CliRunner().invoke(app, ["rank", *map(str, arguments), "--image-size", "8"])
 
 
-# Patterns ----------------------------------------------------------------------------------------
-
-
 def test_patterns():
     found = catalog.matching("torchvision:resnet1*")
     assert found == [f"torchvision:resnet{n}" for n in (101, 152, 18)]
-    assert catalog.matching("V2-b0") == ["V2-b0"]
     assert catalog.matching("EfficientNetV2-B?") == [f"efficientnetv2-b{i}" for i in range(4)]
-    assert "timm:resnet18" in catalog.matching("timm:resnet1*")
-
-
-@pytest.mark.parametrize(("pattern", "message"), [
-    ("torchvision:zzz*", r"no model matches 'torchvision:zzz\*': there are \d+ names to match"),
-    ("nets:*", "models of 'nets', which cannot be listed"),
-])  # fmt: skip
-def test_a_bad_pattern_is_one_sentence(pattern, message):
-    with pytest.raises(ModelError, match=message):
-        catalog.matching(pattern)
-    result = rank(pattern)
-    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
-
-
-def test_zoos_that_are_not_there(monkeypatch):
     with pytest.raises(ModelError, match="did you mean 'torchvision'"):
         catalog.find("torchvison:resnet18")
-    monkeypatch.setitem(sys.modules, "timm", None)
-    for ask, name in [(catalog.find, "timm:resnet18"), (catalog.matching, "timm:resnet1*")]:
-        with pytest.raises(ModelError, match=r"'timm:resnet1\*?8?' needs timm: pip install timm"):
-            ask(name)
 
 
 # The cache ------------------------------------------------------------------------------------
@@ -90,17 +66,11 @@ def test_equal_records_are_counted_once(monkeypatch):
     assert measuring.measure("nets:wide", SMALL, cache).quantities == first.quantities
     with pytest.raises(TypeError):
         measuring.measure("nets:narrow", SMALL, cache)
-
-
-def test_a_spoilt_cache_is_counted_anew():
-    cache = measuring.cache_folder()
-    first = measuring.measure("nets:wide", SMALL, cache)
+    monkeypatch.undo()
     (file,) = cache.glob("*.json")
-    wrong = json.dumps(json.loads(file.read_text()) | {"P_G": "abc"})
-    for spoilt in ("{", "[]", '{"parameters": 1}', wrong):
-        file.write_text(spoilt)
-        assert measuring.measure("nets:wide", SMALL, cache).quantities == first.quantities
-        assert json.loads(file.read_text())["parameters"] == first.quantities.parameters
+    file.write_text('{"parameters": 1}')  # spoilt: counted and kept anew
+    assert measuring.measure("nets:wide", SMALL, cache).quantities == first.quantities
+    assert json.loads(file.read_text())["parameters"] == first.quantities.parameters
 
 
 def net(**options):
@@ -145,20 +115,6 @@ def test_multiply_adds_are_those_of_the_flop_counter(name):
 # Many models ------------------------------------------------------------------------------------
 
 
-@pytest.mark.soak  # tests/cli/test_cli.py starts two in every run
-def test_two_processes_measure_what_one_does():
-    names = ["nets:wide", "nets:failing", "nets:narrow"]
-    one, two = (
-        {done.model: done for done in measuring.measure_all([(n, SMALL) for n in names], jobs=jobs)}
-        for jobs in (1, 2)
-    )
-    assert one.keys() == two.keys() == set(names)
-    for name in ("nets:wide", "nets:narrow"):
-        assert isinstance(one[name], Measured) and one[name].quantities == two[name].quantities
-    assert isinstance(one["nets:failing"], Refused)
-    assert one["nets:failing"] == two["nets:failing"]
-
-
 def test_a_ranking_goes_on_where_it_stopped(tmp_path, monkeypatch):
     file = tmp_path / "zoo.csv"
     assert rank("nets:wide", "nets:failing", "--save", file).exit_code == 1
@@ -181,14 +137,20 @@ def test_a_ranking_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert Ranking(other, file).missing(["nets:wide"]) == [("nets:wide", other)]
 
 
+def flipped(whole):
+    """A file with one bit of a byte flipped, byte by byte."""
+    for at, byte in enumerate(whole):
+        yield at, whole[:at] + bytes([byte ^ 1 << 2 * (at % 3)]) + whole[at + 1 :]
+
+
 def test_edited_and_damaged_counts_are_not_shown(tmp_path):
     """Neither those of the cache nor those of a saved ranking, whatever byte is another."""
     first = measuring.measure("nets:wide", SMALL, tmp_path / "cache")
     (kept,) = (tmp_path / "cache").iterdir()
     whole = kept.read_bytes()
-    for at, bit in itertools.product(range(len(whole)), (0, 2, 4)):
-        kept.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
-        assert measuring._kept(kept) in (None, first.quantities), (at, bit)
+    for at, damaged in flipped(whole):
+        kept.write_bytes(damaged)
+        assert measuring._kept(kept) in (None, first.quantities), at
     for old, new in (("1380", "1381"), ('"P_G": ', '"P_G": 1'), ("1380", "138")):
         kept.write_text(whole.decode().replace(old, new))
         assert measuring._kept(kept) is None
@@ -197,27 +159,12 @@ def test_edited_and_damaged_counts_are_not_shown(tmp_path):
     ranking.add(first)
     ranking.close()
     whole = file.read_bytes()
-    for at, bit in itertools.product(range(len(whole)), (0, 2, 4)):
-        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+    for _, damaged in flipped(whole):
+        file.write_bytes(damaged)
         with pytest.raises(ResultError):
             Ranking(SMALL, file)
     file.write_bytes(whole)
     assert Ranking(SMALL, file).missing(["nets:wide"]) == []
-
-
-def test_a_file_of_other_columns_is_refused(tmp_path):
-    file, text = tmp_path / "zoo.csv", "model,score\nnets:wide,1\n"
-    file.write_text(text)
-    with pytest.raises(ResultError, match="unknown columns 'score' and no column 'image_size'"):
-        Ranking(SMALL, file)
-    for place, message in [
-        (file, "unknown columns 'score'"),
-        (tmp_path, f"{tmp_path} is a folder: name a file"),
-        (tmp_path / "nowhere" / "zoo.csv", "there is no folder"),
-    ]:
-        result = rank("nets:wide", "--save", place)
-        assert result.exit_code == 2 and message in result.stderr
-    assert file.read_text() == text
 
 
 def test_a_file_keeps_what_was_refused_and_refuses_what_is_no_number(tmp_path):
