@@ -7,20 +7,21 @@ from reuseprior.training import Protocol
 from reuseprior.training.optimizers import Average, RMSprop, build
 
 
-def test_rmsprop_is_tensorflows():
+def test_rmsprop_is_tensorflows_and_leaves_a_weight_without_gradient():
     rate, momentum, decay, epsilon, weight_decay = 0.1, 0.9, 0.8, 1e-3, 0.01
-    weight = nn.Parameter(torch.tensor([[1.0, -2.0]], dtype=torch.float64))
+    weight, unused = nn.Parameter(torch.tensor([[1.0, -2.0]]).double()), nn.Parameter(torch.ones(2))
     options = {"lr": rate, "momentum": momentum, "decay": decay, "epsilon": epsilon}
-    optimizer = RMSprop([weight], **options, weight_decay=weight_decay)
+    optimizer = RMSprop([weight, unused], **options, weight_decay=weight_decay)
     by_hand, square, velocity = np.array([[1.0, -2.0]]), np.ones(2), np.zeros(2)
     for gradient in ([[0.5, 1e-4]], [[-0.2, 0.0]], [[3.0, 1.0]]):
         weight.grad = torch.tensor(gradient, dtype=torch.float64)
-        optimizer.step()
+        assert optimizer.step(lambda: 3.0) == 3.0
         gradient = np.array(gradient) + weight_decay * by_hand
         square = decay * square + (1 - decay) * gradient**2
         velocity = momentum * velocity + rate * gradient / np.sqrt(square + epsilon)
         by_hand = by_hand - velocity
         np.testing.assert_allclose(weight.detach().numpy(), by_hand, rtol=1e-12)
+    assert torch.equal(unused, torch.ones(2))
 
 
 @pytest.mark.parametrize("kind", ["rmsprop", "sgd", "adamw"])
@@ -47,31 +48,22 @@ def test_adamw_is_torchs_plain_one_in_channels_last_too():
 
     with torch.random.fork_rng():
         ours, plain = net(), net()
-        images = torch.randn(4, 3, 9, 9)
+        images = torch.randn(4, 3, 9, 9).contiguous(memory_format=torch.channels_last)
     optimizer = build(ours, Protocol(optimizer="adamw", momentum=0.8, weight_decay=0.1))
-    optimizers = [optimizer]
-    for decay, vectors in ((0.1, False), (0.0, True)):
-        chosen = [p for p in plain.parameters() if (p.ndim == 1) is vectors]
-        options = {"betas": (0.8, 0.999), "weight_decay": decay, "lr": 0.01}
-        optimizers.append(torch.optim.AdamW(chosen, foreach=False, **options))
     for group in optimizer.param_groups:
         group["lr"] = 0.01
+    groups = [
+        {"params": [p for p in plain.parameters() if (p.ndim > 1) == decays], "weight_decay": decay}
+        for decays, decay in ((True, 0.1), (False, 0.0))
+    ]
+    theirs = torch.optim.AdamW(groups, lr=0.01, betas=(0.8, 0.999), foreach=False)
     for _ in range(5):
-        for model in (ours, plain):
-            model.zero_grad()
-            model(images.contiguous(memory_format=torch.channels_last)).square().sum().backward()
-        for one in optimizers:
+        for model, one in ((ours, optimizer), (plain, theirs)):
+            one.zero_grad()
+            model(images).square().sum().backward()
             one.step()
-    for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
-
-
-def test_a_weight_without_gradient_stays():
-    used, unused = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
-    optimizer = RMSprop([used, unused], lr=0.1, momentum=0.9, decay=0.9, epsilon=1e-3)
-    used.grad = torch.ones(2)
-    assert optimizer.step(lambda: 3.0) == 3.0
-    assert torch.equal(unused, torch.ones(2)) and not torch.equal(used, torch.ones(2))
+    for mine, its in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-6)
 
 
 def test_the_average_moves_towards_the_model_and_can_be_applied():

@@ -1,4 +1,7 @@
+"""The trainer: what a run records, that it is the plain loop, and what it refuses."""
+
 import signal
+from itertools import count
 from types import SimpleNamespace
 
 import psutil
@@ -8,16 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from reuseprior import data
-from reuseprior.results import ResultError, Run
-from reuseprior.training import (
-    CheckpointError,
-    Diverged,
-    Protocol,
-    ProtocolError,
-    checkpoint,
-    train,
-    trainer,
-)  # fmt: skip
+from reuseprior.results import Run
+from reuseprior.training import Diverged, Protocol, ProtocolError, Task, checkpoint, train, trainer
 from reuseprior.training.batches import Share, open_batches
 from reuseprior.training.protocol import learning_rate
 from tests.training.runs import check_resumed, in_two_processes, measured
@@ -51,22 +46,21 @@ def change(**options):
     return Protocol(**vars(SMALL) | options)
 
 
-def test_a_run_is_recorded_and_learns(tmp_path):
+def test_a_run_is_recorded_and_learns(tmp_path, capfd):
     protocol = change(epochs=4, train_images=0, name="four")
     run = fit(tmp_path / "run", protocol=protocol, about={"model": "net"})
+    assert capfd.readouterr() == ("", ""), "progress is shown where it is asked for"
     assert list(run.metrics) == [
         "epoch", "learning_rate", "train_loss", "train_accuracy", "test_loss", "test_accuracy",
         "images_per_second", "seconds",
     ]  # fmt: skip
     assert run.metrics.epoch.tolist() == [1, 2, 3, 4]
     assert run.metrics.train_loss.is_monotonic_decreasing
-    last = run.metrics.iloc[-1]
-    assert run.summary["test_accuracy"] == last.test_accuracy > 0.8
+    assert run.summary["test_accuracy"] == run.metrics.test_accuracy.iloc[-1] > 0.8
     assert run.summary["state"] == "finished" and run.summary["reason"] is None
     assert run.summary["parameters"] == 80 + 576 + 8 + 8 + 4 * 8 + 5130  # the tied weight once
     assert run.summary["data_checksum"] == DIGITS.checksum
-    assert run.summary["peak_memory_bytes"] > 1e8
-    assert run.config["processes"] == 1
+    assert run.summary["peak_memory_bytes"] > 1e8 and run.config["processes"] == 1
     assert run.config["model"] == "net" and run.config["protocol"]["name"] == "four"
     names = {path.name for path in run.folder.iterdir()}
     assert names == {"config.json", "metrics.csv", "summary.json", checkpoint.NAME}
@@ -163,22 +157,18 @@ def test_options_train_and_are_followed(tmp_path, build, options):
 
 
 def test_a_loss_that_is_no_number_stops_early_and_keeps_the_last_checkpoint(tmp_path):
-    class Breaking(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net, self.calls = small_net(), 0
+    model, calls = small_net(), count(1)
 
-        def forward(self, x):
-            self.calls += self.training
-            return self.net(x) * (float("nan") if self.calls > 8 else 1)
+    def broken(module, images, logits):
+        return logits * float("nan") if module.training and next(calls) > 8 else None
 
-    folder = tmp_path / "breaking"
+    model.register_forward_hook(broken)
     with pytest.raises(Diverged, match=r"the loss is nan in epoch 2, after 6 batches: lower learn"):
-        fit(folder, Breaking())
-    run = Run.read(folder)
+        fit(tmp_path, model)
+    run = Run.read(tmp_path)
     assert run.summary["state"] == "interrupted" and "the loss is nan" in run.summary["reason"]
     assert len(run.metrics) == 1
-    saved, progress = checkpoint.load(folder / checkpoint.NAME)
+    saved, progress = checkpoint.load(tmp_path / checkpoint.NAME)
     assert progress["epoch"] == 1 and all(t.isfinite().all() for t in saved.values())
 
 
@@ -211,28 +201,47 @@ def test_a_finished_run_is_left_as_it_is(tmp_path):
     protocol = change(ema_decay=0.5)
     run = fit(tmp_path, model, protocol)
     before = (tmp_path / "summary.json").read_bytes()
-    assert fit(tmp_path, again, protocol, resume=True).summary == run.summary
+    assert fit(tmp_path, again, protocol, resume=True, progress=True).summary == run.summary
     assert (tmp_path / "summary.json").read_bytes() == before
-    for one, other in zip(model.parameters(), again.parameters(), strict=True):
-        assert torch.equal(one, other)
+    assert all(map(torch.equal, model.parameters(), again.parameters()))
 
 
-def test_what_cannot_be_continued_is_refused(tmp_path):
-    one = change(epochs=1)
+class Autoencoding(Task):
+    """A task of one's own."""
 
-    def refused(error, message, protocol=one, **options):
-        with pytest.raises(error, match=message):
-            fit(tmp_path, protocol=protocol, **options)
+    name = "autoencoding"
 
-    fit(tmp_path, protocol=one)
-    refused(ResultError, "holds a run already: continue it with --resume")
-    refused(ResultError, r"with protocol\.epochs = 1 and this one has", SMALL, resume=True)
-    path = tmp_path / checkpoint.NAME
-    path.write_bytes(path.read_bytes()[:-10])
-    refused(CheckpointError, "is no whole checkpoint", resume=True)
-    path.unlink()
-    path.mkdir()
-    refused(CheckpointError, r"\(Is a directory\): the run is finished and its", resume=True)
+    def batch(self, inputs, targets):
+        return inputs, inputs
+
+    def loss(self, outputs, targets):
+        return F.mse_loss(outputs.float(), targets)
+
+
+def autoencoder():
+    torch.manual_seed(0)
+    layers = [nn.Linear(64, 16), nn.Dropout(0.1), nn.ReLU(), nn.Linear(16, 64)]
+    return nn.Sequential(nn.Flatten(), *layers, nn.Unflatten(1, (1, 8, 8)))
+
+
+def test_a_task_of_one_s_own_learns_and_resumes_bit_for_bit(tmp_path, capfd):
+    protocol = change(epochs=3, learning_rate=0.05, augmentation="flip_crop", ema_decay=0.9)
+
+    def fit_task(folder, model, **options):
+        return fit(folder, model, protocol, task=Autoencoding(), **options)
+
+    model = autoencoder()
+    whole = fit_task(tmp_path / "whole", model, progress=True)
+    assert "18/18" in capfd.readouterr().err
+    columns = ["epoch", "learning_rate", "train_loss", "test_loss"]
+    assert list(whole.metrics) == [*columns, "images_per_second", "seconds"]
+    assert whole.metrics.test_loss.is_monotonic_decreasing
+    assert whole.config["task"] == "autoencoding" and "classes" not in whole.config
+    assert whole.summary["test_loss"] == whole.metrics.test_loss.iloc[-1]
+    check_resumed(fit_task, autoencoder, tmp_path / "told", (model, whole), 9)
+    with pytest.raises(ProtocolError, match=r"mixup_alpha is 0\.2 and .* autoencoding has none"):
+        fit(tmp_path / "run", autoencoder(), change(mixup_alpha=0.2), task=Autoencoding())
+    assert not (tmp_path / "run").exists()
 
 
 class Aux(nn.Module):
@@ -240,17 +249,14 @@ class Aux(nn.Module):
         return x, x
 
 
-COLOURED = data.DataSet.of(
-    "coloured", 10,
-    *[data.Images(p.images.expand(-1, 3, -1, -1), p.labels) for p in (DIGITS.train,) * 2],
-)  # fmt: skip
+THREE = data.Images(DIGITS.train.images.expand(-1, 3, -1, -1), DIGITS.train.labels)
+COLOURED = data.DataSet.of("coloured", 10, THREE, THREE)
 FOLDERS = data.ImageFolderSet("pictures", 2, None, None, "")
 UNFIT = [
     (small_net, {"image_size": 9}, DIGITS,
      r"cannot take images of 1×9×9 .*: set channels, image_size or test_image_size to .*says: "),
     (small_net, {"test_image_size": 9}, DIGITS, "cannot take images of 1×9×9 "),
-    (small_net, {"stages": 2, "start_image_size": 8, "image_size": 9}, DIGITS,
-     "cannot take images of 1×9×9 "),
+    (small_net, {"stages": 2, "start_image_size": 8, "image_size": 9}, DIGITS, "of 1×9×9 "),
     (small_net, {"channels": 3}, DIGITS, "cannot take images of 3×8×8 "),
     (lambda: flat(9), {}, DIGITS,
      r"gives a tensor of \(1, 9\) for one image of 1×8×8, and digits has 10 classes: its output"),
@@ -258,6 +264,7 @@ UNFIT = [
     (Aux, {}, DIGITS, "gives a tuple for one image"),
     (small_net, {"validation": 0.001}, DIGITS, r"validation is 0\.001 of 200 "),
     (small_net, {"batch_size": 512}, DIGITS, "batch_size is 512 and there are 200 training images"),
+    (small_net, {"patience": 1}, DIGITS, "patience is 1, and digits has no validation part"),
     (small_net, {}, COLOURED, "channels is 1 and the images of coloured have 3, of"),
     (small_net, {}, FOLDERS, "pictures is a folder of images: leave them at 0"),
 ]  # fmt: skip
@@ -291,21 +298,12 @@ def test_parameters_of_one_memory_are_saved_and_continued(tmp_path):
     assert torch.equal(saved["model.1.weight"], again[2].weight)
 
 
-def test_progress_is_shown_where_it_is_asked_for(tmp_path, capfd):
-    fit(tmp_path / "quiet")
-    assert capfd.readouterr() == ("", "")
-    fit(tmp_path / "shown", progress=True)
-    assert "12/12" in capfd.readouterr().err
-
-
-PARALLEL_PROTOCOL = change(
-    epochs=3, ema_decay=0.9, augmentation="flip_crop", learning_rate=0.1, test_images=51,
-    label_smoothing=0.1, weight_decay=1e-3, gradient_clip=1.0,
-)  # fmt: skip
-
-
 def fit_as_one_of_two(folder):
-    return fit(folder, small_net(norm=False), PARALLEL_PROTOCOL)
+    protocol = change(
+        ema_decay=0.9, augmentation="flip_crop", learning_rate=0.1, test_images=51,
+        label_smoothing=0.1, weight_decay=1e-3, gradient_clip=1.0,
+    )  # fmt: skip
+    return fit(folder, small_net(norm=False), protocol)
 
 
 @pytest.mark.slow
@@ -325,11 +323,8 @@ LAUNCHED = [  # the command of the process that started this one, and how many i
     ("accelerate launch --num-processes 3 train.py", 3),
     ("python -m accelerate.commands.launch --num_processes 2 train.py", 2),
     ("python -m accelerate.commands.accelerate_cli launch --num_processes 2 a.py", 2),
-    ("accelerate launch --cpu --num_processes 1 -m reuseprior", 1),
     ("accelerate launch --cpu -m reuseprior train", 1),
-    ("bash -c run --num_processes 2", 1),
-    ("torchrun --nproc_per_node 2 -m reuseprior", 1),
-    ("make launch", 1),
+    ("torchrun --num_processes 2 -m reuseprior", 1),
     ("", 1),
 ]
 
