@@ -1,15 +1,20 @@
 """What cannot be counted says so in one sentence that names the thing and the mend."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
-from reuseprior.contexts import CountingError, Graph, count_contexts, rule
-from reuseprior.contexts.rules import RULES
+from reuseprior.contexts import CountingError, Graph, count_contexts, record_model, rule
+from reuseprior.contexts.rules import RULES, TRAITS, Traits, traits
 from reuseprior.models import catalog
-from tests.contexts.zoo import Calls, ones
+from tests.contexts.zoo import Calls, counted, ones
 
 aten = torch.ops.aten
 
@@ -154,13 +159,6 @@ def test_one_sentence_names_it(model, inputs, options, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "shape", [[1, 4], torch.Size([1, 4]), (np.int64(1), np.int64(4)), [(1, 4)]]
-)
-def test_shapes_that_are_fine(shape):
-    assert count_contexts(LINEAR, shape).parameters == 10
-
-
 # Rules of one's own -----------------------------------------------------------------------------
 
 
@@ -190,13 +188,96 @@ def test_a_custom_operator():
         count_contexts(model, (1, 1, 4, 5))
     given = count_contexts(model, (1, 1, 4, 5), exact=True, rules={SCALE_SHIFT: documented})
     assert SCALE_SHIFT.default not in RULES, "a rule for one count was registered"
-    rule(SCALE_SHIFT.default)(documented)
+    rule(SCALE_SHIFT.default, moves=True)(documented)
     try:
+        assert traits(SCALE_SHIFT.default) == Traits(moves=True)
         again = count_contexts(model, (1, 1, 4, 5), exact=True)
         with pytest.raises(ValueError, match=r"scale_shift\.default has a counting rule.*rules="):
             rule(SCALE_SHIFT)(documented)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'linaer'"):
+            rule(SCALE_SHIFT, linaer=True)
     finally:
-        del RULES[SCALE_SHIFT.default]
+        del RULES[SCALE_SHIFT.default], TRAITS[SCALE_SHIFT.default]
+    assert traits(SCALE_SHIFT.default) == Traits()
     for counts in given, again:
         found = {p.name: p.counts.item() for p in counts.parameter_counts}
         assert found == {"0.weight": 20, "1.w": 20, "1.b": 20}
+
+
+# Refused before anything runs -------------------------------------------------------------------
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+@pytest.fixture
+def mesh(tmp_path):
+    """One process, as if it were several."""
+    store = dist.FileStore(str(tmp_path / "store"), 1)
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    dist.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_sharded_model(mesh):
+    model = mlp()
+    for layer in (model[0], model[2], model):
+        fully_shard(layer, mesh=mesh)
+    x = torch.randn(3, 4)
+    before = model(x)
+    with pytest.raises(CountingError, match=r"0\.weight is sharded .*before it is sharded"):
+        count_contexts(model, (1, 4))
+    assert torch.equal(model(x), before)
+
+
+def codes():
+    weight = nn.Parameter(torch.zeros(2, 4, dtype=torch.int8), requires_grad=False)
+    return Calls(None, weight=weight)
+
+
+def gptq():
+    return Calls(None, qweight=nn.Buffer(torch.zeros(2, 4, dtype=torch.int32)))
+
+
+def functional():
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    graph.output(graph.call_function(torch.ops.quantized.add_scalar.default, (x, 1)))
+    return torch.fx.GraphModule(nn.Module(), graph)
+
+
+KINDS = {
+    "TorchScript": (lambda: torch.jit.script(mlp()),
+        r"Module inner is in TorchScript.*count the model it was made from"),
+    "dynamic": (lambda: torch.ao.quantization.quantize_dynamic(mlp()),
+        r"Module inner\.0 is quantised \(Linear\)"),
+    "by hand": (lambda: torch.ao.nn.quantized.Linear(4, 2),
+        r"Module inner is quantised \(Linear\)"),
+    "codes": (codes, r"Parameter inner\.weight is quantised \(Parameter of torch\.int8\)"),
+    "gptq": (gptq, r"Module inner is quantised \(Calls\)"),
+    "functional": (functional, r"Module inner is quantised"),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", KINDS)
+def test_by_name(kind):
+    build, message = KINDS[kind]
+    called = []
+    model = Calls(lambda self, x: called.append(x), inner=build(), plain=nn.Linear(4, 4)).train()
+    state = {k: deepcopy(v) for k, v in model.plain.state_dict().items()}
+    random = torch.get_rng_state()
+    with pytest.raises(CountingError, match=message):
+        record_model(model, (1, 4))
+    assert not called and model.training
+    assert all(torch.equal(v, state[k]) for k, v in model.plain.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_what_may_be_quantised_later_counts():
+    """Additions as in torchvision's networks that may be quantised: still in floating point."""
+    add = torch.ao.nn.quantized.FloatFunctional()
+    model = Calls(lambda self, x: self.add.add(x, self.layer(x)), add=add, layer=nn.Linear(4, 4))
+    assert counted(model, (1, 4)) == {"layer.weight": [[1] * 4] * 4, "layer.bias": [1] * 4}

@@ -12,7 +12,7 @@ from torch import nn
 from reuseprior.contexts import count_contexts, record_model
 from reuseprior.contexts.array import log2_integer
 from reuseprior.models import catalog, without_weights
-from reuseprior.models.plain import CNN, MLP
+from reuseprior.models.plain import MLP
 from tests.soak import drawn
 
 soak = pytest.mark.soak
@@ -23,20 +23,17 @@ def counted(name, size, batch_norm="all"):
     return count_contexts(catalog.build(name), (1, 3, size, size), batch_norm=batch_norm)
 
 
+# those of M and L are in tests/chapters/test_counting_tables.py
 # quantities (expected spread, entropy, total surprisal, P_G, P'_G) of the author, 224 × 224
 B0 = {
     "expected_spread": "746.608413463674", "entropy": "10.230140154574",
     "total_surprisal": "3971232852.43", "P_G": "26.276938215750", "P_G_spread": "26.715765392404",
 }  # fmt: skip
 S = {"expected_spread": "1505.5464583711", "P_G": "28.7210662118", "P_G_spread": "29.2826201875"}
-M = {"expected_spread": "2260.9184", "P_G": "30.0430", "P_G_spread": "30.5238"}
-L = {"expected_spread": "3219.1459", "P_G": "30.5564", "P_G_spread": "31.0433"}
 R50 = {"expected_spread": "465.406", "P_G": "27.2501", "P_G_spread": "27.5956"}
 GOLDEN = [
     ("efficientnetv2-b0", 224, B0), ("resnet50-v1", 384, R50),
-    ("efficientnetv2-s", 384, S), ("efficientnetv2-m", 480, M),
-    ("efficientnetv2-m", 240, {"expected_spread": "2171.0986"}),
-    ("efficientnetv2-l", 480, L), ("efficientnetv2-l", 240, {"expected_spread": "3095.3603"}),
+    ("efficientnetv2-s", 384, S),
 ]  # fmt: skip
 
 
@@ -125,24 +122,6 @@ def test_a_deep_perceptron(depth):
     adds_up(q)
 
 
-@pytest.mark.parametrize("depth", [400, pytest.param(3600, marks=soak)])
-def test_a_deep_cnn(depth):
-    """On a 2×2 image with kernel 3 every position meets all four: 4c ways on a layer."""
-    channels = 2
-    with without_weights():
-        model = CNN(channels, depth)
-    counts = count_contexts(model, (1, channels, 2, 2))
-    meetings = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]])  # positions where a tap is in range
-    for t in [1, 2, depth // 2, depth - 1, depth]:
-        onwards = (4 * channels) ** (depth - t)
-        exact = [log2_integer(int(n) * onwards) for n in meetings.ravel()]
-        found = counts.parameter_counts[t - 1]
-        logs = np.broadcast_to(found.log2_counts, found.shape)
-        expected = np.broadcast_to(np.reshape(exact, (3, 3)), logs.shape)
-        np.testing.assert_allclose(logs, expected, 1e-13)
-    adds_up(counts.quantities())
-
-
 class Beside(nn.Module):
     """A shallow way beside a deep one, meeting in one tensor: x[0] goes deep, x[1] does not."""
 
@@ -159,7 +138,7 @@ class Beside(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "depth", [30, pytest.param(1500, marks=pytest.mark.slow), pytest.param(3000, marks=soak)]
+    "depth", [30, pytest.param(1200, marks=pytest.mark.slow), pytest.param(3000, marks=soak)]
 )
 def test_a_shallow_way_beside_a_deep_one(depth):
     """Counts of one tensor may lie further apart than a float reaches; none is lost."""

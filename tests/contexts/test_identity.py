@@ -87,7 +87,6 @@ STRANGERS = {
     "an object": (SimpleNamespace(w=ones(2)), lambda own, x: own.w * x),
     "a function's default": ((lambda x, w=OUTSIDE: x * w), lambda own, x: own(x)),
     "of the file": (0, lambda own, x: x * OUTSIDE),
-    "in two lists": ([[ones(2)]], lambda own, x: x * own[0][0]),
     "no parameter, but it learns": (
         [torch.ones(2, requires_grad=True)], lambda own, x: x + own[0]),
     "in a set": ({OUTSIDE}, lambda own, x: x * next(iter(own))),

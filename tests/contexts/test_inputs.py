@@ -1,13 +1,17 @@
-"""Inputs as people have them: by name, in nests, as ids and masks, in batches and sequences."""
+"""Inputs and outputs as people have them: by name, in nests and objects, as ids and masks."""
 
-from collections import namedtuple
+import weakref
+from collections import UserDict, deque, namedtuple
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from reuseprior.contexts import CountingError, count_contexts, fingerprint, record_model
+from reuseprior.contexts import CountingError, count_contexts
 from tests.contexts.zoo import Calls, counted, ones
 
 
@@ -31,22 +35,6 @@ def test_by_name(inputs, input_nodes):
     model = Calls(scaled, w=ones(3))
     assert counted(model, inputs) == {"w": [1, 1, 1]}
     assert nodes(model, inputs) == input_nodes
-
-
-Pair = namedtuple("Pair", "a b")
-
-
-@pytest.mark.parametrize(
-    "inputs",
-    [[{"a": (1, 3), "b": [(1, 3), None, 2.0]}], [Pair((1, 3), [torch.ones(1, 3), None, 2.0])]],
-)
-def test_nests(inputs):
-    def forward(self, given):
-        a, b = given if isinstance(given, tuple) else (given["a"], given["b"])
-        return a * self.w * b[2] + b[0]
-
-    model = Calls(forward, w=ones(3))
-    assert counted(model, inputs) == {"w": [1, 1, 1]} and nodes(model, inputs) == 6
 
 
 # What carries a signal --------------------------------------------------------------------------
@@ -87,18 +75,6 @@ def test_numbers_that_are_no_signal_are_constants():
     assert counted(model, [(1, 3), bias]) == {"w": [1, 1, 1]}
 
 
-def test_nothing_but_masks():
-    model = Calls(lambda self, x: x * self.w, w=ones(3))
-    assert nodes(model, torch.ones(1, 3, dtype=bool)) == 3
-    assert nodes(model, torch.ones(1, 3, dtype=torch.int64)) == 3
-
-
-def test_what_is_signal_tells_records_apart():
-    model = Calls(lambda self, x, y: x * self.w + y, w=ones(3))
-    of = {s: fingerprint(record_model(model, [(1, 3), (1, 3)], signal=s)) for s in (None, 0, 1)}
-    assert len({*of.values()}) == 3
-
-
 # Token ids --------------------------------------------------------------------------------------
 
 
@@ -113,6 +89,9 @@ def test_token_ids_without_values_may_be_any():
     model = Calls(language, table=nn.Embedding(4, 2))
     for ids in ((1, 3), torch.empty(1, 3, dtype=torch.int64, device="meta")):
         assert counted(model, {"input_ids": ids}) == {"table.weight": [[3, 3]] * 4}
+    for name in ("ids", "token_type_ids"):
+        named = Calls(lambda self, **given: self.table(*given.values()), table=nn.Embedding(4, 2))
+        assert counted(named, {name: (1, 3)}) == {"table.weight": [[3, 3]] * 4}
     assert nodes(model, {"input_ids": (1, 3), "attention_mask": (1, 3)}) == 3
     example = {"input_ids": torch.tensor([[1, 1, 3]])}
     assert counted(model, example) == {"table.weight": [[0, 0], [2, 2], [0, 0], [1, 1]]}
@@ -181,27 +160,26 @@ def test_nodes_of_a_graph():
 # What misleads no more --------------------------------------------------------------------------
 
 
-def test_buffers_without_values_are_named():
-    with torch.device("meta"):
-        model = Calls(lambda self, x: x + self.table(self.positions), table=nn.Embedding(4, 3))
-        model.register_buffer("positions", torch.arange(2))
-    with pytest.raises(CountingError, match="buffer positions is on the meta device and has lost"):
-        count_contexts(model, (1, 2, 3))
+def attended(hide):
+    def forward(self, x):
+        scores = hide(self.layer(x) @ x.mT, self.mask[:2, :2] == 0)
+        return scores.softmax(-1) @ x
+
+    return forward
 
 
-@pytest.mark.parametrize("how", ["masked_fill", "where"])
-def test_masks_without_values_are_named(how):
+LOST = {
+    "positions": lambda self, x: x + self.table(self.mask[0, :2].long()),
+    "masked_fill": attended(lambda scores, hidden: scores.masked_fill(hidden, float("-inf"))),
+    "where": attended(lambda scores, hidden: torch.where(hidden, float("-inf"), scores)),
+}
+
+
+@pytest.mark.parametrize("use", LOST)
+def test_buffers_without_values_are_named(use):
     """A causal mask that is lost would mask nothing, and nobody would know."""
-
-    def attend(self, x):
-        scores = self.layer(x) @ x.mT
-        hidden = self.mask[:2, :2] == 0
-        if how == "where":
-            return torch.where(hidden, float("-inf"), scores).softmax(-1) @ x
-        return scores.masked_fill(hidden, float("-inf")).softmax(-1) @ x
-
-    model = Calls(attend, layer=nn.Linear(3, 3))
-    model.register_buffer("mask", torch.tril(torch.ones(4, 4)))
+    mask = nn.Buffer(torch.tril(torch.ones(4, 4)))
+    model = Calls(LOST[use], layer=nn.Linear(3, 3), table=nn.Embedding(4, 3), mask=mask)
     assert counted(model, (1, 2, 3))
     with pytest.raises(CountingError, match="buffer mask is on the meta device and has lost"):
         count_contexts(model.to("meta"), (1, 2, 3))
@@ -262,3 +240,138 @@ def test_until_a_module():
     ]:
         with pytest.raises(CountingError, match=message):
             count_contexts(Calls(lambda self, x: x, **layers), (1, 3), until=until)
+
+
+# Objects, graphs, packed sequences, and none dense -----------------------------------------------
+
+
+@dataclass
+class Batch:
+    x: torch.Tensor
+    edges: torch.Tensor | None = None
+    sizes: list = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    x: torch.Tensor
+
+
+class Slotted:
+    __slots__ = ("x",)
+
+    def __init__(self, x):
+        self.x = x
+
+
+class Graph:
+    """Keeps its tensors in a store that knows it, as graph libraries do."""
+
+    def __init__(self, **tensors):
+        self._store, self.own = tensors, weakref.ref(self)
+        self._itself = self
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self._store[name]
+
+
+def x():
+    return torch.ones(1, 3)
+
+
+Pair = namedtuple("Pair", "a b")
+
+
+OBJECTS = {
+    "dataclass": (Batch(x()), lambda given: given.x),
+    "in a list of it": ([Batch(x(), sizes=[x()])], lambda given: given.x * given.sizes[0]),
+    "frozen": (Frozen(x()), lambda given: given.x),
+    "slots": ([Slotted(x())], lambda given: given.x),
+    "namespace": (SimpleNamespace(x=x()), lambda given: given.x),
+    "graph": (
+        [Graph(x=x(), edges=torch.tensor([[0], [0]]))],
+        lambda given: given.x[given.edges[0]],
+    ),
+    "user dict": ([UserDict(x=x())], lambda given: given.data["x"]),
+    "pair": ([Pair(x(), None)], lambda given: given.a),
+    "in a list of a pair": (
+        [Pair(x(), [x(), None, 2.0])],
+        lambda given: given.a * given.b[0] * given.b[2],
+    ),
+    "packed": (
+        [pack_padded_sequence(torch.ones(1, 1, 3), torch.tensor([1]), batch_first=True)],
+        lambda given: pad_packed_sequence(given, batch_first=True)[0],
+    ),
+    "deque": ([deque([x()], maxlen=1)], lambda given: given[-1]),
+    "object in a dict": ({"given": {"a": Batch(x())}}, lambda given: given["a"].x),
+    "written to": ([Batch(x())], lambda given: setattr(given, "x", given.x * 2) or given.x),
+}
+
+
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_tensors_in_objects_are_inputs(kind):
+    inputs, use = OBJECTS[kind]
+    model = Calls(lambda self, *args, **kwargs: use(*args, **kwargs) * self.w, w=ones(3))
+    counts = count_contexts(model, inputs, exact=True)
+    assert counts.input_nodes == (6 if "list" in kind else 3) and counts.quantities()
+    assert counts.parameters == 3
+    given = next(iter(inputs.values())) if isinstance(inputs, dict) else inputs
+    given = given[0] if isinstance(given, list) else given
+    assert "meta" not in repr(vars(given) if isinstance(given, Batch) else given)
+
+
+def packed(self, x):
+    return pack_padded_sequence(x * self.w, torch.tensor([2, 1]), batch_first=True)
+
+
+OUTPUTS = {
+    "packed": (packed, 9),
+    "sizes beside numbers": (lambda self, x: (x * self.w, torch.tensor([2, 1])), 12),
+    "positions": (lambda self, x: (x * self.w).max(-1), 4),
+    "a mask": (lambda self, x: {"y": x * self.w, "mask": x > 0}, 12),
+    "integers alone": (lambda self, x: (x * self.w).long(), 12),
+    "dataclass": (lambda self, x: Batch(x * self.w, torch.tensor([0])), 12),
+    "object": (lambda self, x: SimpleNamespace(x=x * self.w, n=2), 12),
+    "graph": (lambda self, x: Graph(x=x * self.w, edges=torch.zeros(2, 4).long()), 12),
+    "cache beside numbers": (lambda self, x: (x * self.w, SimpleNamespace(keys=x * self.w)), 12),
+}
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_features_alone_are_output_nodes(kind):
+    forward, right = OUTPUTS[kind]
+    assert count_contexts(
+        Calls(forward, w=ones(3)), [torch.ones(2, 2, 3)], signal=0
+    ).output_nodes in (right, right // 2)  # of a batch, one sample
+
+
+@pytest.mark.parametrize(
+    "name", ["centroids", "bids", "grids", "x_pyramids", "unmask", "mask_scores"]
+)
+def test_names_that_merely_end_so_are_of_numbers(name):
+    model = Calls(lambda self, **given: next(iter(given.values())) * self.w, w=ones(3))
+    counts = count_contexts(model, {name: (1, 3)})
+    assert counts.input_nodes == 3
+
+
+ROWS = [torch.ones(2, 3), torch.ones(1, 3)]
+NOT_DENSE = {
+    "jagged": lambda: torch.nested.nested_tensor(ROWS, layout=torch.jagged),
+    "nested": lambda: torch.nested.nested_tensor(ROWS),
+    "COO": lambda: torch.eye(3).to_sparse(),
+    "CSR": lambda: torch.eye(3).to_sparse_csr(),
+    "CSC": lambda: torch.eye(3).to_sparse_csc(),
+    "BSR": lambda: torch.eye(4).to_sparse_bsr((2, 2)),
+    "in an object": lambda: Batch(torch.eye(3).to_sparse()),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("wrapped", [lambda x: x, lambda x: {"x": x}])
+@pytest.mark.parametrize("kind", NOT_DENSE)
+def test_what_is_not_dense_is_refused_by_its_name(kind, wrapped):
+    said = r"Input (0|x)(\.x)? is (nested|sparse) \(.*, and a record is of dense tensors"
+    with pytest.raises(CountingError, match=said):
+        count_contexts(Calls(lambda self, x: x, w=ones(3)), wrapped(NOT_DENSE[kind]()))

@@ -1,4 +1,7 @@
-"""Operators beside those with a rule of their own: what torch tags, takes apart or solves."""
+"""Operators beside the table of rules: energies, costs, matrices, zeros that are certain."""
+
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,31 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import prune
 
-from reuseprior.contexts import count_contexts, multiply_adds, record_model
+from reuseprior import quantities
+from reuseprior.contexts import count_contexts, counting, fingerprint, multiply_adds, record_model
 from tests.contexts.zoo import Calls, counted, ones
-
-SPECIAL = """
-    digamma entr erfcx i0e i1 log_ndtr ndtri spherical_bessel_j0 gammaln bessel_j1 expit sinc
-""".split()
-
-
-@pytest.mark.parametrize("name", SPECIAL)
-def test_what_torch_tags_as_pointwise_needs_no_rule(name):
-    model = Calls(lambda self, x: getattr(torch.special, name)(x * self.w), w=ones(3))
-    assert counted(model) == {"w": [1, 1, 1]}
-
-
-ACTIVATIONS = (
-    nn.Softsign, nn.Tanhshrink, nn.Softshrink, nn.Hardshrink, nn.LogSigmoid, nn.Mish, nn.SELU,
-    nn.CELU, nn.Hardswish, nn.ReLU6, nn.PReLU, nn.RReLU,
-    lambda: nn.Softmin(-1), lambda: nn.Threshold(0.1, 2),
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_an_activation_is_one_step(activation):
-    model = nn.Sequential(nn.Linear(3, 3, bias=False), activation())
-    assert counted(model)["0.weight"] == [[1] * 3] * 3
 
 
 class Energy(nn.Module):
@@ -70,8 +51,6 @@ def product(forward, **shapes):
 PRODUCTS = {  # of an input (1, 8)
     "vector": (product(lambda self, x: x @ self.w, w=(8,)), 8),
     "matrix and vector": (product(lambda self, x: self.w @ x[0], w=(5, 8)), 40),
-    "dot": (product(lambda self, x: x[0] @ self.w, w=(8,)), 8),
-    "addmv": (product(lambda self, x: torch.addmv(self.b, self.w, x[0]), w=(5, 8), b=(5,)), 40),
     "outer": (product(lambda self, x: torch.addr(self.b, x[0], self.w), w=(5,), b=(8, 5)), 40),
     "addbmm": (product(lambda self, x: torch.addbmm(self.b, x[:, None], self.w), w=(1, 8, 5),
                        b=(1, 5)), 40),
@@ -79,7 +58,6 @@ PRODUCTS = {  # of an input (1, 8)
     "distances within": (product(lambda self, x: F.pdist(x.view(4, 2) * self.w), w=(2,)), 12),
     "bilinear": (product(lambda self, x: F.bilinear(x, x, self.w), w=(5, 8, 8)), 320),
     "cross": (product(lambda self, x: torch.linalg.cross(x[:, :3], self.w), w=(1, 3)), 6),
-    "linear": (product(lambda self, x: F.linear(x, self.w), w=(5, 8)), 40),
     "einsum": (product(lambda self, x: torch.einsum("bi,oi->bo", x, self.w), w=(5, 8)), 40),
     "norm": (product(lambda self, x: F.layer_norm(x, (8,), self.w), w=(8,)), 0),
 }  # fmt: skip
@@ -89,33 +67,6 @@ PRODUCTS = {  # of an input (1, 8)
 def test_multiply_adds(kind):
     model, right = PRODUCTS[kind]
     assert multiply_adds(record_model(model, (1, 8))) == right
-
-
-@pytest.mark.parametrize("mode", ["constant", "replicate", "reflect", "circular"])
-@pytest.mark.parametrize("around", [(-1, 2), (2, -1), (-2, -2), (1, 1), (0, -3)])
-def test_padding_that_crops(mode, around):
-    model = Calls(lambda self, x: F.pad((x * self.w)[None], around, mode=mode), w=ones(6))
-    kept = F.pad(torch.arange(1.0, 7.0)[None, None], around, mode=mode).flatten().int().tolist()
-    assert counted(model, (1, 6)).get("w") == [kept.count(i) for i in range(1, 7)]
-
-
-@pytest.mark.parametrize("unitriangular", [False, True])
-@pytest.mark.parametrize("left", [False, True])
-@pytest.mark.parametrize("upper", [False, True])
-def test_triangular_solves(upper, left, unitriangular):
-    """Which entries of a solution depend on which of the triangle, by torch's derivative."""
-
-    def solve(matrix, right):
-        return torch.linalg.solve_triangular(
-            matrix, right, upper=upper, left=left, unitriangular=unitriangular
-        )
-
-    torch.manual_seed(0)
-    matrix, right = torch.rand(3, 3) + torch.eye(3), torch.rand(3, 3)
-    jacobians = torch.autograd.functional.jacobian(solve, (matrix, right))
-    w, b = ((j.abs() > 1e-9).sum((0, 1)).tolist() for j in jacobians)
-    model = Calls(lambda self, x: solve(self.w, self.b * x), w=ones(3, 3), b=ones(3, 3))
-    assert counted(model, (1, 3, 3)) == {"w": w, "b": b}
 
 
 WHOLE = {
@@ -144,7 +95,7 @@ KEPT = {
 
 
 @pytest.mark.filterwarnings("ignore:Sparse")
-@pytest.mark.parametrize("multiply", [torch.matmul, torch.mm, torch.spmm, torch.sparse.mm])
+@pytest.mark.parametrize("multiply", [torch.matmul, torch.spmm])
 @pytest.mark.parametrize("kind", KEPT)
 def test_paths_follow_a_graphs_edges_however_it_is_kept(kind, multiply):
     layer = nn.Linear(2, 2, bias=False)
@@ -188,13 +139,29 @@ def test_weights_behind_a_mask_have_no_contexts(kind):
     assert own == [[1, 0], [1, 1]] and (first == [[2, 2], [1, 1]] or kind == "tril")
 
 
-def test_a_table_of_numbers_is_no_mask():
-    model = Calls(lambda self, x: x * (self.w * torch.arange(3).sin()), w=ones(3))
-    assert counted(model) == {"w": [1, 1, 1]}
+def test_numbers_and_zeros_to_begin_with_are_no_mask():
+    def forward(self, x):
+        return x @ (self.w * torch.arange(9.0).sin().view(3, 3)) + torch.zeros(1, 3) @ self.v
 
-
-def test_zeros_to_begin_with_are_no_mask():
-    model = Calls(
-        lambda self, x: x @ self.w + torch.zeros(1, 3) @ self.v, w=ones(3, 3), v=ones(3, 3)
-    )
+    model = Calls(forward, w=ones(3, 3), v=ones(3, 3))
     assert counted(model) == {"w": [[1] * 3] * 3, "v": [[1] * 3] * 3}
+
+
+def test_the_fingerprint_holds_every_file_of_the_rules(monkeypatch, tmp_path):
+    """A changed rule voids the counts kept under the old one."""
+    folder = tmp_path / "contexts"
+    shutil.copytree(Path(counting.__file__).parent, folder)
+    shutil.copy(quantities.__file__, tmp_path)
+    recorded = record_model(nn.Linear(2, 2), (1, 2))
+
+    def now():
+        counting._code.cache_clear()
+        return fingerprint(recorded)
+
+    monkeypatch.setattr(counting, "__file__", str(folder / "counting.py"))
+    before = now()
+    with (folder / "rules" / "windows.py").open("a") as file:
+        file.write("# changed")
+    assert now() != before
+    monkeypatch.undo()
+    assert now() == before

@@ -12,7 +12,6 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.checkpoint import checkpoint
@@ -101,18 +100,6 @@ def test_the_model_is_left_as_it_was(fails):
     assert torch.is_grad_enabled() and torch.backends.mha.get_fastpath_enabled() == fast_path
 
 
-def test_random_tables_are_drawn_once_and_leave_the_generator_alone():
-    """Shuffled and put back by a table of indices that is drawn in forward."""
-
-    def forward(self, x):
-        order = torch.randperm(50)
-        return (x * self.w)[:, order][:, order.argsort()][:, :7]
-
-    before = torch.manual_seed(0).get_state()
-    assert counted(Calls(forward, w=ones(50)), (1, 50)) == {"w": [1] * 7 + [0] * 43}
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 # Modes, types, devices and wrappers -------------------------------------------------------------
 
 
@@ -124,18 +111,15 @@ def expected(prefix=""):
     return {prefix + name: counts for name, counts in counted(cnn(), IMAGE).items()}
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64], ids=str)
 def test_other_types(dtype):
-    """The input made from a shape has the type of the model's parameters."""
-    assert counted(cnn().to(dtype), IMAGE) == expected()
-    assert counted(cnn().to(dtype), torch.zeros(IMAGE, dtype=dtype)) == expected()
-
-
-def test_no_number_of_the_model_is_read():
-    model = cnn()
+    """The input made from a shape has the type of the model's parameters; no number is read."""
+    model = cnn().to(dtype)
     for parameter in model.parameters():
         nn.init.constant_(parameter, float("nan"))
-    assert counted(model, IMAGE) == counted(model.to("meta"), IMAGE) == expected()
+    assert counted(model, IMAGE) == expected()
+    assert counted(model, torch.zeros(IMAGE, dtype=dtype)) == expected()
+    assert counted(model.to("meta"), IMAGE) == expected()
 
 
 @contextmanager
@@ -173,15 +157,6 @@ def test_wrapped():
     assert counted(torch.compile(cnn()), IMAGE) == expected("_orig_mod.")
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
-@pytest.mark.parametrize(
-    "script", [torch.jit.script, lambda m: torch.jit.trace(m.eval(), torch.zeros(IMAGE))]
-)
-def test_scripted_models_are_refused(script):
-    with pytest.raises(CountingError, match=r"TorchScript.*count the model it was made from"):
-        count_contexts(script(cnn()), IMAGE)
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu():
     model = cnn().cuda()
@@ -206,19 +181,6 @@ def test_shared_parameters_have_all_their_names():
         assert only.names == ("0.weight", "2.weight")
 
 
-def test_one_weight_split_in_three():
-    """Queries and keys meet; of the values only one is looked at."""
-
-    def forward(self, x):
-        q, k, v = (F.linear(x, w) for w in self.qkv.chunk(3))
-        return q * k, v[:, :1]
-
-    counts = count_contexts(Calls(forward, qkv=ones(6, 3)), (1, 3), exact=True)
-    assert entries(counts) == {"qkv": [[1] * 3] * 5 + [[0] * 3]}
-    assert (counts.parameters, counts.weight_nodes) == (15, 15)
-    assert counts.left_out[0][:2] == ("qkv", 3) and "sliced away" in counts.left_out[0][2]
-
-
 def test_split_and_transposed_twice():
     def forward(self, x):
         half, other = self.w.t().split(1, 1)
@@ -236,7 +198,11 @@ class Reverse(torch.autograd.Function):
 
 FORWARDS = """
     x * (w * 1).mul_(2).add_(1) => 1, 1, 1
-    x * F.softplus(w) => 1, 1, 1
+    x[:, torch.randperm(3).argsort().argsort()] * w => 1, 1, 1
+    (w[:1] * w[1:2] * x[:, :1], w[2:] * x) => 1, 1, 3
+    x[:, :1] * w[:2] * w[:1] * w[:2] => 4, 2, 0
+    [y := x * w, y] => 1, 1, 1
+    x * nn.functional.softplus(w) => 1, 1, 1
     x * w.data => 1, 1, 1
     x * w.detach() => 1, 1, 1
     x[:, :2] * w[1:] => 0, 1, 1
@@ -276,27 +242,6 @@ def test_parameters_in_forward(line):
     assert counted(model) == {"w": [*eval(expected)]}
 
 
-def filtered(self, wave):
-    """Windows of a wave as frequencies, filtered, and put together again."""
-    heard = torch.stft(wave, 4, 2, window=self.window, return_complex=True)
-    return torch.istft(heard * self.filter, 4, 2, window=self.window)
-
-
-def test_frequencies():
-    """Three windows take part in 4 results and two, at ends that are cut off, in 2.
-
-    Each does so twice, as torch looks at the two parts of a complex number one by one.
-    """
-    model = Calls(filtered, filter=ones(3, 1), window=nn.Buffer(torch.ones(4)))
-    assert counted(model, (1, 8)) == {"filter": [[2 * (3 * 4 + 2 * 2)]] * 3}
-
-
-def test_recurrent_layers():
-    """One layer, two steps, one feature: from step 1 on there is a way through the second."""
-    layer = nn.RNN(1, 1, bias=False, batch_first=True)
-    assert counted(layer, (1, 2, 1), output=0) == {"weight_ih_l0": [[3]], "weight_hh_l0": [[3]]}
-
-
 def packed(kind, lengths, padded):
     """A recurrent layer on sequences of several lengths, padded again or its last states."""
 
@@ -308,21 +253,20 @@ def packed(kind, lengths, padded):
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
-@pytest.mark.parametrize("lengths", [[4, 2], [1, 4]])
-@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize(("lengths", "padded"), [([4, 2], True), ([1, 4], False)])
 def test_packed_sequences(kind, lengths, padded):
-    """Each counts as it does by itself, at its own length."""
+    """Each counts as it does by itself, at its own length.
+
+    One layer of two steps and one feature has a way through the second from step 1 on.
+    """
+    two = {"weight_ih_l0": [[3]], "weight_hh_l0": [[3]]}
+    layer = kind(1, 1, bias=False, batch_first=True)
+    assert kind is not nn.RNN or counted(layer, (1, 2, 1), output=0) == two
     found = counted(packed(kind, lengths, padded), torch.ones(4, 2, 2))
     alone = [counted(kind(2, 3), (length, 1, 2), output=0 if padded else 1) for length in lengths]
     for name, count in found.items():
         first, second = (np.array(one[name.removeprefix("layer.")], object) for one in alone)
         assert np.array_equal(count, first + second), name
-
-
-def test_recurrent_layers_without_storage():
-    with torch.device("meta"):
-        layer = nn.LSTM(2, 3, 2, batch_first=True, bidirectional=True)
-    assert count_contexts(layer, (1, 4, 2)).parameters == sum(p.numel() for p in layer.parameters())
 
 
 # Outputs ----------------------------------------------------------------------------------------
@@ -361,11 +305,6 @@ def test_parts_of_the_output(kind, ways):
     for first, second in ways:
         assert counted(model, output=first) == {"w": [1, 1, 1]}
         assert counted(model, output=second) == {"v": [1, 1, 1]}
-
-
-def test_an_output_given_twice_counts_once():
-    model = Calls(lambda self, x: [y := x * self.w, y], w=ones(3))
-    assert count_contexts(model, (1, 3)).output_nodes == 3
 
 
 def test_what_an_output_function_computes_is_counted():

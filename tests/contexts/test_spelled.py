@@ -42,11 +42,6 @@ def layer_norm_of_two_differences(self, x):
     return (x - u) / torch.sqrt(s + 1e-5) * self.w + self.b
 
 
-def layer_norm_of_variance(self, x):
-    variance = x.var(-1, keepdim=True, unbiased=False)
-    return (x - x.mean(-1, keepdim=True)) / (variance + 1e-5).sqrt() * self.w + self.b
-
-
 FUSED = {
     "norm beside a residual": lambda self, x: x + F.rms_norm(x, (4,), self.w),
     "rms norm": lambda self, x: F.rms_norm(x, (4,), self.w),
@@ -56,8 +51,9 @@ FUSED = {
 }  # fmt: skip
 SAME = [
     ("norm beside a residual", lambda self, x: x + rms(self, x)),
-    ("rms norm", rms), ("layer norm", layer_norm), ("layer norm", layer_norm_of_variance),
-    ("layer norm", layer_norm_of_two_differences),
+    ("rms norm", rms), ("layer norm", layer_norm), ("layer norm", layer_norm_of_two_differences),
+    ("layer norm", lambda self, x: (x - x.mean(-1, keepdim=True))
+     / (x.var(-1, keepdim=True, unbiased=False) + 1e-5).sqrt() * self.w + self.b),
     ("rms norm", lambda self, x: x / ((x * x).mean(-1, True) + 1e-6).sqrt() * self.w),
     ("rms norm", lambda self, x: x * ((x**2).mean(-1, keepdim=True) + 1e-6) ** -0.5 * self.w),
     ("silu", lambda self, x: x * torch.sigmoid(x)), ("silu", lambda self, x: x.mul_(x.sigmoid())),
@@ -99,9 +95,7 @@ DIFFERENT = {
     "a gate of weights": lambda self, x: x * torch.sigmoid(x * self.w),
     "a gate of a mean": lambda self, x: x * torch.sigmoid(x.mean(-1, keepdim=True)),
     "a residual": lambda self, x: x + torch.sigmoid(x),
-    "a square": lambda self, x: x * x,
     "a ramp": lambda self, x: x * torch.relu(x),
-    "a ramp by clamp": lambda self, x: x * x.clamp(min=0),
     "a ramp downwards": lambda self, x: x * x.clamp(max=1),
     "another root": lambda self, x: x * (x.pow(2).mean(-1, keepdim=True) + 1e-5) ** -0.25,
     "with a statistic besides": with_a_statistic_besides,

@@ -5,7 +5,7 @@ import importlib.util
 import sys
 import threading
 import types
-from collections import OrderedDict, UserDict, defaultdict, deque, namedtuple
+from collections import UserDict, defaultdict, deque, namedtuple
 from copy import copy
 from dataclasses import dataclass
 from typing import ClassVar
@@ -34,10 +34,6 @@ class Slotted:
 @dataclass(frozen=True)
 class Frozen:
     tables: dict
-
-
-class Tables(dict):
-    pass
 
 
 class OfTheClass(Calls):
@@ -96,20 +92,16 @@ def in_a_pair(model):
 
 KEPT = {
     "dict": (dict, lambda m: entry(m.own)),
-    "ordered dict": (OrderedDict, lambda m: entry(m.own)),
     "defaultdict": (lambda: defaultdict(make), lambda m: m.own[3]),
-    "subclass of a dict": (Tables, lambda m: entry(m.own)),
     "user dict": (UserDict, lambda m: entry(m.own.data)),
     "list": (list, lambda m: element(m.own)),
     "deque": (lambda: deque(maxlen=3), lambda m: element(m.own)),
     "set": (set, lambda m: member(m.own)),
     "object": (Plain, lambda m: attribute(m.own)),
-    "namespace": (types.SimpleNamespace, lambda m: attribute(m.own)),
     "slots": (Slotted, lambda m: attribute(m.own)),
     "dict of a frozen object": (lambda: Frozen({}), lambda m: entry(m.own.tables)),
     "object in a tuple": (lambda: (Plain(), 1), lambda m: attribute(m.own[0])),
     "block in a list": (lambda: [Block()], lambda m: attribute(m.own[0])),
-    "block in a dict": (lambda: {"a": Block()}, lambda m: attribute(m.own["a"])),
     "attribute of the class": (int, lambda m: attribute(type(m))),
     "class of an object": (Plain, lambda m: attribute(type(m.own), "kept")),
     "deque of the class": (int, lambda m: element(m.tables)),
@@ -132,9 +124,9 @@ def anew():
 
 
 @pytest.mark.parametrize("fails", [False, True])
-@pytest.mark.parametrize("used", [torch.matmul, torch.add])
 @pytest.mark.parametrize("name", KEPT)
-def test_what_a_forward_keeps_is_undone(name, used, fails, anew):
+def test_what_a_forward_keeps_is_undone(name, fails, anew):
+    used = torch.add if fails else torch.matmul
     start, table_of = anew.KEPT[name]
 
     def forward(self, x):
@@ -193,11 +185,8 @@ def test_state_that_grows_by_calls_is_as_before():
 
 def families(bounded):
     return [
-        (nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), (1, 3)),
         (nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten()), (1, 1, 5, 5)),
-        (nn.LSTM(3, 2, batch_first=True), (1, 4, 3)),
         (nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), (1, 3, 4)),
-        (nn.Sequential(nn.Embedding(5, 3), nn.LayerNorm(3)), torch.arange(4)[None]),
         (Calls(lambda self, x: x @ bounded(3) @ self.w, w=ones(3, 3)), (1, 3)),
     ]
 

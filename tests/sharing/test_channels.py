@@ -6,15 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load, save
 from torch import nn
 
 from reuseprior import sharing
 from reuseprior.contexts import count_contexts
-from reuseprior.models import cifar_resnet18, vs_xception, wide_resnet
-from reuseprior.sharing import Channels, SharingError, weights
-from reuseprior.training import optimizers
-from reuseprior.training.protocol import Protocol
+from reuseprior.models import cifar_resnet18, wide_resnet
+from reuseprior.sharing import Channels, SharingError
 from tests.contexts.naive import Add
 from tests.sharing.counting import check_counts, parameters
 
@@ -83,42 +80,6 @@ def test_a_pointwise_bank_weighs_sums_of_inputs():
     x = torch.randn(2, 8, 3, 3, dtype=torch.float64)
     sums = x.unflatten(1, (4, 2)).sum(1)
     torch.testing.assert_close(layer(x), nn.functional.conv2d(sums, bank))
-
-
-def test_one_copy_is_the_plain_network_bit_for_bit_in_a_training_step():
-    results = []
-    for text in ("none", "channels:1,depthwise,pointwise,full,norms"):
-        torch.manual_seed(0)
-        model = sharing.apply(vs_xception(width=0.125), text)
-        optimizer = optimizers.build(model, Protocol(optimizer="sgd", weight_decay=0.01))
-        optimizer.param_groups[0]["lr"] = 0.1
-        loss = nn.functional.cross_entropy(model(torch.randn(4, 3, 8, 8)), torch.arange(4))
-        loss.backward()
-        optimizer.step()
-        results.append([loss, *weights.merge(model).state_dict().values()])
-    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
-
-
-@pytest.mark.parametrize("text", ["channels:4,depthwise,pointwise", "channels:2,full,norms"])
-def test_merged_saved_and_copied_it_computes_the_same(text):
-    torch.manual_seed(1)
-    build = vs_xception if "depthwise" in text else cifar_resnet18
-    model = sharing.apply(build(width=0.125), text).double().eval()
-    x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
-    expected = model(x)
-    other = sharing.apply(build(width=0.125), text).double().eval()
-    other.load_state_dict(load(save(model.state_dict())))
-    assert torch.equal(other(x), expected) and not torch.equal(build().double().eval()(x), expected)
-    twin = copy.deepcopy(model)
-    merged = weights.merge(copy.deepcopy(model))
-    assert torch.equal(merged(x), expected)
-    assert parameters(merged) == parameters(build(width=0.125)) > parameters(model)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-    assert torch.equal(twin(x), expected) and torch.equal(merged(x), expected)
-    model.train()(x).sum().backward()
-    assert all(p.grad is not None for p in model.parameters())
 
 
 FOLDED = [  # a network of some width, how it shares, and the part of it that is as good

@@ -1,7 +1,7 @@
-"""Tying really ties; merging counts adds up to the same as counting the tied model."""
+"""Tying really ties, afterwards or while building; merged counts are those of the tied model."""
 
-import copy
 import re
+import threading
 from itertools import product
 
 import numpy as np
@@ -12,7 +12,7 @@ from torchvision.models import densenet, resnet
 
 from reuseprior import sharing
 from reuseprior.contexts import count_contexts
-from reuseprior.models import catalog, efficientnet_v2
+from reuseprior.models import catalog, efficientnet_v2, without_weights
 from reuseprior.sharing import SharingError, all_but_bn, merge, same_shape, tie, untie
 from tests.sharing.counting import parameters
 from tests.soak import drawn
@@ -66,18 +66,6 @@ def test_with_bn_shares_the_weights_of_batch_norms_and_not_what_they_measured():
     assert sharing.with_bn(nn.BatchNorm2d(8, affine=False)) is None
 
 
-def test_policies_by_name():
-    assert set(sharing.POLICIES) == {"none", "all_but_bn", "same_shape", "with_bn"}
-    assert all(sharing.policy(name) is found for name, found in sharing.POLICIES.items())
-    model = small()
-    before = parameters(model)
-    assert tie(model, "none") == () and parameters(model) == before
-    assert tie(small(), "all_but_bn") == tie(small(), all_but_bn) != ()
-    message = "unknown sharing policy 'all_but_bm', did you mean 'all_but_bn'.: choose from none"
-    with pytest.raises(SharingError, match=message):
-        sharing.policy("all_but_bm")
-
-
 def test_tied_layers_hold_the_same_parameters():
     model = small()
     norms = [model[1].weight, model[3].weight]
@@ -95,56 +83,14 @@ def test_tied_layers_hold_the_same_parameters():
 def test_the_table_says_what_was_tied_and_saved():
     model = catalog.build("V2-B0")
     before = parameters(model)
-    scopes = tie(model)
-    assert all(len(s.modules) > 1 and s.saved % s.parameters == 0 for s in scopes)
-    table = sharing.table(scopes)
+    table = sharing.table(tie(model))
     assert list(table) == ["scope", "shape", "uses", "parameters", "saved"]
-    assert table.saved.sum() == before - parameters(model) == sum(s.saved for s in scopes) > 0
-    assert table.saved.is_monotonic_decreasing and len(table) == len(scopes)
+    assert table.saved.sum() == before - parameters(model) > 0
+    assert table.saved.is_monotonic_decreasing and (table.uses > 1).all()
     assert (table.saved == table.parameters * (table.uses - 1)).all()
     gate = table[table.scope == "Conv2d 192→1152 kernel 1×1 stride 1×1"].iloc[0]
     assert (gate["shape"], gate.uses, gate.parameters) == ("1152×192×1×1", 7, 192 * 1152)
     assert len(sharing.table(())) == 0
-
-
-def test_the_gradient_of_a_scope_is_the_sum_over_its_uses():
-    """Against a model of equal values in which every use has its own copy."""
-    tied = narrow().double()
-    apart = copy.deepcopy(tied)
-    scopes = tie(tied)
-    tie(apart)
-    for scope in scopes:
-        untie(apart, scope)
-    images = torch.randn(4, 3, 32, 32, dtype=torch.float64)
-    for model in (tied, apart):
-        model(images).logsumexp(1).sum().backward()
-    for scope in scopes:
-        for key, _ in scope.shapes:
-            uses = [apart.get_parameter(f"{name}.{key}") for name in scope.modules]
-            assert len({id(use) for use in uses}) == len(scope.modules)
-            gradient = tied.get_parameter(f"{scope.modules[0]}.{key}").grad
-            total = sum(use.grad for use in uses)
-            assert not torch.equal(total, uses[0].grad)
-            torch.testing.assert_close(gradient, total, rtol=1e-9, atol=1e-12)
-
-
-def test_one_step_moves_all_uses_together_and_keeps_less_state():
-    state = {}
-    for policy in (sharing.none, all_but_bn):
-        model = small()
-        scopes = tie(model, policy)
-        before = {s.name: model.get_parameter(f"{s.modules[0]}.weight").clone() for s in scopes}
-        optimizer = torch.optim.RMSprop(model.parameters(), lr=0.01, momentum=0.9)
-        model(torch.randn(4, 2, 8, 8)).logsumexp(1).sum().backward()
-        optimizer.step()
-        for scope in scopes:
-            uses = [model.get_parameter(f"{name}.weight") for name in scope.modules]
-            assert all(use is uses[0] for use in uses)
-            assert not torch.equal(uses[0], before[scope.name])
-        kept = [t for values in optimizer.state.values() for t in values.values() if t.dim() > 0]
-        state[policy] = sum(t.numel() for t in kept)
-        assert state[policy] == 2 * parameters(model)
-    assert state[all_but_bn] == state[sharing.none] - 2 * sum(s.saved for s in scopes)
 
 
 def test_an_untied_module_starts_from_the_shared_values():
@@ -158,10 +104,7 @@ def test_an_untied_module_starts_from_the_shared_values():
     assert all(model[i].weight is shared for i in (0, 2, 3))
     untie(model, "0")  # the first of a scope as well as any other
     assert model[0].weight is not shared and model[2].weight is model[3].weight is shared
-
-
-def test_untying_a_part_keeps_the_ties_within_it():
-    model = nn.Sequential(row(2)[0], row(2)[0])
+    model = nn.Sequential(row(2)[0], row(2)[0])  # and of a part, which keeps the ties within it
     tie(model)
     assert len(untie(model, "1")) == 2
     assert model[1][0].weight is model[1][1].weight is not model[0][0].weight
@@ -262,17 +205,64 @@ def test_merged_counts_are_those_of_the_tied_model(name, policy):
     assert sum(n for _, n, _ in merged.left_out) == sum(n for _, n, _ in tied.left_out)
 
 
-def test_a_policy_of_ones_own():
-    model = nn.Sequential(*(nn.Linear(3, 3) for _ in range(4)), nn.Linear(3, 2))
+# While building -----------------------------------------------------------------------------------
 
-    def squares(module):
-        return "square" if getattr(module, "out_features", None) == 3 else None
 
-    merged = merge(count_contexts(model, (1, 3)), model, squares)
-    (scope,) = tie(model, squares)
-    tied = count_contexts(model, (1, 3), exact=True)
-    assert scope.modules == ("0", "1", "2", "3") and scope.saved == 36
-    # a weight of layer t (of 5) has 3^(4 - t) · 2 contexts, a bias as many
-    assert tied.parameter_counts[0].counts.item() == 2 * (27 + 9 + 3 + 1)
-    assert merged.parameters == tied.parameters == 3 * 3 + 3 + 6 + 2
-    assert 2 ** merged.parameter_counts[0].log2_counts.item() == pytest.approx(80)
+def stack():
+    return nn.Sequential(*(nn.Conv2d(2, 2, 3, padding=1) for _ in range(3)))
+
+
+def ties(model):
+    """For every parameter name the first name of the same parameter."""
+    first = {}
+    return {
+        name: first.setdefault(id(parameter), name)
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+    }
+
+
+def test_the_same_model_as_tying_afterwards():
+    models = []
+    for policy in (all_but_bn, sharing.none):
+        with sharing.scope_registry(policy), without_weights():
+            models.append(efficientnet_v2("b0"))
+    model, other = models
+    assert parameters(model) == 2_958_192 and all(p.is_meta for p in model.parameters())
+    scopes = tie(other)
+    assert ties(model) == ties(other) and len(set(ties(model).values())) < len(ties(model))
+    assert tie(model) == scopes and ties(model) == ties(other)
+    assert [p.shape for p in model.parameters()] == [p.shape for p in other.parameters()]
+
+
+def test_models_built_together_share_and_nothing_is_left_behind():
+    with sharing.scope_registry():
+        one, two = stack(), stack()
+    assert one[0].weight is two[2].weight
+    with sharing.scope_registry():
+        assert stack()[0].weight is not one[0].weight
+    with pytest.raises(KeyError), sharing.scope_registry():
+        raise KeyError
+    model = stack()
+    assert model[0].weight is not model[1].weight
+
+
+def test_the_inner_registry_decides_and_other_threads_are_left_alone():
+    made = []
+    with sharing.scope_registry():
+        outer = stack()
+        with sharing.scope_registry(sharing.none):
+            made.append(stack())
+        thread = threading.Thread(target=lambda: made.append(stack()))
+        thread.start()
+        thread.join()
+        again = stack()
+    assert outer[0].weight is again[2].weight
+    assert all(len({id(layer.weight) for layer in model}) == 3 for model in made)
+    assert outer[0].weight is not made[1][0].weight
+
+
+def test_what_no_scope_holds_is_shared_with_none_after_a_refusal_too():
+    with sharing.scope_registry(one_scope) as found:
+        with pytest.raises(SharingError, match=r"Scope 'one' holds parameters .* 2×2×1×1 "):
+            nn.Sequential(nn.Conv2d(2, 2, 3), nn.Conv2d(2, 2, 1))
+        assert isinstance(found.share(nn.Linear(2, 2)), nn.Linear)

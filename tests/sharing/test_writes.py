@@ -8,7 +8,7 @@ from torch import nn
 from reuseprior import sharing
 from reuseprior.sharing import SharingError, weights
 
-MADE = ("stores:60%", "stores:150%,mean", "stores:80%,repeat", "channels:2,full")
+MADE = ("stores:150%,mean", "channels:2,full")
 
 
 class Own(nn.Conv2d):
@@ -54,11 +54,9 @@ WRITES = {
     "another name": under_another_name,
     "without gradients": quietly,
     "a row": a_row,
-    "clamped": lambda layer: layer.weight.data.clamp_(-0.1, 0.1),
     "a view": lambda layer: layer.weight.data.view(-1)[:5].zero_(),
     "detached": lambda layer: layer.weight.detach().zero_(),
     "initialised": lambda layer: nn.init.zeros_(layer.weight),
-    "reset": lambda layer: layer.reset_parameters(),
     "copied": lambda layer: layer.weight.data.copy_(layer.mask.expand(4, 4, 3, 3)),
     "several at once": lambda layer: torch._foreach_mul_([layer.weight.data], 0.5),
     "out": lambda layer: torch.mul(layer.mask.expand(4, 4, 3, 3), 2, out=layer.weight.data),
