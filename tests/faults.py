@@ -46,7 +46,7 @@ from reuseprior.data import TextSet
 from reuseprior.errors import UserError
 from reuseprior.measures import measuring  # noqa: F401
 from reuseprior.models.classformer import Classformer, Schedule
-from tests.chapters.test_classformer_runs import SIZES, TASK
+from tests.chapters.test_classformer import SIZES, TASK
 from tests.training.letters import LETTERS, texts
 
 LIVES = 5  # of a run that are cut short, before one may last

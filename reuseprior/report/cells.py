@@ -212,7 +212,8 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
 
     @property
     def _tables(self) -> Iterable[str]:
-        return dict.fromkeys(table for rule in self._rules for table in _tables(rule))
+        patterns = dict.fromkeys(rule.tables for rule in self._rules)
+        return dict.fromkeys(table for pattern in patterns for table in _tables(pattern))
 
     def _place(self, row: pd.Series) -> str:
         return max(filter(row["where"].startswith, self._toml["places"]), key=len, default="")
@@ -330,7 +331,7 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
             known = [name for name, function in functions.items() if callable(function)]
             mend = did_you_mean(rule.function, known) or f": define it in {self._module}"
             raise CellsError(f"{at} names the function {rule.function!r}, which is none{mend}")
-        found = _tables(rule)
+        found = _tables(rule.tables)
         if not found:
             near = did_you_mean(tables, published.tables()) or ": correct the heading"
             raise CellsError(f"{at} is of no table, as there is no {tables}{near}")
@@ -339,8 +340,8 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
         return rule
 
 
-def _tables(rule: Rule) -> list[str]:
-    return [table for table in published.tables() if fnmatchcase(table, rule.tables)]
+def _tables(pattern: str) -> list[str]:
+    return [table for table in published.tables() if fnmatchcase(table, pattern)]
 
 
 def _cells(table: str) -> Iterator[tuple[pd.Series, str]]:

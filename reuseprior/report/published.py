@@ -115,7 +115,7 @@ def tables() -> list[str]:
     """The names that `load` knows, such as `thesis/table-4-3`: source and table."""
     paths.checkout()
     found = paths.PUBLISHED.glob("*/*.csv")
-    return sorted(path.relative_to(paths.PUBLISHED).with_suffix("").as_posix() for path in found)
+    return sorted(f"{path.parent.name}/{path.stem}" for path in found)
 
 
 def load(*names: str) -> pd.DataFrame:

@@ -1,11 +1,12 @@
-"""Printed tables, read once, and a printed number falsified."""
+"""Printed tables, read once; a printed number falsified, and what becomes of another one."""
 
 from decimal import Decimal
 from functools import cache
 
 import pandas as pd
+import pytest
 
-from reuseprior.report import published
+from reuseprior.report import cells, published
 from reuseprior.report.published import Printed
 
 LOAD = published.load
@@ -15,6 +16,17 @@ LOAD = published.load
 def table(name):
     """A published table as it is."""
     return LOAD(name)
+
+
+def judged(parts, number):
+    """The entry of a number of a chapter's parts by now, of its row alone."""
+    assert parts._rules  # each of which is checked against all cells
+    every, row = cells._cells, number.partition("/")[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells, "_cells", lambda of: (c for c in every(of) if c[0]["id"] == row))
+        found = [e for name in parts._tables for e in parts.table(name) if e.id == number]
+    (entry,) = found
+    return entry
 
 
 def off_by_one(text):

@@ -16,6 +16,7 @@ from reuseprior.cli.app import parse_settings
 from reuseprior.cli.training import experiment
 from reuseprior.errors import UserError
 from reuseprior.report import campaign, chapters
+from reuseprior.revolver import Settings
 from reuseprior.training import Protocol, contenders
 from tests.cli.calling import refused, run
 
@@ -97,6 +98,8 @@ def tiny(monkeypatch, tmp_path):
     search = next(campaign.planned(kind="evolve"))
     quick = {"protocol": "quick", "data": "digits", "run": "revolver/quick"}
     search = replace(search, **quick, device="gpu", minutes=nan)
+    load, short = Settings.load, {"generations": 1, "population": 4, "sample": 2, "top": 2}
+    monkeypatch.setattr(Settings, "load", lambda name, **given: load(name, **given | short))
     monkeypatch.setattr(campaign, "_rows", lambda: (training, search))
     return training, search
 
@@ -175,14 +178,11 @@ def test_a_run_that_two_chapters_want_is_each_one_s_and_made_once(tiny, monkeypa
     training, search = tiny
     again = replace(training, chapter="07-reuse")
     monkeypatch.setattr(campaign, "_rows", lambda: (training, again, search))
+    done = run("campaign", "--start", "--minutes", 0, "--device", "cpu")
+    assert done.exit_code == 0 and done.stdout.startswith("0 runs are left")
     for wanted in ([training.chapter], ["07-reuse"], ["07"], [training.place], []):
         listed = json.loads(run("campaign", *wanted, "--json").stdout)
         assert [one["place"] for one in listed].count(training.place) == 1, wanted
-
-
-def test_nothing_to_make_is_said(tiny):
-    done = run("campaign", "--start", "--minutes", 0, "--device", "cpu")
-    assert done.exit_code == 0 and done.stdout.startswith("0 runs are left")
 
 
 WRONG = [

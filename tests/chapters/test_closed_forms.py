@@ -16,8 +16,8 @@ from tests.soak import drawn
 
 EACH_FORM = pytest.mark.parametrize("name", sorted(cf.every_form()))
 GRAPHS = [  # width, depth, bias; of the deepest a few are drawn
-    *product((1, 2, 3, 5, 10, 40, 120), (1, 2, 5, 40), (False, True)),
-    *drawn(product((1, 2, 3, 5, 10, 40, 120), (1000,), (False, True)), 3),
+    *product((1, 2, 5, 120), (1, 2, 5, 40), (False, True)),
+    *drawn(product((1, 2, 3, 10, 120), (1000,), (False, True)), 3),
 ]
 
 
@@ -113,6 +113,8 @@ def test_width_one_is_the_limit(depth):
 def test_symbolic_and_numeric_are_one_source():
     assert cf.expected_energy.exact(2, 2) == sp.Rational(2, 3) * sp.log(2)
     assert cf.expected_energy.exact(1, 9) == 0
+    assert len(str(cf.hypothetical_expected_energy.exact(10, 3999))) > 4000
+    assert cf.entropy_limit.exact(2, 10**6) == 2 * sp.log(2) + sp.log(4)
     thesis = (cf.D * cf.ω ** (cf.D - 1) / (cf.ω**cf.D - 1) - 1 / (cf.ω - 1)) * cf.ω * sp.log(cf.ω)
     assert sp.simplify(thesis - cf.expected_energy.expression) == 0
     assert cf.expected_energy._repr_latex_().startswith("$")
@@ -130,11 +132,6 @@ def test_exact_is_exact(name):
         assert isclose(exact, form(width, depth, **known), rel_tol=1e-14)
 
 
-def test_exact_numbers_that_can_still_be_written():
-    assert len(str(cf.hypothetical_expected_energy.exact(10, 3999))) > 4000
-    assert cf.entropy_limit.exact(2, 10**6) == 2 * sp.log(2) + sp.log(4)
-
-
 def test_the_corrections_at_two_widths():
     for width, gap in [(2, 0.693), (100, 0.047)]:
         printed = cf.printed_expected_energy_limit(width, 1000)
@@ -149,9 +146,7 @@ def test_the_corrections_at_two_widths():
 
 BAD = [
     (lambda: cf.performance(0, 3), "width=0 must be from 1"),
-    (lambda: cf.performance(2, 0), "depth=0 must be from 1"),
     (lambda: cf.performance(2.5, 3), "width=2.5 must be a whole number"),
-    (lambda: cf.performance(True, 3), "width=True must be a whole number"),
     (lambda: cf.performance(10**400, 3), "2\\^53"),
     (lambda: cf.performance(2, 3, output_nodes=0), "output_nodes=0 must be from 1"),
     (lambda: cf.performance(2, 3, layer=1), "has no layer"),

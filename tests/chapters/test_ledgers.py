@@ -5,8 +5,9 @@ from importlib import import_module
 
 import pytest
 
-from reuseprior.report import chapters, ledger
-from tests.chapters.printed import falsified, table
+from reuseprior.chapters import affine, channels, counting, energy, revolver, shapeshifter
+from reuseprior.report import chapters, ledger, published
+from tests.chapters.printed import LOAD, falsified, judged, table
 
 # Those of minutes are compared in tests/report, with all others.
 LONG = ("thesis, theorems", "nnmass, theorems", "thesis, section 5", "thesis, table 5",
@@ -18,19 +19,17 @@ CHAPTERS = {
     for chapter in chapters.found()
     if chapter.entries
 }
-PARTS = ledger.parts()
-PLACES = {  # by number, the place of its part
-    row["id"]: max(filter(row["where"].startswith, PARTS), key=len)
-    for row in ledger.committed_rows()
-}
 
 
 @pytest.mark.check
 @pytest.mark.parametrize("chapter", [name for name, places in CHAPTERS.items() if places])
 def test_entries_are_the_committed_ones(chapter):
-    places = CHAPTERS[chapter]
-    found = [entry for place in places for entry in PARTS[place]()]
-    assert {entry.id for entry in found} == {i for i in PLACES if PLACES[i] in places}
+    places, parts = CHAPTERS[chapter], ledger.parts()
+    found = [entry for place in places for entry in parts[place]()]
+    assert {entry.id for entry in found} == {
+        row["id"] for row in ledger.committed_rows()
+        if max(filter(row["where"].startswith, parts), key=len) in places
+    }  # fmt: skip
     others = "is no longer in the ledger"
     assert [told for told in ledger.changes(found) if not told.endswith(others)] == []
 
@@ -89,15 +88,15 @@ FALSIFIED = [  # table, row, column, another text, or off by one; the number tha
 ]  # fmt: skip
 
 
-@cache
-def as_printed(place):
-    """The entries of a part without our runs, and with the tables as they are."""
-    return list(PARTS[place]())
+OWNERS = {"thesis": revolver, "bidart-3": channels, "bidart-4": affine, "npas": shapeshifter}
 
 
-def the(number, entries):
-    (found,) = (entry for entry in entries if entry.id == number)
-    return found
+def by_now(number):
+    (owner,) = (module for start, module in OWNERS.items() if number.startswith(start))
+    return judged(owner.PARTS, number)
+
+
+as_printed = cache(by_now)  # without our runs, and with the tables as they are
 
 
 @pytest.mark.parametrize(("name", "row", "column", "text", "number"), FALSIFIED)
@@ -105,11 +104,100 @@ def test_another_printed_number_turns_what_follows_from_it(
     root, monkeypatch, name, row, column, text, number
 ):
     """The verdict, or the note where a verdict says nothing of the digits; without our runs."""
-    place = PLACES[number]
-    before = the(number, as_printed(place))
+    before = as_printed(number)
     falsified(monkeypatch, name, row, column, text)
-    after = the(number, PARTS[place]())
+    after = by_now(number)
     if before.kind in ("setting", "measured"):
         assert after.note != before.note
     else:
         assert after.verdict not in (before.verdict, "unsaid")
+
+
+# Settings of a whole table ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def replaced(monkeypatch):
+    """By number, what is made of a printed table, and of another in its place."""
+
+    def both(parts, name, *tables):
+        made = []
+        for rows in tables:
+            load = lambda asked, rows=rows: rows.copy() if asked == name else LOAD(asked)  # noqa: E731
+            monkeypatch.setattr(published, "load", load)
+            made.append({entry.id: entry for entry in parts.table(name)})
+        return {number: (entry, made[1][number]) for number, entry in made[0].items()}
+
+    return both
+
+
+# N_G does not depend on the size, an entropy of one decimal hardly, and scores are not computed.
+INDEPENDENT = {"params", "entropy", "score", "image_size"}
+# Rows whose digits only follow from another size than the printed one, and their columns.
+COUNTED_ELSEWHERE = {
+    "thesis-4-4-resnet-50": {"P_G", "P_G_spread"},
+    "thesis-4-4-v2-m": {"expected_spread"},
+    "thesis-4-4-v2-l": {"expected_spread"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["thesis/table-4-3", "thesis/table-4-4"])
+def test_another_image_size_changes_what_is_counted(replaced, name):
+    larger = table(name).assign(image_size=(table(name).image_size.astype(int) + 64).astype(str))
+    for number, (before, after) in replaced(counting.PARTS, name, table(name), larger).items():
+        row, _, column = number.partition("/")
+        unmoved = INDEPENDENT | COUNTED_ELSEWHERE.get(row, set())
+        if column not in unmoved and before.verdict != "not reproduced":
+            assert after.verdict != before.verdict, number
+
+
+OF_NODES = {"probability numerator", "probability denominator", "total surprisal", "entropy",
+            "expected spread", "weight nodes", "N_G"}  # fmt: skip
+UNMOVED = [("frequency", {"weight nodes", "|G|", "N_G"}), ("N_I", OF_NODES), ("N_O", OF_NODES)]
+
+
+@pytest.mark.parametrize(("quantity", "unmoved"), UNMOVED)
+def test_another_graph_changes_the_worked_example(replaced, quantity, unmoved):
+    name = "thesis/appendix-a"
+    rows = table(name).copy()
+    for place, index in enumerate(rows.index[rows.quantity == quantity]):
+        rows.loc[index, "value"] = str(int(rows.loc[index, "value"]) + 1 + 2 * place)
+    quantities = rows.set_index("id").quantity
+    for number, (before, after) in replaced(counting.PARTS, name, table(name), rows).items():
+        if after.kind != "setting":
+            moved = after.verdict != before.verdict
+            assert moved != (quantities[number] in unmoved), number
+
+
+NETWORKS = [
+    (f"thesis/table-5-{n}", column)
+    for n, width in enumerate(("width", "width", "channels", "channels"), 1)
+    for column in (width, "depth")
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", [36, pytest.param(3600, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(("name", "column"), NETWORKS)
+def test_another_width_or_depth_changes_all_that_is_counted(replaced, name, column, layers):
+    """Of rows of so many layers at most, and of one that shares: wider, or of half the layers.
+
+    And what rules the tables' convention out is said.
+    """
+    rows = table(name)
+    depth = rows.depth.astype(int)
+    shares = depth[rows.get("shared", rows.depth) == "True"]
+    rows = rows[(depth <= layers) | (depth == shares.min())]
+
+    def another(text):
+        value = int(text)
+        return str(value + 1 if column != "depth" else max(value // 2, 2 if value == 1 else 1))
+
+    others = rows.assign(**{column: rows[column].map(another)})
+    made = replaced(energy.PARTS, name, rows, others)
+    made = {i: pair for i, pair in made.items() if pair[0].kind in ("computed", "derived")}
+    assert len(made) >= 3 * len(rows) > 0
+    assert [i for i, (before, after) in made.items() if after.verdict == before.verdict] == []
+    against = [before.note for before, _ in made.values() if before.verdict == "against the text"]
+    assert all("N_O = 1" in note and "definition 6" in note for note in against)

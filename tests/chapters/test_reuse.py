@@ -1,10 +1,14 @@
-"""Networks that share beside plain rivals of equal cost."""
+"""Networks that share beside plain rivals of equal cost; the table of them, as it was settled."""
+
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from reuseprior import paths
 from reuseprior.chapters import reuse, reuse_runs
+from reuseprior.results import Run
 
 COLUMNS = ["network", "model", "way", "parameters", "multiply_adds", "P_G", "seeds", "accuracy",
            "sd"]  # fmt: skip
@@ -112,3 +116,50 @@ def test_a_network_far_from_its_printed_size_is_left_out(monkeypatch):
     table = reuse.counted(type("Run", (), {"metrics": metrics}))
     assert table["reason"].fillna("").tolist() == ["", "17% off the printed parameters", "no model"]
     assert table["quality"].tolist() == [-1.0] * 3  # bits a byte: lower is better
+
+
+# The table ----------------------------------------------------------------------------------------
+
+SETTLED = "361b872922222813be8a7b4571cfabe5df887f9338aea25499f80e433e80baaf"
+
+
+def test_what_was_settled_is_as_it_was():
+    assert reuse_runs.sha256() == SETTLED
+    assert Run.read(reuse_runs.FOLDER).config["preregistration"] == SETTLED
+    assert re.match("[0-9]+ of [0-9]+", reuse_runs.settled()["networks"]["all"])
+
+
+def test_at_least_a_hundred_networks_of_seven_sources():
+    groups, networks = reuse_runs.groups(), reuse_runs.networks()
+    assert len(networks) >= 100 and groups["source"].nunique() >= 7
+    said = reuse_runs.settled()["networks"]["all"]
+    assert said.startswith(f"{len(networks)} of {groups['source'].nunique()} sources")
+    assert {one.group for one in networks} == set(groups.index)
+    assert len({one.key for one in networks}) == len(networks)
+    assert set(groups["better"]) == {"higher", "lower"}
+    assert (groups[["source", "differs", "score", "licence", "place"]] != "").all(axis=None)
+    for name in groups.index:  # in each group sharing differs
+        assert len({one.sharing for one in networks if one.group == name}) > 1, name
+    for place in groups["place"][groups["place"].str.startswith("data/")]:
+        assert (paths.ROOT / place).is_file()
+
+
+def test_a_second_reader_read_all_whose_source_is_at_hand():
+    rows = pd.read_csv(paths.ROOT / "data" / "benchmarks" / "sharing.csv")
+    assert set(rows["group"][rows["readings"] != 2]) == {"takase-kiyono"}
+
+
+COUNTED = ["golf-b: 5x2", "golf-e: layers 4,5 repeated", "bidart-vs-xception: depthwise 8"]
+
+
+@pytest.mark.parametrize("key", COUNTED)
+def test_a_network_is_counted_as_recorded_and_in_its_printed_size(key):
+    (network,) = [one for one in reuse_runs.networks() if one.key == key]
+    row = reuse_runs.count(network)
+    if network.printed:
+        assert row["stored"] == pytest.approx(network.printed, rel=0.01)
+    assert row["used"] > row["stored"]
+    assert set(row) == set(reuse_runs.COLUMNS) - {"reason"}
+    recorded = Run.read(reuse_runs.FOLDER).metrics.set_index("network").loc[key]
+    for column in ("stored", "used", "multiply_adds", "layers", "P_G", "P_G_spread"):
+        assert row[column] == pytest.approx(recorded[column], rel=1e-9), column

@@ -1,5 +1,6 @@
 """Small transformers on bytes: what each network is compared with, and a training."""
 
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import torch
 from reuseprior import results
 from reuseprior.chapters import reuse, reuse_texts
 from reuseprior.errors import UserError
+from reuseprior.models import without_weights
 from reuseprior.report import campaign
 from reuseprior.training import Protocol, train
 
@@ -16,8 +18,10 @@ PLANNED = list(campaign.planned(kind="next-byte"))
 NETWORKS = sorted({(one.model, one.sharing) for one in PLANNED})
 
 
+@cache
 def size(model, way="none"):
-    return sum(p.numel() for p in reuse_texts.build(model, way).parameters())
+    with without_weights():
+        return sum(p.numel() for p in reuse_texts.build(model, way).parameters())
 
 
 def layers_run(model, way):

@@ -1,4 +1,4 @@
-"""Names, JSON, differences, and the sentence for each blueprint that cannot be."""
+"""Names, JSON, and the sentence for each blueprint that cannot be."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks
-from tests.revolver.worlds import diff, settled
+from tests.revolver.worlds import settled
 
 X = (8, 4, 4)
 
@@ -50,28 +50,6 @@ def test_batch_norms_by_use_are_named_after_their_place():
     assert tree.parameters() == 8 * 8 * 9 + 2 * 16 and tree.weights() == 2 * (8 * 8 * 9 + 16)
 
 
-def test_diff():
-    a = blocks.residual([blocks.unit(blocks.conv(X, 8)) for _ in range(2)])
-    b = a.copy()
-    b.children["unit0"].children["conv"] = blocks.conv(X, 8, 5)
-    b.children["unit1"].children["conv"] = blocks.separable(X, 8)
-    b.children["unit1"].children["drop"] = blocks.dropout(X)
-    del b.children["unit0"].children["act"]
-    b.at("unit0/bn").freeze = True
-    found = {("/".join(d.path), d.what): (d.before, d.after) for d in diff(a, b)}
-    assert found == {
-        ("unit0/bn", "freeze"): (False, True),
-        ("unit0/conv", "kernel_size"): (3, 5),
-        ("unit0/conv", "padding"): (1, 2),
-        ("unit0/act", "removed"): ("actrelu", None),
-        ("unit1/conv", "replaced"): (a.at("unit1/conv").name, b.at("unit1/conv").name),
-        ("unit1/drop", "added"): (None, "dropout0.1"),
-    }
-    b = a.copy()
-    b.children = dict(reversed(b.children.items()))
-    assert [d.what for d in diff(a, b)] == ["moved"]
-
-
 def broken(change):
     units = [blocks.unit(blocks.conv(X, 8, kernels=(1, 3))) for _ in range(2)]
     tree = settled(blocks.residual(units))
@@ -81,6 +59,14 @@ def broken(change):
 
 def cycle(tree):
     tree.children["unit1"].children["conv"] = tree
+
+
+def twice(tree):
+    tree.children["unit1"] = tree.children["unit0"]
+
+
+def bare(tree):
+    del tree.at("unit0/conv").arguments["in_channels"]
 
 
 def put(place, **values):
@@ -99,31 +85,20 @@ def put(place, **values):
 
 BROKEN = [
     (cycle, "contains itself: unit1/conv is the root again; put a copy there"),
-    (lambda tree: tree.children.update(unit1=tree.children["unit0"]),
-     "one blueprint stands at unit0 and at unit1: put a copy"),
+    (twice, "one blueprint stands at unit0 and at unit1: put a copy"),
     (put("unit0/conv", kind="convv"), "unknown block 'convv', did you mean 'conv'"),
-    (put("unit0/conv", arguments={"speed": 3}),
-     "'conv' has no argument 'speed': it takes in_channels, out_channels"),
+    (put("unit0/conv", arguments={"speed": 3}), "'conv' has no argument 'speed': it takes in_"),
     (put("unit0/conv", arguments={"stride": "two"}), "'conv' has stride 'two', which is no int"),
-    (lambda tree: tree.at("unit0/conv").arguments.pop("in_channels"),
-     "'conv' lacks its argument 'in_channels'"),
-    (put("unit0/conv", arguments={"kernel_size": 5, "padding": 2}),
-     r"'conv' at unit0/conv has kernel_size 5, which is outside its domain \[1, 3\]"),
-    (put("unit0/bn", mutables={"momentum": {"low": 1}}),
-     "mutable 'momentum' of 'batch_norm' at unit0/bn has the domain {'low': 1}: give"),
-    (put("unit1/conv", arguments={"in_channels": 9}),
-     r"'conv' at unit1/conv, given the shape \(8, 4, 4\), needs \(9, height, width\)"),
-    (put("unit1/conv", arguments={"stride": 2}),
-     r"'residual' at the root, given .* adds \(8, 4, 4\) from around its units to \(8, 2"),
-    (put("unit1", output_shape=(9, 4, 4)),
-     r"'unit' at unit1 declares the output shape \(9, 4, 4\), but it is \(8, 4, 4\)"),
-    (put("", children={"friend": blocks.activation(X)}),
-     "'act' at friend has no place in its parent"),
-    (put("unit0/bn", tag=None),
-     "'batch_norm' at unit0/bn is unique but has no tag: revolver.settle"),
+    (bare, "'conv' lacks its argument 'in_channels'"),
+    (put("unit0/conv", arguments={"kernel_size": 5, "padding": 2}), r"outside its domain \[1, 3\]"),
+    (put("unit0/bn", mutables={"momentum": {"low": 1}}), "at unit0/bn has the domain {'low': 1}:"),
+    (put("unit1/conv", arguments={"in_channels": 9}), r"given .*, needs \(9, height, width\)"),
+    (put("unit1/conv", arguments={"stride": 2}), r"at the root, .* adds .* to \(8, 2, 2\)"),
+    (put("unit1", output_shape=(9, 4, 4)), r"at unit1 declares .* \(9, 4, 4\), but it is \(8"),
+    (put("", children={"friend": blocks.activation(X)}), "at friend has no place in its parent"),
+    (put("unit0/bn", tag=None), "at unit0/bn is unique but has no tag: revolver.settle"),
     (put("unit0", unique=False, tag=None), "'unit' at unit0 is shared but contains a unique block"),
-    (put("unit0/conv", prefix="left"),
-     "'conv' at unit0/conv has the prefix 'left': end it with '/'"),
+    (put("unit0/conv", prefix="left"), "at unit0/conv has the prefix 'left': end it with '/'"),
     (put("", input_shape=None), "'residual' has no input shape: revolver.infer"),
 ]  # fmt: skip
 
@@ -150,19 +125,13 @@ NO_BLUEPRINT = [
     (made("act", colour=1), "unknown field 'colour': the fields are name, kind"),
     (made("act", unique=1), r"does not hold .*Expected `bool`, got `int` - at `\$\.unique`"),
     (made("act", input_shape=[0]), r"Expected `int` >= 1 - at `\$\.input_shape\[0\]`"),
-    (made("act", input_shape=[]), r"`array` of length >= 1 - at `\$\.input_shape`"),
     (made("unit", children={"act": 3}), "at act is no object with a kind"),
     (made("act", arguments={"p": 1}), "'act' has no argument 'p': it takes function"),
-    (made(["act"]), r"Expected `str`, got `array` - at `\$\.kind`"),
     (made("conv", arguments=CONV | {"in_channels": 10**30}), "in_channels 10+: the largest number"),
     (made("conv", arguments=CONV | {"out_channels": 10**7}), "out_channels 10000000: the largest"),
     (made("conv", arguments=CONV | {"out_channels": True}), "out_channels True, which is no int"),
-    (made("act", meta={"score": "x"}), r"Expected `float`, got `str` - at `\$\.meta\.score`"),
-    (made("act", meta={"mutation_history": []}),
-     r"Expected `array` of length >= 1 - at `\$\.meta\.mutation_hist"),
     (made("act", meta={"mutation_history": [{"name": "a"}]}),
      r"missing required field `\w+` - at `\$\.meta\.mut"),
-    (made("act", meta={"origins": "a"}), r"Expected `array`, got `str` - at `\$\.meta\.origins`"),
 ]  # fmt: skip
 
 

@@ -15,12 +15,6 @@ from reuseprior.revolver.population import ModuleScore
 from tests.revolver.worlds import SMALL, populate, settled
 
 
-@pytest.fixture(autouse=True)
-def styled():
-    with plotting.styled():
-        yield
-
-
 def population(count, **changes):
     space, rng, tags = rv.Space(**{**SMALL.to_data(), **changes}), random.Random(0), rv.Tags()
     return populate([rv.generate(space, rng, tags) for _ in range(count)])
@@ -34,7 +28,7 @@ def labels(ticks):
     return [label.get_text() for label in ticks if label.get_text()]
 
 
-@pytest.mark.parametrize("count", [2, 5, 70])
+@pytest.mark.parametrize("count", [2, 70])
 def test_sharing_map(count):
     made = population(count)
     table = sharing_table(made).head(9)
@@ -114,15 +108,6 @@ def test_moving_average(window, last):
     assert list(dots.get_ydata()) == list(TRAININGS.accuracy)
     assert list(line.get_ydata()) == pytest.approx(last)
     assert labels(ax.get_legend().get_texts()) == [f"moving average of {window}"]
-
-
-def test_sharing_over_time():
-    ax = Figure().subplots()
-    table = {"generation": [0, 1], "shared_share": [0.2, 0.5], "sharing_factor": [1.5, 2.0]}
-    figures.draw_sharing(pd.DataFrame(table), ax)
-    (left,), (right,) = (axes.lines for axes in ax.figure.axes)
-    assert list(left.get_ydata()) == [0.2, 0.5] and list(right.get_ydata()) == [1.5, 2.0]
-    assert [axes.get_ylim()[0] for axes in ax.figure.axes] == [0, 1]  # 1: nothing is shared
 
 
 # Tables -------------------------------------------------------------------------------------------

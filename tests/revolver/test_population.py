@@ -24,8 +24,7 @@ def test_an_untrained_individual_scores_its_fitness():
     assert [individual.score for individual in found] == [3.0, 1.0, 2.0]
     assert found.ranked() == [1, 2, 0]
     assert found.trained() == []
-    for _, node in found[0].blueprint.walk():
-        assert node.meta["score"] == 3.0
+    assert {node.meta["score"] for _, node in found[0].blueprint.walk()} == {3.0}
 
 
 def unit():
@@ -122,20 +121,20 @@ def test_the_text_of_an_individual_follows_its_training_and_its_freezing():
 CHANCES = [(0.0, 76, 6 / 76), (0.8, 76, 0.8 + 0.2 * 6 / 76), (1.0, 6, 1)]
 
 
-@pytest.mark.parametrize("size", [2, 3, 5, 12, 80])
+@pytest.mark.parametrize("size", [2, 5, 80])
 def test_the_worst_are_replaced_and_the_best_is_not(size):
     found = population([float(size - i) for i in range(size)])  # the last is the best
     rng = random.Random(0)
     for low_chance, allowed, last in CHANCES:
         times = Counter()
-        for _ in range(300):
+        for _ in range(200):
             slots = slots_to_replace(found, rng, rv.Settings(low_chance=low_chance))
             assert len(set(slots)) == len(slots) == min(2, size - 1)
             times.update(slots)
         assert size - 1 not in times
         if size == 80:
             assert set(times) <= set(range(allowed))
-            assert sum(times[slot] for slot in range(6)) / 600 == pytest.approx(last, abs=0.05)
+            assert sum(times[slot] for slot in range(6)) / 400 == pytest.approx(last, abs=0.05)
 
 
 SIX = population([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])

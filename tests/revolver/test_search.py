@@ -6,10 +6,10 @@ import shutil
 import signal
 from dataclasses import replace
 from itertools import pairwise
+from weakref import WeakSet
 
 import pytest
 import torch
-from torch import nn
 
 from reuseprior import revolver as rv
 from reuseprior.results import Run
@@ -21,7 +21,6 @@ from reuseprior.revolver.space import learning_rate
 from reuseprior.revolver.state import Plan
 from reuseprior.training import Interrupted
 from tests.revolver.searches import DIGITS, SPACE, small, table, weights
-from tests.revolver.worlds import diff
 from tests.training.runs import in_two_processes
 
 MODES = ("random", "evolve", "random_warmup", "random_warmup_evolve")
@@ -51,7 +50,6 @@ def test_modes(mode):
     else:
         assert words == {"random"}
     assert {entry["generation"] for entry in search.trainings} == {1, 2, 3, 4}
-    assert all(len({name for name in i.modules}) for i in search.population)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +120,7 @@ def test_the_best_is_a_trained_one_and_keeps_its_weights(again):
         "modules.csv", "blueprints.json", "checkpoint.safetensors",
     }  # fmt: skip
     shown = json.loads((folder / "blueprints.json").read_text())["best_by_validation"]
-    assert diff(rv.Blueprint.from_data(shown["blueprint"]), best.blueprint) == []
+    assert shown["blueprint"] == best.blueprint.to_data()
     before = (folder / "summary.json").read_bytes()
     assert rv.Search.resume(folder, DIGITS).finish().summary == summary
     assert (folder / "summary.json").read_bytes() == before
@@ -200,7 +198,9 @@ def test_9_training_changes_what_is_shared_and_nothing_else():
     search = rv.Search.start(small(population=8, generations=5), DIGITS)
     search.step()
     for _ in range(3):
-        search.state.plan = search._begin()
+        before = weights(search)
+        search.state.plan = search._begin()  # searching and building change no weight
+        assert unchanged(before, weights(search))
         slot = search.state.plan.left[0]
         search.state.plan.left = [slot]
         before = weights(search)
@@ -213,54 +213,41 @@ def test_9_training_changes_what_is_shared_and_nothing_else():
         assert {key for key in leaves if key.endswith(":weight")} <= changed
 
 
-def test_searching_and_building_change_no_weight():
-    search = rv.Search.start(small(population=8), DIGITS)
-    search.step()
-    before = weights(search)
-    search.state.plan = search._begin()
-    assert unchanged(before, weights(search))
-
-
 def unchanged(before, after):
     """Whether the weights that are there still are as they were."""
     return all(after[name] == value for name, value in before.items() if name in after)
 
 
-@pytest.mark.slow
-def test_7_hundreds_of_replacements_leave_no_trace():
+def test_7_replacements_leave_no_trace():
     search = rv.Search.start(small(population=6, keep_modules=4), DIGITS)
-    sizes, replaced, held = [], 0, []  # and the parameters that any object still holds
-    while replaced < 400:
-        found = search._breeder().generate()
-        if replaced % 5 == 0:
-            found = strategies.genetic_search(search._breeder(), search.population, float("inf"))
-        if found is None:
-            continue
-        search._place(replaced % 6, found, generation=1)
+    seen = WeakSet()
+    for number in range(60):
+        breeder, found = search._breeder(), None
+        if number % 5 == 0:
+            found = strategies.genetic_search(breeder, search.population, float("inf"))
+        found = found or breeder.generate()
+        search._place(number % 6, found, generation=1)
         search._collect()
-        sizes.append(len(search.registry))
-        replaced += 1
+        seen.update(search.registry.modules.values())
         update_scores(found.blueprint.scopes(), 1.0, search.population.scores)
-        if replaced % 200 == 0:
-            gc.collect()
-            held.append(sum(type(one) is nn.Parameter for one in gc.get_objects()))
+    del found
+    gc.collect()
+    modules = search.registry.modules
     living = {name for individual in search.population for name in individual.modules}
-    kept = set(search.registry.modules) - living
-    assert living <= set(search.registry.modules) and len(kept) <= 4
-    assert max(sizes[200:]) <= 1.5 * max(sizes[:200])
-    assert held[1] <= 1.5 * held[0]
-    assert set(search.population.scores) <= set(search.registry.modules)
+    assert living <= set(modules) and len(set(modules) - living) <= 4
+    assert set(seen) <= set(modules.values())  # nothing else holds one that was left out
+    assert set(search.population.scores) <= set(modules)
     search.registry.collect(search.population.blueprints())
     assert set(search.registry.modules) == living
 
 
 @pytest.mark.slow
 def test_two_searches_in_one_process_do_not_meet():
-    alone = [run(small(generations=3), seed=seed) for seed in (0, 1)]
-    both = [rv.Search.start(small(generations=3), DIGITS, seed=seed) for seed in (0, 1)]
+    alone = [run(small(generations=2), seed=seed) for seed in (0, 1)]
+    both = [rv.Search.start(small(generations=2), DIGITS, seed=seed) for seed in (0, 1)]
     random.seed(1), torch.manual_seed(1)
     state = torch.get_rng_state()
-    for _ in range(3):
+    for _ in range(2):
         for search in both:
             search.step()
     assert torch.equal(torch.get_rng_state(), state)
@@ -270,33 +257,29 @@ def test_two_searches_in_one_process_do_not_meet():
 
 
 def break_turns(monkeypatch, how, turns):
-    """Let the losses of some turns be broken in the way that is told."""
-    loss, train, now = blocks.Session.loss, trainer.Trainer.train, []
+    """Let another function be the loss in some turns."""
+    train = trainer.Trainer.train
 
-    def broken(session, outputs, labels):
-        value = loss(session, outputs, labels)
-        return how(value) if now[-1] in turns else value
+    def broken(trainer_, turn, *arguments):
+        with monkeypatch.context() as patch:
+            if turn.number in turns:
+                patch.setattr(blocks.Session, "loss", how)
+            return train(trainer_, turn, *arguments)
 
-    def counted(trainer_, turn, *arguments):
-        now.append(turn.number)
-        return train(trainer_, turn, *arguments)
-
-    monkeypatch.setattr(blocks.Session, "loss", broken)
-    monkeypatch.setattr(trainer.Trainer, "train", counted)
+    monkeypatch.setattr(trainer.Trainer, "train", broken)
 
 
-def nan(value):
-    return value * float("nan")
+def nan(session, outputs, labels):
+    return outputs.sum() * float("nan")
 
 
-def out_of_memory(value):
+def out_of_memory(session, outputs, labels):
     raise torch.OutOfMemoryError("CUDA out of memory.\n Tried to allocate 2 GiB")
 
 
 FAILURES = [
     (nan, "the loss is nan"),
     (out_of_memory, "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"),
-    (lambda value: torch.ones(2) @ torch.ones(3), "RuntimeError: inconsistent tensor size"),
 ]
 
 
@@ -328,21 +311,16 @@ def test_who_has_nothing_to_train_is_replaced(tmp_path):
     assert [note["reason"] for note in notes] == ["all its modules are frozen"] * 2
 
 
-def test_a_failed_turn_leaves_shared_weights_as_they_were(monkeypatch):
-    search = rv.Search.start(small(generations=2, mode="random"), DIGITS)
-    break_turns(monkeypatch, nan, turns=(1, 2))
-    before = weights(search)
-    search.step()
-    assert unchanged(before, weights(search))
-
-
-def test_when_nobody_can_be_trained_the_search_says_so(monkeypatch):
+def test_when_nobody_can_be_trained_the_search_says_so_and_weights_are_as_they_were(monkeypatch):
     break_turns(monkeypatch, nan, turns=range(1000))
     search = rv.Search.start(small(generations=20, mode="random"), DIGITS)
+    before = weights(search)
     message = "20 individuals one after another could not be trained, up to generation 10 .the last"
     with pytest.raises(rv.SearchError, match=message):
         for _ in search:
-            pass
+            after = weights(search)
+            assert unchanged(before, after)
+            before = after
 
 
 def test_models_that_are_too_large_are_discarded():
@@ -386,7 +364,8 @@ def test_a_signal_stops_within_a_turn_and_the_rest_is_the_same(
 
 @pytest.mark.slow
 def test_options_are_followed():
-    plain = run(small(generations=2))
+    few = {"generations": 2, "train_images": 200, "test_images": 20}
+    plain = run(small(**few))
     for changes in (
         {"fitness": "P_G_spread"}, {"fitness": "author"}, {"budget": "author"},
         {"optimizer_state": "scope"}, {"inherit": True}, {"precision": "bfloat16"},
@@ -394,7 +373,7 @@ def test_options_are_followed():
         {"space": replace(SPACE, norm_scope="use", unique=0.0)}, {"immigration": 1.0},
         {"elimination": 1.0}, {"label_smoothing": 0.2}, {"focus": True},
     ):  # fmt: skip
-        search = run(small(generations=2, **changes))
+        search = run(small(**few, **changes))
         assert table(search) != table(plain), changes
 
 
@@ -413,7 +392,7 @@ def test_in_the_last_part_only_the_best_are_trained_and_bred_from(monkeypatch, f
     for module in (strategies, searching):
         monkeypatch.setattr(module, "pick", spy)
     search = rv.Search.start(small(population=16, generations=20, sample=3, focus=focus), DIGITS)
-    for search.state.generation in [15] * 20 + [16] * 20:
+    for search.state.generation in [15] * 9 + [16] * 9:
         search._begin()
     assert worst[16, "trained"] > 5 and worst[16, "parents"] > 4  # of 16 and 14
     if focus:  # as many as are chosen and two more
@@ -445,7 +424,7 @@ def test_the_learning_rate_is_constant_and_then_falls_exponentially():
 
 
 PARALLEL_SETTINGS = small(
-    generations=3, batch_size=64, learning_rate=0.01, mode="random", test_images=51
+    generations=2, batch_size=64, learning_rate=0.01, mode="random", test_images=51
 )
 
 

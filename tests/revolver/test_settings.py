@@ -2,26 +2,12 @@ import tomllib
 from dataclasses import fields
 from importlib import resources
 
-import pandas as pd
 import pytest
 
-from reuseprior import paths, results
+from reuseprior import results
 from reuseprior import revolver as rv
 
-PUBLISHED = pd.read_csv(paths.PUBLISHED / "thesis/table-3-2.csv")
 FROM_DATA = {"name", "image", "classes"}  # said by the file's name and by the data
-
-
-def test_there_is_a_preset_for_every_run_of_table_3_2():
-    """Whose other printed settings are compared in tests/chapters/test_revolver.py."""
-    words = {
-        "Evolve": "evolve", "Random": "random", "RandWarmup": "random_warmup",
-        "RandWarmEvolve": "random_warmup_evolve",
-    }  # fmt: skip
-    for row in PUBLISHED.itertuples():
-        settings = rv.Settings.load(row.preset)
-        assert (settings.name, settings.mode) == (row.preset, words[row.mode])
-        assert settings.warmup == (30 if "warmup" in settings.mode else 0) and settings.focus
 
 
 def test_searches_from_before_a_setting_had_it_off():
@@ -55,7 +41,6 @@ def test_values_are_replaced(tmp_path):
 
 REFUSED = [  # besides what any preset's reader refuses, as in tests/training/test_protocol.py
     ({"populaton": 8}, "unknown key 'populaton', did you mean 'population'"),
-    ({"space.width": [1]}, "unknown key 'width', did you mean 'widths'"),
     ({"population": 1}, "population is 1: it must be 2 to 10,000"),
     ({"sample": 81}, "sample is 81 and population 80: train at most the whole population"),
     ({"replacements": 80}, "replacements is 80 and population 80: replace fewer"),
@@ -63,7 +48,6 @@ REFUSED = [  # besides what any preset's reader refuses, as in tests/training/te
     ({"rates.mutation": 2}, "rates.mutation is 2: it must be 0 to 1"),
     ({"minimum_learning_rate": 1}, "minimum_learning_rate is 1.0 and learning_rate 0.35: low"),
     ({"maximum_batches": 5}, "maximum_batches is 5 and minimum_batches 96: raise the maximum"),
-    ({"space.widths": 3}, "space.widths is 3: expected `array`, got `int`"),
     ({"space.depths": ["a"]}, r"space.depths is \['a'\]: expected `int`, got `str`"),
     ({"space.kernels": [2]}, "kernels hold 2: give odd sizes"),
     ({"space.blocks": ["risidual"]}, "risidual"),
@@ -76,15 +60,3 @@ def test_values_that_cannot_be_are_refused_in_one_sentence(changes, message):
     with pytest.raises((rv.SettingsError, rv.SpaceError), match=message) as caught:
         rv.Settings.load("mnist-evolve", **changes)
     assert "\n" not in str(caught.value)
-
-
-def test_files_that_cannot_be_read(tmp_path):
-    torn = tmp_path / "torn.toml"
-    torn.write_text("population = ")
-    for file, message in (
-        ("mnist-evolv", r"unknown preset 'mnist-evolv', did you mean"),
-        ("nothing.toml", r"there is no preset file nothing\.toml: check"),
-        (torn, r"cannot read .*torn.toml .*: mend the file"),
-    ):
-        with pytest.raises(rv.SettingsError, match=message):
-            rv.Settings.load(file)

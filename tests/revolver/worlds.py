@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from reuseprior import revolver as rv
-from reuseprior.revolver import operators, show
+from reuseprior.revolver import operators
 from tests.soak import drawn
 
 SMALL = rv.Space(
@@ -112,19 +112,6 @@ def places(blueprints) -> list[tuple[rv.Scope, str]]:
 def nodes(*blueprints) -> Counter:
     """What the blueprints consist of, wherever it stands."""
     return Counter((node.kind, repr(node.arguments)) for b in blueprints for _, node in b.walk())
-
-
-def diff(a, b, path=()):
-    """Every change that makes `b` of `a`, place by place; an empty list for the same model."""
-    if a.kind != b.kind:
-        return [show.Change(path, path, "replaced", a.name, b.name)]
-    both = [role for role in a.children if role in b.children]
-    return [
-        *show._own(a, b, path, path),
-        *(c for role in both for c in diff(a.children[role], b.children[role], (*path, role))),
-        *(show._removed(a, role, path) for role in a.children if role not in b.children),
-        *(show._added(b, role, path) for role in b.children if role not in a.children),
-    ]
 
 
 def mutable_sites(blueprint):

@@ -1,17 +1,17 @@
-"""Scores against each other, what tables say of them, and what a gap is worth."""
+"""Scores against each other, what tables and pictures say of them, and what a gap is worth."""
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
-from reuseprior import paths
-from reuseprior.chapters.beyond import compare, survey
+from reuseprior import paths, plotting
+from reuseprior.chapters.beyond import compare, show, survey
 from reuseprior.chapters.beyond.compare import Difference, Estimate
 from reuseprior.errors import UserError
 from reuseprior.measures.comparing import FILE, GAPS
 from reuseprior.measures.scores import R6, R7
-from reuseprior.models import catalog, nas_bench
-from reuseprior.report import chapters, notebooks
+from reuseprior.models import nas_bench
 from reuseprior.results import CONFIG, read_json
 
 
@@ -132,14 +132,6 @@ def test_the_choice_and_the_rest_share_no_structure_and_no_live_cell():
     assert 20 < half.sum() < 55
 
 
-def test_every_candidate_is_kept():
-    table = survey.choice()
-    assert len(table) == len(survey.candidate_scores()) == 113
-    assert table["sum"].is_monotonic_decreasing
-    best = survey.best(table)
-    assert best.name == table.iloc[0]["score"] and best.sizes
-
-
 POPULATIONS = compare.POPULATIONS
 NAMES = [population.name for population in POPULATIONS]
 
@@ -166,21 +158,6 @@ def test_every_table_of_a_score_says_what_was_seen():
     assert compare.title("torchvision") == "torchvision, seen before: half of it"
 
 
-def test_chapter_6_shows_no_score_without_saying_what_was_seen():
-    """The table itself says it, or is of the choice and says that."""
-    path = next(one.notebook for one in chapters.found() if one.name == "06-beyond")
-    allowed = [
-        "title(", "with_seen(", "overview(", "differences(", "bars(", "not seen before",
-        "survey.joined(name) for name", "all cells", "log_partition", "measure_all",
-        # the text before it says that nothing was chosen on these
-        "language", "genotypes", "candidates_of_r6 =", "scores_of_priors",
-    ]  # fmt: skip
-    for cell in notebooks.read(path)["cells"]:
-        source = notebooks.source(cell)
-        if "nbval-check-output" in notebooks.tags(cell):
-            assert any(word in source for word in allowed), source
-
-
 def test_populations():
     for population in POPULATIONS[3:6]:
         rows = population.rows()
@@ -198,30 +175,9 @@ def test_trained_networks_are_scored_within_their_groups():
     assert len(rows) == len(own) == 32
     assert (rows.groupby("group").size() >= 3).all()
     assert rows["accuracy"].between(0.3, 0.7).all() and rows["reason"].isna().all()
-    found = compare.own_compared(resamples=20)
-    assert found.loc["R6", "difference"] is None
-    again = survey.own_network("stores/wrn-16-2-all_but_bn", own["stores/wrn-16-2-all_but_bn"])
-    kept = rows.set_index("model").loc["stores/wrn-16-2-all_but_bn"]
+    one = "stores/wrn-16-2-all_but_bn"
+    again, kept = survey.own_network(one, own[one]), rows.set_index("model").loc[one]
     assert again["P_G"] == pytest.approx(kept["P_G"]) and again["seeds"] == 2
-
-
-def test_averages_on_other_cells():
-    rows, others = survey.without_averages()
-    assert len(rows) == len(others) == survey.OTHERS
-    assert set(rows["cell"]) == set(survey.other_cells(survey.joined("nas-bench-201"))["cell"])
-    pooled = rows["model"].str.partition(":")[2].str.contains("4")
-    assert np.allclose(rows["shortest"], others["shortest"])
-    # without a pooling in the cells only the two reductions average
-    assert abs(rows["layer_entropy"] - others["layer_entropy"])[~pooled].max() < 0.2
-    assert not np.allclose(rows["layer_entropy"], others["layer_entropy"])
-
-
-def test_networks_of_random_cells_are_those_that_were_settled():
-    rows = survey.read("random-cells")
-    assert rows["model"].tolist() == sorted(f"random-cells:{i}" for i in range(len(rows)))
-    assert all(catalog.find(name) for name in rows["model"])
-    scores = compare.scores(rows, rows["examples"].iloc[0])
-    assert np.isfinite(scores).all(axis=None)
 
 
 def few(values, accuracies, families=None):
@@ -259,3 +215,28 @@ def test_the_committed_table_is_what_the_records_give():
     rows = FILE.read_text(encoding="utf-8").splitlines()
     assert rows == compare.calibrate().to_csv(index=False).splitlines()
     assert len(rows) == 1 + 3 * 4 * (len(GAPS) - 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lines_to_points_run_under_no_name(seed):
+    rng = np.random.default_rng(seed)
+    n = 200
+    scores = pd.Series(31 + 10 * rng.beta(2, 4, n), name="R6")
+    families = [f"family{i}" for i in range(n)]
+    accuracies = 86 - 25 / (scores - 30) + rng.normal(0, 1, n)
+    models = [f"zoo:{'net_' * (1 + i % 4)}{i}.a_recipe" for i in range(n)]
+    table = pd.DataFrame({"family": families, "top1": accuracies, "model": models})
+    fig = plotting.Picture(figsize=(plotting.PAGE_WIDTH / 2, 3.0))
+    ax = fig.subplots()
+    show.scatter(ax, table, scores, "top1")
+    fig.draw_without_rendering()
+    assert len(ax.texts) == 2 * show.LABELLED
+    for text in ax.texts:
+        line = text.arrow_patch.get_path().transformed(text.arrow_patch.get_transform())
+        for other in ax.texts:
+            assert not line.intersects_bbox(letters(other)), (text, other)
+
+
+def letters(text):
+    """Where the letters are, without the line."""
+    return Text.get_window_extent(text).padded(-1.5)

@@ -1,11 +1,12 @@
-"""What is trained, and rivals that store no more."""
+"""Chapter 12: what is trained, rivals that store no more, and settings that are used."""
 
 import json
 
+import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 import torch
 
-from reuseprior import data
 from reuseprior.chapters import channels, channels_runs
 from reuseprior.report import campaign
 from reuseprior.training import Protocol
@@ -31,14 +32,12 @@ def test_every_network_that_does_not_fold_has_a_rival_of_its_size():
 @pytest.mark.slow
 def test_clustering_records_what_quantising_costs(tmp_path):
     short = Protocol.load("quick", epochs=1, image_size=8, test_image_size=8, train_images=128)
+    options = {"kernels": True, "root": tmp_path, "progress": False, "tau": 100.0}
     found = {
-        penalty: channels_runs.clustering(
-            penalty, "digits", short, kernels=True, root=tmp_path, progress=False, tau=100.0
-        )
+        penalty: channels_runs.clustering(penalty, "digits", short, **options)
         for penalty in ("none", "kernels")
     }
     layer = next(iter(found["none"].weights))
-    assert data.load("digits").classes == 10
     gaps = {penalty: one.gaps(layer) for penalty, one in found.items()}
     assert gaps["none"].shape == (len(found["none"].weights[layer]),)
     assert gaps["kernels"].mean() < gaps["none"].mean()
@@ -46,10 +45,8 @@ def test_clustering_records_what_quantising_costs(tmp_path):
     nearest = [min((w - m).norm() for m in members) for w in weights.flatten(0, 1)]
     torch.testing.assert_close(gaps["none"], torch.stack(nearest))
     for path in tmp_path.glob("clustering/*/summary.json"):
-        summary = json.loads(path.read_text())
-        assert 0 <= summary["quantised_test_accuracy"] <= 1
-    table = channels_runs.table(list(found.values()))
-    assert table.penalty.tolist() == ["none", "kernels"]
+        assert 0 <= json.loads(path.read_text())["quantised_test_accuracy"] <= 1
+    assert channels_runs.table(list(found.values())).penalty.tolist() == ["none", "kernels"]
 
 
 def test_settings_of_imagenet_choose_the_runs_and_those_of_figure_3_8_the_basis(monkeypatch):
@@ -66,3 +63,18 @@ def test_settings_of_imagenet_choose_the_runs_and_those_of_figure_3_8_the_basis(
     assert channels_runs.printed("figure 3.8: basis weights") == 17
     print_otherwise("cluster-epochs")
     assert channels_runs.setup("full")[1].epochs == 76
+
+
+def test_kernels_stand_in_rows_of_channels_and_every_way_has_a_name():
+    fig, axes = plt.subplots(1, 3)
+    weight = torch.arange(32 * 9.0).reshape(32, 1, 3, 3)
+    channels_runs.kernels(axes[0], weight, "two rows", columns=16)
+    drawn = torch.as_tensor(axes[0].images[0].get_array())
+    assert drawn.shape == (6, 48) and torch.equal(drawn[3:, 3:6], weight[17, 0])
+    ways, nan = ["plain", "channels (full)", "channels (full)"], float("nan")
+    columns = {"parameters": [700, 200, 100], "P_G": [16.0, 14.0, 13.0],
+               "accuracy": [60.0, 55.0, 50.0], "sd": [1.0, nan, 2.0]}  # fmt: skip
+    channels_runs.all_ways(axes[1:], pd.DataFrame({"way": ways} | columns))
+    names = [text.get_text() for text in axes[2].get_legend().get_texts()]
+    assert names == ["channels (full)", "plain"] and axes[1].get_xlim() == (100, 1000)
+    plt.close(fig)
