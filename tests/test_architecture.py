@@ -90,6 +90,7 @@ COMMAND = "import sys; sys.argv = ['reuseprior', {}]; from reuseprior.cli import
 LIGHT = [  # what is run, and which modules it must not load
     ("import reuseprior.results", ("torch", "pandas")),
     (COMMAND.format("'--help'"), HEAVY),
+    ("import reuseprior.training, reuseprior.revolver", ("torch._dynamo", "torchvision")),
     (COMMAND.format("'count', 'resnet20-cifar'"), UNUSED),
     (COMMAND.format("'rank', '--no-cache', 'efficientnetv2-b0', '--image-size', '32'"), UNUSED),
 ]

@@ -16,9 +16,10 @@ import pytest
 import torch
 from PIL import Image
 from torchvision import datasets
+from torchvision.datasets import utils
 
 from reuseprior import data
-from reuseprior.data import Checksum, DataError, DataMissing, DataSet, Images, cifar, mnist
+from reuseprior.data import Checksum, DataError, DataMissing, DataSet, Images
 from tests.cli.calling import loads, refused, run
 
 COUNTS = {
@@ -93,8 +94,8 @@ def no_network(monkeypatch):
     def fail(url, root, **options):
         raise URLError("Name or service\nnot known")
 
-    monkeypatch.setattr(mnist, "download_url", fail)
-    monkeypatch.setattr(cifar, "download_and_extract_archive", fail)
+    monkeypatch.setattr(utils, "download_url", fail)
+    monkeypatch.setattr(utils, "download_and_extract_archive", fail)
 
 
 def test_mnist_is_read(tiny_mnist):
@@ -198,8 +199,8 @@ def test_prepare_replaces_what_is_not_whole(tiny_mnist, tiny_cifar, monkeypatch,
         asked.append(url)
         (root / file).write_bytes(whole)
 
-    monkeypatch.setattr(mnist, "download_url", download_file)
-    monkeypatch.setattr(cifar, "download_and_extract_archive", download_archive)
+    monkeypatch.setattr(utils, "download_url", download_file)
+    monkeypatch.setattr(utils, "download_and_extract_archive", download_archive)
     for _ in range(2):  # then all is there, and nothing is asked
         assert all(check.ok for check in data.prepare(name, tiny_mnist))
         assert len(asked) == (2 if name == "mnist" else 1)

@@ -11,39 +11,48 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torchvision import datasets
-from torchvision.datasets.utils import download_and_extract_archive
 
 from reuseprior.data import sets
 from reuseprior.data.sets import Checksum, DataError, DataSet, Images, Source
 
 
-def _md5s(published, lists=("train_list", "test_list")) -> dict[str, str]:
+def _published(name: str):
+    """torchvision's class of a data set, which has its files and their MD5 sums."""
+    from torchvision import datasets  # takes as long as torch, so only where it is read
+
+    return getattr(datasets, name.upper())
+
+
+def _md5s(name: str, lists=("train_list", "test_list")) -> dict[str, str]:
     """The published MD5 of each batch, by its path below the root, in the official order."""
+    published = _published(name)
     return {
         f"{published.base_folder}/{file}": md5
-        for name in lists
-        for file, md5 in getattr(published, name)
+        for part in lists
+        for file, md5 in getattr(published, part)
     }
 
 
-def _verify(published, root: Path) -> list[Checksum]:
-    return [sets.check(root, file, md5) for file, md5 in _md5s(published).items()]
+def _verify(name: str, root: Path) -> list[Checksum]:
+    return [sets.check(root, file, md5) for file, md5 in _md5s(name).items()]
 
 
-def _fetch(name: str, published, root: Path) -> None:
-    if all(check.ok for check in _verify(published, root)):
+def _fetch(name: str, root: Path) -> None:
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    if all(check.ok for check in _verify(name, root)):
         return
+    published = _published(name)
     archive = {"filename": published.filename, "md5": published.tgz_md5}
     sets.download(name, root, partial(download_and_extract_archive, published.url, root, **archive))
 
 
-def _read(name: str, published, labels: str, classes: int, root: Path) -> DataSet:
+def _read(name: str, labels: str, classes: int, root: Path) -> DataSet:
     parts = []
     for part in ("train_list", "test_list"):
         batches = [
             _unpickle(root / file, sets.read(root, file, md5, name=name))
-            for file, md5 in _md5s(published, [part]).items()
+            for file, md5 in _md5s(name, [part]).items()
         ]
         pixels = np.concatenate([batch["data"] for batch in batches])  # (n, 3072)
         numbers = np.concatenate([batch[labels] for batch in batches])  # (n,)
@@ -75,14 +84,11 @@ def _unpickle(path: Path, content: bytes) -> dict:
         raise DataError(f"{path} {error}: it was not opened, so replace it") from error
 
 
-def _source(name: str, published, labels: str, classes: int) -> Source:
+def _source(name: str, labels: str, classes: int) -> Source:
     return Source(
-        name,
-        partial(_verify, published),
-        partial(_fetch, name, published),
-        partial(_read, name, published, labels, classes),
+        name, partial(_verify, name), partial(_fetch, name), partial(_read, name, labels, classes)
     )
 
 
-CIFAR10 = _source("cifar10", datasets.CIFAR10, "labels", 10)
-CIFAR100 = _source("cifar100", datasets.CIFAR100, "fine_labels", 100)
+CIFAR10 = _source("cifar10", "labels", 10)
+CIFAR100 = _source("cifar100", "fine_labels", 100)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 from torch.utils.data import Dataset
-from torchvision.datasets import ImageFolder
 
 from reuseprior.data.sets import Checksum, DataError, DataMissing, Source
+
+if TYPE_CHECKING:
+    from torchvision.datasets import ImageFolder
 
 PARTS = ("train", "val")
 
@@ -71,6 +74,8 @@ def _fetch(root: Path) -> None:
 
 
 def _part(root: Path, part: str) -> ImageFolder:
+    from torchvision.datasets import ImageFolder  # takes as long as torch, so only where it is read
+
     try:
         return ImageFolder(root / "imagenet" / part)
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torchvision.datasets import MNIST as TorchvisionMNIST
-from torchvision.datasets.utils import download_url
 
 from reuseprior.data import sets
 from reuseprior.data.sets import Checksum, DataSet, Images, Source
@@ -17,7 +15,9 @@ _FOLDER = "MNIST/raw"
 
 def _md5s() -> dict[str, str]:
     """The published MD5 of each file, by its path below the root."""
-    return {f"{_FOLDER}/{file}": md5 for file, md5 in TorchvisionMNIST.resources}
+    from torchvision.datasets import MNIST  # takes as long as torch, so only where it is read
+
+    return {f"{_FOLDER}/{file}": md5 for file, md5 in MNIST.resources}
 
 
 def _verify(root: Path) -> list[Checksum]:
@@ -25,9 +25,12 @@ def _verify(root: Path) -> list[Checksum]:
 
 
 def _fetch(root: Path) -> None:
+    from torchvision.datasets import MNIST
+    from torchvision.datasets.utils import download_url
+
     for file, md5 in _md5s().items():
         if not sets.check(root, file, md5).ok:
-            urls = [mirror + Path(file).name for mirror in TorchvisionMNIST.mirrors]
+            urls = [mirror + Path(file).name for mirror in MNIST.mirrors]
             attempts = [partial(download_url, url, root / _FOLDER, md5=md5) for url in urls]
             sets.download("mnist", root, *attempts)
 

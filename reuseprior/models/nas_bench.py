@@ -47,6 +47,7 @@ def code(architecture: str) -> str:
     return "".join(str(OPERATIONS.index(name)) for name in parse(architecture))
 
 
+@cache
 def live(architecture: str) -> str:
     """The cell as digits, with `none` for every edge that no path through the cell takes.
 
@@ -69,6 +70,7 @@ def live(architecture: str) -> str:
     return "".join(str(OPERATIONS.index(edges[e])) if e in kept else "0" for e in EDGES)
 
 
+@cache
 def structure(architecture: str) -> str:
     """What a cell computes, written so that isomorphic cells are written alike.
 
@@ -125,6 +127,7 @@ def _written(operations: Sequence[str]) -> str:
     return "+".join("|" + "|".join(row) + "|" for row in (parts[:1], parts[1:3], parts[3:]))
 
 
+@cache
 def parameters(architecture: str, classes: int = 10) -> int:
     """All parameters of a cell's network, those without a context too, in closed form.
 
