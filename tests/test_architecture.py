@@ -89,6 +89,7 @@ HEAVY = ("torch", "numpy", "sympy", *UNUSED)
 COMMAND = "import sys; sys.argv = ['reuseprior', {}]; from reuseprior.cli import main; main()"
 LIGHT = [  # what is run, and which modules it must not load
     ("import reuseprior.results", ("torch", "pandas")),
+    ("import reuseprior.proofs, reuseprior.chapters.theorems", ("torch",)),
     (COMMAND.format("'--help'"), HEAVY),
     ("import reuseprior.training, reuseprior.revolver", ("torch._dynamo", "torchvision")),
     (COMMAND.format("'count', 'resnet20-cifar'"), UNUSED),

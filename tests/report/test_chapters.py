@@ -2,7 +2,7 @@
 
 import shutil
 from fnmatch import fnmatchcase
-from types import ModuleType
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -82,24 +82,20 @@ def test_what_a_chapter_says_and_where_it_shows_a_number(root):
 
 PROFILES = "[quick]\nminutes = 1\nparameters = {}\n[full]\nminutes = 1\nparameters = {}\n"
 RIGHT = "notebook = '03-a'\n"
-WRONG = [  # what a file says, but for its profiles, and the sentence after its name
-    ("", r"has no 'notebook': add the name of a file in notebooks/"),
-    ("notebook = 3", "notebook is 3: it must be a text"),
-    ("notebook = '03-b'", r"notebook is '03-b', which .* lacks, did you mean '03-a'"),
-    ("notebok = '03-a'", r"unknown key 'notebok', did you mean 'notebook'\?"),
-    (f"{RIGHT}last = 1", "last is 1: it must be true or false"),
-    (f"{RIGHT}inputs = 'data'", "inputs is 'data': it must be a list of"),
-    (f"{RIGHT}numbers = ['a']", "numbers is .*: it must be a table"),
-    (f"{RIGHT}numbers = {{'a, *' = 3}}", r"numbers: 'a, \*' is 3: it must be a text"),
-    (f"{RIGHT}inputs = ['/a']", "inputs has '/a': begin it at the rep"),
-    (f"{RIGHT}inputs = ['']", "inputs has '': begin it at the rep"),
-    (f"{RIGHT}inputs = ['../a']", r"inputs has '\.\./a': begin it at"),
-    (f"{RIGHT}inputs = ['a/**x']", r"\*\* stands for folders and so by"),
-    (f"{RIGHT}entries = 'x'", r"is 'x': name a module .*x\.py"),
-    (f"{RIGHT}entries = ''", r"is '': name a module .*03_a\.py"),
-]
-WRONG = [(f"{text}\n{PROFILES}", message) for text, message in WRONG]
-WRONG += [  # and what it says in all
+WRONG = [  # what a file says, and the sentence after its name
+    (PROFILES, r"has no 'notebook': add the name of a file in notebooks/"),
+    (f"notebook = 3\n{PROFILES}", "notebook is 3: it must be a text"),
+    (f"notebook = '03-b'\n{PROFILES}", r"notebook is '03-b', which .* did you mean '03-a'"),
+    (f"notebok = '03-a'\n{PROFILES}", r"unknown key 'notebok', did you mean 'notebook'\?"),
+    (f"{RIGHT}last = 1\n{PROFILES}", "last is 1: it must be true or false"),
+    (f"{RIGHT}inputs = 'data'\n{PROFILES}", "inputs is 'data': it must be a list of"),
+    (f"{RIGHT}numbers = ['a']\n{PROFILES}", "numbers is .*: it must be a table"),
+    (f"{RIGHT}numbers = {{'a, *' = 3}}\n{PROFILES}", r"numbers: 'a, \*' is 3: it must be a text"),
+    (f"{RIGHT}inputs = ['/a']\n{PROFILES}", "inputs has '/a': begin it at the rep"),
+    (f"{RIGHT}inputs = ['']\n{PROFILES}", "inputs has '': begin it at the rep"),
+    (f"{RIGHT}inputs = ['../a']\n{PROFILES}", r"inputs has '\.\./a': begin it at"),
+    (f"{RIGHT}inputs = ['a/**x']\n{PROFILES}", r"\*\* stands for folders and so by"),
+    (f"{RIGHT}entries = 'x'\n{PROFILES}", r"is 'x': name a module .*x\.py"),
     ("[", r"cannot read .*03_a\.toml \(.*\): mend the file"),
     (f"{RIGHT}[quick]\n", r"has no 'full': add a table \[full\] with minutes"),
     (f"{RIGHT}full = 1\n[quick]", "quick has no 'minutes': add it"),
@@ -120,14 +116,12 @@ def test_one_sentence_says_what_is_wrong(root, text, message):
     assert str(file) in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("code", ["", "PARTS = {'a': 3}", "def entries(): ..."])
-def test_a_module_of_entries_without_any_is_named(root, monkeypatch, code):
+@pytest.mark.parametrize("own", [{}, {"PARTS": {"a": 3}}])
+def test_a_module_of_entries_without_any_is_named(root, monkeypatch, own):
     notebook("03-a")
     file = house.chapter("03-a", entries="judged")
-    (file.parent / "judged.py").write_text(code)
-    module = ModuleType("judged")
-    exec(code, vars(module))
-    monkeypatch.setattr(ledger, "import_module", lambda name: module)
+    (file.parent / "judged.py").touch()
+    monkeypatch.setattr(ledger, "import_module", lambda name: SimpleNamespace(**own))
     with pytest.raises(ChapterError, match=r"chapters\.judged has no PARTS: name there how"):
         ledger.parts()
 

@@ -204,16 +204,14 @@ def test_inputs_are_the_files_that_it_is_said_to_read(root):
     path = write("03-a", "1")
     for name in ("a.csv", "b.csv", ".b.csv.1.tmp", "weights.safetensors"):
         (paths.PUBLISHED / name).write_text("")
-
-    def names():
+    for said, names in (
+        ({}, {"a.csv", "b.csv"}),  # any data where nothing is said
+        ({"inputs": ["data/published/a*"]}, {"a.csv"}),
+        ({"inputs": []}, set()),
+    ):
+        house.chapter("03-a", **said)
         (chapter,) = chapters.found()
-        return {file.name for file in notebooks.inputs(path, chapter.inputs)}
-
-    assert names() == {"a.csv", "b.csv"}, "any data where nothing is said"
-    house.chapter("03-a", inputs=["data/published/a*"])
-    assert names() == {"a.csv"}
-    house.chapter("03-a", inputs=[])
-    assert names() == set()
+        assert {file.name for file in notebooks.inputs(path, chapter.inputs)} == names
 
 
 def test_the_ledger_depends_on_every_chapter():
@@ -221,11 +219,6 @@ def test_the_ledger_depends_on_every_chapter():
     found = labels(ledger, CHAPTERS[ledger].inputs)
     assert {"chapters/nn_mass.toml", "measures/energy.py"} <= found
     assert {f"chapters/{part}.py" for part in ("counting", "energy")} <= found
-
-
-def test_a_cell_that_is_not_python_is_named(root):
-    with pytest.raises(NotebookError, match="the cell 'for x in' of 03-a is not plain Python"):
-        notebooks.inputs(write("03-a", "for x in"), [])
 
 
 def test_figures_and_captions(root):
@@ -240,12 +233,6 @@ def test_figures_and_captions(root):
     assert notebooks.figures(path) == {f"fig-3-{n}": text for n, text in enumerate(captions, 1)}
 
 
-def test_a_computed_name_is_refused(root):
-    path = write("03-a", "plotting.save(fig, names[0])")
-    with pytest.raises(NotebookError, match="03-a saves a figure whose name is computed"):
-        notebooks.figures(path)
-
-
 def test_gallery(root):
     write("03-a", "plotting.save(fig, 'v2-s')\nplotting.save(fig, 'fig-3-10')", "*Both.*")
     write("04-b", "plotting.save(fig, 'fig-3-2')", "*One.*")
@@ -255,16 +242,18 @@ def test_gallery(root):
     assert "Drawn with matplotlib 3.11. A figure" in page
 
 
-@pytest.mark.parametrize(
-    ("figure", "text", "message"),
-    [
-        ("fig-1", "*Again.*", "03-a and 04-b both save figure fig-1"),
-        ("fig-2", "# Title", "figure fig-2 of 04-b has no caption"),
-    ],
-)
-def test_gallery_refuses(root, figure, text, message):
+REFUSED = [  # cells of a second notebook, message
+    (["plotting.save(fig, 'fig-1')", "*Again.*"], "03-a and 04-b both save figure fig-1"),
+    (["plotting.save(fig, 'fig-2')", "# Title"], "figure fig-2 of 04-b has no caption"),
+    (["plotting.save(fig, names[0])"], "04-b saves a figure whose name is computed"),
+    (["for x in"], "the cell 'for x in' of 04-b is not plain Python"),
+]
+
+
+@pytest.mark.parametrize(("cells", "message"), REFUSED)
+def test_gallery_refuses(root, cells, message):
     write("03-a", "plotting.save(fig, 'fig-1')", "*One.*")
-    write("04-b", f"plotting.save(fig, '{figure}')", text)
+    write("04-b", *cells)
     with pytest.raises(NotebookError, match=message):
         notebooks.gallery("matplotlib 3.11")
 
@@ -317,17 +306,17 @@ def picture(colour):
 ONE, OTHER = (said("stdout", text) for text in ("0.975\n", "0.981\n"))
 
 
-@pytest.mark.parametrize(
-    ("tags", "before", "now", "is_kept"),
-    [
-        ([], [picture(100)], picture(100 + plotting.UNSEEN), True),
-        ([], [picture(100)], picture(101 + plotting.UNSEEN), False),
-        ([], [ONE], OTHER, False),
-        (["live"], [ONE], OTHER, True),
-        (["live"], [picture(0)], picture(255), True),
-        (["live"], [], OTHER, False),  # cleared, to be renewed
-    ],
-)
+KEPT = [  # tags, outputs before, one now, whether those before stay
+    ([], [picture(100)], picture(100 + plotting.UNSEEN), True),
+    ([], [picture(100)], picture(101 + plotting.UNSEEN), False),
+    ([], [ONE], OTHER, False),
+    (["live"], [ONE], OTHER, True),
+    (["live"], [picture(0)], picture(255), True),
+    (["live"], [], OTHER, False),  # cleared, to be renewed
+]
+
+
+@pytest.mark.parametrize(("tags", "before", "now", "is_kept"), KEPT)
 def test_what_no_processor_may_change_is_kept(tags, before, now, is_kept, root):
     path = write("03-a", "# Title", "x = 1")
     notebooks.save(path, executed(path, *before))
@@ -345,33 +334,3 @@ def test_a_copy_of_other_cells_is_not_saved(root):
     with pytest.raises(NotebookError, match=r"was not made from .*03-a\.ipynb as it is"):
         notebooks.save(path, copied)
     assert path.read_bytes() == before
-
-
-PIECES = """
-import time
-print("one", end="", flush=True)
-time.sleep(0.5 * (open("pieces").read() == "2"))
-print("two")
-"""  # in how many pieces a printed text arrives differs between runs
-
-
-@pytest.mark.notebook
-def test_two_runs_leave_git_clean(root):
-    """Executed twice from nothing, a notebook and its figures are saved as the same bytes."""
-    draw = "fig = plotting.Picture()\n_ = fig.subplots().plot([1, 2])\n"
-    draw += "_ = plotting.save(fig, 'fig-1')\nfig"
-    imports = "from reuseprior import plotting"
-    texts = ("profile: str = 'quick'", imports, draw, "*A line.*", PIECES)
-    path = write("03-a", *texts, tags=["parameters"])
-    seen = []
-    for pieces in (1, 2):
-        (paths.NOTEBOOKS / "pieces").write_text(str(pieces))
-        shutil.rmtree(paths.BUILD, ignore_errors=True)
-        (job,) = reproduce.plan()
-        assert [run.failure for run in reproduce.batch([job])] == [""]
-        notebooks.save(path, job.output)
-        seen.append({f: f.read_bytes() for f in (path, *sorted(paths.FIGURES.iterdir()))})
-    assert len(seen[0]) == 3
-    (output,) = notebooks.read(path)["cells"][-1]["outputs"]
-    assert output["text"] == ["onetwo\n"]
-    assert seen[0] == seen[1] and notebooks.slips(path) == []

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from reuseprior import paths, results
-from reuseprior.chapters import counting, nn_mass, sharing
+from reuseprior.chapters import counting, sharing
 from reuseprior.cli.app import parse_settings
 from reuseprior.report import published
 from reuseprior.report.ledger import Entry
@@ -25,17 +25,12 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def record(folder, config, *, seed=0, state="finished", **summary):
-    """A synthetic run."""
-    config = {**config, "seed": seed}
-    recording = results.Recording.start(folder / f"seed{seed}", config, resume=False)
-    recording.finish(summary, state=state)
-
-
-def record_all(folder, config, accuracies):
-    """A run of each seed."""
-    for seed, accuracy in enumerate(accuracies):
-        record(folder, config, seed=seed, test_accuracy=accuracy)
+def record(folder, config, *accuracies, seed=0, state="finished", **summary):
+    """Synthetic runs, a seed for each accuracy."""
+    for number, accuracy in enumerate(accuracies, seed):
+        place = folder / f"seed{number}"
+        recording = results.Recording.start(place, {**config, "seed": number}, resume=False)
+        recording.finish({"test_accuracy": accuracy, **summary}, state=state)
 
 
 EVIDENCE = Evidence(
@@ -52,11 +47,11 @@ def judged(evidence: Evidence, printed="91.0", **more) -> Entry:
 
 def test_a_number_is_judged_by_an_interval_for_one_run_more(folder):
     assert judged(EVIDENCE).verdict == "open" and judged(EVIDENCE).note == "needs days"
-    record(folder / "train-x", AS_PRINTED, seed=1, test_accuracy=0.90)
+    record(folder / "train-x", AS_PRINTED, 0.90, seed=1)
     one = judged(EVIDENCE)
     assert (one.verdict, one.computed) == ("open", 90) and "needs 3 or more: days" in one.note
-    for seed, accuracy in ((0, 0.91), (2, 0.92)):
-        record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=accuracy)
+    record(folder / "train-x", AS_PRINTED, 0.91, seed=0)
+    record(folder / "train-x", AS_PRINTED, 0.92, seed=2)
     # Student's t with two degrees of freedom: 91 ± 4.303 · 1 · √(1/k + 1/3)
     assert judged(EVIDENCE, "95.9").verdict == judged(EVIDENCE, "94.4", of=3).verdict == "within"
     assert judged(EVIDENCE, "96.1").verdict == judged(EVIDENCE, "94.7", of=3).verdict == "outside"
@@ -67,6 +62,8 @@ def test_a_number_is_judged_by_an_interval_for_one_run_more(folder):
     assert (about.verdict, about.window) == ("within", (90, 120))
     assert about.note.startswith("3 seeds at ours in data/results/train-x; 95 %")
     assert judged(EVIDENCE, "105").verdict == "outside"
+    spread = judged(EVIDENCE, "0.06", over_seeds=True)
+    assert (spread.verdict, spread.computed) == ("open", pytest.approx(1)), "shown, not judged"
 
 
 def said_of(claim: Claim) -> Entry:
@@ -78,23 +75,23 @@ CLAIM = Claim(("ours", EVIDENCE), ("theirs", Evidence("other", {}, EVIDENCE.valu
 POSSIBLE = {"possible": True}
 
 
-@pytest.mark.parametrize(
-    ("theirs", "said", "verdict"),
-    [
-        ((0.50, 0.51), {}, "claim holds"),
-        ((0.98, 0.99), {}, "claim fails"),
-        ((0.90, 0.92), {}, "undecided"),
-        ((0.50,), {}, "undecided"),  # one seed cannot tell
-        ((0.50, 0.51), {"alike": True}, "claim fails"),
-        ((0.90, 0.92), {"alike": True}, "undecided"),  # no test can show that two are alike
-        ((0.50, 0.51), POSSIBLE, "example agrees"),
-        ((0.98, 0.99), POSSIBLE, "undecided"),  # an example refutes no possibility
-        ((), {}, "open"),
-    ],
-)
+CLAIMS = [  # their accuracies, what the claim says, verdict
+    ((0.50, 0.51), {}, "claim holds"),
+    ((0.98, 0.99), {}, "claim fails"),
+    ((0.90, 0.92), {}, "undecided"),
+    ((0.50,), {}, "undecided"),  # one seed cannot tell
+    ((0.50, 0.51), {"alike": True}, "claim fails"),
+    ((0.90, 0.92), {"alike": True}, "undecided"),  # no test can show that two are alike
+    ((0.50, 0.51), POSSIBLE, "example agrees"),
+    ((0.98, 0.99), POSSIBLE, "undecided"),  # an example refutes no possibility
+    ((), {}, "open"),
+]
+
+
+@pytest.mark.parametrize(("theirs", "said", "verdict"), CLAIMS)
 def test_a_claim_is_judged_by_a_test(folder, theirs, said, verdict):
-    record_all(folder / "train-x", AS_PRINTED, (0.90, 0.91))
-    record_all(folder / "other", {}, theirs)
+    record(folder / "train-x", AS_PRINTED, 0.90, 0.91)
+    record(folder / "other", {}, *theirs)
     found = said_of(replace(CLAIM, **said))
     assert (found.kind, found.verdict) == ("measured", verdict)
     assert verdict == "open" or found.note.startswith("small: ours 90.50, theirs")
@@ -102,62 +99,47 @@ def test_a_claim_is_judged_by_a_test(folder, theirs, said, verdict):
     assert ("it goes the other way" in found.note) == (said == POSSIBLE and theirs[0] > 0.9)
 
 
-def test_pairs_are_of_one_seed_and_two_evidences_may_have_one_name(folder):
+def test_pairs_are_of_one_seed_and_two_decide_nothing_however_close_they_lie(folder):
     """Seed 2 has no second number, which must not pair seed 3's with it."""
-    for seed, second in ((0, 0.80), (1, 0.81), (2, None), (3, 0.91)):
-        summary = {} if second is None else {"second": second}
-        record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=0.90, **summary)
     second = replace(
         EVIDENCE,
         value=lambda runs: 100 * runs[0].summary["second"],
         counts=lambda found: [run for run in found if "second" in run.summary],
     )
-    found = said_of(Claim(("one", EVIDENCE), ("one", second), "small", paired=True))
-    assert found.computed == pytest.approx(90 - (80 + 81 + 91) / 3)
-    assert "one 90.00, one 84.00; Student's t over 3 seeds" in found.note
-
-
-def test_two_pairs_decide_nothing_however_close_they_lie(folder):
-    second = replace(EVIDENCE, value=lambda runs: 100 * runs[0].summary["second"])
-    claim = Claim(("one", EVIDENCE), ("other", second), "small", paired=True)
-    for seed, verdict in enumerate(("undecided", "undecided", "claim holds")):
-        lower = {"second": 0.8 + seed / 1000}
-        record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=0.9, **lower)
+    claim = Claim(("one", EVIDENCE), ("one", second), "small", paired=True)
+    pairs = ({"second": 0.80}, {"second": 0.801}, {}, {"second": 0.802})
+    verdicts = ["undecided", "undecided", "undecided", "claim holds"]
+    for seed, (pair, verdict) in enumerate(zip(pairs, verdicts, strict=True)):
+        record(folder / "train-x", AS_PRINTED, 0.90, seed=seed, **pair)
         assert said_of(claim).verdict == verdict
+    found = said_of(claim)
+    assert found.computed == pytest.approx(90 - (80 + 80.1 + 80.2) / 3)
+    assert "one 90.00, one 80.10; Student's t over 3 seeds" in found.note
 
 
 def test_an_undecided_claim_says_how_many_seeds_would_decide(folder):
     for seed in (0, 1, 2):
-        record(folder / "train-x", AS_PRINTED, seed=seed, test_accuracy=0.90 + seed / 100)
-        record(folder / "other", {}, seed=seed, test_accuracy=0.89 + seed / 100)
+        record(folder / "train-x", AS_PRINTED, 0.90 + seed / 100, seed=seed)
+        record(folder / "other", {}, 0.89 + seed / 100, seed=seed)
         few = "; 3 seeds or more would say how many can" in said_of(CLAIM).note
         assert few == (seed < 2)
     of_each = "; 17 seeds of each would find it with a power of 80 %, if it and the spread are as"
     assert of_each in said_of(CLAIM).note
-    assert "no number of seeds" not in said_of(CLAIM).note
     same = said_of(replace(CLAIM, second=("again", CLAIM.first[1]), paired=True)).note
     assert "no spread over seeds" in same and "number of seeds" not in same
     assert "seeds that differ would say how many can" in same
-
-
-def test_an_open_claim_says_which_seeds_are_recorded_and_do_not_count(folder):
-    record_all(folder / "train-x", AS_PRINTED, (0.90, 0.90))
-    record_all(folder / "other", {}, (0.89, 0.89))
     none = replace(EVIDENCE, counts=lambda found: [], otherwise="not settled")
     found = said_of(replace(CLAIM, first=("ours", none)))
-    note = "ours: 2 seeds recorded, not settled; needs days"
+    note = "ours: 3 seeds recorded, not settled; needs days"
     assert (found.verdict, found.note) == ("open", note)
 
 
 def test_a_command_computes_as_the_run_did(folder):
-    record(folder / "x", {}, seed=0, threads=1)
-    record(folder / "x", {}, seed=1, threads=2, instructions="AVX512")
+    record(folder / "x", {}, 0.9, seed=0, threads=1)
+    record(folder / "x", {}, 0.9, seed=1, threads=2, instructions="AVX512")
     old, new = runs_for(Evidence("x", {}, EVIDENCE.value)).values()
     assert machine(*old) == "OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 "
     assert machine(*new) == "OMP_NUM_THREADS=2 ATEN_CPU_CAPABILITY=avx512 "
-
-
-def test_options_are_read_back_as_they_were():
     changes = {"width": 0.5, "compile": True, "name": "a b", "space.widths": [1, 2], "rate": 1e-5}
     words = shlex.split(options(changes))
     assert words[::2] == ["--set"] * len(changes)
@@ -165,25 +147,19 @@ def test_options_are_read_back_as_they_were():
 
 
 OTHERS = [  # what a run is instead of one at the printed protocol
-    {"config": {**AS_PRINTED, "data": "b"}},
-    {"config": {**AS_PRINTED, "protocol": {"epochs": 2, "sizes": [1, 2]}}},
-    {"config": {"data": "a"}},
-    {"config": AS_PRINTED, "state": "interrupted"},
+    ({**AS_PRINTED, "data": "b"}, "finished"),
+    ({**AS_PRINTED, "protocol": {"epochs": 2, "sizes": [1, 2]}}, "finished"),
+    ({"data": "a"}, "finished"),
+    (AS_PRINTED, "interrupted"),
 ]
 
 
 def test_other_runs_and_too_few_bear_on_nothing(folder):
-    for seed, other in enumerate(OTHERS):
-        record(folder / "train-x", **other, seed=seed, test_accuracy=0.9)
+    for seed, (config, state) in enumerate(OTHERS):
+        record(folder / "train-x", config, 0.9, seed=seed, state=state)
     assert runs_for(EVIDENCE) == {}
-    record(folder / "train-x", AS_PRINTED, seed=9, test_accuracy=0.9)
+    record(folder / "train-x", AS_PRINTED, 0.9, seed=9)
     assert runs_for(EVIDENCE).keys() == {9} and runs_for(replace(EVIDENCE, runs=2)) == {}
-
-
-def test_a_spread_is_shown_and_not_judged(folder):
-    record_all(folder / "x", {}, (0.5, 0.6))
-    spread = judged(Evidence("x", {}, EVIDENCE.value), "0.06", over_seeds=True)
-    assert (spread.verdict, spread.computed) == ("open", pytest.approx(7.0711, abs=1e-4))
 
 
 def config_of(evidence, **changed):
@@ -201,13 +177,11 @@ SCORES = [  # a row's table and model, whose evidence, folder of its runs, some 
 
 @pytest.mark.parametrize(("name", "model", "work", "place", "config", "protocol"), SCORES)
 def test_a_full_training_fills_its_score(folder, name, model, work, place, config, protocol):
-    table = published.load(name).set_index("model")
-    evidence, _ = work.score_of(table.loc[[model]].reset_index().iloc[0])
+    evidence, _ = work.score_of(published.load(name).query("model == @model").iloc[0])
     found = config_of(evidence)
     assert found.items() >= config.items() and found["protocol"].items() >= protocol.items()
-    record(folder / place, found, test_accuracy=0.96)
-    other = config_of(evidence, data="cifar100")
-    record(folder / place, other, seed=1, test_accuracy=0.5)
+    record(folder / place, found, 0.96)
+    record(folder / place, config_of(evidence, data="cifar100"), 0.5, seed=1)
     assert judged(evidence).computed == 96.0 and len(runs_for(evidence)) == 1
 
 
@@ -219,18 +193,7 @@ def test_a_run_of_the_first_package_could_be_the_thesis_s(folder):
     config = config_of(evidence)
     assert config["protocol"].keys() - known == {"patience", "step_epochs", "step_factor"}
     config["protocol"] = {k: v for k, v in config["protocol"].items() if k in known}
-    record(folder / "train-thesis", config, test_accuracy=0.798)
+    record(folder / "train-thesis", config, 0.798)
     assert judged(evidence).computed == pytest.approx(79.8)
     protocol = {**evidence.config["protocol"], "step_epochs": 2.0}
     assert not runs_for(replace(evidence, config={**evidence.config, "protocol": protocol}))
-
-
-def test_a_fit_asks_for_the_whole_grid(folder, monkeypatch):
-    text = published.load("nn-mass/text")
-    evidence, _ = nn_mass.fit(text[text.id.str.endswith("-r2-2")].iloc[0])
-    assert evidence.runs == 20
-    widths = {tuple(one.widths) for _, _, one in nn_mass.GRIDS["full"].architectures()}
-    assert widths == {tuple(evidence.config["architecture"]["widths"])}
-    for claim in published.load("nn-mass/text").claim:
-        if claim.startswith("R² of accuracy"):
-            assert nn_mass.FIT.fullmatch(claim), claim

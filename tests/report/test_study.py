@@ -7,27 +7,21 @@ from reuseprior.report import notebooks, study
 from reuseprior.report.notebooks import NotebookError
 
 
-def test_it_is_a_notebook_as_all_are(tmp_path):
-    study.write(tmp_path / "my-models.ipynb")
-    made = nbformat.read(tmp_path / "my-models.ipynb", as_version=4)
+@pytest.mark.notebook
+def test_it_is_a_notebook_as_all_are_and_runs_as_it_is(tmp_path):
+    papermill = pytest.importorskip("papermill")
+    path, done = tmp_path / "my-models.ipynb", tmp_path / "done.ipynb"
+    study.write(path)
+    made = nbformat.read(path, as_version=4)
     nbformat.validate(made)
     assert made.cells[0].source.startswith("# My models\n")
     for cell in made.cells:
         assert cell.source.count("\n") < notebooks.LONGEST_CELL and "{title}" not in cell.source
-
-
-@pytest.mark.notebook
-def test_it_runs_as_it_is(tmp_path):
-    papermill = pytest.importorskip("papermill")
-    study.write(tmp_path / "my-models.ipynb")
-    made = papermill.execute_notebook(
-        tmp_path / "my-models.ipynb", tmp_path / "done.ipynb", cwd=tmp_path, progress_bar=False,
-        extra_arguments=["--log-level=ERROR"],
-    )  # fmt: skip
-    shown = [o.data for c in made.cells if c.cell_type == "code" for o in c.outputs]
-    assert sum("image/png" in data for data in shown) == 4
-    assert sum("text/html" in data for data in shown) == 3
-    assert {path.name for path in tmp_path.iterdir()} == {"done.ipynb", "my-models.ipynb"}
+    options = {"progress_bar": False, "extra_arguments": ["--log-level=ERROR"]}
+    made = papermill.execute_notebook(path, done, cwd=tmp_path, **options)
+    shown = [kind for c in made.cells for o in c.get("outputs", ()) for kind in o.data]
+    assert (shown.count("image/png"), shown.count("text/html")) == (4, 3)
+    assert {*tmp_path.iterdir()} == {path, done}
 
 
 def test_refused(tmp_path):

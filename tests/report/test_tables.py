@@ -6,6 +6,8 @@ import re
 import sys
 from collections import Counter
 from html import escape
+from itertools import chain
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,21 +21,15 @@ def made():
     return tables.found()
 
 
-def test_every_number_stands_in_one_table(made):
+def test_every_number_stands_in_one_table_and_the_list_goes_by_chapter(made):
     rows = [(table.where, row["printed"], row["verdict"]) for table in made for row in table.rows]
     committed = ledger.committed_rows()
-    expected = [(row["where"], row["printed"], row["verdict"]) for row in committed]
-    assert sorted(rows) == sorted(expected)
+    assert sorted(rows) == sorted((r["where"], r["printed"], r["verdict"]) for r in committed)
     assert len({table.name for table in made}) == len(made)
-
-
-def test_the_list_goes_by_chapter(made):
-    lists = re.findall(
-        r'<p class="tables">(.*?)</p>\n<ul.*?>(.*?)</ul>', tables.as_markdown({}), re.S
-    )
-    places = {title: re.findall(r">([^<]+)</a>", links) for title, links in lists}
-    listed = [place for links in places.values() for place in links]
-    assert sorted(listed) == sorted(escape(table.where) for table in made)
+    listed = r'<p class="tables">(.*?)</p>\n<ul.*?>(.*?)</ul>'
+    shown = re.findall(listed, tables.as_markdown({}), re.DOTALL)
+    places = {title: re.findall(r">([^<]+)</a>", links) for title, links in shown}
+    assert sorted(chain(*places.values())) == sorted(escape(table.where) for table in made)
     assert list(places)[:2] == ["3 · Revolver", "4 · Counting contexts"]
     assert "thesis, table 4.3, p. 84" in places["4 · Counting contexts"]
     assert {place.partition(",")[0] for place in places["NN-Mass"]} == {"nnmass"}
@@ -86,13 +82,12 @@ MISSING = [  # what a machine lacks, the sentence
 
 @pytest.mark.parametrize(("fault", "sentence"), MISSING)
 def test_export_says_what_is_missing(tmp_path, monkeypatch, fault, sentence):
-    class Finder:
-        def find_spec(self, name, path=None, target=None):
-            if name == "cairosvg":
-                raise fault
+    def find(name, path=None, target=None):
+        if name == "cairosvg":
+            raise fault
 
     monkeypatch.delitem(sys.modules, "cairosvg", raising=False)
-    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    monkeypatch.setattr(sys, "meta_path", [SimpleNamespace(find_spec=find), *sys.meta_path])
     with pytest.raises(ExportError, match=sentence):
         tables.export(tmp_path / "paper")
     assert not (tmp_path / "paper").exists()

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import sympy as sp
 
+from reuseprior import paths
 from reuseprior.chapters import nn_mass_theorems as nn_mass
 from reuseprior.chapters import theorems as thesis
 from reuseprior.proofs import Blueprint, Chain, Correction, Derivation, Note, Theory, define, to
-from reuseprior.report import cells
-from reuseprior.report.ledger import KINDS
+from reuseprior.report import cells, ledger, notebooks
 
 side, area = sp.symbols("side area", positive=True)  # a square's
 SQUARES = Theory(
@@ -55,11 +55,9 @@ VERDICTS = [  # a derivation, what it has instead, its verdict: what is printed 
 ]
 
 
-def test_verdicts():
-    for found, change, expected in VERDICTS:
-        assert entry(replace(found, **change)).verdict == expected, (found.printed, change)
-    # that one is of statements without a proof
-    assert {expected for *_, expected in VERDICTS} == set(KINDS["proved"]) - {"unsaid"}
+@pytest.mark.parametrize(("found", "change", "verdict"), VERDICTS)
+def test_verdicts(found, change, verdict):
+    assert entry(replace(found, **change)).verdict == verdict
 
 
 def test_what_rests_on_a_wrong_definition_fails():
@@ -70,17 +68,30 @@ def test_what_rests_on_a_wrong_definition_fails():
     assert found.verdict == "fails" and found.note.startswith("a step of the derivation")
 
 
-WRONG_AS_PRINTED = {
-    "Equation 5.5", "Theorem 4", "Theorem 5", "Equation 5.19", "Equation 5.20", "§5.4.1",
-    "NN-Mass, Theorem 2", "NN-Mass, Corollary 1",
-}  # fmt: skip
+def test_sliders_count_anew(monkeypatch):
+    """The cell of the theorems' chapter that has them, which no notebook runs by itself."""
+    ipywidgets, shown = pytest.importorskip("ipywidgets"), []
+    monkeypatch.setattr(ipywidgets, "interact", lambda count, **given: shown.append((count, given)))
+    cells = notebooks.read(paths.NOTEBOOKS / "05-derivations.ipynb")["cells"]
+    code = next(notebooks.source(c) for c in cells if "ipywidgets" in notebooks.source(c))
+    exec(code, {"interactive": True, "theorems": thesis, "derivation": thesis.derivation})
+    ((count, given),) = shown
+    assert given["theorem"] == list(thesis.DERIVATIONS.theorems)
+    assert "| derivation | ω = 7, D = 20 |" in count("Theorem 1", 7, 20)._repr_markdown_()
+
+
+WORKS = [("thesis", "", thesis.DERIVATIONS), ("nnmass", "NN-Mass, ", nn_mass.DERIVATIONS)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("blueprint", [thesis.DERIVATIONS, nn_mass.DERIVATIONS])
-def test_with_its_correction_deleted_a_wrong_statement_fails(blueprint):
-    for page in blueprint.theorems.values():
-        wrong = page.name in WRONG_AS_PRINTED
-        assert page.mark == ("✓ corrected" if wrong else "✓")
-        alone = blueprint.changed(replace(page.found, note=None, besides=()))
-        assert alone.mark(page.name) == ("✗" if wrong else "✓"), page.name
+@pytest.mark.parametrize(("source", "prefix", "blueprint"), WORKS)
+def test_with_its_correction_deleted_a_wrong_statement_fails(source, prefix, blueprint):
+    corrected = [
+        prefix + row["where"].rpartition(", ")[2]
+        for row in ledger.committed_rows()
+        if row["verdict"] == "corrected" and row["where"].startswith(f"{source}, theorems")
+    ]
+    assert len(corrected) == (6 if source == "thesis" else 2)
+    for name in corrected:
+        alone = blueprint.changed(replace(blueprint.named[name], note=None, besides=()))
+        assert alone.mark(name) == "✗", name

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 
-import nbformat
 import pytest
 
 from reuseprior import paths, plotting
@@ -19,13 +18,17 @@ profile: str = "quick"
 largest: int = 40
 rate: float = 1.0
 words: str = ""
+seed: int = 0
+jobs: int = 1
+scale: str = "cpu"
 """
-GIVEN = {"profile": "quick", "largest": 40, "rate": 1.0, "words": ""}
+GIVEN = {"profile": "quick", "largest": 40, "rate": 1.0, "words": "", "seed": 0, "jobs": 1}
+GIVEN |= {"scale": "cpu"}
 
 
 @pytest.fixture
 def chapter(root, monkeypatch):
-    """A chapter with four parameters; figures go where they went before."""
+    """A chapter with parameters; figures go where they went before."""
     house.notebook("05-a", PARAMETERS)
     house.chapter("05-a", full="minutes = 9\nparameters = {largest = 80}")
     monkeypatch.setattr(plotting, "_folder", None)
@@ -40,6 +43,8 @@ NAMES = [  # what differs from the committed values, the run's name
     ({"profile": "full"}, "05-a,profile=full,largest=40"),
     ({"profile": "full", "largest": 80}, "05-a,profile=full"),
     ({"words": "../a b"}, r"05-a,words=..-a-b-\w{8}"),
+    ({"words": "a b"}, r"05-a,words=a-b-\w{8}"),
+    ({"words": "a-b"}, "05-a,words=a-b"),  # two values never have one name
     ({"words": "x" * 300}, r"05-a,words=x+-\w{8}"),
 ]
 
@@ -57,11 +62,6 @@ def test_names(chapter, change, name):
     for values, folder in ((given, drawn), (GIVEN, paths.FIGURES)):
         variants.begin("05-a", values)
         assert plotting.save(plotting.Figure(), "fig-1")[0].parent == folder
-
-
-def test_two_values_never_have_one_name(chapter):
-    names = {Variant(chapter, GIVEN | {"words": w}).label for w in ("a b", "a-b", "a/b", "a")}
-    assert len(names) == 4
 
 
 REFUSED = [  # names of the notebook, message
@@ -83,33 +83,23 @@ def test_refused(chapter, change, message):
 
 
 OUT_OF_RANGE = [
-    ({"largest": 0}, r"'largest' of 05-a is 0: it must be 4 to 200$"),
     ({"largest": 3}, r"'largest' of 05-a is 3: it must be 4 to 200$"),
-    ({"largest": -40}, r"'largest' of 05-a is -40: it must be"),
     ({"largest": 201}, r"'largest' of 05-a is 201: it must be"),
     ({"largest": 10**30}, r"is 1,000,000,0.*: it must be 4 to 200$"),
     ({"seed": -1}, r"'seed' of 05-a is -1: it must be 0 to 4,294,967,295$"),
     ({"seed": 2**32}, r"'seed' of 05-a is 4,294,967,296: it must be"),
-    ({"seed": 2**63}, r"'seed' of 05-a is 9,223,372,036,854,775,808: it must be"),
     ({"jobs": 0}, r"'jobs' of 05-a is 0: it must be 1 to 1,024$"),
-    ({"jobs": -1}, r"'jobs' of 05-a is -1: it must be"),
     ({"jobs": 1025}, r"'jobs' of 05-a is 1,025: it must be"),
     ({"scale": "gpu"}, r"'scale' of 05-a is 'gpu': choose cpu or full$"),
-    ({"scale": ""}, r"'scale' of 05-a is '': choose cpu or full$"),
 ]
 
 
 @pytest.mark.parametrize(("change", "message"), OUT_OF_RANGE)
-def test_out_of_range(root, change, message):
+def test_out_of_range(chapter, change, message):
     """In the notebook as in the command, before anything is done."""
-    lines = {"seed": "int = 0", "jobs": "int = 1", "largest": "int = 40", "scale": 'str = "cpu"'}
-    own = 'profile: str = "quick"\n' + "\n".join(f"{n}: {line}" for n, line in lines.items())
-    house.notebook("05-a", own)
-    house.chapter("05-a")
-    good = {"profile": "quick", "seed": 2**32 - 1, "jobs": 1, "largest": 200, "scale": "full"}
-    variants.begin("05-a", good)
+    variants.begin("05-a", GIVEN | {"seed": 2**32 - 1, "largest": 200, "scale": "full"})
     with pytest.raises(ParameterError, match=message):
-        variants.begin("05-a", good | change)
+        variants.begin("05-a", GIVEN | change)
     texts = {name: str(value) for name, value in change.items()}
     with pytest.raises(ParameterError, match=message):
         reproduce.plan(["05-a"], profile="quick", parameters=texts)
@@ -119,15 +109,10 @@ def test_every_parameter_that_is_a_number_has_a_range():
     """And every text but the name of runs, which are looked for."""
     for chapter in chapters.found():
         for name, known in notebooks.parameters(chapter.notebook).items():
-            checked = known.type == "bool" or name in ("profile", "recorded", *variants.RANGES)
-            assert checked, f"{chapter.name}: {name}"
-            given = [known.default, *(p.parameters.get(name) for p in chapter.presets.values())]
-            for value in given:
-                assert (
-                    value is None
-                    or name == "profile"
-                    or value in variants.RANGES.get(name, [value])
-                )
+            if known.type == "bool" or name in ("profile", "recorded"):
+                continue
+            given = [p.parameters[name] for p in chapter.presets.values() if name in p.parameters]
+            assert all(value in variants.RANGES[name] for value in (known.default, *given)), name
 
 
 def test_a_notebook_of_another_checkout_reads_its_own(tmp_path):
@@ -139,20 +124,13 @@ def test_a_notebook_of_another_checkout_reads_its_own(tmp_path):
         shutil.copy(file, ground)
     code = "from reuseprior import errors, paths; print(paths.ROOT, errors.__file__, sep='\\n')"
     plain = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "REUSEPRIOR_ROOT")}
-    told = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=other / "notebooks",
-        env=plain,
-        capture_output=True,
-        text=True,
-    )
+    options = {"cwd": other / "notebooks", "env": plain, "capture_output": True, "text": True}
+    told = subprocess.run([sys.executable, "-c", code], **options)
     assert told.stdout.splitlines() == [str(other), str(ground / "errors.py")], told.stderr
 
 
-def test_a_notebook_of_another_checkout_is_told(root, tmp_path, monkeypatch):
+def test_a_notebook_of_another_checkout_is_told(chapter, root, tmp_path, monkeypatch):
     """Or it would read and draw in the one that the package is installed from."""
-    house.notebook("05-a", PARAMETERS)
-    house.chapter("05-a")
     monkeypatch.delenv("REUSEPRIOR_ROOT", raising=False)
     other = tmp_path / "a b" / "reuseprior"
     for folder in (other / "data" / "published", other / "notebooks" / "own"):
@@ -162,50 +140,25 @@ def test_a_notebook_of_another_checkout_is_told(root, tmp_path, monkeypatch):
         monkeypatch.chdir(place)
         with pytest.raises(ParameterError, match=r"lies in .*a b/reuseprior and would read and d"):
             variants.begin("05-a", running)
-    for place in (tmp_path, root, root / "notebooks", paths.NOTEBOOKS):
+    for place in (tmp_path, root, paths.NOTEBOOKS):
         monkeypatch.chdir(place)
         variants.begin("05-a", running)
     monkeypatch.chdir(other)
-    monkeypatch.setattr(paths, "ROOT", other)  # as with PYTHONPATH, where it is another package
-    with pytest.raises(ParameterError, match="unknown chapter"):
-        variants.begin("05-b", running)
-    monkeypatch.setattr(paths, "ROOT", root)
+    with monkeypatch.context() as patch:
+        patch.setattr(paths, "ROOT", other)  # as with PYTHONPATH, where it is another package
+        with pytest.raises(ParameterError, match="unknown chapter"):
+            variants.begin("05-b", running)
     monkeypatch.setenv("REUSEPRIOR_ROOT", str(root))  # said outright
     variants.begin("05-a", running)
 
 
-@pytest.fixture
-def papermill(tmp_path, monkeypatch):
-    """Runs a committed notebook as a reader would who knows nothing of this project's commands."""
-    pytest.importorskip("papermill")
-    root = house.checkout(tmp_path)
-    monkeypatch.setenv("REUSEPRIOR_ROOT", str(root))
-    monkeypatch.setenv("PYTHONPATH", str(paths.PACKAGE.parent))
-
-    def run(*parameters):
-        files = ["notebooks/05-energy-priors.ipynb", root.with_suffix(".ipynb")]
-        command = [sys.executable, "-m", "papermill", "--no-progress-bar", *files, *parameters]
-        return subprocess.run(command, cwd=root, capture_output=True, text=True)
-
-    return root, run
-
-
 @pytest.mark.notebook
-def test_a_wrong_parameter_ends_it_before_the_work(papermill):
-    root, run = papermill
-    ended = run("-p", "larges", "12")
-    cells = nbformat.read(root.with_suffix(".ipynb"), as_version=4).cells
-    ran = [cell.execution_count for cell in cells if cell.get("execution_count")]
-    assert ended.returncode == 1 and ran == [1, 2, 3]  # the values, the given ones, the check
-    assert "05-energy-priors has no parameter 'larges', did you mean 'largest'?" in ended.stderr
-    assert house.git(root, "status", "--short") == ""
-
-
-@pytest.mark.soak
-def test_another_value_leaves_the_record_as_it_is(papermill):
-    root, run = papermill
-    assert run("-p", "largest", "12").returncode == 0
-    assert house.git(root, "status", "--short") == ""
-    drawn = root / "build" / "variants" / "05-energy-priors,largest=12" / "figures"
-    name = "fig-5-1-expected-spread.svg"
-    assert (drawn / name).read_bytes() != (root / "figures" / name).read_bytes()
+def test_papermill_s_wrong_parameter_ends_it_before_the_work(root, monkeypatch):
+    papermill = pytest.importorskip("papermill")
+    monkeypatch.setenv("REUSEPRIOR_ROOT", str(root))
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    check = "from reuseprior.report import variants\nvariants.begin('05-a', globals())"
+    path = house.notebook("05-a", PARAMETERS, check, "1 / 0")
+    house.chapter("05-a")
+    with pytest.raises(Exception, match="05-a has no parameter 'larges', did you mean 'largest'"):
+        papermill.execute_notebook(path, root / "a.ipynb", {"larges": 12}, progress_bar=False)
