@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import os
 import shutil
 import subprocess
 
@@ -44,12 +43,12 @@ def test_a_finished_run_is_read_back(tmp_path):
 
 
 def test_a_run_without_its_end_says_so(tmp_path):
-    Recording.start(tmp_path / "run", CONFIG, resume=False)
-    run = Run.read(tmp_path / "run")
+    recording = Recording.start(tmp_path, CONFIG, resume=False)
+    run = Run.read(tmp_path)
     assert (run.summary["state"], len(run.metrics)) == ("interrupted", 0)
-    record(tmp_path / "other").finish({"why": "SIGTERM"}, state="interrupted")
-    run = Run.read(tmp_path / "other")
-    assert (run.summary["state"], run.summary["why"]) == ("interrupted", "SIGTERM")
+    recording.finish({"why": "SIGTERM"}, state="interrupted")
+    summary = Run.read(tmp_path).summary
+    assert (summary["state"], summary["why"]) == ("interrupted", "SIGTERM")
 
 
 def test_resume_takes_up_rows_start_and_seconds(tmp_path, monkeypatch):
@@ -81,20 +80,17 @@ def test_resume_takes_up_rows_start_and_seconds(tmp_path, monkeypatch):
     assert Run.read(tmp_path).metrics.to_dict("list") == {"generation": [1]}
 
 
-REFUSED = [  # what is given instead of CONFIG, and the sentence's middle
-    (CONFIG | {"seed": 2}, "was started with seed = 1 and this one has 2: resume with the same"),
-    (CONFIG | {"protocol": {"lr": 0.1, "epochs": 3}}, r"protocol\.lr = 0\.016 and this one has 0"),
-    (CONFIG | {"protocol": None}, r'protocol = {"lr": 0\.016, "epochs": 3} and this one has null'),
-    (CONFIG | {"ema": True}, "ema = nothing and this one has true"),
-    (CONFIG | {"seed": True}, "seed = 1 and this one has true"),
-    (CONFIG | {"seed": 1.0}, r"seed = 1 and this one has 1\.0"),
-    ({"seed": 1}, r'protocol = {"lr": 0\.016, "epochs": 3} and this one has nothing'),
-]
-
-
 def test_a_run_is_not_overwritten_nor_taken_up_by_another_configuration(tmp_path):
     recording = record(tmp_path)
-    for config, sentence in REFUSED:
+    for config, sentence in (
+        (CONFIG | {"seed": 2}, "started with seed = 1 and this one has 2: resume with the same"),
+        (CONFIG | {"protocol": {"lr": 0.1, "epochs": 3}}, r"protocol\.lr = 0\.016 and this one ha"),
+        (CONFIG | {"protocol": None}, r'protocol = {"lr": 0\.016, "epochs": 3} and this one has n'),
+        (CONFIG | {"ema": True}, "ema = nothing and this one has true"),
+        (CONFIG | {"seed": True}, "seed = 1 and this one has true"),
+        (CONFIG | {"seed": 1.0}, r"seed = 1 and this one has 1\.0"),
+        ({"seed": 1}, r'protocol = {"lr": 0\.016, "epochs": 3} and this one has nothing'),
+    ):
         with pytest.raises(ResultError, match=sentence):
             Recording.start(tmp_path, config, resume=True)
     with pytest.raises(ResultError, match="holds a run already: continue it with --resume, or "):
@@ -117,10 +113,7 @@ def test_cells_round_trip(tmp_path):
 BROKEN = [  # file, its content (None: no file), the sentence
     ("config.json", None, r"config\.json does not exist: name the folder of a recorded run"),
     ("summary.json", '{"state": "fin', r"summary\.json is not whole JSON \(.*truncated"),
-    ("summary.json", '{"loss": NaN}', r"summary\.json is not whole JSON \(.*invalid character"),
-    ("summary.json", "[]", r"summary\.json does not hold what it should \(Expected `object`"),
     ("summary.json", "{}", r"summary\.json does not hold what it should \(Object missing requi"),
-    ("config.json", '{"seed": true}', r"config\.json does not hold .*got `bool` - at `\$\.seed`"),
     ("config.json", f"{'[' * 10**5}{']' * 10**5}", r"config\.json is nested too deep to be read: "),
     ("summary.json", b"\xff\xfe", r"summary\.json is not text"),
     ("metrics.csv", "epoch,loss\n0,0.5\n1\n", r"has 1 cells in line 3 and 2 columns: restore it"),
@@ -170,18 +163,6 @@ def test_json_is_strict_and_keeps_its_order(tmp_path):
         with pytest.raises(ValueError, match=r"x\.json cannot hold this value .*: write null"):
             results.write_json(tmp_path / "x.json", {"loss": value})
     assert results.read_json(tmp_path / "x.json")["β"] == 1
-
-
-def test_a_write_that_ends_halfway_leaves_a_whole_run(tmp_path, monkeypatch):
-    recording = record(tmp_path, rows=1)
-
-    def ended(old, new):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", ended)
-    with pytest.raises(KeyboardInterrupt):
-        recording.append(row(1))
-    assert Run.read(tmp_path).metrics["epoch"].tolist() == [0]
 
 
 def test_provenance_names_what_made_the_numbers():
@@ -272,62 +253,69 @@ def test_a_checkpoint_and_its_run_belong_together(tmp_path):
 
 
 @pytest.fixture
-def held(monkeypatch):
-    """The one commit that the repository has."""
+def root(tmp_path, monkeypatch):
+    """Where runs are recorded; the repository has one commit, which writes digests."""
     monkeypatch.setattr(results, "_is_here", lambda commit: commit == "a1")
+    monkeypatch.setattr(results, "_seals", lambda commit: True)
+    return tmp_path / "results"
 
 
-def finished_elsewhere(tmp_path, **summary):
-    """A run of a campaign, with weights beside its tables."""
-    folder = tmp_path / "campaign" / "train-x" / "net-seed0"
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory):
+    """A finished run of a campaign, with weights beside its tables."""
+    folder = tmp_path_factory.mktemp("campaign")
     recording = results.Recording.start(folder, {"seed": 0}, resume=False)
     recording.append({"epoch": 1, "loss": 0.5})
     (folder / "checkpoint.safetensors").write_bytes(b"weights")
     (folder / "trainings.csv").write_text("generation\n1\n")
     (folder / "failures").mkdir()
     (folder / "failures" / "generation-1-individual-2.json").write_text("{}")
-    told = recording.finish({}).summary | {"commits": ["a1"]} | summary
-    results.write_json(folder / "summary.json", schemas.sealed(told))
+    rewrite(folder, **recording.finish({}).summary | {"commits": ["a1"]})
     return folder
 
 
-@pytest.mark.usefixtures("held")
-def test_a_finished_run_is_recorded_with_its_tables_and_without_weights(tmp_path):
-    folder, root = finished_elsewhere(tmp_path), tmp_path / "results"
-    run = results.record(folder, root)
+def rewrite(folder, **summary):
+    """Let a summary say this, under a digest that is right."""
+    results.write_json(folder / "summary.json", schemas.sealed(summary))
+
+
+@pytest.fixture
+def made(campaign, tmp_path):
+    """A copy of it, to damage."""
+    return shutil.copytree(campaign, tmp_path / "campaign" / "train-x" / "net-seed0")
+
+
+def test_a_finished_run_is_recorded_with_its_tables_and_without_weights(made, root):
+    run = results.record(made, root)
     assert run.folder == root / "train-x" / "net-seed0" and run.commits == ["a1"]
     held = {p.relative_to(run.folder).as_posix() for p in run.folder.rglob("*") if p.is_file()}
     assert held == {
         "config.json", "metrics.csv", "summary.json", "trainings.csv",
         "failures/generation-1-individual-2.json",
     }  # fmt: skip
-    assert results.record(folder, root).folder == run.folder  # the same again
+    assert results.record(made, root).folder == run.folder  # the same again
     assert results.record(run.folder, root).folder == run.folder  # where it is already
     (run.folder / "lineage.csv").write_text("child\n")
     with pytest.raises(ResultError, match="holds other files than"):
-        results.record(folder, root)
+        results.record(made, root)
 
 
-@pytest.mark.usefixtures("held")
-def test_a_recording_that_is_killed_is_not_whole_and_goes_on(tmp_path, monkeypatch):
-    folder, root = finished_elsewhere(tmp_path), tmp_path / "results"
+def test_a_recording_that_is_killed_is_not_whole_and_goes_on(made, root, monkeypatch):
+    """Then it is seen, and nobody takes it for one that is not there."""
     target, write = root / "train-x" / "net-seed0", files.write
 
     def killed(path, content):
-        if sum(p.is_file() and p.name[0] != "." for p in target.rglob("*")) == done:
+        if sum(p.is_file() and p.name[0] != "." for p in target.rglob("*")) == 3:
             raise KeyboardInterrupt
         write(path, content)
 
-    monkeypatch.setattr(files, "write", killed)
-    for done in range(5):
-        with pytest.raises(KeyboardInterrupt):
-            results.record(folder, root)
-        assert not finished(target)
-        if done:  # then it is seen, and nobody takes it for one that is not there
-            with pytest.raises(ResultError, match=r"summary\.json does not exist"):
-                results.runs("train-x", root)
-    monkeypatch.setattr(files, "write", write)
-    assert len(results.record(folder, root).metrics) == 1
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(files, "write", killed)
+        results.record(made, root)
+    assert not finished(target)
+    with pytest.raises(ResultError, match=r"summary\.json does not exist"):
+        results.runs("train-x", root)
+    assert len(results.record(made, root).metrics) == 1
 
 
 UNREPEATABLE = [
@@ -336,83 +324,53 @@ UNREPEATABLE = [
     ({"commits": ["a1", "b2"]}, "a1, b2, which"),
     ({"commits": [], "commit": "a1-dirty"}, "a1-dirty, which"),  # as older packages say it
     ({"commits": ["b2"]}, "commit b2, which is not in this repository: fetch"),
+    ({"state": "interrupted"}, "is interrupted: finish it with --resume"),
+    ({"seed": 2}, r"seed 0 in config\.json and 2 in summary\.json: "),
 ]
 
 
-@pytest.mark.usefixtures("held")
-@pytest.mark.parametrize(("summary", "sentence"), UNREPEATABLE)
-def test_a_run_that_nobody_could_repeat_is_not_recorded(tmp_path, summary, sentence):
-    with pytest.raises(ResultError, match=sentence):
-        results.record(finished_elsewhere(tmp_path, **summary), tmp_path / "results")
-    assert not (tmp_path / "results").exists()
+def test_a_run_that_nobody_could_repeat_is_not_recorded(made, root):
+    whole = results.read_json(made / "summary.json")
+    for summary, sentence in UNREPEATABLE:
+        rewrite(made, **whole | summary)
+        with pytest.raises(ResultError, match=sentence):
+            results.record(made, root)
+    assert not root.exists()
+    rewrite(made, **whole)
+    results.record(made, root)
+    rewrite(made, **whole | {"threads": 3})
+    with pytest.raises(ResultError, match="holds other files than"):  # another is not replaced
+        results.record(made, root)
 
 
-@pytest.mark.usefixtures("held")
 @pytest.mark.parametrize("name", ["<b>x", "a&b", ".hidden", 'a"b', "a\nb", "$x$"])
-def test_a_run_whose_name_is_markup_is_not_recorded(tmp_path, name):
-    made = finished_elsewhere(tmp_path)
-    for folder, what in ((tmp_path / name / "seed0", "experiment"), (tmp_path / "a" / name, "run")):
+def test_a_run_whose_name_is_markup_is_not_recorded(made, root, name):
+    for folder, what in ((root / name / "seed0", "experiment"), (root / "a" / name, "run")):
         shutil.copytree(made, folder)
         with pytest.raises(ResultError, match=f"gives its {what} the name .*: rename the folder"):
-            results.record(folder, tmp_path / "results")
-    assert not (tmp_path / "results").exists()
+            results.record(folder, root / "recorded")
+    assert not (root / "recorded").exists()
 
 
-@pytest.mark.usefixtures("held")
-def test_an_interrupted_run_is_not_recorded_and_another_one_not_replaced(tmp_path):
-    folder, root = finished_elsewhere(tmp_path), tmp_path / "results"
-    results.record(folder, root)
-
-    def is_refused(sentence, **summary):
-        results.write_json(folder / "summary.json", schemas.sealed(summary))
-        with pytest.raises(ResultError, match=sentence):
-            results.record(folder, root)
-
-    summary = results.read_json(folder / "summary.json")
-    is_refused("holds other files than", **summary | {"threads": 3})
-    for name in ("metrics.csv", "trainings.csv", "config.json"):
-        whole = (folder / name).read_text()
-        (folder / name).write_text(whole.translate({48: "3", 49: "2"}))
-        is_refused(f"{name} was changed after the run was finished", **summary)
-        (folder / name).write_text(whole)
-    (folder / "trainings.csv").unlink()
-    is_refused(r"trainings\.csv was changed after the run was finished", **summary)
-    config = results.read_json(folder / "config.json")
-    results.write_json(folder / "config.json", config | {"seed": 2})
-    older = {key: value for key, value in summary.items() if key != "files_sha256"}
-    is_refused(r"seed 2 in config\.json and 0 in summary\.json: ", **older | {"seed": 0})
-    is_refused("is interrupted: finish it with --resume", **older | {"state": "interrupted"})
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A finished run of a campaign."""
-    return finished_elsewhere(tmp_path_factory.mktemp("made"))
-
-
-@pytest.mark.usefixtures("held")
 @pytest.mark.parametrize("file", ["summary.json", "config.json", "metrics.csv", "trainings.csv"])
-def test_a_finished_run_with_a_flipped_bit_is_not_recorded(made, tmp_path, file, monkeypatch):
+def test_a_finished_run_with_a_flipped_bit_is_not_recorded(made, root, file):
     """In any byte; but for the blanks of the summary, which say nothing."""
-    monkeypatch.setattr(results, "_seals", lambda commit: True)
-    folder = shutil.copytree(made, tmp_path / "train-x" / "net-seed0")
-    whole = (folder / file).read_bytes()
-    for at, bit in itertools.product(range(len(whole)), range(0, 8, 3)):
-        other = whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :]
-        (folder / file).write_bytes(other)
+    whole = (made / file).read_bytes()
+    for at in range(len(whole)):
+        other = whole[:at] + bytes([whole[at] ^ 1 << 3 * at % 8]) + whole[at + 1 :]
+        (made / file).write_bytes(other)
         try:
-            run = results.record(folder, tmp_path / "results")
+            run = results.record(made, root)
         except ResultError:
             continue
-        assert file == "summary.json" and run.summary == json.loads(whole), (at, bit)
-        shutil.rmtree(tmp_path / "results")
+        assert file == "summary.json" and run.summary == json.loads(whole), at
+        shutil.rmtree(root)
 
 
 FORGED = {  # what becomes of a file's content, None where it is deleted
     "cut": ("metrics.csv", lambda text: text[:-4]),
     "a row less": ("metrics.csv", lambda text: text[: text.rindex("\n", 0, -1) + 1]),
     "a row more": ("metrics.csv", lambda text: text + "2,0.1\n"),
-    "a better number": ("metrics.csv", lambda text: text.replace("0.5", "0.1")),
     "no table": ("metrics.csv", None),
     "an empty table": ("metrics.csv", lambda text: ""),
     "no second table": ("trainings.csv", None),
@@ -422,39 +380,31 @@ FORGED = {  # what becomes of a file's content, None where it is deleted
     "cut summary": ("summary.json", lambda text: text[: len(text) // 2]),
     "no digest": ("summary.json", lambda text: text.replace('"digest"', '"digests"')),
     "no digests": ("summary.json", lambda text: text.replace("files_sha256", "files")),
-    "another commit": ("summary.json", lambda text: text.replace('"a1"', '"a2"')),
-    "another seed": ("config.json", lambda text: text.replace("0", "1")),
     "no configuration": ("config.json", None),
 }  # fmt: skip
 
 
-@pytest.mark.usefixtures("held")
 @pytest.mark.parametrize("name", FORGED)
-def test_what_was_forged_cut_or_taken_away_is_not_recorded(made, tmp_path, name, monkeypatch):
-    monkeypatch.setattr(results, "_seals", lambda commit: True)
-    folder = shutil.copytree(made, tmp_path / "train-x" / "net-seed0")
+def test_what_was_forged_cut_or_taken_away_is_not_recorded(made, root, name):
     file, change = FORGED[name]
-    path = folder / file
+    path = made / file
     if change is None:
         path.unlink()
     else:
         path.write_text(change(path.read_text() if path.exists() else ""))
     with pytest.raises(ResultError):
-        results.record(folder, tmp_path / "results")
-    assert not (tmp_path / "results").exists()
+        results.record(made, root)
+    assert not root.exists()
 
 
-@pytest.mark.usefixtures("held")
-def test_an_older_package_s_summary_has_no_digest(made, tmp_path, monkeypatch):
-    folder = shutil.copytree(made, tmp_path / "train-x" / "net-seed0")
-    summary = results.read_json(folder / "summary.json")
+def test_an_older_package_s_summary_has_no_digest(made, root, monkeypatch):
+    summary = results.read_json(made / "summary.json")
     del summary["digest"]
-    results.write_json(folder / "summary.json", summary)
-    monkeypatch.setattr(results, "_seals", lambda commit: True)
+    results.write_json(made / "summary.json", summary)
     with pytest.raises(ResultError, match="has no digest, which commit a1 writes: put the old"):
-        results.record(folder, tmp_path / "results")
+        results.record(made, root)
     monkeypatch.setattr(results, "_seals", lambda commit: False)
-    assert results.record(folder, tmp_path / "results").summary == summary
+    assert results.record(made, root).summary == summary
 
 
 def test_an_interrupted_run_with_an_edited_summary_is_not_gone_on_with(tmp_path):
@@ -489,23 +439,20 @@ STRANGERS = [
 
 
 @pytest.mark.parametrize("name", STRANGERS)
-@pytest.mark.parametrize("resume", [False, True])
-def test_files_that_are_no_run_s_are_not_overwritten(tmp_path, name, resume):
+def test_files_that_are_no_run_s_are_not_overwritten(tmp_path, name):
+    """And what a run does not write may stand beside it."""
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
     for text in ('{"state": "interrupted", "start": "a", "wall_seconds": 1.0}', "mine"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-        with pytest.raises(ResultError, match=r"is no file of a run, and one there could overwri"):
-            Recording.start(tmp_path, CONFIG, resume=resume)
+        for resume in (False, True):
+            with pytest.raises(ResultError, match="is no file of a run, and one there could overw"):
+                Recording.start(tmp_path, CONFIG, resume=resume)
         assert path.read_text() == text
         assert {p.name for p in tmp_path.iterdir()} == {name.partition("/")[0]}
-
-
-def test_what_a_run_does_not_write_may_stand_beside_it(tmp_path):
-    for name in ("README.md", "log.txt", "figure.png"):
-        (tmp_path / name).write_text("mine")
-    record(tmp_path).finish({})
-    assert Run.read(tmp_path).summary["state"] == "finished"
+    path.rename(tmp_path / "README.md")
+    shutil.rmtree(tmp_path / "failures", ignore_errors=True)
+    assert record(tmp_path).finish({}).summary["state"] == "finished"
     assert (tmp_path / "README.md").read_text() == "mine"
 
 

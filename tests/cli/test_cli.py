@@ -1,5 +1,6 @@
 import csv
 import re
+import shutil
 import sys
 from dataclasses import replace
 from functools import partial
@@ -139,12 +140,9 @@ COUNTED = [  # arguments, and some of what is printed
          "sharing": "none", "batch_norm": "learnable", "parameters": 7_139_704,
          "weight_nodes": 7_139_704, "input_nodes": 3 * 64 * 64, "output_nodes": 1000},
     ),
-    ("wrn-10-2 --image-size 16", {"parameters": 303_706, "weight_nodes": 303_706}),
     (f"wrn-10-2 --image-size 16 --sharing {STORES}",
      {"sharing": STORES, "parameters": 30_370, "weight_nodes": 303_706}),
-    ("nets:small --image-size 8", {"sharing": "none", "parameters": 174, "weight_nodes": 174}),
-    ("nets:small --image-size 8 --sharing all_but_bn",
-     {"sharing": "all_but_bn", "parameters": 93, "weight_nodes": 174}),
+    ("nets:small --image-size 8 --sharing all_but_bn", {"parameters": 93, "weight_nodes": 174}),
     ("nets:mapping --shape 1,16", {"image_size": None, "output_nodes": 6, "parameters": 102}),
     ("nets:mapping --shape 1,16 --output b", {"output_nodes": 2, "parameters": 34}),
     ("nets:pair --shape 1,16 --output 1", {"output_nodes": 2, "parameters": 34}),
@@ -158,16 +156,10 @@ def test_count_json():
         one = count(*arguments.split())
         assert list(one) == COUNT_KEYS and one["seconds"] > 0 and one["multiply_adds"] > 0
         assert {key: one[key] for key in expected} == expected, arguments
-        entropy, spread = one["entropy"], one["expected_spread"]
-        assert entropy is None or entropy + spread == pytest.approx(one["log2_contexts"])
-
-
-def test_count_calls_the_counter():
-    found = count("torchvision:resnet18", "--batch-norm", "all")
-    model = torchvision.models.resnet18()
-    expected = count_contexts(model, (1, 3, 224, 224), batch_norm="all").quantities()
-    assert found["image_size"] == 224
-    assert {key: found[key] for key in expected.to_dict()} == expected.to_dict()
+    found = count("torchvision:squeezenet1_1", "--batch-norm", "all")
+    model = torchvision.models.squeezenet1_1()
+    expected = count_contexts(model, (1, 3, 224, 224), batch_norm="all").quantities().to_dict()
+    assert found["image_size"] == 224 and found.items() >= expected.items()
 
 
 def test_count_text():
@@ -301,7 +293,6 @@ def test_audit(committed):
     assert (result.exit_code, result.stderr) == (0, "")
     total = "5 printed numbers: 1 ✓, 2 ✗, 1 …, 1 inputs"
     assert result.stdout.splitlines()[-3:] == [total, str(ENTRIES[1]), str(ENTRIES[3])]
-    assert "thesis, table 2" in result.stdout
     found = loads(run("audit", "--json").stdout)
     assert all(list(entry) == AUDIT_KEYS for entry in found)
     assert [entry["computed"] for entry in found] == [1.04, 3.0, None, None, 5]
@@ -347,23 +338,27 @@ TOLD = [
     "t-9 was confirmed and is no longer in the ledger",
 ]
 BETTER = "t-1/a: verdict was 'erratum' and is now 'reproduced'"
-LACKS = "and is not in data/ledger.csv"
 CHANGED = [  # committed verdicts, arguments, and what is said: that of the places asked for only
     *((WORSE, arguments, TOLD) for arguments in ([], ["--json"], [*ONE, "--only", TABLES[1]])),
     (WORSE, ONE, TOLD[:1]),
     ({**WORSE, "t-1/b": "erratum"}, ONE, []),
     # better fails as well, or a ledger of low verdicts would let all later ones pass
-    *(({"t-1/a": "erratum"}, arguments, [BETTER]) for arguments in ([], ONE)),
-    ({"t-1/a": None, "t-2/b": None}, [],
-     [f"t-1/a is reproduced {LACKS}", f"t-2/b is not reproduced {LACKS}"]),
+    ({"t-1/a": "erratum"}, [], [BETTER]),
+    ({"t-1/a": None}, [], ["t-1/a is reproduced and is not in data/ledger.csv"]),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("verdicts", "arguments", "told"), CHANGED)
-def test_audit_fails_where_a_verdict_changed(committed, verdicts, arguments, told):
-    commit(verdicts)
-    result = run("audit", *arguments)
-    assert (result.exit_code, result.stderr.splitlines()) == (int(bool(told)), told)
+def test_audit_fails_where_a_verdict_changed(committed):
+    for verdicts, arguments, told in CHANGED:
+        commit(verdicts)
+        result = run("audit", *arguments)
+        assert (result.exit_code, result.stderr.splitlines()) == (int(bool(told)), told)
+    result = run("audit", "--update")
+    assert result.exit_code == 0 and CHANGED[-1][-1][0] in result.stderr
+    with committed.open(newline="") as file:
+        assert [row["verdict"] for row in csv.DictReader(file)] == [e.verdict for e in ENTRIES]
+    committed.write_text("")
+    assert run("audit", "--update").exit_code == run("audit").exit_code == 0
 
 
 GONE = [  # what happens to the committed text, and what is said
@@ -394,62 +389,53 @@ def test_audit_fails_where_there_is_nothing_to_compare_with(committed, damage, s
         refused(run("audit", *arguments), sentence, code=1)
 
 
-def test_audit_update_accepts_the_verdicts(committed):
-    commit({"t-1/b": "unsaid"})
-    result = run("audit", "--update")
-    assert result.exit_code == 0 and TOLD[0] in result.stderr
-    with committed.open(newline="") as file:
-        assert [row["verdict"] for row in csv.DictReader(file)] == [e.verdict for e in ENTRIES]
-    committed.write_text("")
-    assert run("audit", "--update").exit_code == run("audit").exit_code == 0
-
-
 @pytest.fixture
 def chapters(committed, tmp_path, monkeypatch):
-    """A repository of its own: a chapter that needs seed 1, and a ledger."""
+    """A repository of its own: a chapter that needs seed 1, and a ledger; how they run is stubbed.
+
+    That a batch runs what it should is test_reproduce.py's subject, which pages are renewed
+    test_contents.py's.
+    """
     house.build(tmp_path, monkeypatch)
     paths.FIGURES.mkdir()
     ledger.save(ENTRIES)
-    for name, check in [("03-broken", "assert seed == 1"), ("00-ledger", "1")]:
-        house.notebook(name, "profile = 'quick'; seed = 0", check)
+    for name in ("03-broken", "00-ledger"):
+        house.notebook(name, "profile = 'quick'; seed = 0", "assert seed")
         house.chapter(name, last=name == "00-ledger")
 
+    def batch(jobs, parallel):
+        for job in jobs:
+            job.output.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(job.notebook, job.output)
+            is_broken = job.name == "03-broken" and job.parameters.get("seed") != 1
+            yield reproduce.Outcome(job, 1.5, "assert seed" if is_broken else "")
 
-def without_times(stderr):
-    return sorted(re.sub(r" \d+\.\d s$", "", line) for line in stderr.splitlines())
+    monkeypatch.setattr(reproduce, "batch", batch)
+    monkeypatch.setattr(contents, "renew", lambda: [paths.ROOT / "data" / "tables.md"])
 
 
-@pytest.mark.notebook
-def test_reproduce(chapters, monkeypatch):
-    renewed = []  # the pages that show tables; how is test_contents' subject
-    monkeypatch.setattr(contents, "renew", lambda: renewed.append(True) or [])
+def test_reproduce(chapters):
     needs = "not run yet (about 1 min on two cores)"
     expected = f"03-broken: {needs}\n00-ledger: {needs}\n"
     assert run("reproduce", "--dry-run").stdout == expected
-
+    commit({"t-1/a": "erratum", "t-1/b": "unsaid"})
     result = run("reproduce")
-    assert result.exit_code == 1
     broken = paths.BUILD / "failed" / "03-broken.ipynb"
-    failure = "cell In [2] (assert seed == 1) raised AssertionError"
-    assert without_times(result.stderr) == [
-        f"03-broken failed: {failure}; see {broken}",
+    assert (result.exit_code, result.stderr.splitlines()) == (1, [
         "running 03-broken, 00-ledger: at most about 2 min on two idle cores",
-        "✓ 00-ledger",
-        "✗ 03-broken",
-    ]
-    assert broken.exists()
-    assert "5 printed numbers: 1 ✓, 2 ✗" in result.stdout
-    assert f"executed notebooks: {paths.BUILD / 'notebooks'}" in result.stdout
-    lines = result.stdout.splitlines()
-    assert lines[1] == "1 of 2 chapters are done"
+        "✗ 03-broken 1.5 s", "✓ 00-ledger 1.5 s",
+        f"03-broken failed: assert seed; see {broken}",
+    ])  # fmt: skip
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert lines[1] == "1 of 2 chapters are done" and "5 printed numbers: 1 ✓, 2 ✗" in lines[2]
+    assert "not as committed: 2" in lines and {TOLD[0], BETTER} <= {*lines}
+    assert f"executed notebooks: {paths.BUILD / 'notebooks'}" in lines
     assert len(lines) < 24 and max(map(len, lines)) < 200  # a page of a terminal
-
-    result = run("reproduce", "--only", "03-broken", "-p", "seed=1")
-    assert result.exit_code == 0 and "up to date: 00-ledger" in result.stderr
+    assert run("reproduce", "--only", "03-broken", "-p", "seed=1").exit_code == 0
     result = run("reproduce", "00-ledger", "--save")
-    assert result.exit_code == 0
-    assert without_times(result.stderr) == ["saved: 00-ledger", "up to date: 00-ledger"]
-    assert (paths.FIGURES / "README.md").exists() and renewed
+    assert result.exit_code == 0 and (paths.FIGURES / "README.md").exists()
+    slip = "00-ledger: it was not saved from one run of all cells in order"
+    assert result.stderr.splitlines()[2:] == ["saved: 00-ledger, data/tables.md", slip]
 
 
 def test_reproduce_refuses_before_anything_runs(chapters):
@@ -461,10 +447,3 @@ def test_reproduce_refuses_before_anything_runs(chapters):
     ):
         refused(run("reproduce", *arguments.split()), f"Error: {message}")
     assert not (paths.BUILD / "notebooks").exists()
-
-
-def test_a_verdict_that_changed_is_told(chapters, monkeypatch):
-    commit({"t-1/a": "erratum", "t-1/b": "unsaid"})
-    monkeypatch.setattr(reproduce, "batch", lambda jobs, parallel: iter(()))
-    lines = [line.strip() for line in run("reproduce").stdout.splitlines()]
-    assert "not as committed: 2" in lines and {TOLD[0], BETTER} <= {*lines}

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torchvision import models as torchvision_models
 
-from reuseprior.errors import UserError
 from reuseprior.models import EfficientNetV2, efficientnet_v2, without_weights
 from reuseprior.models.efficientnet_v2 import Stage, parse_stage, round_channels, scale_stage
 
@@ -16,16 +15,12 @@ def lazy(size, **options):
         return efficientnet_v2(size, **options)
 
 
-def shapes(model):
-    return Counter(tuple(parameter.shape) for parameter in model.parameters())
-
-
 @pytest.mark.parametrize("size", ["s", "m", "l"])
 def test_same_parameter_shapes_as_torchvision(size):
-    """Totals stand in test_catalog.py."""
     with without_weights():
         theirs = torchvision_models.get_model(f"efficientnet_v2_{size}", weights=None)
-    assert shapes(lazy(size)) == shapes(theirs)
+    ours, others = (Counter(tuple(p.shape) for p in m.parameters()) for m in (lazy(size), theirs))
+    assert ours == others
 
 
 def test_real_images_give_logits_and_gradients():
@@ -68,10 +63,6 @@ def test_stages_and_sizes():
     stage = parse_stage("ir_r5_k3_s1_e6_c112_se0.25")
     assert stage == Stage("ir", 5, 3, 1, 6, 112, 0.25)
     assert scale_stage(stage, 1.1, 1.2) == Stage("ir", 6, 3, 1, 6, 120, 0.25)
-    with pytest.raises(ValueError, match="cannot read stage 'ir_r6': write it like"):
-        parse_stage("ir_r6")
-    with pytest.raises(ValueError, match="no size 'b4': choose from b0, b1, b2, b3, s, m, l"):
-        efficientnet_v2("b4")
 
 
 def test_width_scales_every_channel():
@@ -80,8 +71,6 @@ def test_width_scales_every_channel():
     widths = narrow.stem.out_channels, narrow.head.in_channels, narrow.head.out_channels
     assert widths == (16, 104, 704)
     assert len(narrow.blocks) == len(own.blocks)
-    narrow = lazy("b0", num_classes=10, width=0.25)
-    assert sum(p.numel() for p in narrow.parameters()) == 433_444
 
 
 def test_survival_falls_linearly_to_the_last_block():
@@ -120,14 +109,3 @@ def test_batch_norm_keeps_most_of_its_old_statistics():
     for options, momentum in [({}, 0.01), ({"bn_momentum": 0.1}, 0.1)]:
         norms = [m for m in lazy("b0", **options).modules() if isinstance(m, torch.nn.BatchNorm2d)]
         assert {(norm.momentum, norm.eps) for norm in norms} == {(momentum, 1e-3)}
-
-
-@pytest.mark.parametrize(("name", "value", "needed"), [
-    ("num_classes", 0, "1 or more"), ("width", 0, "above 0"), ("width", float("nan"), "above 0"),
-    ("dropout", 1, "at least 0 and below 1"), ("dropout", -0.1, "at least 0 and below 1"),
-    ("survival", 0, "above 0 and at most 1"), ("survival", 1.5, "above 0 and at most 1"),
-    ("bn_momentum", 0, "above 0 and at most 1"),
-])  # fmt: skip
-def test_numbers_out_of_range(name, value, needed):
-    with pytest.raises(UserError, match=f"^{name} is {value!r}: it must be {needed}$"):
-        efficientnet_v2("b0", **{name: value})

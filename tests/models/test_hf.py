@@ -22,21 +22,16 @@ SMALL = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def configured(tmp_path):
-    """A configuration file of each small model; the name that leads to it."""
-
-    def write(kind):
-        path = tmp_path / f"{kind}.json"
-        path.write_text(json.dumps({"model_type": kind} | SMALL[kind]))
-        return f"hf:{path}"
-
-    return write
+def configured(folder, kind):
+    """The name that leads to a configuration file of a small model."""
+    path = folder / f"{kind}.json"
+    path.write_text(json.dumps({"model_type": kind} | SMALL[kind]))
+    return f"hf:{path}"
 
 
 @pytest.mark.parametrize("kind", SMALL)
-def test_a_configuration_file(kind, configured):
-    name = configured(kind)
+def test_a_configuration_file(kind, tmp_path):
+    name = configured(tmp_path, kind)
     model = catalog.build(name)
     assert all(p.is_meta for p in model.parameters()) and catalog.find(name).output == "logits"
     done = measure(name, Conventions(tokens=5))
@@ -47,9 +42,9 @@ def test_a_configuration_file(kind, configured):
     assert embedded.quantities.input_nodes == 8 * done.quantities.input_nodes
 
 
-def test_later_tokens_are_masked(configured):
+def test_later_tokens_are_masked(tmp_path):
     """A causal model's first output has no path from later tokens' positions."""
-    model = catalog.build(configured("gpt2"))
+    model = catalog.build(configured(tmp_path, "gpt2"))
     counts = count_contexts(
         model, {"input_ids": (1, 4)}, output=lambda made: made.logits[:, :1], exact=True
     )
@@ -57,37 +52,28 @@ def test_later_tokens_are_masked(configured):
     assert (positions.counts[:, 0] > 0).tolist() == [True] + [False] * 15
 
 
-def test_experts_are_left_as_they_were(configured):
-    model = catalog.build(configured("mixtral"))
+def test_experts_are_left_as_they_were(tmp_path):
+    model = catalog.build(configured(tmp_path, "mixtral"))
     before = dict(vars(model.config))
     count_contexts(model, {"input_ids": (1, 3)}, output="logits")
     assert vars(model.config) == before
 
 
-def test_a_configuration_has_so_many_layers_at_most(tmp_path):
+def test_names_that_lead_somewhere_or_nowhere(tmp_path):
+    """A type of model, or a file that configures one of at most so many layers."""
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"model_type": "gpt2", "n_layer": 10**6}))
-    with pytest.raises(ModelError, match="num_hidden_layers is more than 10,000"):
-        catalog.find(f"hf:{path}")
-
-
-@pytest.mark.parametrize(("name", "message"), [
-    ("hf:gtp2", r"neither a file nor a type of model of transformers, did you mean 'gpt2'"),
-    ("hf:pyproject.toml", "no configuration of transformers"),
-])  # fmt: skip
-def test_names_that_lead_nowhere(name, message, request, monkeypatch):
-    """And some that lead somewhere."""
+    (tmp_path / "other").write_text("text")
     assert type(catalog.build("hf:gpt2")).__name__ == "GPT2LMHeadModel"
     assert catalog.find("hf:bert").tokens == ("input_ids",)
     assert "hf:gpt2" in catalog.matching("hf:gpt*")
     assert catalog.find("hf:vit").tokens == () and catalog.find("hf:vit").image_size == 224
-    monkeypatch.chdir(request.config.rootpath)
-    with pytest.raises(ModelError, match=message):
-        catalog.find(name)
-
-
-def test_embeddings_of_other_models():
-    own = "torch.nn:Identity"  # may take tokens, and how is not known
-    with pytest.raises(ModelError, match="embeddings can be the input of hf: models only"):
-        Conventions(tokens=3, embedded=True).inputs(own, nn.Identity())
-    assert Conventions(tokens=3).inputs(own, nn.Identity()).dtype is torch.int64
+    own = Conventions(tokens=3).inputs("torch.nn:Identity", nn.Identity())
+    assert own.dtype is torch.int64  # which may take tokens
+    for name, message in (
+        ("gtp2", r"neither a file nor a type of model of transformers, did you mean 'gpt2'"),
+        (tmp_path / "other", "no configuration of transformers"),
+        (path, "num_hidden_layers is more than 10,000"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            catalog.find(f"hf:{name}")
