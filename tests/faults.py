@@ -24,7 +24,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -100,12 +100,12 @@ def command(*arguments: object) -> None:
 
 SETTINGS = {
     "train": [
-        "epochs=4", "channels=1", "train_images=96", "test_images=30", "batch_size=32", "width=1.0",
+        "channels=1", "train_images=96", "test_images=30", "batch_size=32", "width=1.0",
         "image_size=8", "test_image_size=8", "channels_last=false", "validation=0.1",
         "bn_momentum=0.01",
     ],
     "evolve": [
-        "generations=3", "warmup_generations=1", "constant_generations=2",
+        "generations=2", "warmup_generations=1", "constant_generations=2",
         "mode=random_warmup_evolve", "population=4", "train_images=150", "test_images=50",
         "sample=2", "batch_size=32",
         "minimum_batches=2", "optimizer_state=scope", "augmentation=flip_crop", "keep_modules=4",
@@ -113,7 +113,6 @@ SETTINGS = {
         "top=1", "elimination=0.25",
     ],
 }  # fmt: skip
-BRIEF = {"train": "epochs=2", "evolve": "generations=2"}  # in place of the first setting
 NETS = [f"tests.faults:{name}" for name in ("wide", "slow", "deep", "narrow")]
 
 
@@ -121,14 +120,14 @@ def settings(program: str) -> list[str]:
     return [word for setting in SETTINGS[program] for word in ("--set", setting)]
 
 
-def train(folder: Path, seed: int) -> list[object]:
+def train(folder: Path, seed: int, epochs: int) -> list[object]:
     """The words of the command that trains `net` there."""
     made = ["--protocol", "quick", "--output", folder, "--resume", "--seed", seed]
-    return ["train", "tests.faults:net", *settings("train"), *made]
+    return ["train", "tests.faults:net", *settings("train"), "--set", f"epochs={epochs}", *made]
 
 
 def run_train(folder: Path, seed: int = 0) -> None:
-    command(*train(folder / "run", seed))
+    command(*train(folder / "run", seed, epochs=2))  # a second checkpoint takes all steps
 
 
 def run_evolve(folder: Path, seed: int = 0) -> None:
@@ -152,7 +151,7 @@ def run_affine(folder: Path, seed: int = 0) -> None:
 
 
 def run_text(folder: Path, seed: int = 0) -> None:
-    """Train a small Classformer, plainly and under drawn schedules, and search for one."""
+    """Train a small Classformer under drawn schedules, and search for one."""
     held = TextSet.of(TASK, 2, "accuracy", texts(48, 0), texts(20, 1))
 
     def pretrained(name, *, schedule=None, space=None, seed):
@@ -172,9 +171,8 @@ def run_text(folder: Path, seed: int = 0) -> None:
         patch.object(classformer.data, "load", lambda name, place=None: held),
         patch.dict(classformer.SCALES, small=small),
     ):  # fmt: skip
-        for schedule in ("", classformer.DRAWN):
-            one = classformer.Experiment(TASK, "small", schedule)
-            classformer.run(one, seed=0, root=folder, progress=False)
+        one = classformer.Experiment(TASK, "small", classformer.DRAWN)
+        classformer.run(one, seed=0, root=folder, progress=False)
         one = classformer.Search(TASK, "small", "tpe", length=32, budget=12)
         classformer.look(one, seed=seed, root=folder)
 
@@ -331,19 +329,13 @@ def ended(child: int) -> int:
 
 
 @cache
-def undisturbed(program: str, brief: bool = False) -> tuple[dict[str, object], int, float]:
+def undisturbed(program: str) -> tuple[dict[str, object], int, float]:
     """What a program leaves that nobody disturbs, in how many steps and seconds."""
     start = time.monotonic()
-    with tempfile.TemporaryDirectory() as root, shortened(program, brief):
+    with tempfile.TemporaryDirectory() as root:
         folder = Path(root, "whole")
         assert ended(live(program, folder)) == 0, said(folder)
         return contents(folder), int(said(folder).split()[-2]), time.monotonic() - start
-
-
-def shortened(program: str, brief: bool) -> AbstractContextManager:
-    """For a while a program is brief, where it can be."""
-    changed = [BRIEF[program], *SETTINGS[program][1:]] if brief and program in BRIEF else None
-    return patch.dict(SETTINGS, {program: changed} if changed else {})
 
 
 def said(folder: Path) -> str:
@@ -385,20 +377,19 @@ def full_disk(program: str, root: Path, wanted: int) -> int:
 
     From that many random steps, or from every one; the number of sentences that told of it.
     """
-    whole, steps, _ = undisturbed(program, brief=True)  # a second checkpoint takes all steps
+    whole, steps, _ = undisturbed(program)
     refused = 0
     for at in random.Random(0).sample(range(1, steps + 1), min(wanted, steps)):
         folder = root / f"full-{at}"
-        with shortened(program, brief=True):
-            code = ended(live(program, folder, at=at, what=full))
-            assert code in (0, REFUSED), said(folder)
-            if code == REFUSED:
-                refused += 1
-                (sentence,) = [s for s in said(folder).splitlines() if s.startswith("Error: ")]
-                assert "No space left on device" in sentence, sentence
-            else:  # only what is deleted was left to do
-                assert contents(folder).keys() >= whole.keys(), said(folder)
-            complete(program, folder, whole)
+        code = ended(live(program, folder, at=at, what=full))
+        assert code in (0, REFUSED), said(folder)
+        if code == REFUSED:
+            refused += 1
+            (sentence,) = [s for s in said(folder).splitlines() if s.startswith("Error: ")]
+            assert "No space left on device" in sentence, sentence
+        else:  # only what is deleted was left to do
+            assert contents(folder).keys() >= whole.keys(), said(folder)
+        complete(program, folder, whole)
     return refused
 
 

@@ -77,18 +77,11 @@ def test_every_flipped_bit_of_a_checkpoint_is_noticed(tmp_path):
         flipped = bytearray(content)
         flipped[place] ^= 1 << rng.randrange(8)
         path.write_bytes(flipped)
-        for config in (None, CONFIG):
-            with pytest.raises(CheckpointError, match=f"{AWAY} to begin this run") as caught:
-                checkpoint.load(path, config=config)
-            assert "\n" not in str(caught.value)
+        with pytest.raises(CheckpointError, match=f"{AWAY} to begin this run") as caught:
+            checkpoint.load(path, config=CONFIG if place % 2 else None)
+        assert "\n" not in str(caught.value)
     path.write_bytes(content)
     assert checkpoint.load(path, config=CONFIG)[1] == {"epoch": 2}
-
-
-def edited(content):
-    """A checkpoint whose epoch was changed by hand."""
-    assert content.count(rb"\"epoch\": 2") == 1
-    return content.replace(rb"\"epoch\": 2", rb"\"epoch\": 1")
 
 
 def without_digest(content):
@@ -99,26 +92,19 @@ def without_digest(content):
     return content[:8] + text[:size] + content[8 + size :]
 
 
-def deep(content):
-    text = b"[" * 100_000
-    return len(text).to_bytes(8, "little") + text + content
-
-
-def newer(content):
-    return content.replace(b'"version":"2"', b'"version":"3"')
-
-
+DEEP = (100_000).to_bytes(8, "little") + b"[" * 100_000
 TORN = "is no whole checkpoint"
 DAMAGE = [
-    (edited, f"{TORN} .its digest is not that of its contents: damaged, or edited"),
+    (lambda content: content.replace(rb"\"epoch\": 2", rb"\"epoch\": 1"),
+     f"{TORN} .its digest is not that of its contents: damaged, or edited"),
     (without_digest, f"{TORN} .its digest is not that of its contents: damaged, or"),
     (lambda content: content[: len(content) // 2], TORN),
     (lambda content: content + b"\0", TORN),
     (lambda content: b"", TORN),
-    (lambda content: b"\xff" * 100, TORN),
-    (deep, f"{TORN} .its header makes no sense"),
-    (newer, "is a checkpoint of version 3 and this package reads versions up to 2"),
-]
+    (lambda content: DEEP + content, f"{TORN} .its header makes no sense"),
+    (lambda content: content.replace(b'"version":"2"', b'"version":"3"'),
+     "is a checkpoint of version 3 and this package reads versions up to 2"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("damage", "sentence"), DAMAGE)
@@ -152,7 +138,7 @@ def test_another_run_s_checkpoint_is_told(tmp_path):
 
 
 def trained(folder, *, seed=0):
-    return run(*faults.train(folder, seed))
+    return run(*faults.train(folder, seed, epochs=4))
 
 
 def unfinished(folder):
@@ -228,12 +214,9 @@ NOWHERE = [
     ({"epoch": "2"}, r"\(Expected `int`, got `str` - at `\$\.epoch`\)"),
     ({"batch": None}, r"got `null` - at `\$\.batch`"),
     ({"epoch": 5}, r"\(epoch 5, batch 0\)"),
-    ({"epoch": -1}, r"\(epoch -1, batch 0\)"),
     ({"batch": 10**9}, r"\(epoch 4, batch 1000000000\)"),
     ({"seconds": -1.5}, r"\(Expected `float` >= 0\.0 - at `\$\.seconds`\)"),
-    ({"seconds": float("nan")}, r"at `\$\.seconds`\)"),
     ({"seconds": 10**400}, r"at `\$\.seconds`\)"),
-    ({"best_epoch": -1}, r"at `\$\.best_epoch`\)"),
     ({"best_epoch": 5}, r"\(epoch 4, the best of them epoch 5\)"),
     ({"best_score": float("nan")}, r"at `\$\.best_score`\)"),
 ]

@@ -27,10 +27,10 @@ CALLS = {  # by what is given
     "data.load(root)": lambda given: data.load("digits", given),
     "Protocol.load": training.Protocol.load,
     "train(?)": lambda given: train(model=given),
-    "train(data)": lambda given: train(data=given),
-    "train(protocol)": lambda given: train(protocol=given),
-    "train(folder)": lambda given: train(folder=given),
-    "train(seed)": lambda given: train(seed=given),
+    **{
+        f"train({name})": lambda given, name=name: train(**{name: given})
+        for name in ("data", "protocol", "folder", "seed")
+    },
     "Settings.load": rv.Settings.load,
     "Search.start": lambda given: rv.Search.start(given, DIGITS),
     "Search.start(data)": lambda given: rv.Search.start("quick", given),
@@ -73,12 +73,6 @@ def test_a_seed_is_a_whole_number_that_generators_take():
     for call, seed in product(("train(seed)", "Search.start(seed)"), (-1, 2**63, 1.0, "0", True)):
         with pytest.raises(UserError, match=r"the seed is .*: give a whole number from 0 to 2\*\*"):
             CALLS[call](seed)
-
-
-def test_a_policy_that_is_none_says_what_to_pass():
-    sentence = "the policy is 3: pass one of none, all_but_bn, same_shape, with_bn as a text, or"
-    with pytest.raises(sharing.SharingError, match=sentence):
-        sharing.tie(net(), 3)
 
 
 ROOMS = "chapters|cli|contexts|data|measures|models|proofs|report|revolver|sharing|training"

@@ -20,33 +20,29 @@ import torch
 from torch import nn
 from torch.nn import Flatten, Linear, Sequential, Conv2d
 
-text = "no model"
 def net(): return Sequential(Flatten(), Linear(768, 10))
 def pixels(): return Linear(16, 4)
 def needs(width): return Linear(width, 4)
 def nothing(): return None
 def fails(): raise RuntimeError("no weights\\nat my/path")
-def leaves(): sys.exit(3)
 def within(times):
     module = Linear(16, 4)
     for _ in range(times): module = Sequential(module)
     return module
+def leaves(): sys.exit(3)
 def deep(): return within(2000)
 def nested(): return within(300)
 def recursive(): return recursive()
 def stored():
     with torch.device("meta"): return net()
-def half_stored(): return Sequential(*net(), Linear(10, 10).to("meta"))
 def buffered():
     module = net()
     module.register_buffer("steps", torch.zeros(1, device="meta"))
     return module
 def words(): return Sequential(nn.Embedding(50, 4), Linear(4, 50))
 def lazy(): return Sequential(Flatten(), nn.LazyLinear(10))
-def batched(): return Sequential(nn.LazyBatchNorm2d(), Flatten(), Linear(768, 10))
 class Asked(Exception): pass
 def asked(): raise Asked("for nothing")
-built = Linear(768, 10)
 def frozen(): return net().requires_grad_(False)
 class Odd(Linear):
     def forward(self, x): raise KeyError("weights")
@@ -97,7 +93,7 @@ def here(tmp_path, monkeypatch):
     paths.PUBLISHED.mkdir(parents=True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     yield tmp_path
-    for name in ("nets", "broken", "raising", "leaving"):
+    for name in ("nets", "raising", "leaving"):
         sys.modules.pop(name, None)
 
 
@@ -107,15 +103,9 @@ NAMES = [
     ("audit --only ''", r"--only '' names no place: write it as --only 'thesis, table 4\.4'"),
     ("count", r"Missing argument 'MODEL'"),
     ("count ''", r"unknown model '': `reuseprior models`"),
-    ("count ' V2-B0'", r"unknown model ' V2-B0', did you mean"),
     ("count ../nets.py", r"unknown model '\.\./nets\.py'"),
-    ("count torchvision:", r"torchvision has no classifier ''"),
     ("count torchvision:resnet", r"torchvision has no classifier 'resnet', did you mean"),
-    ("train nonet", r"unknown model 'nonet'"),
     ("rank", r"Missing argument 'MODEL"),
-    ("count nas-bench-201:x", r"'x' is no cell of NAS-Bench-201: write six digits"),
-    ("count nas-bench-macro:99999999", r"'99999999' is no network of NAS-Bench-Macro"),
-    ("count nets:", r"module 'nets' has no ''"),
     *(
         (f"train nets:{name} --output run", sentence)
         for name, sentence in [
@@ -123,15 +113,11 @@ NAMES = [
             ("leaves", r"'nets:leaves' cannot be built: SystemExit\(3\)"),
             ("recursive", r"'nets:recursive' cannot be built: RecursionError"),
             ("asked", r"'nets:asked' cannot be built: Asked\('for nothing'\)"),
-            ("built", r"'nets:built' cannot be built: TypeError"),
             ("nothing", r"model 'nets:nothing' returned a NoneType: it must return"),
-            ("text", r"model 'nets:text' is a str: it must be a callable"),
             ("needs", r"model 'nets:needs' needs arguments"),
             ("nett", r"module 'nets' has no 'nett', did you mean 'net'"),
             ("lazy", r"parameter 1\.weight of nets:lazy has no shape yet \(a lazy module\)"),
-            ("batched", r"parameter 0\.weight of nets:batched has no shape yet"),
             ("stored", r"1\.weight of the model lies on the meta device and has no values: build"),
-            ("half_stored", r"2\.weight of the model lies on the meta device and has no values"),
             ("buffered", r"steps of the model lies on the meta device and has no values"),
             ("net --sharing layers:all --set width=2", r"width = 2\.0 in protocol 'quick' would"),
             ("net --protocol pipe.toml", r"pipe\.toml .*it is a device or a pipe"),
@@ -140,7 +126,6 @@ NAMES = [
         ]
     ),
     ("count nothing:net", r"cannot import 'nothing' for model 'nothing:net'"),
-    ("count broken:net", r"cannot import 'broken' .*invalid syntax"),
     ("count raising:net", r"cannot import 'raising' .*no disk"),
     ("count leaving:net", r"cannot import 'leaving' .*bye"),
     ("count ..nets:net", r"cannot import '\.\.nets'"),
@@ -159,38 +144,23 @@ NAMES = [
 SIZES = [
     ("count V2-B0 --image-size 0", r"--image-size.*greater than or equal to 1"),
     ("count V2-B0 --image-size x", r"--image-size.*'x'|--image-size.*valid integer"),
-    ("count V2-B0 --image-size 1.5", r"--image-size"),
     ("count V2-B0 --image-size 10000", r"--image-size.*less than or equal to 9459"),
     (f"count V2-B0 --image-size 1{'0' * 5000}", r"--image-size"),
     ("count V2-B0 --image-size 32 --shape 1,3,8,8", r"exclude each other: give one of them"),
     ("count V2-B0 --shape 1;3", r"--shape '1;3' is not a list of whole numbers"),
     *(
-        (
-            f"count V2-B0 --shape {s}",
-            r"--shape '.*' is not a list of whole numbers: write it as 1,3",
-        )
+        (f"count V2-B0 --shape {s}", r"--shape '.*' is not a list of whole numbers: write it as")
         for s in ("1,3,0,4", "1,-3,8,8", ",", "''", "1.0,3,8,8")
     ),
     *(
         (f"{command} --tokens {n}", r"'--tokens': Input should be less than or equal to 268435456")
-        for n in (2**28 + 1, 2**63 - 1, 2**63, 10**20)
-        for command in ("count nets:words", "count hf:bert", "rank hf:gpt2 nets:words")
+        for n in (2**28 + 1, 10**20)
+        for command in ("count nets:words", "rank hf:gpt2 nets:words")
     ),
-    ("count nets:words", r"it takes token ids, so give --tokens 128; example ids"),
-    (
-        "count nets:words --shape 1,8",
-        r"it takes token ids, so give --tokens 128; example ids",
-    ),
+    ("count nets:words --shape 1,8", r"it takes token ids, so give --tokens 128; example ids"),
     ("count nets:two --image-size 16", r"an argument may be missing, so name a model of one input"),
-    (
-        "count nets:pixels --shape 1,16 --until z",
-        r"Error: --until 'z' is no module of the model: gi"
-        r"ve the path of one, as layers\.0",
-    ),
-    (
-        "count nets:numbers --shape 1,16 --output b",
-        r"return its outputs, or choose them with --",
-    ),
+    ("count nets:pixels --shape 1,16 --until z", r"Error: --until 'z' is no module of the model"),
+    ("count nets:numbers --shape 1,16 --output b", r"return its outputs, or choose them with --"),
     ("count flexibert:256-sa.wma.4.1024x99999", r"with 2 or 4 heads and 1 to 100 hidden layers"),
     ("count V2-B0 --shape 1,3,99999999999,99999999999", r"entries: give at most 268,435,456"),
     ("count V2-B0 --shape 1,268435457", r"has 268,435,457 entries: give at most 268,435,456"),
@@ -206,18 +176,14 @@ SIZES = [
     ("count V2-B0 --sharing stores:", r"budget '' is no number: write parameters, as"),
     ("count V2-B0 --sharing stores:0%", r"a budget of 0 parameters is too small"),
     ("count V2-B0 --sharing stores:1e999%", r"budget '1e999%' is no number: write parameters"),
-    ("count V2-B0 --sharing channels:x", r"channels 'x' begin with no factor: write how often"),
     ("count V2-B0 --sharing channels:0", r"factor is 0: filters repeat a whole number of times"),
-    ("count V2-B0 --sharing blocks:x", r"blocks:x has no number of templates"),
     ("count V2-B0 --sharing blocks:0", r"templates is 0: it must be 1 to 1,000"),
     ("count V2-B0 --sharing blocks:99999", r"templates is 99999: it must be 1 to 1,000"),
     (f"count V2-B0 --sharing blocks:{'9' * 5000}", r"9 has no number of templates: write it"),
     (f"count V2-B0 --sharing channels:{'9' * 5000}", r"begin with no factor: write how often"),
     (f"count V2-B0 --sharing stores:{'9' * 5000}", r"9' is no number: write parameters, as 50"),
-    (f"count V2-B0 --sharing stores:{'9' * 400}%", r"9%' is no number: write parameters, as"),
     ("count V2-B0 --sharing stores:99999999999", r"99,999,999,999 parameters is too large: gi"),
     ("count V2-B0 --sharing stores:10%,templates=2000", r"templates is 2000: it must be 1 to 1,"),
-    ("train V2-B0 --sharing all", r"unknown sharing 'all', did you mean 'all_but_bn'"),
     ("count V2-B0 --batch-norm some", r"'some' is not one of 'learnable', 'all'"),
     ("count hf:gpt2 --tokens 8 --shape 1,8", r"--tokens excludes --shape and"),
     ("count V2-B0 --tokens 8", r"model 'V2-B0' takes no tokens"),
@@ -227,26 +193,19 @@ SIZES = [
 TRAIN = [  # what stands after --set, and the sentence
     ("epochs=0", r"epochs is 0: it must be 1 to 1,000,000,000"),
     ("epochs=1e3", r"epochs is 1000\.0: it must be a whole number"),
-    ("epochs=true", r"epochs is True: it must be a whole number"),
     ("epochs=\\'2\\'", r"epochs is '2': it must be a whole number"),
-    ("epochs=[1]", r"epochs is \[1\]: it must be a whole number"),
     (f"epochs={DEEP}", r"epochs is '\[+\.\.\.: it must be a whole number"),
     ("batch_size=0", r"batch_size is 0: it must be 1 to"),
     ("batch_size=100000000", r"batch_size is 100000000 and there are 1438 training images"),
     ("learning_rate=-1", r"learning_rate is -1: it must be 0 to 1,000,000"),
     ("learning_rate=nan", r"learning_rate is nan: it must be 0 to 1,000,000, and finite"),
-    ("learning_rate=high", r"learning_rate is 'high': it must be a number"),
     (f"learning_rate=1{'0' * 400}", r"it must be 0 to 1,000,000, and finite"),
     (f"learning_rate=1{'0' * 5000}", r"it must be a number"),
-    ("momentum=1.5", r"momentum is 1\.5: it must be 0 to 1"),
-    ("gradient_clip=1e99", r"gradient_clip is 1e\+99: it must be 0 to 1,000,000"),
     ("optimizer=adam", r"optimizer is 'adam', did you mean 'adamw'"),
     ("optimizer=3", r"optimizer is 3: choose from"),
     ("schedule=steps", r"schedule is 'steps', step_epochs 0\.0"),
     ("stages=2", r"stages is 2, start_image_size 0"),
-    ("stages=1000000", r"stages is 1000000: it must be 1 to 10,000"),
     ("image_size=99999999", r"image_size is 99999999: it must be 0 to 16,384"),
-    ("channels=99999999", r"channels is 99999999: it must be 1 to 100,000"),
     ("workers=1000000", r"workers is 1000000: it must be 0 to 1,024"),
     ("compile=1", r"compile is 1: it must be true or false"),
     ("precision=float16", r"precision is 'float16'"),
@@ -254,10 +213,7 @@ TRAIN = [  # what stands after --set, and the sentence
     ("train_images=999999", r"too few for a balanced 999,999: ask for at most 1,390"),
     ("validation=0.0001", r"validation is 0\.0001 of 1438 training images, wh"),
     ("validation=1", r"validation = 1\.0 is no share of the training images"),
-    ("name=..", r"name is '\.\.': it becomes part of a folder's name"),
     ("name=a/b", r"name is 'a/b': it becomes part of a folder's name"),
-    ("name=", r"name is '': it becomes part of a folder's name"),
-    ("'name=<b>a</b>'", r"name is '<b>a</b>': it becomes part of a folder's name"),
     ("'name=a;rm'", r"name is 'a;rm': it becomes part of a folder's name"),
     ("'name=\"a\\nb\"'", r"name is 'a\\nb': it must be a text that can be printed"),
     ("colour=1", r"what was set has an unknown key 'colour'"),
@@ -266,7 +222,6 @@ TRAIN = [  # what stands after --set, and the sentence
     ("epochs=1 --set epochs=2", r"--set epochs is given twice"),
 ]
 EVOLVE = [
-    ("population", r"is not name=value"),
     ("populaton=3", r"unknown key 'populaton', did you mean 'population'\?"),
     ("population=1", r"population is 1: it must be 2 to 10,000"),
     ("warmup_x=1e9", r"warmup_x is 1000000000\.0: it must be 1 to 1,000"),
@@ -276,9 +231,6 @@ EVOLVE = [
     ("maximum_batches=1", r"maximum_batches is 1 and minimum_batches"),
     ("minimum_learning_rate=1000", r"minimum_learning_rate is 1000\.0 and learning_rate"),
     ("coefficient_up=1e308", r"coefficient_up is 1e\+308: it must be 1 to 10"),
-    ("size_penalty=1e308", r"size_penalty is 1e\+308: it must be 0 to 1,000,000"),
-    ("genotype_coefficient=inf", r"genotype_coefficient is inf: it must be"),
-    ("explore=2", r"explore is 2: it must be 0 to 1"),
     ("mode=grow", r"mode is 'grow'"),
     ("rates=1", r"rates in .* is 1: write a table \[rates\]"),
     ("rates.mutation=2", r"rates\.mutation is 2: it must be 0 to 1"),
@@ -287,15 +239,12 @@ EVOLVE = [
     ("space.depths=[100000]", r"depths is \[100000\]: expected `int` <= 1000"),
     ("space.depths=[]", r"space\.depths is \[\]: expected `array` of length >= 1"),
     ("\"space.depths=['a']\"", r"space\.depths is \['a'\]: expected `int`, got `str`"),
-    ("space.depths=10", r"space\.depths is 10: expected `array`, got `int`"),
     ("space.groups=100", r"groups is 100: expected `int` <= 16"),
     ("space.channels=99999999", r"channels is 99999999: expected `int` <= 100000"),
     ("space.widths=[0]", r"widths is \[0\]: expected `int` >= 1"),
     ("space.kernels=[2]", r"kernels hold 2: give odd sizes"),
     ("space.kernels=[1001]", r"kernels is \[1001\]: expected `int` <= 101"),
-    ("space.drops=[2.0]", r"drops is \[2\.0\]: expected `float` <= 1\.0"),
     ("space.momentum=[0.9,0.1]", r"momentum is \(0\.9, 0\.1\): give the lowest and the highest"),
-    ("space.unique=7.0", r"unique is 7\.0: expected `float` <= 1\.0"),
     ("\"space.schemes=['vgg']\"", r"schemes of the search space hold 'vgg': choose from"),
     ("space.image=[3,99999999,4]", r"image is \[3, 99999999, 4\]: expected `int` <= 16384"),
     ("space.colour=1", r"unknown key 'colour'"),
@@ -315,20 +264,14 @@ PATHS = [
     ("reproduce -p seed=1 -p seed=2", r"-p seed is given twice"),
     ("reproduce --profile slow", r"'slow' is not one of 'quick', 'full'"),
     ("train nets:net --root ''", r"'--root': it is empty"),
-    ("evolve quick --output ''", r"'--output': it is empty"),
-    ("rank V2-B0 --save ''", r"'--save': it is empty"),
     ("record ''", r"it is empty"),
-    ("data verify digits --root ''", r"'--root': it is empty"),
-    (f"{PLAIN} --output file", r"cannot make the folder file \(File exists\)"),
     (f"{PLAIN} --output file/below", r"cannot make the folder file/below \(Not a directory\)"),
-    ("evolve quick --output file/below", r"cannot make the folder file/below \(Not a directory\)"),
     (f"evolve quick --output {'a' * 300}", r"(?i)name too long|shorter"),
     ("evolve quick --output /proc/run", r"cannot make the folder /proc/run"),
     ("rank resnet20-cifar --save folder.csv", r"folder\.csv is a folder: name a file"),
     ("rank resnet20-cifar --save nowhere/a.csv", r"there is no folder nowhere, make it first"),
     (f"rank resnet20-cifar --save {'a' * 300}.csv", r"(?i)name too long|shorter"),
     ("rank resnet20-cifar --save pipe.csv", r"pipe\.csv is a device or a pipe: name a file"),
-    ("rank resnet20-cifar --save /dev/zero", r"/dev/zero is a device or a pipe: name a file"),
     ("train nets:net --output a\0b", r"'--output': it holds a NUL"),
     ("record 'a\nb'", r"a b/config\.json does not exist"),
     ("train nets:net --protocol 'a\n\x1b[2Jb.toml'", r"no protocol file a \\x1b\[2Jb\.toml: check"),
@@ -336,27 +279,20 @@ PATHS = [
     ("record nowhere", r"nowhere/config\.json does not exist"),
     ("record piped", r"cannot read .*piped/config\.json \(it is a device or a pipe, name a file\)"),
     (f"{PLAIN} --output piped", r"cannot read piped/config\.json \(it is a device or a pipe"),
-    (
-        f"{PLAIN} --output piped --resume",
-        r"cannot read piped/config\.json \(it is a device or",
-    ),
     ("evolve pipe.toml", r"cannot read pipe\.toml \(.*it is a device or a pipe"),
     (f"{PLAIN} --root nowhere --data imagenet", r"imagenet/train is missing"),
     ("new-study ''", r"it is empty: name a file or folder"),
     ("new-study .", r"\. is a folder: name a notebook in it"),
     ("new-study /", r"/ is a folder: name a notebook in it"),
-    ("new-study nowhere/a", r"nowhere"),
     (f"new-study {'a' * 300}", r"(?i)name too long|shorter"),
     ("data verify letters", r"no data set 'letters'"),
     ("data", r"nothing to do with the data"),
-    ("evolve quick --until forever", r"--until 'forever' is no limit"),
     ("evolve quick --until '0 minutes'", r"--until '0 minutes' is no limit"),
-    ("evolve quick --until 'nan minutes'", r"--until 'nan minutes' is no limit"),
 ]
 SEEDS = [
     (f"{command} --seed {seed}", r"--seed")
     for command in ("train nets:net", "evolve quick")
-    for seed in ("-1", 2**64, 2**63, "1.5", "one", f"1{'0' * 5000}")
+    for seed in ("-1", 2**63, "1.5", f"1{'0' * 5000}")
 ]
 NO_TOML = [
     ("nothing.toml", r"there is no {} file nothing\.toml: check the path"),
@@ -382,11 +318,7 @@ PROTOCOLS = [
 PRESETS = [
     ("folders", 'name = "a/b"', r"folders\.toml: name is 'a/b': it becomes part of a folder's"),
     ("space", "space = 3", r"space in space\.toml is 3: write a table \[space\]"),
-    (
-        "widths",
-        '[space]\nwidths = "all"',
-        r"widths\.toml: space\.widths is 'all': expected `array`",
-    ),
+    ("widths", '[space]\nwidths = "all"', r"widths\.toml: space\.widths is 'all': expected `ar"),
 ]
 SAVED = [  # a file of `rank --save`
     ("columns", "model,score\na,1\n", r"has unknown columns 'score' and no column 'image_size'"),
@@ -401,7 +333,6 @@ SAVED = [  # a file of `rank --save`
 ]
 FILES = {  # None is a folder
     "nets.py": NETS,
-    "broken.py": "def net(:\n",
     "raising.py": "raise OSError('no disk')\n",
     "leaving.py": "raise SystemExit('bye')\n",
     "file": "text",

@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import signal
+from itertools import product
 
 import pytest
 import torch
@@ -9,10 +10,9 @@ from torch import nn
 
 from reuseprior import data, paths, training
 from reuseprior.cli.training import experiment
-from reuseprior.models import Recipe, catalog, cifar_resnet
+from reuseprior.models import Recipe, catalog
 from reuseprior.models.catalog import OPTIONS
 from reuseprior.results import Recording, Run
-from reuseprior.sharing import all_but_bn, tie
 from tests.cli.calling import loads, refused, run
 
 TINY = ["--set", "epochs=1", "--set", "train_images=128", "--set", "test_images=50"]
@@ -39,19 +39,6 @@ def test_a_shared_model_is_trained_recorded_and_resumed(tmp_path, monkeypatch):
     assert json.loads(resumed.stdout)["test_accuracy"] == made.summary["test_accuracy"]
     other = invoke(*arguments, "--resume", "--set", "batch_size=32", "--output", folder)
     refused(other, "protocol.batch_size = 64 and this one has 32")
-
-
-def test_a_cifar_resnet_is_built_to_the_data_and_the_protocol(tmp_path):
-    done = invoke(
-        "resnet20-cifar", "--sharing", "all_but_bn", *TINY, "--set", "width=0.5",
-        "--set", "optimizer=adamw", "--set", "schedule=one_cycle", "--output", tmp_path,
-    )  # fmt: skip
-    assert done.exit_code == 0, done.stderr
-    model = cifar_resnet(20, num_classes=10, width=0.5)
-    tie(model, all_but_bn)
-    made = Run.read(tmp_path)
-    assert made.summary["parameters"] == sum(p.numel() for p in model.parameters())
-    assert made.config["model"] == "resnet20-cifar"
 
 
 def test_a_model_of_ones_own_and_a_signal(tmp_path, monkeypatch):
@@ -91,39 +78,35 @@ def writes_over(x):
 
 FAILING = [  # how, of what batch, and what is said of it
     (lambda x: {"logits": x}, 64, "AttributeError"),
-    (lambda x: (x, x), 64, "AttributeError"),
     (lambda x: None, 64, "AttributeError"),
     (asserts, 64, "AssertionError.*only to be tested"),
     (torch.no_grad()(lambda x: x * 2), 64, "RuntimeError.*does not require grad"),
-    (torch.Tensor.detach, 64, "RuntimeError.*does not require grad"),
-    (torch.Tensor.long, 64, "RuntimeError.*does not require grad"),
     (writes_over, 64, "RuntimeError.*modified by an inplace operation"),
     (lambda x: x[:1], 64, r"ValueError.*batch_size \(1\)"),
     (lambda x: x[:, :5], 64, "IndexError|RuntimeError"),
-    (lambda x: x.sum(1), 64, "RuntimeError|IndexError|ValueError"),
     (nn.BatchNorm1d(10), 1, r"ValueError.*more than 1 value per channel.*\[1, 10\]"),
     (nn.LayerNorm(9), 64, "RuntimeError.*normalized_shape"),
 ]
 
 
-@pytest.mark.parametrize(("fails", "batch", "said"), FAILING)
-def test_what_a_model_cannot_do_in_training_is_one_sentence(
-    tmp_path, monkeypatch, fails, batch, said
-):
-    monkeypatch.setattr(training, "failing", lambda: Failing(fails), raising=False)
-    given = ["reuseprior.training:failing", "--output", tmp_path, "--set", f"batch_size={batch}"]
-    told = rf"the model fails in epoch 1, after 0 batches, on one of shape \({batch}, 3, 16, 16\)"
-    refused(invoke(*given), f"{told}: mend what it does in training, .*it says: (?:{said})")
-    assert not (tmp_path / "checkpoint.safetensors").exists()
+def test_what_a_model_cannot_do_in_training_is_one_sentence(tmp_path, monkeypatch):
+    for number, (fails, batch, said) in enumerate(FAILING):
+        monkeypatch.setattr(training, "failing", lambda f=fails: Failing(f), raising=False)
+        folder = tmp_path / str(number)
+        done = invoke(
+            "reuseprior.training:failing", "--output", folder, "--set", f"batch_size={batch}"
+        )
+        told = rf"model fails in epoch 1, after 0 batches, on one of shape \({batch}, 3, 16, 16\)"
+        refused(done, f"{told}: mend what it does in training, .*it says: (?:{said})")
+        assert not (folder / "checkpoint.safetensors").exists()
 
 
 ELSEWHERE = "torchvision:resnet18 timm:vit nas-bench-201:000000 my_nets:tiny hf:vit".split()
 
 
-@pytest.mark.parametrize("name", [*catalog.names(), *ELSEWHERE])
-def test_every_protocol_fits_every_model(name):
+def test_every_protocol_fits_every_model():
     """What a model is built without is at rest, and so its record says."""
-    for protocol in training.names():
+    for name, protocol in product((*catalog.names(), *ELSEWHERE), training.names()):
         plan = training.Protocol.load(protocol, model=name)
         taken = () if name in ELSEWHERE else catalog.find(name).options or ()
         if name not in ELSEWHERE:

@@ -1,7 +1,6 @@
 """GLUE's tsv files as texts: columns, halves of the validation part, subsets, what is missing."""
 
 import hashlib
-from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -84,15 +83,16 @@ def test_halves_have_nothing_in_common_and_like_classes():
     assert again.search.first == found.search.first
 
 
-@pytest.mark.parametrize(("parts", "sentence"), [
-    ((many(4, 2), many(4, 2), many(0, 0)), None),
-    ((many(0, 0), many(4, 2), many(4, 2)), "the train part of x is empty"),
-    ((many(4, 2), Texts(("a",), None, torch.tensor([2])), many(4, 2)), "search part .* label 2 "),
-    ((many(4, 2), many(4, 2), Texts(("a",), None, torch.tensor([-1]))), "report .* label -1 "),
-])  # fmt: skip
-def test_labels_are_those_of_classes(parts, sentence):
-    with pytest.raises(DataError, match=sentence) if sentence else nullcontext():
-        TextSet("x", 2, "f1", *parts, "")
+def test_labels_are_those_of_classes():
+    four, two = many(4, 2), Texts(("a",), None, torch.tensor([2]))
+    TextSet("x", 2, "f1", four, four, many(0, 0), "")
+    for parts, sentence in (
+        ((many(0, 0), four, four), "the train part of x is empty"),
+        ((four, two, four), "search part .* label 2 "),
+        ((four, four, two), "report .* label 2 "),
+    ):
+        with pytest.raises(DataError, match=sentence):
+            TextSet("x", 2, "f1", *parts, "")
 
 
 def test_subset_is_balanced():
