@@ -151,7 +151,7 @@ def run_affine(folder: Path, seed: int = 0) -> None:
 
 
 def run_text(folder: Path, seed: int = 0) -> None:
-    """Train a small Classformer under drawn schedules, and search for one."""
+    """Train a small Classformer, plainly and under drawn schedules, and search for one."""
     held = TextSet.of(TASK, 2, "accuracy", texts(48, 0), texts(20, 1))
 
     def pretrained(name, *, schedule=None, space=None, seed):
@@ -171,8 +171,9 @@ def run_text(folder: Path, seed: int = 0) -> None:
         patch.object(classformer.data, "load", lambda name, place=None: held),
         patch.dict(classformer.SCALES, small=small),
     ):  # fmt: skip
-        one = classformer.Experiment(TASK, "small", classformer.DRAWN)
-        classformer.run(one, seed=0, root=folder, progress=False)
+        for schedule in ("", classformer.DRAWN):
+            one = classformer.Experiment(TASK, "small", schedule)
+            classformer.run(one, seed=0, root=folder, progress=False)
         one = classformer.Search(TASK, "small", "tpe", length=32, budget=12)
         classformer.look(one, seed=seed, root=folder)
 

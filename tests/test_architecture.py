@@ -20,6 +20,7 @@ def dotted(path):
 
 
 MODULES = {dotted(path): path for path in paths.PACKAGE.rglob("*.py")}
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES.values()}
 ROOMS = ("report", "chapters", "cli")
 GROUND = ("errors", "files", "paths", "presets", "quantities", "results", "plotting", "schemas")
 
@@ -47,8 +48,8 @@ def room(module):
 
 def test_imports_are_absolute():
     """Relative ones would escape the reading of imports, here and in the batch."""
-    for path in MODULES.values():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
             assert not (isinstance(node, ast.ImportFrom) and node.level), path
 
 
@@ -103,3 +104,28 @@ def test_nothing_heavy_is_loaded(code, heavy):
     watch += "atexit.register(lambda: sys.stderr.write(' '.join(loaded())))\n"
     done = subprocess.run([sys.executable, "-c", watch + code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# what makes code of data, with the one place that may: CIFAR's pickles, which make arrays alone
+CODE = {"eval", "exec", "loads", "load", "system", "popen"}
+OWNERS = {"pickle", "marshal", "shelve", "os", "torch", "yaml", "joblib", "dill"}
+
+
+def calls(tree):
+    """Calls that make code of data: `eval(…)`, `pickle.loads(…)`, anything with `shell=True`."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(ast.Name("eval" | "exec" | "compile" as name)):
+                yield name
+            case ast.Call(ast.Attribute(ast.Name(owner), name)) if owner in OWNERS and name in CODE:
+                yield f"{owner}.{name}"
+            case ast.Call(keywords=keywords) if any(k.arg == "shell" for k in keywords):
+                yield "shell="
+
+
+def test_nothing_reads_code_from_data():
+    for path, tree in TREES.items():
+        assert list(calls(tree)) == [], path
+        imported = imported_names(path.read_text(encoding="utf-8"))
+        readers = {name.partition(".")[0] for name in imported} & {"pickle", "marshal", "shelve"}
+        assert not readers or path.name == "cifar.py", path

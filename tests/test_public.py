@@ -2,12 +2,11 @@
 
 import re
 from itertools import product
-from pkgutil import resolve_name
 
 import pytest
 from torch import nn
 
-from reuseprior import data, paths, results, sharing, training
+from reuseprior import data, results, sharing, training
 from reuseprior import revolver as rv
 from reuseprior.contexts import count_contexts
 from reuseprior.errors import UserError
@@ -73,19 +72,3 @@ def test_a_seed_is_a_whole_number_that_generators_take():
     for call, seed in product(("train(seed)", "Search.start(seed)"), (-1, 2**63, 1.0, "0", True)):
         with pytest.raises(UserError, match=r"the seed is .*: give a whole number from 0 to 2\*\*"):
             CALLS[call](seed)
-
-
-ROOMS = "chapters|cli|contexts|data|measures|models|proofs|report|revolver|sharing|training"
-NAMED = rf"`(?:reuseprior\.)?((?:{ROOMS})(?:\.(?!csv|toml|py)\w+)+)[`(]"
-PAGES = ["README.md", "CONTRIBUTING.md", "data/README.md", "notebooks/README.md", "docs/**/*.md"]
-
-
-@pytest.mark.parametrize("pattern", PAGES)
-def test_what_pages_name_is_there(pattern):
-    for page in paths.ROOT.glob(pattern):
-        text = page.read_text(encoding="utf-8")
-        for name in set(re.findall(NAMED, text)):
-            try:
-                resolve_name(f"reuseprior.{name}")
-            except (ImportError, AttributeError):
-                pytest.fail(f"{page} names {name}, which is not there")

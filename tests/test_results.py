@@ -180,6 +180,15 @@ def git(folder, *arguments):
     subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
 
+def committed(folder, text):
+    """Commit a package whose `results.py` says this, in a repository that may be there."""
+    (folder / "reuseprior").mkdir(exist_ok=True)
+    (folder / "reuseprior" / "results.py").write_text(text)
+    git(folder, "init")
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", "a")
+
+
 def test_the_commit_is_dirty_by_code_and_not_by_results(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "ROOT", tmp_path.resolve())
     places = map(str, itertools.count())
@@ -192,10 +201,7 @@ def test_the_commit_is_dirty_by_code_and_not_by_results(tmp_path, monkeypatch):
     assert commit() is None and results._is_here("a1")  # nobody can tell
     git(tmp_path, "init")
     assert commit() is None  # nothing committed yet
-    (tmp_path / "reuseprior").mkdir()
-    (tmp_path / "reuseprior" / "a.py").write_text("")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-m", "a")
+    committed(tmp_path, "")
     clean = commit()
     assert len(clean) == 40
     assert results._is_here(clean[:7]) and not results._is_here("a1")
@@ -422,12 +428,8 @@ def test_an_interrupted_run_with_an_edited_summary_is_not_gone_on_with(tmp_path)
 
 def test_which_commits_write_digests(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "ROOT", tmp_path.resolve())
-    git(tmp_path, "init")
-    (tmp_path / "reuseprior").mkdir()
     for text in ("write_json(path, own)", "write_json(path, schemas.sealed(own))"):
-        (tmp_path / "reuseprior" / "results.py").write_text(text)
-        git(tmp_path, "add", ".")
-        git(tmp_path, "commit", "-m", "a")
+        committed(tmp_path, text)
     assert results._seals("HEAD") and not results._seals("HEAD~1") and not results._seals("a1")
 
 
@@ -466,9 +468,8 @@ def test_a_run_that_cannot_be_recorded_is_told_at_its_start(tmp_path, monkeypatc
     assert "was made at commit aaaaaaa so far and this is bbbbbbb" in results.unrecordable(tmp_path)
     assert results.unrecordable(tmp_path / "new") == ""
     at[0] += "-dirty"
-    assert results.unrecordable(tmp_path).endswith(
-        "is edited: commit it, or use a checkout of its own"
-    )
+    edited = "is edited: commit it, or use a checkout of its own"
+    assert results.unrecordable(tmp_path).endswith(edited)
     at[0] = None
     monkeypatch.setattr(paths, "ROOT", tmp_path.resolve())
     assert "has no commit of git: work in a clone" in results.unrecordable(tmp_path / "new")

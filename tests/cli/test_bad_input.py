@@ -44,9 +44,6 @@ def lazy(): return Sequential(Flatten(), nn.LazyLinear(10))
 class Asked(Exception): pass
 def asked(): raise Asked("for nothing")
 def frozen(): return net().requires_grad_(False)
-class Odd(Linear):
-    def forward(self, x): raise KeyError("weights")
-def odd(): return Odd(16, 4)
 class Told(nn.Module):
     def __init__(self):
         super().__init__()
@@ -122,7 +119,6 @@ NAMES = [
             ("net --sharing layers:all --set width=2", r"width = 2\.0 in protocol 'quick' would"),
             ("net --protocol pipe.toml", r"pipe\.toml .*it is a device or a pipe"),
             ("net --data mnist --root piped", r"-ubyte\.gz cannot be read \(it is a device or"),
-            ("lazy --sharing stores:50%,classifier", r"layer '1' .* has no shape yet"),
         ]
     ),
     ("count nothing:net", r"cannot import 'nothing' for model 'nothing:net'"),
@@ -167,87 +163,56 @@ SIZES = [
     (f"count V2-B0 --shape 1,1{'0' * 5000}", r"is not a list of whole numbers|entries"),
     ("count V2-B0 --shape 1,7,32,32", r"failed in stem, .* an input of shape \(1, 7, 32, 32\)"),
     ("count nets:pixels --shape 1,17", r"failed in its forward on an input of shape \(1, 17\)"),
-    ("count nets:odd --shape 1,16", r"The model failed in its forward .*\(KeyError: 'weights'\)"),
     ("count nets:deep --shape 1,16", r"nested deeper than Python follows|nested deep, so raise"),
     ("count nets:nested --shape 1,16", r"nested deep, so raise Python's limit with sys\.setrec"),
     ("count nets:parts --shape 1,16 --output b", r"The model's output has no part 'b'; it offers"),
     ("count nets:parts --shape 1,16 --output 0", r"has no part 0; it offers"),
     ("count V2-B0 --sharing all", r"unknown sharing 'all', did you mean 'all_but_bn'"),
-    ("count V2-B0 --sharing stores:", r"budget '' is no number: write parameters, as"),
     ("count V2-B0 --sharing stores:0%", r"a budget of 0 parameters is too small"),
     ("count V2-B0 --sharing stores:1e999%", r"budget '1e999%' is no number: write parameters"),
-    ("count V2-B0 --sharing channels:0", r"factor is 0: filters repeat a whole number of times"),
-    ("count V2-B0 --sharing blocks:0", r"templates is 0: it must be 1 to 1,000"),
     ("count V2-B0 --sharing blocks:99999", r"templates is 99999: it must be 1 to 1,000"),
-    (f"count V2-B0 --sharing blocks:{'9' * 5000}", r"9 has no number of templates: write it"),
     (f"count V2-B0 --sharing channels:{'9' * 5000}", r"begin with no factor: write how often"),
-    (f"count V2-B0 --sharing stores:{'9' * 5000}", r"9' is no number: write parameters, as 50"),
     ("count V2-B0 --sharing stores:99999999999", r"99,999,999,999 parameters is too large: gi"),
-    ("count V2-B0 --sharing stores:10%,templates=2000", r"templates is 2000: it must be 1 to 1,"),
     ("count V2-B0 --batch-norm some", r"'some' is not one of 'learnable', 'all'"),
     ("count hf:gpt2 --tokens 8 --shape 1,8", r"--tokens excludes --shape and"),
     ("count V2-B0 --tokens 8", r"model 'V2-B0' takes no tokens"),
     ("count V2-B0 --embedded", r"'V2-B0' is given no tokens, so that no embeddings can be"),
     ("rank V2-B0 --jobs 0", r"--jobs"),
 ]
-TRAIN = [  # what stands after --set, and the sentence
+TRAIN = [  # what stands after --set, and the sentence; see also tests/training/test_protocol.py
     ("epochs=0", r"epochs is 0: it must be 1 to 1,000,000,000"),
-    ("epochs=1e3", r"epochs is 1000\.0: it must be a whole number"),
     ("epochs=\\'2\\'", r"epochs is '2': it must be a whole number"),
     (f"epochs={DEEP}", r"epochs is '\[+\.\.\.: it must be a whole number"),
     ("batch_size=0", r"batch_size is 0: it must be 1 to"),
     ("batch_size=100000000", r"batch_size is 100000000 and there are 1438 training images"),
     ("learning_rate=-1", r"learning_rate is -1: it must be 0 to 1,000,000"),
-    ("learning_rate=nan", r"learning_rate is nan: it must be 0 to 1,000,000, and finite"),
-    (f"learning_rate=1{'0' * 400}", r"it must be 0 to 1,000,000, and finite"),
     (f"learning_rate=1{'0' * 5000}", r"it must be a number"),
-    ("optimizer=adam", r"optimizer is 'adam', did you mean 'adamw'"),
     ("optimizer=3", r"optimizer is 3: choose from"),
-    ("schedule=steps", r"schedule is 'steps', step_epochs 0\.0"),
-    ("stages=2", r"stages is 2, start_image_size 0"),
     ("image_size=99999999", r"image_size is 99999999: it must be 0 to 16,384"),
     ("workers=1000000", r"workers is 1000000: it must be 0 to 1,024"),
-    ("compile=1", r"compile is 1: it must be true or false"),
     ("precision=float16", r"precision is 'float16'"),
     ("train_images=-1", r"train_images is -1: it must be 0 to"),
     ("train_images=999999", r"too few for a balanced 999,999: ask for at most 1,390"),
     ("validation=0.0001", r"validation is 0\.0001 of 1438 training images, wh"),
     ("validation=1", r"validation = 1\.0 is no share of the training images"),
-    ("name=a/b", r"name is 'a/b': it becomes part of a folder's name"),
     ("'name=a;rm'", r"name is 'a;rm': it becomes part of a folder's name"),
     ("'name=\"a\\nb\"'", r"name is 'a\\nb': it must be a text that can be printed"),
-    ("colour=1", r"what was set has an unknown key 'colour'"),
     ("cls=1 --set name_or_path=1", r"has an unknown key 'cls'"),
     ("epochs", r"--set 'epochs' is not name=value: write it as --set epochs=2"),
     ("epochs=1 --set epochs=2", r"--set epochs is given twice"),
 ]
-EVOLVE = [
-    ("populaton=3", r"unknown key 'populaton', did you mean 'population'\?"),
+EVOLVE = [  # the rules of presets and spaces are in tests/revolver; here are limits, and --set
     ("population=1", r"population is 1: it must be 2 to 10,000"),
     ("warmup_x=1e9", r"warmup_x is 1000000000\.0: it must be 1 to 1,000"),
     ("population=10000 --set warmup_x=11", r"may ask for 100,000 candidates together at most"),
-    ("sample=99", r"sample is 99 and population 12: train at most the whole"),
-    ("replacements=12", r"replacements is 12 and population 12: replace fewer"),
-    ("maximum_batches=1", r"maximum_batches is 1 and minimum_batches"),
-    ("minimum_learning_rate=1000", r"minimum_learning_rate is 1000\.0 and learning_rate"),
     ("coefficient_up=1e308", r"coefficient_up is 1e\+308: it must be 1 to 10"),
-    ("mode=grow", r"mode is 'grow'"),
     ("rates=1", r"rates in .* is 1: write a table \[rates\]"),
-    ("rates.mutation=2", r"rates\.mutation is 2: it must be 0 to 1"),
     ("rates.colour=1", r"\[rates\] of .* has an unknown key 'colour'"),
-    ("space=1", r"space in .* is 1: write a table \[space\]"),
     ("space.depths=[100000]", r"depths is \[100000\]: expected `int` <= 1000"),
-    ("space.depths=[]", r"space\.depths is \[\]: expected `array` of length >= 1"),
-    ("\"space.depths=['a']\"", r"space\.depths is \['a'\]: expected `int`, got `str`"),
     ("space.groups=100", r"groups is 100: expected `int` <= 16"),
     ("space.channels=99999999", r"channels is 99999999: expected `int` <= 100000"),
-    ("space.widths=[0]", r"widths is \[0\]: expected `int` >= 1"),
-    ("space.kernels=[2]", r"kernels hold 2: give odd sizes"),
     ("space.kernels=[1001]", r"kernels is \[1001\]: expected `int` <= 101"),
-    ("space.momentum=[0.9,0.1]", r"momentum is \(0\.9, 0\.1\): give the lowest and the highest"),
-    ("\"space.schemes=['vgg']\"", r"schemes of the search space hold 'vgg': choose from"),
     ("space.image=[3,99999999,4]", r"image is \[3, 99999999, 4\]: expected `int` <= 16384"),
-    ("space.colour=1", r"unknown key 'colour'"),
     ("space.convs.conv=1", r"unknown key 'convs\.conv'"),
     ("name=../../../escaped", r"name is '\.\./\.\./\.\./escaped': it becomes part of"),
     (f"name={'a' * 101}", r"at most 100 characters"),
@@ -255,7 +220,6 @@ EVOLVE = [
 ]
 PATHS = [
     ("train nets:net --output ''", r"'--output': it is empty: name a file or folder"),
-    ("train V2-B0 --set width=1e30", r"width is 1e\+30: it must be 0 to 100"),
     ("train V2-B0 --set channels=1", r"the model cannot take images of 1×16×16 \(channels, heig"),
     ("train V2-B0 --blind --output run", r"and validation is 0\.0 of digits: set validation"),
     ("train V2-B0 --blind --set validation=0.1", r"--blind is for comparisons, which have folders"),
@@ -267,7 +231,6 @@ PATHS = [
     ("record ''", r"it is empty"),
     (f"{PLAIN} --output file/below", r"cannot make the folder file/below \(Not a directory\)"),
     (f"evolve quick --output {'a' * 300}", r"(?i)name too long|shorter"),
-    ("evolve quick --output /proc/run", r"cannot make the folder /proc/run"),
     ("rank resnet20-cifar --save folder.csv", r"folder\.csv is a folder: name a file"),
     ("rank resnet20-cifar --save nowhere/a.csv", r"there is no folder nowhere, make it first"),
     (f"rank resnet20-cifar --save {'a' * 300}.csv", r"(?i)name too long|shorter"),
@@ -305,24 +268,19 @@ TOML = [  # a file of a protocol or a preset, what stands in it, and the sentenc
     ("deep", f"epochs = {DEEP}", r"deep\.toml is nested too deep to be read: mend the file"),
     ("torn", "epochs = ", r"cannot read torn\.toml \(.*\): mend the file"),
     ("binary", b"\xff\xfe\x00", r"cannot read binary\.toml \(.*\): mend the file"),
-    ("up", 'name = "../up"', r"up\.toml: name is '\.\./up': it becomes part of a folder's name"),
     ("markup", 'name = "<i>a</i>"', r"name is '<i>a</i>': it becomes part of a folder's name"),
-    ("huge", "learning_rate = 1e300", r"huge\.toml: learning_rate is 1e\+300"),
     ("key", "epoch = 2", r"key\.toml has an unknown key 'epoch'"),
     ("digits", f"epochs = 1{'0' * 5000}", r"digits\.toml"),
 ]
 PROTOCOLS = [
-    ("type", 'epochs = "two"', r"type\.toml: epochs is 'two': it must be a whole"),
     ("models", "models = 3", r"models in models\.toml must hold tables"),
 ]
 PRESETS = [
     ("folders", 'name = "a/b"', r"folders\.toml: name is 'a/b': it becomes part of a folder's"),
-    ("space", "space = 3", r"space in space\.toml is 3: write a table \[space\]"),
     ("widths", '[space]\nwidths = "all"', r"widths\.toml: space\.widths is 'all': expected `ar"),
 ]
 SAVED = [  # a file of `rank --save`
     ("columns", "model,score\na,1\n", r"has unknown columns 'score' and no column 'image_size'"),
-    ("cells", table() + "a,b\n", r"cells\.csv has 2 cells in line 3"),
     ("nan", table(P_G_spread="nan"), r"P_G_spread in line 2 of nan\.csv is nan, not a number"),
     ("huge", table(parameters="1" + "0" * 400), r"parameters in line 2 of huge\.csv is 10+\.\.\.,"),
     ("digits", table(parameters="1" + "0" * 5000), r"2 of digits\.csv is .10+\.\.\., not a num"),

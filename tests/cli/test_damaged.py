@@ -22,7 +22,7 @@ from reuseprior.report import ledger, notebooks, reproduce
 from tests.cli.calling import refused, run
 
 MANY = settings(
-    max_examples=60, deadline=None, database=None,
+    deadline=None, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 OTHERS = [None, True, 7, -1.5, "text", [], ["text"], {}, {"a": 1}, 10**30, [[]], ""]
@@ -116,7 +116,7 @@ OPEN = {("reason",), ("data_checksum",), ("commits", 0), ("test_loss",), ("test_
 
 @pytest.mark.parametrize("file", ["summary.json", "config.json"])
 @pytest.mark.parametrize("name", RUNS)
-@settings(MANY, max_examples=32)
+@settings(MANY, max_examples=20)
 @given(choice=st.data())
 def test_no_damaged_run_is_recorded_or_resumed(here, file, name, choice):
     path, _, broken = choice.draw(damages((here / name / file).read_text()))
@@ -139,7 +139,7 @@ NET = rv.blocks.residual([rv.blocks.unit(rv.blocks.conv((8, 4, 4), 8)) for _ in 
 rv.settle(NET, rv.Tags())
 
 
-@settings(MANY, max_examples=240)
+@settings(MANY, max_examples=200)
 @given(damages(NET.to_json()))
 def test_a_damaged_blueprint_is_refused_or_is_another_whole_one(choice):
     try:

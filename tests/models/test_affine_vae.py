@@ -13,8 +13,8 @@ from scipy import stats
 
 from reuseprior import data
 from reuseprior.chapters.affine import PublishedRestarts
+from reuseprior.models import affine_vae
 from reuseprior.models.affine_vae import (
-    REACH,
     VAE,
     AffineVAE,
     Descent,
@@ -22,15 +22,6 @@ from reuseprior.models.affine_vae import (
     Objective,
     Poses,
     Restarts,
-    divergence,
-    even,
-    inverse,
-    misfit,
-    padded,
-    room,
-    sample,
-    shear,
-    warp,
 )
 
 KINDS = [Poses(d, translation) for d in (2, 3) for translation in (False, True)]
@@ -84,12 +75,12 @@ def test_shapes():
 def test_log_variance_means_what_its_name_says():
     """In samples, and in the divergence, which is ∫ q log(q/p)."""
     mean, log_variance = torch.full((200_000, 1), 2.0), torch.full((200_000, 1), 4.0).log()
-    z = sample(mean, log_variance)
+    z = affine_vae.sample(mean, log_variance)
     assert z.mean().item() == pytest.approx(2, abs=0.02)
     assert z.var().item() == pytest.approx(4, rel=0.02)  # not the deviation
     q, p = stats.norm(0.7, exp(-1.2 / 2)), stats.norm()
     expected = q.expect(lambda z: q.logpdf(z) - p.logpdf(z))
-    found = divergence(torch.tensor([[0.7]]), torch.tensor([[-1.2]]))
+    found = affine_vae.divergence(torch.tensor([[0.7]]), torch.tensor([[-1.2]]))
     assert found.item() == pytest.approx(expected, rel=1e-6)
 
 
@@ -110,10 +101,10 @@ def test_each_example_s_loss_by_itself(likelihood):
         sum(pixel(likelihood, *both) for both in zip(*one, strict=True))
         for one in zip(x.flatten(1).tolist(), made, strict=True)
     ]
-    expected = torch.tensor(pixels).double() + divergence(mean, log_variance)
+    expected = torch.tensor(pixels).double() + affine_vae.divergence(mean, log_variance)
     found = model.losses(x, torch.zeros(4, 1).double())
     np.testing.assert_allclose(found.detach(), expected.detach(), rtol=1e-6)
-    np.testing.assert_allclose(misfit(likelihood, x, vae(x)).detach(), pixels, rtol=1e-9)
+    np.testing.assert_allclose(affine_vae.misfit(likelihood, x, vae(x)).detach(), pixels, rtol=1e-9)
 
 
 @KIND
@@ -148,13 +139,13 @@ def test_undone_inside_the_inscribed_ball(poses):
     matrix = poses.matrix(poses.draw(200, seed(0)))
     at = places(side, d)
     x = torch.cat([at, torch.ones_like(at[:1])])[None]
-    moved = REACH * sqrt(d) if poses.translation else 0.0
+    moved = affine_vae.REACH * sqrt(d) if poses.translation else 0.0
     # The ball less half a cell, as middles of cells lie, and a diagonal, as a cell's neighbours do;
     # and less what a translation leads outside.
     inside = (at**2).sum(0).sqrt() <= 1 - moved - 2 * (sqrt(d) + 0.5) / side
     assert inside.sum() > 0.02 * side**d
-    for one, undo in zip(matrix, inverse(matrix), strict=True):
-        back = warp(warp(x, one[None]), undo[None])
+    for one, undo in zip(matrix, affine_vae.inverse(matrix), strict=True):
+        back = affine_vae.warp(affine_vae.warp(x, one[None]), undo[None])
         assert (back - x)[0][:, inside].abs().max() < 1e-5
 
 
@@ -163,7 +154,7 @@ def test_rotations():
     printed = torch.tensor([[cos(0.3), sin(0.3), 0], [-sin(0.3), cos(0.3), 0]])
     torch.testing.assert_close(Poses(2).matrix(torch.tensor([[0.3]]))[0], printed)
     x = torch.rand(1, 1, 8, 8)
-    turned = warp(x, Poses(2).matrix(torch.tensor([[pi / 2]])))
+    turned = affine_vae.warp(x, Poses(2).matrix(torch.tensor([[pi / 2]])))
     torch.testing.assert_close(turned, torch.rot90(x, -1, (2, 3)), atol=1e-5, rtol=0)
     linear = Poses(3).matrix(Poses(3).draw(50, seed(1)))[:, :, :3]
     torch.testing.assert_close(linear @ linear.mT, torch.eye(3).expand(50, 3, 3), atol=1e-5, rtol=0)
@@ -176,11 +167,11 @@ def test_rotations():
 def test_room_loses_nothing(poses):
     """Every corner of a grid, in its worst pose, still lies on the canvas; 4 cells less and not."""
     side, d = 28, poses.dimensions
-    canvas = room(side, poses)
+    canvas = affine_vae.room(side, poses)
     alpha = poses.draw(20_000, seed(2))
     if poses.translation:  # as far as they reach
-        alpha[:, poses.angles :] = alpha[:, poses.angles :].sign() * REACH
-    undo = inverse(poses.matrix(alpha))
+        alpha[:, poses.angles :] = alpha[:, poses.angles :].sign() * affine_vae.REACH
+    undo = affine_vae.inverse(poses.matrix(alpha))
     signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * d)
     reached = undo[:, :, :-1] @ (signs.T * side / canvas) + undo[:, :, -1:]
     assert reached.abs().max() <= 1
@@ -189,7 +180,7 @@ def test_room_loses_nothing(poses):
 
 def test_padded_holds_what_it_held():
     x = torch.rand(2, 1, 5, 8)
-    found = padded(x, 12)
+    found = affine_vae.padded(x, 12)
     assert found.shape == (2, 1, 12, 12) and torch.equal(found[:, :, 3:8, 2:10], x)
     assert found.sum() == pytest.approx(x.sum())
 
@@ -197,13 +188,13 @@ def test_padded_holds_what_it_held():
 @pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
 def test_size_is_no_lack_of_an_inverse(size):
     """A determinant is small or large as a map is; what counts is how it lies to the norm."""
-    matrix = shear(torch.tensor([30.0]).double()) * size
-    both = inverse(matrix)[:, :, :2] @ matrix[:, :, :2]
+    matrix = affine_vae.shear(torch.tensor([30.0]).double()) * size
+    both = affine_vae.inverse(matrix)[:, :, :2] @ matrix[:, :, :2]
     torch.testing.assert_close(both[0], torch.eye(2, dtype=torch.float64))
     assert matrix[0, 0, 1] / size == pytest.approx(1 / sqrt(3))
     flat = torch.tensor([[[1.0, 2.0, 0.0], [2.0, 4.0 + 1e-7, 0.0]]], dtype=torch.float64) * size
     with pytest.raises(ValueError, match="nothing undoes it"):
-        inverse(flat)
+        affine_vae.inverse(flat)
 
 
 # The model ----------------------------------------------------------------------------------------
@@ -350,7 +341,7 @@ def test_descent_is_torchs_adam():
 
 def test_starts_are_spread():
     for poses in (Poses(2), Poses(3, translation=True)):
-        unit = even(16, Objective(lambda alpha, rows: alpha.sum(1), 2, poses), None)
+        unit = affine_vae.even(16, Objective(lambda alpha, rows: alpha.sum(1), 2, poses), None)
         assert unit.shape == (16, 2, poses.numbers)
         assert not torch.equal(unit[:, 0], unit[:, 1])
         for quarters in (4 * unit).long().flatten(1).T:
@@ -363,17 +354,17 @@ def known():
     torch.manual_seed(0)
     digits = data.load("digits").train
     chosen = torch.cat([(digits.labels == c).nonzero()[:2, 0] for c in range(10)])
-    x = padded(digits.images[chosen].float() / 255, 12)
+    x = affine_vae.padded(digits.images[chosen].float() / 255, 12)
     model = AffineVAE(VAE(6, 12, width=0.5), Poses(2), likelihood="bernoulli")
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(500):
         passed = model(x)
-        loss = misfit("bernoulli", x, passed.reconstruction)
-        (loss + divergence(passed.mean, passed.log_variance)).mean().backward()
+        loss = affine_vae.misfit("bernoulli", x, passed.reconstruction)
+        (loss + affine_vae.divergence(passed.mean, passed.log_variance)).mean().backward()
         optimizer.step()
         optimizer.zero_grad()
     pose = Poses(2).draw(200, seed(1))
-    return model.eval(), warp(x.repeat(10, 1, 1, 1), Poses(2).matrix(pose)), pose
+    return model.eval(), affine_vae.warp(x.repeat(10, 1, 1, 1), Poses(2).matrix(pose)), pose
 
 
 LONG = pytest.mark.soak  # the published selection's best eight are eight of any

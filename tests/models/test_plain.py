@@ -7,14 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reuseprior.models import CNN, MLP
-from reuseprior.models.plain import (
-    DenseBlock,
-    DenseFractalBlock,
-    FractalBlock,
-    ResidualBlock,
-    SummingDenseBlock,
-)
+from reuseprior.models import CNN, MLP, plain
 
 
 @pytest.mark.parametrize("skip", [False, True])
@@ -54,8 +47,9 @@ def counting(convolution):
 
 
 @pytest.mark.parametrize(("block", "size", "channels", "layers"), [
-    (ResidualBlock, 4, 3, 4), (SummingDenseBlock, 4, 3, 10), (DenseBlock, 4, 15, 4),
-    (FractalBlock, 4, 3, 15), (DenseFractalBlock, 4, 15, 15),
+    (plain.ResidualBlock, 4, 3, 4), (plain.SummingDenseBlock, 4, 3, 10),
+    (plain.DenseBlock, 4, 15, 4), (plain.FractalBlock, 4, 3, 15),
+    (plain.DenseFractalBlock, 4, 15, 15),
 ])  # fmt: skip
 def test_blocks(block, size, channels, layers):
     """Their shapes, their layers, and that a layer's depth is its longest path."""

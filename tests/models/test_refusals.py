@@ -6,30 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from reuseprior import models
 from reuseprior.measures.measuring import Conventions
-from reuseprior.models import (
-    CNN,
-    MLP,
-    catalog,
-    cifar_mobilenet,
-    cifar_resnet,
-    cifar_xception,
-    densenet_bc,
-    efficientnet_v2,
-    vs_xception,
-    wide_resnet,
-)
-from reuseprior.models.affine_vae import (
-    VAE,
-    AffineVAE,
-    Halving,
-    Poses,
-    Restarts,
-    inverse,
-    misfit,
-    padded,
-    warp,
-)
+from reuseprior.models import affine_vae, catalog
+from reuseprior.models.affine_vae import VAE, AffineVAE, Halving, Poses, Restarts
 from reuseprior.models.classformer import Classformer, Schedule, Space, shallower
 from reuseprior.models.darts import darts
 from reuseprior.models.efficientnet_v2 import parse_stage
@@ -60,11 +40,11 @@ NAMES = [  # of models, and the sentence
 
 WIDTH, CLASSES = "width is 0.0: it must be above 0", "num_classes is 0: it must be 1 or more"
 MOMENTUM = "bn_momentum is 2.0: it must be above 0 and at most 1"
-b0 = partial(efficientnet_v2, "b0")
+b0, resnet = partial(models.efficientnet_v2, "b0"), models.cifar_resnet
 BUILT = [
     *(
         (partial(build, **{option: value}), sentence)
-        for build in (partial(cifar_resnet, 20), cifar_xception, cifar_mobilenet, b0)
+        for build in (partial(resnet, 20), models.cifar_xception, models.cifar_mobilenet, b0)
         for option, value, sentence in (
             ("width", 0.0, WIDTH), ("num_classes", 0, CLASSES), ("bn_momentum", 2.0, MOMENTUM),
         )
@@ -74,21 +54,21 @@ BUILT = [
     (lambda: b0(dropout=-0.1), "dropout is -0.1: it must be at least 0"),
     (lambda: b0(survival=0), "^survival is 0: it must be above 0 and at most 1$"),
     (lambda: b0(survival=1.5), "survival is 1.5: it must be above 0 and at most 1$"),
-    (lambda: efficientnet_v2("b4"), "no size 'b4': choose from b0, b1, b2, b3, s, m, l"),
+    (lambda: models.efficientnet_v2("b4"), "no size 'b4': choose from b0, b1, b2, b3, s, m, l"),
     (lambda: parse_stage("ir_r6"), "cannot read stage 'ir_r6': write it like"),
-    (lambda: cifar_resnet(21), r"depth is 21: it must be 6n \+ 2 for a whole n, as 20, 32"),
-    (lambda: cifar_resnet(2), "depth is 2: it must be"),
-    (lambda: wide_resnet(18, 2), r"depth is 18: it must be 6n \+ 4 for a whole n, as 16, 28"),
-    (lambda: wide_resnet(16, 0), "widening is 0: it must be 1 or more"),
-    (lambda: densenet_bc(18, 4), "depth is 18 and growth 4: depth must be 6n"),
-    (lambda: vs_xception(narrowing=3), "narrowing is 3: it must be 1, 2, 4, 8 or 16"),
+    (lambda: resnet(21), r"depth is 21: it must be 6n \+ 2 for a whole n, as 20, 32"),
+    (lambda: resnet(2), "depth is 2: it must be"),
+    (lambda: models.wide_resnet(18, 2), r"depth is 18: it must be 6n \+ 4 for a whole n, as 16"),
+    (lambda: models.wide_resnet(16, 0), "widening is 0: it must be 1 or more"),
+    (lambda: models.densenet_bc(18, 4), "depth is 18 and growth 4: depth must be 6n"),
+    (lambda: models.vs_xception(narrowing=3), "narrowing is 3: it must be 1, 2, 4, 8 or 16"),
     (lambda: darts("third"), "no order 'third': choose from first, second"),
     (lambda: darts("first", cells=2), "cells is 2: two cells halve the image"),
-    (lambda: MLP(0, 3), "width and depth of 1 or more, got 0 and 3"),
-    (lambda: MLP(3, 0), "width and depth of 1 or more, got 3 and 0"),
-    (lambda: CNN(4, 2, kernel_size=2), "kernel_size 2 is even"),
-    (lambda: CNN(4, 0), "channels and depth of 1 or more, got 4 and 0"),
-    (lambda: CNN(0, 4), "channels and depth of 1 or more, got 0 and 4"),
+    (lambda: models.MLP(0, 3), "width and depth of 1 or more, got 0 and 3"),
+    (lambda: models.MLP(3, 0), "width and depth of 1 or more, got 3 and 0"),
+    (lambda: models.CNN(4, 2, kernel_size=2), "kernel_size 2 is even"),
+    (lambda: models.CNN(4, 0), "channels and depth of 1 or more, got 4 and 0"),
+    (lambda: models.CNN(0, 4), "channels and depth of 1 or more, got 0 and 4"),
 ]  # fmt: skip
 
 UNDONE = "^map 1 of the batch has determinant 0, or all but 0, so nothing undoes it: give every "
@@ -108,15 +88,15 @@ POSED = [  # of the affine VAE
         for shape in ((1, 1, 40, 28), (1, 3, 40, 40), (1, 1, 28, 28))
     ),
     (lambda: VAE(2, 8)(torch.rand(1, 1, 8, 8)), "one input of side 8 leaves batch norm one value"),
-    (lambda: misfit("poisson", grids, grids), "is 'poisson': choose gaussian or bernoulli"),
+    (lambda: affine_vae.misfit("poisson", grids, grids), "is 'poisson': choose gaussian or bern"),
     (lambda: AffineVAE(VAE(2, 8), Poses(2), likelihood="poisson"), "likelihood is 'poisson'"),
     (lambda: AffineVAE(VAE(3, 8), Poses(3)), "poses are of 3 dimensions and the VAE of 2: give"),
     (lambda: in_space(grids[:0]), "the batch is empty: give one input or more"),
     (lambda: in_space(grids), EMPTY),
-    (lambda: inverse(torch.stack([torch.eye(2, 3), torch.zeros(2, 3)])), UNDONE),
-    (lambda: inverse(torch.full((1, 3, 4), torch.nan)), "map 0 of the batch is not finite, so"),
-    (lambda: warp(torch.zeros(1, 1, 28, 40), torch.eye(2, 3)[None]), "have sides 28 × 40: pad"),
-    (lambda: padded(torch.zeros(1, 1, 40, 28), 28), "sides 40 × 28 and the canvas 28: choose 40"),
+    (lambda: affine_vae.inverse(torch.stack([torch.eye(2, 3), torch.zeros(2, 3)])), UNDONE),
+    (lambda: affine_vae.inverse(torch.full((1, 3, 4), torch.nan)), "map 0 of the batch is not fin"),
+    (lambda: affine_vae.warp(torch.zeros(1, 1, 28, 40), torch.eye(2, 3)[None]), "sides 28 × 40: p"),
+    (lambda: affine_vae.padded(torch.zeros(1, 1, 40, 28), 28), "40 × 28 and the canvas 28: choose"),
     (lambda: Restarts(0), "starts of a search is 0: choose 1 or more"),
     (lambda: Restarts(kept=0), "kept of a search is 0: choose 1 or more"),
     (lambda: Restarts(steps=-1), "steps of a search is -1: choose 0 or more"),

@@ -10,25 +10,16 @@ import torch
 from torch import nn
 from torchvision import models as torchvision_models
 
-from reuseprior.models import (
-    cifar_mobilenet,
-    cifar_resnet,
-    cifar_resnet18,
-    cifar_xception,
-    densenet_bc,
-    resnet50_v1,
-    vs_xception,
-    wide_resnet,
-    without_weights,
-)
+from reuseprior import models
+from reuseprior.models import cifar_resnet, densenet_bc, resnet50_v1, without_weights
 from reuseprior.models.resnets import BasicBlock, SeparableBlock
 from reuseprior.sharing import policy, tie
 
 
 @pytest.mark.parametrize(("factory", "stem", "features"), [
-    (partial(cifar_resnet, 20), 2, 8), (partial(wide_resnet, 16, 2), 16, 16),
-    (cifar_xception, 4, 64), (vs_xception, 4, 32), (cifar_resnet18, 8, 64),
-    (cifar_mobilenet, 4, 128),
+    (partial(cifar_resnet, 20), 2, 8), (partial(models.wide_resnet, 16, 2), 16, 16),
+    (models.cifar_xception, 4, 64), (models.vs_xception, 4, 32), (models.cifar_resnet18, 8, 64),
+    (models.cifar_mobilenet, 4, 128),
 ])  # fmt: skip
 def test_width_classes_and_momentum(factory, stem, features):
     model = factory(num_classes=100, width=0.125, bn_momentum=0.2)

@@ -6,21 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from reuseprior.models import (
-    CNN,
-    MLP,
-    build,
-    cifar_resnet18,
-    cifar_xception,
-    densenet_bc,
-    efficientnet_v2,
-    image_size,
-    names,
-    resnet50_v1,
-    vs_xception,
-    wide_resnet,
-    without_weights,
-)
+from reuseprior import models
+from reuseprior.models import CNN, MLP, build, image_size, names, without_weights
 from reuseprior.models.affine_vae import VAE
 from reuseprior.sharing import apply
 
@@ -87,7 +74,7 @@ def voxels(latent, side):
     return encoder + decoder + norms + 2 * (code + 1) * latent + code * (latent + 1)
 
 
-wide = partial(wide_resnet, num_classes=100)
+wide = partial(models.wide_resnet, num_classes=100)
 BUILT = [  # what is built, its parameters
     # tables 5.1 to 5.4 of the thesis, which count statistics
     (lambda: MLP(60, 4), 14_400),
@@ -95,23 +82,23 @@ BUILT = [  # what is built, its parameters
     (lambda: CNN(60, 4), 129_600),
     (lambda: with_statistics(CNN(24, 25, in_channels=3, batch_norm=True)), 127_464),
     # the thesis's ResNet-50, and with biases Keras's
-    (lambda: with_statistics(resnet50_v1()), 25_610_152),
-    (lambda: with_statistics(resnet50_v1(conv_bias=True)), 25_636_712),
-    (lambda: efficientnet_v2("b0", num_classes=10, width=0.25), 433_444),
+    (lambda: with_statistics(models.resnet50_v1()), 25_610_152),
+    (lambda: with_statistics(models.resnet50_v1(conv_bias=True)), 25_636_712),
+    (lambda: models.efficientnet_v2("b0", num_classes=10, width=0.25), 433_444),
     # NPAS's, as it prints and we recounted them; of two templates also their coefficients
     (lambda: largest_and_unshared(wide(28, 10)), 3_768_452),
     (lambda: largest_and_unshared(wide(76, 12)), 5_449_860),
-    (lambda: densenet_bc(190, 40, num_classes=100), 25_821_620),
+    (lambda: models.densenet_bc(190, 40, num_classes=100), 25_821_620),
     (lambda: apply(wide(28, 10), "blocks:1"), 12_344_884),
     (lambda: apply(wide(28, 10), "blocks:2"), 17_183_284 + 3 * 6 * 2),
     (lambda: apply(build("wrn-50-2"), "blocks:1"), 39_722_568),
     # Bidart's narrowed networks, as his notebooks have them
-    (lambda: cifar_xception(narrowing=2), 3_012_458),
-    (lambda: cifar_xception(narrowing=8), 1_168_682),
-    (lambda: vs_xception(narrowing=4), 103_338),
-    (lambda: vs_xception(narrowing=8), 61_034),
-    (lambda: cifar_resnet18(narrowing=4), 856_842),
-    (lambda: cifar_resnet18(narrowing=16), 198_522),
+    (lambda: models.cifar_xception(narrowing=2), 3_012_458),
+    (lambda: models.cifar_xception(narrowing=8), 1_168_682),
+    (lambda: models.vs_xception(narrowing=4), 103_338),
+    (lambda: models.vs_xception(narrowing=8), 61_034),
+    (lambda: models.cifar_resnet18(narrowing=4), 856_842),
+    (lambda: models.cifar_resnet18(narrowing=16), 198_522),
     # the published affine VAE in the plane, and ours in space
     (lambda: VAE(2, 40), 100_357),
     (lambda: VAE(64, 40), 398_081),
