@@ -102,6 +102,7 @@ def lines() -> str:
 
 def _makers() -> Iterator[tuple[str, str]]:
     """By id, a link to what makes a number's value."""
+    rows = ledger.committed_rows()
     for chapter in (one for one in chapters.found() if one.entries):
         module = import_module(chapter.module)
         for identity, rule in module.PARTS.rules() if isinstance(module.PARTS, Cells) else ():
@@ -110,7 +111,7 @@ def _makers() -> Iterator[tuple[str, str]]:
             elif rule.kind in ("computed", "derived"):
                 yield identity, _arithmetic(rule)
         for place, make in module.PARTS.items():
-            for row in ledger.committed_rows() if not _of_cells(make) else ():
+            for row in rows if not _of_cells(make) else ():
                 if row["where"].startswith(place):
                     yield row["id"], _other(make, row["where"].removeprefix(f"{place}, "))
 

@@ -309,13 +309,10 @@ def test_subset_is_balanced_and_seeded():
             TOY.subset(train, test, seed=1)
 
 
-def test_take_keeps_images_and_labels_together():
+def test_images_and_labels_belong_together():
     for index in (slice(4, 6), [4, 5], np.array([4, 5]), torch.tensor([4, 5])):
         taken = numbered(9).take(index)
         assert (pixels(taken), taken.labels.tolist(), len(taken)) == ([4, 5], [1, 2], 2)
-
-
-def test_images_refuse_other_types_and_shapes():
     images, labels = torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)
     with pytest.raises(ValueError, match=r"uint8 of shape .* torch\.float32 of shape \(2, 1, 4, 4"):
         Images(images.float(), labels)
@@ -368,24 +365,6 @@ def test_the_root_is_the_argument_the_variable_or_the_cache(tmp_path, monkeypatc
         monkeypatch.setenv("REUSEPRIOR_DATA", variable)
         assert data.root_folder() == tmp_path / place
     assert data.root_folder(tmp_path / "here") == tmp_path / "here"
-
-
-REAL = {  # classes, sizes of the parts, images of each class in the test part, mean pixel
-    "mnist": (60000, 10000, [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009], 33.3184),
-    "cifar10": (50000, 10000, [1000] * 10, 120.7076),
-}
-
-
-@pytest.mark.parametrize("name", REAL)
-def test_the_real_set_is_the_published_one(name):
-    try:
-        real = data.load(name, download=False)
-    except DataMissing as error:
-        pytest.skip(str(error))
-    train, test, of_class, mean = REAL[name]
-    assert (len(real.train), len(real.test)) == (train, test)
-    assert real.test.labels.bincount().tolist() == of_class
-    assert real.train.images.double().mean().item() == pytest.approx(mean, abs=1e-4)
 
 
 def test_command_verify(tiny_mnist):
