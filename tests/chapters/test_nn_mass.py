@@ -16,12 +16,11 @@ from reuseprior.chapters.nn_mass import PARTS, architecture, with_transitions
 from reuseprior.measures.nn_mass import Architecture, NNMassError
 from reuseprior.report import published
 from reuseprior.training import Protocol
-from tests.chapters import runs
+from tests.chapters import printed, runs
 from tests.chapters.printed import falsified, table
 
 TABLE_1 = partial(PARTS.table, "nn-mass/table-1")
 DENSITIES = partial(PARTS.table, "nn-mass/appendix-g")
-SAID = partial(PARTS.table, "nn-mass/text")  # what follows from tables and definitions
 COUNTED = cache(nn_mass.darts_parameters)
 
 
@@ -82,10 +81,20 @@ def other(row, column):
 
 
 APPENDIX_D = PARTS["nnmass, appendix D"]
+
+
+def eight_million():
+    return [printed.judged(PARTS, "nnmass-text-8M")]
+
+
 SETTINGS = {  # table: columns, what is made from it, and the numbers that depend on a row
     "table-1": ("layers cells t_1 t_2 t_3", TABLE_1, "{}/params {}/flops_G {}/mass"),
     "table-2": ("layers cells t_1 t_2 t_3 width_multiplier", DENSITIES, "{}/density"),
-    "table-2-contributions": ("layers cells candidates width_multiplier", SAID, "nnmass-text-8M"),
+    "table-2-contributions": (
+        "layers cells candidates width_multiplier",
+        eight_million,
+        "nnmass-text-8M",
+    ),
     "appendix-d": ("value", APPENDIX_D, "nnmass-d-density nnmass-d-mass"),
 }
 
@@ -111,24 +120,24 @@ def test_a_falsified_setting_changes_every_number_made_from_it(quick, monkeypatc
 def test_falsified_settings_of_several_networks(quick, monkeypatch):
     """Of all networks every number moves; of trainings none does, as runs are asked of them."""
 
-    def printed(row, value, name="setup"):
+    def falsify(row, value, name="setup"):
         falsified(monkeypatch, f"nn-mass/{name}", f"nnmass-{row}", "value", value)
 
     before = judged(TABLE_1, DENSITIES)
     monkeypatch.setattr(nn_mass, "architecture", architecture)  # which the text decides on
     for row, value in [("g-around", "1"), *((f"g-base-width-{n}", "24") for n in (1, 2, 3))]:
-        printed(row, value)
+        falsify(row, value)
         after = judged(TABLE_1, DENSITIES)
         assert all(after[i].computed != before[i].computed for i in before), row
     # any other depth or density that table 2 lacks is as unknown, so 20 does not depend on it
     for row, value in [("h-2-layers-1", "31"), ("h-2-density-2", "0.20")]:
-        printed(row, value)
-        assert judged(SAID)["nnmass-text-unknown"].verdict == "not reproduced"
-    printed("g-learning-rate", "0.06")
+        falsify(row, value)
+        assert printed.judged(PARTS, "nnmass-text-unknown").verdict == "not reproduced"
+    falsify("g-learning-rate", "0.06")
     assert nn_mass._trained(200, {})["protocol"]["learning_rate"] == 0.06
-    printed("g-epochs", "201")
+    falsify("g-epochs", "201")
     assert nn_mass.fit(published.row("nn-mass/text", "r2-2"))[0].config["protocol"]["epochs"] == 201
-    printed("1-darts-2-cells", "18", "text")
+    falsify("1-darts-2-cells", "18", "text")
     found = {e.id: e for e in PARTS["nnmass, table 1"]()}
     assert found["nnmass-1-darts-2-cells"].verdict == "differs"
     assert not found["nnmass-1-darts-2-params"].note.endswith("3,349,342")
