@@ -5,11 +5,9 @@ from fnmatch import fnmatchcase
 from types import SimpleNamespace
 
 import pytest
-from typer.testing import CliRunner
 
 from reuseprior import paths
-from reuseprior.cli import app
-from reuseprior.report import book, chapters, contents, ledger, notebooks
+from reuseprior.report import book, chapters, contents, ledger, notebooks, reproduce
 from reuseprior.report.chapters import ChapterError
 from reuseprior.results import DIGESTS
 from tests.report import house
@@ -32,12 +30,11 @@ PARTS = {"new, table 1": table_1}
 TABLE = 'id,source,value,where\nnew-1,new,42,"new, table 1"\n'
 
 
-@pytest.mark.notebook
-def test_a_chapter_is_one_folder_and_one_notebook(root):
+@pytest.mark.slow
+def test_a_chapter_is_one_folder_and_one_notebook(root, monkeypatch):
     """It runs, is judged, listed and in the book, and no file that was there before is changed."""
-    judge = "from reuseprior.report import ledger\n_ = ledger.save(ledger.collect())"
-    notebook("00-all", judge)
-    house.chapter("00-all", last=True, products=["build/ledger.csv"])
+    notebook("00-all")
+    house.chapter("00-all", last=True)
     (root / "data" / "ledger.csv").write_text(",".join([*ledger.COLUMNS, ledger.TYPED]) + "\n")
     paths.RESULTS.mkdir()
     (paths.RESULTS / DIGESTS).touch()
@@ -48,16 +45,14 @@ def test_a_chapter_is_one_folder_and_one_notebook(root):
     (paths.PUBLISHED / "new").mkdir()
     (paths.PUBLISHED / "new" / "table-1.csv").write_text(TABLE)
     notebook("07-new", "6 * 7")
-    file = house.chapter("07-new", entries="ledger", numbers={"new, *": ""}, inputs=[])
-    (file.parent / "ledger.py").write_text(ENTRIES)
-
-    done = CliRunner().invoke(app, ["reproduce"])
-    assert done.exit_code == 0, done.output
-    assert "running 07-new, 00-all: " in done.stderr and "✓ 07-new" in done.stderr
-    assert "1 printed numbers: 1 ✓, 0 inputs" in done.stdout
+    file = house.chapter("07-new", entries="new_ledger", numbers={"new, *": ""}, inputs=[])
+    (file.parent / "new_ledger.py").write_text(ENTRIES)
+    monkeypatch.setattr("reuseprior.chapters.__path__", [str(file.parent)])
+    job, _ = reproduce.plan(["07-new"])
+    assert reproduce.run(job).failure == ""
+    shutil.copy(ledger.save(ledger.collect()), ledger.ledger_path())
     (row,) = ledger.saved()
     assert (row["id"], row["computed"], row["verdict"]) == ("new-1", "42", "reproduced")
-    shutil.copy(paths.BUILD / "ledger.csv", ledger.ledger_path())
     row = "| [A title](07-new.ipynb) | What it shows | 1 min | 1 min | 1 ✓ |"
     assert row in contents.with_summaries().replace("\N{NO-BREAK SPACE}", " ").splitlines()
     book.stage(root / "pages")

@@ -1,32 +1,32 @@
 """Chapters and trainings on a cluster: Snakemake's jobs here, and those of a Slurm of one node."""
 
 import csv
-import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from reuseprior import paths, results
-from reuseprior.report import campaign, reproduce
+from reuseprior.cli import app
+from reuseprior.report import campaign
 from tests import slurm
 from tests.conftest import until
 from tests.report import house
 
-TINY = "train_images=640 test_images=50 batch_size=32 width=0.25"
-COLUMNS = ("chapter", "run", "kind", "model", "sharing", "data", "protocol", "changes", "seeds",
-           "minutes", "device")  # fmt: skip
-
 
 def plan(*rows):
     """Let these be all planned runs: a name, data and epochs each."""
+    tiny = "train_images=640 test_images=50 batch_size=32 width=0.25 epochs="
     with (paths.PACKAGE / "chapters" / "campaign.csv").open("w", newline="") as file:
         lines = csv.writer(file)
-        lines.writerow(COLUMNS)
+        lines.writerow(["chapter", "run", "kind", "model", "sharing", "data", "protocol",
+                        "changes", "seeds", "minutes", "device"])  # fmt: skip
         for name, data, epochs in rows:
             what = ["04-a", f"tiny/{name}", "train", "resnet20-cifar", "none", data, "quick"]
-            lines.writerow([*what, f"{TINY} epochs={epochs}", "0", "1", "cpu"])
+            lines.writerow([*what, f"{tiny}{epochs}", "0", "1", "cpu"])
     campaign._rows.cache_clear()
 
 
@@ -35,9 +35,7 @@ def root(root, monkeypatch):
     monkeypatch.setenv("REUSEPRIOR_ROOT", str(paths.ROOT))
     monkeypatch.setenv("PYTHONPATH", str(paths.ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (paths.NOTEBOOKS / "campaign.smk").write_bytes(
-        (house.REAL["NOTEBOOKS"] / "campaign.smk").read_bytes()
-    )
+    shutil.copy(house.REAL["NOTEBOOKS"] / "campaign.smk", paths.NOTEBOOKS)
     yield root
     campaign._rows.cache_clear()
 
@@ -53,26 +51,17 @@ def log_of(one):
     return (campaign.asked().parent / f"{one.place}.log").read_text()
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "reuseprior", "campaign", *map(str, arguments)]
-
-
 @pytest.mark.slow
-def test_runs_are_jobs_and_what_is_left_is_told(root):
-    plan(("net", "digits", 1), ("none", "cifar10", 1), ("other", "digits", 1))
-    here = profile("cores: 1\n")
-    other = results.Recording.start(paths.RESULTS / "tiny" / "other-seed0", {}, resume=False)
-    other.close()  # begun by another configuration
-    done = subprocess.run(
-        command("--submit", here, "--hours", 1), cwd=root, capture_output=True, text=True,
-        env={**os.environ, "REUSEPRIOR_DATA": str(root / "nowhere")},
-    )  # fmt: skip
-    assert done.returncode == 1, done.stderr
+def test_runs_are_jobs_and_what_is_left_is_told(root, monkeypatch):
+    monkeypatch.setenv("REUSEPRIOR_DATA", str(root / "nowhere"))
+    plan(("net", "digits", 1), ("none", "cifar10", 1))
+    submit = ["campaign", "--submit", str(profile("cores: 1\n")), "--hours", "1"]
+    done = CliRunner().invoke(app, submit)
+    assert done.exit_code == 1, done.output
     assert results.finished(paths.RESULTS / "tiny" / "net-seed0")
-    told = [line for line in done.stderr.splitlines() if line.startswith("left: ")]
-    assert "tiny/none-seed0" in told[0] and "cifar10" in told[0] and "; see " in told[0]
-    assert "tiny/other-seed0" in told[1] and "was started with" in told[1]
-    assert len(told) == 2 and "these runs cannot be recorded: " in done.stderr
+    (told,) = (line for line in done.stderr.splitlines() if line.startswith("left: "))
+    assert "tiny/none-seed0" in told and "cifar10" in told and "; see " in told
+    assert "these runs cannot be recorded: " in done.stderr
 
 
 SLURM = """\
@@ -97,32 +86,11 @@ def cluster(root, tmp_path_factory):
 
 
 @pytest.mark.soak
-def test_of_two_chapters_the_one_that_fails_keeps_its_figures(root, cluster):
-    draw = "from matplotlib.figure import Figure\nfrom reuseprior import plotting\n"
-    draw += "_ = plotting.save(Figure(), 'fig-{}')"
-    house.notebook("03-fine", "profile = 'quick'", draw.format(1))
-    house.notebook("04-fails", "profile = 'quick'", draw.format(2), "1 / 0")
-    for name in ("03-fine", "04-fails"):
-        house.chapter(name)
-    paths.FIGURES.mkdir()
-    committed = [paths.FIGURES / f"fig-{n}.{kind}" for n in (1, 2) for kind in ("png", "svg")]
-    for path in committed:
-        path.write_text("committed")
-    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", "notebooks/Snakefile"]
-    done = subprocess.run([*snakemake, "--profile", str(cluster)], cwd=root)
-    assert done.returncode == 1
-    assert [path.read_text(errors="replace") == "committed" for path in committed] == [
-        False, False, True, True,
-    ]  # fmt: skip
-    fine, fails = reproduce.plan()
-    assert (reproduce.why(fine), reproduce.why(fails)) == ("", "failed last time")
-
-
-@pytest.mark.soak
 def test_two_trainings_are_taken_away_and_end_the_same(root, cluster):
     plan(("a", "digits", 12), ("b", "digits", 12))
     folders = [paths.RESULTS / "tiny" / f"{name}-seed0" for name in ("a", "b")]
-    with subprocess.Popen(command("--submit", cluster, "--hours", 1), cwd=root) as process:
+    submit = [sys.executable, "-m", "reuseprior", "campaign", "--submit", str(cluster)]
+    with subprocess.Popen([*submit, "--hours", "1"], cwd=root) as process:
         until(lambda: all((f / "metrics.csv").exists() for f in folders), "no run began")
         other = ["sbatch", "--partition=high", "--exclusive", "--output=/dev/null"]
         subprocess.run([*other, "--wrap", "sleep 5"], check=True)
