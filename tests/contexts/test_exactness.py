@@ -1,4 +1,4 @@
-"""Fast counts equal brute force on the unrolled graph, in exact integers, and are stored once."""
+"""Fast counts equal brute force on the unrolled graph, in exact integers."""
 
 from itertools import pairwise
 
@@ -17,7 +17,7 @@ from reuseprior.contexts import (
     record_model,
     uniform,
 )
-from reuseprior.contexts.array import CountArray, ScaledSum, taps
+from reuseprior.contexts.array import CountArray, ScaledSum
 from tests.contexts.naive import Add, Concatenate, Gate, Writer
 
 UNROLLED_AT_MOST = 20_000
@@ -174,35 +174,3 @@ def test_parts_that_no_digit_shows_are_dropped():
     assert [exponent for _, exponent in held.parts] == [4000]
     held.add(CountArray(np.array([0.0, 1.0]), (2,)), 6000)  # leaves the first entry to the others
     assert [exponent for _, exponent in held.parts] == [4000, 6000]
-
-
-def test_equal_counts_stay_stored_once():
-    """What makes counting cheap: no method unfolds an axis of equal counts without need."""
-    count = CountArray(np.arange(3.0).reshape(1, 3, 1), (64, 3, 50))
-    window = taps(50, 50, 3, 1, 1, 1)
-    for result, stored in [
-        (count.sum(0), (1, 3, 1)),
-        (count.reshape((8, 8, 3, 5, 10)), (1, 1, 3, 1, 1)),
-        (count.reshape((64, 150)), (1, 150)),
-        (count.permute((1, 2, 0)), (3, 1, 1)),
-        (count.narrow(2, 4, 9), (1, 3, 1)),
-        (count.gather(0, np.arange(9)), (1, 3, 1)),
-        (count.windows_sum(2, window), (1, 3, 3)),
-        (count.windows_add(2, 50, window), (1, 3, 50)),
-        (count.windows_add(2, 50, taps(50, 50, 1, 1, 0, 1)), (1, 3, 1)),
-        (count.embed(2, 50, slice(0, 50)), (1, 3, 1)),
-        (count.broadcast_to((7, 64, 3, 50)), (1, 1, 3, 1)),
-        (count.expand(0, 1, 2).compressed(), (1, 3, 1)),
-    ]:
-        assert result.values.shape == stored
-    assert CountArray.full((64, 56, 56), 1.0).sum(1, 2).values.item() == 3136.0
-
-
-@pytest.mark.parametrize(("misuse", "message"), [
-    (lambda c: c + CountArray.full((3, 2), 1), r"cannot add counts of shapes \(2, 3\) and"),
-    (lambda c: c.broadcast_to((2, 4)), r"shape \(2, 3\) do not broadcast to \(2, 4\)"),
-    (lambda c: c.broadcast_to((3,)), r"shape \(2, 3\) do not broadcast to \(3,\)"),
-])  # fmt: skip
-def test_shapes_that_do_not_fit(misuse, message):
-    with pytest.raises(ValueError, match=message):
-        misuse(CountArray.full((2, 3), 1))

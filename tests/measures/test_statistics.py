@@ -96,6 +96,9 @@ def test_the_interval_of_a_mean_is_students():
     assert mean == pytest.approx(values.mean(-1))
     assert low == pytest.approx(expected.low, rel=1e-3)
     assert high == pytest.approx(expected.high, rel=1e-3)
+    half = stats.t.ppf(0.975, 5) * values[0].std(ddof=1)
+    expected = [mean[0] - half * (1 + 1 / 6) ** 0.5, mean[0] + half * (1 + 1 / 6) ** 0.5]
+    assert statistics.one_more(values[0]) == pytest.approx(expected)  # where a next one lies
 
 
 def test_a_bootstrap_is_seeded_and_its_percentiles_leave_nan_out():
