@@ -26,8 +26,8 @@ class Presets:
 
     def names(self) -> list[str]:
         """Their names, sorted."""
-        found = (path.name for path in self._place().iterdir())
-        return sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml"))
+        files = (path.name for path in self._place().iterdir())
+        return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
 
     def read(self, name_or_path: str | Path) -> tuple[dict[str, Any], str]:
         """The values of one of them, or of the reader's own file, and what a message calls it."""
@@ -50,10 +50,10 @@ class Presets:
         except RecursionError as error:
             raise self.error(f"{where} is nested too deep to be read: mend the file") from error
 
-    def check_keys(self, given: Iterable[str], known: Iterable[str], where: str) -> None:
+    def check_keys(self, keys: Iterable[str], known: Iterable[str], where: str) -> None:
         """Refuse a key that is not known."""
         known = list(known)
-        for key in given:
+        for key in keys:
             if key not in known:
                 mend = did_you_mean(key, known) or f": the keys are {', '.join(known)}"
                 raise self.error(f"{where} has an unknown key {key!r}{mend}")

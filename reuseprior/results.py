@@ -93,8 +93,8 @@ def runs(experiment: str, root: Path | None = None) -> list[Run]:
     """
     expect(experiment, str, "the experiment", "give the name of its folder", ResultError)
     root = paths.RESULTS if root is None else Path(root)
-    if (root / DIGESTS).exists() and (told := altered(experiment, root)):
-        raise ResultError("\n".join(told))
+    if (root / DIGESTS).exists() and (changes := altered(experiment, root)):
+        raise ResultError("\n".join(changes))
     known = sorted({config.parent.parent.name for config in root.glob(f"*/*/{CONFIG}")})
     if experiment not in known:
         raise ResultError(
@@ -114,7 +114,7 @@ def finished_runs(experiments: str = "*", root: Path | None = None) -> list[Run]
     return [run for name in names for run in runs(name, root) if run.summary["state"] == "finished"]
 
 
-def table(found: Iterable[Run]) -> pd.DataFrame:
+def table(listed: Iterable[Run]) -> pd.DataFrame:
     """Runs side by side: a row each, in their order, by `experiment/name`.
 
     Columns: `run` itself, `experiment`, and what their configurations and summaries say, level by
@@ -124,7 +124,7 @@ def table(found: Iterable[Run]) -> pd.DataFrame:
 
     rows = [
         {"run": run, "experiment": run.folder.parent.name, **run.summary, **run.config}
-        for run in found
+        for run in listed
     ]
     names = [f"{row['experiment']}/{row['run'].name}" for row in rows]
     return pd.json_normalize(rows).set_axis(pd.Index(names, dtype=object))
@@ -136,17 +136,17 @@ def altered(experiment: str = "", root: Path | None = None) -> list[str]:
     What `record` has taken in is compared; other runs may stand beside it.
     """
     root = paths.RESULTS if root is None else root
-    told = []
+    sentences = []
     for name, digest in _digests(root).items():
         path, run = root / name, root.joinpath(*Path(name).parts[:2])
         if experiment in ("", run.parent.name):
             mend = f"restore it with git, or `reuseprior record {run}` where it is meant to be so"
             if not path.is_file():
                 gone = path if run.is_dir() else run
-                told.append(f"{gone} is recorded in {root / DIGESTS} and is gone: {mend}")
+                sentences.append(f"{gone} is recorded in {root / DIGESTS} and is gone: {mend}")
             elif _sha256(path) != digest:
-                told.append(f"{path} is not the file that was recorded: {mend}")
-    return list(dict.fromkeys(told))
+                sentences.append(f"{path} is not the file that was recorded: {mend}")
+    return list(dict.fromkeys(sentences))
 
 
 def _digests(root: Path) -> dict[str, str]:
@@ -214,10 +214,10 @@ def record(folder: str | os.PathLike, root: Path | None = None) -> Run:
             "one back, or make the run anew"
         )
     for key in run.config.keys() & run.summary.keys():
-        told = [json.dumps(value[key]) for value in (run.config, run.summary)]
-        if key in _SAID_TWICE and told[0] != told[1]:
+        both = [json.dumps(value[key]) for value in (run.config, run.summary)]
+        if key in _SAID_TWICE and both[0] != both[1]:
             raise ResultError(
-                f"{run.folder} has {key} {told[0]} in {CONFIG} and {told[1]} in {SUMMARY}: one "
+                f"{run.folder} has {key} {both[0]} in {CONFIG} and {both[1]} in {SUMMARY}: one "
                 "of them was changed, make the run anew"
             )
     root = paths.RESULTS if root is None else Path(root)
@@ -257,10 +257,10 @@ _SAID_TWICE = ("seed", "data_checksum", "parameters", "processes")  # in config 
 
 def _files(folder: Path, *patterns: str) -> dict[str, bytes]:
     """The files in a folder by their place in it, but for half-written ones and locks."""
-    found = (path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
+    matching = (path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in found
+        for path in matching
         if not files.is_ours(path.name)
     }
 
@@ -461,9 +461,9 @@ class Recording:
     def _summarise(self, summary: dict, state: str) -> None:
         self.check()
         seconds = self._seconds_before + time.monotonic() - self._clock
-        own = {"state": state, "start": self._start, "end": _now()}
-        own |= {"wall_seconds": round(seconds, 3), "commits": self._commits}
-        write_json(self.folder / SUMMARY, schemas.sealed(own | summary))
+        of_recording = {"state": state, "start": self._start, "end": _now()}
+        of_recording |= {"wall_seconds": round(seconds, 3), "commits": self._commits}
+        write_json(self.folder / SUMMARY, schemas.sealed(of_recording | summary))
 
 
 def kept(checkpoint: Path) -> Path:
@@ -641,25 +641,25 @@ def _json(path: Path, value) -> str:
 _NOTHING = object()  # where a configuration has no such key
 
 
-def _refuse_difference(folder: Path, recorded: dict, given: dict) -> None:
-    if (found := difference(recorded, given)) is not None:
-        key, old, new = found
+def _refuse_difference(folder: Path, recorded: dict, wanted: dict) -> None:
+    if (differing := difference(recorded, wanted)) is not None:
+        key, old, new = differing
         raise ResultError(
             f"the run in {folder} was started with {key} = {old} and this one has {new}: resume "
             "with the same configuration, or choose another folder"
         )
 
 
-def difference(recorded, given, key: str = "") -> tuple[str, str, str] | None:
+def difference(recorded, wanted, key: str = "") -> tuple[str, str, str] | None:
     """The first key, with dots between levels, at which two JSON values differ, and both texts."""
-    if isinstance(recorded, dict) and isinstance(given, dict):
+    if isinstance(recorded, dict) and isinstance(wanted, dict):
         inner = (
-            difference(recorded.get(name, _NOTHING), given.get(name, _NOTHING), f"{key}.{name}")
-            for name in recorded | given
+            difference(recorded.get(name, _NOTHING), wanted.get(name, _NOTHING), f"{key}.{name}")
+            for name in recorded | wanted
         )
         return next(filter(None, inner), None)
     # texts are compared, as Python has 1 == True and 1 == 1.0
-    texts = ["nothing" if value is _NOTHING else json.dumps(value) for value in (recorded, given)]
+    texts = ["nothing" if value is _NOTHING else json.dumps(value) for value in (recorded, wanted)]
     return None if texts[0] == texts[1] else (key.removeprefix("."), *texts)
 
 
@@ -678,8 +678,8 @@ def commit() -> str | None:
 
 def changed_files(*folders: str) -> list[str] | None:
     """Files of these folders that are not as last committed; None where git cannot say."""
-    told = _git("diff", "--name-only", "HEAD", "--", *folders) if _is_repository() else None
-    return None if told is None else told.splitlines()
+    names = _git("diff", "--name-only", "HEAD", "--", *folders) if _is_repository() else None
+    return None if names is None else names.splitlines()
 
 
 def unrecordable(folder: Path) -> str:

@@ -76,7 +76,7 @@ def _package() -> dict[str, float]:
     search, vae = Restarts(), VAE(1, 8)
     # two values that are 1 apart, and two that are the same: half of 1 over the variance
     one, same = (torch.zeros(1, 1), torch.ones(1, 1)), (torch.zeros(1, 1),) * 2
-    found: dict[str, float] = {
+    settings: dict[str, float] = {
         "variance": 0.5 / (misfit("gaussian", *one) - misfit("gaussian", *same)).item(),
         "starts": search.starts,
         "kept": search.kept,
@@ -90,10 +90,10 @@ def _package() -> dict[str, float]:
         "turn": IMAGES.spread(torch.ones(1)).rad2deg().item(),
     }
     for name, plan in {"encoder": ENCODER, "decoder": DECODER}.items():
-        found |= {f"{name}-{place}": layer[0] for place, layer in enumerate(plan, 1)}
+        settings |= {f"{name}-{place}": layer[0] for place, layer in enumerate(plan, 1)}
         layers = getattr(vae, name)
-        found[f"normed-{name}"] = sum("BatchNorm" in type(one).__name__ for one in layers)
-    return found
+        settings[f"normed-{name}"] = sum("BatchNorm" in type(one).__name__ for one in layers)
+    return settings
 
 
 def carried(row: pd.Series, name: str) -> str:
@@ -130,8 +130,8 @@ def _evidence(
     config |= {"arm": arm} if arm else {}
     config |= {"comparison": comparison} if comparison else {}
 
-    def counts(found: Sequence[Run]) -> list[Run]:
-        return [run for run in found if run.config["latent"] in latents and as_planned(run)]
+    def counts(runs_of: Sequence[Run]) -> list[Run]:
+        return [run for run in runs_of if run.config["latent"] in latents and as_planned(run)]
 
     return Evidence(f"{KINDS[kind]}-{scale}", config, value, runs, counts)
 
@@ -161,16 +161,16 @@ def _gap(runs: Sequence[Run], latent: int = LEAST) -> float:
     return 10 * log10(_ratio(runs, "plain", "upright", latent))
 
 
-def _full(case: str, arms: Sequence[str], value: Value, read: str = "", **found):
+def _full(case: str, arms: Sequence[str], value: Value, read: str = "", **options):
     """A printed number by runs of the full scale; `read` says what the text leaves open.
 
-    `found` says which runs, as `_evidence` takes it, and what the number's window is.
+    `options` say which runs, as `_evidence` takes them, and what the number's window is.
     """
     read = read and f"; {read}"
     how = {"protocol": f"the text's search and a protocol near the author's, as the text prints "
-           f"none{read},", "window": found.pop("window", None)}  # fmt: skip
-    needs = _needs(case, *arms, latents=found.get("latents", (0,)))
-    return _evidence(case, value, scale="full", **found), needs + read, how
+           f"none{read},", "window": options.pop("window", None)}  # fmt: skip
+    needs = _needs(case, *arms, latents=options.get("latents", (0,)))
+    return _evidence(case, value, scale="full", **options), needs + read, how
 
 
 def improved(row: pd.Series, name: str):
@@ -342,8 +342,8 @@ def _upright(values: Mapping[str, tuple[str, int]], what: str) -> tuple[Claim, s
 
     def at(column: str, angle: int) -> Value:
         def value(runs: Sequence[Run]) -> float:
-            found = float(runs[0].metrics.set_index("angle")[column][angle])
-            return -10 * log10(found) if column.startswith("mse") else -found
+            measured = float(runs[0].metrics.set_index("angle")[column][angle])
+            return -10 * log10(measured) if column.startswith("mse") else -measured
 
         return value
 
@@ -369,10 +369,10 @@ def halves():
     """Of two orientations as far apart as printed, the rarer has half of most digits."""
 
     def share(runs: Sequence[Run]) -> float:
-        found = _directions(runs[0], 1)
-        axis = np.sqrt((found**2).mean())  # an axis is the same after half a turn
+        directions = _directions(runs[0], 1)
+        axis = np.sqrt((directions**2).mean())  # an axis is the same after half a turn
         ends = axis * np.exp(1j * np.deg2rad([0.0, _number("halves")]))
-        return 2 * min(_near(found, end) for end in ends)
+        return 2 * min(_near(directions, end) for end in ends)
 
     return _most(1, share, "twice the share near the rarer of two orientations")
 
@@ -381,8 +381,8 @@ def same(digit: int):
     """Most of a digit's test images lie near their mean orientation."""
 
     def share(runs: Sequence[Run]) -> float:
-        found = _directions(runs[0], digit)
-        return _near(found, found.mean())
+        directions = _directions(runs[0], digit)
+        return _near(directions, directions.mean())
 
     return _most(digit, share, "share near the mean orientation")
 
@@ -390,8 +390,8 @@ def same(digit: int):
 def _most(digit: int, share: Value, what: str) -> tuple[Claim, str]:
     """Whether a share of a digit's test images is more than half."""
     case = "mnist-rotation"
-    found = runs_for(_evidence(case, share, kind=2, arm="avae"))
-    counts = {int((r.metrics.digit == digit).sum()) for runs in found.values() for r in runs}
+    by_seed = runs_for(_evidence(case, share, kind=2, arm="avae"))
+    counts = {int((r.metrics.digit == digit).sum()) for runs in by_seed.values() for r in runs}
     of = f"of {' or '.join(map(str, sorted(counts)))} test digits {digit}" if counts else ""
     sides = {what: (case, "avae", share), "half": (case, "avae", lambda runs: 0.5)}
     by = f"by the {what} {of}, near meaning within {NEAR}°"
@@ -403,29 +403,29 @@ def room_for(canvas: str, *cases: str) -> Statement | str:
 
     The text says no range of translations, so these are told and not judged.
     """
-    told, inside, whole = [], True, _number(canvas)
+    notes, inside, whole = [], True, _number(canvas)
     for case in cases:
-        own = CASES[case].data
-        folder = paths.RESULTS / REACHED / own
+        images = CASES[case].data
+        folder = paths.RESULTS / REACHED / images
         if not folder.exists():
             return f"affine_runs.record_reach({case!r})"
         run = Run.read(folder)
         if run.config["canvas"] != whole:
-            return f"{own} on a canvas of {whole}"
-        for found in run.metrics.itertuples():
-            inside &= bool(found.translation) or not found.beyond
-            kind = f" and translation by up to {REACH}" if found.translation else ""
-            told.append(
-                f"{own}, rotation{kind}: in its worst pose {found.beyond:,} of {found.inputs:,} "
+            return f"{images} on a canvas of {whole}"
+        for pose in run.metrics.itertuples():
+            inside &= bool(pose.translation) or not pose.beyond
+            kind = f" and translation by up to {REACH}" if pose.translation else ""
+            notes.append(
+                f"{images}, rotation{kind}: in its worst pose {pose.beyond:,} of {pose.inputs:,} "
                 "have a cell whose middle lies beyond it, the farthest "
-                f"{found.farthest:.2f} cells from the middle where {whole / 2:g} are, and "
-                f"{found.drawn:,} in one random pose each"
+                f"{pose.farthest:.2f} cells from the middle where {whole / 2:g} are, and "
+                f"{pose.drawn:,} in one random pose each"
             )
     convention = (
         "how far translations go the text does not say (the author's code: a fifth of half a "
         "side), so rotations decide"
     )
-    return Statement(inside, note="; ".join(told), convention=convention)
+    return Statement(inside, note="; ".join(notes), convention=convention)
 
 
 def called(row: pd.Series, elsewhere: str) -> Statement:

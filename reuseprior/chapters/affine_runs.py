@@ -164,12 +164,12 @@ class Experiment:
     @property
     def protocol(self) -> Protocol:
         changes = SCALES[self.scale].changes
-        own = changes.get(CASES[self.case].poses.dimensions, {}) | changes.get(self.case, {})
-        found = Protocol.load("affine-vae").changed(own)
+        of_case = changes.get(CASES[self.case].poses.dimensions, {}) | changes.get(self.case, {})
+        protocol = Protocol.load("affine-vae").changed(of_case)
         if not ARMS[self.arm].matched:
-            return found
+            return protocol
         more = (LEARNING + search_passes(self.case, self.scale)) / LEARNING
-        return replace(found, epochs=round(found.epochs * more))
+        return replace(protocol, epochs=round(protocol.epochs * more))
 
     @property
     def search(self) -> Restarts | Halving:
@@ -251,14 +251,14 @@ def run(
         model, images, one.protocol, training, seed=seed, task=one.task, about=one.about(),
         resume=True, progress=progress,
     )  # fmt: skip
-    made = {"seed": seed, "device": str(device_of(model)), "data_checksum": images.checksum}
+    origin = {"seed": seed, "device": str(device_of(model)), "data_checksum": images.checksum}
     for folder, rows in zip(others, (turn, orient), strict=True):
-        if found := rows(model, one, images):
+        if measurements := rows(model, one, images):
             config = one.plan() | {"data": images.name, "seed": seed}
             recording = Recording.start(folder, config, resume=True)
             recording.truncate(0)
-            recording.extend(found)
-            recording.finish(results.provenance(**made))
+            recording.extend(measurements)
+            recording.finish(results.provenance(**origin))
     return model
 
 
@@ -323,8 +323,8 @@ def orient(model: AffineVAE, one: Experiment, images: DataSet) -> list[dict[str,
     chosen = torch.cat([(labels == digit).nonzero()[:, 0] for digit in ORIENTED])
     pose = case.poses.draw(len(chosen), torch.Generator().manual_seed(0))
     x = replace(one.task, poses=case.poses).grids(tests["test"].images[chosen], pose)
-    _, found = measure(model, x.to(device_of(model)), model.search)
-    left = ((found[:, 0].cpu() + pose[:, 0]).rad2deg() % 360).tolist()
+    _, searched = measure(model, x.to(device_of(model)), model.search)
+    left = ((searched[:, 0].cpu() + pose[:, 0]).rad2deg() % 360).tolist()
     pairs = zip(labels[chosen].tolist(), left, strict=True)
     return [{"digit": digit, "degrees": degrees} for digit, degrees in pairs]
 
@@ -334,12 +334,12 @@ def measure(
     model: AffineVAE, x: Tensor, search: Restarts | Halving | None
 ) -> tuple[dict[str, float], Tensor]:
     """Mean loss in nats, mean MSE and the poses (batch, numbers) under a search."""
-    own, model.search = model.search, search
+    search_before, model.search = model.search, search
     try:
         with evaluating(model):
             passed = model(x)
     finally:
-        model.search = own
+        model.search = search_before
     losses = misfit(model.likelihood, x, passed.reconstruction)
     losses = losses + divergence(passed.mean, passed.log_variance)
     mse = ((passed.reconstruction - x) ** 2).mean()
@@ -386,21 +386,23 @@ def record_reach(case: str, *, root: Path | None = None, place: str | Path | Non
     (`drawn`), and how far from the middle the farthest comes, in cells. It lies in
     `data/results/affine-vae-reach`.
     """
-    own = CASES[case]
-    images = data.load(own.data, place)
+    of_case = CASES[case]
+    images = data.load(of_case.data, place)
     grids = torch.cat([images.train.images, images.test.images])[:, 0]
     rows = []
     for translation in (False, True):
-        poses = replace(own.poses, translation=translation)
-        reached = reach(grids, poses, own.canvas)
+        poses = replace(of_case.poses, translation=translation)
+        reached = reach(grids, poses, of_case.canvas)
         rows.append({
             "translation": int(translation), "inputs": len(reached),
-            "beyond": int((reached > own.canvas / 2).sum()), "farthest": reached.max().item(),
-            "drawn": cut(grids, poses, own.canvas),
+            "beyond": int((reached > of_case.canvas / 2).sum()), "farthest": reached.max().item(),
+            "drawn": cut(grids, poses, of_case.canvas),
         })  # fmt: skip
-    folder = (root or paths.RESULTS) / REACHED / own.data
+    folder = (root or paths.RESULTS) / REACHED / of_case.data
     recording = Recording.start(
-        folder, {"data": own.data, "canvas": own.canvas, "translations": REACH}, resume=False
+        folder,
+        {"data": of_case.data, "canvas": of_case.canvas, "translations": REACH},
+        resume=False,
     )
     recording.extend(rows)
     return recording.finish(results.provenance(seed=0, device="cpu", data_checksum=images.checksum))
@@ -420,11 +422,11 @@ def reach(grids: Tensor, poses: Poses, canvas: int) -> Tensor:
 def cut(grids: Tensor, poses: Poses, canvas: int) -> int:
     """How many grids (n, side, …), each in one random pose, have a filled cell beyond the rim."""
     pose = poses.draw(len(grids), torch.Generator().manual_seed(0))
-    middles, rim, found = _middles(grids).flip(-1), canvas / 2, 0  # x is the last axis
+    middles, rim, count = _middles(grids).flip(-1), canvas / 2, 0  # x is the last axis
     for grid, undo in zip(grids, inverse(poses.matrix(pose)), strict=True):
         seen = middles[grid > 0] @ undo[:, :-1].T + undo[:, -1] * rim
-        found += bool((seen.abs() > rim).any())
-    return found
+        count += bool((seen.abs() > rim).any())
+    return count
 
 
 def _middles(grids: Tensor) -> Tensor:
@@ -444,14 +446,14 @@ def as_planned(run: Run) -> bool:
     """
     config = run.config
     one = Experiment(*(config[name] for name in ("case", "arm", "scale", "latent")))
-    wanted, found = json.loads(json.dumps(one.plan())), dict(config)
-    for plan in (wanted, found):
+    wanted, recorded = json.loads(json.dumps(one.plan())), dict(config)
+    for plan in (wanted, recorded):
         plan["protocol"] = settings(vars(Protocol()) | plan["protocol"], {})
     reached = paths.RESULTS / REACHED / CASES[one.case].data / results.SUMMARY
     same = not reached.exists() or (
         results.read_json(reached)["data_checksum"] == run.summary["data_checksum"]
     )
-    return same and wanted.items() <= found.items()
+    return same and wanted.items() <= recorded.items()
 
 
 def trained(scale: str, root: Path | None = None) -> pd.DataFrame:
@@ -460,11 +462,11 @@ def trained(scale: str, root: Path | None = None) -> pd.DataFrame:
     Columns: case, arm, seed, numbers, parameters, epochs, mse (of the test inputs), psnr
     (−10 log10 of it), loss, passes (of one training example in one epoch, learning and search).
     """
-    found = _finished(KINDS[0], scale, root)
+    finished = _finished(KINDS[0], scale, root)
     names = {"protocol.epochs": "epochs", "test_mse": "mse", "test_loss": "loss"}
-    own = ["case", "arm", "seed", "numbers", "parameters"]
-    table = results.table(found).reindex(columns=[*own, *names]).rename(columns=names)
-    passes = [LEARNING + run.metrics.train_passes.iloc[-1] for run in found]
+    columns = ["case", "arm", "seed", "numbers", "parameters"]
+    table = results.table(finished).reindex(columns=[*columns, *names]).rename(columns=names)
+    passes = [LEARNING + run.metrics.train_passes.iloc[-1] for run in finished]
     psnr = -10 * np.log10(table.mse.astype(float))
     return table.assign(psnr=psnr, passes=passes).reset_index(drop=True)
 
@@ -474,17 +476,17 @@ def measured(kind: str, scale: str, case: str, root: Path | None = None) -> pd.D
 
     A row an angle, or an oriented digit, with arm and seed.
     """
-    found = [
+    tables = [
         r.metrics.assign(arm=r.config["arm"], seed=r.config["seed"])
         for r in _finished(kind, scale, root)
         if r.config["case"] == case
     ]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _finished(kind: str, scale: str, root: Path | None) -> list[Run]:
-    found = results.finished_runs(f"{kind}-{scale}", root)
-    return [run for run in found if not run.config["latent"] and as_planned(run)]
+    finished = results.finished_runs(f"{kind}-{scale}", root)
+    return [run for run in finished if not run.config["latent"] and as_planned(run)]
 
 
 def improvements(runs: pd.DataFrame, over: str = "vae") -> pd.DataFrame:

@@ -61,8 +61,8 @@ def averaged() -> Statement:
     for layer in (plain, shared):
         layer(x).square().sum().backward()
     copies = plain.weight.grad.unflatten(0, (4, 2))
-    found = shared.parametrizations.weight[0].bank.grad
-    added = float((found / copies.mean(0)).mean())
+    gradient = shared.parametrizations.weight[0].bank.grad
+    added = float((gradient / copies.mean(0)).mean())
     plain.weight.grad.copy_(copies.mean(0).repeat(4, 1, 1, 1))
     torch.optim.Adam(plain.parameters()).step()
     stepped = plain.weight.detach().unflatten(0, (4, 2))
@@ -283,17 +283,17 @@ def kernels_alone(model: str, factor: int, saved: bool = False) -> list[Reading 
     parts = [100 * count(model, shared) / count(model, "none") for count in (weights, filters)]
     of_all, alone = (100 - part if saved else part for part in parts)
     ways = (shared, f"{shared},layers=shared.*") if model == "xception-cifar" else (shared,)
-    told = []
+    notes = []
     for text in ways:
         depthwise, convolutions, network = (
             1 - count(model, text) / count(model, "none") for count in (filters, weights, learnable)
         )
-        told.append(
+        notes.append(
             f"{text} saves {depthwise:.2%} of depthwise kernels, {convolutions:.2%} of all "
             f"convolutions, {network:.2%} of {model}"
         )
     convention = "of depthwise filters alone, without the pointwise between them"
-    return [Reading(of_all), Reading(alone, convention), "; the author's notebook, ".join(told)]
+    return [Reading(of_all), Reading(alone, convention), "; the author's notebook, ".join(notes)]
 
 
 @cache

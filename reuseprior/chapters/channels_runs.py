@@ -124,10 +124,10 @@ def _accuracy(model: nn.Module, images, protocol: Protocol) -> float:
     return loop.means(loop.totals(task, model, batches), len(batches))[1]
 
 
-def table(found: list[Clustering]) -> pd.DataFrame:
+def table(trainings: list[Clustering]) -> pd.DataFrame:
     """One row a training: accuracy before and after quantising, in per cent."""
     return pd.DataFrame(
-        [[one.penalty, one.seed, one.accuracy, one.quantised] for one in found],
+        [[one.penalty, one.seed, one.accuracy, one.quantised] for one in trainings],
         columns=["penalty", "seed", "accuracy", "quantised"],
     )
 

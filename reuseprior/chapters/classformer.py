@@ -73,7 +73,7 @@ def schedule_of(column: str) -> Schedule:
     """
     lengths = levels()[column].tolist()
     before = [lengths[0], *lengths[:-1]]
-    return Schedule(tuple(b // own for b, own in zip(before, lengths, strict=True)))
+    return Schedule(tuple(b // length for b, length in zip(before, lengths, strict=True)))
 
 
 @cache
@@ -82,11 +82,14 @@ def headers() -> dict[str, str]:
 
     By the row of RoBERTa, whose eight numbers table 5.1 prints under their tasks, each once.
     """
-    own, known = _scores(_row("table-5-4", "roberta")), _scores(_row("table-5-1", "roberta-paper"))
-    if sorted(own.values()) != sorted(known.values()) or len(set(own.values())) != len(own):
+    these, known = (
+        _scores(_row("table-5-4", "roberta")),
+        _scores(_row("table-5-1", "roberta-paper")),
+    )
+    if sorted(these.values()) != sorted(known.values()) or len(set(these.values())) != len(these):
         raise ValueError("the rows of RoBERTa are not the same eight numbers, each once")
     task_of = {score: task for task, score in known.items()}
-    return {column: task_of[score] for column, score in own.items()}
+    return {column: task_of[score] for column, score in these.items()}
 
 
 def corrected() -> pd.DataFrame:
@@ -111,10 +114,10 @@ def as_headed(column: str, name: str) -> list[Public | str]:
     """What other papers print under the header of a column, which is not theirs."""
     model, _ = QUOTED.get(name, ("", ""))
     task = headers()[column]
-    sources, own = (public(f"{model}, {TASKS[t]}") for t in (column, task))
+    sources, of_task = (public(f"{model}, {TASKS[t]}") for t in (column, task))
     note = "" if column == task else f"by table 5.1 it belongs under {TASKS[task]}"
-    if own and column != task:
-        note += f", where the source prints {own[0].printed}"
+    if of_task and column != task:
+        note += f", where the source prints {of_task[0].printed}"
     return [*sources, note]
 
 
@@ -237,24 +240,24 @@ def of_full() -> Statement:
 
 
 def misplaced() -> Statement:
-    found = headers()
-    same = sum(column == task for column, task in found.items())
+    task_of = headers()
+    same = sum(column == task for column, task in task_of.items())
     agree = {
         model: sum(
             public(f"{model}, {TASKS[task]}")[0].printed == published_row[column]
-            for column, task in found.items()
+            for column, task in task_of.items()
         )
         for name, (model, _) in QUOTED.items()
         for published_row in [_row("table-5-4", name)]
     }
     note = (
-        f"they are {', '.join(TASKS[task] for task in found.values())}: RoBERTa's eight numbers "
+        f"they are {', '.join(TASKS[task] for task in task_of.values())}: RoBERTa's eight numbers "
         f"stand under these in table 5.1; {same} of 8 headers are right; under the mended ones "
         + ", ".join(f"{count} of 8 numbers of {model}" for model, count in agree.items())
         + " are those of their sources"
     )
-    right = all(count == len(found) for count in agree.values())
-    return Statement(same == len(found), right, note)
+    right = all(count == len(task_of) for count in agree.values())
+    return Statement(same == len(task_of), right, note)
 
 
 def development() -> Statement:
@@ -284,19 +287,21 @@ def kept(model: str) -> dict[str, pd.Series]:
 
 def meets(level: int) -> Statement:
     shares = kept(f"Classformer {level}%")
-    told = [
+    notes = [
         f"of RoBERTa in table {place} from {share.min():.1f} ({TASKS[share.idxmin()]}) to "
         f"{share.max():.1f} %, {int((share >= level).sum())} of 8 tasks at {level} or more"
         for place, share in shares.items()
     ]
     met = any((share >= level).all() for share in shares.values())
-    return Statement(met, True, "; ".join(told))
+    return Statement(met, True, "; ".join(notes))
 
 
 def first_row() -> Statement:
-    paper, own = (_row("table-5-1", f"roberta-{name}") for name in ("paper", "pretrained"))
-    gaps = {task: float(own[task]) - float(paper[task]) for task in TASKS}
+    paper, thesis = (_row("table-5-1", f"roberta-{name}") for name in ("paper", "pretrained"))
+    gaps = {task: float(thesis[task]) - float(paper[task]) for task in TASKS}
     far = {task: gap for task, gap in gaps.items() if abs(gap) > 1}
-    told = ", ".join(f"{TASKS[task]} {gap:+.1f}" for task, gap in far.items())
-    note = f"that is the paper's own, the second the thesis's; they differ by more than 1 in {told}"
+    shown = ", ".join(f"{TASKS[task]} {gap:+.1f}" for task, gap in far.items())
+    note = (
+        f"that is the paper's own, the second the thesis's; they differ by more than 1 in {shown}"
+    )
     return Statement(False, True, note)

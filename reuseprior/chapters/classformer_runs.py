@@ -108,9 +108,9 @@ class Experiment:
 
     def about(self) -> dict[str, object]:
         """What `config.json` says of the model, beside its data and its task."""
-        own = asdict(self)
-        del own["task"]  # the data's name; a trainer's task is another thing
-        return own | {"space": asdict(SPACE) if self.schedule == DRAWN else None}
+        fields = asdict(self)
+        del fields["task"]  # the data's name; a trainer's task is another thing
+        return fields | {"space": asdict(SPACE) if self.schedule == DRAWN else None}
 
     def build(self, seed: int) -> Classformer:
         """The pretrained encoder with a new classifier, which the seed decides."""
@@ -185,9 +185,9 @@ def look(
     The plain encoder and the weights that are searched by must be trained; both are of seed 0,
     and `seed` is the search's own.
     """
-    plain, own = Experiment(one.task, one.scale), one.trained
+    plain, searched = Experiment(one.task, one.scale), one.trained
     required = _score(_recorded(plain, root)) - MARGIN
-    bench = _Bench.of(own, root, place)
+    bench = _Bench.of(searched, root, place)
     config = asdict(one) | {
         "seed": seed, "space": asdict(SPACE), "required": required, "timed": TIMED, "threads": 1,
     }  # fmt: skip
@@ -258,8 +258,8 @@ def scored(call: Callable[[Tensor], Tensor], task: TextClassification, part: Tex
     place = {"device": torch.device("cpu"), "seed": 0, "share": Share()}
     batches = task.batches(part, Protocol(batch_size=32), **place)
     totals = sum(task.sums(call(tokens), labels) for tokens, labels in batches.once())
-    found = task.measured((totals / len(part)).tolist())
-    return found[task.measures.index(task.metric)]
+    values = task.measured((totals / len(part)).tolist())
+    return values[task.measures.index(task.metric)]
 
 
 def _recorded(one: Experiment, root: Path | None) -> Run:
@@ -309,19 +309,19 @@ def compare(
     times, and encoders of fewer layers, where they are trained. Scores are on both halves: what was
     found by one is reported by the other. With one thread and with two.
     """
-    own, plain = (Experiment(task, scale, what) for what in (weights, ""))
-    searched, base = (_Bench.of(one, root, place) for one in (own, plain))
+    with_schedules, plain = (Experiment(task, scale, what) for what in (weights, ""))
+    searched, base = (_Bench.of(one, root, place) for one in (with_schedules, plain))
     entries = [("baseline", plain, base, Schedule.plain(SPACE.layers))]
     for kind, schedules in KNOWN.items():
         if weights or kind != "plain":  # which is the baseline
-            entries += [(kind, own, searched, schedule) for schedule in schedules]
+            entries += [(kind, with_schedules, searched, schedule) for schedule in schedules]
     for layers in SHALLOWER:
         fewer = Experiment(task, scale, layers=layers)
         if (fewer.folder(0, root) / results.SUMMARY).exists():
             bench = _Bench.of(fewer, root, place)
             entries.append(("fewer layers", fewer, bench, Schedule.plain(layers)))
     entries += [
-        (f"found by {sampler}", own, searched, schedule)
+        (f"found by {sampler}", with_schedules, searched, schedule)
         for sampler, schedule in found(task, scale, length, weights, root)
     ]
     calls = {str(i): bench.under(s) for i, (_, _, bench, s) in enumerate(entries)}
@@ -444,14 +444,14 @@ def structure(schedule: Schedule, length: int) -> dict[str, float]:
     with without_weights():
         model = Classformer(schedule, 2)
     recorded = record_model(_Encoder(model), (1, length, model.sizes.width))
-    found = recorded.count().quantities()
-    own = {"log2_contexts": found.log2_contexts, "multiply_adds": multiply_adds(recorded)}
-    base = own if schedule == plain else structure(plain, length)
-    return own | {
-        "P_G": found.P_G,
-        "P_G_spread": found.P_G_spread,
-        "bits": own["log2_contexts"] - base["log2_contexts"],
-        "cost": own["multiply_adds"] / base["multiply_adds"],
+    quantities = recorded.count().quantities()
+    row = {"log2_contexts": quantities.log2_contexts, "multiply_adds": multiply_adds(recorded)}
+    base = row if schedule == plain else structure(plain, length)
+    return row | {
+        "P_G": quantities.P_G,
+        "P_G_spread": quantities.P_G_spread,
+        "bits": row["log2_contexts"] - base["log2_contexts"],
+        "cost": row["multiply_adds"] / base["multiply_adds"],
     }
 
 
@@ -508,10 +508,10 @@ def halving(table: pd.DataFrame) -> pd.Series | None:
     By the half that searches go by, with one thread; of equal scores the faster. `loss` is what it
     loses on the other half, in points. None where no schedule is so fast.
     """
-    own = table[(table.layers == SPACE.layers) & (table.share_1_threads <= 0.5)]
-    if not len(own):
+    fast = table[(table.layers == SPACE.layers) & (table.share_1_threads <= 0.5)]
+    if not len(fast):
         return None
-    best = own.sort_values(["score_search", "share_1_threads"], ascending=[False, True]).iloc[0]
+    best = fast.sort_values(["score_search", "share_1_threads"], ascending=[False, True]).iloc[0]
     base = table[table.kind == "baseline"].squeeze()
     return pd.concat([best, pd.Series({"loss": base.score_report - best.score_report})])
 
@@ -524,10 +524,10 @@ def constrained(table: pd.DataFrame, loss: float = 100 * MARGIN) -> tuple[pd.Ser
     """
     base = table[table.kind == "baseline"].squeeze()
     rows = {row.schedule: row for _, row in table[table.kind == "fixed"].iterrows()}
-    found, seen = binary_search(
+    schedule, seen = binary_search(
         lambda one: rows[str(one)].score_search, SPACE.layers, base.score_search - loss
     )
-    return rows.get(str(found), base), len(seen)
+    return rows.get(str(schedule), base), len(seen)
 
 
 KINDS = {  # what is drawn of a comparison: its name, marker and colour
@@ -557,12 +557,12 @@ def draw_front(ax: Axes, table: pd.DataFrame, threads: int = 1) -> None:
     share = table[f"share_{threads}_threads"]
     low, high = (table[f"share_{end}_{threads}_threads"] for end in ("low", "high"))
     for kind, (label, marker, color) in KINDS.items():
-        own = kinds == kind
-        if not own.any():
+        of_kind = kinds == kind
+        if not of_kind.any():
             continue
-        spread = np.array([share[own] - low[own], high[own] - share[own]])
+        spread = np.array([share[of_kind] - low[of_kind], high[of_kind] - share[of_kind]])
         ax.errorbar(
-            share[own], table.score_report[own], xerr=spread, fmt=marker, label=label,
+            share[of_kind], table.score_report[of_kind], xerr=spread, fmt=marker, label=label,
             color=color, markersize=5, elinewidth=0.5,
         )  # fmt: skip
     ax.set(xlabel="time, share of the plain encoder's")

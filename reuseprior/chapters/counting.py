@@ -146,17 +146,17 @@ def quantities(
     classes: int = 1000,
 ) -> Quantities:
     """Quantities of a row's model under a convention; `inputs` takes N_I at another size."""
-    found = counts(label, size, classes)
+    counted = counts(label, size, classes)
     if batch_norm == "learnable":
-        found = found.learnable()
+        counted = counted.learnable()
     if policy is not None:
-        found = sharing.merge(found, model(label, classes), policy)
+        counted = sharing.merge(counted, model(label, classes), policy)
     return derive(
-        found.log2_counts,
-        found.multiplicities,
+        counted.log2_counts,
+        counted.multiplicities,
         input_nodes=3 * (inputs or size) ** 2,
-        output_nodes=found.output_nodes,
-        weight_nodes=found.weight_nodes,
+        output_nodes=counted.output_nodes,
+        weight_nodes=counted.weight_nodes,
     )
 
 
@@ -175,13 +175,13 @@ def readings(label: str, size: int, classes: int = 1000) -> list[RowReading]:
     shared = label.endswith("-shared")
     policy = sharing.all_but_bn if shared else None
     of = partial(quantities, label, classes=classes)
-    found = [
+    every = [
         RowReading((), of(size, "learnable", policy)),
         RowReading((STATISTICS,), of(size, "all", policy)),
     ]
     if shared:
         of_shape = of(size, "all", sharing.same_shape)
-        found.append(RowReading((STATISTICS, SAME_SHAPE), of_shape))
+        every.append(RowReading((STATISTICS, SAME_SHAPE), of_shape))
     if label in OTHER_SIZES:
         other = OTHER_SIZES[label]
         inputs = size if other.inputs is None else other.inputs
@@ -191,18 +191,18 @@ def readings(label: str, size: int, classes: int = 1000) -> list[RowReading]:
         )
         for batch_norm, more in [("learnable", ()), ("all", (STATISTICS,))]:
             counted = of(other.counted, batch_norm, policy, inputs=inputs)
-            found.append(RowReading((at, *more), counted))
+            every.append(RowReading((at, *more), counted))
         if label == "ResNet-50":
             biased = quantities(_WITH_BIAS, other.counted)
-            found.append(RowReading((at, STATISTICS, CONV_BIAS), biased))
-    return found
+            every.append(RowReading((at, STATISTICS, CONV_BIAS), biased))
+    return every
 
 
 def row_reading(row) -> RowReading:
     """The reading that explains most of a row's printed digits; among equals the table's own."""
-    found = readings(row.model, int(row.image_size))
-    values = [{c: value(r.quantities) for c, value in QUANTITIES.items()} for r in found]
-    return found[reading_of_row(row, values)]
+    every = readings(row.model, int(row.image_size))
+    values = [{c: value(r.quantities) for c, value in QUANTITIES.items()} for r in every]
+    return every[reading_of_row(row, values)]
 
 
 FIGURE_4_1A = Graph(
@@ -334,19 +334,19 @@ def worked(row: pd.Series) -> float | int:
 
 def counted(row: pd.Series, column: str) -> list[Reading | str]:
     """A quantity of a row by the text, and by the conventions of the row's reading that move it."""
-    found, of_row = readings(row.model, int(row.image_size)), row_reading(row)
-    text, value = found[0], QUANTITIES[column]
+    of_model, of_row = readings(row.model, int(row.image_size)), row_reading(row)
+    text, value = of_model[0], QUANTITIES[column]
     wanted = value(of_row.quantities)
-    fewer = (r for r in found if set(r.conventions) <= set(of_row.conventions))
-    own = next(r for r in fewer if isclose(value(r.quantities), wanted, rel_tol=1e-12))
-    if not own.convention:
+    fewer = (r for r in of_model if set(r.conventions) <= set(of_row.conventions))
+    fewest = next(r for r in fewer if isclose(value(r.quantities), wanted, rel_tol=1e-12))
+    if not fewest.convention:
         return [text.of(value)]
     note = ""
     if value(text.quantities) in Printed.parse(row[column]).window():
-        other = value(own.quantities)
+        other = value(fewest.quantities)
         shown = f"{other:,}" if isinstance(other, int) else f"{other:.6g}"
-        note = f"the row's other cells follow {own.convention}, which gives {shown}"
-    return [text.of(value), own.of(value), note]
+        note = f"the row's other cells follow {fewest.convention}, which gives {shown}"
+    return [text.of(value), fewest.of(value), note]
 
 
 def about_size(row: pd.Series) -> str:
@@ -378,8 +378,8 @@ def _printed_values(table: str, column: str) -> dict[str, float]:
 def _estimates(table: str) -> dict[str, float]:
     """P_G of a table's models as the text counts, at the printed sizes."""
     rows = published.load(table)
-    found = (readings(r.model, int(r.image_size))[0] for _, r in rows.iterrows())
-    return {r.model: one.quantities.P_G for (_, r), one in zip(rows.iterrows(), found, strict=True)}
+    texts = (readings(r.model, int(r.image_size))[0] for _, r in rows.iterrows())
+    return {r.model: one.quantities.P_G for (_, r), one in zip(rows.iterrows(), texts, strict=True)}
 
 
 def agreeing_pairs(table: str) -> list[int | str]:
@@ -430,8 +430,8 @@ def printed_beside_computed(name: str) -> pd.DataFrame:
 
 def conventions(label: str, size: int) -> pd.DataFrame:
     """The quantities of one row under every reading, the text's first."""
-    found = readings(label, size)
-    return _quantities_table({r.convention or "as the text says": r.quantities for r in found})
+    known = readings(label, size)
+    return _quantities_table({r.convention or "as the text says": r.quantities for r in known})
 
 
 _PRINTED_SIZE = 480  # of V2-M and V2-L in table 4.4
@@ -475,13 +475,13 @@ def _quantities_table(rows: dict[str, Quantities]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(shown, orient="index").rename(columns=SIGNS)
 
 
-def by_depth(found: ContextCounts) -> pd.DataFrame:
+def by_depth(counted: ContextCounts) -> pd.DataFrame:
     """Each parameter tensor in the order of the network, with where its contexts live.
 
     To the columns of `by_tensor` comes kind: convolution, depthwise, batch norm, squeeze–excite or
     classifier.
     """
-    return by_tensor(found).assign(kind=[_kind(p) for p in found.parameter_counts])
+    return by_tensor(counted).assign(kind=[_kind(p) for p in counted.parameter_counts])
 
 
 def _kind(count: ParameterCount) -> str:

@@ -72,23 +72,23 @@ _latest = lru_cache(maxsize=1)(model)  # its layers are shared right after they 
 def counts(table: str, width: int, depth: int, shared: bool = False) -> ContextCounts:
     """Counts of a row's model, running statistics included; every last node is an output."""
     family = FAMILIES[table]
-    made = _latest(family, width, depth)
+    network = _latest(family, width, depth)
     if shared:
-        return sharing.merge(counts(table, width, depth, False), made, sharing.equal_layers)
-    found = count_contexts(made, input_shape(family, width), batch_norm="all")
-    return replace(found, recorded=None)  # thousands of operators, which nobody asks for
+        return sharing.merge(counts(table, width, depth, False), network, sharing.equal_layers)
+    counted = count_contexts(network, input_shape(family, width), batch_norm="all")
+    return replace(counted, recorded=None)  # thousands of operators, which nobody asks for
 
 
 @cache
 def quantities(table: str, width: int, depth: int, shared: bool = False) -> Quantities:
     """Quantities of a row under the table's own convention."""
-    found = counts(table, width, depth, shared)
+    counted = counts(table, width, depth, shared)
     return derive(
-        found.log2_counts,
-        found.multiplicities,
-        input_nodes=found.input_nodes,
+        counted.log2_counts,
+        counted.multiplicities,
+        input_nodes=counted.input_nodes,
         output_nodes=1,
-        weight_nodes=found.weight_nodes,
+        weight_nodes=counted.weight_nodes,
     )
 
 
@@ -109,11 +109,11 @@ def grid(sizes: Sequence[int], *, inputs: int | None = 3, outputs: int | None = 
         for depth in sizes:
             features = width if inputs is None else inputs
             with without_weights():
-                made = MLP(width, depth, in_features=features)
-            found = count_contexts(made, (1, features))
+                network = MLP(width, depth, in_features=features)
+            counted = count_contexts(network, (1, features))
             q = derive(
-                found.log2_counts,
-                found.multiplicities,
+                counted.log2_counts,
+                counted.multiplicities,
                 input_nodes=features,
                 output_nodes=width if outputs is None else outputs,
             )
@@ -138,8 +138,8 @@ def counted(row: pd.Series, column: str) -> list[Reading]:
     """
     table = f"table-{row['where'][-3:].replace('.', '-')}"
     family, which, value = FAMILIES[table], _model(table, row), QUANTITIES[column]
-    text, own = as_the_text_says(table, *which), quantities(table, *which)
-    return [Reading(value(text)), Reading(value(own), family.convention, family.against)]
+    text, of_table = as_the_text_says(table, *which), quantities(table, *which)
+    return [Reading(value(text)), Reading(value(of_table), family.convention, family.against)]
 
 
 def _model(table: str, row: pd.Series) -> tuple[int, int, bool]:
@@ -157,10 +157,10 @@ def _models(table: str) -> list[tuple[int, int, bool]]:
 def _both(table: str, claim: Callable[[list[Quantities]], int]) -> list[Reading]:
     """A claim about a table's models, as the text counts and under the table's convention."""
     family, models = FAMILIES[table], _models(table)
-    text, own = (
+    text, of_table = (
         claim([read(table, *m) for m in models]) for read in (as_the_text_says, quantities)
     )
-    return [Reading(text), Reading(own, family.convention, family.against)]
+    return [Reading(text), Reading(of_table, family.convention, family.against)]
 
 
 def rank(
@@ -177,7 +177,7 @@ def rank(
     numbers = published.load(f"thesis/{table}")[column]
     printed = ranked([float(Printed.parse(text).value) for text in numbers])
     return [
-        *_both(table, lambda found: ranked([QUANTITIES[column](q) for q in found])),
+        *_both(table, lambda quantities_of: ranked([QUANTITIES[column](q) for q in quantities_of])),
         Contradiction(str(printed), f"by the table's own {column} it is {printed}"),
         f"of {len(rivals)} rows",
     ]
@@ -193,8 +193,8 @@ def sharing_leads(table: str) -> list[Reading]:
     """Whether the row that leads by compute efficiency shares: 1 or 0."""
     shared = [model[2] for model in _models(table)]
 
-    def leader_shares(found: list[Quantities]) -> int:
-        values = [QUANTITIES["CE"](q) for q in found]
+    def leader_shares(quantities_of: list[Quantities]) -> int:
+        values = [QUANTITIES["CE"](q) for q in quantities_of]
         return int(shared[values.index(max(values))])
 
     return _both(table, leader_shares)
@@ -256,8 +256,8 @@ def highest(by: str, what: str, three_inputs: bool = True) -> list[Reading | str
         return int(table.loc[table[by].idxmax(), what])
 
     family = FAMILIES["table-5-1"]
-    own = Reading(at(1), family.convention, family.against)
-    return [Reading(at(None)), own, "the grid is ours: 3, 10, 20, 30 and 40"]
+    of_table = Reading(at(1), family.convention, family.against)
+    return [Reading(at(None)), of_table, "the grid is ours: 3, 10, 20, 30 and 40"]
 
 
 # Tables and surfaces of the notebook --------------------------------------------------------------

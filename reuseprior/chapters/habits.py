@@ -47,14 +47,14 @@ def explained(rows: Iterable[Mapping[str, str]]) -> pd.DataFrame:
 
 def heard() -> dict[str, Sequence[Reading]]:
     """The readings of all numbers that are computed from now on, by their ids."""
-    found: dict[str, Sequence[Reading]] = {}
+    readings: dict[str, Sequence[Reading]] = {}
 
-    def hear(event: str, given: tuple) -> None:
+    def hear(event: str, arguments: tuple) -> None:
         if event == "reuseprior.readings":
-            found.update([given])
+            readings.update([arguments])
 
     sys.addaudithook(hear)
-    return found
+    return readings
 
 
 class Switchboard:
@@ -77,18 +77,20 @@ class Switchboard:
     def _of(self, entry: Entry) -> dict[int, bool]:
         printed, names = Printed.parse(entry.printed), list(HABITS)
         window = printed.window("cut" if "digits are cut" in entry.note else "rounded")
-        found: dict[int, bool] = defaultdict(bool)
+        comes_out: dict[int, bool] = defaultdict(bool)
         for reading in self._readings[entry.id]:
             on = sum(1 << names.index(habit) for habit in of_note(reading.convention))
-            found[on] |= reading.value in window
-        return dict(found)
+            comes_out[on] |= reading.value in window
+        return dict(comes_out)
 
     def come_out(self, *habits: str) -> int:
         """How many do with these habits on; UserError for one that there is not."""
         if strange := set(habits) - set(HABITS):
             raise UserError(f"no such habit: {min(strange)!r}; there are {', '.join(HABITS)}")
         on = sum(1 << list(HABITS).index(habit) for habit in habits)
-        return sum(given.get(on & _bearing(given), False) for given in self.numbers.values())
+        return sum(
+            comes_out.get(on & _bearing(comes_out), False) for comes_out in self.numbers.values()
+        )
 
     @property
     def best(self) -> tuple[str, ...]:
@@ -100,8 +102,8 @@ class Switchboard:
     def __repr__(self) -> str:
         lines = {"as the text says": (), **{habit: (habit,) for habit in HABITS}}
         lines |= {"all": tuple(HABITS), f"the most: {', '.join(self.best)}": self.best}
-        told = [f"{self.come_out(*habits):4}  {name}" for name, habits in lines.items()]
-        return "\n".join([f"of {len(self.numbers)} numbers come out with", *told])
+        texts = [f"{self.come_out(*habits):4}  {name}" for name, habits in lines.items()]
+        return "\n".join([f"of {len(self.numbers)} numbers come out with", *texts])
 
     def _repr_html_(self) -> str:
         switches = " ".join(
@@ -118,6 +120,6 @@ class Switchboard:
         return board % {"switches": switches, "data": data.replace("<", "\\u003c")}
 
 
-def _bearing(given: Mapping[int, bool]) -> int:
+def _bearing(comes_out: Mapping[int, bool]) -> int:
     """The habits that a number's readings name."""
-    return reduce(or_, given, 0)
+    return reduce(or_, comes_out, 0)

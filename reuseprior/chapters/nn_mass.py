@@ -80,14 +80,14 @@ def widths(width_multiplier: int) -> tuple[int, ...]:
     return tuple(width_multiplier * base for base in setup("base channels of a group"))
 
 
-def architecture(row: pd.Series, given: Given | None = None) -> Architecture:
+def architecture(row: pd.Series, said: Given | None = None) -> Architecture:
     """The network of a row of table 1 or 2, all layers but those around the cells in its cells."""
-    given, cells = given or Given.read(), int(row.cells)
-    depth, rest = divmod(int(row.layers) - given.around, cells)
+    said, cells = said or Given.read(), int(row.cells)
+    depth, rest = divmod(int(row.layers) - said.around, cells)
     if rest:
-        raise ValueError(f"{row.id}: {row.layers} layers are not {cells} d + {given.around}")
-    width_multiplier = int(row.get("width_multiplier", given.width_multiplier))
-    channels = tuple(width_multiplier * base for base in given.base[:cells])
+        raise ValueError(f"{row.id}: {row.layers} layers are not {cells} d + {said.around}")
+    width_multiplier = int(row.get("width_multiplier", said.width_multiplier))
+    channels = tuple(width_multiplier * base for base in said.base[:cells])
     candidates = tuple(int(row[f"t_{cell + 1}"]) for cell in range(cells))
     return Architecture(depth, channels, candidates)
 
@@ -109,8 +109,8 @@ class Given(NamedTuple):
 
 def networks(table: str) -> dict[str, Architecture]:
     """The networks of a table by the ids of its rows."""
-    given = Given.read()
-    return {row.id: architecture(row, given) for _, row in published.load(table).iterrows()}
+    said = Given.read()
+    return {row.id: architecture(row, said) for _, row in published.load(table).iterrows()}
 
 
 def with_transitions(one: Architecture) -> int:
@@ -194,9 +194,9 @@ def _trained(epochs: int, shape: Mapping[str, object], data: str = "cifar10") ->
     return {"data": data, "architecture": shape, "protocol": protocol}
 
 
-def _accuracy(found: Sequence[Run]) -> float:
+def _accuracy(trainings: Sequence[Run]) -> float:
     """The mean over runs, per cent."""
-    return 100 * fmean(run.summary["test_accuracy"] for run in found)
+    return 100 * fmean(run.summary["test_accuracy"] for run in trainings)
 
 
 def size_of_contributions(row: pd.Series, around: bool) -> int:
@@ -229,12 +229,12 @@ def _rows_of_d() -> dict[str, pd.Series]:
 
 def example_of_appendix_d() -> Architecture:
     """The network of figure 8."""
-    given = {quantity: row["value"] for quantity, row in _rows_of_d().items()}
-    cells = range(1, int(given["cells"]) + 1)
+    values = {quantity: row["value"] for quantity, row in _rows_of_d().items()}
+    cells = range(1, int(values["cells"]) + 1)
     return Architecture(
-        depth=int(given["layers a cell"]),
-        widths=tuple(int(given[f"width of cell {cell}"]) for cell in cells),
-        candidates=tuple(int(given[f"candidates of cell {cell}"]) for cell in cells),
+        depth=int(values["layers a cell"]),
+        widths=tuple(int(values[f"width of cell {cell}"]) for cell in cells),
+        candidates=tuple(int(values[f"candidates of cell {cell}"]) for cell in cells),
     )
 
 
@@ -334,15 +334,15 @@ def times_fewer(what: str) -> list[Reading]:
 def of_37_layers() -> list[Reading | Contradiction]:
     """The size of table 1's network of 37 layers, and what is printed there."""
     there = published.row("nn-mass/table-1", "37-70-140-180").params
-    own = size_among("max", "table-1", {"layers": "37"})
-    return [*own, Contradiction(there, f"table 1, p. 10, prints {there} for it")]
+    sizes = size_among("max", "table-1", {"layers": "37"})
+    return [*sizes, Contradiction(there, f"table 1, p. 10, prints {there} for it")]
 
 
 def of_one_cell() -> list[Reading]:
     """Appendix B.1 says one number of all three networks, so it is their mean."""
     rows = [row for _, row in published.load("nn-mass/table-2-contributions").iterrows()]
-    text, own = (mean(size_of_contributions(row, around) for row in rows) for around in (1, 0))
-    return [Reading(text), Reading(own, TRANSITIONS, against=DRAWN)]
+    text, without = (mean(size_of_contributions(row, around) for row in rows) for around in (1, 0))
+    return [Reading(text), Reading(without, TRANSITIONS, against=DRAWN)]
 
 
 def of_its_mass() -> list[Reading]:
@@ -432,10 +432,10 @@ def fit_or_claim(row: pd.Series) -> tuple[Evidence | Claim, str]:
     return evidence if runs_for(evidence) else explains, needs
 
 
-def _r_squared(against: str, found: Sequence[Run]) -> float:
+def _r_squared(against: str, trainings: Sequence[Run]) -> float:
     """R² of a straight line from the logarithm of mass or of parameters to accuracy."""
-    accuracy = [run.summary["test_accuracy"] for run in found]
-    return linregress([_predictor(against, run) for run in found], accuracy).rvalue ** 2
+    accuracy = [run.summary["test_accuracy"] for run in trainings]
+    return linregress([_predictor(against, run) for run in trainings], accuracy).rvalue ** 2
 
 
 def _predictor(against: str, run: Run) -> float:
@@ -540,13 +540,13 @@ def of_models(names: Iterable[str]) -> pd.DataFrame:
         size = image_size(name)
         recorded = record_model(build(name), (1, 3, size, size))
         try:
-            found, reason = nn_mass.measure(recorded), ""
+            mass, reason = nn_mass.measure(recorded), ""
         except (NotApplicable, CountingError) as error:
-            found, reason = None, str(error)
+            mass, reason = None, str(error)
         q = recorded.count().quantities()
         rows[name] = {
-            "mass": found.mass if found else float("nan"),
-            "density": found.density if found else float("nan"),
+            "mass": mass.mass if mass else float("nan"),
+            "density": mass.density if mass else float("nan"),
             "parameters": q.parameters,
             "P_G": q.P_G,
             "P_G_spread": q.P_G_spread,

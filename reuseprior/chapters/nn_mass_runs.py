@@ -100,7 +100,7 @@ def runs(grid: Grid, root: Path | None = None) -> list[Run]:
     return [r for r in results.runs(grid.protocol, root) if r.summary["state"] == "finished"]
 
 
-def trained(found: Sequence[Run]) -> pd.DataFrame:
+def trained(trainings: Sequence[Run]) -> pd.DataFrame:
     """One row a run, least mass first.
 
     Columns: layers, density (ρ_avg), mass, parameters, P_G and P_G_spread of the network at the
@@ -108,7 +108,7 @@ def trained(found: Sequence[Run]) -> pd.DataFrame:
     images.
     """
     rows = []
-    for run in found:
+    for run in trainings:
         config, protocol = run.config, run.config["protocol"]
         size = protocol["test_image_size"] or protocol["image_size"] or 32
         built = recipe(config["architecture"], classes=config["classes"], seed=config["seed"])

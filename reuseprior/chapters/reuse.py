@@ -127,15 +127,15 @@ class Pairs:
 
 def pairs(
     table: pd.DataFrame, equal: Iterable[str] = (), measures: Sequence[str] = (), *,
-    told: bool = False,
+    differ: bool = False,
 ) -> list[Pairs]:  # fmt: skip
     """The pairs of each group that are equal in some columns, as it was settled.
 
-    `measures` are columns, those of MEASURES if none is given; with `told` a pair of which the
+    `measures` are columns, those of MEASURES if none is given; with `differ` a pair of which the
     first of them is equal is none.
     """
     most = reuse_runs.settled()["statistics"]["equal"]
-    found = []
+    groups = []
     for _, group in table[table["reason"].isna()].groupby("group", sort=False):
         one, other = np.triu_indices(len(group), 1)
 
@@ -146,7 +146,7 @@ def pairs(
 
         better, way = step("quality"), group["sharing"].to_numpy()
         steps = [step(column) for column in measures or MEASURES.values()]
-        chosen = (way[one] != way[other]) & (better != 0) & ((steps[0] != 0) | (not told))
+        chosen = (way[one] != way[other]) & (better != 0) & ((steps[0] != 0) | (not differ))
         for column in equal:
             size = group[column].to_numpy(float)
             low, high = np.minimum(size[one], size[other]), np.maximum(size[one], size[other])
@@ -154,24 +154,24 @@ def pairs(
         right = np.array([(1 + np.sign(gap * better)) / 2 for gap in steps]).T
         source, bits = group["source"].iloc[0], np.abs(step("P_G"))
         if chosen.any():
-            found.append(
+            groups.append(
                 Pairs(source, len(group), one[chosen], other[chosen], right[chosen], bits[chosen])
             )
-    return found
+    return groups
 
 
-def shares(found: list[Pairs], chance: np.random.Generator | None = None) -> np.ndarray:
+def shares(groups: list[Pairs], chance: np.random.Generator | None = None) -> np.ndarray:
     """Share of right pairs by measure: the mean over sources of the mean over their pairs.
 
     With `chance`, of one bootstrap sample of sources, and of networks within their groups.
     """
-    sources = list(dict.fromkeys(one.source for one in found))
+    sources = list(dict.fromkeys(one.source for one in groups))
     if chance is not None:
         sources = list(chance.choice(sources, len(sources)))
     means = []
     for source in sources:
         count, right = 0.0, 0.0
-        for one in found:
+        for one in groups:
             if one.source == source:
                 times = np.ones(one.networks)
                 if chance is not None:
@@ -181,19 +181,19 @@ def shares(found: list[Pairs], chance: np.random.Generator | None = None) -> np.
                 count, right = count + weights.sum(), right + weights @ one.right
         if count:
             means.append(right / count)
-    return np.mean(means, axis=0) if means else np.full(found[0].right.shape[1], np.nan)
+    return np.mean(means, axis=0) if means else np.full(groups[0].right.shape[1], np.nan)
 
 
-def _sampled(found: list[Pairs]) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+def _sampled(groups: list[Pairs]) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
     """The shares, those of the bootstrap samples that have any pair, and how many stand behind."""
     settled = reuse_runs.settled()["statistics"]
     chance = np.random.default_rng(settled["seed"])
-    draws = np.array([shares(found, chance) for _ in range(settled["samples"])])
+    draws = np.array([shares(groups, chance) for _ in range(settled["samples"])])
     behind = {
-        "sources": len({one.source for one in found}),
-        "pairs": sum(len(one.one) for one in found),
+        "sources": len({one.source for one in groups}),
+        "pairs": sum(len(one.one) for one in groups),
     }
-    return shares(found), draws[~np.isnan(draws[:, 0])], behind
+    return shares(groups), draws[~np.isnan(draws[:, 0])], behind
 
 
 def concordance(table: pd.DataFrame) -> pd.DataFrame:
@@ -237,10 +237,10 @@ def pays(table: pd.DataFrame) -> pd.DataFrame:
 
     A row a cost, with sources, pairs, share, low and high.
     """
-    told = table.assign(shares=(table["sharing"] != "none").astype(float))
+    marked = table.assign(shares=(table["sharing"] != "none").astype(float))
     rows = {}
     for at, column in COSTS.items():
-        whole, draws, behind = _sampled(pairs(told, (column,), ("shares",), told=True))
+        whole, draws, behind = _sampled(pairs(marked, (column,), ("shares",), differ=True))
         low, high = percentiles(draws[:, 0])
         rows[at] = {**behind, "share": whole[0], "low": low, "high": high}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("at equal")
@@ -269,9 +269,9 @@ def beside_plain(table: pd.DataFrame, equal: str) -> pd.DataFrame:
 
 def by_gap(table: pd.DataFrame) -> pd.DataFrame:
     """Share of pairs in which P_G is right, by how many bits it differs: over all sources."""
-    found, edges = pairs(table), [*reuse_runs.settled()["gaps"]["edges"], np.inf]
-    bits = np.concatenate([one.bits for one in found])
-    right = np.concatenate([one.right[:, 0] for one in found])
+    groups, edges = pairs(table), [*reuse_runs.settled()["gaps"]["edges"], np.inf]
+    bits = np.concatenate([one.bits for one in groups])
+    right = np.concatenate([one.right[:, 0] for one in groups])
     place = np.searchsorted(edges, bits, side="right") - 1
     rows = [(edges[i], edges[i + 1], (place == i).sum(), right[place == i].mean())
             for i in range(len(edges) - 1) if (place == i).any()]  # fmt: skip

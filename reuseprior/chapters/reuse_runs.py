@@ -97,9 +97,9 @@ def _typed() -> Iterator[Network]:
 
 def language_model(kind: str, options: str, way: str) -> nn.Module:
     """A model of transformers without weights: `name=value` each, in place of its defaults."""
-    given = dict(option.split("=") for option in options.split())
+    changed = dict(option.split("=") for option in options.split())
     with without_weights():
-        model = hf.build(hf.configured(kind, {name: _value(v) for name, v in given.items()}))
+        model = hf.build(hf.configured(kind, {name: _value(v) for name, v in changed.items()}))
     return sharing.apply(model, way)
 
 
@@ -190,7 +190,7 @@ def count(network: Network) -> dict:
         quantities = recorded.count().quantities()
     except UserError as error:
         return row | {"reason": str(error)}
-    found = {
+    values = {
         "stored": quantities.parameters,
         "used": quantities.weight_nodes,
         "multiply_adds": multiply_adds(recorded),
@@ -199,7 +199,7 @@ def count(network: Network) -> dict:
         "P_G_spread": quantities.P_G_spread,
         "seconds": time.perf_counter() - begin,
     }
-    short = {k: float(f"{v:.{DIGITS}g}") if isinstance(v, float) else v for k, v in found.items()}
+    short = {k: float(f"{v:.{DIGITS}g}") if isinstance(v, float) else v for k, v in values.items()}
     return row | short
 
 

@@ -84,32 +84,32 @@ def repeat(run: Run) -> str:
 
 def _flat(data: Mapping) -> dict[str, object]:
     """Settings as `--set` names them, without those that a search takes from its data."""
-    found = {key: value for key, value in data.items() if key not in ("space", "rates")}
+    flat = {key: value for key, value in data.items() if key not in ("space", "rates")}
     for table in ("space", "rates"):
         inner = {k: v for k, v in data[table].items() if k not in OF_THE_DATA}
-        found |= {f"{table}.{key}": value for key, value in inner.items()}
-    return json.loads(json.dumps(found))  # as it is read: tuples are lists
+        flat |= {f"{table}.{key}": value for key, value in inner.items()}
+    return json.loads(json.dumps(flat))  # as it is read: tuples are lists
 
 
 def runs(preset: str | None = None, **changes: object) -> list[Run]:
     """The finished searches with all settings of a preset, some replaced, by their seed; or all."""
     if preset is not None:
-        found = runs_for(evidence(preset, lambda run: nan, **changes))
-        return [run for of_a_seed in found.values() for run in of_a_seed]
+        by_seed = runs_for(evidence(preset, lambda run: nan, **changes))
+        return [run for of_a_seed in by_seed.values() for run in of_a_seed]
     return results.finished_runs("revolver")
 
 
 def evidence(
     preset: str,
     value: Callable[[Run], float],
-    counts: Callable[[Sequence[Run]], Sequence[Run]] = lambda found: found,
+    counts: Callable[[Sequence[Run]], Sequence[Run]] = lambda searches: searches,
     **changes: object,
 ) -> Evidence:
     """The searches with all settings of a preset, some replaced, and the `value` of one."""
     config = settings(Settings.load(preset, **changes).to_data(), {})
     space = {key: value for key, value in config["space"].items() if key not in OF_THE_DATA}
     whole = {"settings": config | {"space": space}}
-    return Evidence("revolver", whole, lambda found: value(found[0]), counts=counts)
+    return Evidence("revolver", whole, lambda searches: value(searches[0]), counts=counts)
 
 
 def tables_of(run: Run, name: str) -> pd.DataFrame:
@@ -117,7 +117,7 @@ def tables_of(run: Run, name: str) -> pd.DataFrame:
     return pd.read_csv(run.folder / f"{name}.csv")
 
 
-def results_table(found: Iterable[Run]) -> pd.DataFrame:
+def results_table(searches: Iterable[Run]) -> pd.DataFrame:
     """Our searches in the columns of table 3.2, one row a search; accuracies in per cent.
 
     The mean validation accuracy is that of the `last_trainings` of a search, of all networks and of
@@ -125,7 +125,7 @@ def results_table(found: Iterable[Run]) -> pd.DataFrame:
     of the population was trained in the last fifth, which searches from before it do not say.
     """
     rows = {}
-    for run in found:
+    for run in searches:
         s, settings = run.summary, run.config["settings"]
         rows[run.name] = {
             "data": run.config["data"],
@@ -155,23 +155,23 @@ def mean_validation(run: Run, more_than: int = 0) -> float:
     return 100 * last.accuracy[times > more_than].mean()
 
 
-def by_times_trained(found: Iterable[Run], most: int = OFTEN + 1) -> pd.DataFrame:
+def by_times_trained(searches: Iterable[Run], most: int = OFTEN + 1) -> pd.DataFrame:
     """`mean_validation` of searches, by how many trainings are too few to count: 0 to `most`.
 
     A row a number of trainings, a column a search.
     """
     return pd.DataFrame(
-        {run.name: [mean_validation(run, n) for n in range(most + 1)] for run in found}
+        {run.name: [mean_validation(run, n) for n in range(most + 1)] for run in searches}
     ).rename_axis("trained more than")
 
 
-def first_and_later(found: Iterable[Run]) -> pd.DataFrame:
+def first_and_later(searches: Iterable[Run]) -> pd.DataFrame:
     """The highest validation accuracy of the first population and of who came later, in per cent.
 
     A search improves on its first population where the difference is above 0.
     """
     rows = {}
-    for run in found:
+    for run in searches:
         born = tables_of(run, "lineage").set_index("child").operator
         trainings = tables_of(run, "trainings")
         first = trainings.individual.map(born) == "initial"
@@ -439,7 +439,7 @@ def _by_search(preset: str, value: Callable[[Run], float], **also: str) -> tuple
         f"full searches with the preset {preset}, {SEEDS} seeds or more: {s.population} models, "
         f"{s.generations} generations, a GPU; our recorded searches are scaled down"
     )
-    return Evidence("revolver", protocol(preset) | also, lambda found: value(found[0])), needs
+    return Evidence("revolver", protocol(preset) | also, lambda searches: value(searches[0])), needs
 
 
 def of_search(row: pd.Series, column: str) -> tuple[Evidence, str]:
@@ -536,8 +536,8 @@ def _remembered(run: Run, *, when: str) -> float:
     Those whose loss is no number any more are left out of both means, so that what was forgotten is
     at least the difference.
     """
-    found = [one[when] for one in run.summary["remembered"] or () if one["now"] is not None]
-    return 100 * fmean(found) if found else nan
+    accuracies = [one[when] for one in run.summary["remembered"] or () if one["now"] is not None]
+    return 100 * fmean(accuracies) if accuracies else nan
 
 
 def compared(row: pd.Series) -> tuple[Claim, str]:
@@ -611,8 +611,8 @@ def _evidence(pair: Mapping[str, str], kind: Kind) -> Evidence:
     return evidence(preset, kind.value, partial(_with, kind), **changes)
 
 
-def _with(kind: Kind, found: Sequence[Run]) -> list[Run]:
-    return [run for run in found if _has(kind, run)]
+def _with(kind: Kind, searches: Sequence[Run]) -> list[Run]:
+    return [run for run in searches if _has(kind, run)]
 
 
 def _has(kind: Kind, run: Run) -> bool:

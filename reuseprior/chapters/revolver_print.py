@@ -103,11 +103,11 @@ def protocol(preset: str) -> dict[str, Any]:
 
 def printed_settings(preset: str) -> dict[str, list[Value]]:
     """Our settings that the source prints for a search, each with the values that it prints."""
-    found: dict[str, list[Value]] = defaultdict(list)
+    values: dict[str, list[Value]] = defaultdict(list)
     for key, value in _printed(preset):
-        if value not in found[key]:
-            found[key].append(value)
-    return dict(found)
+        if value not in values[key]:
+            values[key].append(value)
+    return dict(values)
 
 
 def _printed(preset: str) -> Iterator[tuple[str, Value]]:
@@ -174,8 +174,8 @@ def _parts(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     unit = data["conv"]
     inner = {f"conv/{role}": unit[role] for role in _literal(unit["module_order"])}
     groups = {f"group{index}": group for index, group in enumerate(data["children"])}
-    found = {"": data, "conv": unit, **inner, **groups, "linear": data["linear"]}
-    return ((path, part) for path, part in found.items() if part["output_shape"] != "None")
+    parts = {"": data, "conv": unit, **inner, **groups, "linear": data["linear"]}
+    return ((path, part) for path, part in parts.items() if part["output_shape"] != "None")
 
 
 def _without_shapes(data: dict[str, Any]) -> dict[str, Any]:

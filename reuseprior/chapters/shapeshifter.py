@@ -72,10 +72,10 @@ def least(model: str, dataset: str = "CIFAR-100", layers: int = 1, classifier: b
     The store is made, so this is what sharing leaves and not a sum. `classifier` shares it too.
     """
     network = _build(model, dataset)
-    own = [layer.weight.numel() for layer in shareable(network).values()]
+    sizes = [layer.weight.numel() for layer in shareable(network).values()]
     if not classifier:
-        own.remove(next(reversed(shareable(network).values())).weight.numel())
-    budget = size(network) - sum(own) + layers * max(own)
+        sizes.remove(next(reversed(shareable(network).values())).weight.numel())
+    budget = size(network) - sum(sizes) + layers * max(sizes)
     Stores(budget, "mean", templates=layers, classifier=classifier).share(network)
     return size(network)
 
@@ -257,8 +257,8 @@ def _by_its_authors(value: Callable[[Fraction], float]) -> Reading:
 
 def depth_params(row: pd.Series) -> list[Reading]:
     """Parameters, in millions."""
-    own = [_by_its_authors(lambda n: n / 10**6)] if row.model.endswith("WRN-28-10") else []
-    return _of_table_12(lambda data: parameters(row.model, data) / 1e6) + own
+    by_authors = [_by_its_authors(lambda n: n / 10**6)] if row.model.endswith("WRN-28-10") else []
+    return _of_table_12(lambda data: parameters(row.model, data) / 1e6) + by_authors
 
 
 def depth_used(row: pd.Series) -> list[Reading]:
@@ -278,12 +278,12 @@ def depth_share(row: pd.Series, column: str) -> list[Reading | Contradiction]:
     exact, ten = (
         100 * used(row.model, data) / parameters(whole, data) for data in ("CIFAR-100", "CIFAR-10")
     )
-    found = [Reading(exact, rest), Reading(ten, TEN, HEAD)]
+    all_readings = [Reading(exact, rest), Reading(ten, TEN, HEAD)]
     if rest:
-        found.insert(0, Reading(100 * largest(row.model) / parameters(whole)))
+        all_readings.insert(0, Reading(100 * largest(row.model) / parameters(whole)))
     if column == "percent_of_wrn_28_10":
-        found.insert(1, _by_its_authors(lambda n: 100 * used(row.model) / float(n)))
-    return [*found, _of_wrn_28_10()] if row.model == "SSN-WRN-28-10" else found
+        all_readings.insert(1, _by_its_authors(lambda n: 100 * used(row.model) / float(n)))
+    return [*all_readings, _of_wrn_28_10()] if row.model == "SSN-WRN-28-10" else all_readings
 
 
 def one_budget(row: pd.Series) -> bool:
@@ -444,5 +444,5 @@ def _evidence(one: contenders.Contender) -> Evidence:
     config = {"model": one.model, "sharing": one.sharing, "data": contenders.DATA}
     return Evidence(
         EXPERIMENT, {**config, "protocol": settings(protocol, {})},
-        lambda found: 100 * found[0].summary["test_accuracy"],
+        lambda trainings: 100 * trainings[0].summary["test_accuracy"],
     )  # fmt: skip

@@ -132,13 +132,13 @@ def parameters(row: pd.Series) -> list[Reading | str]:
     The note says what CIFAR-100's V2-B0 may have been copied from: its row for CIFAR-10.
     """
     size = catalog.image_size(base_name(row.model))
-    found = [
+    all_readings = [
         one.of(lambda q: q.parameters) for one in readings(row.model, size, CLASSES[row.dataset])
     ]
     if (row.model, row.dataset) != ("V2-B0-original", "CIFAR-100"):
-        return found
+        return all_readings
     smaller = readings(row.model, size, CLASSES["CIFAR-10"])[0].quantities.parameters
-    return [*found, f"CIFAR-10's {smaller:,} rounds to it"]
+    return [*all_readings, f"CIFAR-10's {smaller:,} rounds to it"]
 
 
 def flops(row: pd.Series) -> list[Reading | str]:
@@ -232,8 +232,8 @@ def scores_above(row: pd.Series) -> tuple[Claim, str]:
 
 def _larger(label: str, protocol: str) -> dict[str, int]:
     """V2-S's own image size where a protocol of ours has one for all: the thesis's are larger."""
-    own = protocol == HOURS and label.startswith("V2-S")
-    return {"image_size": LARGER} if own else {}
+    at_one_size = protocol == HOURS and label.startswith("V2-S")
+    return {"image_size": LARGER} if at_one_size else {}
 
 
 LATER = {"thesis-4-text-original-resnet-20": "this example was chosen after its runs were seen"}
@@ -247,7 +247,7 @@ def _trained(label: str, data: str, plan: Protocol) -> Evidence:
     config = {"model": model, "sharing": policy, "data": data}
     config["protocol"] = settings(asdict(plan), {})
     return Evidence(
-        f"train-{plan.name}*", config, lambda found: 100 * found[0].summary["test_accuracy"],
+        f"train-{plan.name}*", config, lambda runs: 100 * runs[0].summary["test_accuracy"],
         counts=settled, otherwise="not settled",
     )  # fmt: skip
 

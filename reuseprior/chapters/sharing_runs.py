@@ -138,15 +138,15 @@ def runs(protocol: str, data: str) -> list[Run]:
     Raises `results.ResultError` where there are none, where two of them were not trained alike,
     and where two are of one model and seed.
     """
-    found = finished_runs(protocol, data)
-    if not found:
+    trainings = finished_runs(protocol, data)
+    if not trainings:
         first = "ResNet-20" if protocol == RESNETS else "V2-B0"
         raise ResultError(
             f"no run of a model of table 4.2 or a CIFAR ResNet on {data} in "
             f"{paths.RESULTS / _folder(protocol)} is finished: make one with "
             f"`{command(first, data, protocol)}`"
         )
-    return found
+    return trainings
 
 
 def _folder(protocol: str) -> str:
@@ -156,9 +156,9 @@ def _folder(protocol: str) -> str:
 def finished_runs(protocol: str, data: str) -> list[Run]:
     """As `runs`, and none where there is none; `width=0.5` and the like may follow a protocol."""
     every = results.finished_runs(_folder(protocol))
-    found = [run for run in every if _is_read(run.config) and run.config["data"] == data]
-    _check_alike(found)
-    return found
+    trainings = [run for run in every if _is_read(run.config) and run.config["data"] == data]
+    _check_alike(trainings)
+    return trainings
 
 
 def at_all_widths(protocol: str, data: str) -> list[Run]:
@@ -171,8 +171,8 @@ def at_all_widths(protocol: str, data: str) -> list[Run]:
 def all_recorded() -> list[Run]:
     """All finished runs of the chapter's protocols, whatever was changed and on whatever data."""
     ours = {_folder(protocol) for protocol in (HOURS, RESNETS, MINUTES)}
-    found = [run for run in results.finished_runs("train-*") if _is_read(run.config)]
-    return [run for run in found if run.folder.parent.name.split(",")[0] in ours]
+    trainings = [run for run in results.finished_runs("train-*") if _is_read(run.config)]
+    return [run for run in trainings if run.folder.parent.name.split(",")[0] in ours]
 
 
 def _is_read(config: Mapping[str, Any]) -> bool:
@@ -181,13 +181,13 @@ def _is_read(config: Mapping[str, Any]) -> bool:
     return bool(ours) and config["sharing"] in LABELS
 
 
-def _check_alike(found: Sequence[Run]) -> None:
+def _check_alike(trainings: Sequence[Run]) -> None:
     """Raise `ResultError` unless all were trained alike, each with a seed of its own."""
     first_of: dict[str, Run] = {}
     seeds: dict[tuple[str, int], Run] = {}
-    for run in found:
+    for run in trainings:
         model = run.config["model"]
-        for other in (found[0], first_of.setdefault(model, run)):
+        for other in (trainings[0], first_of.setdefault(model, run)):
             allowed = set() if other.config["model"] == model else OF_A_MODEL
             mine, theirs = _conditions(run), _conditions(other)
             for key in sorted((mine.keys() | theirs.keys()) - allowed):
@@ -224,20 +224,20 @@ def label(config: Mapping[str, Any]) -> str:
     return name + LABELS[config["sharing"]]
 
 
-def names(found: Sequence[Run]) -> list[str]:
+def names(trainings: Sequence[Run]) -> list[str]:
     """The `label` of each run, with its width where not all have the same."""
-    widths = [run.config["protocol"]["width"] for run in found]
+    widths = [run.config["protocol"]["width"] for run in trainings]
     several = len(set(widths)) > 1
     return [
         label(run.config) + (f", width {width:g}" if several else "")
-        for run, width in zip(found, widths, strict=True)
+        for run, width in zip(trainings, widths, strict=True)
     ]
 
 
-def _by_name(found: Sequence[Run]) -> dict[str, list[Run]]:
+def _by_name(trainings: Sequence[Run]) -> dict[str, list[Run]]:
     """The seeds of each model and width, by its name."""
     groups: dict[str, list[Run]] = {}
-    for name, run in zip(names(found), found, strict=True):
+    for name, run in zip(names(trainings), trainings, strict=True):
         groups.setdefault(name, []).append(run)
     return groups
 
@@ -255,7 +255,7 @@ def last_gain(run: Run) -> float:
     return float(accuracy.iloc[-1] - accuracy.iloc[-1 - last]) if last else nan
 
 
-def settled(found: Sequence[Run]) -> list[Run]:
+def settled(trainings: Sequence[Run]) -> list[Run]:
     """The runs of the models that had settled: all seeds of a model and width, or none of them.
 
     Their last tenth of epochs gained them, on average, no more than one standard error of the last
@@ -264,8 +264,8 @@ def settled(found: Sequence[Run]) -> list[Run]:
     that a model could learn no more: where a schedule ends at a rate of zero the course flattens in
     any case, and whether more epochs would have led higher, only a longer run says.
     """
-    have = {name for name, seeds in _by_name(found).items() if _has_settled(seeds)}
-    return [run for run, name in zip(found, names(found), strict=True) if name in have]
+    have = {name for name, seeds in _by_name(trainings).items() if _has_settled(seeds)}
+    return [run for run, name in zip(trainings, names(trainings), strict=True) if name in have]
 
 
 def _has_settled(seeds: Sequence[Run]) -> bool:
@@ -285,15 +285,15 @@ TRAINED = ["model", "data", "params", "seeds", "accuracy", "sd", "last gain", "s
            "P_G", "P_G_spread"]  # fmt: skip
 
 
-def trained(found: Sequence[Run]) -> pd.DataFrame:
-    """One row a model and width, fewest parameters first; `found` are `runs` on one data set.
+def trained(trainings: Sequence[Run]) -> pd.DataFrame:
+    """One row a model and width, fewest parameters first; of `runs` on one data set.
 
     Columns: data, params (learnable, tied ones once), seeds, accuracy and its standard deviation
     over seeds in per cent (of the last epoch), the mean `last_gain`, whether it had `settled`,
     images a second, and the P_G and P′_G of the model as it was trained.
     """
     rows = []
-    for name, members in _by_name(found).items():
+    for name, members in _by_name(trainings).items():
         accuracy = Sample.of([100 * run.summary["test_accuracy"] for run in members])
         q = counted(members[0])
         rows.append(
@@ -355,7 +355,7 @@ def ordering(models: pd.DataFrame, better: str, worse: str) -> str:
     return f"{better}, with {size}, {verdict.word} {worse} ({means}; {how}), {held}."
 
 
-def curves(found: Sequence[Run]) -> pd.DataFrame:
+def curves(trainings: Sequence[Run]) -> pd.DataFrame:
     """The metrics of all runs, one row an epoch, with columns `model`, `seed` and `accuracy`.
 
     The model is called as in `names`. The accuracy, in per cent, is that on the images held out, or
@@ -363,7 +363,7 @@ def curves(found: Sequence[Run]) -> pd.DataFrame:
     """
     tables = [
         r.metrics.assign(model=name, seed=r.config["seed"], accuracy=100 * r.metrics[_course(r)])
-        for name, r in zip(names(found), found, strict=True)
+        for name, r in zip(names(trainings), trainings, strict=True)
     ]
     return pd.concat(tables, ignore_index=True)
 
@@ -402,7 +402,7 @@ def recipes(protocol: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def looks(found: Sequence[Run]) -> pd.DataFrame:
+def looks(trainings: Sequence[Run]) -> pd.DataFrame:
     """How often the runs of each experiment looked at the test images, and what they held out.
 
     Columns: experiment, looks (a run, as its `metrics.csv` has them), held out (images), runs.
@@ -413,7 +413,7 @@ def looks(found: Sequence[Run]) -> pd.DataFrame:
             run.metrics.test_accuracy.count(),
             run.config["images"].get("validation"),
         )
-        for run in found
+        for run in trainings
     ]
     table = pd.DataFrame(rows, columns=["experiment", "looks", "held out"]).fillna(0)
     counts = table.value_counts(sort=False).rename("runs").reset_index()
@@ -498,17 +498,17 @@ def equal_cost() -> pd.DataFrame:
 
 def _by_network(protocol: str) -> dict[tuple[str, float], list[Run]]:
     """The runs of a protocol by model and width."""
-    found = at_all_widths(protocol, "cifar10")
-    for run in found:
-        differs = _settings(run).items() ^ _settings(found[0]).items()
+    trainings = at_all_widths(protocol, "cifar10")
+    for run in trainings:
+        differs = _settings(run).items() ^ _settings(trainings[0]).items()
         if differs:
             raise ResultError(
-                f"{run.folder} and {found[0].folder} differ in "
+                f"{run.folder} and {trainings[0].folder} differ in "
                 f"{', '.join(sorted({key for key, _ in differs}))}: they do not compare, move one "
                 "of them to another experiment"
             )
     groups: dict[tuple[str, float], list[Run]] = {}
-    for run in found:
+    for run in trainings:
         key = label(run.config), run.config["protocol"]["width"]
         groups.setdefault(key, []).append(run)
     return groups

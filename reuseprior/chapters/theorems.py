@@ -49,10 +49,10 @@ def graph(width: int, depth: int, bias: bool) -> Numbers:
 
     with without_weights():
         model = MLP(width, depth, bias=bias)
-    found = count_contexts(model, (1, width), exact=True)
-    q, nats = found.quantities(), float(sp.log(2))
-    levels = [int(p.counts.flat[0]) for p in found.parameter_counts]
-    times = [p.parameters for p in found.parameter_counts]
+    counted = count_contexts(model, (1, width), exact=True)
+    q, nats = counted.quantities(), float(sp.log(2))
+    levels = [int(p.counts.flat[0]) for p in counted.parameter_counts]
+    times = [p.parameters for p in counted.parameter_counts]
     each = [x for x, t in zip(levels, times, strict=True) for _ in range(t)]
     return {
         ω: width, D: depth, g: q.parameters // depth, N_I: q.input_nodes, N_O: q.output_nodes,

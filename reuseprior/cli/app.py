@@ -157,25 +157,25 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on from the folder's 
 Json = Annotated[bool, typer.Option("--json", help="Print strict JSON.")]
 
 
-def assignments(given: Iterable[str], option: str, example: str) -> dict[str, str]:
+def assignments(texts: Iterable[str], option: str, example: str) -> dict[str, str]:
     """`OPTION NAME=VALUE` by name; a usage error without `=`, and for a name given twice."""
-    found = {}
-    for text in given:
+    values = {}
+    for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"{option} {text!r} is not name=value: write it as {option} {example}")
-        if name in found:
+        if name in values:
             raise UsageError(f"{option} {name} is given twice: give it once")
-        found[name] = value
-    return found
+        values[name] = value
+    return values
 
 
-def parse_settings(given: Iterable[str]) -> dict[str, object]:
+def parse_settings(texts: Iterable[str]) -> dict[str, object]:
     """`--set KEY=VALUE` by key: values as TOML has them, and what is no TOML is text.
 
     Text needs no quotes so.
     """
-    return {k: _toml(v) for k, v in assignments(given, "--set", "epochs=2").items()}
+    return {k: _toml(v) for k, v in assignments(texts, "--set", "epochs=2").items()}
 
 
 def _toml(text: str) -> object:

@@ -172,11 +172,11 @@ def reproduce(
     ] = False,
 ) -> None:
     """Run the chapters whose inputs changed and sum the ledger up; exit code 1 if one failed."""
-    given = assignments(parameters or (), "-p", "seed=1")
-    if save and (given or profile is not Profile.quick):
+    values = assignments(parameters or (), "-p", "seed=1")
+    if save and (values or profile is not Profile.quick):
         raise UsageError("--save is for the quick profile without -p, which is what is committed")
     chosen = [*(chapters or ()), *(only or ())]
-    jobs = reproducing.plan(chosen, profile=profile.value, parameters=given)
+    jobs = reproducing.plan(chosen, profile=profile.value, parameters=values)
     reasons = {job.name: reproducing.why(job) for job in jobs}
     if dry_run:
         for job in jobs:
@@ -249,8 +249,8 @@ def _conclude(jobs, failed) -> None:
     copies, figures = {job.output.parent for job in jobs}, {job.figures for job in jobs}
     typer.echo(f"executed notebooks: {', '.join(map(str, sorted(copies)))}")
     typer.echo(f"figures: {', '.join(map(str, sorted(figures)))}")
-    for command, told in WHERE_TO_LOOK:
-        typer.echo(f"{command}: {told}")
+    for command, purpose in WHERE_TO_LOOK:
+        typer.echo(f"{command}: {purpose}")
     for run in failed:
         note(f"{run.job.name} failed: {run.failure}; see {run.job.broken}")
     if failed:
@@ -375,8 +375,8 @@ def export(
 
     paths.checkout()
     folder = folder or paths.BUILD / "export"
-    made, drawn = tables.export(folder)
-    typer.echo(f"{made} files of tables and {drawn} figures are in {folder}")
+    written, drawn = tables.export(folder)
+    typer.echo(f"{written} files of tables and {drawn} figures are in {folder}")
 
 
 @app.command("new-study", epilog="Example: reuseprior new-study my-models")

@@ -118,9 +118,9 @@ def _counting(command: Callable) -> Callable:
     """A command with the options of `_conventions` in the place of its parameter `conventions`."""
     shared, parameters = (signature(f, eval_str=True).parameters for f in (_conventions, command))
 
-    def called(**given):
-        conventions = _conventions(**{name: given.pop(name) for name in shared})
-        return command(conventions=conventions, **given)
+    def called(**options):
+        conventions = _conventions(**{name: options.pop(name) for name in shared})
+        return command(conventions=conventions, **options)
 
     both, at = list(parameters.values()), list(parameters).index("conventions")
     both[at : at + 1] = shared.values()
@@ -232,7 +232,7 @@ def rank(
     examples = examples or IMAGENET
     if save is not None and not save.parent.is_dir():
         raise UsageError(f"--save {save}: there is no folder {save.parent}, make it first")
-    names = list(dict.fromkeys(name for given in models for name in catalog.matching(given)))
+    names = list(dict.fromkeys(name for pattern in models for name in catalog.matching(pattern)))
     ranking = Ranking(conventions, save)
     missing = ranking.missing(names)
     folder = measuring.cache_folder() if cache else None
@@ -338,8 +338,8 @@ _IN_FLAGS = {  # what errors tell whoever writes Python, and what a command take
 
 
 def _in_flags(reason: str) -> str:
-    for told, typed in _IN_FLAGS.items():
-        reason = re.sub(told, typed, reason)
+    for in_python, typed in _IN_FLAGS.items():
+        reason = re.sub(in_python, typed, reason)
     return reason
 
 

@@ -410,7 +410,7 @@ def _chosen(wanted: list[str], device: str | None, minutes: float | None):
         raise UsageError(f"--device {device!r} is neither: choose cpu or gpu")
     runs = list(planned())  # one that two chapters want stands there twice
     chapters = sorted({one.chapter for one in runs})
-    found = {}
+    chosen = {}
     for text in wanted or ["*"]:
         named = {
             one.place: one
@@ -420,10 +420,10 @@ def _chosen(wanted: list[str], device: str | None, minutes: float | None):
         if not named:
             close = did_you_mean(text, [*chapters, *(one.place for one in runs)])
             raise UsageError(f"no planned run or chapter {text!r}{close}: `reuseprior campaign`")
-        found |= named
+        chosen |= named
     return [
         one
-        for one in found.values()
+        for one in chosen.values()
         if device in (None, one.device) and not (minutes is not None and one.minutes > minutes)
     ]
 

@@ -202,15 +202,15 @@ def taps(
     >>> taps(4, 4, 3, 1, 1, 1)[0]                   # the left tap misses the first result
     (slice(0, 3, 1), slice(1, 4, 1))
     """
-    found = []
+    pairs = []
     for tap in range(kernel):
         offset = tap * dilation - padding
         first = max(0, -(offset // stride))
         last = min(results - 1, (size - 1 - offset) // stride)
         start = first * stride + offset
         pair = slice(start, start + (last - first) * stride + 1, stride), slice(first, last + 1, 1)
-        found.append(pair if last >= first else (slice(0, 0, 1),) * 2)
-    return found
+        pairs.append(pair if last >= first else (slice(0, 0, 1),) * 2)
+    return pairs
 
 
 def _along(ndim: int, axis: int, where: slice) -> tuple[slice, ...]:
@@ -227,7 +227,7 @@ def with_axis(shape: Sequence[int], axis: int, size: int) -> tuple[int, ...]:
 @lru_cache(4096)
 def _common_blocks(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
     """Pairs of runs of axes of two shapes that hold the same positions."""
-    found = []
+    blocks = []
     i = j = 0
     while i < len(old) or j < len(new):
         left, right = [], []
@@ -243,8 +243,8 @@ def _common_blocks(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[lis
             else:
                 right.append(j)
                 b, j = b * new[j], j + 1
-        found.append((left, right))
-    return found
+        blocks.append((left, right))
+    return blocks
 
 
 # Sums that never overflow ------------------------------------------------------------------------

@@ -95,13 +95,13 @@ def record_model(
     tensors = tuple(_named_tensors(model))
     tracked = [tensor for _, tensor in tensors]
     dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
-    given = read(inputs, next(dtypes, torch.float32))
+    arguments = read(inputs, next(dtypes, torch.float32))
     run = partial(
         record, model, choose=partial(_chosen, output=output), until=until, one_steps=[*pointwise]
     )
 
-    def recorded(given: Inputs) -> RecordedModel:
-        recording = run(given, tracked, signal=signal)
+    def recorded(arguments: Inputs) -> RecordedModel:
+        recording = run(arguments, tracked, signal=signal)
         if not recording.outputs:
             raise CountingError(
                 "The model returns no tensor to count contexts to; return its outputs, or choose "
@@ -109,33 +109,33 @@ def record_model(
             )
         return RecordedModel(recording, tensors)
 
-    return _of_one_sample(given, tracked, run, recorded) or recorded(given)
+    return _of_one_sample(arguments, tracked, run, recorded) or recorded(arguments)
 
 
 def _named_tensors(model: nn.Module) -> list[tuple[tuple[str, ...], torch.Tensor]]:
     """Every parameter and running statistic once, with all its names: in memory it is one."""
     parameters = model.named_parameters(remove_duplicate=False)
     buffers = model.named_buffers(remove_duplicate=False)
-    found = [*parameters, *((name, b) for name, b in buffers if not is_learnable(name))]
-    return [(tuple(names), t) for names, t in merged([([name], t) for name, t in found])]
+    tensors = [*parameters, *((name, b) for name, b in buffers if not is_learnable(name))]
+    return [(tuple(names), t) for names, t in merged([([name], t) for name, t in tensors])]
 
 
 # A batch ----------------------------------------------------------------------------------------
 
 
-def _of_one_sample(given: Inputs, tracked, run, recorded) -> RecordedModel | None:
+def _of_one_sample(arguments: Inputs, tracked, run, recorded) -> RecordedModel | None:
     """The record of the first sample of a batch; None where the first axis is none of samples.
 
     It is one where each entry of the outputs depends on its own entry of the inputs alone, and all
     of them in the same way on the parameters, as the first does by itself: so images are told from
     the steps of a sequence, the nodes of a graph, and rows with parameters of their own.
     """
-    size = batch_of(given)
+    size = batch_of(arguments)
     if size == 1:
         return None
     for entries in (2, size) if size > FEW else (size,):
         try:
-            of_each = _of_each(given, size, entries, tracked, run)
+            of_each = _of_each(arguments, size, entries, tracked, run)
             break
         except CountingError:  # said again, and in full, when the inputs are counted as they are
             continue
@@ -144,10 +144,10 @@ def _of_one_sample(given: Inputs, tracked, run, recorded) -> RecordedModel | Non
     if of_each is None:
         return None
     try:
-        sample = recorded(first_sample(given, size))
+        sample = recorded(first_sample(arguments, size))
         # rows of a table that ids choose have shares while it is looked at what depends on the ids
         are_numbers = all(
-            not _may_vary(t) or t.dtype is not torch.int64 for _, t in given.tensors()
+            not _may_vary(t) or t.dtype is not torch.int64 for _, t in arguments.tensors()
         )
         if are_numbers and not _equal(_totals(sample.recording, tracked), of_each):
             return None
@@ -157,28 +157,28 @@ def _of_one_sample(given: Inputs, tracked, run, recorded) -> RecordedModel | Non
     return sample
 
 
-def _of_each(given: Inputs, size: int, entries: int, tracked, run) -> list | None:
+def _of_each(arguments: Inputs, size: int, entries: int, tracked, run) -> list | None:
     """Log2 of the counts of parameters that each of so many samples has; None if they are none.
 
     Each sample's outputs are weighted by a number of its own, once by ones and once at random:
     where none depends on another, the counts of its inputs have just its own factor, and where all
     are alike, those of parameters have the factors' sum.
     """
-    probe, emptied = apart(given, size, entries)
+    probe, emptied = apart(arguments, size, entries)
     recording = run(probe, [*emptied, *tracked])
     if any(node.shape[:1] != (entries,) for node in recording.outputs):
         return None
-    found = []
+    passes = []
     for factors in (np.ones(entries), np.random.default_rng(0).uniform(1, 2, entries)):
-        own = _totals(recording, emptied, factors)
+        totals = _totals(recording, emptied, factors)
         by_sample = [
             log if log is None else log - np.log2(factors).reshape(-1, *[1] * (log.ndim - 1))
-            for log in own
+            for log in totals
         ]
         of_parameters = _totals(recording, tracked, factors)
         whole = [log if log is None else log - np.log2(factors.sum()) for log in of_parameters]
-        found.append((by_sample, whole))
-    (plain, each), (weighted, again) = found
+        passes.append((by_sample, whole))
+    (plain, each), (weighted, again) = passes
     rows = [log for log in plain if log is not None]
     is_batch = rows and _equal(plain, weighted) and _equal(each, again)
     if not is_batch or not _equal(rows, [log[:1] for log in rows]):
@@ -213,17 +213,17 @@ def apart(inputs: Inputs, size: int, entries: int) -> tuple[Inputs, list[torch.T
 
     Returns the tensors without values, too.
     """
-    made: list[torch.Tensor] = []
+    copies: list[torch.Tensor] = []
 
     def emptied(tensor: torch.Tensor) -> torch.Tensor:
         if not (tensor.ndim and tensor.shape[0] == size):
             return tensor
         if not _may_vary(tensor):
             return tensor[:entries]
-        made.append(torch.empty_like(tensor[:entries], device="meta"))
-        return made[-1]
+        copies.append(torch.empty_like(tensor[:entries], device="meta"))
+        return copies[-1]
 
-    return inputs.changed(emptied), made
+    return inputs.changed(emptied), copies
 
 
 def first_sample(inputs: Inputs, size: int) -> Inputs:

@@ -246,13 +246,13 @@ class RecordedModel:
             )
         if exact and discount is not None:
             raise CountingError("Discounted counts are not whole numbers: leave exact=True out.")
-        own = {o: function for packet, function in (rules or {}).items() for o in overloads(packet)}
-        spelled = () if as_written or any(traits(f).step for f in own) else self.spelled
+        new = {o: function for packet, function in (rules or {}).items() for o in overloads(packet)}
+        spelled = () if as_written or any(traits(f).step for f in new) else self.spelled
         cuts = {pair for one in spelled for pair in one.cuts}
         accumulator = ExactSum if exact else ScaledSum
         with uncollected():
-            counts, uses = walk(self.recording, {**RULES, **own}, accumulator, discount, cuts)
-        found, dead = [], []
+            counts, uses = walk(self.recording, {**RULES, **new}, accumulator, discount, cuts)
+        counts_of, dead = [], []
         for names, tensor in self.tensors:
             if batch_norm == "learnable" and not is_learnable(names[0]):
                 continue
@@ -264,18 +264,18 @@ class RecordedModel:
                 entries, places = sum(n for _, n in used), tuple(where for where, _ in used)
                 count = ParameterCount(names, tuple(tensor.shape), logs, entries, places, integers)
                 if count.parameters:
-                    found.append(count)
+                    counts_of.append(count)
                     continue
                 why = PARTLY
             dead.append((names[0], tensor.numel(), why))
         steps = [("pointwise", o.where) for o in self.recording.operators if o.function is one_step]
-        if not found:
+        if not counts_of:
             raise CountingError(
                 "No parameter of the model has a context: it has no parameters, or its outputs "
                 "depend on none of them."
             )
         return ContextCounts(
-            tuple(found),
+            tuple(counts_of),
             tuple(dead),
             input_nodes=sum(prod(n.shape) for n in self.recording.inputs),
             output_nodes=sum(prod(n.shape) for n in self.recording.outputs),
@@ -323,24 +323,24 @@ def walk(
             factor = 1 if discount is None else discount(operator)
             met: dict[Node, np.ndarray] = {}
             for count, exponent in total.terms():
-                for node, given in _apply(function, operator, index, count):
+                for node, share in _apply(function, operator, index, count):
                     if not node.has_parameters or (operator, node) in cuts:
                         continue
                     if node.is_view_of_parameter:
-                        met[node] = met.get(node, False) | (given.values != 0)
+                        met[node] = met.get(node, False) | (share.values != 0)
                     elif factor != 1:
-                        given = given * factor
-                    counts.setdefault(node, accumulator()).add(given, exponent)
+                        share = share * factor
+                    counts.setdefault(node, accumulator()).add(share, exponent)
             passed_on = uses.pop(result, [])
             for node, entries in met.items():
                 if result.is_view_of_parameter:  # no use yet, only another view
-                    found = passed_on
+                    uses_here = passed_on
                     # A weight made of several tensors is used once: as one of the first's.
                     passed_on = [(where, 0) for where, _ in passed_on]
                 else:
                     stands_for = prod(node.shape) // max(1, entries.size)
-                    found = [(operator.where, int(np.count_nonzero(entries)) * stands_for)]
-                uses.setdefault(node, []).extend(found)
+                    uses_here = [(operator.where, int(np.count_nonzero(entries)) * stands_for)]
+                uses.setdefault(node, []).extend(uses_here)
     return counts, uses
 
 
@@ -374,8 +374,8 @@ def _sum_of(operator: Operator, index: int) -> Rule:
 def _apply(function: Rule, operator: Operator, index: int, count: CountArray) -> Iterator:
     which = (index,) if getattr(function, "every_result", False) else ()
     try:
-        for node, given in function(count, *which, *operator.args, **operator.kwargs):
-            yield node, given if given.shape == node.shape else given.broadcast_to(node.shape)
+        for node, share in function(count, *which, *operator.args, **operator.kwargs):
+            yield node, share if share.shape == node.shape else share.broadcast_to(node.shape)
     except (CountingError, ValueError, IndexError, TypeError) as error:
         raise CountingError(
             f"{operator.function} in {operator.place} cannot be counted: {error}"
@@ -466,8 +466,8 @@ def _lines(recorded: RecordedModel) -> Iterator[str | None]:
         if is_foreign:
             yield None
         arguments = text([operator.args, sorted(operator.kwargs.items()), operator.results])
-        made = any(node.is_view_of_parameter for node in operator.results)
-        yield f"{_name(operator.function)}{arguments}{made}\n"
+        is_view = any(node.is_view_of_parameter for node in operator.results)
+        yield f"{_name(operator.function)}{arguments}{is_view}\n"
     yield text(recorded.recording.outputs)
 
 

@@ -100,8 +100,8 @@ class Graph:
 
     def repetitions(self) -> dict[str, int]:
         """How often each parameter stands in the graph; of an unrolled graph, its contexts."""
-        found = Counter(p for uses in self.nodes.values() for _, p in uses)
-        return {p: found[p] for p in self.parameters}
+        times = Counter(p for uses in self.nodes.values() for _, p in uses)
+        return {p: times[p] for p in self.parameters}
 
     def quantities(self, *, weight_nodes: int | None = None) -> Quantities:
         """The thesis's quantities of this graph; weight nodes default to its parameters."""
@@ -138,8 +138,8 @@ def horizontal_unroll(graph: Graph) -> Graph:
         name, copy = waiting.pop()
         if (uses := graph.nodes.get(name)) is not None:  # else an input: its source is the root
             copies = [duplicate(source) for source, _ in uses]
-            unrolled[copy] = [(own, p) for own, (_, p) in zip(copies, uses, strict=True)]
-            waiting += [(s, own) for (s, _), own in zip(uses, copies, strict=True) if own][::-1]
+            unrolled[copy] = [(twin, p) for twin, (_, p) in zip(copies, uses, strict=True)]
+            waiting += [(s, twin) for (s, _), twin in zip(uses, copies, strict=True) if twin][::-1]
     return Graph(unrolled, tuple(copy for _, copy in outputs))
 
 
@@ -148,8 +148,8 @@ def uniform(graph: Graph) -> Graph:
 
     Every parameter has exactly one context.
     """
-    unrolled, own = horizontal_unroll(graph), _numbering()
-    nodes = {n: [(s, own(p)) for s, p in uses] for n, uses in unrolled.nodes.items()}
+    unrolled, number = horizontal_unroll(graph), _numbering()
+    nodes = {n: [(s, number(p)) for s, p in uses] for n, uses in unrolled.nodes.items()}
     return Graph(nodes, unrolled.outputs)
 
 
@@ -336,10 +336,10 @@ def operator_paths(recorded, discount: Discount | None = None) -> OperatorPaths:
         if arriving:
             step = _joined(arriving).after(operator, discount(operator))
             reached.update(dict.fromkeys(operator.results, step))
-    found = [(reached[node], 1.0) for node in recording.outputs if node in reached]
-    if not found:
+    ends = [(reached[node], 1.0) for node in recording.outputs if node in reached]
+    if not ends:
         return OperatorPaths(-inf, -inf, 0.0)
-    whole = _joined(found)
+    whole = _joined(ends)
     return OperatorPaths(whole.paths, whole.kept - whole.paths, whole.layers)
 
 

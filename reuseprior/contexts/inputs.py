@@ -62,14 +62,14 @@ def read(inputs: Any, dtype: torch.dtype) -> Inputs:
     Raises `CountingError` for what is neither a tensor, a shape, a mapping, an object that holds
     tensors nor several of these, and for tensors that are not dense.
     """
-    given = _read(inputs, dtype)
-    for name, tensor in given.tensors():
+    arguments = _read(inputs, dtype)
+    for name, tensor in arguments.tensors():
         if how := unusual(tensor):
             raise CountingError(
                 f"Input {name} is {how}, and a record is of dense tensors: pass it padded or as "
                 "to_dense() gives it, with a mask if the model takes one, or one part of it."
             )
-    return given
+    return arguments
 
 
 def _read(inputs: Any, dtype: torch.dtype) -> Inputs:
@@ -151,13 +151,13 @@ def _rebuilt(value: Any, changed: dict[Any, Any]) -> Any:
         return (getattr(type(value), "_make", None) or type(value))(changed.values())
     if isinstance(value, (list, set, frozenset, deque)):
         return type(value)(changed.values())
-    made = copy(value)
+    copied = copy(value)
     for key, part in changed.items():
         if isinstance(value, Mapping):
-            made[key] = part
+            copied[key] = part
         else:  # frozen ones too
-            object.__setattr__(made, key, part)
-    return made
+            object.__setattr__(copied, key, part)
+    return copied
 
 
 def _named(name: str, value: Any, is_plain: bool = True, within: tuple = ()) -> Iterator[tuple]:
@@ -170,8 +170,8 @@ def _named(name: str, value: Any, is_plain: bool = True, within: tuple = ()) -> 
     elif id(value) not in within:
         is_plain &= is_dataclass(value) or isinstance(value, (Mapping, tuple, list))
         for key, part in parts(value).items():
-            own = name if str(key).startswith("_") else f"{name}.{key}"
-            yield from _named(own, part, is_plain, (*within, id(value)))
+            path = name if str(key).startswith("_") else f"{name}.{key}"
+            yield from _named(path, part, is_plain, (*within, id(value)))
 
 
 def _changed(value: Any, change: Callable[[torch.Tensor], Any], within: tuple = ()) -> Any:
@@ -191,8 +191,8 @@ def tensors_in(output: Any) -> list[torch.Tensor]:
     Integers beside numbers, as the sizes of packed sequences, keep books and are no features.
     """
     returned = list(_named("", output))
-    found = [t for _, t, is_plain in returned if is_plain] or [t for _, t, _ in returned]
-    return [t for t in found if t.is_floating_point() or t.is_complex()] or found
+    tensors = [t for _, t, is_plain in returned if is_plain] or [t for _, t, _ in returned]
+    return [t for t in tensors if t.is_floating_point() or t.is_complex()] or tensors
 
 
 # Which of them carry a signal -------------------------------------------------------------------
@@ -203,30 +203,30 @@ def chosen(names: list[str], signal: Signal) -> set[str]:
 
     Raises `CountingError` where the caller names an input that there is none of.
     """
-    found: set[str] = set()
+    signals: set[str] = set()
     for one in [signal] if isinstance(signal, (str, int)) else signal:
-        own = {name for name in names if name == str(one) or name.startswith(f"{one}.")}
-        if not own:
+        named = {name for name in names if name == str(one) or name.startswith(f"{one}.")}
+        if not named:
             raise CountingError(f"signal={one!r} names no input tensor; there are {names}.")
-        found |= own
-    return found
+        signals |= named
+    return signals
 
 
-def carrying(given: list[Given], operators: list[Operator], outputs: list[Node]) -> list[Node]:
+def carrying(inputs: list[Given], operators: list[Operator], outputs: list[Node]) -> list[Node]:
     """The inputs that carry a signal: numbers that are read, and integers that choose rows.
 
     Masks, positions and edges say how a model computes, not what. Where nothing of the two kinds
     is given, whatever is read is the signal, and else everything.
     """
     used = {node for operator in operators for node in operator.nodes()} | set(outputs)
-    read_ones = [one for one in given if one[0] in used]
+    read_ones = [one for one in inputs if one[0] in used]
     others = [(node, dtype) for node, dtype in read_ones if dtype is not torch.bool]
     signal = [
         (node, dtype)
         for node, dtype in others
         if dtype.is_floating_point or dtype.is_complex or _chooses_rows(node, operators)
     ]
-    return [node for node, _ in signal or others or read_ones or given]
+    return [node for node, _ in signal or others or read_ones or inputs]
 
 
 def _chooses_rows(integers: Node, operators: list[Operator]) -> bool:

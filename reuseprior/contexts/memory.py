@@ -39,8 +39,8 @@ def lies_in(tensor: torch.Tensor, owner: torch.Tensor, what: str) -> bool:
     (first, last), (start, end) = _span(tensor), _span(owner)
     if last <= start or end <= first:
         return False
-    own, others = _places(tensor), _places(owner)
-    common = torch.isin(own, others)
+    places, others = _places(tensor), _places(owner)
+    common = torch.isin(places, others)
     if not common.any():
         return False
     if not common.all() or tensor.dtype != owner.dtype or len(others) != owner.numel():
@@ -52,18 +52,18 @@ def lies_in(tensor: torch.Tensor, owner: torch.Tensor, what: str) -> bool:
     return True
 
 
-def merged(found: list[Named]) -> list[Named]:
+def merged(tensors: list[Named]) -> list[Named]:
     """Tensors with their names; what lies in the memory of another is that one, by more names."""
     owners: dict[int, list[Named]] = defaultdict(list)
-    for one in sorted(found, key=lambda one: -one[1].numel()):
-        (names, tensor), own = one, owners[memory(one[1])]
-        for others, owner in own:
+    for one in sorted(tensors, key=lambda one: -one[1].numel()):
+        (names, tensor), sharing = one, owners[memory(one[1])]
+        for others, owner in sharing:
             if same_view(tensor, owner) or lies_in(tensor, owner, f"Parameter {names[0]}"):
                 others += names
                 break
         else:
-            own.append(one)
-    return [one for one in found if any(one is owner for owner in owners[memory(one[1])])]
+            sharing.append(one)
+    return [one for one in tensors if any(one is owner for owner in owners[memory(one[1])])]
 
 
 def _places(tensor: torch.Tensor) -> torch.Tensor:

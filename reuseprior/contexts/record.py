@@ -100,8 +100,8 @@ class Operator:
         """Whether it puts other numbers in a parameter's place."""
         schema = getattr(self.function, "_schema", None)
         arguments = schema.arguments if schema else []
-        given = dict(zip([a.name for a in arguments], self.args, strict=False)) | self.kwargs
-        written = [given.get(a.name) for a in arguments if a.alias_info and a.alias_info.is_write]
+        values = dict(zip([a.name for a in arguments], self.args, strict=False)) | self.kwargs
+        written = [values.get(a.name) for a in arguments if a.alias_info and a.alias_info.is_write]
         return any(isinstance(node, Node) and node.is_view_of_parameter for node in written)
 
     def nodes(self) -> Iterator[Node]:
@@ -166,7 +166,7 @@ class Record:
         `how` gives an operator's function from it to the values of its result, NaN for free
         entries, or None. Constants that are made alike are one, so that layers share their mask.
         """
-        made: dict[tuple, Fixed | None] = {}
+        known: dict[tuple, Fixed | None] = {}
         constants: dict[tuple, Operator] = {}
         for operator in self.operators:
             result = operator.results[0] if operator.results else None
@@ -180,9 +180,9 @@ class Record:
                 continue
             arguments = key([operator.args, sorted(operator.kwargs.items())], _known)
             look = (operator.function, arguments, result.shape)
-            if look not in made:
-                made[look] = _filled_up(function(operator), result.shape)
-            result.fixed = made[look]
+            if look not in known:
+                known[look] = _filled_up(function(operator), result.shape)
+            result.fixed = known[look]
 
     def from_input(self) -> Iterator[Operator]:
         """The operators whose results depend on the model's input, in order."""
@@ -232,9 +232,9 @@ def overwrite_view(base: torch.Tensor, value: torch.Tensor, path: tuple) -> torc
     return result
 
 
-def one_step(source: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
+def one_step(source: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
     """What a module made of `source` in one step, as the caller says, whatever it computed."""
-    return made
+    return result
 
 
 # Entries that constants decide -------------------------------------------------------------------
@@ -270,8 +270,8 @@ def fixed(node: Node) -> Fixed | None:
 def entries(operand: Any) -> np.ndarray:
     """What is known of an operand, to be broadcast: NaN for free entries."""
     if isinstance(operand, Node):
-        found = fixed(operand)
-        return NOTHING if found is None else found.values
+        entries_of = fixed(operand)
+        return NOTHING if entries_of is None else entries_of.values
     if isinstance(operand, Number) and not isinstance(operand, complex):
         return _limited(np.asarray(operand, np.float64))
     return NOTHING
@@ -315,8 +315,8 @@ class Fixed(CountArray):
 
 def kept(count: CountArray, operand: Any, where: str) -> CountArray:
     """The counts with zeros where an operand's fixed entries, asked by name, lose them."""
-    found = fixed(operand) if isinstance(operand, Node) else None
-    mask = found and getattr(found, where)
+    fixed_entries = fixed(operand) if isinstance(operand, Node) else None
+    mask = fixed_entries and getattr(fixed_entries, where)
     return count if mask is None else count.where(mask)
 
 
@@ -326,10 +326,10 @@ def certain(factor: Any) -> np.ndarray | None:
     A constant of zeros and one other number is a mask, of a graph's edges perhaps. In a table of
     several, such as a sine's, zeros are numbers like others.
     """
-    found = fixed(factor) if isinstance(factor, Node) else None
-    if found is None or not (factor.varies or found.is_mask):
+    fixed_entries = fixed(factor) if isinstance(factor, Node) else None
+    if fixed_entries is None or not (factor.varies or fixed_entries.is_mask):
         return None
-    return found.free_of_zeros
+    return fixed_entries.free_of_zeros
 
 
 def _of_constant(tensor: torch.Tensor) -> Fixed | None:

@@ -45,9 +45,9 @@ def _combined(function: Callable, a: torch.Tensor, b: torch.Tensor | bool) -> to
 
 
 def _affine(bias: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    made = aten.mm.default(a, b)
-    bias.expand(made.shape)  # an error where it does not fit
-    return made
+    product = aten.mm.default(a, b)
+    bias.expand(product.shape)  # an error where it does not fit
+    return product
 
 
 # Torch works these out in Python on the meta device, and imports its compiler for it (seconds).
@@ -86,7 +86,7 @@ def record(
     signals = None if signal is None else chosen(names, signal)
 
     def passed(seed: int) -> tuple[Record, bool]:
-        with ONE_AT_A_TIME, uncollected(), untouched(model) as made:
+        with ONE_AT_A_TIME, uncollected(), untouched(model) as storages:
             recorder = _Recorder(tracked, model, last, steps)
             random.seed(seed)
             np.random.seed(seed)
@@ -96,7 +96,7 @@ def record(
                 after = random.getstate(), np.random.get_state()[1].tobytes()
                 return recording, before != after
             finally:
-                made += recorder.made()
+                storages += recorder.made()
                 del recorder
 
     recording, draws = passed(0)
@@ -146,18 +146,18 @@ class _Reached(Exception):
 def _modules_of(model: nn.Module, wanted: Iterable[Any], option: str) -> set[nn.Module]:
     """The modules that an option names: by their classes or paths, or as they are."""
     named = dict(model.named_modules())
-    found: set[nn.Module] = set()
+    modules: set[nn.Module] = set()
     for one in wanted:
         is_type = isinstance(one, type)
-        own = {m for p, m in named.items() if (isinstance(m, one) if is_type else one in (p, m))}
-        if not own:
+        fits = {m for p, m in named.items() if (isinstance(m, one) if is_type else one in (p, m))}
+        if not fits:
             name = one.__name__ if is_type else one
             raise CountingError(
                 f"{option}={name!r} is no module of the model{did_you_mean(str(name), named)}: "
                 "give a path that named_modules() lists."
             )
-        found |= own
-    return found
+        modules |= fits
+    return modules
 
 
 @dataclass(slots=True, eq=False)
@@ -388,11 +388,11 @@ class _Recorder(TorchDispatchMode):
         else:
             tensors = [r for r in results if isinstance(r, torch.Tensor)]
             shapes = [tuple(t.shape) for t in tensors]
-            made = self._note(function, nodes, kwnodes, shapes)
-            for tensor, node in zip(tensors, made, strict=True):
+            results_of = self._note(function, nodes, kwnodes, shapes)
+            for tensor, node in zip(tensors, results_of, strict=True):
                 if known.reads is not None and not tensor.is_meta:  # follows from what was read
                     node.tensor, node.varies, node.has_parameters = tensor, False, False
-            self._adopt_results(tensors, made)
+            self._adopt_results(tensors, results_of)
         return result
 
     def _run_layer(self, function, twins, kwtwins, nodes, kwnodes):
@@ -455,17 +455,17 @@ class _Recorder(TorchDispatchMode):
         asked = Operator(function, tuple(nodes), kwnodes, self.where, ())
         if any(node.is_random for node in asked.nodes()):
             raise CountingError("what chance decides is no constant")
-        made = asked.replay()
-        return tree_map_only(torch.Tensor, partial(torch.empty_like, device="meta"), made)
+        result = asked.replay()
+        return tree_map_only(torch.Tensor, partial(torch.empty_like, device="meta"), result)
 
     def _record_writes(self, function, targets, nodes, kwargs, results) -> list[torch.Tensor]:
         """Arguments that an operator writes to get new nodes; returns the other results."""
-        own = {id(self.twin(t)) for t in targets}
-        fresh = [r for r in results if isinstance(r, torch.Tensor) and id(r) not in own]
+        written = {id(self.twin(t)) for t in targets}
+        fresh = [r for r in results if isinstance(r, torch.Tensor) and id(r) not in written]
         shapes = [tuple(t.shape) for t in (*fresh, *targets)]
-        made = self._note(function, nodes, kwargs, shapes)
-        self._adopt_results(fresh, made[: len(fresh)])
-        for target, node in zip(targets, made[len(fresh) :], strict=True):
+        new_nodes = self._note(function, nodes, kwargs, shapes)
+        self._adopt_results(fresh, new_nodes[: len(fresh)])
+        for target, node in zip(targets, new_nodes[len(fresh) :], strict=True):
             self._write(target, node)
         return fresh
 
@@ -509,8 +509,8 @@ class _Recorder(TorchDispatchMode):
         origin = self.aliases[id(source)]
         rest = tuple(nodes[1:])
         shapes = [tuple(r.shape) for r in results]
-        made = self._note(function, nodes, kwargs, shapes)
-        for index, (tensor, node) in enumerate(zip(results, made, strict=True)):
+        new_nodes = self._note(function, nodes, kwargs, shapes)
+        for index, (tensor, node) in enumerate(zip(results, new_nodes, strict=True)):
             node.is_view_of_parameter = origin.node.is_view_of_parameter
             is_all = traits(function).step == "same"
             path = origin.path if is_all else (*origin.path, (function, rest, kwargs, index))
@@ -550,14 +550,14 @@ class _Recorder(TorchDispatchMode):
 
     def _without_masks(self, indices):
         """Constant boolean masks as the positions that they keep; others stay as they are."""
-        found = []
+        chosen = []
         for index in indices:
             positions = [index]
             if index is not None and index.dtype is torch.bool and not self.read(index).is_random:
                 with suppress(CountingError):  # of one that depends on data, refused where used
                     positions = self.read(index).data().nonzero(as_tuple=True)
-            found += positions
-        return found
+            chosen += positions
+        return chosen
 
     def values(self, tensor: torch.Tensor) -> torch.Tensor:
         """What follows from constants alone."""
@@ -603,8 +603,8 @@ class _Recorder(TorchDispatchMode):
                 f"pointwise: {type(module).__name__} gives something else than a tensor of its "
                 f"input's shape {node.shape}, so it is no step position by position."
             )
-        made = self.read(output)
-        (whole,) = self._note(one_step, (node, made), {}, [node.shape])
+        result = self.read(output)
+        (whole,) = self._note(one_step, (node, result), {}, [node.shape])
         self._write(output, whole)
 
     def watch(self, model: nn.Module) -> None:
@@ -635,13 +635,13 @@ class _Recorder(TorchDispatchMode):
         for name, module in model.named_modules():
             module.register_forward_pre_hook(partial(enter, name=name), prepend=True)
             module.register_forward_hook(leave, prepend=True)
-            own = module.__dict__
-            own["training"] = False
-            if hasattr(config := own.get("config"), EXPERTS):
+            attributes = module.__dict__
+            attributes["training"] = False
+            if hasattr(config := attributes.get("config"), EXPERTS):
                 # transformers' way of which no shape depends on how tokens are routed
                 setattr(config, EXPERTS, "batched_mm")
             if isinstance(module, nn.RNNBase):  # compares devices before any operator runs
-                own["_flat_weights"] = [self.twin(w) for w in own["_flat_weights"]]
+                attributes["_flat_weights"] = [self.twin(w) for w in attributes["_flat_weights"]]
 
     def made(self) -> Iterator[StorageWeakRef]:
         """The storages of the tensors that stood for others."""

@@ -95,10 +95,10 @@ def _mark_parts(ax: Axes, names: Sequence[str]) -> None:
     parts: list[tuple[int, str]] = []
     for depth in range(1, 1 + max(name.count(".") + 1 for name in names)):
         cut = [".".join(name.split(".")[:depth]) for name in names]
-        found = [(i, part) for i, part in enumerate(cut) if i == 0 or part != cut[i - 1]]
-        if parts and len(found) > PARTS:
+        starts = [(i, part) for i, part in enumerate(cut) if i == 0 or part != cut[i - 1]]
+        if parts and len(starts) > PARTS:
             break
-        parts = found
+        parts = starts
     shown: list[tuple[int, str]] = []
     for place, part in parts:  # names that would lie on one another are left out
         if not shown or place - shown[-1][0] >= len(names) / LABELS:
@@ -353,10 +353,10 @@ def _draw_use(ax: Axes, start, end, parameter: str | None, is_strong: bool) -> N
 
 def _math(name: str) -> str:
     """`w1` as w with the subscript 1, `w1#2` as w with the subscript 1,2."""
-    found = re.fullmatch(r"([A-Za-z]+)(\d*)(?:#(\d+))?", name)
-    if found is None:
+    match = re.fullmatch(r"([A-Za-z]+)(\d*)(?:#(\d+))?", name)
+    if match is None:
         return name
-    letters, *digits = found.groups()
+    letters, *digits = match.groups()
     return f"${letters}_{{{','.join(d for d in digits if d)}}}$"
 
 

@@ -39,8 +39,8 @@ def spelled_out(record: Record) -> tuple[Spelled, ...]:
             readers[node].append(operator)
     for node in record.outputs:
         readers[node].append(None)
-    found = (_found(operator, readers) for operator in record.operators)
-    return tuple(one for one in found if one is not None)
+    candidates = (_found(operator, readers) for operator in record.operators)
+    return tuple(one for one in candidates if one is not None)
 
 
 def _found(operator: Operator, readers) -> Spelled | None:

@@ -47,12 +47,12 @@ def untouched(model: nn.Module) -> Iterator[list[StorageWeakRef]]:
     whole = list(kept.held.values())
     kept.enter(kept.namespaces(), FAR)
     states = random.getstate(), np.random.get_state()
-    made: list[StorageWeakRef] = []
+    storages: list[StorageWeakRef] = []
     weights, parametrize._cache = parametrize._cache, (within := {})
     failed = False
     try:
         with torch.random.fork_rng(devices=[]):  # no operator runs on a real device
-            yield made
+            yield storages
     except BaseException as error:
         failed = True
         while error is not None:  # its frames hold tensors
@@ -67,12 +67,12 @@ def untouched(model: nn.Module) -> Iterator[list[StorageWeakRef]]:
         within.clear()
         for held in whole:
             held.put_back()
-        if _alive(made) and (left := kept.release(made)) and not failed:
+        if _alive(storages) and (left := kept.release(storages)) and not failed:
             raise CountingError(left)
 
 
-def _alive(made: list[StorageWeakRef]) -> set[int]:
-    return {ref.cdata for ref in made if not ref.expired()}
+def _alive(storages: list[StorageWeakRef]) -> set[int]:
+    return {ref.cdata for ref in storages if not ref.expired()}
 
 
 @dataclass(slots=True)
@@ -155,23 +155,23 @@ class _Kept:
             c for cls, k in self.kinds.items() if k in (object, nn.Module) for c in cls.__mro__
         }
         files = [f.__globals__ for f in self.functions if _is_users(f)]
-        found: list[Any] = []
+        values: list[Any] = []
         for cls in filter(_is_users, classes):
-            (own,) = gc.get_referents(vars(cls))
-            self.held[id(own)] = _Held(own, dict, _contents(own, dict), cls)
-            found += [v for v in own.values() if not isinstance(v, FunctionType)]
+            (namespace,) = gc.get_referents(vars(cls))
+            self.held[id(namespace)] = _Held(namespace, dict, _contents(namespace, dict), cls)
+            values += [v for v in namespace.values() if not isinstance(v, FunctionType)]
             if cls.__module__ in sys.modules:
                 files.append(vars(sys.modules[cls.__module__]))
-        return found + files
+        return values + files
 
-    def release(self, made: list[StorageWeakRef]) -> str:
+    def release(self, storages: list[StorageWeakRef]) -> str:
         """Undo where tensors of these storages are kept; says in a sentence where they stay."""
         gc.collect()
-        if not (alive := _alive(made)):  # cycles alone held them
+        if not (alive := _alive(storages)):  # cycles alone held them
             return ""
         holders = self._undo(alive)
         gc.collect()
-        if not _alive(made):
+        if not _alive(storages):
             return ""
         return (
             f"The model's forward keeps a tensor {holders}, where counting cannot put back what "
@@ -184,12 +184,12 @@ class _Kept:
         classes = {c for c in set(map(type, every)) if issubclass(c, torch.Tensor)}
         things: list[Any] = [t for t in every if type(t) in classes and _lies_in(t, alive)]
         del every
-        own, first = [things], []
+        lists, first = [things], []
         for _ in range(FAR):
             ids = {id(thing) for thing in things}
-            skip = {id(o) for o in own} | {id(own)}
-            found = gc.get_referrers(*things) if things else []
-            holders = [h for h in found if id(h) not in skip and not isinstance(h, FrameType)]
+            skip = {id(o) for o in lists} | {id(lists)}
+            referrers = gc.get_referrers(*things) if things else []
+            holders = [h for h in referrers if id(h) not in skip and not isinstance(h, FrameType)]
             first = first or sorted({f"in a {type(holder).__name__}" for holder in holders})
             for holder in holders:
                 if isinstance(holder, CACHE):
@@ -200,7 +200,7 @@ class _Kept:
             things = [h for h in holders if id(h) not in self.held and not isinstance(h, ends)]
             if len(things) > MOST:  # no longer what the pass made
                 break
-            own += [found, holders, things]
+            lists += [referrers, holders, things]
         return " and ".join(first) if first else "outside Python"
 
 

@@ -32,10 +32,10 @@ def _read(root: Path) -> DataSet:
 
 
 def _verify(root: Path) -> list[Checksum]:
-    found = _read(root).checksum
-    wrong = f"scikit-learn's digits have checksum {found}, not {CHECKSUM}: install it anew"
-    why = "pixels, labels and parts are the recorded ones" if found == CHECKSUM else wrong
-    return [Checksum("sklearn.datasets.load_digits", found == CHECKSUM, why)]
+    checksum = _read(root).checksum
+    wrong = f"scikit-learn's digits have checksum {checksum}, not {CHECKSUM}: install it anew"
+    why = "pixels, labels and parts are the recorded ones" if checksum == CHECKSUM else wrong
+    return [Checksum("sklearn.datasets.load_digits", checksum == CHECKSUM, why)]
 
 
 def _fetch(root: Path) -> None:

@@ -32,9 +32,9 @@ def root_folder(root: str | os.PathLike | None = None) -> Path:
     if root is not None:
         mend = "give the path of the folder of the data sets, or leave it out"
         expect(root, (str, os.PathLike), "the root", mend, DataError)
-    given = root or os.environ.get("REUSEPRIOR_DATA")
-    if given:
-        return Path(given).expanduser()
+    folder = root or os.environ.get("REUSEPRIOR_DATA")
+    if folder:
+        return Path(folder).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reuseprior"
 
 

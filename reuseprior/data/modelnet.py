@@ -45,8 +45,8 @@ def _read(kind: str, root: Path) -> DataSet:
 
 def _part(kind: str, packed: np.ndarray, labels: np.ndarray) -> Images:
     """The grids of a class that hold anything, 0 or 255, (n, 1, 32, 32, 32)."""
-    own = packed[(labels == CLASSES.index(kind)) & packed.any(1)]
-    bits = np.unpackbits(own, axis=1).reshape(-1, 1, SIDE, SIDE, SIDE)
+    of_class = packed[(labels == CLASSES.index(kind)) & packed.any(1)]
+    bits = np.unpackbits(of_class, axis=1).reshape(-1, 1, SIDE, SIDE, SIDE)
     return Images(torch.from_numpy(bits * np.uint8(255)), torch.zeros(len(bits), dtype=torch.int64))
 
 
@@ -60,18 +60,18 @@ def _arrays(root: Path) -> dict[str, np.ndarray]:
         raise DataError(f"{path} cannot be read ({error.strerror}): make it readable") from error
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            found = {name: file[name] for name in ARRAYS}
-        shapes = {name: array.shape for name, array in found.items()}
+            arrays = {name: file[name] for name in ARRAYS}
+        shapes = {name: array.shape for name, array in arrays.items()}
         fits = all(
             shapes[f"x_{part}"] == (*shapes[f"y_{part}"], SIDE**3 // 8)
-            and found[f"x_{part}"].dtype == np.uint8
+            and arrays[f"x_{part}"].dtype == np.uint8
             for part in ("train", "test")
         )
     except Exception as error:  # zip and numpy say what is wrong with a file in many ways
         raise DataError(f"{path} is cut short or holds no voxels ({error}): replace it") from error
     if not fits:
         raise DataError(f"{path} holds arrays of {shapes}, and voxels are (n, 4096): replace it")
-    return found
+    return arrays
 
 
 def _missing(root: Path):
@@ -83,9 +83,9 @@ def _verify(root: Path) -> list[Checksum]:
         _arrays(root)
     except DataError as error:
         return [Checksum(FILE, False, str(error))]
-    found = hashlib.md5((root / FILE).read_bytes(), usedforsecurity=False).hexdigest()
-    own = "it is whole, and not the one of the recorded runs: made of meshes, perhaps"
-    return [Checksum(FILE, True, "its MD5 is the recorded one" if found == MD5 else own)]
+    md5 = hashlib.md5((root / FILE).read_bytes(), usedforsecurity=False).hexdigest()
+    other = "it is whole, and not the one of the recorded runs: made of meshes, perhaps"
+    return [Checksum(FILE, True, "its MD5 is the recorded one" if md5 == MD5 else other)]
 
 
 def _fetch(root: Path) -> None:
@@ -176,8 +176,8 @@ def _off(path: Path) -> tuple[np.ndarray, np.ndarray]:
             face = rest[place + 1 : place + 1 + rest[place]]
             triangles += [(face[0], face[i], face[i + 1]) for i in range(1, len(face) - 1)]
             place += 1 + rest[place]
-        found = np.array(triangles, int)
-        numbers[found]  # every face is of corners that there are
+        triples = np.array(triangles, int)
+        numbers[triples]  # every face is of corners that there are
     except (OSError, ValueError, IndexError) as error:
         raise DataError(f"{path} is no mesh in OFF format ({error}): leave it out") from error
-    return numbers, found.reshape(-1, 3)
+    return numbers, triples.reshape(-1, 3)

@@ -100,10 +100,10 @@ def download(name: str, root: Path, *attempts: Callable[[], object]) -> None:
 
 
 def _wrong(content: bytes, md5: str) -> str | None:
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found == md5:
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if digest == md5:
         return None
-    return f"is cut short or changed: its {len(content):,} bytes have MD5 {found}, not {md5}"
+    return f"is cut short or changed: its {len(content):,} bytes have MD5 {digest}, not {md5}"
 
 
 BLIND = " without its test images"  # what `DataSet.blind` adds to a set's name

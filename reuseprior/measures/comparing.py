@@ -201,9 +201,9 @@ def compare(
                 f"There is no input for {name!r}: a mapping gives each model's by its name, as "
                 f"{{{name!r}: {{'input_ids': (1, 128)}}}}."
             )
-        given = inputs[name] if isinstance(inputs, Mapping) else inputs
+        input_of = inputs[name] if isinstance(inputs, Mapping) else inputs
         try:
-            rows.append(_compared(name, model, given, batch_norm, output))
+            rows.append(_compared(name, model, input_of, batch_norm, output))
         except CountingError as error:
             raise CountingError(f"{name}: {error}") from error
     rows.sort(key=lambda row: (row.reached, row.quantities.P_G_spread), reverse=True)

@@ -320,10 +320,10 @@ def length_normalised() -> EnergyPrior:
         at, weights = np.polynomial.legendre.leggauss(points)
         total = None
         for gamma, weight in zip((at + 1) / 2, weights / 2, strict=True):
-            found = recorded.count(discount=per_layer(gamma))
-            part = found.log2_counts + np.log2(weight)
+            counted = recorded.count(discount=per_layer(gamma))
+            part = counted.log2_counts + np.log2(weight)
             total = part if total is None else np.logaddexp2(total, part)
-        return total * LN2, found.multiplicities
+        return total * LN2, counted.multiplicities
 
     reason = (
         "a path counts by one over its length, which weakens growth with depth by a logarithm only"
@@ -349,18 +349,18 @@ def through_nonlinearities() -> EnergyPrior:
         except CountingError:  # the model can be counted, so no path at all is linear
             linear = ()
         straight = {p.name: p.log2_counts for p in linear}
-        found, times = [], []
+        parts, times = [], []
         for p in counted.parameter_counts:
             logs, off = np.broadcast_arrays(p.log2_counts, straight.get(p.name, -np.inf))
             share = np.exp2(np.minimum(off - logs, 0))
             kept = np.isfinite(logs) & (share < 1)
-            found.append(logs[kept] * LN2 + np.log1p(-share[kept]))
+            parts.append(logs[kept] * LN2 + np.log1p(-share[kept]))
             times.append(np.full(kept.sum(), prod(p.shape) // logs.size))
-        if not any(map(len, found)):
+        if not any(map(len, parts)):
             raise CountingError(
                 "No path of this model passes a non-linearity: this prior has no energies for it."
             )
-        return np.concatenate(found), np.concatenate(times)
+        return np.concatenate(parts), np.concatenate(times)
 
     reason = "a path of linear maps is one linear map (section 4.1.2), so it adds no function"
     return EnergyPrior("through non-linearities", energies, -1.0, reason)

@@ -69,7 +69,7 @@ def interleaved(
                 calls[name](inputs[i])
                 seconds[name][round_, i] = time.perf_counter() - start
     baseline = seconds[names[0]]
-    return {name: Latency.of(own, baseline) for name, own in seconds.items()}
+    return {name: Latency.of(times, baseline) for name, times in seconds.items()}
 
 
 @contextmanager

@@ -279,21 +279,21 @@ def _record(model: str, conventions: Conventions):
     return record_model(network, inputs, output=output, until=conventions.until), network
 
 
-def last_position(made: Any, part: str | int | None = "logits") -> torch.Tensor:
+def last_position(output: Any, part: str | int | None = "logits") -> torch.Tensor:
     """What a language model says of the next token: the last position of a part of its output.
 
     Raises `CountingError` where that is no tensor of (samples, positions, features).
     """
-    if isinstance(part, str) and hasattr(made, part):
-        found = getattr(made, part)
+    if isinstance(part, str) and hasattr(output, part):
+        logits = getattr(output, part)
     else:
-        found = made if part is None else made[part]
-    if not isinstance(found, torch.Tensor) or found.ndim != 3:
+        logits = output if part is None else output[part]
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 3:
         raise CountingError(
             "The last position is asked of an output that is no tensor of samples, positions and "
             "features: choose a language model"
         )
-    return found[:, -1:]
+    return logits[:, -1:]
 
 
 def _held(network: torch.nn.Module) -> int:

@@ -186,7 +186,7 @@ def _cell(size: tuple[int, ...], members: list[_Layer]) -> CellMass:
         levels[i] = 1 + max(levels[reached], default=-1)
         skipping = levels[:i] <= levels[i] - 2
         width = layer.channels // len(sources)
-        links += width * sum(int(skipping[found].sum()) for found in sources)
+        links += width * sum(int(skipping[places].sum()) for places in sources)
         possible += layer.channels * int(channels[:i][skipping].sum())
     return CellMass(size, len(members), int(levels.max()) + 1, int(channels.sum()), links, possible)
 
@@ -211,22 +211,22 @@ def _layers(recorded: RecordedModel) -> Iterator[_Layer]:
     carried = {
         node: _Carried(csr_array((_channels(node), total), dtype=np.int8)) for node in inputs
     }
-    made = 0
+    before = 0
     for operator in following:
         if not traits(operator.function).layer:
             for index, result in enumerate(operator.results):
                 carried[result] = _passed_on(operator, index, carried)
             continue
-        layer = _layer(operator, carried, made)
-        own = np.arange(layer.channels)
+        layer = _layer(operator, carried, before)
+        channels = np.arange(layer.channels)
         ones = np.ones(layer.channels, np.int8)
-        rows = csr_array((ones, (own, own + made)), shape=(layer.channels, total))
+        rows = csr_array((ones, (channels, channels + before)), shape=(layer.channels, total))
         carried[operator.results[0]] = _Carried(rows)
-        made += layer.channels
+        before += layer.channels
         yield layer
 
 
-def _layer(operator: Operator, carried, made: int) -> _Layer:
+def _layer(operator: Operator, carried, before: int) -> _Layer:
     known, result = traits(operator.function), operator.results[0]
     x, weight = (operator.args[position] for position in known.factors)
     if x not in carried or weight in carried:
@@ -237,7 +237,7 @@ def _layer(operator: Operator, carried, made: int) -> _Layer:
     rows, width = carried[x].by_channel(), _channels(x) // groups
     bounds = rows.indptr[:: max(1, width)]
     reads = [np.unique(rows.indices[a:b]) for a, b in pairwise(bounds)]
-    return _Layer(tuple(result.shape[2:]), made, _channels(result), tuple(reads))
+    return _Layer(tuple(result.shape[2:]), before, _channels(result), tuple(reads))
 
 
 def _refused(operator: Operator, kind: str) -> NotApplicable:
@@ -313,9 +313,9 @@ def _spread(rows: csr_array, channels: int) -> csr_array:
 
 def _any(matrices: Iterable[csr_array]) -> csr_array:
     """Their sum with ones for whatever is not zero: marks, and not how many ways there are."""
-    found = reduce(add, matrices).astype(np.int8, copy=True)
-    found.data[:] = 1
-    return found
+    marks = reduce(add, matrices).astype(np.int8, copy=True)
+    marks.data[:] = 1
+    return marks
 
 
 def _channels(node: Node) -> int:
@@ -398,7 +398,7 @@ class Architecture:
         """
         if not 0 <= density <= 1:
             raise NNMassError(f"density is {density}: it must be from 0 to 1, where all are linked")
-        found = []
+        candidates = []
         for width in widths:
             all_of_them = range(width * (depth - 2) + 1)
             enough = bisect_left(
@@ -406,8 +406,8 @@ class Architecture:
                 density,
                 key=lambda t, width=width: cls(depth, (width,), (t,)).density,
             )
-            found.append(enough)
-        return cls(depth, tuple(widths), tuple(found))
+            candidates.append(enough)
+        return cls(depth, tuple(widths), tuple(candidates))
 
     # Links ---------------------------------------------------------------------------------------
 
@@ -450,7 +450,7 @@ class Architecture:
         resolution. Batch norm has two parameters for each channel of what a layer reads, and for
         each of a cell's last layer. The classifier has a bias.
         """
-        kernels = KERNEL**2 * sum(read * made for read, made, _ in self._layers(in_channels))
+        kernels = KERNEL**2 * sum(read * written for read, written, _ in self._layers(in_channels))
         return kernels + 2 * sum(self._normalised()) + classes * (self.widths[-1] + 1)
 
     def multiply_adds(
@@ -459,8 +459,8 @@ class Architecture:
         """Multiply-adds of convolutions and classifier for one square image of so many pixels."""
         layers = self._layers(in_channels)
         kernels = sum(
-            KERNEL**2 * read * made * self._positions(image_size, cell)
-            for read, made, cell in layers
+            KERNEL**2 * read * written * self._positions(image_size, cell)
+            for read, written, cell in layers
         )
         return kernels + classes * self.widths[-1]
 
@@ -475,12 +475,12 @@ class Architecture:
 
     def _layers(self, in_channels: int) -> list[tuple[int, int, int]]:
         """(channels read, channels made, cell) of every convolution."""
-        found, before = [], in_channels
+        convolutions, before = [], in_channels
         for cell, width in enumerate(self.widths):
             for i, linked in enumerate(self.linked_channels(cell)):
-                found.append((before if i == 0 else width + linked, width, cell))
+                convolutions.append((before if i == 0 else width + linked, width, cell))
             before = width
-        return found
+        return convolutions
 
     def _normalised(self) -> list[int]:
         """Channels that the batch norms of each cell see together."""

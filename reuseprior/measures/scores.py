@@ -81,13 +81,13 @@ class Score:
                 "H_u": lambda: table["layer_entropy"],
                 "log2 L": lambda: np.log2(table["mean_length"]),
             }
-            found = {"P_G": table["P_G"]} if "P_G" in self.takes else {}
-            found |= {name: self.weight * sizes[name]() for name in self.sizes}
+            terms = {"P_G": table["P_G"]} if "P_G" in self.takes else {}
+            terms |= {name: self.weight * sizes[name]() for name in self.sizes}
         if "blur" in self.takes:
-            found["blur"] = 0.0 - table["blur"]
+            terms["blur"] = 0.0 - table["blur"]
         if "depth" in self.takes:
-            found["depth"] = -np.log2(np.maximum(1, table["shortest"] / log2(examples))) + 0.0
-        return {n: float(v) if np.isscalar(v) else v for n, v in found.items()}
+            terms["depth"] = -np.log2(np.maximum(1, table["shortest"] / log2(examples))) + 0.0
+        return {n: float(v) if np.isscalar(v) else v for n, v in terms.items()}
 
     def __call__(self, table, examples: float):
         """The score, bits: the sum of its terms; of a model without a signal path -inf."""
@@ -109,13 +109,13 @@ def ablations(score: Score) -> dict[str, Score]:
     >>> list(ablations(R6))
     ['R6 without log2 M', 'R6 without H_u', 'R6 without P_G', 'R6 without blur', 'R6 without depth']
     """
-    found = {}
+    scores = {}
     for term in (*score.sizes, *score.takes):
         name = f"{score.name} without {term}"
         sizes = tuple(t for t in score.sizes if t != term)
         takes = tuple(t for t in score.takes if t != term)
-        found[name] = Score(name, score.weight, sizes, takes)
-    return found
+        scores[name] = Score(name, score.weight, sizes, takes)
+    return scores
 
 
 # Signal paths: through which learnable layers an output's variance came --------------------------
@@ -265,7 +265,7 @@ class SignalPaths:
         for block, numbers in users.items():
             key = tuple(numbers)
             held[key] = held.get(key, 0) + sizes[block]
-        found = (
+        by_visits = (
             Layer(
                 tuple(dict.fromkeys(self.visits[n].where for n in key)),
                 parameters,
@@ -273,7 +273,7 @@ class SignalPaths:
             )
             for key, parameters in held.items()
         )
-        return tuple(layer for layer in found if layer.visits > 0)
+        return tuple(layer for layer in by_visits if layer.visits > 0)
 
     def ensemble(self) -> Ensemble:
         """Layers as energy levels: E = -ln u, a multiplicity of n parameters, at β = 1.
@@ -324,10 +324,10 @@ def signal_paths(recorded: RecordedModel, *, averages: bool = True) -> SignalPat
             continue
         arriving = [node for node in operator.nodes() if node in signals]
         if arriving:
-            made = _passed(operator, arriving, signals, visits, blocks)
+            signal = _passed(operator, arriving, signals, visits, blocks)
             if averages and (positions := averaged_positions(operator)) != 1:
-                made = _Signal(made.log2_scale - log2(positions) / 2, made.amplitudes)
-            signals.update(dict.fromkeys(operator.results, made))
+                signal = _Signal(signal.log2_scale - log2(positions) / 2, signal.amplitudes)
+            signals.update(dict.fromkeys(operator.results, signal))
     ends = [(signals[n], prod(n.shape)) for n in recording.outputs if n in signals]
     shares_at_end = _squares(_joined(ends)) if ends else {}
     return SignalPaths(tuple(visits), shares_at_end)
@@ -351,19 +351,19 @@ def _passed(operator, arriving, signals, visits, blocks) -> _Signal:
     """What an operator makes of the signals that arrive; a visit is added to `visits`."""
     known = traits(operator.function)
     if len(arriving) == 1 and not known.layer:
-        made = signals[arriving[0]]
+        signal = signals[arriving[0]]
     elif known.joins or operator.function is overwrite_view:
         parts = [(signals[n], share) for n, share in shares(operator) if n in signals]
-        made = _joined(parts)
+        signal = _joined(parts)
     elif known.factors is not None:
-        made = _of_product(operator, known, signals, visits, blocks)
+        signal = _of_product(operator, known, signals, visits, blocks)
     elif known.given is not None:
-        given = operator.args[known.given]
-        others = _sum([signals[n] for n in arriving if n is not given])
-        made = _product(others, signals[given]) if given in signals else others
+        source = operator.args[known.given]
+        others = _sum([signals[n] for n in arriving if n is not source])
+        signal = _product(others, signals[source]) if source in signals else others
     else:
-        made = _sum([signals[node] for node in arriving])
-    return _Signal(0.0, made.amplitudes) if known.normalises else made
+        signal = _sum([signals[node] for node in arriving])
+    return _Signal(0.0, signal.amplitudes) if known.normalises else signal
 
 
 def _of_product(operator: Operator, known, signals, visits, blocks) -> _Signal:
@@ -374,17 +374,17 @@ def _of_product(operator: Operator, known, signals, visits, blocks) -> _Signal:
     if not met:
         return _sum([signals[n] for n in others])
     if len(met) == 2:
-        made = _product(*(signals[n] for n in met))
+        signal = _product(*(signals[n] for n in met))
     else:
         learned = [f for f in factors if isinstance(f, Node) and f is not met[0]]
         if known.layer and learned and learned[0].has_parameters:
             parameters = [n for n in operator.nodes() if n.has_parameters and n not in signals]
             held = {block: size for n in parameters for block, size in blocks.of(n).items()}
             visits.append(Visit(operator.where, _squares(signals[met[0]]), held))
-            made = _Signal(0.0, {len(visits) - 1: 1.0})
+            signal = _Signal(0.0, {len(visits) - 1: 1.0})
         else:  # a scale, learned or constant
-            made = signals[met[0]]
-    return _sum([made, *(signals[n] for n in others)]) if others else made
+            signal = signals[met[0]]
+    return _sum([signal, *(signals[n] for n in others)]) if others else signal
 
 
 def _sum(signals: list[_Signal]) -> _Signal:

@@ -239,8 +239,8 @@ def agreement(
     x, y = _checked(scores, accuracies)
     size = min(len(x), RESAMPLED)
     draws = (i for i in bootstrap(len(x), resamples, seed, size) if np.ptp(x[i]) and np.ptp(y[i]))
-    found = [[kendall(x[i], y[i]), spearman(x[i], y[i])] for i in draws]  # others have no order
-    tau, rho = margin(found) * np.sqrt(size / len(x)) if found else np.full(2, np.nan)
+    pairs = [[kendall(x[i], y[i]), spearman(x[i], y[i])] for i in draws]  # others have no order
+    tau, rho = margin(pairs) * np.sqrt(size / len(x)) if pairs else np.full(2, np.nan)
     return Agreement(kendall(x, y), float(tau), spearman(x, y), float(rho))
 
 

@@ -176,9 +176,9 @@ def shear(degrees: Tensor, dimensions: int = 2) -> Tensor:
 
     `degrees` is (batch,); the maps are of its dtype and on its device.
     """
-    found = torch.eye(dimensions, dimensions + 1).to(degrees).repeat(len(degrees), 1, 1)
-    found[:, 0, 1] = degrees.deg2rad().tan()
-    return found
+    maps = torch.eye(dimensions, dimensions + 1).to(degrees).repeat(len(degrees), 1, 1)
+    maps[:, 0, 1] = degrees.deg2rad().tan()
+    return maps
 
 
 def inverse(matrix: Tensor) -> Tensor:
@@ -253,13 +253,13 @@ def _plane(angle: Tensor) -> Tensor:
 def _about(axis: int, angle: Tensor) -> Tensor:
     """Rotations (batch, 3, 3) that leave one axis alone."""
     others = [i for i in range(3) if i != axis]
-    found = torch.zeros(len(angle), 3, 3, dtype=angle.dtype, device=angle.device)
-    found[:, axis, axis] = 1
+    rotations = torch.zeros(len(angle), 3, 3, dtype=angle.dtype, device=angle.device)
+    rotations[:, axis, axis] = 1
     plane = _plane(angle)
     for i, row in enumerate(others):
         for j, column in enumerate(others):
-            found[:, row, column] = plane[:, i, j]
-    return found
+            rotations[:, row, column] = plane[:, i, j]
+    return rotations
 
 
 # Losses -------------------------------------------------------------------------------------------
@@ -469,10 +469,10 @@ class Descent:
 
     def at(self, places: Tensor) -> Descent:
         """The descent of some candidates of every example, where they are, with their averages."""
-        found = Descent(at(self.alpha, places))
-        found.first, found.second = at(self.first, places), at(self.second, places)
-        found.count = self.count
-        return found
+        descent = Descent(at(self.alpha, places))
+        descent.first, descent.second = at(self.first, places), at(self.second, places)
+        descent.count = self.count
+        return descent
 
 
 def even(starts: int, objective: Objective, generator: torch.Generator | None) -> Tensor:
@@ -566,10 +566,10 @@ class AffineVAE(nn.Module):
         self.vae, self.poses, self.search, self.likelihood = vae, poses, search, likelihood
 
     def forward(self, x: Tensor) -> Passed:
-        found = self.find(x)
-        pose = None if self.search is None else found.pose
+        searched = self.find(x)
+        pose = None if self.search is None else searched.pose
         mean, log_variance, reconstruction = self.through(x, pose, sampled=self.training)
-        return Passed(reconstruction, mean, log_variance, found.pose, found.passes)
+        return Passed(reconstruction, mean, log_variance, searched.pose, searched.passes)
 
     def find(self, x: Tensor) -> Found:
         """The pose that the search finds for every input.

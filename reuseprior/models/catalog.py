@@ -61,8 +61,8 @@ _CIFAR_OPTIONS = ("width", "bn_momentum")
 WIDE_RESNETS = ((28, 10), (40, 10), (52, 10), (76, 12), (28, 4), (28, 2), (16, 2), (10, 2))
 
 
-def _cifar(name: str, factory: Callable, *given) -> CatalogEntry:
-    return CatalogEntry(name, partial(factory, *given), CIFAR_SIZE, _CIFAR_OPTIONS)
+def _cifar(name: str, factory: Callable, *arguments) -> CatalogEntry:
+    return CatalogEntry(name, partial(factory, *arguments), CIFAR_SIZE, _CIFAR_OPTIONS)
 
 
 # Image sizes are those the models were published at; the thesis counted ResNet-50 at 384.
@@ -196,13 +196,13 @@ def matching(pattern: str) -> list[str]:
         )
     known = [f"{source}{colon}{name}" for name in _LISTS[source](pattern)]
     wanted = pattern if source else pattern.lower()
-    found = sorted(name for name in known if fnmatchcase(name, wanted))
-    if not found:
+    matches = sorted(name for name in known if fnmatchcase(name, wanted))
+    if not matches:
         raise ModelError(
             f"no model matches {pattern!r}: there are {len(known)} names to match, such as "
             f"{known[0]!r}"
         )
-    return found
+    return matches
 
 
 def _build_without_weights(entry: CatalogEntry):
@@ -393,12 +393,12 @@ class Recipe:
         """
         entry = find(name)
         taken = entry.options or ()
-        ignored = [k for k, own in OPTIONS.items() if k not in taken and settings[k] != own]
+        ignored = [k for k, at_rest in OPTIONS.items() if k not in taken and settings[k] != at_rest]
         if ignored:
-            given = ", ".join(f"{key} = {settings[key]}" for key in ignored)
+            values = ", ".join(f"{key} = {settings[key]}" for key in ignored)
             mend = " ".join(f"--set {key}={OPTIONS[key]}" for key in ignored)
             raise ModelError(
-                f"{given} in protocol {settings['name']!r} would do nothing, as {entry.name} is "
+                f"{values} in protocol {settings['name']!r} would do nothing, as {entry.name} is "
                 f"built without: train it with {mend}"
             )
         return cls(entry.name, options={key: settings[key] for key in taken}, **rest)

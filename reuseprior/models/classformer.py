@@ -61,12 +61,12 @@ class Schedule:
     @classmethod
     def parse(cls, text: str) -> Schedule:
         """The schedule that `str` wrote: gammas with commas between them, and +η unless it is 0."""
-        found = _TEXT.fullmatch(text)
-        if not found:
+        match = _TEXT.fullmatch(text)
+        if not match:
             raise ModelError(
                 f"{text!r} is no schedule: write a gamma for every layer, as in 1,2,1,1,2,1+8"
             )
-        return cls(tuple(map(int, found["gamma"].split(","))), int(found["eta"] or 0))
+        return cls(tuple(map(int, match["gamma"].split(","))), int(match["eta"] or 0))
 
     @classmethod
     def plain(cls, layers: int) -> Schedule:
@@ -107,20 +107,20 @@ class Schedule:
 
     def positions(self, length: int) -> list[list[int]]:
         """Which of the input's positions are left after each layer."""
-        found, left = [], list(range(length))
+        kept, left = [], list(range(length))
         for gamma in self.gamma:
             left = left[: self.eta] + left[self.eta :: gamma]
-            found.append(left)
-        return found
+            kept.append(left)
+        return kept
 
     def lengths(self, length: int) -> tuple[int, ...]:
         """How many positions are left after each layer."""
-        found = []
+        lengths = []
         for gamma in self.gamma:
             first = min(self.eta, length)
             length = first - (first - length) // gamma  # the rest, divided and rounded up
-            found.append(length)
-        return tuple(found)
+            lengths.append(length)
+        return tuple(lengths)
 
     def __str__(self) -> str:
         text = ",".join(map(str, self.gamma))
@@ -249,10 +249,10 @@ class Classformer(nn.Module):
     ):  # fmt: skip
         super().__init__()
         self.sizes = sizes or Sizes()
-        for what, given in ("schedule", len(schedule.gamma)), ("space", space and space.layers):
-            if given not in (None, self.sizes.layers):
+        for what, layers in ("schedule", len(schedule.gamma)), ("space", space and space.layers):
+            if layers not in (None, self.sizes.layers):
                 raise ModelError(
-                    f"the {what} is of {given} layers and the encoder has {self.sizes.layers}: "
+                    f"the {what} is of {layers} layers and the encoder has {self.sizes.layers}: "
                     "give a gamma for each layer"
                 )
         self.schedule, self.space, self.classes = schedule, space, classes
@@ -304,14 +304,14 @@ class Classformer(nn.Module):
         an encoder of another kind.
         """
         model = cls(schedule, classes, sizes_of(encoder), **options)
-        theirs, own = encoder.state_dict(), model.state_dict()
+        theirs, ours = encoder.state_dict(), model.state_dict()
         pairs = {mine: its for mine, its in _names(model.sizes.layers) if its in theirs}
         if odd := {n for n in theirs if "position_ids" not in n} - set(pairs.values()):
             raise ModelError(
                 f"{type(encoder).__name__} has {min(odd)}, which a Classformer has not: adopt a "
                 "BertModel or a RobertaModel"
             )
-        model.load_state_dict(own | {mine: theirs[its] for mine, its in pairs.items()})
+        model.load_state_dict(ours | {mine: theirs[its] for mine, its in pairs.items()})
         return model
 
     def save(self, folder: str | Path) -> Path:
@@ -382,10 +382,10 @@ def shallower(model: Classformer, layers: int) -> Classformer:
     if not 1 <= layers <= model.sizes.layers:
         raise ModelError(f"{layers} layers of {model.sizes.layers}: choose 1 or more, and no more")
     cut = Schedule(model.schedule.gamma[:layers], model.schedule.eta)
-    found = Classformer(cut, model.classes, replace(model.sizes, layers=layers))
-    held = found.state_dict()
-    found.load_state_dict({name: model.state_dict()[name] for name in held})
-    return found.train(model.training)
+    cut_model = Classformer(cut, model.classes, replace(model.sizes, layers=layers))
+    held = cut_model.state_dict()
+    cut_model.load_state_dict({name: model.state_dict()[name] for name in held})
+    return cut_model.train(model.training)
 
 
 _PARTS = {
@@ -433,9 +433,9 @@ class Tokenizer:
         Encoders without segments get zeros.
         """
         texts = (list(first),) if second is None else (list(first), list(second))
-        found = self.made(*texts, truncation=True, max_length=longest, padding=False)
-        segments = found.get("token_type_ids") or [[0] * len(ids) for ids in found["input_ids"]]
-        return list(zip(found["input_ids"], segments, strict=True))
+        encoded = self.made(*texts, truncation=True, max_length=longest, padding=False)
+        segments = encoded.get("token_type_ids") or [[0] * len(ids) for ids in encoded["input_ids"]]
+        return list(zip(encoded["input_ids"], segments, strict=True))
 
 
 def pad(sequences: Sequence[tuple[list[int], list[int]]], length: int = 0) -> Tensor:
@@ -544,13 +544,13 @@ def started(layers: int) -> list[Schedule]:
     >>> [str(s) for s in started(6)[:3]]
     ['1,1,1,1,1,1', '1,1,1,1,1,2', '1,1,1,1,1,4']
     """
-    found = [Schedule.plain(layers)]
+    schedules = [Schedule.plain(layers)]
     for step in range(9):
         first = max(layers - 1 - step // 2, 0)
         gamma = [1] * layers
         gamma[first] = 2 if step % 2 == 0 else 4
-        found.append(Schedule(tuple(gamma)))
-    return found
+        schedules.append(Schedule(tuple(gamma)))
+    return schedules
 
 
 def search(
@@ -635,9 +635,9 @@ def _search(
     for left in study.get_trials(deepcopy=False, states=(state.RUNNING,)):
         study.tell(left.number, state=state.FAIL)  # what was in hand when it was killed
     distributions = _distributions(optuna, space)
-    found = _finished(study, journal, space, required)
-    while len(found) < budget:
-        number = len(found)
+    trials = _finished(study, journal, space, required)
+    while len(trials) < budget:
+        number = len(trials)
         if number < len(initial):
             schedule = initial[number]
             params = _params(schedule, space)
@@ -654,8 +654,8 @@ def _search(
             for key, value in _attributes(schedule, score, share).items():
                 trial.set_user_attr(key, value)
             study.tell(trial, reward(score, share, required))
-        found = _finished(study, journal, space, required)
-    return found[:budget]
+        trials = _finished(study, journal, space, required)
+    return trials[:budget]
 
 
 def binary_search(
@@ -688,10 +688,10 @@ def _optuna():
 def _sampler(optuna, kind: str, seed: int, number: int, initial: int):
     """A new sampler for every choice, of a seed of its own: there is no state to keep."""
     digest = blake2b(repr(("sampler", seed, number)).encode(), digest_size=4).digest()
-    own = int.from_bytes(digest, "big")
+    seed_of_choice = int.from_bytes(digest, "big")
     if kind == "random" or number < initial + RANDOM_STARTS:
-        return optuna.samplers.RandomSampler(seed=own)
-    options: dict[str, Any] = {"seed": own, "n_startup_trials": 1}
+        return optuna.samplers.RandomSampler(seed=seed_of_choice)
+    options: dict[str, Any] = {"seed": seed_of_choice, "n_startup_trials": 1}
     if kind == "tpe":
         options["multivariate"] = False
     return getattr(optuna.samplers, SAMPLERS[kind])(**options)
@@ -715,14 +715,14 @@ def _same_search(study, journal, about: dict[str, object]) -> None:
 def _distributions(optuna, space: Space) -> dict:
     """γ and η by their places among the values, which come in order."""
     of = optuna.distributions.IntDistribution
-    found = {f"gamma{i}": of(0, len(space.gammas) - 1) for i in range(space.layers)}
-    return found | {"eta": of(0, len(space.etas) - 1)}
+    of_layers = {f"gamma{i}": of(0, len(space.gammas) - 1) for i in range(space.layers)}
+    return of_layers | {"eta": of(0, len(space.etas) - 1)}
 
 
 def _params(schedule: Schedule, space: Space) -> dict[str, int]:
     try:
-        found = {f"gamma{i}": space.gammas.index(g) for i, g in enumerate(schedule.gamma)}
-        return found | {"eta": space.etas.index(schedule.eta)}
+        places = {f"gamma{i}": space.gammas.index(g) for i, g in enumerate(schedule.gamma)}
+        return places | {"eta": space.etas.index(schedule.eta)}
     except ValueError as error:
         raise ModelError(f"{schedule} is not of the space {space}: choose another") from error
 
@@ -742,14 +742,14 @@ def _finished(study, journal: Path, space: Space, required: float) -> list[Trial
     return [_trial(number, t, journal, space, required) for number, t in enumerate(done)]
 
 
-def _trial(number: int, found, journal: Path, space: Space, required: float) -> Trial:
+def _trial(number: int, frozen, journal: Path, space: Space, required: float) -> Trial:
     try:
-        said = schemas.fitting(found.user_attrs, schemas.TrialAttributes)
+        said = schemas.fitting(frozen.user_attrs, schemas.TrialAttributes)
         schedule, score, share = Schedule.parse(said["schedule"]), said["score"], said["share"]
-        same = schedule == _schedule(found.params, space)
-        same = same and isclose(found.value, reward(score, share, required))
+        same = schedule == _schedule(frozen.params, space)
+        same = same and isclose(frozen.value, reward(score, share, required))
     except (ValueError, LookupError, TypeError, ArithmeticError) as error:
         raise _no_journal(journal, f"trial {number} {error}") from error
     if not same:
         raise _no_journal(journal, f"trial {number} says one thing here and another there")
-    return Trial(number, schedule, score, share, found.value)
+    return Trial(number, schedule, score, share, frozen.value)

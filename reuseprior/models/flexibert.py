@@ -53,10 +53,10 @@ def parse(encoder: str) -> tuple[int, tuple[EncoderLayer, ...]]:
     Raises `ModelError` for a text that says no encoder.
     """
     hidden, *layers = encoder.split("-")
-    found = [re.fullmatch(r"(\w+)\.(\w+)\.(\d+)\.(\d+)x(\d+)", layer) for layer in layers]
-    good = hidden.isdecimal() and layers and all(found)
+    matches = [re.fullmatch(r"(\w+)\.(\w+)\.(\d+)\.(\d+)x(\d+)", layer) for layer in layers]
+    good = hidden.isdecimal() and layers and all(matches)
     if good:
-        read = tuple(EncoderLayer(m[1], m[2], int(m[3]), int(m[4]), int(m[5])) for m in found)
+        read = tuple(EncoderLayer(m[1], m[2], int(m[3]), int(m[4]), int(m[5])) for m in matches)
         good = all(
             layer.parameter in OPERATIONS.get(layer.operation, ())
             and layer.heads in (2, 4)

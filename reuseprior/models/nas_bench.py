@@ -520,14 +520,14 @@ class RandomCell(nn.Module):
         self.mix = preactivated(len(self.ends) * channels, channels, 1) if mixes else None
 
     def forward(self, x: Tensor) -> Tensor:  # b c h w
-        made = [x]
+        nodes = [x]
         for sources, operations in zip(self.sources, self.operations, strict=True):
             brought = [
-                operation(made[source])
+                operation(nodes[source])
                 for source, operation in zip(sources, operations, strict=True)
             ]
-            made.append(sum(brought[1:], brought[0]))
-        ends = [made[n] for n in self.ends]
+            nodes.append(sum(brought[1:], brought[0]))
+        ends = [nodes[n] for n in self.ends]
         return self.mix(torch.cat(ends, dim=1)) if self.mix else sum(ends[1:], ends[0])
 
 

@@ -307,12 +307,12 @@ def cifar_mobilenet(
     channels = scaled(32)
     layers = [*normed(3, channels), nn.ReLU()]
     for out, stride in MOBILENET:
-        made = scaled(out)
+        width_in = scaled(out)
         layers += [
             *normed(channels, channels, 3, stride, channels), nn.ReLU(),
-            *normed(channels, made, 1), nn.ReLU(),
+            *normed(channels, width_in, 1), nn.ReLU(),
         ]  # fmt: skip
-        channels = made
+        channels = width_in
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
     return finish(nn.Sequential(*layers), bn_momentum, "fan_out")
 
@@ -365,13 +365,13 @@ class Separable(nn.Module):
     ):  # fmt: skip
         super().__init__()
         self.stem = nn.Sequential()
-        for made, out in pairwise(stem):
-            self.stem.extend([*normed(made, out), nn.ReLU()])
+        for width_in, out in pairwise(stem):
+            self.stem.extend([*normed(width_in, out), nn.ReLU()])
         self.body = nn.Sequential(*body)
         self.shared = nn.Sequential(*shared)
         self.last = nn.Sequential()
-        for made, out in pairwise(last):
-            self.last.extend([SeparableConv(made, out), nn.BatchNorm2d(out), nn.ReLU()])
+        for width_in, out in pairwise(last):
+            self.last.extend([SeparableConv(width_in, out), nn.BatchNorm2d(out), nn.ReLU()])
         self.classifier = nn.Linear(last[-1], classes)
         finish(self, bn_momentum, "fan_out")
 
@@ -390,10 +390,10 @@ class SeparableBlock(nn.Module):
     def __init__(self, widths: Sequence[int], stride: int = 1, *, relu: bool = True):
         super().__init__()
         self.body = nn.Sequential()
-        for index, (made, out) in enumerate(pairwise(widths)):
+        for index, (width_in, out) in enumerate(pairwise(widths)):
             if index or relu:
                 self.body.append(nn.ReLU())
-            self.body.extend([SeparableConv(made, out), nn.BatchNorm2d(out)])
+            self.body.extend([SeparableConv(width_in, out), nn.BatchNorm2d(out)])
         if stride > 1:
             self.body.append(nn.MaxPool2d(3, stride, padding=1))
         self.skip = nn.Sequential()

@@ -105,17 +105,17 @@ def exact(number) -> Ball | list[Ball]:
     """A number, or a list of them, as fractions."""
     if isinstance(number, list):
         return [None if one is None else exact(one) for one in number]
-    found = Fraction(number)
-    return fmpq(found.numerator, found.denominator)
+    fraction = Fraction(number)
+    return fmpq(fraction.numerator, fraction.denominator)
 
 
-def width(found: Ball) -> float:
+def width(ball: Ball) -> float:
     """How wide a ball is, relative where the number is above one; infinite where there is none."""
-    if isinstance(found, fmpq):
+    if isinstance(ball, fmpq):
         return 0.0
-    if not found.is_finite():
+    if not ball.is_finite():
         return float("inf")
-    return float(2 * found.rad() / arb(1).max(abs(found.mid())))
+    return float(2 * ball.rad() / arb(1).max(abs(ball.mid())))
 
 
 def meet(left: Ball | None, right: Ball | None) -> bool:
@@ -132,23 +132,23 @@ def at_least(left: Ball | None, right: Ball | None) -> bool:
     return left is not None and right is not None and not arb(left) < arb(right)
 
 
-def near(found: Ball, goal: int, distance: float) -> bool:
+def near(ball: Ball, goal: int, distance: float) -> bool:
     """Whether a number is surely within a distance of another."""
-    return bool(abs(arb(found) - goal) < distance)
+    return bool(abs(arb(ball) - goal) < distance)
 
 
-def shown(found: Ball | None) -> str:
+def shown(ball: Ball | None) -> str:
     """A fraction, or 30 digits and how far at the most the number is from them.
 
     >>> shown(fmpq(2, 3)), shown(arb(14.5))
     ('2/3', '14.5000000000000000000000000000 ± 10⁻²⁸')
     """
-    if found is None:
+    if ball is None:
         return "no value"
-    exact = str(found)
-    if isinstance(found, fmpq) and len(exact) < DIGITS:
+    exact = str(ball)
+    if isinstance(ball, fmpq) and len(exact) < DIGITS:
         return exact
-    middle = arb(found).mid()
+    middle = arb(ball).mid()
     before = int(float(abs(middle).log() / arb(10).log())) if abs(middle) >= 1 else -1
     power = str(before + 1 - DIGITS).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"{middle.str(DIGITS, radius=False)} ± 10{power}"
@@ -162,13 +162,15 @@ def at_point(
     There is one at each value of the dials and of the indices that are left free.
     """
     sides = [taken(side) for side in sides]
-    made = (put_in(side, theory.made.items()).free_symbols for side in sides)
-    free, read = set().union(*made), numbers(theory, point)
+    symbols = (put_in(side, theory.made.items()).free_symbols for side in sides)
+    free, read = set().union(*symbols), numbers(theory, point)
     turned = [s for s in (*theory.dials, *theory.indices) if s in free]
     for values in product(*(_values(theory, read, symbol) for symbol in turned)):
-        told = [f"{text(symbol)} = {number}" for symbol, number in zip(turned, values, strict=True)]
-        given = read | dict(zip(turned, map(exact, values), strict=True))
-        yield ", ".join([theory.told(*point), *told]), narrow(sides, theory, given)
+        words = [
+            f"{text(symbol)} = {number}" for symbol, number in zip(turned, values, strict=True)
+        ]
+        values_read = read | dict(zip(turned, map(exact, values), strict=True))
+        yield ", ".join([theory.told(*point), *words]), narrow(sides, theory, values_read)
 
 
 def narrow(sides: Sequence[sp.Expr], theory: Theory, read: dict) -> list[Ball | None]:
@@ -177,14 +179,14 @@ def narrow(sides: Sequence[sp.Expr], theory: Theory, read: dict) -> list[Ball | 
     while True:
         ctx.prec, at = bits, Numbers(theory, read)
         try:
-            found = [value(side, at) for side in sides]
+            balls = [value(side, at) for side in sides]
         except ZeroDivisionError:
             return [None] * len(sides)
         finally:
             ctx.prec = 53
-        if max(map(width, found)) < WIDTH:
-            return found
-        if bits > BITS or any(isinstance(x, arb) and x.is_nan() for x in found):
+        if max(map(width, balls)) < WIDTH:
+            return balls
+        if bits > BITS or any(isinstance(x, arb) and x.is_nan() for x in balls):
             return [None] * len(sides)
         bits *= 2
 
@@ -200,14 +202,14 @@ def _values(theory: Theory, read: dict, symbol: sp.Symbol) -> tuple:
 @cache
 def numbers(theory: Theory, point: tuple) -> dict:
     """What is read off; a float is compared with what it stands for."""
-    found = theory.read(*point)
-    read = {symbol: exact(number) for symbol, number in found.items()}
-    for symbol in theory.made.keys() & found.keys():
+    counts = theory.read(*point)
+    read = {symbol: exact(number) for symbol, number in counts.items()}
+    for symbol in theory.made.keys() & counts.keys():
         (ball,) = narrow([symbol], theory, read)
-        told, counted = float(arb(ball)), float(found[symbol])
-        if abs(told - counted) > FLOAT * max(1, abs(told)):
+        exactly, counted = float(arb(ball)), float(counts[symbol])
+        if abs(exactly - counted) > FLOAT * max(1, abs(exactly)):
             raise ProofError(
-                f"{symbol} of {theory.told(*point)} is {counted} as it is counted and {told} as "
+                f"{symbol} of {theory.told(*point)} is {counted} as it is counted and {exactly} as "
                 f"it is defined: {theory.things} and definition do not belong together"
             )
     return read

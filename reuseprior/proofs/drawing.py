@@ -49,11 +49,11 @@ class Drawing:
 
     def _link(self, blueprint: Blueprint, name: str) -> str:
         # a link of HTML in that of SVG, as JupyterLab takes a link of SVG for a file
-        found = blueprint.named[name]
+        derivation = blueprint.named[name]
         proved, mark = blueprint.proved(name), blueprint.mark(name)
-        state = "premise" if found.defines and proved else STATES[mark]
+        state = "premise" if derivation.defines and proved else STATES[mark]
         where = "" if blueprint is self.blueprints[0] else f"{blueprint.page}.ipynb"
-        says = escape(f"{name}: {mark}. {'; '.join(map(str, found.chains))}")
+        says = escape(f"{name}: {mark}. {'; '.join(map(str, derivation.chains))}")
         leads = f'href="{where}#{anchor(name)}" title="{says}" {_look(FILLS[state], proved)}'
         return f"<a {leads}>{escape(name.removeprefix(blueprint.prefix))}</a>"
 

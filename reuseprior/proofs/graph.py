@@ -34,30 +34,30 @@ class Blueprint:
     @cached_property
     def named(self) -> dict[str, Derivation]:
         """All of them by their whole names."""
-        return {found.name: found for found in self.derivations}
+        return {derivation.name: derivation for derivation in self.derivations}
 
     @cached_property
     def graph(self) -> nx.DiGraph:
         """An arrow from each premise to what puts it in."""
         graph = nx.DiGraph()
         graph.add_nodes_from(self.named)
-        for found in self.derivations:
-            facts = (fact for chain in found.every_chain for fact in chain.using)
-            graph.add_edges_from((fact.of, found.name) for fact in facts if fact.of)
+        for derivation in self.derivations:
+            facts = (fact for chain in derivation.every_chain for fact in chain.using)
+            graph.add_edges_from((fact.of, derivation.name) for fact in facts if fact.of)
         return graph
 
     @cached_property
     def faults(self) -> dict[str, list[str]]:
         """What is wrong with how each derivation is built, in words; nothing where all is right."""
-        found, before, defined = {}, {}, {}
+        faults_of, before, defined = {}, {}, {}
         for one in self.derivations:
-            found[one.name] = list(self._faults(one, before, defined))
+            faults_of[one.name] = list(self._faults(one, before, defined))
             before[one.name] = one
-        return found
+        return faults_of
 
-    def _faults(self, found: Derivation, before: dict, defined: dict) -> Iterator[str]:
+    def _faults(self, derivation: Derivation, before: dict, defined: dict) -> Iterator[str]:
         above: list[Chain] = []
-        for chain in found.every_chain:
+        for chain in derivation.every_chain:
             for fact in chain.using:
                 yield from self._fault(fact, before, above)
             if not chain.points:
@@ -65,14 +65,14 @@ class Blueprint:
             if sum(step.relation != "=" for step in chain.steps) > 1:
                 yield f"{chain} has more than one step that is no equation"
             rateless = chain.stated.relation == "→" and chain.stated.rate is None
-            if rateless and chain in found.all_chains:
+            if rateless and chain in derivation.all_chains:
                 yield f"{chain} is a limit without its rate"
             if chain.defines:
                 if not chain.right.has(sp.Indexed):  # no sum of what is counted
                     for symbol in defined.keys() & chain.left.free_symbols:
                         says = f"what {text(symbol)} is, {defined[symbol]} says"
                         yield f"{chain} is no definition, as {says}: prove it"
-                defined |= dict.fromkeys(chain.left.free_symbols, found.name)
+                defined |= dict.fromkeys(chain.left.free_symbols, derivation.name)
             above.append(chain)
 
     def _fault(self, fact: Fact, before: dict, above: list[Chain]) -> Iterator[str]:
@@ -92,23 +92,23 @@ class Blueprint:
 
     def mark(self, name: str) -> str:
         """✓, "✓ corrected" where another statement is proved than the printed one, else ✗."""
-        found = self.named[name]
+        derivation = self.named[name]
         if not self.proved(name):
             return "✗"
-        if found.defines or found.printed_holds:
+        if derivation.defines or derivation.printed_holds:
             return "✓"
-        return "✓ corrected" if isinstance(found.note, Correction) else "✗"
+        return "✓ corrected" if isinstance(derivation.note, Correction) else "✗"
 
-    def changed(self, found: Derivation) -> Blueprint:
+    def changed(self, derivation: Derivation) -> Blueprint:
         """With another derivation of the same name."""
-        others = (found if d.name == found.name else d for d in self.derivations)
+        others = (derivation if d.name == derivation.name else d for d in self.derivations)
         return replace(self, derivations=tuple(others))
 
     @cached_property
     def theorems(self) -> dict[str, Page]:
         """What is no definition, by its name without the prefix."""
-        found = (d.name for d in self.derivations if not d.defines)
-        return {name.removeprefix(self.prefix): Page(self, name) for name in found}
+        names = (d.name for d in self.derivations if not d.defines)
+        return {name.removeprefix(self.prefix): Page(self, name) for name in names}
 
     def one(self, name: str) -> Page:
         """The one with this name, such as "Theorem 4"; KeyError names those there are."""
@@ -183,18 +183,18 @@ class Page:
         return replace(self, point=point)
 
     def _repr_markdown_(self) -> str:
-        found, theory, graph = self.found, self.found.chains[0].theory, self.blueprint.graph
+        this, theory, graph = self.found, self.found.chains[0].theory, self.blueprint.graph
         point = self.point or theory.grid[0]
-        lines = [f'<a id="{anchor(self.name)}"></a>**{self.name}** · {self.mark} · {found.title}\n']
-        lines += [f"$\\displaystyle {chain.statement}$\n" for chain in found.chains]
+        lines = [f'<a id="{anchor(self.name)}"></a>**{self.name}** · {self.mark} · {this.title}\n']
+        lines += [f"$\\displaystyle {chain.statement}$\n" for chain in this.chains]
         lines += [f"**Not proved:** {fault}.\n" for fault in self.blueprint.faults[self.name]]
         lines += [f"| derivation | {theory.told(*point)} |\n| :--- | :--- |"]
-        lines += self._rows(point, found.chains)
-        if found.only_printed:
-            lines += ["| **As printed.** | |", *self._rows(point, found.only_printed)]
-        if note := found.note:
+        lines += self._rows(point, this.chains)
+        if this.only_printed:
+            lines += ["| **As printed.** | |", *self._rows(point, this.only_printed)]
+        if note := this.note:
             says = note.told(lambda e: f"${latex(e, theory.latex)}$")
-            lines += [f"| **{note.kind}.** {says} | |", *self._rows(point, found.besides)]
+            lines += [f"| **{note.kind}.** {says} | |", *self._rows(point, this.besides)]
         for words, others in (("Rests on", graph.pred), ("Needed by", graph.succ)):
             if names := list(others[self.name]):
                 lines += [f"\n*{words}:* {', '.join(map(self.blueprint.link, names))}."]
@@ -204,9 +204,9 @@ class Page:
         for chain in chains:
             theory = chain.theory
             at = point if chain.fits(point) else (chain.points or theory.grid)[0]
-            *_, (told, values) = chain.at(at)
+            *_, (words, values) = chain.at(at)
             shown = [balls.shown(value) for value in values]
-            shown[0] += f" <br> {told}" if told != theory.told(*point) else ""
+            shown[0] += f" <br> {words}" if words != theory.told(*point) else ""
             left = f"$\\displaystyle {latex(chain.left, theory.latex)}$"
             yield f"| {left} | {shown[0]} <br> {len(chain.points)} {theory.things} |"
             for k, step in enumerate(chain.steps):
@@ -239,11 +239,11 @@ class Premises:
 
     def _repr_markdown_(self) -> str:
         lines = ["| premise | what is put in |\n| :--- | :--- |"]
-        for found in self.blueprint.derivations:
-            if found.defines:
-                name = found.name.removeprefix(self.blueprint.prefix)
-                mark, title = self.blueprint.mark(found.name), found.title
-                says = " <br> ".join(f"$\\displaystyle {c.statement}$" for c in found.chains)
-                start = f'<a id="{anchor(found.name)}"></a>**{name}** · {mark}'
+        for derivation in self.blueprint.derivations:
+            if derivation.defines:
+                name = derivation.name.removeprefix(self.blueprint.prefix)
+                mark, title = self.blueprint.mark(derivation.name), derivation.title
+                says = " <br> ".join(f"$\\displaystyle {c.statement}$" for c in derivation.chains)
+                start = f'<a id="{anchor(derivation.name)}"></a>**{name}** · {mark}'
                 lines += [f"| {start} <br> {title} | {says} |"]
         return "\n".join(lines)

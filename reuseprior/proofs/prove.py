@@ -69,13 +69,13 @@ def put_in(expression: sp.Expr, premises: Iterable[Premise]) -> sp.Expr:
 def _summed(function: sp.Expr, *limits: tuple) -> sp.Expr:
     """A sum term by term: constants outside, in closed form where nothing has an index."""
     ((index, *_),) = limits
-    found = sp.S.Zero
+    total = sp.S.Zero
     for term in sp.Add.make_args(sp.expand(_logarithms(function))):
         outside, inside = sp.factor(term).as_independent(index, as_Add=False)
         plain = not inside.has(sp.Indexed, sp.Min, sp.Function)
         closed = gosper_sum(inside, limits[0]) if plain else None
-        found += outside * (sp.Sum(inside, *limits) if closed is None else closed)
-    return found
+        total += outside * (sp.Sum(inside, *limits) if closed is None else closed)
+    return total
 
 
 def _logarithms(expression: sp.Expr) -> sp.Expr:

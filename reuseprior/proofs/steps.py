@@ -55,8 +55,8 @@ def to(right: sp.Expr, why: str, *using: Fact | Chain, **options) -> Step:
 
     "→" is a limit whose difference from what is before is like the `rate`, which vanishes.
     """
-    found = (one.fact if isinstance(one, Chain) else one for one in using)
-    return Step(right, why, tuple(found), **options)
+    facts = (one.fact if isinstance(one, Chain) else one for one in using)
+    return Step(right, why, tuple(facts), **options)
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ class Chain:
     def fits(self, point: tuple) -> bool:
         """Whether it is said of a point: it is tried there, or the cases that it puts in are so."""
         cases = [(fact.left, fact.right) for fact in self.using if fact.grid]
-        found = (values for case in cases for _, values in self.at(point, case))
-        return point in self.points or (not self.grid and all(balls.meet(*v) for v in found))
+        values_of = (values for case in cases for _, values in self.at(point, case))
+        return point in self.points or (not self.grid and all(balls.meet(*v) for v in values_of))
 
     @cached_property
     def numbers(self) -> tuple[tuple[str, list[balls.Ball | None]], ...]:
@@ -165,8 +165,8 @@ class Chain:
         if step.rate is not None and prove.limit(within(step.rate), step.variable) != 0:
             return False  # what does not vanish is no rate
         tends, goal = step.tends(left)
-        found = prove.limit(prove.worked_out(within(tends), premises), step.variable)
-        return prove.canonical(found - goal) == 0
+        limit_of = prove.limit(prove.worked_out(within(tends), premises), step.variable)
+        return prove.canonical(limit_of - goal) == 0
 
     def _checked(self, k: int) -> bool:
         step = self.steps[k]

@@ -95,12 +95,12 @@ def _linked(chapter: Chapter) -> dict[str, Path]:
     cells = notebooks.read(chapter.notebook)["cells"]
     said = {chapter.notebook: "\n".join(map(notebooks.source, cells))}
     said |= {notes: notes.read_text(encoding="utf-8")} if notes.exists() else {}
-    found = {
+    links = {
         (path.parent / place).resolve()
         for path, text in said.items()
         for place in re.findall(r"\]\(([\w./-]+)\)", text)
     } - {notes.resolve()}  # it is a page
-    inside = (path for path in found if path.is_file() and path.is_relative_to(root))
+    inside = (path for path in links if path.is_file() and path.is_relative_to(root))
     return {path.relative_to(root).as_posix(): path for path in inside}
 
 
@@ -169,8 +169,8 @@ def _page(chapter: Chapter, notebook: dict, written: Sequence[dict], whys: trail
 
 def _other_parameters(chapter: Chapter) -> str:
     """What a notebook that someone changed and saved has other than the committed parameters."""
-    given = {name: one.default for name, one in notebooks.parameters(chapter.notebook).items()}
-    return Variant(chapter, given).label.removeprefix(chapter.name).lstrip(",")
+    values = {name: one.default for name, one in notebooks.parameters(chapter.notebook).items()}
+    return Variant(chapter, values).label.removeprefix(chapter.name).lstrip(",")
 
 
 def _with_svg(path: Path, cell: dict) -> dict:
@@ -205,7 +205,7 @@ def _sharp(text: str) -> str:
     drawn = {path.stem for path in paths.FIGURES.glob("*.svg")}
     return re.sub(
         r"(?<=\(figures/)([\w-]+)\.png(?=\))",
-        lambda found: f"{found[1]}.svg" if found[1] in drawn else found[0],
+        lambda match: f"{match[1]}.svg" if match[1] in drawn else match[0],
         text,
     )
 
@@ -289,8 +289,8 @@ def _row(row: Mapping[str, str], works: Sequence[Chapter], whys: trails.Trails) 
         "source": row["source"],
         "chapter": "|".join(chapter.name for chapter in about),
     }
-    given = " ".join(f'data-{name}="{escape(value)}"' for name, value in data.items())
-    return f'<tr id="{identity}" {given}>{"".join(values[column] for column in COLUMNS)}</tr>'
+    attributes = " ".join(f'data-{name}="{escape(value)}"' for name, value in data.items())
+    return f'<tr id="{identity}" {attributes}>{"".join(values[column] for column in COLUMNS)}</tr>'
 
 
 def _link(chapter: Chapter, where: str) -> str:

@@ -82,11 +82,11 @@ class Planned:
         if self.kind != "train":
             return f"reuseprior campaign {self.place} --start"
         shared = "" if self.sharing == "none" else f" --sharing {self.sharing}"
-        made = f"reuseprior train {self.model}{shared} --data {self.data}"
-        made += f" --protocol {self.protocol}{options(self.changed)} --seed {self.seed}"
+        command = f"reuseprior train {self.model}{shared} --data {self.data}"
+        command += f" --protocol {self.protocol}{options(self.changed)} --seed {self.seed}"
         if not self.run.startswith("train-"):  # where `train` records it by itself
-            made += f" --output data/results/{self.place}"
-        return f"{made} --resume"
+            command += f" --output data/results/{self.place}"
+        return f"{command} --resume"
 
     def folder(self, root: Path | None = None) -> Path:
         """Where it is recorded; `root` is `data/results` if not given."""
@@ -195,8 +195,8 @@ def config(one: Planned, classes: int) -> dict[str, object]:
 def train_planned(one: Planned, root: Path | None = None, *, progress: bool = True) -> None:
     """Train a model of the catalogue as `reuseprior train` does."""
     images = data.load(one.data)
-    told = config(one, images.classes)
-    recipe, plan = Recipe.recorded(told), Protocol(**told["protocol"])
+    about = config(one, images.classes)
+    recipe, plan = Recipe.recorded(about), Protocol(**about["protocol"])
     with catalog.told_in_a_sentence(one.model):
         model = recipe.build()
     train(model, images, plan, one.folder(root), seed=one.seed, about=recipe.about(),

@@ -193,9 +193,9 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
         """The entries of a table, or of its rows in some places, in the order of its cells."""
         wanted = places or self._toml["places"]
         cells = [cell for cell in _cells(table) if self._place(cell[0]) in wanted]
-        made = [one for cell in cells if (one := self._made(table, *cell))]
-        judged = ledger.judged(one for one in made if isinstance(one, Cell))
-        for one in made:
+        built = [one for cell in cells if (one := self._made(table, *cell))]
+        judged = ledger.judged(one for one in built if isinstance(one, Cell))
+        for one in built:
             if isinstance(one, Cell):
                 sys.audit("reuseprior.cell", ledger.identity(one.row["id"], one.column))
             yield next(judged) if isinstance(one, Cell) else one
@@ -233,10 +233,10 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
         sys.audit("reuseprior.cell", identity, f"{rule.at} = {[rule.kind, rule.says]}")
         fill = partial(self._filled, rule, row, column)
         said = self._said(rule, row, column, fill)
-        made = KINDS[rule.kind](row, column, said, fill(rule.note))
-        if isinstance(made, Cell):
-            sys.audit("reuseprior.readings", identity, made.readings)
-        return made
+        built = KINDS[rule.kind](row, column, said, fill(rule.note))
+        if isinstance(built, Cell):
+            sys.audit("reuseprior.readings", identity, built.readings)
+        return built
 
     def _said(self, rule: Rule, row: pd.Series, column: str, fill: Callable[..., str]) -> Any:
         if rule.function:
@@ -245,8 +245,8 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
             takes = signature(function).parameters
             if isinstance(rule.says, str):
                 return function(**{name: cell[name] for name in cell if name in takes})
-            given = [column if one == "{column}" else one for one in rule.says[1:]]
-            return function(*[row] * ("row" in takes), *given)
+            arguments = [column if one == "{column}" else one for one in rule.says[1:]]
+            return function(*[row] * ("row" in takes), *arguments)
         if rule.kind in ("computed", "derived", "in words"):
             text = fill(rule.says, number=True)
             value = Fraction(str(sympify(text, rational=True)))
@@ -293,8 +293,8 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
 
     @cached_property
     def _toml(self) -> dict[str, Any]:
-        given, _ = Presets("cells", "", "", CellsError).read(self._path)
-        return {"places": [], "words": {}} | given
+        content, _ = Presets("cells", "", "", CellsError).read(self._path)
+        return {"places": [], "words": {}} | content
 
     @cached_property
     def _rules(self) -> list[Rule]:
@@ -331,11 +331,11 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
             known = [name for name, function in functions.items() if callable(function)]
             mend = did_you_mean(rule.function, known) or f": define it in {self._module}"
             raise CellsError(f"{at} names the function {rule.function!r}, which is none{mend}")
-        found = _tables(rule.tables)
-        if not found:
+        named = _tables(rule.tables)
+        if not named:
             near = did_you_mean(tables, published.tables()) or ": correct the heading"
             raise CellsError(f"{at} is of no table, as there is no {tables}{near}")
-        if not any(rule.fits(table, *cell) for table in found for cell in _cells(table)):
+        if not any(rule.fits(table, *cell) for table in named for cell in _cells(table)):
             raise CellsError(f"{at} fits no cell: correct it, or take it away")
         return rule
 

@@ -111,21 +111,21 @@ def found() -> list[Chapter]:
 
 def read(file: Path) -> Chapter:
     """The chapter that a file describes; ChapterError says what is wrong with it."""
-    given, where = _TOML.read(file)
-    _TOML.check_keys(given, (*_KINDS, *PROFILES), where)
+    content, where = _TOML.read(file)
+    _TOML.check_keys(content, (*_KINDS, *PROFILES), where)
     for key in ("notebook", *PROFILES):
-        if key not in given:
+        if key not in content:
             raise ChapterError(f"{where} has no {key!r}: {_MENDS.get(key, _MEND)}")
-    own = {key: _checked(f"{where}: {key}", kind, given[key]) for key, kind in _KINDS.items()
-           if key in given}  # fmt: skip
-    own["notebook"] = _notebook(where, own["notebook"])
-    own["presets"] = {name: _preset(f"{where}: {name}", given[name]) for name in PROFILES}
-    module = file.parent / f"{own.get('entries') or file.stem}.py"
-    if "entries" in own and (not own["entries"] or not module.is_file()):
+    fields = {key: _checked(f"{where}: {key}", kind, content[key]) for key, kind in _KINDS.items()
+           if key in content}  # fmt: skip
+    fields["notebook"] = _notebook(where, fields["notebook"])
+    fields["presets"] = {name: _preset(f"{where}: {name}", content[name]) for name in PROFILES}
+    module = file.parent / f"{fields.get('entries') or file.stem}.py"
+    if "entries" in fields and (not fields["entries"] or not module.is_file()):
         raise ChapterError(
-            f"{where}: entries is {own['entries']!r}: name a module beside it, such as {module}"
+            f"{where}: entries is {fields['entries']!r}: name a module beside it, such as {module}"
         )
-    return Chapter(file, **own)
+    return Chapter(file, **fields)
 
 
 _TOML = Presets("chapter", "reuseprior.chapters", "", ChapterError)
@@ -169,19 +169,19 @@ def _notebook(where: str, name: str) -> Path:
     return path
 
 
-def _preset(where: str, given) -> Preset:
-    _TOML.checked(where, dict, given)
-    _TOML.check_keys(given, ("minutes", "parameters", "data", "device"), where)
+def _preset(where: str, content) -> Preset:
+    _TOML.checked(where, dict, content)
+    _TOML.check_keys(content, ("minutes", "parameters", "data", "device"), where)
     for key in ("minutes", "parameters"):
-        if key not in given:
+        if key not in content:
             raise ChapterError(f"{where} has no {key!r}: {_MEND}")
-    minutes = _TOML.checked(f"{where}: minutes", float, given["minutes"], 0.0)
-    parameters = _TOML.checked(f"{where}: parameters", dict, given["parameters"])
+    minutes = _TOML.checked(f"{where}: minutes", float, content["minutes"], 0.0)
+    parameters = _TOML.checked(f"{where}: parameters", dict, content["parameters"])
     if "profile" in parameters:
         raise ChapterError(f"{where}: parameters has 'profile': leave it to the table's name")
-    data = _checked(f"{where}: data", list, given.get("data", []))
+    data = _checked(f"{where}: data", list, content.get("data", []))
     return Preset(
-        minutes, parameters, data, _checked(f"{where}: device", str, given.get("device", ""))
+        minutes, parameters, data, _checked(f"{where}: device", str, content.get("device", ""))
     )
 
 

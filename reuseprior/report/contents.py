@@ -59,8 +59,8 @@ def _first_clause(text: str) -> str:
 
 def by_verdict(rows: Iterable[Mapping[str, str]]) -> dict[str, int]:
     """How many rows of the ledger have each verdict."""
-    found = Counter(row["verdict"] for row in rows)
-    return {verdict: found[verdict] for verdict in ledger.MARKS if found[verdict]}
+    counts = Counter(row["verdict"] for row in rows)
+    return {verdict: counts[verdict] for verdict in ledger.MARKS if counts[verdict]}
 
 
 # As Markdown -------------------------------------------------------------------------------------
@@ -105,10 +105,10 @@ def legend() -> str:
 
 def by_mark(verdicts: Mapping[str, int]) -> dict[str, int]:
     """Counts of verdicts as counts of marks, in the legend's order; inputs have none."""
-    found = Counter()
+    counts = Counter()
     for verdict, n in verdicts.items():
-        found[ledger.MARKS[verdict]] += n
-    return {mark: found[mark] for mark in ledger.LEGEND if found[mark]}
+        counts[ledger.MARKS[verdict]] += n
+    return {mark: counts[mark] for mark in ledger.LEGEND if counts[mark]}
 
 
 def _distinct(rows: Iterable[Mapping[str, str]]) -> Iterator[Mapping[str, str]]:
@@ -161,4 +161,4 @@ def _put(text: str, name: str, block: str, page: Path) -> str:
             f"{page} has no place for the {name}: it needs one <!-- {name} --> and, below it, "
             f"one <!-- /{name} -->"
         )
-    return place.sub(lambda found: f"{found[1]}{block}\n{found[2]}", text)
+    return place.sub(lambda match: f"{match[1]}{block}\n{match[2]}", text)

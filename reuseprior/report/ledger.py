@@ -132,8 +132,8 @@ class Contradiction:
         """Whether the other number is outside of the window, and a reading gives it."""
         other = Printed.parse(self.printed)
         windows = [other.window(how) for how in ("rounded", "cut")]
-        given = any(r.value in w for r in readings for w in windows)
-        return given and other.value not in window
+        is_read = any(r.value in w for r in readings for w in windows)
+        return is_read and other.value not in window
 
 
 @dataclass(frozen=True)
@@ -199,14 +199,14 @@ def _judged(cell: Cell, how: How) -> Entry:
     window, text = cell.printed.window(how), cell.readings[0]
     # what the text says, what it leaves open, what it rules out
     in_order = sorted(cell.readings, key=lambda r: bool(r.convention) + bool(r.against))
-    found = next((r for r in in_order if r.value in window), None)
-    verdict, note = _verdict(cell, found, window)
+    fitting = next((r for r in in_order if r.value in window), None)
+    verdict, note = _verdict(cell, fitting, window)
     notes = [note, cell.note]
-    if found is None and text.value in cell.printed.window("cut"):
+    if fitting is None and text.value in cell.printed.window("cut"):
         notes.append(f"cut, it would be {cell.printed.text}")
-    if found and how == "cut":
+    if fitting and how == "cut":
         notes.append("digits are cut, which gives more of its column")
-    value = (found or text).value
+    value = (fitting or text).value
     value = float(value) if isinstance(value, Fraction) else value
     kind = "derived" if cell.derived else "computed"
     return entry(cell.row, cell.column, value, kind, verdict, window, noted(*notes))
@@ -221,27 +221,27 @@ def in_words(cell: Cell) -> Entry:
     """
     row = cell.row.copy()
     row["value"] = row["put_as"]
-    found = _judged(replace(cell, row=row), "rounded")
+    as_number = _judged(replace(cell, row=row), "rounded")
     verdicts = {"reproduced": "holds", "unsaid": "unsaid", "erratum": "corrected"}
-    note = noted(found.note, f"put as {found.printed}, found {found.computed_text}")
-    verdict, words = verdicts.get(found.verdict, "fails"), cell.row["value"]
-    return replace(found, printed=words, kind="proved", verdict=verdict, window=None, note=note)
+    note = noted(as_number.note, f"put as {as_number.printed}, found {as_number.computed_text}")
+    verdict, words = verdicts.get(as_number.verdict, "fails"), cell.row["value"]
+    return replace(as_number, printed=words, kind="proved", verdict=verdict, window=None, note=note)
 
 
-def _verdict(cell: Cell, found: Reading | None, window: Window) -> tuple[str, str]:
-    """What became of a computed number, and why; `found` is the reading that gives it."""
+def _verdict(cell: Cell, fitting: Reading | None, window: Window) -> tuple[str, str]:
+    """What became of a computed number, and why; `fitting` is the reading that gives it."""
     text, contradiction = cell.readings[0], cell.contradiction
-    if found is None:
+    if fitting is None:
         tried = [f"{r.convention}: {_short(r.value)}".removeprefix(": ") for r in cell.readings]
         if contradiction and contradiction.against(window, cell.readings):
             return "erratum", f"{contradiction.says}; computed: {'; '.join(tried)}"
         return "not reproduced", f"no reading gives it: {'; '.join(tried)}"
-    if not found.convention:
+    if not fitting.convention:
         return "reproduced", ""
-    if not found.against:
-        return "unsaid", found.convention
+    if not fitting.against:
+        return "unsaid", fitting.convention
     in_text = f"the text's reading: {_short(text.value)}"
-    return "against the text", noted(found.convention, f"but {found.against}", in_text)
+    return "against the text", noted(fitting.convention, f"but {fitting.against}", in_text)
 
 
 def reading_of_row(row: pd.Series, readings: Sequence[Mapping[str, float]]) -> int:
@@ -382,21 +382,21 @@ Parts = Mapping[str, Callable[[], Iterable[Entry]]]
 
 def parts() -> dict[str, Callable[[], Iterable[Entry]]]:
     """The parts of all chapters; ChapterError for a module without, or for one that two have."""
-    found: dict[str, Callable[[], Iterable[Entry]]] = {}
+    all_parts: dict[str, Callable[[], Iterable[Entry]]] = {}
     for chapter in chapters.found():
         if not chapter.entries:
             continue
-        own = getattr(import_module(chapter.module), "PARTS", None)
-        if not isinstance(own, Mapping) or not all(map(callable, own.values())):
+        of_chapter = getattr(import_module(chapter.module), "PARTS", None)
+        if not isinstance(of_chapter, Mapping) or not all(map(callable, of_chapter.values())):
             raise chapters.ChapterError(
                 f"{chapter.module} has no PARTS: name there how the places of its printed numbers "
                 f"begin and the function of their entries, or leave entries out of its "
                 f"{chapter.file.name}"
             )
-        if twice := own.keys() & found.keys():
+        if twice := of_chapter.keys() & all_parts.keys():
             raise chapters.ChapterError(f"{chapter.module}: another chapter has {min(twice)!r} too")
-        found.update(own)
-    return found
+        all_parts.update(of_chapter)
+    return all_parts
 
 
 def collect(
@@ -480,21 +480,21 @@ def retyped(only: Sequence[str] = ()) -> list[str]:
 
 
 def _told(rows: Iterable[Mapping], now: Mapping[str, Mapping], only: Sequence[str]) -> list[str]:
-    patterns, told, new = _patterns(only), [], dict(now)
+    patterns, lines, new = _patterns(only), [], dict(now)
     for before in rows:
         identity = before["id"]
         after = new.pop(identity, None)
         if only and not any(_at(row["where"], patterns) for row in (before, after or before)):
             continue
         if after is None:
-            told.append(f"{identity} was {before['verdict']} and is no longer in the ledger")
+            lines.append(f"{identity} was {before['verdict']} and is no longer in the ledger")
         for field in before if after else ():
             if before[field] != after[field]:
                 of_row = field in ("source", "where", TYPED)  # alike for all numbers of a row
                 name = identity.partition("/")[0] if of_row else identity
-                told.append(f"{name}: {field} was {before[field]!r} and is now {after[field]!r}")
-    told += [f"{i} is {row['verdict']} and is not in data/ledger.csv" for i, row in new.items()]
-    return list(dict.fromkeys(told))
+                lines.append(f"{name}: {field} was {before[field]!r} and is now {after[field]!r}")
+    lines += [f"{i} is {row['verdict']} and is not in data/ledger.csv" for i, row in new.items()]
+    return list(dict.fromkeys(lines))
 
 
 def _typed(ids: Collection[str]) -> dict[str, dict[str, str]]:
@@ -502,7 +502,7 @@ def _typed(ids: Collection[str]) -> dict[str, dict[str, str]]:
 
     Of the row, its table and the cells that are no numbers of the ledger.
     """
-    found = {}
+    rows = {}
     for name in published.tables():
         for row in published.load(name).to_dict("records"):
             said = {c: row.pop(c, "") for c in ("id", "source", "where")}
@@ -510,8 +510,8 @@ def _typed(ids: Collection[str]) -> dict[str, dict[str, str]]:
             words = (f"{c}: {row[c]}" for c in row if c not in numbers)
             said[TYPED] = "; ".join((name, *words))
             for column, number in numbers.items():
-                found[number] = said | {"id": number, "printed": row[column]}
-    return found
+                rows[number] = said | {"id": number, "printed": row[column]}
+    return rows
 
 
 def committed_rows() -> list[dict[str, str]]:

@@ -100,16 +100,16 @@ def parameters(path: Path) -> dict[str, Parameter]:
         raise NotebookError(
             f"{path.stem} has {len(tagged)} cells tagged `parameters`: tag exactly one"
         )
-    given = {}
+    by_name = {}
     for statement in _parsed(path.stem, "the cell tagged `parameters`", source(tagged[0])).body:
         match statement:
             case ast.AnnAssign(ast.Name(name), ast.Name(type_name), ast.expr() as value):
-                given[name] = Parameter(type_name, _literal(value))
+                by_name[name] = Parameter(type_name, _literal(value))
             case ast.Assign([ast.Name(name)], value):
                 default = _literal(value)
                 kind = ast.unparse(value) if default is ... else type(default).__name__
-                given[name] = Parameter(kind, default)
-    return given
+                by_name[name] = Parameter(kind, default)
+    return by_name
 
 
 def _literal(value: ast.expr) -> Any:
@@ -365,18 +365,18 @@ def tidy(notebook: dict) -> None:
 def slips(path: Path) -> list[str]:
     """What a committed notebook must not have, a sentence each; an empty list where all is well."""
     notebook = read(path)
-    found = (
+    sentences = (
         [] if notebook["metadata"] == METADATA else ["its metadata is not that of all notebooks"]
     )
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     if [cell["execution_count"] for cell in code] != list(range(1, len(code) + 1)):
-        found.append("it was not saved from one run of all cells in order")
+        sentences.append("it was not saved from one run of all cells in order")
     for cell in notebook["cells"]:
         if strange := sorted(cell["metadata"].keys() - CELL_METADATA):
-            found.append(f"{_told(cell)} has the metadata {', '.join(strange)}")
+            sentences.append(f"{_told(cell)} has the metadata {', '.join(strange)}")
         if cell["cell_type"] == "code":
-            found += [f"{_told(cell)} {slip}" for slip in _slips(cell)]
-    return found
+            sentences += [f"{_told(cell)} {slip}" for slip in _slips(cell)]
+    return sentences
 
 
 # on one machine only; base64 and links hold slashes too, but not after such a character

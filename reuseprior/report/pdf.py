@@ -38,13 +38,13 @@ CLICKED = ".headerlink, .content-icon-container, button, form, script"
 
 def browser() -> str:
     """Where Chromium or Chrome is; BookError where there is none."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
         raise BookError(
             "the PDF is printed by Chromium, and no chromium or google-chrome is in the PATH: "
             "install one of them (on Debian: apt-get install chromium)"
         )
-    return found
+    return program
 
 
 def pages() -> list[str]:
@@ -70,7 +70,7 @@ def make(site: Path, names: Sequence[str], pdf: Path) -> Path:
 
 
 def _printed(program: str, page: Path, folder: Path) -> bytes:
-    made = folder / "book.pdf"
+    pdf = folder / "book.pdf"
     options = [
         "--headless=new", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage",
         # nothing is opened but what was built here, and it reaches no network
@@ -78,13 +78,13 @@ def _printed(program: str, page: Path, folder: Path) -> bytes:
         f"--user-data-dir={folder / 'profile'}",
         # time stands still while MathJax computes, so this is no limit to its work
         "--virtual-time-budget=60000",
-        "--no-pdf-header-footer", "--generate-pdf-document-outline", f"--print-to-pdf={made}",
+        "--no-pdf-header-footer", "--generate-pdf-document-outline", f"--print-to-pdf={pdf}",
     ]  # fmt: skip
     done = subprocess.run([program, *options, page.as_uri()], capture_output=True, check=False)
-    if done.returncode or not made.exists():
+    if done.returncode or not pdf.exists():
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise BookError(f"{program} printed nothing: {said[-1] if said else 'it says no reason'}")
-    return made.read_bytes()
+    return pdf.read_bytes()
 
 
 def one_page(site: Path, names: Sequence[str]) -> str:

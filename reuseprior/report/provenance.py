@@ -77,13 +77,13 @@ def _generated(chapter: Chapter) -> Iterator[str]:
 
 def _by_note(mark: str, rows: Iterable[Mapping[str, str]]) -> str:
     """The rows of a mark, folded, with those of one note together."""
-    found: dict[str, list[str]] = {}
+    by_note: dict[str, list[str]] = {}
     for row in rows:
         if ledger.MARKS[row["verdict"]] == mark:
             link = f'<a href="../../ledger.html#{escape(row["id"])}">{escape(row["id"])}</a>'
-            found.setdefault(f"{row['verdict']}: {row['note']}", []).append(link)
-    lines = "".join(f"<li>{escape(note)}<br>{', '.join(ids)}</li>" for note, ids in found.items())
-    total = sum(map(len, found.values()))
+            by_note.setdefault(f"{row['verdict']}: {row['note']}", []).append(link)
+    lines = "".join(f"<li>{escape(note)}<br>{', '.join(ids)}</li>" for note, ids in by_note.items())
+    total = sum(map(len, by_note.values()))
     return f"<details><summary>{mark} {total}</summary><ul>{lines}</ul></details>" if total else ""
 
 
@@ -91,11 +91,11 @@ def _runs(chapter: Chapter) -> Iterator[str]:
     """A line for all seeds of a recorded run that the chapter may read."""
     patterns = (*chapter.inputs, *chapter.records)
     kinds = {m[1]: None for m in (re.match(r"data/results/([^/]+)/", p) for p in patterns) if m}
-    found: dict[str, list[results.Run]] = {}
+    by_name: dict[str, list[results.Run]] = {}
     for run in (run for kind in kinds for run in results.finished_runs(kind)):
         name = re.sub(r"-seed\d+$", "", f"{run.folder.parent.name}/{run.name}")
-        found.setdefault(name, []).append(run)
-    for name, runs in found.items():
+        by_name.setdefault(name, []).append(run)
+    for name, runs in by_name.items():
         seeds = dict.fromkeys(str(run.summary.get("seed", "")) for run in runs)
         commits = dict.fromkeys(run.commit for run in runs)
         yield f"| {name} | {', '.join(seeds)} | {', '.join(commits)} |"

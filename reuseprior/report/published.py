@@ -79,14 +79,14 @@ class Printed:
 
         A comma before three digits is refused, because it may be a decimal or a thousands mark.
         """
-        found = _NUMBER.fullmatch(text.strip())
-        if found is None:
+        match = _NUMBER.fullmatch(text.strip())
+        if match is None:
             raise ValueError(f"{text!r} is not a printed number such as '746.608+' or '7.1M'")
-        decimals = found["point"] or found["comma"] or ""
-        whole = re.sub(r"\D", "", found["whole"])
-        unit = _UNITS[found["unit"]] * Decimal(10) ** int(found["power"] or 0)
-        value = Decimal(f"{'-' if found['sign'] else ''}{whole}.{decimals}") * unit
-        return cls(text, value, len(decimals), unit, bool(found["more"]), found["bound"])
+        decimals = match["point"] or match["comma"] or ""
+        whole = re.sub(r"\D", "", match["whole"])
+        unit = _UNITS[match["unit"]] * Decimal(10) ** int(match["power"] or 0)
+        value = Decimal(f"{'-' if match['sign'] else ''}{whole}.{decimals}") * unit
+        return cls(text, value, len(decimals), unit, bool(match["more"]), match["bound"])
 
     def window(self, how: How = "rounded") -> Window:
         """The numbers that are printed so: rounded, both ends of a tie in, or cut towards zero.
@@ -114,8 +114,8 @@ class Printed:
 def tables() -> list[str]:
     """The names that `load` knows, such as `thesis/table-4-3`: source and table."""
     paths.checkout()
-    found = paths.PUBLISHED.glob("*/*.csv")
-    return sorted(f"{path.parent.name}/{path.stem}" for path in found)
+    files = paths.PUBLISHED.glob("*/*.csv")
+    return sorted(f"{path.parent.name}/{path.stem}" for path in files)
 
 
 def load(*names: str) -> pd.DataFrame:
@@ -142,11 +142,11 @@ def row(table: str, name: str) -> pd.Series:
     '90.2'
     """
     rows = load(table)
-    found = rows[[f"-{i}".endswith(f"-{name}") for i in rows.id]]
-    if len(found) != 1:
+    matching = rows[[f"-{i}".endswith(f"-{name}") for i in rows.id]]
+    if len(matching) != 1:
         near = did_you_mean(name, rows.id) or f": give one of {', '.join(rows.id)}"
-        raise ValueError(f"{len(found)} rows of {table} end with {name!r}{near}")
-    return found.iloc[0]
+        raise ValueError(f"{len(matching)} rows of {table} end with {name!r}{near}")
+    return matching.iloc[0]
 
 
 def number(table: str, name: str, column: str = "value") -> Fraction:
@@ -159,9 +159,9 @@ def repeats() -> dict[str, str]:
 
     A table's `repeats` names the row, and its `score_repeats` the score.
     """
-    found = {}
+    first_of = {}
     for name in tables():
         for _, row in load(name).iterrows():
-            found[row.get("id", "")] = row.get("repeats", "")
-            found[f"{row.get('id', '')}/score"] = row.get("score_repeats", "")
-    return {again: first for again, first in found.items() if first}
+            first_of[row.get("id", "")] = row.get("repeats", "")
+            first_of[f"{row.get('id', '')}/score"] = row.get("score_repeats", "")
+    return {again: first for again, first in first_of.items() if first}

@@ -182,13 +182,13 @@ def plan(
 
 def _job(chapter: Chapter, profile: str, texts: Mapping[str, str]) -> Job:
     known = notebooks.parameters(chapter.notebook)
-    given = {name: _read(chapter.name, name, text, known) for name, text in texts.items()}
+    values = {name: _read(chapter.name, name, text, known) for name, text in texts.items()}
     preset = {"profile": profile, **chapter.presets[profile].parameters}
     for name, value in preset.items():
         _check(chapter, name, value, known)
-    for name, value in given.items():
+    for name, value in values.items():
         variants.check_range(chapter.name, name, value)
-    return Job(chapter, preset | given)
+    return Job(chapter, preset | values)
 
 
 def why(job: Job) -> str:
@@ -201,10 +201,10 @@ def why(job: Job) -> str:
         return _difference(before["facts"], job.facts) if before else "its record is damaged"
     if (record := _record(job.stamp)) is None or record["facts"] != job.facts:
         return "its record is damaged"
-    made = _digests(job.products)
-    if missing := [name for name, now in made.items() if not now]:
+    products = _digests(job.products)
+    if missing := [name for name, now in products.items() if not now]:
         return f"missing: {_shortened(missing)}"
-    other = [name for name, now in made.items() if record["products"].get(name) != now]
+    other = [name for name, now in products.items() if record["products"].get(name) != now]
     return f"changed since it ran: {_shortened(other)}" if other else ""
 
 
@@ -275,12 +275,12 @@ def _check_tools() -> None:
 
 
 def _chosen(names: Sequence[str]) -> list[Chapter]:
-    found = {chapter.name: chapter for chapter in chapters.found()}
+    by_name = {chapter.name: chapter for chapter in chapters.found()}
     for name in names:
-        if name not in found:
-            mend = did_you_mean(name, found) or f": there are {', '.join(found)}"
+        if name not in by_name:
+            mend = did_you_mean(name, by_name) or f": there are {', '.join(by_name)}"
             raise RunError(f"unknown chapter {name!r}{mend}")
-    return [c for c in found.values() if c.name in names or c.last or not names]
+    return [c for c in by_name.values() if c.name in names or c.last or not names]
 
 
 _BOOLS = {"true": True, "false": False}
@@ -307,12 +307,12 @@ def _read(chapter: str, name: str, text: str, known: Mapping[str, Parameter]) ->
 def _check(chapter: Chapter, name: str, value, known: Mapping[str, Parameter]) -> None:
     """Refuse a preset's value of another type: TOML reads 1 as no float."""
     kind = variants.parameter(chapter.name, name, known).type
-    given = type(value).__name__
-    if given != kind:
+    type_name = type(value).__name__
+    if type_name != kind:
         hint = ": write it as 1.0e-3 or 1.0" if kind == "float" else ""
         raise RunError(
             f"parameter {name!r} of {chapter.name} is {kind}, but {_label(chapter.file)} gives "
-            f"{value!r} ({given}){hint}"
+            f"{value!r} ({type_name}){hint}"
         )
 
 
@@ -348,8 +348,8 @@ def _batch(jobs: Sequence[Job], parallel: int) -> Iterator[Outcome]:
                     failed = failed or bool(run.failure)
                     yield run
     if waiting or (process.returncode and not failed):
-        told = [line.strip() for line in log.read_text(errors="replace").splitlines()]
-        said = next((line for line in reversed(told) if line), "it says nothing")
+        log_lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+        said = next((line for line in reversed(log_lines) if line), "it says nothing")
         raise RunError(
             f"Snakemake failed before {', '.join(waiting) or 'its end'}: {said}; see {log}"
         )
@@ -435,10 +435,10 @@ def _outcome(job: Job) -> Outcome | None:
     if not failed.exists() and not job.done.exists():
         return None
     now = Job(job.chapter, job.parameters)  # which may have changed since
-    told = _record(failed if failed.exists() else now.stamp)
-    if told is None:
+    ended = _record(failed if failed.exists() else now.stamp)
+    if ended is None:
         raise RunError(f"the record of {job.name} was damaged while it ran: run it again")
-    return Outcome(job, told["seconds"], told["failure"])
+    return Outcome(job, ended["seconds"], ended["failure"])
 
 
 # One notebook ------------------------------------------------------------------------------------
@@ -506,9 +506,9 @@ def _put_in_place(job: Job) -> None:
 
 def _recorded(ended: Outcome) -> Outcome:
     job = ended.job
-    told = {"seconds": ended.seconds, "failure": ended.failure, "facts": job.facts}
-    told["products"] = {} if ended.failure else _digests(job.products)
-    record = json.dumps(schemas.sealed(told), indent=1, ensure_ascii=False) + "\n"
+    content = {"seconds": ended.seconds, "failure": ended.failure, "facts": job.facts}
+    content["products"] = {} if ended.failure else _digests(job.products)
+    record = json.dumps(schemas.sealed(content), indent=1, ensure_ascii=False) + "\n"
     files.write(_failure_path(job) if ended.failure else job.stamp, record.encode())
     return ended
 
@@ -521,12 +521,12 @@ def _injected(job: Job) -> dict[str, Value]:
 
 def _slip(job: Job, now: Job) -> str:
     """What makes a run without errors no run of this job, which is what the chapter was before."""
-    own = {_label(p) for pattern in job.chapter.records for p in paths.ROOT.glob(pattern)}
-    before, after = ({k: v for k, v in j.facts.items() if k not in own} for j in (job, now))
+    records = {_label(p) for pattern in job.chapter.records for p in paths.ROOT.glob(pattern)}
+    before, after = ({k: v for k, v in j.facts.items() if k not in records} for j in (job, now))
     if changed := _difference(before, after):
         return f"it was changed while it ran ({changed}): run it again"
-    made = {p: job.drawn / p.name if p.parent == job.figures else p for p in job.products[1:]}
-    missing = [_label(product) for product, path in made.items() if not path.exists()]
+    drawn = {p: job.drawn / p.name if p.parent == job.figures else p for p in job.products[1:]}
+    missing = [_label(product) for product, path in drawn.items() if not path.exists()]
     return f"it did not write {_shortened(missing)}" if missing else ""
 
 

@@ -80,7 +80,7 @@ def runs_for(evidence: Evidence) -> dict[int, list[Run]]:
     by_seed: dict[int, list[Run]] = {}
     for run in evidence.counts(there):
         by_seed.setdefault(run.config.get("seed"), []).append(run)
-    whole = {seed: found for seed, found in by_seed.items() if len(found) >= evidence.runs}
+    whole = {seed: of_seed for seed, of_seed in by_seed.items() if len(of_seed) >= evidence.runs}
     return dict(sorted(whole.items()))
 
 
@@ -107,12 +107,12 @@ def measured(
     says what the runs were made by where the source prints none, `window` what the number stands
     for where its digits do not say it, as of "about".
     """
-    found = {} if evidence is None else runs_for(evidence)
-    values = [evidence.value(runs) for runs in found.values()]
+    by_seed = {} if evidence is None else runs_for(evidence)
+    values = [evidence.value(runs) for runs in by_seed.values()]
     if not values:
         return entry(row, column, None, "measured", "open", None, f"needs {needs}")
     seeds = f"{len(values)} seed{'s' * (len(values) > 1)}"
-    note = f"{seeds} at {protocol} in {_folders(found)}"
+    note = f"{seeds} at {protocol} in {_folders(by_seed)}"
     mean, deviation, _ = Sample.of(values)
     if over_seeds:
         value = None if isnan(deviation) else deviation
@@ -203,7 +203,7 @@ def _verdict(claim: Claim, word: str) -> str:
 def _left_out(side: tuple[str, Evidence]) -> str:
     """How many seeds of one side of a claim are recorded that do not count, and why."""
     name, evidence = side
-    every = runs_for(replace(evidence, counts=lambda found: found))
+    every = runs_for(replace(evidence, counts=lambda recorded: recorded))
     if not (n := len(every.keys() - runs_for(evidence).keys())):
         return ""
     return f"{name}: {n} seed{'s' * (n > 1)} recorded, {evidence.otherwise}"
@@ -222,8 +222,8 @@ def _deciding(*samples: Sample) -> str:
     return f"{n} seeds{each} would find it with a power of 80 %, if it and the spread are as here"
 
 
-def _folders(found: Mapping[int, Sequence[Run]]) -> str:
-    folders = {run.folder.parent.name for runs in found.values() for run in runs}
+def _folders(by_seed: Mapping[int, Sequence[Run]]) -> str:
+    folders = {run.folder.parent.name for runs in by_seed.values() for run in runs}
     return f"data/results/{' and '.join(sorted(folders))}"
 
 

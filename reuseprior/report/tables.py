@@ -78,13 +78,13 @@ def latex(text: str) -> str:
     >>> latex("P_G, 60 % ≥")
     'P\\\\_G, 60 \\\\% $\\\\geq$'
     """
-    made = _MATHEMATICS.get(text) or "".join(_LATEX.get(letter, letter) for letter in text)
-    if not made.isascii():
-        strange = next(letter for letter in made if not letter.isascii())
+    written = _MATHEMATICS.get(text) or "".join(_LATEX.get(letter, letter) for letter in text)
+    if not written.isascii():
+        strange = next(letter for letter in written if not letter.isascii())
         raise ExportError(
             f"{text!r} has {strange!r}, for which no LaTeX is known: add it to _LATEX"
         )
-    return made
+    return written
 
 
 def found() -> list[Table]:
@@ -104,8 +104,8 @@ def _rows(where: str, entries: Sequence[Mapping[str, str]]) -> Iterator[dict[str
         while len(parts) > 1 and parts[0] in said:
             parts.pop(0)
         name = ledger.SIGNS.get(quantity) or quantity.replace("_", " ")
-        told = {"row": "-".join(parts), "quantity": name}
-        yield told | {column: entry[column] for column in COLUMNS if column not in told}
+        place = {"row": "-".join(parts), "quantity": name}
+        yield place | {column: entry[column] for column in COLUMNS if column not in place}
 
 
 # As files ----------------------------------------------------------------------------------------
@@ -138,11 +138,11 @@ def export(folder: Path) -> tuple[int, int]:
     for part in ("tables", "figures"):  # before a minute of work
         results.make_folder(folder / part)
     drawn = sorted(paths.FIGURES.glob("*.svg"))
-    made = {folder / "tables" / name: text.encode() for name, text in texts().items()}
+    written = {folder / "tables" / name: text.encode() for name, text in texts().items()}
     pictures = {folder / "figures" / f"{svg.stem}.pdf": svg2pdf(url=str(svg)) for svg in drawn}
-    for path, content in (made | pictures).items():
+    for path, content in (written | pictures).items():
         files.write(path, content)
-    return len(made), len(pictures)
+    return len(written), len(pictures)
 
 
 # As a page ---------------------------------------------------------------------------------------
@@ -168,12 +168,12 @@ def _links(tables: Sequence[Table]) -> Iterator[str]:
     """
     left = list(tables)
     for summary in contents.summaries():
-        own = [table for table in left if summary.chapter.is_about(table.where)]
-        left = [table for table in left if table not in own]
+        of_chapter = [table for table in left if summary.chapter.is_about(table.where)]
+        left = [table for table in left if table not in of_chapter]
         links = "".join(
-            f'<li><a href="#{table.name}">{escape(table.where)}</a></li>\n' for table in own
+            f'<li><a href="#{table.name}">{escape(table.where)}</a></li>\n' for table in of_chapter
         )
-        if own:
+        if of_chapter:
             title = escape(summary.title)
             yield f'<p class="tables">{title}</p>\n<ul class="tables">\n{links}</ul>\n'
 

@@ -64,8 +64,8 @@ class Trails:
         places = defaultdict(list)
         for identity, row in self._rows.items():
             places[_page(row)].append(identity)
-        told = "".join(self._told.values())
-        files = set(re.findall(r"source/(.*?)\.html", told))
+        html = "".join(self._told.values())
+        files = set(re.findall(r"source/(.*?)\.html", html))
         pages = {f"{page}.md": "\n".join(self._told_at(ids)) for page, ids in places.items()}
         return pages | {f"source/{name}.html": self._source(name) for name in files}
 
@@ -105,11 +105,11 @@ class Trails:
             if times != len(known[key]):
                 del known[key]
         parts, end = [], 0
-        for found, key in _numbers(html):
+        for number, key in _numbers(html):
             if known[key]:
-                link = f'<a href="{up}{self.links[known[key].pop(0)]}">{found[1]}</a>'
-                parts += [html[end : found.start(1)], link]
-                end = found.end(1)
+                link = f'<a href="{up}{self.links[known[key].pop(0)]}">{number[1]}</a>'
+                parts += [html[end : number.start(1)], link]
+                end = number.end(1)
         return re.sub(
             r"(?<=<th>)[^<]+(?=</th>)", partial(self._led, up), "".join(parts) + html[end:]
         )
@@ -136,5 +136,5 @@ def _page(row: Mapping[str, str]) -> str:
     return f"why/{tables.Table(row['where'], ()).name}"
 
 
-def _link(found: re.Match) -> str:
-    return f'<a href="../source/{found[1]}.html#L-{found[2]}">{found[3].strip()}</a> {found[1]}'
+def _link(match: re.Match) -> str:
+    return f'<a href="../source/{match[1]}.html#L-{match[2]}">{match[3].strip()}</a> {match[1]}'

@@ -60,8 +60,8 @@ class Variant:
         usual = {name: one.default for name, one in known.items()} | {"profile": PROFILES[0]}
         if profile in self.chapter.presets:
             usual |= self.chapter.presets[profile].parameters
-        given = self.parameters.items()
-        others = {n: value for n, value in given if n not in usual or value != usual[n]}
+        values = self.parameters.items()
+        others = {n: value for n, value in values if n not in usual or value != usual[n]}
         differ = (f"{n}={_plain(str(value))}" for n, value in others.items())
         label = ",".join([self.chapter.name, *differ])
         if len(label) > LONGEST_NAME:
@@ -98,18 +98,18 @@ def begin(chapter: str, names: Mapping[str, Any]) -> None:
 
     if "get_ipython" in names and "REUSEPRIOR_ROOT" not in os.environ:
         _check_place(Path.cwd())
-    found = {one.name: one for one in chapters.found()}
-    if chapter not in found:
-        raise ParameterError(f"unknown chapter {chapter!r}{did_you_mean(chapter, found)}")
-    one = found[chapter]
+    by_name = {one.name: one for one in chapters.found()}
+    if chapter not in by_name:
+        raise ParameterError(f"unknown chapter {chapter!r}{did_you_mean(chapter, by_name)}")
+    one = by_name[chapter]
     known = notebooks.parameters(one.notebook)
     for name in _injected(names.get("In", ())):
         parameter(chapter, name, known)
-    given = {name: names[name] for name in known}
-    for name, value in given.items():
+    values = {name: names[name] for name in known}
+    for name, value in values.items():
         _check(chapter, name, value, known[name])
     plotting.style()
-    variant = Variant(one, given)
+    variant = Variant(one, values)
     plotting.save_to(None if variant.label == chapter else variant.figures)
 
 
@@ -143,12 +143,12 @@ def _injected(history: Sequence[str]) -> Iterator[str]:
 def _check_place(here: Path) -> None:
     """Refuse a notebook of one checkout with the package of another, whose files it would use."""
     at = (here, *here.parents)
-    own = [f for f in at if (f / "data" / "published").is_dir() and (f / "notebooks").is_dir()]
-    if own and own[0].resolve() != paths.ROOT:
+    roots = [f for f in at if (f / "data" / "published").is_dir() and (f / "notebooks").is_dir()]
+    if roots and roots[0].resolve() != paths.ROOT:
         raise ParameterError(
-            f"this notebook lies in {own[0]} and would read and draw in {paths.ROOT}, where the "
-            f"package is installed from: start it with `make lab` in {own[0]}, or with PYTHONPATH="
-            f"{own[0]}"
+            f"this notebook lies in {roots[0]} and would read and draw in {paths.ROOT}, where "
+            f"the package is installed from: start it with `make lab` in {roots[0]}, or with "
+            f"PYTHONPATH={roots[0]}"
         )
 
 
@@ -157,15 +157,15 @@ def check_range(chapter: str, name: str, value: Any) -> None:
     known = RANGES.get(name, ())
     if known and value not in known:
         if isinstance(known, range):
-            told = f"{value:,}: it must be {known[0]:,} to {known[-1]:,}"
+            wrong = f"{value:,}: it must be {known[0]:,} to {known[-1]:,}"
         else:
-            told = f"{value!r}: choose {' or '.join(known)}"
-        raise ParameterError(f"parameter {name!r} of {chapter} is {told}")
+            wrong = f"{value!r}: choose {' or '.join(known)}"
+        raise ParameterError(f"parameter {name!r} of {chapter} is {wrong}")
 
 
 def _check(chapter: str, name: str, value: Any, known: Parameter) -> None:
-    given = type(value).__name__
-    if given != known.type and (known.type, given) != ("float", "int"):
+    type_name = type(value).__name__
+    if type_name != known.type and (known.type, type_name) != ("float", "int"):
         raise ParameterError(f"parameter {name!r} of {chapter} is {known.type}, not {value!r}")
     if name == "profile" and value not in PROFILES:
         raise ParameterError(f"there is no profile {value!r}: {' and '.join(PROFILES)} are")

@@ -86,22 +86,22 @@ class _Trail:
 
         return call
 
-    def hear(self, event: str, given: tuple) -> None:
+    def hear(self, event: str, args: tuple) -> None:
         """Of Python's audit events, those that tell what a number is made of."""
-        if event == "open" and isinstance(given[0], str) and "r" in (given[1] or "r"):
-            self.read[self.now].add(given[0])
+        if event == "open" and isinstance(args[0], str) and "r" in (args[1] or "r"):
+            self.read[self.now].add(args[0])
         elif event == "reuseprior.cell":
-            self.to(f"= {given[0]}")
-            if len(given) > 1:
-                self.said[given[0]] |= {"rule": given[1].removeprefix(f"{paths.ROOT}/")}
+            self.to(f"= {args[0]}")
+            if len(args) > 1:
+                self.said[args[0]] |= {"rule": args[1].removeprefix(f"{paths.ROOT}/")}
         elif event == "reuseprior.readings":
-            self.said[given[0]] |= {
-                "readings": [[float(r.value), r.convention, r.against] for r in given[1]]
+            self.said[args[0]] |= {
+                "readings": [[float(r.value), r.convention, r.against] for r in args[1]]
             }
         elif event == "reuseprior.quantities":
-            self.quantities[self.now].append(vars(given[0]))
+            self.quantities[self.now].append(vars(args[0]))
         elif event == "reuseprior.counts":
-            self.layers[self.now].append(_weights(*given))
+            self.layers[self.now].append(_weights(*args))
 
 
 def _own(one, *_) -> dict:
@@ -129,8 +129,8 @@ class _Property:
     def __get__(self, one, owner=None):
         if one is None:
             return self
-        given = one.__dict__.get(self._name, self)
-        return self._call(one, self._name) if given is self else given
+        held = one.__dict__.get(self._name, self)
+        return self._call(one, self._name) if held is self else held
 
     def __set__(self, one, value):
         one.__dict__[self._name] = value
@@ -182,7 +182,7 @@ def trace(places: Sequence[str] = (), progress: Callable = iter) -> Path:
     trail = _Trail(lines.switch_context)
     _replace_caches(trail)
     listening = [trail.hear]
-    sys.addaudithook(lambda event, given: [hear(event, given) for hear in listening] and None)
+    sys.addaudithook(lambda event, args: [hear(event, args) for hear in listening] and None)
     lines.start()
     try:
         entries = list(progress(_each(trail, places)))
@@ -227,7 +227,7 @@ def _write(lines, trail: _Trail, ids: Sequence[str]) -> Path:
         for context, every in trail.read.items()
         if (names := [name for name in every if Path(name).is_relative_to(data)])
     }
-    found = {
+    content = {
         "code": _code(),
         "commit": results.commit(),
         "numbers": {i: trail.said.get(i, {}) for i in ids},
@@ -237,10 +237,10 @@ def _write(lines, trail: _Trail, ids: Sequence[str]) -> Path:
         "quantities": trail.quantities,
         "layers": trail.layers,
     }
-    found["entered"] = [[*one, n] for one, n in Trace(found).drawn().items()]
+    content["entered"] = [[*one, n] for one, n in Trace(content).drawn().items()]
     path = paths.BUILD / TRACE
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, msgspec.json.encode(found))
+    files.write(path, msgspec.json.encode(content))
     return path
 
 
@@ -287,20 +287,20 @@ class Trace:
 
     def contexts(self, identity: str) -> set[str]:
         """All that a number needs, what its cached results need included."""
-        found, left = set(), [f"= {identity}"]
+        needed, left = set(), [f"= {identity}"]
         while left:
-            if (context := left.pop()) not in found:
-                found.add(context)
+            if (context := left.pop()) not in needed:
+                needed.add(context)
                 left += self._said["needs"].get(context, ())
-        return found
+        return needed
 
     def lines(self, identity: str) -> dict[str, set[int]]:
         """The lines that ran for a number, by file; those that made what they name besides."""
-        found: dict[str, set[int]] = defaultdict(set)
+        by_file: dict[str, set[int]] = defaultdict(set)
         for context in self.contexts(identity):
             for file, lines in self._said["lines"].get(context, {}).items():
-                found[file].update(lines)
-        return found
+                by_file[file].update(lines)
+        return by_file
 
     def functions(self, identity: str) -> list[tuple[str, str, int]]:
         """File, name and first line of each function that ran for a number."""
@@ -369,15 +369,15 @@ Lines = tuple[str, frozenset[int]]  # a file and some of its lines
 
 def with_named(ran: Mapping[str, Iterable[int]], derivation: str = "") -> dict[str, list[int]]:
     """Lines by file, and those that made what they name, or a derivation, as it was imported."""
-    found: dict[str, set[int]] = defaultdict(set)
+    by_file: dict[str, set[int]] = defaultdict(set)
     left = [(file, frozenset(lines)) for file, lines in ran.items()]
     left += _derivations().get(derivation, [])
     while left:
         file, lines = left.pop()
-        found[file].update(lines)
+        by_file[file].update(lines)
         names = {one for line in lines for one in _named(file).get(line, ())}
-        left += [one for one in names if not one[1] <= found[one[0]]]
-    return {file: sorted(lines) for file, lines in found.items()}
+        left += [one for one in names if not one[1] <= by_file[one[0]]]
+    return {file: sorted(lines) for file, lines in by_file.items()}
 
 
 @functools.cache
@@ -410,24 +410,24 @@ def _derivations() -> Mapping[str, list[Lines]]:
 @functools.cache
 def _made(file: str) -> Mapping[str, Lines | str]:
     """By name, the lines of what a file makes as it is imported; of a module, its file."""
-    found: dict[str, Lines | str] = {}
+    by_name: dict[str, Lines | str] = {}
     tree = _tree(file)
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     for node in (node for body in (tree.body, *(c.body for c in classes)) for node in body):
         if isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names = [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
-            found |= dict.fromkeys(names, _lines(file, node))
+            by_name |= dict.fromkeys(names, _lines(file, node))
         elif _by_derived(node):
-            found[node.name] = _lines(file, node)
+            by_name[node.name] = _lines(file, node)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("reuseprior"):
             for one in node.names:
                 module = _file(f"{node.module}.{one.name}")
                 source = module or _made(_file(node.module)).get(one.name)
                 if source:
-                    found[one.asname or one.name] = source
-    return found
+                    by_name[one.asname or one.name] = source
+    return by_name
 
 
 def _file(module: str) -> str:
@@ -440,15 +440,15 @@ def _file(module: str) -> str:
 @functools.cache
 def _named(file: str) -> Mapping[int, set[Lines]]:
     """By line, the lines that made what it names: constants, and derivations."""
-    found, made = defaultdict(set), _made(file)
+    by_line, by_name = defaultdict(set), _made(file)
     for node in ast.walk(_tree(file)):
-        name, of = getattr(node, "id", getattr(node, "attr", "")), made
+        name, of = getattr(node, "id", getattr(node, "attr", "")), by_name
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            module = made.get(node.value.id)
-            of = _made(module) if isinstance(module, str) else made  # else it may be of a class
+            module = by_name.get(node.value.id)
+            of = _made(module) if isinstance(module, str) else by_name  # else it may be of a class
         if isinstance(one := of.get(name), tuple):
-            found[node.lineno].add(one)
-    return found
+            by_line[node.lineno].add(one)
+    return by_line
 
 
 # Where values come from ---------------------------------------------------------------------------
@@ -496,14 +496,14 @@ def find(words: Sequence[str]) -> list[dict[str, str]]:
         return exact
     words = [re.compile(rf"(?<!\w){re.escape(word)}(?!\w)") for word in said.casefold().split()]
     texts = [" ".join(row[c] for c in ("id", "where")).casefold() for row in rows]
-    found = [r for r, t in zip(rows, texts, strict=True) if all(w.search(t) for w in words)]
-    if not found:
+    matching = [r for r, t in zip(rows, texts, strict=True) if all(w.search(t) for w in words)]
+    if not matching:
         mend = did_you_mean(said, [row["id"] for row in rows])
         raise WhyError(
             f"no number of the ledger is {said!r}{mend or ''}: give an id of data/ledger.csv, or "
             "words of its place and id such as 'table 4.3 P_G'"
         )
-    return found
+    return matching
 
 
 FORMULAS = MappingProxyType({
@@ -534,8 +534,8 @@ def tell(row: Mapping[str, str], trace: Trace | None) -> Iterator[str]:
     for value, convention, against in said.get("readings", ()):
         ruled_out = f"; the text rules it out: {against}" if against else ""
         yield f"  gives     {value:.8g}   {convention or 'as the text says'}{ruled_out}"
-    if computed != "–" and (found := trace.quantities(identity, float(computed))):
-        name, quantities = found
+    if computed != "–" and (named := trace.quantities(identity, float(computed))):
+        name, quantities = named
         yield from _of_model(name, quantities)
         yield "  layers    share of the total surprisal, the greatest"
         for layer, share in trace.layers(identity, quantities["total_surprisal"]):

@@ -384,15 +384,15 @@ class Blueprint:
         The registered name is the block's own, but for batch norms owned by their use: they, and
         the blocks that contain them, are registered as `NAME@ROOT/PLACE`.
         """
-        found: list[Scope] = []
-        _name_all(self, (), found)
-        if any(by_use for *_, by_use in found):
-            root = self.tag or found[-1][2]
-            found = [
+        places: list[Scope] = []
+        _name_all(self, (), places)
+        if any(by_use for *_, by_use in places):
+            root = self.tag or places[-1][2]
+            places = [
                 (path, node, "/".join((f"{name}@{root}", *path)) if by_use else name, by_use)
-                for path, node, name, by_use in found
+                for path, node, name, by_use in places
             ]
-        return [Scope(path, node, name) for path, node, name, _ in found]
+        return [Scope(path, node, name) for path, node, name, _ in places]
 
     def at(self, path: Path | str) -> Blueprint:
         """The block at a place: `net.at("group0/block1")`."""
@@ -499,15 +499,15 @@ def where(path: Path) -> str:
     return "/".join(path) or "the root"
 
 
-def _name_all(node: Blueprint, path: Path, found: list) -> tuple[str, bool]:
+def _name_all(node: Blueprint, path: Path, places: list) -> tuple[str, bool]:
     by_use = find(node.kind).by_use(node)
     names = []
     for role, child in node.children.items():
-        name, child_by_use = _name_all(child, (*path, role), found)
+        name, child_by_use = _name_all(child, (*path, role), places)
         names.append(name)
         by_use |= child_by_use
     name = _tagged(node, node.prefix + _suffix(node, names))
-    found.append((path, node, name, by_use))
+    places.append((path, node, name, by_use))
     return name, by_use
 
 

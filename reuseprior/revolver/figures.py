@@ -200,8 +200,8 @@ def family_tree(
     of the beginning without offspring or score are left out.
     """
     people, parents = _people(lineage)
-    given = {} if scores is None else dict(scores)
-    scores = {child: score for child, score in given.items() if child in people}
+    all_scores = {} if scores is None else dict(scores)
+    scores = {child: score for child, score in all_scores.items() if child in people}
     order = _family_order(people, parents, set(scores))
     places = {child: (people[child].generation, lane) for lane, child in enumerate(order)}
     best = min(scores, key=scores.get, default=None)

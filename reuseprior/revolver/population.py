@@ -200,7 +200,7 @@ class Population:
             for name, use in individual.modules.items():
                 if name in self.scores and use.parameters:
                     uses.setdefault(name, []).append(use)
-        found = [
+        scored = [
             ModuleScore(
                 name=name,
                 kind=first.node.kind,
@@ -214,7 +214,7 @@ class Population:
             )
             for name, (first, *others) in uses.items()
         ]
-        return sorted(found, key=lambda module: (module.score, module.name))
+        return sorted(scored, key=lambda module: (module.score, module.name))
 
     def forget(self, names: Iterable[str]) -> None:
         """Drop the scores of modules that are no longer registered."""
@@ -266,11 +266,11 @@ def update_scores(
 
 
 def _uses(scopes: Iterable[Scope]) -> dict[str, Use]:
-    found: dict[str, Use] = {}
+    uses: dict[str, Use] = {}
     for _, node, name in scopes:
-        times = found[name].times if name in found else 0
-        found[name] = Use(node, find(node.kind).size(node), times + 1)
-    return found
+        times = uses[name].times if name in uses else 0
+        uses[name] = Use(node, find(node.kind).size(node), times + 1)
+    return uses
 
 
 # Modules ------------------------------------------------------------------------------------------
@@ -344,12 +344,12 @@ class Registry:
 
     def tensors(self, scopes: Iterable[Scope]) -> dict[str, Tensor]:
         """All parameters and buffers of what is built there, each once, by `NAME:KEY`."""
-        found = {}
+        by_key = {}
         for name in (scope.name for scope in scopes):
             module = self.modules[name]
-            own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
-            found |= {f"{name}:{key}": tensor for key, tensor in own}
-        return found
+            held = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+            by_key |= {f"{name}:{key}": tensor for key, tensor in held}
+        return by_key
 
     def collect(self, living: Iterable[Blueprint], *, keep: int = 0) -> list[str]:
         """Drop what no living individual reaches (rule 7); returns the dropped names.

@@ -252,11 +252,11 @@ class Search:
         `remembered` are the accuracies on held-out images, when trained and now, of the individuals
         with modules that others trained since; now is null where the loss is no number any more.
         """
-        found: dict[str, Any] = {}
+        of_best: dict[str, Any] = {}
         if self.state.best is not None:
             best = self.best()
             loss, accuracy = self.trainer.test(self.best_model(), self.data.test)
-            found = {
+            of_best = {
                 "best_generation": best.generation,
                 "best_individual": best.number,
                 "parameters": best.blueprint.parameters(),
@@ -272,7 +272,7 @@ class Search:
             "preset": self.settings.name,
             "mode": self.settings.mode,
             "generations": self.generation,
-            **found,
+            **of_best,
             "mean_validation_accuracy": fmean(last) if last else None,  # of the last 200
             "trainings": len(self.trainings),
             "batches": sum(entry["batches"] for entry in self.trainings),
@@ -340,7 +340,7 @@ class Search:
         breeder, candidates = self._breeder(), []
         wanted = round(s.warmup_x * s.population)
         for _ in range(10 * wanted):
-            candidates += [found for found in [breeder.generate("initial")] if found]
+            candidates += [candidate for candidate in [breeder.generate("initial")] if candidate]
             if len(candidates) == wanted:
                 break
         if len(candidates) < s.population:
@@ -348,9 +348,9 @@ class Search:
                 f"only {len(candidates)} of {10 * wanted} random models have at most "
                 f"max_parameters {s.max_parameters:,}: {_NARROW}"
             )
-        candidates.sort(key=lambda found: found.fitness)
-        for slot, found in enumerate(candidates[: s.population]):
-            self._place(slot, found, self.generation)
+        candidates.sort(key=lambda candidate: candidate.fitness)
+        for slot, candidate in enumerate(candidates[: s.population]):
+            self._place(slot, candidate, self.generation)
         self._collect()
 
     def _begin(self) -> Plan:
@@ -373,13 +373,13 @@ class Search:
         discarded = slots_to_replace(state.population, state.rng, s)
         replaced = 0
         for slot in discarded:
-            found = self._found(state.population[slot].score, discarded, generation)
-            if found is not None:
-                self._place(slot, found, generation)
+            candidate = self._found(state.population[slot].score, discarded, generation)
+            if candidate is not None:
+                self._place(slot, candidate, generation)
                 replaced += 1
             if generation > 0:
-                factor = s.coefficient_down if found is None else s.coefficient_up
-                floor = s.coefficient_floor if found is None else 0.0
+                factor = s.coefficient_down if candidate is None else s.coefficient_up
+                floor = s.coefficient_floor if candidate is None else 0.0
                 coefficient = max(state.coefficient * factor, floor)
                 state.coefficient = min(coefficient, LARGEST_COEFFICIENT)
         return replaced
@@ -394,20 +394,20 @@ class Search:
             best=best_part(s, generation, 2),
         )  # fmt: skip
 
-    def _place(self, slot: int, found: Found, generation: int) -> None:
+    def _place(self, slot: int, candidate: Found, generation: int) -> None:
         state = self.state
-        individual = Individual(state.born, **found._asdict(), generation=generation)
+        individual = Individual(state.born, **candidate._asdict(), generation=generation)
         state.born += 1
         state.population.place(slot, individual)
         state.registry.build(individual.blueprint, individual.scopes)
         state.lineage.append(
             {
                 "child": individual.number,
-                "parents": " ".join(map(str, found.parents)),
-                "operator": found.operator,
+                "parents": " ".join(map(str, candidate.parents)),
+                "operator": candidate.operator,
                 "generation": generation,
                 "slot": slot,
-                "fitness": found.fitness,
+                "fitness": candidate.fitness,
                 "parameters": individual.parameters,
             }
         )
@@ -451,8 +451,8 @@ class Search:
         state.failures = 0
         if self.settings.optimizer_state == "scope":
             state.momentum |= turn.momentum
-        told = {"train_loss": train_loss, "loss": loss, "accuracy": accuracy}
-        self._score(individual, turn, told, time.perf_counter() - start)
+        measured = {"train_loss": train_loss, "loss": loss, "accuracy": accuracy}
+        self._score(individual, turn, measured, time.perf_counter() - start)
 
     def _next_turn(self) -> Turn:
         s, state = self.settings, self.state
@@ -471,16 +471,16 @@ class Search:
             ),
         )
         if s.optimizer_state == "scope":
-            own = state.population[slot].modules
+            modules = state.population[slot].modules
             held = state.momentum.items()
-            turn.momentum = {key: value for key, value in held if _owner(key) in own}
+            turn.momentum = {key: value for key, value in held if _owner(key) in modules}
         return turn
 
     def _score(
-        self, individual: Individual, turn: Turn, told: dict[str, float], seconds: float
+        self, individual: Individual, turn: Turn, measured: dict[str, float], seconds: float
     ) -> None:
         s, state = self.settings, self.state
-        loss, accuracy, before = told["loss"], told["accuracy"], individual.score
+        loss, accuracy, before = measured["loss"], measured["accuracy"], individual.score
         fitness = phenotype_fitness(loss, individual.parameters, s.size_penalty)
         update_scores(individual.scopes, fitness, state.population.scores, weight=s.score_weight)
         individual.rounds += 1
@@ -498,7 +498,7 @@ class Search:
                 "individual": individual.number,
                 "parameters": individual.parameters,
                 "batches": turn.total,
-                **told,
+                **measured,
                 "fitness": fitness,
                 "score_before": before,
                 "score": individual.score,
@@ -527,13 +527,13 @@ class Search:
             )
         if self.trainer.device.type == "cuda":
             torch.cuda.empty_cache()
-        found = random_search(self._breeder(), float("inf"), self.settings.random_tries)
-        if found is None:
+        candidate = random_search(self._breeder(), float("inf"), self.settings.random_tries)
+        if candidate is None:
             raise SearchError(
                 f"no random model has at most max_parameters {self.settings.max_parameters:,}: "
                 f"{_NARROW}"
             )
-        self._place(turn.slot, found, generation)
+        self._place(turn.slot, candidate, generation)
         self._collect()
 
 
@@ -624,7 +624,7 @@ class Trainer:
             return loss
 
         session.train()
-        told = self.loop.train(
+        interrupted = self.loop.train(
             self._batches.epoch(turn.number),
             range(turn.total),
             stop,
@@ -633,7 +633,7 @@ class Trainer:
             step=step,
             check=self._check,
         )
-        if told:
+        if interrupted:
             raise Told
         turn.momentum = _momentum(optimizer, tensors)
         mean = loss.item() / turn.total  # before others' is added to it

@@ -254,8 +254,8 @@ def _group(make: Maker, x: Shape, y: Shape, count: int) -> Blueprint:
         return make.varied(make.filled(kind, x, y))
     kind = make.rng.choice(space.blocks)
     first, later = (make.varied(make.filled(kind, start, y)) for start in (x, y))
-    made = [first, *(later.copy() for _ in range(count - 1))]
-    return blocks.residual_group(made, drops=space.drops, kinds=space.blocks)
+    members = [first, *(later.copy() for _ in range(count - 1))]
+    return blocks.residual_group(members, drops=space.drops, kinds=space.blocks)
 
 
 def _dense_group(make: Maker, x: Shape, growth: int, count: int) -> Blueprint:

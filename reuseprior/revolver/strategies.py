@@ -83,7 +83,7 @@ def score_utility(blueprint: Blueprint) -> float:
     Recorded and counted on the model without weights, so it takes as long as `context_utility`.
     """
     recorded = _recorded(blueprint)
-    found = measured(
+    counted = measured(
         "blueprint",
         recorded,
         recorded.count().quantities(),
@@ -92,7 +92,7 @@ def score_utility(blueprint: Blueprint) -> float:
         held=blueprint.parameters(),
         start=time.perf_counter(),
     )
-    return max(R6(found.row(), IMAGES), 0.0)
+    return max(R6(counted.row(), IMAGES), 0.0)
 
 
 def _recorded(blueprint: Blueprint) -> RecordedModel:
@@ -165,9 +165,9 @@ def random_search(
 ) -> Found | None:
     """The first of `tries` random genotypes that is fitter than the target (§3.4.1.2)."""
     for _ in range(tries):
-        found = breeder.generate(operator)
-        if found is not None and found.fitness < target:
-            return found
+        candidate = breeder.generate(operator)
+        if candidate is not None and candidate.fitness < target:
+            return candidate
     return None
 
 
@@ -190,14 +190,14 @@ def genetic_search(
     settings, rng = breeder.settings, breeder.rng
     if rng.random() < immigration:
         top = population[population.ranked()[0]].score
-        found = random_search(breeder, top, settings.random_tries, "immigration")
-        if found is not None:
-            return found
+        candidate = random_search(breeder, top, settings.random_tries, "immigration")
+        if candidate is not None:
+            return candidate
     slots = pick(population, 2, rng, settings, exclude=exclude, best=best)
     offspring = _offspring(breeder, [population[slot] for slot in slots])
     if not offspring:
         return None
-    fittest = min(offspring, key=lambda found: found.fitness)
+    fittest = min(offspring, key=lambda candidate: candidate.fitness)
     if fittest.fitness >= target and rng.random() < settings.elimination:
         return None
     return fittest
@@ -307,15 +307,15 @@ def _offspring(breeder: Breeder, parents: list[Individual]) -> list[Found]:
             attempt = partial(mutate, blueprint, settings.space, tags, rng, settings.rates)
             if _until(attempt, settings.mutation_tries):
                 changed.append("mutation")
-    found = []
+    entries = []
     for index, (blueprint, changed) in enumerate(zip(born, changes, strict=True)):
         if changed:
             exchanged = changed[0] != "mutation"
             line = [parents[index].number]
             if exchanged:
                 line.append(parents[1 - index].number)
-            found.append(breeder.judge(blueprint, "+".join(changed), tuple(line)))
-    return [entry for entry in found if entry is not None]
+            entries.append(breeder.judge(blueprint, "+".join(changed), tuple(line)))
+    return [entry for entry in entries if entry is not None]
 
 
 def _exchange(breeder: Breeder, a: Blueprint, b: Blueprint) -> list[tuple[int, str]]:

@@ -129,18 +129,18 @@ class Basis(nn.Module):
         start = self.members.reshape(len(self.members), -1)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "One of the clusters is empty")  # and so it stays
-            found, _ = kmeans2(
+            centres, _ = kmeans2(
                 *(x.flatten(1).double().cpu().numpy() for x in (points, start)),
                 minit="matrix", iter=50,
             )  # fmt: skip
-        self.members.copy_(torch.as_tensor(found).reshape(self.members.shape))
+        self.members.copy_(torch.as_tensor(centres).reshape(self.members.shape))
 
     def nearest(self, weight: Tensor) -> Tensor:
         """Which member is nearest: an index for each weight, or (out, in) with `kernels`."""
         if self.penalty == "kernels":
             kernels = weight.flatten(0, 1).flatten(1)
-            found = distances(kernels, self.members.flatten(1)).argmin(1)
-            return found.reshape(weight.shape[:2])
+            indices = distances(kernels, self.members.flatten(1)).argmin(1)
+            return indices.reshape(weight.shape[:2])
         return (weight[..., None] - self.members).abs().argmin(-1)
 
 
@@ -242,16 +242,18 @@ def _layers(
     every = shareable(model, CONVOLUTIONS)
     if layers is None:
         first = first_convolution(model)
-        found = {name: layer for name, layer in every.items() if name != first}
+        picked = {name: layer for name, layer in every.items() if name != first}
         if penalty == "kernels":
-            found = {name: layer for name, layer in found.items() if max(layer.kernel_size) > 1}
+            picked = {name: layer for name, layer in picked.items() if max(layer.kernel_size) > 1}
     else:
         patterns = [layers] if isinstance(layers, str) else list(layers)
-        found = {n: layer for n, layer in every.items() if any(fnmatchcase(n, p) for p in patterns)}
-    if not found:
+        picked = {
+            n: layer for n, layer in every.items() if any(fnmatchcase(n, p) for p in patterns)
+        }
+    if not picked:
         raise SharingError(
             f"{type(model).__name__} has no convolution to cluster"
             f"{' but its first' if layers is None else f' whose name is like {layers}'}: "
             "name layers that it has"
         )
-    return found
+    return picked

@@ -122,19 +122,19 @@ class Channels:
         """The layers to share and the axis along which each repeats, by name."""
         every = shareable(model, (*CONVOLUTIONS, _BatchNorm))
         first = first_convolution(model)
-        found = {}
+        layers = {}
         for name, layer in every.items():
             wanted = any(fnmatchcase(name, pattern) for pattern in self.layers)
             kind = next((k for k in KINDS if k in self.kinds and _is(layer, k)), None)
             if kind and (wanted if self.layers else name != first):
-                found[name] = layer, 1 if kind == "pointwise" else 0
-        if not found:
+                layers[name] = layer, 1 if kind == "pointwise" else 0
+        if not layers:
             where = f" and names like {', '.join(self.layers)}" if self.layers else ""
             raise SharingError(
                 f"{type(model).__name__} has nothing to share of kind {' or '.join(self.kinds)}"
                 f"{where or ' besides its first convolution'}: choose from {', '.join(KINDS)}"
             )
-        return found
+        return layers
 
 
 def first_convolution(model: nn.Module) -> str | None:
@@ -155,11 +155,11 @@ def fold(shared: nn.Module, narrow: nn.Module) -> nn.Module:
     is not tested: compare outputs.
     """
     wide = merge(copy.deepcopy(shared)).state_dict()
-    own = narrow.state_dict()
-    if wide.keys() != own.keys():
-        name = min(wide.keys() ^ own.keys())
+    theirs = narrow.state_dict()
+    if wide.keys() != theirs.keys():
+        name = min(wide.keys() ^ theirs.keys())
         raise SharingError(f"only one of both networks has {name!r}: give the same one, narrower")
-    narrow.load_state_dict({name: _folded(name, wide[name], own[name].shape) for name in own})
+    narrow.load_state_dict({name: _folded(name, wide[name], theirs[name].shape) for name in theirs})
     return narrow
 
 

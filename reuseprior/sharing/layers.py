@@ -82,13 +82,13 @@ class Layers:
         shares layers of such names alone. `4-6x2` runs places 4 to 6 twice, with no parameter more
         or less. Raises `SharingError` for anything else.
         """
-        found: dict = {}
+        words: dict = {}
 
-        def put(**given) -> None:
-            for name, value in given.items():
-                if name in found:
+        def put(**options) -> None:
+            for name, value in options.items():
+                if name in words:
                     raise SharingError(f"layers:{text} says {name} twice: leave one out")
-                found[name] = value
+                words[name] = value
 
         for word in text.split(","):
             loop = re.fullmatch("([0-9]{1,4})-([0-9]{1,4})x([0-9]{1,4})", word)
@@ -109,22 +109,22 @@ class Layers:
                 raise SharingError(
                     f"layers know no {word!r}{did_you_mean(word, known)}: write {HELP}"
                 )
-        made = cls(**found)
-        if ("number" in found) != (made.order in ORDERS) or not 1 <= made.number <= MOST:
+        rule = cls(**words)
+        if ("number" in words) != (rule.order in ORDERS) or not 1 <= rule.number <= MOST:
             raise SharingError(
                 f"layers:{text} is no order with its number: a number from 1 to {MOST:,} goes "
                 f"with {', '.join(ORDERS)} and with nothing else, as 3,cycle"
             )
-        if made.loop and len(found) > 1:
+        if rule.loop and len(words) > 1:
             raise SharingError(
                 f"layers:{text} asks a loop for more than its places and passes: write it as 4-6x2"
             )
-        if made.loop and not (1 <= made.loop[0] <= made.loop[1] and 2 <= made.loop[2] <= MOST):
+        if rule.loop and not (1 <= rule.loop[0] <= rule.loop[1] and 2 <= rule.loop[2] <= MOST):
             raise SharingError(
                 f"layers:{text} is no loop: write first and last place, counted from 1, and how "
                 "often they run, at least twice, as 4-6x2"
             )
-        return made
+        return rule
 
     def share(self, model: nn.Module) -> tuple[Scope, ...]:
         """Share in place; returns a scope for each layer that several places hold (none of a loop).
@@ -134,17 +134,17 @@ class Layers:
         model in which nothing would be shared, and for blocks whose weights have no shape yet or
         are computed by something else.
         """
-        found = list(stacks(model))
-        if not found:
+        stacks_of = list(stacks(model))
+        if not stacks_of:
             raise SharingError(
                 f"layers finds nothing to share in {type(model).__name__}: it looks for two or "
                 "more blocks of equal layers in one Sequential or ModuleList"
             )
         if self.loop:
-            return self._loops(model, found)
-        groups = [group for stack in found for group in self._groups(stack)]
+            return self._loops(model, stacks_of)
+        groups = [group for stack in stacks_of for group in self._groups(stack)]
         if not groups:
-            longest = max(len(stack.blocks) for stack in found)
+            longest = max(len(stack.blocks) for stack in stacks_of)
             raise SharingError(
                 f"layers finds nothing to share in {type(model).__name__}: its largest stack has "
                 f"{longest} blocks, and {self._lacking}"
@@ -192,15 +192,15 @@ class Layers:
         blocks = list(stack.blocks.items())
         order = self._places(len(blocks))
         for number in dict.fromkeys(order):
-            members = [block for block, own in zip(blocks, order, strict=True) if own == number]
+            members = [block for block, turn in zip(blocks, order, strict=True) if turn == number]
             for inner in _own_layers(members[0][1], self.part) if len(members) > 1 else ():
                 path = f".{inner}" if inner else ""
-                found: dict[str, nn.Module] = {}
+                same: dict[str, nn.Module] = {}
                 for name, block in members:
-                    if (layer := block.get_submodule(inner)) not in found.values():
-                        found[f"{name}{path}"] = layer
-                if len(found) > 1 and all(fnmatchcase(name, self.within or "*") for name in found):
-                    yield f"{stack.name} block {number + 1}{path}", found
+                    if (layer := block.get_submodule(inner)) not in same.values():
+                        same[f"{name}{path}"] = layer
+                if len(same) > 1 and all(fnmatchcase(name, self.within or "*") for name in same):
+                    yield f"{stack.name} block {number + 1}{path}", same
 
     def _check_rank(self, groups: list[tuple[str, dict[str, nn.Module]]]) -> None:
         owners = [next(iter(members.values())) for _, members in groups]
@@ -240,11 +240,11 @@ class Layers:
                 maker.train(module.training)
                 attach(module, maker, tensor)
 
-    def _loops(self, model: nn.Module, found: list[Stack]) -> tuple[()]:
+    def _loops(self, model: nn.Module, stacks_of: list[Stack]) -> tuple[()]:
         first, last, passes = self.loop
-        long = [stack for stack in found if len(stack.blocks) >= last]
+        long = [stack for stack in stacks_of if len(stack.blocks) >= last]
         if not long or not all(stack.adjacent for stack in long):
-            sizes = ", ".join(str(len(stack.blocks)) for stack in found)
+            sizes = ", ".join(str(len(stack.blocks)) for stack in stacks_of)
             raise SharingError(
                 f"no loop over places {first} to {last}: it looks for so many equal blocks, one "
                 f"after the other, and the stacks here have {sizes}"
@@ -321,9 +321,9 @@ class Loop:
             for _ in range(self.passes - 1):
                 for following, one in enumerate(self.blocks):
                     signal, place = self.signal(place, output), following
-                    given, named = self.given[place]
-                    if given:
-                        output = one(signal, *given[1:], **named)
+                    arguments, named = self.given[place]
+                    if arguments:
+                        output = one(signal, *arguments[1:], **named)
                     else:
                         first = next(iter(inspect.signature(one.forward).parameters))
                         output = one(**named | {first: signal})
@@ -334,8 +334,8 @@ class Loop:
 
     def signal(self, place: int, output) -> Tensor:
         """What a block hands on; `SharingError` for a state of its own, which would be lost."""
-        given, named = self.given[place]
-        known = [id(value) for value in (*given, *named.values())]
+        arguments, named = self.given[place]
+        known = [id(value) for value in (*arguments, *named.values())]
         signal, *others = output if isinstance(output, tuple) and output else (output,)
         if not torch.is_tensor(signal) or any(
             other is not None and id(other) not in known for other in others
@@ -369,9 +369,9 @@ def stacks(model: nn.Module) -> Iterator[Stack]:
             if signature := _signature(block):
                 alike.setdefault(signature, []).append(place)
         for places in alike.values():
-            own = {id(children[i][1]) for i in places}
-            if len(places) > 1 and not own <= seen:
-                seen |= own
+            members = {id(children[i][1]) for i in places}
+            if len(places) > 1 and not members <= seen:
+                seen |= members
                 names = [f"{name}.{children[i][0]}".lstrip(".") for i in places]
                 inside.update(f"{name}.{child}".lstrip(".") for child, _ in children)
                 adjacent = places[-1] - places[0] == len(places) - 1
@@ -395,7 +395,7 @@ def _kind(layer: nn.Module) -> type[nn.Module]:
 
 def _own_layers(block: nn.Module, part: str | None) -> list[str]:
     """The names within a block of the layers that share."""
-    found, attention = [], []
+    names, attention = [], []
     for name, layer in block.named_modules():
         if is_parametrized(layer):
             raise SharingError(
@@ -404,15 +404,15 @@ def _own_layers(block: nn.Module, part: str | None) -> list[str]:
             )
         if isinstance(layer, _BatchNorm) or not any(True for _ in layer.parameters(recurse=False)):
             continue
-        found.append(name)
+        names.append(name)
         holders = [".".join(name.split(".")[:i]) for i in range(1, name.count(".") + 2)]
         if any(_attends(holder, block.get_submodule(holder)) for holder in holders):
             attention.append(name)
     if part is None:
-        return found
+        return names
     if part == "attention" or not attention:
         return attention
-    layers = {name: block.get_submodule(name) for name in found if name not in attention}
+    layers = {name: block.get_submodule(name) for name in names if name not in attention}
     return [n for n, layer in layers.items() if any(p.ndim > 1 for p in layer.parameters(False))]
 
 
@@ -426,5 +426,5 @@ def _attends(name: str, module: nn.Module) -> bool:
 
 def _tied(modules: list[nn.Module]) -> bool:
     """Whether all hold the parameters of the first."""
-    own = [id(p) for p in modules[0].parameters(recurse=False)]
-    return all([id(p) for p in one.parameters(recurse=False)] == own for one in modules[1:])
+    first = [id(p) for p in modules[0].parameters(recurse=False)]
+    return all([id(p) for p in one.parameters(recurse=False)] == first for one in modules[1:])

@@ -227,12 +227,12 @@ def untie(model: nn.Module, target: str | Scope) -> tuple[nn.Parameter, ...]:
         names, what = target.modules[1:], f"scope {target.name!r}"
     else:
         names, what = (target,), f"module {target!r}"
-    made = [parameter for name in names for parameter in _untied(model, name)]
-    if not made:
+    copies = [parameter for name in names for parameter in _untied(model, name)]
+    if not copies:
         raise SharingError(
             f"{what} is not tied to anything: tie(model, policy) returns the scopes that are"
         )
-    return tuple(made)
+    return tuple(copies)
 
 
 def _untied(model: nn.Module, name: str) -> list[nn.Parameter]:
@@ -245,15 +245,15 @@ def _untied(model: nn.Module, name: str) -> list[nn.Parameter]:
     inside = list(modules[name].modules())
     outside = set(model.modules()).difference(inside)
     shared = {p for module in outside for p in module.parameters(recurse=False)}
-    own: dict[nn.Parameter, nn.Parameter] = {}
+    copies: dict[nn.Parameter, nn.Parameter] = {}
     for module in inside:
         for key, parameter in list(module.named_parameters(recurse=False)):
             if parameter in shared:
-                if parameter not in own:
+                if parameter not in copies:
                     copy = parameter.detach().clone()
-                    own[parameter] = nn.Parameter(copy, parameter.requires_grad)
-                setattr(module, key, own[parameter])
-    return list(own.values())
+                    copies[parameter] = nn.Parameter(copy, parameter.requires_grad)
+                setattr(module, key, copies[parameter])
+    return list(copies.values())
 
 
 def table(scopes: Iterable[Scope]):
@@ -323,14 +323,14 @@ def _alike(model: nn.Module, policy: Policy | str) -> dict[str, list[tuple[str, 
     return members
 
 
-def _members(model: nn.Module, given: Policy | str) -> dict[str, list[tuple[str, nn.Module]]]:
+def _members(model: nn.Module, asked: Policy | str) -> dict[str, list[tuple[str, nn.Module]]]:
     expect(model, nn.Module, "the model", "pass a torch.nn.Module", SharingError)
-    if isinstance(given, type) or not (isinstance(given, str) or callable(given)):
+    if isinstance(asked, type) or not (isinstance(asked, str) or callable(asked)):
         raise SharingError(
-            f"the policy is {shown(given)}: pass one of {', '.join(POLICIES)} as a text, or a "
+            f"the policy is {shown(asked)}: pass one of {', '.join(POLICIES)} as a text, or a "
             "function that takes a module and returns the name of its scope or None"
         )
-    chosen = policy(given) if isinstance(given, str) else given
+    chosen = policy(asked) if isinstance(asked, str) else asked
     members: dict[str, list[tuple[str, nn.Module]]] = {}
     for name, module in model.named_modules():
         scope = chosen(module)

@@ -57,13 +57,13 @@ class Stores:
     resized: bool = False  # every layer takes all parts of its store, resized, as mappings learn
 
     def __post_init__(self):
-        for what, given, known in [
+        for what, word, known in [
             ("generator", self.generator, GENERATORS),
             ("upsampler", self.upsampler, UPSAMPLERS),
         ]:
-            if given not in known:
+            if word not in known:
                 raise SharingError(
-                    f"{what} {given!r} is unknown{did_you_mean(given, known)}: choose from "
+                    f"{what} {word!r} is unknown{did_you_mean(word, known)}: choose from "
                     f"{', '.join(known)}"
                 )
         if self.mapping not in MAPPINGS and not re.fullmatch("[0-9a-z]+", self.mapping):
@@ -100,17 +100,17 @@ class Stores:
         Raises `SharingError` for anything else.
         """
         budget, *words = text.split(",")
-        given: dict[str, str | int | bool] = {}
+        options: dict[str, str | int | bool] = {}
         for word in words:
             for name, value in _option(word):
-                if name in given:
+                if name in options:
                     raise SharingError(f"stores {text!r} say {name} twice: leave one out")
-                given[name] = value
-        if "resized" in given and (idle := given.keys() & {"upsampler", "templates"}):
+                options[name] = value
+        if "resized" in options and (idle := options.keys() & {"upsampler", "templates"}):
             raise SharingError(
                 f"stores {text!r} say {min(idle)}, of which resized leaves no choice: leave it out"
             )
-        return cls(budget, **given)
+        return cls(budget, **options)
 
     def share(self, model: nn.Module) -> tuple[Store, ...]:
         """Let stores make the weights of a model, in place; returns the stores.
@@ -172,7 +172,7 @@ class Stores:
         unshared = total - weights
         values = budget - unshared
         while values >= len(groups):
-            plans = [self._plan(own, max(1, values * sum(own) // weights)) for own in sizes]
+            plans = [self._plan(size, max(1, values * sum(size) // weights)) for size in sizes]
             over = unshared + sum(plan.parameters for plan in plans) - budget
             if over <= 0:
                 return plans
@@ -429,9 +429,9 @@ def _initial(plan: Plan, weights: Sequence[Tensor]) -> Tensor:
     free = torch.ones_like(values, dtype=torch.bool)
     for slot, weight in zip(plan.slots, weights, strict=True):
         places = torch.arange(slot.start, slot.end, device=values.device) % plan.values
-        own = weight.reshape(-1)
-        orders = [own[: slot.size]] + [
-            own[torch.randperm(own.numel(), device=own.device)[: slot.size]]
+        values_of = weight.reshape(-1)
+        orders = [values_of[: slot.size]] + [
+            values_of[torch.randperm(values_of.numel(), device=values_of.device)[: slot.size]]
             for _ in range(slot.templates - 1)
         ]
         taken = free[places]
@@ -445,15 +445,15 @@ def _coefficients(plan: Plan, like: Mapping) -> dict[int, Iterator[Tensor]]:
 
     Of more layers than numbers a layer no more than that can be orthogonal to one another.
     """
-    made = {}
+    by_count = {}
     for count in {slot.templates for slot in plan.slots}:
         lengths = [plan.coefficients(s) for s in plan.slots if s.templates == count]
         rows = torch.empty(len(lengths), lengths[0], **like)
         if lengths[0] and not rows.is_meta:
             drawn = rows if rows.dtype.itemsize > 2 else rows.float()  # halves have no such draw
             rows = F.normalize(nn.init.orthogonal_(drawn), dim=1).to(rows.dtype)
-        made[count] = iter(rows)
-    return made
+        by_count[count] = iter(rows)
+    return by_count
 
 
 def _key(slot: Slot) -> str:
@@ -547,17 +547,17 @@ def cluster(model: nn.Module, stores: int, *, seed: int = 0) -> str:
     """
     from sklearn.cluster import KMeans
 
-    found = [maker for maker in makers(model).values() if isinstance(maker, Generator)]
-    coefficients = [maker.coefficients for maker in found]
-    if not found or any(c is None or len(c) != len(coefficients[0]) for c in coefficients):
+    generators = [maker for maker in makers(model).values() if isinstance(maker, Generator)]
+    coefficients = [maker.coefficients for maker in generators]
+    if not generators or any(c is None or len(c) != len(coefficients[0]) for c in coefficients):
         raise SharingError(
             "a mapping is learned from a model whose layers all take the same templates: share it "
             "with stores:…,resized and train it first"
         )
-    if not 1 <= stores <= min(len(found), len(DIGITS)):
+    if not 1 <= stores <= min(len(generators), len(DIGITS)):
         raise SharingError(
-            f"stores is {stores}: it must be between 1 and {min(len(found), len(DIGITS))}, as "
-            f"{len(found)} layers share"
+            f"stores is {stores}: it must be between 1 and {min(len(generators), len(DIGITS))}, as "
+            f"{len(generators)} layers share"
         )
     points = np.stack([c.detach().double().cpu().numpy() for c in coefficients])
     labels = KMeans(stores, n_init=10, random_state=seed).fit_predict(points)

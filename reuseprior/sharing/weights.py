@@ -39,17 +39,17 @@ class Made(Tensor):
     def __torch_function__(cls, function, types, args=(), kwargs=None):
         kwargs, name = kwargs or {}, function.__name__
         writes = name in IN_PLACE or (name.endswith("_") and not name.endswith("__"))
-        given = [*args, *kwargs.values()]
-        targets = [*(given[:1] if writes else ()), kwargs.get("out")]
+        operands = [*args, *kwargs.values()]
+        targets = [*(operands[:1] if writes else ()), kwargs.get("out")]
         targets += [t for many in targets if isinstance(many, (tuple, list)) for t in many]
         if any(isinstance(target, Made) for target in targets):
             raise SharingError(SET)
         with torch._C.DisableTorchFunctionSubclass():
             result = function(*args, **kwargs)
-            own = {a.untyped_storage()._cdata for a in args if type(a) is Made}
+            storages = {a.untyped_storage()._cdata for a in args if type(a) is Made}
 
             def guarded(value):
-                is_plain = type(value) is Tensor and value.untyped_storage()._cdata in own
+                is_plain = type(value) is Tensor and value.untyped_storage()._cdata in storages
                 return value.as_subclass(Made) if is_plain else value
 
             if isinstance(result, (tuple, list)) and type(result) in (tuple, list):
@@ -71,16 +71,16 @@ class Maker(nn.Module):
         self.attached = False
 
     def forward(self) -> Tensor:
-        made = self.made()
+        weight = self.made()
         # Where operators are followed instead of run, tensors are plain ones.
         if (
             torch.compiler.is_compiling()
             or torch.jit.is_tracing()
             or _get_current_dispatch_mode() is not None
-            or torch._C._functorch.is_functorch_wrapped_tensor(made)
+            or torch._C._functorch.is_functorch_wrapped_tensor(weight)
         ):
-            return made
-        return made.as_subclass(Made)
+            return weight
+        return weight.as_subclass(Made)
 
     def right_inverse(self, weight: Tensor) -> tuple[()]:
         """Of the layer's old weight nothing is kept; a new one cannot be set."""
@@ -98,10 +98,10 @@ def attach(layer: nn.Module, maker: Maker, tensor: str = "weight") -> None:
 def makers(model: nn.Module) -> dict[str, Maker]:
     """The makers in a model by the names of their layers, one of each layer."""
     return {
-        name: made[0][0]
+        name: chain[0][0]
         for name, layer in model.named_modules()
         if parametrize.is_parametrized(layer)
-        and (made := [m for m in layer.parametrizations.values() if isinstance(m[0], Maker)])
+        and (chain := [m for m in layer.parametrizations.values() if isinstance(m[0], Maker)])
     }
 
 
@@ -125,27 +125,27 @@ def merge(model: nn.Module) -> nn.Module:
     values and can be saved as a plain network. A weight made of frozen values alone stays frozen.
     Copies of the model are left alone.
     """
-    found = {name: model.get_submodule(name) for name in makers(model)}
+    layers = {name: model.get_submodule(name) for name in makers(model)}
     with torch.enable_grad():  # so that what is made says whether what makes it learns
         weights = {
             name: {tensor: getattr(layer, tensor) for tensor in layer.parametrizations}
-            for name, layer in found.items()
+            for name, layer in layers.items()
         }
-    for name, layer in found.items():
-        if any(type(made[-1]) is not type(made[0]) for made in layer.parametrizations.values()):
+    for name, layer in layers.items():
+        if any(type(chain[-1]) is not type(chain[0]) for chain in layer.parametrizations.values()):
             raise SharingError(
                 f"layer {name!r} has other parametrizations too: remove those first with "
                 "torch.nn.utils.parametrize.remove_parametrizations"
             )
-    for name, layer in found.items():
+    for name, layer in layers.items():
         # Not remove_parametrizations, which takes the property from the class that copies share.
         del layer.parametrizations
         layer.__class__ = type(layer).__bases__[0]
         others = dict(layer._parameters)
         layer._parameters.clear()  # the weight comes first again, as optimizers number parameters
         for tensor, values in weights[name].items():
-            own = nn.Parameter(values.detach().clone(), values.requires_grad)
-            layer.register_parameter(tensor, own)
+            plain = nn.Parameter(values.detach().clone(), values.requires_grad)
+            layer.register_parameter(tensor, plain)
         layer._parameters.update(others)
     return model
 
@@ -165,7 +165,7 @@ def shareable(
     held = (layer._parameters.values() for layer in model.modules())
     uses = Counter(id(p) for parameters in held for p in parameters if p is not None)
     kinds = (_ConvNd, *linear()) if kinds is None else kinds
-    found = {}
+    layers = {}
     for name, layer in model.named_modules():
         if layer is without:
             continue
@@ -178,8 +178,8 @@ def shareable(
             _check(name, layer, uses)
             if layer.weight.requires_grad and layer.weight.numel():
                 _check_forward(name, layer)
-                found[name] = layer
-    return found
+                layers[name] = layer
+    return layers
 
 
 def _check(name: str, layer: nn.Module, uses: Counter[int]) -> None:

@@ -126,10 +126,10 @@ class Batches:
     def parts(self, first: int) -> Iterator[slice]:
         """Where this process's part of each batch lies in an epoch's order."""
         size = self.protocol.batch_size
-        own = size // self._share.count
+        length = size // self._share.count
         for batch in range(first, steps(len(self), self.protocol, self._share)):
-            start = batch * size + self._share.index * own
-            yield slice(start, start + own)
+            start = batch * size + self._share.index * length
+            yield slice(start, start + length)
 
     def own(self, examples: Tensor) -> tuple[Tensor, ...]:
         """This process's part of examples, in batches."""
@@ -177,7 +177,7 @@ class Folder(Batches):
         return self._load(seeded, [order[part] for part in self.parts(first)])
 
     def once(self) -> Iterator[Batch]:
-        batches = [own.tolist() for own in self.own(torch.arange(len(self))) if len(own)]
+        batches = [part.tolist() for part in self.own(torch.arange(len(self))) if len(part)]
         seeded = _Seeded(self._dataset, _test_transform(_test_size(self.protocol)), 0, 0)
         return self._load(seeded, batches)
 

@@ -141,16 +141,16 @@ def _check(content: bytes, end: int, about: dict) -> None:
             f"is a checkpoint of version {version} and this package reads versions up to {VERSION}",
             whole=True,
         )
-    found = _DIGEST.search(content, 8, end)
-    empty = found and content[: found.start()] + _EMPTY + content[found.end() :]
-    if not found or sha256(empty).hexdigest().encode() != found[1]:
+    match = _DIGEST.search(content, 8, end)
+    empty = match and content[: match.start()] + _EMPTY + content[match.end() :]
+    if not match or sha256(empty).hexdigest().encode() != match[1]:
         raise ValueError("its digest is not that of its contents: damaged, or edited by hand")
 
 
 def _compare(held: dict | None, config: Mapping | None) -> None:
     """Whether a checkpoint was written by a run with this configuration."""
-    if config is not None and (found := difference(held or {}, as_read(config))) is not None:
-        key, old, new = found
+    if config is not None and (differing := difference(held or {}, as_read(config))) is not None:
+        key, old, new = differing
         raise _Refused(f"is of another run, with {key} = {old} where this has {new}", whole=True)
 
 

@@ -144,8 +144,8 @@ def train_one(
 
 def runs(root: Path | None = None) -> list[Run]:
     """The finished runs of all contenders, as far as there are any."""
-    found = [run for name in EXPERIMENTS for run in results.finished_runs(name, root)]
-    return [run for run in found if _as_compared(run)]
+    finished = [run for name in EXPERIMENTS for run in results.finished_runs(name, root)]
+    return [run for run in finished if _as_compared(run)]
 
 
 def _as_compared(run: Run) -> bool:
@@ -167,7 +167,7 @@ def listed(planned: Iterable) -> list[Contender]:
     return list(dict.fromkeys(every))
 
 
-def compared(found: Sequence[Run]) -> pd.DataFrame:
+def compared(trainings: Sequence[Run]) -> pd.DataFrame:
     """One row a contender, fewest stored parameters first.
 
     Columns: network, model, way, parameters (stored), multiply_adds, P_G and P_G_spread at the size
@@ -177,8 +177,8 @@ def compared(found: Sequence[Run]) -> pd.DataFrame:
     """
     columns = ["network", "model", "way", "parameters", "multiply_adds", "P_G", "P_G_spread",
                "seeds", "accuracy", "sd"]  # fmt: skip
-    table = results.table(found).reindex(columns=["run", "seed", "parameters", "test_accuracy"])
-    table["network"] = [re.sub("-map[0-9a-z]+", "-map", contender(run).name) for run in found]
+    table = results.table(trainings).reindex(columns=["run", "seed", "parameters", "test_accuracy"])
+    table["network"] = [re.sub("-map[0-9a-z]+", "-map", contender(run).name) for run in trainings]
     rows = []
     for name, members in table.drop_duplicates(["network", "seed"]).groupby("network"):
         one = contender(members.run.iloc[0])

@@ -128,12 +128,12 @@ class Average:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Let the model hold the average, and its own weights again afterwards."""
-        own = copies(self._live)
+        before = copies(self._live)
         self.apply()
         try:
             yield
         finally:
-            put_back(own, self._live)
+            put_back(before, self._live)
 
     def apply(self) -> None:
         """Copy the average into the model."""

@@ -106,18 +106,18 @@ class Protocol:
         of another type or out of range, and all of these in any table, of another model as well;
         `ModelError` where the catalogue does not know `model`.
         """
-        found, where = PRESETS.read(name_or_path)
-        variants = _variants(found.pop("models", {}), where)
-        found = {"name": Path(name_or_path).stem} | found
-        _check_keys(found, where)
+        content, where = PRESETS.read(name_or_path)
+        variants = _variants(content.pop("models", {}), where)
+        content = {"name": Path(name_or_path).stem} | content
+        _check_keys(content, where)
         for name, table in variants.items():
             _check_keys(table, f"[models.{name}] in {where}")
-            cls._of(f"[models.{name}] in {where}", found | table)
-        own = variants.get(_model_name(model), {}) if model else {}
+            cls._of(f"[models.{name}] in {where}", content | table)
+        of_model = variants.get(_model_name(model), {}) if model else {}
         if model:
             taken = () if ":" in model else catalog.find(model).options or ()
-            own = {key: rest for key, rest in OPTIONS.items() if key not in taken} | own
-        return cls._of(where, found | own).changed(overrides)
+            of_model = {key: rest for key, rest in OPTIONS.items() if key not in taken} | of_model
+        return cls._of(where, content | of_model).changed(overrides)
 
     @classmethod
     def _of(cls, where: str, values: Mapping[str, object]) -> Protocol:
@@ -153,16 +153,16 @@ def _variants(tables, where: str) -> dict[str, dict]:
     """The `[models.NAME]` tables by the catalogue's names of the models."""
     if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
         raise ProtocolError(f"models in {where} must hold tables: write [models.NAME]")
-    found = {}
+    by_model = {}
     for name, table in tables.items():
         try:
-            own = _model_name(name)
+            model = _model_name(name)
         except catalog.ModelError as error:
             raise ProtocolError(f"[models.{name}] in {where}: {error}") from error
-        if own in found:
-            raise ProtocolError(f"{where} has two tables for {own}: write one [models.{own}]")
-        found[own] = table
-    return found
+        if model in by_model:
+            raise ProtocolError(f"{where} has two tables for {model}: write one [models.{model}]")
+        by_model[model] = table
+    return by_model
 
 
 def _model_name(name: str) -> str:
@@ -170,8 +170,8 @@ def _model_name(name: str) -> str:
     return name if ":" in name else catalog.find(name).name
 
 
-def _check_keys(given: Iterable[str], source: str) -> None:
-    PRESETS.check_keys(given, (field.name for field in fields(Protocol)), source)
+def _check_keys(keys: Iterable[str], source: str) -> None:
+    PRESETS.check_keys(keys, (field.name for field in fields(Protocol)), source)
 
 
 def _check_together(protocol: Protocol) -> None:

@@ -137,10 +137,10 @@ class Classification(Task):
         return {"classes": self.classes}
 
     def check(self, model: nn.Module, data, protocol: Protocol, autocast: Autocast) -> None:
-        for what, found in try_images(model, data, protocol, autocast):
-            shape = tuple(found.shape) if isinstance(found, Tensor) else ()
+        for what, output in try_images(model, data, protocol, autocast):
+            shape = tuple(output.shape) if isinstance(output, Tensor) else ()
             if len(shape) != 2 or shape[0] != 1 or shape[1] < self.classes:
-                kind = f"a tensor of {shape}" if shape else f"a {type(found).__name__}"
+                kind = f"a tensor of {shape}" if shape else f"a {type(output).__name__}"
                 raise ProtocolError(
                     f"the model gives {kind} for one image of {what}, and {data.name} has "
                     f"{self.classes} classes: its output must be (images, {self.classes}) or wider"
@@ -210,7 +210,7 @@ def try_images(
         what = f"{protocol.channels}×{shown}×{shown}"
         try:
             with torch.no_grad(), autocast():
-                found = model(to_input(black, size, protocol))
+                output = model(to_input(black, size, protocol))
         except Exception as error:  # whatever a model does with images that it is not made for
             said = " ".join(str(error).split())
             raise ProtocolError(
@@ -218,7 +218,7 @@ def try_images(
                 "channels, image_size or test_image_size to what it takes (of a named model "
                 f"`reuseprior count NAME --json` says image_size); it says: {said}"
             ) from error
-        yield what, found
+        yield what, output
 
 
 # Texts in batches of like lengths -----------------------------------------------------------------
@@ -257,8 +257,8 @@ class TextClassification(Task):
         return 5  # the loss, and how many of the four cells of a table of two classes
 
     def about(self) -> dict[str, object]:
-        own = {"tokenizer": self.tokenizer.name, "metric": self.metric, "longest": self.longest}
-        return super().about() | own
+        text = {"tokenizer": self.tokenizer.name, "metric": self.metric, "longest": self.longest}
+        return super().about() | text
 
     def check(
         self, model: nn.Module, data: TextSet, protocol: Protocol, autocast: Autocast
@@ -291,8 +291,8 @@ class TextClassification(Task):
 
     def measured(self, means: list[float]) -> list[float]:
         loss, *cells = means
-        found = {"loss": loss} | scores(*cells)
-        return [found[name] for name in self.measures]
+        values = {"loss": loss} | scores(*cells)
+        return [values[name] for name in self.measures]
 
 
 def scores(tn: float, fn: float, fp: float, tp: float) -> dict[str, float]:
@@ -373,8 +373,8 @@ class Reconstruction(Task):
 
     def about(self) -> dict[str, object]:
         poses = self.poses and asdict(self.poses)
-        own = {"side": self.side, "poses": poses, "pooled": self.pooled}
-        return super().about() | own | {"likelihood": self.likelihood}
+        of_images = {"side": self.side, "poses": poses, "pooled": self.pooled}
+        return super().about() | of_images | {"likelihood": self.likelihood}
 
     def check(
         self, model: nn.Module, data: DataSet, protocol: Protocol, autocast: Autocast
@@ -429,8 +429,8 @@ class Reconstruction(Task):
         return torch.stack([total, squares.sum(), total.new_tensor(outputs.passes * len(targets))])
 
     def _losses(self, outputs: Passed, targets: Tensor) -> Tensor:
-        found = misfit(self.likelihood, targets, outputs.reconstruction.float())
-        return found + divergence(outputs.mean.float(), outputs.log_variance.float())
+        losses = misfit(self.likelihood, targets, outputs.reconstruction.float())
+        return losses + divergence(outputs.mean.float(), outputs.log_variance.float())
 
     def grids(self, images: Tensor, alpha: Tensor | None) -> Tensor:
         """Bytes (batch, 1, …) as the model sees them: from 0 to 1, on the canvas, at poses."""

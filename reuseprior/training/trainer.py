@@ -146,9 +146,9 @@ class Loop:
             if (number + 1) % PULSE and not (stop.number and self.share.count == 1):
                 continue
             signs = torch.stack([loss, loss.new_tensor(stop.number)])
-            loss, told = self.accelerator.reduce(signs, "sum").tolist()
+            loss, signalled = self.accelerator.reduce(signs, "sum").tolist()
             check(loss)
-            if told:
+            if signalled:
                 return True
         return False
 
@@ -501,7 +501,7 @@ class _Training:
         if tested:
             last = {f"test_{m}": v for m, v in zip(self.task.measures, tested, strict=True)}
         speeds = [row["images_per_second"] for row in rows]
-        made = {"device": str(self.device), "data_checksum": self.data.checksum}
+        origin = {"device": str(self.device), "data_checksum": self.data.checksum}
         return {
             "protocol": self.protocol.name,
             "epochs": len(rows),
@@ -513,7 +513,7 @@ class _Training:
             "peak_memory_bytes": _peak_memory(self.device),
             "processes": self.share.count,
             "reason": reason,
-            **provenance(seed=self.seed, **made),
+            **provenance(seed=self.seed, **origin),
         }
 
     def save(self) -> None:
@@ -562,15 +562,15 @@ class _Training:
         There is no generator's state: the seed, the epoch and the batch decide all draws. Nor a
         schedule's, for it is a function of them too.
         """
-        found = {f"model.{name}": tensor for name, tensor in tensors(self.model).items()}
+        by_name = {f"model.{name}": tensor for name, tensor in tensors(self.model).items()}
         if self.average:
-            found |= {f"average.{name}": t for name, t in self.average.tensors.items()}
-        found |= {f"best.{name}": t for name, t in self.best.items()}
+            by_name |= {f"average.{name}": t for name, t in self.average.tensors.items()}
+        by_name |= {f"best.{name}": t for name, t in self.best.items()}
         for name, parameter in self.model.named_parameters():
             for key, tensor in self.optimizer.state[parameter].items():
                 if tensor is not None:
-                    found[f"optimizer.{key}.{name}"] = tensor
-        return found
+                    by_name[f"optimizer.{key}.{name}"] = tensor
+        return by_name
 
     def start_optimizer(self, saved: dict[str, torch.Tensor]) -> None:
         """Give the optimiser the tensors it makes at its first step, in the layout it would."""

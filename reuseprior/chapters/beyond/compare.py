@@ -77,9 +77,9 @@ def scores(table: pd.DataFrame, examples: float, *, more: Sequence[Score] = ()) 
         "P_G": table["P_G"],
         "P′_G": table["P_G_spread"],
     }
-    found = {name: values.where(live, -np.inf) for name, values in simple.items()}
-    found |= {score.name: score(table, examples) for score in (S0, R6, R7, *more)}
-    return pd.DataFrame(found, index=table.index)
+    columns = {name: values.where(live, -np.inf) for name, values in simple.items()}
+    columns |= {score.name: score(table, examples) for score in (S0, R6, R7, *more)}
+    return pd.DataFrame(columns, index=table.index)
 
 
 def variants() -> tuple[Score, ...]:
@@ -90,7 +90,7 @@ def variants() -> tuple[Score, ...]:
 
 
 def compare(
-    found: pd.DataFrame,
+    measures: pd.DataFrame,
     accuracies: pd.DataFrame,
     alike: pd.Series | None = None,
     *,
@@ -106,9 +106,9 @@ def compare(
     `by` is rho or tau. Raises UserError for NaN, and for fewer than three models.
     """
     one = _agreements(by)
-    x, y = _checked(found, accuracies)
+    x, y = _checked(measures, accuracies)
     draws = np.array([one(x[rows], y[rows]) for rows in _draws(alike, len(x), seed, resamples)])
-    return _beside(found.columns, one(x, y), draws.reshape(len(draws), x.shape[1]), against)
+    return _beside(measures.columns, one(x, y), draws.reshape(len(draws), x.shape[1]), against)
 
 
 def _beside(names: Sequence[str], whole: np.ndarray, draws: np.ndarray, against: str):
@@ -121,13 +121,13 @@ def _beside(names: Sequence[str], whole: np.ndarray, draws: np.ndarray, against:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["agreement", "difference"])
 
 
-def agreements(found: pd.DataFrame, accuracies: pd.DataFrame, *, by: str = "rho") -> pd.Series:
+def agreements(measures: pd.DataFrame, accuracies: pd.DataFrame, *, by: str = "rho") -> pd.Series:
     """Each measure's agreement as `compare` has it, without intervals."""
-    return pd.Series(_agreements(by)(*_checked(found, accuracies)), index=found.columns)
+    return pd.Series(_agreements(by)(*_checked(measures, accuracies)), index=measures.columns)
 
 
 def within(
-    found: pd.DataFrame,
+    measures: pd.DataFrame,
     accuracy: pd.Series,
     group: pd.Series,
     *,
@@ -143,7 +143,7 @@ def within(
     there.
     """
     parts = [
-        (found.loc[rows].to_numpy(float), accuracy[rows].to_numpy(float))
+        (measures.loc[rows].to_numpy(float), accuracy[rows].to_numpy(float))
         for rows in group.groupby(group).groups.values()
         if len(rows) >= LEAST and accuracy[rows].nunique() > 1
     ]
@@ -168,11 +168,11 @@ def within(
         rows = [chance.integers(n, size=n) for _ in range(resamples)]
         draws = [np.average(of_groups[i], axis=0, weights=pairs[i]) for i in rows]
     whole = np.average(of_groups, axis=0, weights=pairs)
-    return _beside(found.columns, whole, np.array(draws), against)
+    return _beside(measures.columns, whole, np.array(draws), against)
 
 
 def difference_of_differences(
-    found: pd.DataFrame,
+    measures: pd.DataFrame,
     accuracy: pd.Series,
     family: pd.Series,
     chosen: pd.Series,
@@ -190,7 +190,7 @@ def difference_of_differences(
     """
     kinds = []
     for part in (chosen, ~chosen):
-        x, y = _checked(found.loc[part, [a, b]], accuracy[part].to_frame())
+        x, y = _checked(measures.loc[part, [a, b]], accuracy[part].to_frame())
         taus = [_kendalls(x[i], y[i]) for i in _draws(family[part], len(x), seed, resamples)]
         whole = _kendalls(x, y)
         kinds.append((whole[0] - whole[1], np.array([t[0] - t[1] for t in taus])))
@@ -202,11 +202,11 @@ def difference_of_differences(
     }
 
 
-def at_the_top(found: pd.DataFrame, accuracy: pd.Series, alike: pd.Series | None, **options):
+def at_the_top(measures: pd.DataFrame, accuracy: pd.Series, alike: pd.Series | None, **options):
     """`compare` among the tenth of the models with the highest accuracies."""
     best = accuracy >= accuracy.quantile(1 - TOP)
-    own = None if alike is None else alike[best]
-    return compare(found[best], accuracy[best].to_frame(), own, **options)
+    alike_of_best = None if alike is None else alike[best]
+    return compare(measures[best], accuracy[best].to_frame(), alike_of_best, **options)
 
 
 def _agreements(by: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
@@ -244,16 +244,16 @@ def _places(x: np.ndarray) -> np.ndarray:
 
 def _ranks(places: np.ndarray) -> np.ndarray:
     """Each column's ranks, the mean one for equal places: counted, as sorting takes longer."""
-    made = []
+    ranks = []
     for column in places.T:
         times = np.bincount(column)
-        made.append((times.cumsum() - (times - 1) / 2)[column])
-    return np.array(made).T
+        ranks.append((times.cumsum() - (times - 1) / 2)[column])
+    return np.array(ranks).T
 
 
-def _checked(found: pd.DataFrame, accuracies: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _checked(measures: pd.DataFrame, accuracies: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """The places of the scores and of the accuracies, a column each."""
-    x, y = found.to_numpy(float), accuracies.to_numpy(float)
+    x, y = measures.to_numpy(float), accuracies.to_numpy(float)
     if len(x) < LEAST:
         raise UserError(f"{len(x)} models: an order needs at least {LEAST}.")
     if np.isnan(x).any() or np.isnan(y).any():
@@ -350,8 +350,8 @@ def all_compared(**options) -> dict[str, pd.DataFrame]:
 def fresh_compared(*, more=(), **options) -> pd.DataFrame:
     """`compare` on the networks of random cells."""
     table = read("random-cells")
-    found = scores(table, table["examples"].iloc[0], more=more)
-    return compare(found, table[["accuracy"]], **options)
+    measures = scores(table, table["examples"].iloc[0], more=more)
+    return compare(measures, table[["accuracy"]], **options)
 
 
 def own_compared(*, more=(), **options) -> pd.DataFrame:
@@ -360,8 +360,8 @@ def own_compared(*, more=(), **options) -> pd.DataFrame:
     parts = [
         scores(part, part["examples"].iloc[0], more=more) for _, part in table.groupby("group")
     ]
-    found = pd.concat(parts).loc[table.index]
-    return within(found, table["accuracy"], table["group"], models=True, **options)
+    measures = pd.concat(parts).loc[table.index]
+    return within(measures, table["accuracy"], table["group"], models=True, **options)
 
 
 def beside_masses(name: str, accuracy: str, measures: tuple[str, ...], **options) -> pd.DataFrame:
@@ -370,10 +370,10 @@ def beside_masses(name: str, accuracy: str, measures: tuple[str, ...], **options
     As `compare` by τ, the differences against the first of `measures`.
     """
     table = survey.joined_masses(name)
-    own = scores(table, find(name).examples(accuracy))[list(measures)]
-    found = own.assign(**{column: table[key] for column, key in MASS.items()})
+    of_ours = scores(table, find(name).examples(accuracy))[list(measures)]
+    columns = of_ours.assign(**{column: table[key] for column, key in MASS.items()})
     options |= {"by": "tau", "against": measures[0]}
-    return compare(found, table[[accuracy]], table["alike"], **options)
+    return compare(columns, table[[accuracy]], table["alike"], **options)
 
 
 def of_languages(by: tuple[str, ...] = ("P_G", "P_G_spread", "held", "multiply_adds")):
@@ -382,9 +382,9 @@ def of_languages(by: tuple[str, ...] = ("P_G", "P_G_spread", "held", "multiply_a
     τ and ρ with 1.96 bootstrap deviations over the models. What a model was trained on, and how
     long, is in none of the measures.
     """
-    found, rows = read("language-models"), []
+    models, rows = read("language-models"), []
     for suite in SUITES:
-        of_suite = found[found["suite"] == suite]
+        of_suite = models[models["suite"] == suite]
         for measure in by:
             one = agreement(of_suite[measure], of_suite["score"])
             rows.append((suite, measure, len(of_suite), *astuple(one)))
@@ -415,11 +415,11 @@ def with_seen(table: pd.DataFrame) -> pd.DataFrame:
 
 def overview(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """A row a measure, a column a population, seen before or not: agreement, without intervals."""
-    found = {
+    columns = {
         (one.name, one.seen): tables[one.name]["agreement"].map(lambda e: e.value)
         for one in POPULATIONS
     }
-    return pd.DataFrame(found).rename_axis(columns=[None, "seen before"])
+    return pd.DataFrame(columns).rename_axis(columns=[None, "seen before"])
 
 
 def differences(tables: Mapping[str, pd.DataFrame], other: str) -> pd.DataFrame:
@@ -440,10 +440,12 @@ def bars(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         if isinstance(bar, list):  # one of each data set
             bar = bar[BENCHMARKS[one.benchmark].accuracies.index(one.accuracies[0])]
         if bar is not None:
-            found = tables[one.name].loc["R6", "agreement"]
-            verdict = "reached" if found.value >= bar else "missed"
-            within = " (within the interval)" if verdict == "missed" and found.high >= bar else ""
-            rows[one.name] = (bar, str(found), verdict + within)
+            agreement = tables[one.name].loc["R6", "agreement"]
+            verdict = "reached" if agreement.value >= bar else "missed"
+            within = (
+                " (within the interval)" if verdict == "missed" and agreement.high >= bar else ""
+            )
+            rows[one.name] = (bar, str(agreement), verdict + within)
     columns = ["at least", "R6", "verdict"]
     return with_seen(pd.DataFrame.from_dict(rows, orient="index", columns=columns))
 
@@ -524,9 +526,9 @@ def at_equal_frequency(table: pd.DataFrame, cost: str, **options) -> pd.DataFram
     A bit of P_G and a bit of a cost are no one currency, but the widest tenth of all gaps is one.
     """
     one, other = np.triu_indices(len(table), 1)
-    own, gaps = (np.abs(table[m].to_numpy()[one] - table[m].to_numpy()[other])
+    cost_gaps, gaps = (np.abs(table[m].to_numpy()[one] - table[m].to_numpy()[other])
                  for m in (cost, "P_G"))  # fmt: skip
-    inner = (np.quantile(own, (gaps < edge).mean()) for edge in GAPS[1:-1])
+    inner = (np.quantile(cost_gaps, (gaps < edge).mean()) for edge in GAPS[1:-1])
     return pairs_right(table, cost, [0.0, *map(float, inner), np.inf], **options)
 
 

@@ -364,9 +364,9 @@ def joined(name: str) -> pd.DataFrame:
     NAS-Bench-201's `held` is that of the cell itself, of which the counted one has the live edges;
     torchvision's is the published one, without GoogLeNet's heads that only training uses.
     """
-    found = read(name)
-    found = found[found["reason"].isna()]
-    table = find(name).read().merge(found, on="model", suffixes=("", "_counted"))
+    counted = read(name)
+    counted = counted[counted["reason"].isna()]
+    table = find(name).read().merge(counted, on="model", suffixes=("", "_counted"))
     if name == "nas-bench-201":
         table["held"] = table["cell"].map(nas_bench.parameters).astype(float)
     if name == "torchvision":
@@ -382,8 +382,8 @@ def recounted(name: str, rows: pd.DataFrame, *, jobs: int = 1) -> pd.DataFrame:
     True
     """
     again = measure_all(list(_tasks(name, rows).values()), jobs=jobs)
-    found = {row["model"]: row for row in (done.row() for done in again)}
-    kept = [{c: short(found[m].get(c)) for c in COLUMNS} for m in rows["model"]]
+    by_model = {row["model"]: row for row in (done.row() for done in again)}
+    kept = [{c: short(by_model[m].get(c)) for c in COLUMNS} for m in rows["model"]]
     return pd.DataFrame(kept, columns=list(COLUMNS))
 
 
@@ -433,11 +433,11 @@ def _mass(model: str, conventions: Conventions) -> dict:
     begin, size = time.perf_counter(), conventions.image_size
     row = {"model": model}
     try:
-        found = nn_mass.measure(catalog.build(model), (1, 3, size, size))
+        mass = nn_mass.measure(catalog.build(model), (1, 3, size, size))
     except UserError as error:
         row["reason"] = str(error)
     else:
-        row |= {"nn_mass": found.mass, "nn_density": found.density}
+        row |= {"nn_mass": mass.mass, "nn_density": mass.density}
     return row | {"seconds": round(time.perf_counter() - begin, 3)}
 
 
@@ -462,12 +462,12 @@ def candidate_scores() -> dict[str, Score]:
     >>> len(candidate_scores())
     113
     """
-    found = [Score("no size")]
+    candidates = [Score("no size")]
     for n in range(1, len(SIZES) + 1):
         for sizes in combinations(SIZES, n):
             for weight in (eighth / 8 for eighth in range(1, EIGHTHS + 1)):
-                found.append(Score(f"{weight:g} ({' + '.join(sizes)})", weight, sizes))
-    return {score.name: score for score in found}
+                candidates.append(Score(f"{weight:g} ({' + '.join(sizes)})", weight, sizes))
+    return {score.name: score for score in candidates}
 
 
 def cells_of(table: pd.DataFrame) -> pd.Series:
@@ -630,8 +630,8 @@ def other_cells(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _unaveraged(cell: str) -> dict:
-    found = signal_paths(_recorded(cell), averages=False)
-    return {"cell": cell} | {term: getattr(found, term) for term in TERMS}
+    paths = signal_paths(_recorded(cell), averages=False)
+    return {"cell": cell} | {term: getattr(paths, term) for term in TERMS}
 
 
 def without_averages() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -702,11 +702,11 @@ def _language(one: dict) -> dict:
 
 def own_networks() -> dict[str, list[Run]]:
     """The finished runs of each trained network, by its experiment and name without the seed."""
-    found: dict[str, list[Run]] = {}
+    networks: dict[str, list[Run]] = {}
     for experiment in settled()["confirmation"]["experiments"]:
         for run in results.finished_runs(experiment):
-            found.setdefault(f"{experiment}/{run.name.rpartition('-seed')[0]}", []).append(run)
-    return found
+            networks.setdefault(f"{experiment}/{run.name.rpartition('-seed')[0]}", []).append(run)
+    return networks
 
 
 def own_network(name: str, runs: Sequence[Run]) -> dict:
@@ -716,11 +716,11 @@ def own_network(name: str, runs: Sequence[Run]) -> dict:
     size = protocol["test_image_size"] or protocol["image_size"]
     network, shape = _built(config), (1, protocol["channels"], size, size)
     recorded = record_model(network, shape)
-    found = measured(
+    counted = measured(
         name, recorded, recorded.count().quantities(), image_size=size, shape=shape,
         held=sum(p.numel() for p in network.parameters()), start=begin,
     )  # fmt: skip
-    return found.row() | {
+    return counted.row() | {
         "group": f"{experiment}, {config['model']}" if experiment == "channels" else experiment,
         "examples": config["images"]["train"],
         "accuracy": mean(run.summary["test_accuracy"] for run in runs),
@@ -751,15 +751,15 @@ def _trained_cells(names: Iterable[str], jobs: int) -> Iterator[dict]:
     """Half a minute each; the accuracy is the last epoch's on the test images, a part of one."""
     chosen = settled(FRESH)
     training, images = chosen["training"], data.load("cifar10")
-    own = {key: training[key] for key in ("train_images", "test_images", "epochs")}
-    protocol, seed = Protocol.load(training["protocol"], **own), training["seed"]
+    changes = {key: training[key] for key in ("train_images", "test_images", "epochs")}
+    protocol, seed = Protocol.load(training["protocol"], **changes), training["seed"]
     for name in names:
         network = Recipe(name, seed=seed).build()
         with TemporaryDirectory() as folder:
             run = train(network, images, protocol, Path(folder) / "run", seed=seed, progress=False)
         row = measure(name, Conventions(chosen["image_size"])).row()
         accuracy = run.summary["test_accuracy"]
-        yield row | {"examples": own["train_images"], "accuracy": accuracy}
+        yield row | {"examples": changes["train_images"], "accuracy": accuracy}
 
 
 # Revolver with R6 as a genotype's fitness ---------------------------------------------------------
@@ -787,15 +787,15 @@ def _searched(searches: Iterable[tuple[str, int]], jobs: int) -> Iterator[dict]:
         while not search.complete:
             search.step()
         seconds = round(time.perf_counter() - begin, 1)
-        told = {"search": f"{fitness}-seed{seed}", "fitness": fitness, "seconds": seconds}
-        yield search.summary() | told
+        about = {"search": f"{fitness}-seed{seed}", "fitness": fitness, "seconds": seconds}
+        yield search.summary() | about
 
 
-def compared_fitness(found: pd.DataFrame) -> pd.DataFrame:
+def compared_fitness(searches: pd.DataFrame) -> pd.DataFrame:
     """R6 less algorithm 2 by seed: mean, Student's interval, and whether it differs from none."""
     rows = {}
     for column in COMPARED:
-        of = found.pivot(index="seed", columns="fitness", values=column)
+        of = searches.pivot(index="seed", columns="fitness", values=column)
         gaps = (of["R6"] - of["thesis"]).astype(float)
         mean, low, high = mean_interval(gaps.to_numpy())
         means = {fitness: of[fitness].mean() for fitness in FITNESS}

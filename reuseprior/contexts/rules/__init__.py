@@ -147,10 +147,10 @@ def is_pointwise(function: Callable) -> bool:
 
 def known(table: Mapping[Callable | str, Any], function: Callable) -> Any:
     """What a table says of an operator, entered as it is or by its name; None for nothing."""
-    found = table.get(function)
-    if found is None and isinstance(function, torch._ops.OpOverload):
-        found = table.get(function.name())
-    return found
+    entry = table.get(function)
+    if entry is None and isinstance(function, torch._ops.OpOverload):
+        entry = table.get(function.name())
+    return entry
 
 
 def overloads(*operators) -> Iterator[Callable]:
@@ -283,13 +283,13 @@ def _backwards(run: Callable, sources: list[Node], count: CountArray) -> list[Co
     values = np.broadcast_to(count.values, count.shape)
     shapes = [node.shape for node in sources]
     if values.dtype != object:
-        found = [g.numpy() for g in _gradients(run, shapes, torch.from_numpy(values.copy()))]
+        gradients = [g.numpy() for g in _gradients(run, shapes, torch.from_numpy(values.copy()))]
     else:
-        found = [np.zeros(s, object) for s in shapes]
+        gradients = [np.zeros(s, object) for s in shapes]
         shift = 0
         while values.any():
             limb = np.array(values & ((1 << LIMB) - 1), np.float64)
             for i, g in enumerate(_gradients(run, shapes, torch.from_numpy(limb))):
-                found[i] = found[i] + np.array(g.long().tolist(), object) * (1 << shift)
+                gradients[i] = gradients[i] + np.array(g.long().tolist(), object) * (1 << shift)
             values, shift = np.asarray(values >> LIMB, object), shift + LIMB
-    return [CountArray(v, s).compressed() for v, s in zip(found, shapes, strict=True)]
+    return [CountArray(v, s).compressed() for v, s in zip(gradients, shapes, strict=True)]

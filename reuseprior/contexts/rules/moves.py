@@ -18,8 +18,8 @@ moving = partial(rule, linear=True, moves=True)
 
 
 def _reshaped(operator):
-    found = fixed(operator.args[0])
-    return found and found.reshape(operator.results[0].shape).values
+    entries_of = fixed(operator.args[0])
+    return entries_of and entries_of.reshape(operator.results[0].shape).values
 
 
 @moving(
@@ -278,7 +278,7 @@ PACK = aten._pack_padded_sequence
 @rule(PACK, linear=True, reads=1)
 def pack(count, x, lengths, batch_first):
     """Steps of sequences of several lengths, one after the other, without their padding."""
-    yield from derived(lambda *given: PACK(*given)[0], count, x, lengths, batch_first)
+    yield from derived(lambda *arguments: PACK(*arguments)[0], count, x, lengths, batch_first)
 
 
 @rule(overwrite_view, linear=True)
@@ -289,7 +289,7 @@ def overwrite(count, base, value, path):
         return
     box = _box(path, base.shape)
     if box is not None:
-        sizes = [len(range(size)[own]) for own, size in zip(box, base.shape, strict=True)]
+        sizes = [len(range(size)[part]) for part, size in zip(box, base.shape, strict=True)]
         written = count.values[_stored(box, count.values)]
         yield value, CountArray(written, sizes).reshape(value.shape)
         partly = [axis for axis, size in enumerate(sizes) if size < base.shape[axis]]
@@ -321,4 +321,4 @@ def _box(path: tuple, shape: tuple[int, ...]) -> list[slice] | None:
 
 def _stored(box: list[slice], values: np.ndarray) -> tuple[slice, ...]:
     """A box among stored counts, whose equal axes are stored once."""
-    return tuple(own if n > 1 else slice(None) for own, n in zip(box, values.shape, strict=True))
+    return tuple(part if n > 1 else slice(None) for part, n in zip(box, values.shape, strict=True))

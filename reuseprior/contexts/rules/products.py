@@ -223,8 +223,8 @@ def solve_triangular(count, matrix, right, *, upper, left=True, unitriangular=Fa
     yield right, met.unbroadcast(right.shape)
     size = matrix.shape[-1]
     inside = np.tri(size, k=-int(unitriangular), dtype=bool)
-    own = met.sum(-3 - axis).values
-    values = np.where(inside.T if upper else inside, own, 0)
+    summed = met.sum(-3 - axis).values
+    values = np.where(inside.T if upper else inside, summed, 0)
     yield matrix, CountArray(values, (*count.shape[:-2], size, size)).unbroadcast(matrix.shape)
 
 
@@ -274,12 +274,12 @@ def _neighbours(count, x: Node, grid, interpolation: int, padding: int, align_co
             near = [before, torch.where(after == before, -1.0, after)]
         places.append([torch.where((n >= 0) & (n < size), n, -1).long() for n in near])
     values = count.expand(0, *range(2, len(count.shape))).values
-    made = np.zeros((*values.shape[:2], int(np.prod(sizes))), values.dtype)
+    sums = np.zeros((*values.shape[:2], int(np.prod(sizes))), values.dtype)
     for corner in np.ndindex(*(len(p) for p in places)):
         chosen = [p[i] for p, i in zip(places, corner, strict=True)]
         inside = torch.stack([c >= 0 for c in chosen]).all(0).numpy()
         flat = np.ravel_multi_index([c.clamp(min=0).numpy() for c in chosen], sizes)
-        for sample in range(len(made)):
+        for sample in range(len(sums)):
             taken = values[sample][:, inside[sample]]
-            np.add.at(made[sample].T, flat[sample][inside[sample]], taken.T)
-    return CountArray(made.reshape((*values.shape[:2], *sizes)), x.shape)
+            np.add.at(sums[sample].T, flat[sample][inside[sample]], taken.T)
+    return CountArray(sums.reshape((*values.shape[:2], *sizes)), x.shape)

@@ -28,7 +28,7 @@ def convolution(
     axes, kernel = range(channel + 1, len(count.shape)), weight.shape[2:]
     if transposed:
         swapped = _taps(axes, count, x, kernel, stride, padding, dilation)
-        windows = [(axis, [(r, s) for s, r in made]) for axis, made in swapped]
+        windows = [(axis, [(r, s) for s, r in pairs]) for axis, pairs in swapped]
     else:
         x, before = _without_zero_padding(x, ndim)
         padding = [p + extra for p, extra in zip(_each(padding, ndim), before, strict=True)]
@@ -43,13 +43,13 @@ def convolution(
         sources = grouped.sum(channel + 1)
         sources = sources.broadcast_to((*head, groups, inputs, *tail))
         sources = sources.reshape((*head, groups * inputs, *tail))
-        for axis, made in windows:
-            sources = sources.windows_add(axis, x.shape[axis], made)
+        for axis, pairs in windows:
+            sources = sources.windows_add(axis, x.shape[axis], pairs)
         yield x, sources
 
     uses = grouped.sum(*range(channel))
-    for axis, made in windows:
-        uses = uses.windows_sum(axis + 1, made)
+    for axis, pairs in windows:
+        uses = uses.windows_sum(axis + 1, pairs)
     kernel = uses.shape[channel + 2 :]
     uses = uses.reshape((groups, outputs, *kernel))
     if transposed:  # weight (groups · inputs, outputs, *kernel)
@@ -87,8 +87,8 @@ def _each(value, ndim: int) -> list[int]:
 
 def _taps(axes: range, source, result, *settings) -> Iterator[tuple[int, list[Tap]]]:
     """The axes with their taps, by kernel, stride, padding and dilation."""
-    for axis, *own in zip(axes, *(_each(v, len(axes)) for v in settings), strict=True):
-        yield axis, taps(source.shape[axis], result.shape[axis], *own)
+    for axis, *window in zip(axes, *(_each(v, len(axes)) for v in settings), strict=True):
+        yield axis, taps(source.shape[axis], result.shape[axis], *window)
 
 
 def _pool(ndim: int) -> Rule:
@@ -97,8 +97,8 @@ def _pool(ndim: int) -> Rule:
     def pool(count, x, kernel, stride=(), padding=0, dilation=1, *_, **__):
         dilation = dilation or 1  # averages have none, and in its place a flag
         axes = range(len(x.shape) - ndim, len(x.shape))
-        for axis, made in _taps(axes, x, count, kernel, stride or kernel, padding, dilation):
-            count = count.windows_add(axis, x.shape[axis], made)
+        for axis, pairs in _taps(axes, x, count, kernel, stride or kernel, padding, dilation):
+            count = count.windows_add(axis, x.shape[axis], pairs)
         yield x, count
 
     return pool
@@ -169,8 +169,8 @@ def _resized(operator) -> Rule:
             size, results = x.shape[axis], count.shape[axis]
             each = torch.eye(size, dtype=torch.float64)[None, :, :, None]  # a channel a source
             each = each.expand(1, size, size, 2)  # torch 2.15 errs on images of width one
-            made = operator(each, [results, 2], align_corners, scale, None)[0, :, :, 0]
-            sources, results_of = (made.abs() > 1e-9).nonzero(as_tuple=True)
+            weights = operator(each, [results, 2], align_corners, scale, None)[0, :, :, 0]
+            sources, results_of = (weights.abs() > 1e-9).nonzero(as_tuple=True)
             count = count.gather(axis, results_of.numpy())
             count = count.scatter_add(axis, sources.numpy(), size)
         yield x, count
@@ -187,8 +187,8 @@ for _operator in RESIZED:
 def max_unpool(count, x, indices, _size, *_):
     """Where a maximum stood depends on data: it may be any place of the window it is of."""
     for axis, window in enumerate(windows := _pooled(indices), start=len(x.shape) - len(windows)):
-        made = taps(count.shape[axis], x.shape[axis], *window)
-        count = count.windows_add(axis, x.shape[axis], [(result, place) for place, result in made])
+        pairs = taps(count.shape[axis], x.shape[axis], *window)
+        count = count.windows_add(axis, x.shape[axis], [(result, place) for place, result in pairs])
     yield x, count
 
 
@@ -229,15 +229,15 @@ def roi_align(count, x, boxes, scale, height, width, sampling, aligned):
             raise CountingError("which image a box is of depends on data: count a single image")
         yield x, count.sum(0, 2, 3)
         return
-    given = boxes.data()
+    data = boxes.data()
     options = (scale, height, width, sampling, aligned)
-    meets = [_met(given, x.shape[2:], axis, options) for axis in (0, 1)]
+    meets = [_met(data, x.shape[2:], axis, options) for axis in (0, 1)]
     values = np.broadcast_to(count.values, count.shape)
-    made = np.zeros(x.shape, values.dtype)
-    for box, image in enumerate(given[:, 0].long().tolist()):
+    sums = np.zeros(x.shape, values.dtype)
+    for box, image in enumerate(data[:, 0].long().tolist()):
         rows, columns = (m[box].astype(values.dtype) for m in meets)  # (bins, positions)
-        made[image] += rows.T @ values[box] @ columns
-    yield x, CountArray(made, x.shape).compressed()
+        sums[image] += rows.T @ values[box] @ columns
+    yield x, CountArray(sums, x.shape).compressed()
 
 
 def _met(boxes: torch.Tensor, sizes, axis: int, options: tuple) -> np.ndarray:
@@ -248,8 +248,8 @@ def _met(boxes: torch.Tensor, sizes, axis: int, options: tuple) -> np.ndarray:
     size = sizes[axis]
     shape = (1, size, size, 1) if axis == 0 else (1, size, 1, size)
     each = torch.eye(size, dtype=torch.float64).reshape(shape).expand(1, size, *sizes)
-    found = torch.ops.torchvision.roi_align(each.contiguous(), boxes.double(), *options)
-    return (found.abs() > 1e-9).any(3 - axis).transpose(1, 2).numpy()
+    pooled = torch.ops.torchvision.roi_align(each.contiguous(), boxes.double(), *options)
+    return (pooled.abs() > 1e-9).any(3 - axis).transpose(1, 2).numpy()
 
 
 @rule("torchvision::deform_conv2d", linear=False)
@@ -298,8 +298,8 @@ def fractional_max_pool(count, x, kernel, size, samples):
     planes = prod(x.shape[:-ndim])
     last = last.reshape(planes, -1).numpy()
     values = np.broadcast_to(count.values, count.shape).reshape(last.shape)
-    made = np.zeros((planes, prod(sizes)), values.dtype)
+    sums = np.zeros((planes, prod(sizes)), values.dtype)
     for tap in np.ndindex(*kernel):
         source = last - np.ravel_multi_index(tap, sizes)
-        np.add.at(made, (np.arange(planes)[:, None], source), values)
-    yield x, CountArray(made.reshape(x.shape), x.shape).compressed()
+        np.add.at(sums, (np.arange(planes)[:, None], source), values)
+    yield x, CountArray(sums.reshape(x.shape), x.shape).compressed()
