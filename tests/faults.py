@@ -34,6 +34,7 @@ from unittest.mock import patch
 import accelerate  # noqa: F401
 import pandas  # noqa: F401
 import torch
+import torch._dynamo  # optimizers load it, with half of torch
 from safetensors.torch import load_file
 from torch import nn
 from typer.testing import CliRunner
