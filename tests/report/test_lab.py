@@ -13,6 +13,7 @@ import nbformat
 import pytest
 
 import reuseprior
+from reuseprior import paths
 from reuseprior import revolver as rv
 from reuseprior.report import contents, notebooks
 from reuseprior.revolver import blocks
@@ -77,12 +78,6 @@ def answers(url):
         return None
 
 
-def states(lab, name):
-    """Of the kernels of a notebook."""
-    sessions = answers(f"{lab}/api/sessions")
-    return {s["kernel"]["execution_state"] for s in sessions if name in s["path"]}
-
-
 def click(browser, selector, text=""):
     """Click the first element that is shown and has the text, as soon as there is one."""
 
@@ -121,19 +116,22 @@ def test_run_all(lab, checkout, browser):
     click(browser, ".jp-MarkdownOutput a", shown.title)
     click(browser, ".jp-MarkdownOutput h1", shown.title)
 
-    # by then it has told the page what Python it is
-    until(lambda: states(lab, path.stem) == {"idle"})
+    def states():
+        kernels = {s["path"]: s["kernel"] for s in answers(f"{lab}/api/sessions")}
+        return {k["execution_state"] for at, k in kernels.items() if path.stem in at}
+
+    until(lambda: states() == {"idle"})  # by now it has told the page what Python it is
     save(browser, checkout, checkout / "notebooks" / path.name)
     click(browser, ".lm-MenuBar-itemLabel", "Run")
     click(browser, ".lm-Menu-item[data-command='runmenu:restart-and-run-all']")
     click(browser, ".jp-Dialog button.jp-mod-accept")
-    until(lambda: "busy" in states(lab, path.stem))
+    until(lambda: "busy" in states())
     # a kernel is idle between two cells as well, so the prompts say when all have run; code that
     # is folded shows none
     folded = [c["metadata"].get("jupyter", {}).get("source_hidden") for c in code]
     prompts = ["" if hidden else f"[{i + 1}]:" for i, hidden in enumerate(folded)]
     until(lambda: browser.execute_script(SHOWN)[0] == prompts)
-    until(lambda: states(lab, path.stem) == {"idle"})
+    until(lambda: states() == {"idle"})
     checked = [i for i, c in enumerate(code) if "nbval-check-output" in notebooks.tags(c)]
     verdict = code[checked[-1]]["outputs"][0]
     said = "".join(verdict.get("text") or verdict["data"]["text/plain"]).split()
@@ -151,9 +149,9 @@ def test_trees_of_a_notebook_that_is_not_trusted(lab, checkout, browser):
     rv.settle(before, rv.Tags())
     after = before.copy()
     after.at("unit0/conv").freeze = True
+    shown = [rv.tree(after, levels=9), rv.compare(before, after)]
     outputs = [
-        nbformat.v4.new_output("display_data", {"text/html": one._repr_html_()})
-        for one in (rv.tree(after, levels=9), rv.compare(before, after))
+        nbformat.v4.new_output("display_data", {"text/html": one._repr_html_()}) for one in shown
     ]
     cell = nbformat.v4.new_code_cell("", outputs=outputs)
     (checkout / "build").mkdir(exist_ok=True)  # which git does not look into
@@ -169,6 +167,69 @@ def test_trees_of_a_notebook_that_is_not_trusted(lab, checkout, browser):
     house.screenshot(browser, "jupyterlab-untrusted")
 
 
+DERIVATIONS = paths.NOTEBOOKS / "05-derivations.ipynb"
+
+
+def run_all(lab, checkout, browser, name, *cells):
+    """Open a notebook of these cells, with the kernel of the theorems' chapter, and run them."""
+    metadata = nbformat.from_dict(notebooks.read(DERIVATIONS)["metadata"])
+    (checkout / "build").mkdir(exist_ok=True)  # which git does not look into
+    written = nbformat.v4.new_notebook(cells=list(cells), metadata=metadata)
+    nbformat.write(written, checkout / "build" / f"{name}.ipynb")
+    browser.set_window_size(1400, 1000)
+    browser.get(f"{lab}/lab/tree/build/{name}.ipynb")
+
+    def states():
+        sessions = answers(f"{lab}/api/sessions")
+        return {s["kernel"]["execution_state"] for s in sessions if name in s["path"]}
+
+    until(lambda: states() == {"idle"})
+    click(browser, ".lm-MenuBar-itemLabel", "Run")
+    click(browser, ".lm-Menu-item[data-command='runmenu:run-all']")
+
+
+@pytest.mark.notebook
+@pytest.mark.soak
+def test_a_click_on_the_graph_leads_to_the_chain(lab, checkout, browser):
+    """From a box of the drawing far down to what it names, in the same notebook."""
+    given = "from reuseprior import proofs\nfrom reuseprior.chapters import theorems as t\n"
+    few = f"{given}few = proofs.Blueprint((t.PARAMETERS, t.lemma_1))\nproofs.Drawing(few)"
+    text = [nbformat.v4.new_markdown_cell("Text.\n\n" * 9) for _ in range(20)]
+    drawn, chain = map(nbformat.v4.new_code_cell, (few, 'few.one("Lemma 1")'))
+    run_all(lab, checkout, browser, "graph", drawn, *text, chain)
+
+    def place():
+        """How far the chain is below the window's top."""
+        return browser.execute_script(PLACE, "lemma-1")
+
+    until(place)
+    box = browser.find_element("css selector", ".jp-RenderedHTML svg a[href='#lemma-1']")
+    browser.execute_script("arguments[0].scrollIntoView()", box)
+    until(lambda: place() > 1000, place)
+    box.click()
+    until(lambda: 0 <= place() < 1000, place)
+    house.screenshot(browser, "jupyterlab-graph")
+
+
+@pytest.mark.notebook
+@pytest.mark.soak
+def test_sliders_count_anew(lab, checkout, browser):
+    """Those of the theorems: the table beside them is that of the width that is set."""
+    cells = {c["id"]: c for c in notebooks.read(DERIVATIONS)["cells"]}
+    given = "from reuseprior.chapters import theorems\nderivation = theorems.derivation\n"
+    code = given + "interactive = True\n" + notebooks.source(cells["05d-46"])
+    run_all(lab, checkout, browser, "sliders", nbformat.v4.new_code_cell(code))
+
+    def head():
+        return browser.execute_script(HEAD)
+
+    until(lambda: head() == "ω = 6, D = 20", head)
+    handle, *_ = until(lambda: browser.find_elements("css selector", ".noUi-handle"))
+    handle.send_keys("\ue014")  # the arrow to the right
+    until(lambda: head() == "ω = 7, D = 20", head)
+    house.screenshot(browser, "jupyterlab-sliders")
+
+
 # Of what is drawn: how trees wrap, the colours of marks, the bullets of lists, and style sheets.
 LOOKS = """
 const all = (selector) => [...document.querySelectorAll(".jp-RenderedHTML " + selector)];
@@ -180,6 +241,20 @@ return {
   lists: all("ul").map(e => look(e, "listStyleType")),
   style: all("style").length,
 };
+"""
+
+
+# Of the notebook in front, beside which the workspace may hold others: a table's second heading.
+HEAD = """
+const front = [...document.querySelectorAll(".jp-Notebook")].find(n => n.checkVisibility());
+return front?.querySelectorAll("th")[1]?.textContent;
+"""
+
+
+# Of the notebook in front: the place of what has an id.
+PLACE = """
+const front = [...document.querySelectorAll(".jp-Notebook")].find(n => n.checkVisibility());
+return front?.querySelector("#" + arguments[0])?.getBoundingClientRect().top;
 """
 
 
