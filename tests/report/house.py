@@ -105,7 +105,7 @@ def notebook(name, *texts, tags=("parameters",), kernel="python3", folder=None):
     code = (cell for cell in cells if cell.cell_type == "code")
     for tag, cell in zip(tags, code, strict=False):
         cell.metadata["tags"] = [tag]
-    metadata = {"kernelspec": {"name": kernel, "display_name": kernel}}
+    metadata = {"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}}
     path = (folder or paths.NOTEBOOKS) / f"{name}.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
     return path
