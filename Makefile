@@ -33,8 +33,8 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-
 check: lint  ## run the linter and the quick tests, about two minutes on two cores
 	$(PYTEST) -m "not (slow or notebook or browser or soak)" --hypothesis-profile=check
 
-test: lint  ## run the tests, notebooks included, and the linter, about 20 minutes on two cores
-	@echo "The tests take about 20 minutes on two idle cores; make check, without notebooks, two."
+test: lint  ## run the tests, notebooks included, and the linter, about 15 minutes on two cores
+	@echo "The tests take about 15 minutes on two idle cores; make check, without notebooks, two."
 	$(PYTEST)
 
 soak: $(STAMP)  ## run the long hauls of which `make test` draws a few: hours
