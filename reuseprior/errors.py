@@ -1,6 +1,8 @@
 """The errors that whoever uses the package can mend."""
 
-from collections.abc import Iterable
+import sys
+import warnings
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
 
@@ -60,3 +62,20 @@ def expect_seed(seed: object, error: type[UserError] = UserError) -> None:
 
 class CountingError(UserError):
     """A model or graph cannot be counted; the message says what, where and the mend."""
+
+
+def renamed(module: str, **names: str) -> Callable[[str], Any]:
+    """A module's `__getattr__` by which old names work for one release, with a warning.
+
+    >>> renamed("reuseprior.errors", Mistake="UserError")("Mistake")  # doctest: +SKIP
+    FutureWarning: reuseprior.errors.Mistake is called UserError now
+    """
+
+    def get(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        text = f"{module}.{name} is called {names[name]} now: the old name goes with the next release"
+        warnings.warn(text, FutureWarning, stacklevel=2)
+        return getattr(sys.modules[module], names[name])
+
+    return get
