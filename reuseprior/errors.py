@@ -74,7 +74,7 @@ def renamed(module: str, **names: str) -> Callable[[str], Any]:
     def get(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        text = f"{module}.{name} is called {names[name]} now: the old name goes with the next release"
+        text = f"{module}.{name} is called {names[name]} now; the old name goes next release"
         warnings.warn(text, FutureWarning, stacklevel=2)
         return getattr(sys.modules[module], names[name])
 
