@@ -28,7 +28,7 @@ from torch import nn
 
 from reuseprior import data as data_sets
 from reuseprior.data import DataSet, Images
-from reuseprior.models import Recipe
+from reuseprior.models import ModelConfig
 from reuseprior.models.catalog import OPTIONS
 from reuseprior.results import provenance
 from reuseprior.training import Protocol, checkpoint, train
@@ -112,7 +112,7 @@ def new_model(setting: Setting, shared: bool = False) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(3 * setting.image_size**2, 10))
     sharing = "all_but_bn" if shared else "none"
     settings = OPTIONS | asdict(setting.protocol) | {"width": setting.width}
-    return Recipe.of(setting.model, settings, sharing=sharing, classes=10).build()
+    return ModelConfig.of(setting.model, settings, sharing=sharing, classes=10).build()
 
 
 def by_hand(setting: Setting, data: DataSet, way: Way = Way()) -> float:

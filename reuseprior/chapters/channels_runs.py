@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from reuseprior import data as data_sets
 from reuseprior import results
-from reuseprior.models import Recipe
+from reuseprior.models import ModelConfig
 from reuseprior.report import published
 from reuseprior.results import SUMMARY, Run
 from reuseprior.sharing import Clustered, quantise
@@ -81,17 +81,17 @@ def clustering(
     images = data_sets.load(data)
     size, p = int(printed("figure 3.8: basis weights")), printed("figure 3.8: l_p loss")
     kind = ("kernels" if kernels else "values") if penalty == "none" else penalty
-    recipe = Recipe.of(MODEL, vars(protocol), classes=images.classes, seed=seed)
+    config = ModelConfig.of(MODEL, vars(protocol), classes=images.classes, seed=seed)
     with torch.random.fork_rng():
-        model = recipe.build()
+        model = config.build()
         torch.manual_seed(seed)
         layers = "shared.*.depthwise" if kind == "kernels" else "shared.*"
         clustered = Clustered(
             model, kind, size, tau=0.0 if penalty == "none" else tau, p=p, layers=layers
         )
-    about = recipe.about() | {"penalty": penalty, "of": kind, "tau": clustered.tau, "size": size}
+    about = config.about() | {"penalty": penalty, "of": kind, "tau": clustered.tau, "size": size}
     with TemporaryDirectory() as nowhere:
-        name = f"{recipe.name}-{penalty}-{kind}-{data}-seed{seed}"
+        name = f"{config.name}-{penalty}-{kind}-{data}-seed{seed}"
         folder = (root or Path(nowhere)) / CLUSTERING / name
         if finished(folder) and not any(folder.glob("*.safetensors")):
             folder = Path(nowhere) / name

@@ -17,7 +17,7 @@ from reuseprior import data, paths, results
 from reuseprior.contexts import count_contexts
 from reuseprior.measures.nn_mass import Architecture, LongRangeCNN
 from reuseprior.measures.statistics import bootstrap, percentiles
-from reuseprior.models import Recipe
+from reuseprior.models import ModelConfig
 from reuseprior.results import Run
 from reuseprior.training import Protocol, finished, train
 
@@ -80,19 +80,19 @@ def _train(grid: Grid, layers: int, density: float, seed: int, root, progress: b
         images, one = data.load(DATA), grid.architecture(layers, density)
         shape = {key: getattr(one, key) for key in SHAPE}
         about = {"layers": layers, "density": density, "architecture": shape}
-        model = recipe(shape, classes=images.classes, seed=seed).build()
+        model = model_config(shape, classes=images.classes, seed=seed).build()
         train(model, images, Protocol.load(grid.protocol), run, seed=seed, about=about,
               resume=True, progress=progress)  # fmt: skip
 
 
-def recipe(shape: Mapping[str, Any], *, classes: int, seed: int) -> Recipe:
+def model_config(shape: Mapping[str, Any], *, classes: int, seed: int) -> ModelConfig:
     """The network of an architecture as `config.json` says it, by SHAPE."""
 
     def network(num_classes: int, depth, widths, candidates) -> LongRangeCNN:
         one = Architecture(depth, tuple(widths), tuple(candidates))
         return LongRangeCNN(one, classes=num_classes, seed=seed)
 
-    return Recipe("nn-mass", classes=classes, options=shape, seed=seed, factory=network)
+    return ModelConfig("nn-mass", classes=classes, options=shape, seed=seed, factory=network)
 
 
 def runs(grid: Grid, root: Path | None = None) -> list[Run]:
@@ -111,7 +111,7 @@ def trained(trainings: Sequence[Run]) -> pd.DataFrame:
     for run in trainings:
         config, protocol = run.config, run.config["protocol"]
         size = protocol["test_image_size"] or protocol["image_size"] or 32
-        built = recipe(config["architecture"], classes=config["classes"], seed=config["seed"])
+        built = model_config(config["architecture"], classes=config["classes"], seed=config["seed"])
         model = built.build(lazy=True)
         one = model.architecture
         q = count_contexts(model, (1, protocol["channels"], size, size)).quantities()

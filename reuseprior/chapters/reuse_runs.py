@@ -22,7 +22,7 @@ from reuseprior import paths, results, sharing
 from reuseprior.contexts import multiply_adds, operator_paths, record_model
 from reuseprior.errors import UserError
 from reuseprior.measures.measuring import last_position
-from reuseprior.models import Recipe, catalog, hf, without_weights
+from reuseprior.models import ModelConfig, catalog, hf, without_weights
 from reuseprior.report import published
 from reuseprior.report.published import Printed
 from reuseprior.results import Recording, Run
@@ -132,15 +132,15 @@ def _of_npas() -> Iterator[Network]:
 
 def _wide(key: str, model: str, error: str, way: str, size: float, width: float = 1.0) -> Network:
     """A wide ResNet of NPAS with a hundred classes."""
-    recipe = Recipe(model.lower(), way, 100, {"width": width})
+    config = ModelConfig(model.lower(), way, 100, {"width": width})
     group, name = key.split(": ", 1)
-    return Network(group, name, float(error), way, partial(recipe.build, lazy=True), "image 32",
+    return Network(group, name, float(error), way, partial(config.build, lazy=True), "image 32",
                    size)  # fmt: skip
 
 
 @cache
 def _size_of(model: str) -> int:
-    network = Recipe(model.lower(), classes=100).build(lazy=True)
+    network = ModelConfig(model.lower(), classes=100).build(lazy=True)
     return sum(p.numel() for p in network.parameters())
 
 
@@ -168,7 +168,7 @@ def _of_thesis() -> Iterator[Network]:
         model, _, kind = row.model.rpartition("-")
         way = "same_shape" if kind == "shared" else "none"
         classes = {"CIFAR-10": 10, "CIFAR-100": 100, "ImageNet-1K": 1000}[row.dataset]
-        build = partial(Recipe(model, way, classes).build, lazy=True)
+        build = partial(ModelConfig(model, way, classes).build, lazy=True)
         printed = float(row.params.removesuffix(" M")) * 1e6
         yield Network(
             f"thesis {row.dataset}", row.model, float(row.score), way, build,

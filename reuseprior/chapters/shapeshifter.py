@@ -17,7 +17,7 @@ from torch import nn
 
 from reuseprior import data, paths
 from reuseprior.contexts import multiply_adds, record_model
-from reuseprior.models import Recipe
+from reuseprior.models import ModelConfig
 from reuseprior.report import published
 from reuseprior.report.cells import Cells
 from reuseprior.report.ledger import Contradiction, Reading, Statement, public
@@ -47,7 +47,7 @@ def built(model: str, dataset: str = "CIFAR-100") -> nn.Module:
 
 
 def _build(model: str, dataset: str) -> nn.Module:
-    return Recipe(name(model), classes=CLASSES[dataset]).build(lazy=True)
+    return ModelConfig(name(model), classes=CLASSES[dataset]).build(lazy=True)
 
 
 def size(model: nn.Module) -> int:
@@ -130,7 +130,7 @@ def learned(percent: float, number: int, *, seed: int = 0, root: Path | None = N
     first = stores_by_budget(percent, "embedding", "resized")
     folder = (paths.RESULTS if root is None else Path(root)) / f"{EXPERIMENT}-mapping"
     images = data.load(contenders.DATA)
-    model = first.recipe(classes=images.classes, seed=seed).build()
+    model = first.config(classes=images.classes, seed=seed).build()
     protocol = Protocol.load(contenders.PROTOCOL, epochs=1)
     about = {"model": first.model, "sharing": first.sharing}
     run = folder / f"{first.name}-seed{seed}"

@@ -20,7 +20,7 @@ from reuseprior.chapters.counting import (
     readings,
     score,
 )
-from reuseprior.chapters.sharing_runs import HOURS, LARGER, RESNETS, command, recipe_of, settled
+from reuseprior.chapters.sharing_runs import HOURS, LARGER, RESNETS, command, settled, split_label
 from reuseprior.chapters.sharing_runs import equal_cost as equal_cost
 from reuseprior.chapters.sharing_runs import foretold as foretold
 from reuseprior.chapters.sharing_runs import gain_at_equal as gain_at_equal
@@ -218,7 +218,7 @@ def scores_above(row: pd.Series) -> tuple[Claim, str]:
         changes = {"augmentation": "none"} if unaugmented else {}
     each = {label: changes | _larger(label, protocol) for label in (first, second)}
     plans = {
-        label: Protocol.load(protocol, model=recipe_of(label)[0]).changed(its)
+        label: Protocol.load(protocol, model=split_label(label)[0]).changed(its)
         for label, its in each.items()
     }
     evidences = [(label, _trained(label, DATA[dataset], plan)) for label, plan in plans.items()]
@@ -243,7 +243,7 @@ WORDS = re.compile(r"(our example: )?(\S+) scores above (\S+) on (\S+)( without 
 
 def _trained(label: str, data: str, plan: Protocol) -> Evidence:
     """The settled runs of a model of the tables at a plan of ours, and the accuracy of each."""
-    model, policy = recipe_of(label)
+    model, policy = split_label(label)
     config = {"model": model, "sharing": policy, "data": data}
     config["protocol"] = settings(asdict(plan), {})
     return Evidence(
@@ -264,7 +264,7 @@ def _scale(plans: dict[str, Protocol]) -> str:
         "last tenth of epochs gained no more than the standard error of one accuracy on the "
         f"{course}"
     )
-    if any(recipe_of(label)[1] == "with_bn" for label in plans):
+    if any(split_label(label)[1] == "with_bn" for label in plans):
         scale += ", and final ones of trainings that ended: a lower bound on what instability costs"
     return scale
 

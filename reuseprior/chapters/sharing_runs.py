@@ -36,7 +36,7 @@ from reuseprior.measures.statistics import (
     order,
     told_apart,
 )
-from reuseprior.models import Recipe, catalog
+from reuseprior.models import ModelConfig, catalog
 from reuseprior.quantities import Quantities
 from reuseprior.report import campaign, published
 from reuseprior.report.campaign import Planned
@@ -63,7 +63,7 @@ LARGER = 56  # 32 px in the ratio of the thesis's 384 to 224, in whole steps of 
 
 def command(label: str, data: str, protocol: str) -> str:
     """The beginning of the command that trains a model of the tables: all but the seed."""
-    model, policy = recipe_of(label)
+    model, policy = split_label(label)
     tied = f" --sharing {policy}" if policy != "none" else ""
     return f"reuseprior train {model}{tied} --data {data} --protocol {protocol}"
 
@@ -92,10 +92,10 @@ def repeat(run: Run) -> str:
     return f"{again}  # commit {run.commit}"
 
 
-def recipe_of(label: str) -> tuple[str, str]:
+def split_label(label: str) -> tuple[str, str]:
     """The catalogue's name and the policy of a model of the tables.
 
-    >>> recipe_of("V2-S-shared"), recipe_of("ResNet-20")
+    >>> split_label("V2-S-shared"), split_label("ResNet-20")
     (('efficientnetv2-s', 'all_but_bn'), ('resnet20-cifar', 'none'))
     """
     suffixes = {suffix: policy for policy, suffix in LABELS.items()}
@@ -121,7 +121,7 @@ def live(
     """
     rows = {}
     for policy in ("none", "all_but_bn"):
-        model = recipe_of("V2-B0")[0]
+        model = split_label("V2-B0")[0]
         run = f"{_folder(protocol)}/{model}-{policy}-{data}"
         one = Planned("", run, "train", model, policy, data, protocol, changes, seed, nan, "")
         with TemporaryDirectory() as nowhere:
@@ -326,7 +326,7 @@ def forward_pass(config: Mapping[str, Any]) -> RecordedModel:
     `config` is the `config.json` of its run, or as much of one as says how it is built.
     """
     protocol = config["protocol"]
-    model = Recipe.recorded(config).build(lazy=True)
+    model = ModelConfig.recorded(config).build(lazy=True)
     size = protocol["test_image_size"] or protocol["image_size"] or OWN_SIZES[config["data"]]
     return record_model(model, (1, protocol["channels"], size, size))
 
@@ -455,7 +455,7 @@ def _printed_size(printed: pd.DataFrame, model: str) -> float:
 
 
 def _size_of_v2_s() -> float:
-    model = Recipe("V2-S", classes=100).build(lazy=True)
+    model = ModelConfig("V2-S", classes=100).build(lazy=True)
     return float(sum(p.numel() for p in model.parameters()))
 
 
@@ -523,7 +523,7 @@ def _settings(run: Run) -> dict[str, object]:
 def _row(model: str, width: float, config: Mapping, runs: Sequence[Run]) -> dict[str, object]:
     recorded = forward_pass(config)
     quantities = recorded.count().quantities()
-    built = Recipe.recorded(config).build(lazy=True)
+    built = ModelConfig.recorded(config).build(lazy=True)
     state = SETTLED if settled(runs) else UNSETTLED if runs else NOT_RUN
     accuracies = [100 * run.summary["test_accuracy"] for run in runs if state == SETTLED]
     fastest = [

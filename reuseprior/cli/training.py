@@ -92,7 +92,7 @@ def train(
 
     from reuseprior import data as data_sets
     from reuseprior import training
-    from reuseprior.models import ModelError, Recipe, catalog
+    from reuseprior.models import ModelConfig, ModelError, catalog
     from reuseprior.models.catalog import OPTIONS
     from reuseprior.sharing import parse
 
@@ -101,7 +101,7 @@ def train(
     name = entry.name
     as_written = training.Protocol.load(protocol, model=name)
     plan = as_written.changed(parse_settings(settings or ()))
-    recipe = Recipe.of(name, vars(plan), sharing=sharing, seed=seed)
+    config = ModelConfig.of(name, vars(plan), sharing=sharing, seed=seed)
     images = data_sets.load_images(data, root)
     if blind:
         if output is None:
@@ -112,7 +112,7 @@ def train(
         run = re.sub(r"[^\w .+-]+", "-", f"{name}-{sharing}-{data}-seed{seed}")
         output = paths.checkout() / "data" / "results" / experiment(plan, as_written) / run
     with catalog.told_in_a_sentence(name):
-        network = replace(recipe, classes=images.classes).build()
+        network = replace(config, classes=images.classes).build()
     if lazy := [key for key, p in network.named_parameters() if is_lazy(p)]:
         raise ModelError(
             f"parameter {lazy[0]} of {name} has no shape yet (a lazy module): let the factory run "
@@ -125,7 +125,7 @@ def train(
             plan,
             output,
             seed=seed,
-            about=recipe.about(),
+            about=config.about(),
             resume=resume,
             progress=sys.stderr.isatty(),
         )

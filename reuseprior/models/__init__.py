@@ -1,7 +1,8 @@
 """Networks to count, share and train: plain modules, and a catalogue of them by name."""
 
+from reuseprior.errors import renamed
 from reuseprior.models.catalog import CatalogEntry as CatalogEntry
-from reuseprior.models.catalog import Recipe as Recipe
+from reuseprior.models.catalog import ModelConfig as ModelConfig
 from reuseprior.models.catalog import build as build
 from reuseprior.models.catalog import find as find
 from reuseprior.models.catalog import image_size as image_size
@@ -23,3 +24,5 @@ from reuseprior.models.resnets import resnet50_v1 as resnet50_v1
 from reuseprior.models.resnets import vs_xception as vs_xception
 from reuseprior.models.resnets import wide_resnet as wide_resnet
 from reuseprior.models.resnets import wide_resnet50_2 as wide_resnet50_2
+
+__getattr__ = renamed(__name__, Recipe="ModelConfig")

@@ -1,4 +1,4 @@
-"""Models by name: the package's own, torchvision's, timm's, transformers' and yours; recipes."""
+"""Models by name: ours, torchvision's, timm's, transformers' and yours; configs of models."""
 
 from __future__ import annotations
 
@@ -358,20 +358,20 @@ def _importable_from_here() -> Iterator[None]:
         sys.path[:] = path
 
 
-# Recipes: everything that decides a model before it is trained ------------------------------------
+# Model configs: everything that decides a model before it is trained ------------------------------
 
 # What a protocol may set for the models that take it, and what changes nothing.
 OPTIONS = {"dropout": 0.0, "survival": 1.0, "bn_momentum": 0.01, "width": 1.0}
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ModelConfig:
     """A model by name, with the layers that share, the number of classes, its options and a seed.
 
     ```python
-    recipe = Recipe("V2-B0", sharing="all_but_bn", classes=10, options={"width": 0.25}, seed=1)
-    model = recipe.build()  # the same weights each time
-    counted = recipe.build(lazy=True)  # without storage for any
+    config = ModelConfig("V2-B0", sharing="all_but_bn", classes=10, options={"width": 0.25}, seed=1)
+    model = config.build()  # the same weights each time
+    counted = config.build(lazy=True)  # without storage for any
     ```
 
     In a run's `config.json` it stands as `model`, `sharing`, `classes` and `seed`, with the options
@@ -386,8 +386,8 @@ class Recipe:
     factory: Callable[..., nn.Module] | None = None  # of a model that the catalogue lacks
 
     @classmethod
-    def of(cls, name: str, settings: Mapping[str, Any], **rest) -> Recipe:
-        """The recipe whose options are those of `settings`, a protocol's, that the model takes.
+    def of(cls, name: str, settings: Mapping[str, Any], **rest) -> ModelConfig:
+        """The config whose options are those of `settings`, a protocol's, that the model takes.
 
         Raises `ModelError` for an unknown name, and where the protocol sets what would do nothing.
         """
@@ -404,8 +404,8 @@ class Recipe:
         return cls(entry.name, options={key: settings[key] for key in taken}, **rest)
 
     @classmethod
-    def recorded(cls, config: Mapping[str, Any]) -> Recipe:
-        """The recipe of the run whose `config.json` this is."""
+    def recorded(cls, config: Mapping[str, Any]) -> ModelConfig:
+        """The model config of the run whose `config.json` this is."""
         rest = {"sharing": config["sharing"], "seed": config["seed"]}
         settings = OPTIONS | config["protocol"]  # what an older package did not know was at rest
         return cls.of(config["model"], settings, classes=config.get("classes"), **rest)

@@ -27,7 +27,7 @@ from pathlib import Path
 from types import ModuleType
 
 from reuseprior import data, paths
-from reuseprior.models import Recipe, catalog
+from reuseprior.models import ModelConfig, catalog
 from reuseprior.report.runs import options
 from reuseprior.results import finished, make_folder, write_json
 from reuseprior.revolver import Search
@@ -196,10 +196,10 @@ def train_planned(one: Planned, root: Path | None = None, *, progress: bool = Tr
     """Train a model of the catalogue as `reuseprior train` does."""
     images = data.load(one.data)
     about = config(one, images.classes)
-    recipe, plan = Recipe.recorded(about), Protocol(**about["protocol"])
+    model_config, plan = ModelConfig.recorded(about), Protocol(**about["protocol"])
     with catalog.told_in_a_sentence(one.model):
-        model = recipe.build()
-    train(model, images, plan, one.folder(root), seed=one.seed, about=recipe.about(),
+        model = model_config.build()
+    train(model, images, plan, one.folder(root), seed=one.seed, about=model_config.about(),
           resume=True, progress=progress)  # fmt: skip
 
 

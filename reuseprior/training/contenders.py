@@ -23,7 +23,7 @@ from reuseprior import data, paths, results, sharing
 from reuseprior.contexts import multiply_adds, record_model
 from reuseprior.errors import UserError
 from reuseprior.measures.statistics import Sample, told_apart
-from reuseprior.models import Recipe, cifar_resnet18, cifar_xception, vs_xception, without_weights
+from reuseprior.models import ModelConfig, resnets, without_weights
 from reuseprior.quantities import Quantities
 from reuseprior.results import Run, finished
 from reuseprior.training.protocol import Protocol
@@ -67,10 +67,10 @@ class Contender:
             words.append("learned mapping")
         return f"{name} ({', '.join(words)})" if words else name
 
-    def recipe(self, *, classes: int = 10, seed: int = 0) -> Recipe:
+    def config(self, *, classes: int = 10, seed: int = 0) -> ModelConfig:
         """All that it is built from."""
         options = {"width": self.width, "bn_momentum": Protocol.load(PROTOCOL).bn_momentum}
-        return Recipe(self.model, self.sharing, classes, options, seed)
+        return ModelConfig(self.model, self.sharing, classes, options, seed)
 
 
 _PLAIN = str.maketrans({":": "-", ",": "-", "=": "", "%": "pct"})
@@ -86,7 +86,7 @@ def shared(plain: Contender, way: str, *words: str) -> Contender:
 @cache
 def parameters_of(one: Contender) -> int:
     """Parameters that a contender stores."""
-    return sum(p.numel() for p in one.recipe().build(lazy=True).parameters())
+    return sum(p.numel() for p in one.config().build(lazy=True).parameters())
 
 
 @cache
@@ -96,7 +96,7 @@ def counted(one: Contender, seed: int = 0) -> tuple[Quantities, int]:
     The seed decides a random mapping, and nothing else that is counted.
     """
     size = Protocol.load(PROTOCOL).image_size
-    recorded = record_model(one.recipe(seed=seed).build(lazy=True), (1, 3, size, size))
+    recorded = record_model(one.config(seed=seed).build(lazy=True), (1, 3, size, size))
     return recorded.count().quantities(), multiply_adds(recorded)
 
 
@@ -135,10 +135,10 @@ def train_one(
     folder = (paths.RESULTS if root is None else Path(root)) / experiment / f"{one.name}-seed{seed}"
     if not finished(folder):
         images = data.load(DATA)
-        recipe = one.recipe(classes=images.classes, seed=seed)
+        config = one.config(classes=images.classes, seed=seed)
         protocol = Protocol.load(PROTOCOL, width=one.width)
-        train(recipe.build(), images, protocol, folder, seed=seed,
-              about=recipe.about(), resume=True, progress=progress)  # fmt: skip
+        train(config.build(), images, protocol, folder, seed=seed,
+              about=config.about(), resume=True, progress=progress)  # fmt: skip
     return Run.read(folder)
 
 
@@ -247,9 +247,9 @@ _RESNET = {
     "repeated": "channels:{},full,norms,layers=layer[234].*",
 }
 NOTEBOOKS = {
-    "xception": (cifar_xception, _SEPARABLE),
-    "vs-xception": (vs_xception, _SEPARABLE),
-    "resnet18": (cifar_resnet18, _RESNET),
+    "xception": (resnets.cifar_xception, _SEPARABLE),
+    "vs-xception": (resnets.vs_xception, _SEPARABLE),
+    "resnet18": (resnets.cifar_resnet18, _RESNET),
 }
 """How each column of their tables makes them smaller."""
 

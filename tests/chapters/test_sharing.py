@@ -164,7 +164,7 @@ def test_the_names_of_tables_lead_to_models_and_back():
     }.items():  # fmt: skip
         config = {"model": model, "sharing": "all_but_bn"}
         assert sharing_runs.label(config) == name
-        assert sharing_runs.recipe_of(name) == (model, "all_but_bn")
+        assert sharing_runs.split_label(name) == (model, "all_but_bn")
 
 
 def test_a_repeated_run_has_its_settings_whatever_became_of_the_file(folder, monkeypatch):
@@ -391,7 +391,7 @@ def one_cycle(epochs, end, gained):
 
 def train(root, label, seed, accuracy, *, gained=0.0, data="cifar10", protocol="", **changes):
     """A run of the model that tables call so, as `train` records it."""
-    model, sharing = sharing_runs.recipe_of(label)
+    model, sharing = sharing_runs.split_label(label)
     ours = sharing_runs.RESNETS if label.startswith("ResNet") else sharing_runs.HOURS
     as_written = Protocol.load(protocol or ours, model=model)
     plan = as_written.changed(changes)

@@ -10,7 +10,7 @@ from torch import nn
 
 from reuseprior import data, paths, training
 from reuseprior.cli.training import experiment
-from reuseprior.models import Recipe, catalog
+from reuseprior.models import ModelConfig, catalog
 from reuseprior.models.catalog import OPTIONS
 from reuseprior.results import Recording, Run
 from tests.cli.calling import loads, refused, run
@@ -110,7 +110,7 @@ def test_every_protocol_fits_every_model():
         plan = training.Protocol.load(protocol, model=name)
         taken = () if name in ELSEWHERE else catalog.find(name).options or ()
         if name not in ELSEWHERE:
-            assert set(Recipe.of(name, vars(plan)).options) == set(taken)
+            assert set(ModelConfig.of(name, vars(plan)).options) == set(taken)
         assert all(vars(plan)[key] == rest for key, rest in OPTIONS.items() if key not in taken)
         others = training.Protocol.load(protocol)
         assert all(vars(plan)[key] == vars(others)[key] for key in taken)

@@ -15,7 +15,7 @@ from torch import nn
 
 from reuseprior import sharing
 from reuseprior.contexts import count_contexts
-from reuseprior.models import Recipe, wide_resnet
+from reuseprior.models import ModelConfig, wide_resnet
 from reuseprior.sharing import SharingError, Stores, cluster
 from reuseprior.sharing.stores import GENERATORS, UPSAMPLERS, Slot, select
 from reuseprior.sharing.weights import makers, merge
@@ -287,9 +287,9 @@ def test_learned_mapping():
         cluster(model, 5)
 
 
-def test_a_recipe_decides_stores():
-    recipe = Recipe("wrn-10-2", "stores:10%,weighted,random,stores=3", seed=4)
-    one, same = (recipe.build().state_dict() for _ in range(2))
+def test_a_model_config_decides_stores():
+    config = ModelConfig("wrn-10-2", "stores:10%,weighted,random,stores=3", seed=4)
+    one, same = (config.build().state_dict() for _ in range(2))
     assert all(torch.equal(tensor, same[name]) for name, tensor in one.items())
-    lazy = Recipe("wrn-10-2", "stores:10%", seed=4).build(lazy=True)
+    lazy = ModelConfig("wrn-10-2", "stores:10%", seed=4).build(lazy=True)
     assert parameters(lazy) == 303_706 // 10 and all(p.is_meta for p in lazy.parameters())

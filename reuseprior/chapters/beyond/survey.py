@@ -41,7 +41,7 @@ from reuseprior.measures.measuring import (
 from reuseprior.measures.nn_mass import Architecture, LongRangeCNN
 from reuseprior.measures.scores import SIZES, Score, signal_paths
 from reuseprior.measures.statistics import Sample, differs, mean_interval, spearman
-from reuseprior.models import Recipe, catalog, flexibert, hf, nas_bench, without_weights
+from reuseprior.models import ModelConfig, catalog, flexibert, hf, nas_bench, without_weights
 from reuseprior.results import METRICS, SUMMARY, Recording, ResultError, Run
 from reuseprior.revolver import Search, Settings
 from reuseprior.training import Protocol, train
@@ -731,7 +731,7 @@ def own_network(name: str, runs: Sequence[Run]) -> dict:
 def _built(config: dict) -> nn.Module:
     """The network that a run's configuration says, without weights."""
     if "architecture" not in config:
-        return Recipe.recorded(config).build(lazy=True)
+        return ModelConfig.recorded(config).build(lazy=True)
     shape = config["architecture"]
     one = Architecture(shape["depth"], tuple(shape["widths"]), tuple(shape["candidates"]))
     with without_weights():
@@ -754,7 +754,7 @@ def _trained_cells(names: Iterable[str], jobs: int) -> Iterator[dict]:
     changes = {key: training[key] for key in ("train_images", "test_images", "epochs")}
     protocol, seed = Protocol.load(training["protocol"], **changes), training["seed"]
     for name in names:
-        network = Recipe(name, seed=seed).build()
+        network = ModelConfig(name, seed=seed).build()
         with TemporaryDirectory() as folder:
             run = train(network, images, protocol, Path(folder) / "run", seed=seed, progress=False)
         row = measure(name, Conventions(chosen["image_size"])).row()
