@@ -60,7 +60,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const raw = (name) => (row) => value(row, names.indexOf(name));
   const columns = {
     id: (row) => row.id, source: (row) => row.dataset.source, where: text("where"), kind: text("kind"),
-    printed: text("printed"), computed: raw("computed"), window: text("window"),
+    printed: text("printed"), computed: raw("computed"), interval: text("interval"),
     verdict: (row) => row.dataset.verdict, note: raw("note"),
   };
   const quoted = (field) => (/[",\r\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field);

@@ -41,7 +41,7 @@ from reuseprior.models.affine_vae import (
 from reuseprior.report import published
 from reuseprior.report.cells import Cells
 from reuseprior.report.ledger import Statement
-from reuseprior.report.published import Window
+from reuseprior.report.published import Interval
 from reuseprior.report.runs import Claim, Evidence, runs_for, settings
 from reuseprior.results import Run
 
@@ -164,11 +164,11 @@ def _gap(runs: Sequence[Run], latent: int = LEAST) -> float:
 def _full(case: str, arms: Sequence[str], value: Value, read: str = "", **options):
     """A printed number by runs of the full scale; `read` says what the text leaves open.
 
-    `options` say which runs, as `_evidence` takes them, and what the number's window is.
+    `options` say which runs, as `_evidence` takes them, and what the number's interval is.
     """
     read = read and f"; {read}"
     how = {"protocol": f"the text's search and a protocol near the author's, as the text prints "
-           f"none{read},", "window": options.pop("window", None)}  # fmt: skip
+           f"none{read},", "interval": options.pop("interval", None)}  # fmt: skip
     needs = _needs(case, *arms, latents=options.get("latents", (0,)))
     return _evidence(case, value, scale="full", **options), needs + read, how
 
@@ -207,8 +207,8 @@ def maximum(row: pd.Series):
         half = metrics[metrics.angle <= 180]
         return float(half.angle[half.loss_as_is.idxmax()])
 
-    window = Window(Fraction(printed - ABOUT), Fraction(printed + ABOUT))
-    return _full("mnist-rotation", ["upright"], worst, kind=1, arm="upright", window=window)
+    interval = Interval(Fraction(printed - ABOUT), Fraction(printed + ABOUT))
+    return _full("mnist-rotation", ["upright"], worst, kind=1, arm="upright", interval=interval)
 
 
 def opposite():

@@ -170,12 +170,12 @@ def p_value(correlation: float, n: int) -> float:
 
 
 def p_of(row: pd.Series, correlation: str) -> list[float | Reading]:
-    """A p-value by the correlation that is printed beside it, whose digits leave a window."""
-    window = Printed.parse(_row("text", correlation)["value"]).window()
+    """A p-value by the correlation that is printed beside it, whose digits leave an interval."""
+    interval = Printed.parse(_row("text", correlation)["value"]).interval()
     printed = float(Printed.parse(row["value"]).value)
 
     def nearest(n: int) -> float:
-        low, high = sorted(p_value(end, n) for end in window.ends)
+        low, high = sorted(p_value(end, n) for end in interval.ends)
         return min(max(printed, low), high)
 
     every = len(published.load("bidart/chapter-5-table-5-2"))

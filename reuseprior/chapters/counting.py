@@ -342,7 +342,7 @@ def counted(row: pd.Series, column: str) -> list[Reading | str]:
     if not fewest.convention:
         return [text.of(value)]
     note = ""
-    if value(text.quantities) in Printed.parse(row[column]).window():
+    if value(text.quantities) in Printed.parse(row[column]).interval():
         other = value(fewest.quantities)
         shown = f"{other:,}" if isinstance(other, int) else f"{other:.6g}"
         note = f"the row's other cells follow {fewest.convention}, which gives {shown}"

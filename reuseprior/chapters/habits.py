@@ -76,11 +76,11 @@ class Switchboard:
 
     def _of(self, entry: Entry) -> dict[int, bool]:
         printed, names = Printed.parse(entry.printed), list(HABITS)
-        window = printed.window("cut" if "digits are cut" in entry.note else "rounded")
+        interval = printed.interval("cut" if "digits are cut" in entry.note else "rounded")
         comes_out: dict[int, bool] = defaultdict(bool)
         for reading in self._readings[entry.id]:
             on = sum(1 << names.index(habit) for habit in of_note(reading.convention))
-            comes_out[on] |= reading.value in window
+            comes_out[on] |= reading.value in interval
         return dict(comes_out)
 
     def come_out(self, *habits: str) -> int:

@@ -293,7 +293,7 @@ def one_budget(row: pd.Series) -> bool:
         ("percent_of_parameters", row.model),
         ("percent_of_wrn_28_10", "WRN-28-10"),
     ):
-        low, high = Printed.parse(row[column]).window().ends
+        low, high = Printed.parse(row[column]).interval().ends
         sizes = [parameters(model, data) for data in ("CIFAR-10", "CIFAR-100")]
         ends.append((low * min(sizes), high * max(sizes)))
     (a, b), (c, d) = ends

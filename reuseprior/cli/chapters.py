@@ -276,11 +276,11 @@ def _total(verdicts) -> str:
 
 
 def _rows(entries) -> str:
-    """Printed, computed, window, verdict and reason of each entry, by place."""
+    """Printed, computed, interval, verdict and reason of each entry, by place."""
     from reuseprior.report import ledger
 
     width = shutil.get_terminal_size().columns
-    cells = [(e.printed, e.computed_text, e.window_text or "–") for e in entries]
+    cells = [(e.printed, e.computed_text, e.interval_text or "–") for e in entries]
     # a claim in words may be long: it does not push the others aside
     widths = [min(max(map(len, column)), 24) for column in zip(*cells, strict=True)]
     lines, where = [], None
@@ -288,7 +288,7 @@ def _rows(entries) -> str:
         if entry.where != where:
             where = entry.where
             lines.append(f"{where}:")
-        names = ("printed", "computed", "window")
+        names = ("printed", "computed", "interval")
         fields = [f"{n} {t:{w}}" for n, t, w in zip(names, texts, widths, strict=True)]
         verdict = f"{ledger.MARKS[entry.verdict]} {entry.kind}: {entry.verdict}".strip()
         lines += [f"  {entry.id}", f"    {'  '.join([*fields, verdict])}"]

@@ -25,7 +25,7 @@ from reuseprior.report.published import Printed
 from reuseprior.report.variants import Variant
 
 COLUMNS = [
-    "id", "where", "kind", "printed", "computed", "window", "verdict", "note", "shown in"
+    "id", "where", "kind", "printed", "computed", "interval", "verdict", "note", "shown in"
 ]  # fmt: skip
 SWITCHBOARD = '<div class="switchboard">'
 NOT_THE_RECORD = (
@@ -257,11 +257,11 @@ def _row(row: Mapping[str, str], works: Sequence[Chapter], whys: trails.Trails) 
     text = {name: escape(said) for name, said in row.items()}
     identity, note, verdict = text["id"], text["note"], row["verdict"]
     try:
-        looseness = _looseness(row["window"])
+        looseness = _looseness(row["interval"])
     except ValueError as error:
         raise ledger.LedgerError(
-            f"{ledger.ledger_path()} has computed {shown(row['computed'])} and window "
-            f"{shown(row['window'])} for {row['id']!r}, which are no numbers: restore it with git"
+            f"{ledger.ledger_path()} has computed {shown(row['computed'])} and interval "
+            f"{shown(row['interval'])} for {row['id']!r}, which are no numbers: restore it with git"
         ) from error
     about = [chapter for chapter in works if chapter.is_about(row["where"])]
     # a formula is drawn: its letters would be lost
@@ -278,7 +278,7 @@ def _row(row: Mapping[str, str], works: Sequence[Chapter], whys: trails.Trails) 
         "kind": f"<td>{text['kind']}</td>",
         "printed": f'<td data-value="{_number(row["printed"])}">{text["printed"]}</td>',
         "computed": f'<td data-value="{text["computed"]}">{computed}</td>',
-        "window": f'<td data-value="{looseness}">{text["window"]}</td>',
+        "interval": f'<td data-value="{looseness}">{text["interval"]}</td>',
         "verdict": f'<td data-value="{list(ledger.MARKS).index(verdict)}">{marked}</td>',
         "note": f"<td{as_text}>{note}</td>",
         "shown in": f"<td>{cells}</td>",
@@ -303,13 +303,13 @@ def _link(chapter: Chapter, where: str) -> str:
     return f'<a href="{escape(place)}">{escape(chapter.name)}</a>'
 
 
-def _looseness(window: str) -> str:
-    """How wide a window is beside the number in its middle, as JavaScript reads a number.
+def _looseness(interval: str) -> str:
+    """How wide an interval is beside the number in its middle, as JavaScript reads a number.
 
     >>> _looseness("7050000 to 7150000"), _looseness("60 or more"), _looseness("")
     ('0.0140845', 'Infinity', '')
     """
-    ends = [float(end) for end in re.split(" to | or less| or more", window) if end]
+    ends = [float(end) for end in re.split(" to | or less| or more", interval) if end]
     width, middle = ends[-1] - ends[0] if ends else 0.0, sum(ends) / 2
     loose = f"{width / abs(middle):.6g}" if width and middle else "Infinity"
     return loose if ends else ""

@@ -27,7 +27,7 @@ import pandas as pd
 from reuseprior import files, paths, results
 from reuseprior.errors import UserError
 from reuseprior.report import chapters, published
-from reuseprior.report.published import How, Printed, Window
+from reuseprior.report.published import How, Interval, Printed
 
 _SAID = tomllib.loads(Path(__file__).with_name("verdicts.toml").read_text(encoding="utf-8"))
 
@@ -46,7 +46,7 @@ OURS = "ours"
 """The source of a row that no source prints: an example of our own, which no tally counts."""
 
 COLUMNS = [
-    "id", "source", "where", "kind", "printed", "computed", "window", "verdict", "note"
+    "id", "source", "where", "kind", "printed", "computed", "interval", "verdict", "note"
 ]  # fmt: skip
 TYPED = (
     "typed"  # of data/ledger.csv besides: the table in data/published, and what else its row says
@@ -64,7 +64,7 @@ class Entry:
     computed: float | int | None
     kind: str
     verdict: str
-    window: tuple[float, float] | None = None  # what the printed digits can stand for
+    interval: tuple[float, float] | None = None  # what the printed digits can stand for
     note: str = ""
 
     @property
@@ -75,31 +75,31 @@ class Entry:
         return f"{self.computed:,.4f}" if isinstance(self.computed, float) else f"{self.computed:,}"
 
     @property
-    def window_text(self) -> str:
-        """The window to be read: `7050000 to 7150000`, `60 or more`, or nothing."""
-        if self.window is None:
+    def interval_text(self) -> str:
+        """The rounding interval to be read: `7050000 to 7150000`, `60 or more`, or nothing."""
+        if self.interval is None:
             return ""
-        least, most = self.window
+        least, most = self.interval
         if not isfinite(most):
             return f"{least:.9g} or more"
         return f"{least:.9g} to {most:.9g}" if isfinite(least) else f"{most:.9g} or less"
 
     @property
     def slack(self) -> float | None:
-        """How often a value wrong by up to 1 % would still be in the window, from 0 to 1."""
-        if self.window is None or not self.computed:
+        """How often a value wrong by up to 1 % would still be in the interval, from 0 to 1."""
+        if self.interval is None or not self.computed:
             return None
         off = abs(self.computed) / 100
-        low = max(self.window[0], self.computed - off)
-        high = min(self.window[1], self.computed + off)
+        low = max(self.interval[0], self.computed - off)
+        high = min(self.interval[1], self.computed + off)
         return max(0.0, high - low) / (2 * off)
 
     def __str__(self) -> str:
         parts = [f"{MARKS[self.verdict]} {self.id}: printed {self.printed}".strip()]
         if self.computed is not None:
             parts.append(f"computed {self.computed_text}")
-        if self.window is not None:
-            parts.append(f"window {self.window_text}")
+        if self.interval is not None:
+            parts.append(f"interval {self.interval_text}")
         note = f" ({self.note})" if self.note else ""
         return f"{', '.join(parts)}: {self.kind}, {self.verdict}{note}"
 
@@ -128,12 +128,12 @@ class Contradiction:
     printed: str
     says: str
 
-    def against(self, window: Window, readings: Sequence[Reading]) -> bool:
-        """Whether the other number is outside of the window, and a reading gives it."""
+    def against(self, interval: Interval, readings: Sequence[Reading]) -> bool:
+        """Whether the other number is outside of the interval, and a reading gives it."""
         other = Printed.parse(self.printed)
-        windows = [other.window(how) for how in ("rounded", "cut")]
-        is_read = any(r.value in w for r in readings for w in windows)
-        return is_read and other.value not in window
+        intervals = [other.interval(how) for how in ("rounded", "cut")]
+        is_read = any(r.value in w for r in readings for w in intervals)
+        return is_read and other.value not in interval
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def made(cells: Sequence[Cell]) -> How:
 
     def given(how: How) -> tuple[int, int]:
         """How many cells it gives, and how many of them by the text's own reading."""
-        right = [[r for r in c.readings if r.value in c.printed.window(how)] for c in cells]
+        right = [[r for r in c.readings if r.value in c.printed.interval(how)] for c in cells]
         return sum(map(bool, right)), sum(any(not r.convention for r in of) for of in right)
 
     (cut, cut_in_text), (rounded, in_text) = given("cut"), given("rounded")
@@ -196,20 +196,20 @@ def made(cells: Sequence[Cell]) -> How:
 
 
 def _judged(cell: Cell, how: How) -> Entry:
-    window, text = cell.printed.window(how), cell.readings[0]
+    interval, text = cell.printed.interval(how), cell.readings[0]
     # what the text says, what it leaves open, what it rules out
     in_order = sorted(cell.readings, key=lambda r: bool(r.convention) + bool(r.against))
-    fitting = next((r for r in in_order if r.value in window), None)
-    verdict, note = _verdict(cell, fitting, window)
+    fitting = next((r for r in in_order if r.value in interval), None)
+    verdict, note = _verdict(cell, fitting, interval)
     notes = [note, cell.note]
-    if fitting is None and text.value in cell.printed.window("cut"):
+    if fitting is None and text.value in cell.printed.interval("cut"):
         notes.append(f"cut, it would be {cell.printed.text}")
     if fitting and how == "cut":
         notes.append("digits are cut, which gives more of its column")
     value = (fitting or text).value
     value = float(value) if isinstance(value, Fraction) else value
     kind = "derived" if cell.derived else "computed"
-    return entry(cell.row, cell.column, value, kind, verdict, window, noted(*notes))
+    return entry(cell.row, cell.column, value, kind, verdict, interval, noted(*notes))
 
 
 def in_words(cell: Cell) -> Entry:
@@ -224,16 +224,16 @@ def in_words(cell: Cell) -> Entry:
     as_number = _judged(replace(cell, row=row), "rounded")
     verdicts = {"reproduced": "holds", "unsaid": "unsaid", "erratum": "corrected"}
     note = noted(as_number.note, f"put as {as_number.printed}, found {as_number.computed_text}")
-    verdict, words = verdicts.get(as_number.verdict, "fails"), cell.row["value"]
-    return replace(as_number, printed=words, kind="proved", verdict=verdict, window=None, note=note)
+    said = {"printed": cell.row["value"], "verdict": verdicts.get(as_number.verdict, "fails")}
+    return replace(as_number, **said, kind="proved", interval=None, note=note)
 
 
-def _verdict(cell: Cell, fitting: Reading | None, window: Window) -> tuple[str, str]:
+def _verdict(cell: Cell, fitting: Reading | None, interval: Interval) -> tuple[str, str]:
     """What became of a computed number, and why; `fitting` is the reading that gives it."""
     text, contradiction = cell.readings[0], cell.contradiction
     if fitting is None:
         tried = [f"{r.convention}: {_short(r.value)}".removeprefix(": ") for r in cell.readings]
-        if contradiction and contradiction.against(window, cell.readings):
+        if contradiction and contradiction.against(interval, cell.readings):
             return "erratum", f"{contradiction.says}; computed: {'; '.join(tried)}"
         return "not reproduced", f"no reading gives it: {'; '.join(tried)}"
     if not fitting.convention:
@@ -254,7 +254,7 @@ def reading_of_row(row: pd.Series, readings: Sequence[Mapping[str, float]]) -> i
         return sum(
             sum(c.isdigit() for c in row[column])
             for column, value in readings[place].items()
-            if value in Printed.parse(row[column]).window()
+            if value in Printed.parse(row[column]).interval()
         )
 
     return max(reversed(range(len(readings))), key=digits)
@@ -336,31 +336,31 @@ def public(quantity: str) -> list[Public]:
 def quoted(row: pd.Series, column: str, sources: Sequence[Public], note: str = "") -> Entry:
     """The entry of a number that the source has from elsewhere, compared with public ones.
 
-    Two printed numbers agree if their windows overlap; a trailing + of a quotation says "or more".
+    Two printed numbers agree if their intervals overlap; a quotation's trailing + says "or more".
     One source that agrees confirms it, and the note names all.
     """
     printed = Printed.parse(row[column])
-    window = Window(Fraction(printed.value), inf) if printed.at_least else printed.window()
+    interval = Interval(Fraction(printed.value), inf) if printed.at_least else printed.interval()
     if not sources:
-        return entry(row, column, None, "quoted", "unchecked", window, note)
+        return entry(row, column, None, "quoted", "unchecked", interval, note)
 
     def agrees(source: Public) -> bool:
-        its = Printed.parse(source.printed).window()
-        return its.least < window.most and window.least < its.most
+        its = Printed.parse(source.printed).interval()
+        return its.least < interval.most and interval.least < its.most
 
     first, *others = sorted(sources, key=agrees, reverse=True)
     verdict = "confirmed" if agrees(first) else "differs"
     said = [f"{source.source}: {source.printed}" for source in (first, *others)]
-    return entry(row, column, _value(first.printed), "quoted", verdict, window,
+    return entry(row, column, _value(first.printed), "quoted", verdict, interval,
                  noted(*said, note))  # fmt: skip
 
 
 def entry(
     row: pd.Series, column: str, computed, kind: str, verdict: str,
-    window: Window | None = None, note: str = "",
+    interval: Interval | None = None, note: str = "",
 ) -> Entry:  # fmt: skip
     """An entry of one cell of a published table, for the rules of a kind of number."""
-    ends = None if window is None else window.ends
+    ends = None if interval is None else interval.ends
     note = noted(row.get("claim", ""), note)  # what is claimed, as a number alone does not say it
     return Entry(
         identity(row["id"], column), row["source"], row["where"], row[column], computed, kind,
@@ -582,7 +582,8 @@ def _rows(entries: Sequence[Entry]) -> Iterator[dict[str, str]]:
     for e in entries:
         # eight digits: more than any page prints, fewer than differ between processors
         value = f"{e.computed:.8g}" if isinstance(e.computed, float) else e.computed
-        row = asdict(e) | {"window": e.window_text, "computed": "" if value is None else str(value)}
+        computed = "" if value is None else str(value)
+        row = asdict(e) | {"computed": computed, "interval": e.interval_text}
         yield row | {TYPED: typed.get(e.id, {}).get(TYPED, "")}
 
 
@@ -604,8 +605,9 @@ def listing(entries: Iterable[Entry], *verdicts: str) -> pd.DataFrame:
     """The entries with the given verdicts (all by default) to be read: printed beside computed."""
     shown = [e for e in entries if not verdicts or e.verdict in verdicts]
     rows = table(shown).set_index("id")
-    read = {"computed": [e.computed_text for e in shown], "window": [e.window_text for e in shown]}
-    return rows.assign(**read).drop(columns="source")
+    rows["computed"] = [e.computed_text for e in shown]
+    rows["interval"] = [e.interval_text for e in shown]
+    return rows.drop(columns="source")
 
 
 def summary(entries: Iterable[Entry]) -> pd.DataFrame:

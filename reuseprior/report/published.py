@@ -30,8 +30,8 @@ How = Literal["rounded", "cut"]
 
 
 @dataclass(frozen=True)
-class Window:
-    """The numbers that a page's digits can stand for, from `least` to `most`."""
+class Interval:
+    """The rounding interval of a page's digits: what they can stand for, from `least` to `most`."""
 
     least: Fraction | float  # float for infinity alone
     most: Fraction | float
@@ -60,9 +60,9 @@ class Window:
 class Printed:
     """A number as a page shows it: what it says, and how exactly it says it.
 
-    >>> Printed.parse("7.1M").window().ends
+    >>> Printed.parse("7.1M").interval().ends
     (7050000.0, 7150000.0)
-    >>> 746.608413 in Printed.parse("746.608+").window()
+    >>> 746.608413 in Printed.parse("746.608+").interval()
     True
     """
 
@@ -88,10 +88,10 @@ class Printed:
         value = Decimal(f"{'-' if match['sign'] else ''}{whole}.{decimals}") * unit
         return cls(text, value, len(decimals), unit, bool(match["more"]), match["bound"])
 
-    def window(self, how: How = "rounded") -> Window:
+    def interval(self, how: How = "rounded") -> Interval:
         """The numbers that are printed so: rounded, both ends of a tie in, or cut towards zero.
 
-        >>> [27.2052 in Printed.parse("27.20").window(how) for how in ("rounded", "cut")]
+        >>> [27.2052 in Printed.parse("27.20").interval(how) for how in ("rounded", "cut")]
         [False, True]
 
         A trailing + is cut whatever `how` says, and a bound such as "< 135" is taken as it is.
@@ -99,13 +99,13 @@ class Printed:
         value = Fraction(self.value)
         if self.bound:
             low, high = (-inf, value) if self.bound in "<≤" else (value, inf)
-            return Window(low, high, open=self.bound in "<>")
+            return Interval(low, high, open=self.bound in "<>")
         step = Fraction(self.unit) / 10**self.digits  # what the last printed digit is worth
         if how == "cut" or self.at_least:
             if not value:
-                return Window(-step, step, open=True)
-            return Window(*sorted((value, value + (step if value > 0 else -step))), cut=True)
-        return Window(value - step / 2, value + step / 2)
+                return Interval(-step, step, open=True)
+            return Interval(*sorted((value, value + (step if value > 0 else -step))), cut=True)
+        return Interval(value - step / 2, value + step / 2)
 
     def __str__(self) -> str:
         return self.text

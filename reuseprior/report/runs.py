@@ -28,7 +28,7 @@ from reuseprior.measures.statistics import (
     told_apart,
 )
 from reuseprior.report.ledger import Entry, entry
-from reuseprior.report.published import Printed, Window
+from reuseprior.report.published import Interval, Printed
 from reuseprior.results import Run
 from reuseprior.revolver import Settings
 from reuseprior.schemas import Config
@@ -96,7 +96,7 @@ def measured(
     of: int = 1,
     over_seeds: bool = False,
     protocol: str = "the printed protocol",
-    window: Window | None = None,
+    interval: Interval | None = None,
 ) -> Entry:
     """The entry of a number that trainings give: within or outside, or open as long as none can.
 
@@ -104,7 +104,7 @@ def measured(
     interval of Student's t over our seeds. `over_seeds` says that it is the standard deviation over
     the source's own trainings instead, which our runs show and do not judge. `needs` says what it
     takes to run. Without `evidence`, which no run here can give, the number is open. `protocol`
-    says what the runs were made by where the source prints none, `window` what the number stands
+    says what the runs were made by where the source prints none, `interval` what the number stands
     for where its digits do not say it, as of "about".
     """
     by_seed = {} if evidence is None else runs_for(evidence)
@@ -123,11 +123,11 @@ def measured(
         note += f"; needs {SEEDS} or more: {needs}"
         return entry(row, column, mean, "measured", "open", None, note)
     low, high = one_more(values, of)
-    window = window or Printed.parse(row[column]).window()
-    verdict = "within" if window.least <= high and low <= window.most else "outside"
+    interval = interval or Printed.parse(row[column]).interval()
+    verdict = "within" if interval.least <= high and low <= interval.most else "outside"
     what = "further runs" if of == 1 else f"means of {of} further runs"
     note += f"; 95 % of {what} lie between {low:.4g} and {high:.4g}"
-    return entry(row, column, mean, "measured", verdict, window, note)
+    return entry(row, column, mean, "measured", verdict, interval, note)
 
 
 @dataclass(frozen=True)

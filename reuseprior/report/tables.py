@@ -17,7 +17,7 @@ from reuseprior import files, paths, results
 from reuseprior.errors import UserError
 from reuseprior.report import contents, ledger
 
-COLUMNS = ("id", "row", "quantity", "kind", "printed", "computed", "verdict", "window", "note")
+COLUMNS = ("id", "row", "quantity", "kind", "printed", "computed", "verdict", "interval", "note")
 
 _TYPESET = ("row", "quantity", "printed", "computed", "verdict")  # what a page is wide enough for
 

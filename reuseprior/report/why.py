@@ -520,8 +520,8 @@ def tell(row: Mapping[str, str], trace: Trace | None) -> Iterator[str]:
     table = row["typed"].split(";")[0]  # theorems are typed in none
     yield f"  printed   {row['printed']}" + f"   ({table} in data/published)" * bool(table)
     computed = row["computed"] or "–"
-    window = f", window {row['window']}" if row["window"] else ""
-    yield f"  computed  {computed}   {mark} {row['kind']}, {row['verdict']}{window}"
+    interval = f", interval {row['interval']}" if row["interval"] else ""
+    yield f"  computed  {computed}   {mark} {row['kind']}, {row['verdict']}{interval}"
     if row["note"]:
         yield f"  note      {row['note']}"
     identity = row["id"]

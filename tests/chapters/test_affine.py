@@ -124,7 +124,7 @@ def test_notes_say_of_what_and_angles_are_the_printed_ones(root, monkeypatch):
         turn("mse_as_is", mse_of)(seed)
         turn("loss_as_is", peak(100), "full")(seed)
     maximum = judged("text-maximum")
-    assert maximum.window == (90, 110)
+    assert maximum.interval == (90, 110)
     assert "as the text prints none" in maximum.note and "printed protocol" not in maximum.note
     assert "of 5 or 6 or 7 test digits 1, near meaning within 30°" in judged("claim-halves").note
     assert judged("claim-degrades-1").computed < 0.01

@@ -47,11 +47,11 @@ def test_the_printed_sizes_rule_out_a_convolution_before_the_cells():
     """Not even the one that figures 2 and 8 draw leaves a printed size."""
     built = nn_mass.networks("nn-mass/table-1")
     for _, row in table("nn-mass/table-1").iterrows():
-        one, window = built[row.id], published.Printed.parse(row.params).window()
+        one, interval = built[row.id], published.Printed.parse(row.params).interval()
         first = 9 * one.widths[0] ** 2 + 2 * one.widths[0]
-        assert one.parameters() in window
-        assert one.parameters() + first not in window
-        assert with_transitions(one) not in window
+        assert one.parameters() in interval
+        assert one.parameters() + first not in interval
+        assert with_transitions(one) not in interval
     assert with_transitions(Architecture.of_layers(64, (90, 170, 300))) == 12_085_354
 
 

@@ -21,7 +21,7 @@ def test_counted_budgets():
     assert shapeshifter.manual_stores("WRN-50-2", "ImageNet") == 32
     assert round(shapeshifter.parameters("SSN-DenseNet-BC-190-40") / 1e6) == 26
     for model in ("WRN-28-10", "WRN-76-12"):
-        assert shapeshifter.parameters(model) / 1e6 not in Printed.parse("36").window()
+        assert shapeshifter.parameters(model) / 1e6 not in Printed.parse("36").interval()
     assert shapeshifter.name("DenseNet-BC-190-40, smaller") == "densenet-bc-190-40"
 
 

@@ -25,7 +25,7 @@ COUNT_KEYS = [
     "total_surprisal", "P_G", "P_G_spread", "seconds",
 ]  # fmt: skip
 AUDIT_KEYS = [
-    "id", "source", "where", "printed", "computed", "kind", "verdict", "window", "note",
+    "id", "source", "where", "printed", "computed", "kind", "verdict", "interval", "note",
 ]  # fmt: skip
 COMMANDS = "count rank models data train evolve campaign record audit reproduce book".split()
 
@@ -296,8 +296,8 @@ def test_audit(committed):
     found = loads(run("audit", "--json").stdout)
     assert all(list(entry) == AUDIT_KEYS for entry in found)
     assert [entry["computed"] for entry in found] == [1.04, 3.0, None, None, 5]
-    windows = [[0.95, 1.05], [1.95, 2.05], [3.0, None], [3.95, 4.05], None]
-    assert [entry["window"] for entry in found] == windows
+    intervals = [[0.95, 1.05], [1.95, 2.05], [3.0, None], [3.95, 4.05], None]
+    assert [entry["interval"] for entry in found] == intervals
     assert found[1]["note"] == REASON and found[1]["kind"] == "computed"
 
 
@@ -308,9 +308,9 @@ def test_audit_of_a_place(committed, monkeypatch):
     lines = result.stdout.splitlines()
     shown = (
         "thesis, table 1, row 1:\n  t-1/a\n"
-        "    printed 1.0  computed 1.0400  window 0.95 to 1.05  ✓ computed: reproduced\n"
+        "    printed 1.0  computed 1.0400  interval 0.95 to 1.05  ✓ computed: reproduced\n"
         "thesis, table 1, row 2:\n  t-1/b\n"
-        "    printed 2.0  computed 3.0000  window 1.95 to 2.05  ✗ computed: erratum"
+        "    printed 2.0  computed 3.0000  interval 1.95 to 2.05  ✗ computed: erratum"
     )
     assert lines[:6] == shown.splitlines()
     reason = lines[6:-2]

@@ -210,7 +210,7 @@ def test_a_damaged_ledger_of_a_build_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "BUILD", tmp_path)
     path = ledger.save([ENTRY])
     (row,) = ledger.saved()
-    assert (row["id"], row["computed"], row["window"]) == ("a", "1", "0 to 2")
+    assert (row["id"], row["computed"], row["interval"]) == ("a", "1", "0 to 2")
     text = path.read_text()
     head, line = text.splitlines()
     cut = [text[:n] for n in range(len(text) - 1)]

@@ -343,7 +343,7 @@ def test_ledger_sorts(browser, site):
     show(browser, site, "ledger")
     bring(browser, MORE).click()
     assert shown_ids(browser) == [row["id"] for row in ledger.committed_rows()]
-    for name, least in (("computed", 400), ("window", 300)):
+    for name, least in (("computed", 400), ("interval", 300)):
         for order in ("ascending", "descending"):
             assert sort(browser, name) == order
             values = [value for _, value in column(browser, name)]
@@ -485,7 +485,7 @@ def test_ledger_shows_every_row_and_its_mark(site):
         assert f"{ledger.MARKS[row['verdict']]}&nbsp;".lstrip("&nbsp;") in text
 
 
-def test_narrower_windows_come_first():
+def test_narrower_intervals_come_first():
     texts = ("2.45 to 2.55", "-3.5 to -2.5", "-1 to 1", "35 or less")
     assert [*map(book._looseness, texts)] == ["0.04", "0.333333", "Infinity", "Infinity"]
 
@@ -530,7 +530,7 @@ MARKUP = """</td><script>alert("1")</script><img src=x onerror='alert(2)'>&"""
 
 def test_nothing_of_the_ledger_is_markup(monkeypatch):
     row = dict.fromkeys(ledger.COLUMNS, MARKUP)
-    row |= {"kind": "computed", "verdict": "erratum", "window": "1 to 2"}
+    row |= {"kind": "computed", "verdict": "erratum", "interval": "1 to 2"}
     monkeypatch.setattr(ledger, "committed_rows", lambda: [row])
     shown = book.ledger_table(Trails(None))
     assert "<script" not in shown and "<img" not in shown and '"1"' not in shown
@@ -541,9 +541,9 @@ def test_nothing_of_the_ledger_is_markup(monkeypatch):
 
 
 def test_a_damaged_number_of_the_ledger_is_one_sentence(monkeypatch):
-    row = dict.fromkeys(ledger.COLUMNS, "a") | {"computed": "1", "window": "1 to two"}
+    row = dict.fromkeys(ledger.COLUMNS, "a") | {"computed": "1", "interval": "1 to two"}
     row |= {"kind": "computed", "verdict": "erratum"}
     monkeypatch.setattr(ledger, "committed_rows", lambda: [row])
-    said = "has computed '1' and window '1 to two' for 'a', which are no numbers"
+    said = "has computed '1' and interval '1 to two' for 'a', which are no numbers"
     with pytest.raises(ledger.LedgerError, match=said):
         book.ledger_table(Trails(None))

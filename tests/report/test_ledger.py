@@ -97,10 +97,10 @@ def test_of_readings_that_explain_as_much_the_last_is_the_row_s():
     assert ledger.reading_of_row(found, [{"x": 27.2, "y": 9}, last]) == 0
 
 
-def test_slack_is_what_a_wrong_value_would_have_passed_by_and_windows_are_shown():
+def test_slack_is_what_a_wrong_value_would_have_passed_by_and_intervals_are_shown():
     for printed, slack in (("100", 0.5), ("100.00", 0.005), ("1", 1)):
         assert one(printed, Reading(float(printed))).slack == pytest.approx(slack)
-    texts = [one(printed, Reading(8)).window_text for printed in ("8", "≥60", "<135", "7.1M")]
+    texts = [one(printed, Reading(8)).interval_text for printed in ("8", "≥60", "<135", "7.1M")]
     assert texts == ["7.5 to 8.5", "60 or more", "135 or less", "7050000 to 7150000"]
 
 
@@ -124,7 +124,7 @@ def test_quoted(printed, sources, verdict):
 def test_a_setting_tests_nothing():
     found = setting(row("8"), "x", "read by y")
     assert (found.kind, found.verdict, found.computed) == ("setting", "used", 8)
-    assert found.window is found.slack is None
+    assert found.interval is found.slack is None
 
 
 def test_no_work_names_a_verdict():

@@ -38,7 +38,7 @@ def test_parse_refuses_what_is_no_number(text):
         Printed.parse(text)
 
 
-WINDOWS = [  # text, how, ends: no wider, as every verdict rests on them
+INTERVALS = [  # text, how, ends: no wider, as every verdict rests on them
     ("746.608", "rounded", (746.6075, 746.6085)),
     ("746.608", "cut", (746.608, 746.609)),
     ("746.608+", "rounded", (746.608, 746.609)),
@@ -52,9 +52,9 @@ WINDOWS = [  # text, how, ends: no wider, as every verdict rests on them
 ]
 
 
-@pytest.mark.parametrize(("text", "how", "ends"), WINDOWS)
-def test_windows(text, how, ends):
-    assert Printed.parse(text).window(how).ends == ends
+@pytest.mark.parametrize(("text", "how", "ends"), INTERVALS)
+def test_intervals(text, how, ends):
+    assert Printed.parse(text).interval(how).ends == ends
 
 
 MATCHED = [  # text, computed, how
@@ -86,7 +86,7 @@ MATCHED = [  # text, computed, how
 def test_what_can_become_the_printed_digits(text, computed, expected):
     printed = Printed.parse(text)
     ways = ("cut",) if printed.at_least else ("rounded", "cut")
-    assert next((how for how in ways if computed in printed.window(how)), None) == expected
+    assert next((how for how in ways if computed in printed.interval(how)), None) == expected
 
 
 FACTS = "public/facts"  # what others print of what is quoted: a row a fact, not a table of a work

@@ -14,7 +14,7 @@ from reuseprior.chapters import counting, sharing
 from reuseprior.cli.app import parse_settings
 from reuseprior.report import published
 from reuseprior.report.ledger import Entry
-from reuseprior.report.published import Window
+from reuseprior.report.published import Interval
 from reuseprior.report.runs import Claim, Evidence, claimed, machine, measured, options, runs_for
 
 
@@ -58,8 +58,8 @@ def test_a_number_is_judged_by_an_interval_for_one_run_more(folder):
     both = judged(EVIDENCE)
     assert (both.kind, both.verdict, both.computed) == ("measured", "within", pytest.approx(91))
     assert both.note.startswith("3 seeds at the printed protocol in data/results/train-x; 95 %")
-    about = judged(EVIDENCE, "105", window=Window(Fraction(90), Fraction(120)), protocol="ours")
-    assert (about.verdict, about.window) == ("within", (90, 120))
+    about = judged(EVIDENCE, "105", interval=Interval(Fraction(90), Fraction(120)), protocol="ours")
+    assert (about.verdict, about.interval) == ("within", (90, 120))
     assert about.note.startswith("3 seeds at ours in data/results/train-x; 95 %")
     assert judged(EVIDENCE, "105").verdict == "outside"
     spread = judged(EVIDENCE, "0.06", over_seeds=True)
