@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from reuseprior.contexts import count_contexts, record_model
+from reuseprior.contexts import count_contexts, trace_model
 from reuseprior.measures.scores import signal_paths
 from reuseprior.models import CNN, catalog
 from reuseprior.models.efficientnet_v2 import ConvBlock, FusedMBConv
@@ -158,10 +158,10 @@ def ours(label: str, size: int) -> tuple[float, float]:
     """Seconds to record and to count."""
     model = catalog.build(label)
     shape = (1, 3, size, size)
-    recorded = record_model(model, shape)
+    traced = trace_model(model, shape)
     return (
-        seconds(lambda: record_model(model, shape)),
-        seconds(lambda: recorded.count(batch_norm="all")),
+        seconds(lambda: trace_model(model, shape)),
+        seconds(lambda: traced.count(batch_norm="all")),
     )
 
 
@@ -203,10 +203,10 @@ def connections_of(model: nn.Module, size: int) -> int:
     return flops.get_total_flops() // 2
 
 
-def row(size: int, dictionary: float, recording: float, counting: float, note: str) -> str:
-    both = recording + counting
+def row(size: int, dictionary: float, tracing: float, counting: float, note: str) -> str:
+    both = tracing + counting
     return (
-        f"{size:3d} px  {dictionary:12.1f} s  {recording * 1e3:10.1f} + {counting * 1e3:.1f} ms"
+        f"{size:3d} px  {dictionary:12.1f} s  {tracing * 1e3:10.1f} + {counting * 1e3:.1f} ms"
         f"  {dictionary / both:12,.0f}×  {dictionary / counting:10,.0f}×   {note}"
     )
 
@@ -215,14 +215,14 @@ def against_forward(rows: list[tuple[str, int]]) -> Iterator[str]:
     yield "model           px   record      count   forward pass, float32   count / forward"
     totals = [0.0, 0.0]
     for label, size in rows:
-        recording, counting = ours(label, size)
+        tracing, counting = ours(label, size)
         model = catalog.build(label, lazy=False).eval()
         images = torch.randn(1, 3, size, size)
         with torch.inference_mode():
             forward = seconds(lambda model=model, images=images: model(images), 3)
-        totals = [totals[0] + recording, totals[1] + counting]
+        totals = [totals[0] + tracing, totals[1] + counting]
         yield (
-            f"{label:12s} {size:5d}  {recording * 1e3:6.0f} ms  {counting * 1e3:6.0f} ms"
+            f"{label:12s} {size:5d}  {tracing * 1e3:6.0f} ms  {counting * 1e3:6.0f} ms"
             f"  {forward * 1e3:18.0f} ms  {counting / forward:14.2f}"
         )
     yield f"together            {totals[0] * 1e3:6.0f} ms  {totals[1] * 1e3:6.0f} ms"
@@ -231,15 +231,15 @@ def against_forward(rows: list[tuple[str, int]]) -> Iterator[str]:
 def growth() -> Iterator[str]:
     yield "V2-B0 by image size, record + count, ms"
     for size in (32, 64, 128, 256, 512, 1024):
-        recording, counting = ours("V2-B0", size)
-        yield f"{size:6d} px  {recording * 1e3:8.1f} + {counting * 1e3:.1f}"
+        tracing, counting = ours("V2-B0", size)
+        yield f"{size:6d} px  {tracing * 1e3:8.1f} + {counting * 1e3:.1f}"
     yield "CNN of 16 channels on 32×32 by depth, record + count, ms (µs a layer)"
     for depth in (10, 100, 1000):
         with torch.device("meta"):
             model = CNN(16, depth)
-        recorded = record_model(model, (1, 16, 32, 32))
-        record = seconds(lambda model=model: record_model(model, (1, 16, 32, 32)), 3)
-        count = seconds(recorded.count, 3)
+        traced = trace_model(model, (1, 16, 32, 32))
+        record = seconds(lambda model=model: trace_model(model, (1, 16, 32, 32)), 3)
+        count = seconds(traced.count, 3)
         each = (record + count) / depth * 1e6
         yield f"{depth:6d} layers {record * 1e3:8.1f} + {count * 1e3:.1f}  ({each:.0f})"
 
@@ -254,22 +254,22 @@ def signals(rows: list[tuple[str, int]]) -> Iterator[str]:
     """Signal paths with all their measures against counting, of one record."""
     yield "model                    px    count   signal paths   signal paths / count"
     for label, size in rows:
-        recorded = record_model(catalog.build(label), (1, 3, size, size))
+        traced = trace_model(catalog.build(label), (1, 3, size, size))
 
-        def followed(recorded=recorded):
-            paths = signal_paths(recorded)
+        def followed(traced=traced):
+            paths = signal_paths(traced)
             return paths.shortest, paths.mean_length, paths.layer_entropy, paths.path_entropy
 
-        counting, following = seconds(recorded.count), seconds(followed)
+        counting, following = seconds(traced.count), seconds(followed)
         each = f"{counting * 1e3:6.1f} ms   {following * 1e3:9.1f} ms"
         yield f"{label:22s} {size:4d} {each}   {following / counting:20.2f}"
 
 
-# Models recorded and counted once a line that comes in, by the checkout that Python is told of.
+# Models traced and counted once a line that comes in, by the checkout that Python is told of.
 ONCE = """
 import json, sys, time
 import torch
-from reuseprior.contexts import record_model
+from reuseprior.contexts import trace_model
 from reuseprior.models import catalog
 torch.set_num_threads(1)
 models = [(catalog.build(name), (1, 3, size, size)) for name, size in json.loads(sys.argv[1])]
@@ -277,9 +277,9 @@ for _ in sys.stdin:
     taken = []
     for model, shape in models:
         times = [time.process_time()]
-        recorded = record_model(model, shape)
+        traced = trace_model(model, shape)
         times.append(time.process_time())
-        recorded.count(batch_norm="all")
+        traced.count(batch_norm="all")
         taken.append((times[1] - times[0], time.process_time() - times[1]))
     print(json.dumps(taken), flush=True)
 """

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from reuseprior import paths
 from reuseprior.chapters.beyond.survey import keep, short
-from reuseprior.contexts import record_model
+from reuseprior.contexts import trace_model
 from reuseprior.models import catalog, hf, without_weights
 
 EXPERIMENT = "zoo"
@@ -35,7 +35,7 @@ COLUMNS = (
     "reason",
 )  # fmt: skip
 """`held` counts all parameters, `parameters` those with a context; `seconds` is the processor's
-time for recording and counting, on one core; `added_mib` the most memory that the process held
+time for tracing and counting, on one core; `added_mib` the most memory that the process held
 meanwhile beyond what it held before, about 800 MiB of libraries; `reason` says why a model could
 not be counted."""
 TOKENS = 128
@@ -50,7 +50,7 @@ class Try:
     model: str
     build: Callable[[], nn.Module]
     inputs: Callable[[nn.Module], Any]
-    options: tuple[tuple[str, Any], ...] = ()  # of record_model
+    options: tuple[tuple[str, Any], ...] = ()  # of trace_model
     largest: float = float("inf")  # parameters of what is tried; a larger model makes no row
 
 
@@ -105,7 +105,7 @@ def tried(one: Try) -> dict | None:
             held = _mib("VmRSS")
             _forget_peak()
             start = time.process_time()
-            counts = record_model(network, inputs, **dict(one.options)).count()
+            counts = trace_model(network, inputs, **dict(one.options)).count()
         row["seconds"] = round(time.process_time() - start, 3)
         row["added_mib"] = _mib("VmHWM") - held
         row["parameters"], row["P_G"] = counts.parameters, counts.quantities().P_G

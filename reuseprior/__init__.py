@@ -9,7 +9,7 @@ What most users need stands here; it is loaded when it is first asked for.
 _FRONT = {
     "compare": "measures.comparing",  # models in memory, ranked
     "count_contexts": "contexts",  # one model's counts, with table(), plot() and draw()
-    "record_model": "contexts",  # a model's record, to count it more than once
+    "trace_model": "contexts",  # a model's trace, to count it more than once
     "Graph": "contexts",  # an explicit graph, small enough to draw
     "rule": "contexts",  # registers a counting rule for an operator
     "CountingError": "contexts",  # what cannot be counted, and why
@@ -32,10 +32,11 @@ def __getattr__(name: str):
 
     if name == "__version__":
         return _version()
-    if name not in _FRONT:
+    place = {**_FRONT, "record_model": "contexts"}.get(name)  # the old name of trace_model
+    if place is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{_FRONT[name] or name}")
-    return getattr(module, name) if _FRONT[name] else module
+    module = import_module(f"{__name__}.{place or name}")
+    return getattr(module, name) if place else module
 
 
 def __dir__() -> list[str]:

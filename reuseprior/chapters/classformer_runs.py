@@ -37,7 +37,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from reuseprior import data, paths, results
-from reuseprior.contexts import multiply_adds, record_model
+from reuseprior.contexts import multiply_adds, trace_model
 from reuseprior.data import Texts
 from reuseprior.data.texts import labelled_test
 from reuseprior.errors import UserError
@@ -443,9 +443,9 @@ def structure(schedule: Schedule, length: int) -> dict[str, float]:
     plain = Schedule.plain(len(schedule.gamma))
     with without_weights():
         model = Classformer(schedule, 2)
-    recorded = record_model(_Encoder(model), (1, length, model.sizes.width))
-    quantities = recorded.count().quantities()
-    row = {"log2_contexts": quantities.log2_contexts, "multiply_adds": multiply_adds(recorded)}
+    traced = trace_model(_Encoder(model), (1, length, model.sizes.width))
+    quantities = traced.count().quantities()
+    row = {"log2_contexts": quantities.log2_contexts, "multiply_adds": multiply_adds(traced)}
     base = row if schedule == plain else structure(plain, length)
     return row | {
         "P_G": quantities.P_G,

@@ -20,7 +20,7 @@ from reuseprior.contexts import (
     ParameterCount,
     count_contexts,
     horizontal_unroll,
-    record_model,
+    trace_model,
     uniform,
 )
 from reuseprior.contexts.show import by_tensor
@@ -167,7 +167,7 @@ def multiply_adds(label: str, size: int, classes: int = 1000) -> int:
 
 @lru_cache(maxsize=32)
 def _multiply_adds(base: str, size: int, classes: int) -> int:
-    return contexts.multiply_adds(record_model(_model(base, classes), (1, 3, size, size)))
+    return contexts.multiply_adds(trace_model(_model(base, classes), (1, 3, size, size)))
 
 
 def readings(label: str, size: int, classes: int = 1000) -> list[RowReading]:

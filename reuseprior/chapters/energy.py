@@ -11,7 +11,7 @@ import pandas as pd
 from torch import nn
 
 from reuseprior import sharing
-from reuseprior.contexts import ContextCounts, count_contexts, record_model
+from reuseprior.contexts import ContextCounts, count_contexts, trace_model
 from reuseprior.errors import UserError
 from reuseprior.measures.energy import EnergyPrior, NoEstimate, TooLong
 from reuseprior.models import CNN, MLP, without_weights
@@ -76,7 +76,7 @@ def counts(table: str, width: int, depth: int, shared: bool = False) -> ContextC
     if shared:
         return sharing.merge(counts(table, width, depth, False), network, sharing.equal_layers)
     counted = count_contexts(network, input_shape(family, width), batch_norm="all")
-    return replace(counted, recorded=None)  # thousands of operators, which nobody asks for
+    return replace(counted, traced=None)  # thousands of operators, which nobody asks for
 
 
 @cache
@@ -307,15 +307,15 @@ def under_priors(table: str, priors: Sequence[EnergyPrior]) -> pd.DataFrame:
     rows = {}
     for _, row in published.load(f"thesis/{table}").iterrows():
         width, depth = int(row["channels" if family.is_cnn else "width"]), int(row.depth)
-        recorded = record_model(model(family, width, depth), input_shape(family, width))
+        traced = trace_model(model(family, width, depth), input_shape(family, width))
         sizes = quantities(table, width, depth)
-        rows[depth] = {p.name: _performance(p, recorded, sizes) for p in priors}
+        rows[depth] = {p.name: _performance(p, traced, sizes) for p in priors}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("depth")
 
 
-def _performance(prior: EnergyPrior, recorded, sizes) -> float:
+def _performance(prior: EnergyPrior, traced, sizes) -> float:
     try:
-        return prior.ensemble(recorded).performance(
+        return prior.ensemble(traced).performance(
             input_nodes=sizes.input_nodes, output_nodes=1, weight_nodes=sizes.weight_nodes
         )
     except (NoEstimate, TooLong):

@@ -26,7 +26,7 @@ from reuseprior.chapters.nn_mass_runs import runs as runs
 from reuseprior.chapters.nn_mass_runs import train_grid as train_grid
 from reuseprior.chapters.nn_mass_runs import trained as trained
 from reuseprior.chapters.nn_mass_theorems import DERIVATIONS
-from reuseprior.contexts import CountingError, record_model
+from reuseprior.contexts import CountingError, trace_model
 from reuseprior.measures import nn_mass
 from reuseprior.measures.nn_mass import KERNEL, Architecture, LongRangeCNN, NotApplicable
 from reuseprior.models import build, image_size, without_weights
@@ -280,7 +280,7 @@ def darts_parameters(order: str, cells: int) -> int:
     """Learnable parameters of the evaluated network of so many cells, as counted."""
     with without_weights():
         model = darts(order, cells=cells)
-    return record_model(model, (1, 3, 32, 32)).count().quantities().parameters
+    return trace_model(model, (1, 3, 32, 32)).count().quantities().parameters
 
 
 def darts_accuracy(order: str) -> list[Public]:
@@ -480,7 +480,7 @@ def counted(one: Architecture, size: int = 32) -> Quantities:
     """The quantities of a network with random long-range links, on images of so many pixels."""
     with without_weights():
         model = LongRangeCNN(one)
-    return record_model(model, (1, 3, size, size)).count().quantities()
+    return trace_model(model, (1, 3, size, size)).count().quantities()
 
 
 def table_2() -> pd.DataFrame:
@@ -538,12 +538,12 @@ def of_models(names: Iterable[str]) -> pd.DataFrame:
     rows = {}
     for name in names:
         size = image_size(name)
-        recorded = record_model(build(name), (1, 3, size, size))
+        traced = trace_model(build(name), (1, 3, size, size))
         try:
-            mass, reason = nn_mass.measure(recorded), ""
+            mass, reason = nn_mass.measure(traced), ""
         except (NotApplicable, CountingError) as error:
             mass, reason = None, str(error)
-        q = recorded.count().quantities()
+        q = traced.count().quantities()
         rows[name] = {
             "mass": mass.mass if mass else float("nan"),
             "density": mass.density if mass else float("nan"),

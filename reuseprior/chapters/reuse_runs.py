@@ -19,7 +19,7 @@ import pandas as pd
 from torch import nn
 
 from reuseprior import paths, results, sharing
-from reuseprior.contexts import multiply_adds, operator_paths, record_model
+from reuseprior.contexts import multiply_adds, operator_paths, trace_model
 from reuseprior.errors import UserError
 from reuseprior.measures.measuring import last_position
 from reuseprior.models import ModelConfig, catalog, hf, without_weights
@@ -186,15 +186,15 @@ def count(network: Network) -> dict:
     try:
         model = network.build()
         inputs, output = _inputs(model, network.inputs)
-        recorded = record_model(model, inputs, output=output)
-        quantities = recorded.count().quantities()
+        traced = trace_model(model, inputs, output=output)
+        quantities = traced.count().quantities()
     except UserError as error:
         return row | {"reason": str(error)}
     values = {
         "stored": quantities.parameters,
         "used": quantities.weight_nodes,
-        "multiply_adds": multiply_adds(recorded),
-        "layers": operator_paths(recorded).layers,
+        "multiply_adds": multiply_adds(traced),
+        "layers": operator_paths(traced).layers,
         "P_G": quantities.P_G,
         "P_G_spread": quantities.P_G_spread,
         "seconds": time.perf_counter() - begin,
@@ -204,7 +204,7 @@ def count(network: Network) -> dict:
 
 
 def _inputs(model: nn.Module, inputs: str) -> tuple[Any, Any]:
-    """What a model is recorded on, and the output that counts."""
+    """What a model is traced on, and the output that counts."""
     kind, _, size = inputs.partition(" ")
     if kind == "image":
         return (1, 3, int(size), int(size)), None

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reuseprior import results, sharing
-from reuseprior.contexts import RecordedModel, multiply_adds, operator_paths, record_model
+from reuseprior.contexts import TracedModel, multiply_adds, operator_paths, trace_model
 from reuseprior.errors import UserError
 from reuseprior.measures.measuring import last_position
 from reuseprior.models import without_weights
@@ -165,22 +165,22 @@ def trained(root: Path | None = None) -> pd.DataFrame:
     runs = results.table(results.finished_runs("reuse-texts", root))
     rows = []
     for (model, way), its in runs.groupby(["model", "sharing"], sort=False):
-        recorded = _record(model, way)
-        quantities = recorded.count().quantities()
+        traced = _traced(model, way)
+        quantities = traced.count().quantities()
         rows.append({
             "group": "bytes", "source": "our own", "name": model, "sharing": way, "reason": None,
             "seeds": len(its), "quality": -its["test_bits"].mean(),
             "stored": its["parameters"].iloc[0], "used": quantities.weight_nodes,
-            "multiply_adds": multiply_adds(recorded), "layers": operator_paths(recorded).layers,
+            "multiply_adds": multiply_adds(traced), "layers": operator_paths(traced).layers,
             "P_G": quantities.P_G, "P_G_spread": quantities.P_G_spread,
         })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _record(model: str, way: str) -> RecordedModel:
+def _traced(model: str, way: str) -> TracedModel:
     with without_weights():
         network = build(model, way)
     width = network.embedding.embedding_dim
     network.embedding = nn.Identity()
     output = partial(last_position, part=None)
-    return record_model(network, (1, COUNTED, width), output=output)
+    return trace_model(network, (1, COUNTED, width), output=output)

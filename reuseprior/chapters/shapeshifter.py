@@ -16,7 +16,7 @@ import pandas as pd
 from torch import nn
 
 from reuseprior import data, paths
-from reuseprior.contexts import multiply_adds, record_model
+from reuseprior.contexts import multiply_adds, trace_model
 from reuseprior.models import ModelConfig
 from reuseprior.report import published
 from reuseprior.report.cells import Cells
@@ -103,7 +103,7 @@ def merged(model: str, dataset: str, sharing: str) -> tuple[float, float]:
     """
     network = merge(apply(_build(model, dataset), sharing))
     plain = built(model, dataset)
-    costs = [multiply_adds(record_model(one, (1, 3, 32, 32))) for one in (network, plain)]
+    costs = [multiply_adds(trace_model(one, (1, 3, 32, 32))) for one in (network, plain)]
     return 100 * costs[0] / costs[1], 100 * size(network) / size(plain)
 
 

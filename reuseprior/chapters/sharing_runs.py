@@ -23,7 +23,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from reuseprior import paths, results
-from reuseprior.contexts import RecordedModel, multiply_adds, record_model
+from reuseprior.contexts import TracedModel, multiply_adds, trace_model
 from reuseprior.data.sets import BLIND
 from reuseprior.measures.statistics import (
     ABOVE,
@@ -320,7 +320,7 @@ def counted(run: Run) -> Quantities:
     return forward_pass(run.config).count().quantities()
 
 
-def forward_pass(config: Mapping[str, Any]) -> RecordedModel:
+def forward_pass(config: Mapping[str, Any]) -> TracedModel:
     """The record of a model on one image, of the size that it is tested with.
 
     `config` is the `config.json` of its run, or as much of one as says how it is built.
@@ -328,7 +328,7 @@ def forward_pass(config: Mapping[str, Any]) -> RecordedModel:
     protocol = config["protocol"]
     model = ModelConfig.recorded(config).build(lazy=True)
     size = protocol["test_image_size"] or protocol["image_size"] or OWN_SIZES[config["data"]]
-    return record_model(model, (1, protocol["channels"], size, size))
+    return trace_model(model, (1, protocol["channels"], size, size))
 
 
 def ordering(models: pd.DataFrame, better: str, worse: str) -> str:
@@ -521,8 +521,8 @@ def _settings(run: Run) -> dict[str, object]:
 
 
 def _row(model: str, width: float, config: Mapping, runs: Sequence[Run]) -> dict[str, object]:
-    recorded = forward_pass(config)
-    quantities = recorded.count().quantities()
+    traced = forward_pass(config)
+    quantities = traced.count().quantities()
     built = ModelConfig.recorded(config).build(lazy=True)
     state = SETTLED if settled(runs) else UNSETTLED if runs else NOT_RUN
     accuracies = [100 * run.summary["test_accuracy"] for run in runs if state == SETTLED]
@@ -538,7 +538,7 @@ def _row(model: str, width: float, config: Mapping, runs: Sequence[Run]) -> dict
         "state": state,
         "accuracy": fmean(accuracies) if accuracies else nan,
         "params": sum(p.numel() for p in built.parameters()),
-        "multiply_adds": multiply_adds(recorded),
+        "multiply_adds": multiply_adds(traced),
         "seconds": min(fastest, default=nan),
         "P_G": quantities.P_G,
         "P_G_spread": quantities.P_G_spread,

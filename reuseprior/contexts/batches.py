@@ -1,4 +1,4 @@
-"""Count a model from its inputs: one pass for the record, and of a batch one sample alone."""
+"""Count a model from its inputs: one pass for the trace, and of a batch one sample alone."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from reuseprior.contexts.array import ScaledSum
-from reuseprior.contexts.counting import BatchNorm, ContextCounts, RecordedModel, is_learnable, walk
+from reuseprior.contexts.counting import BatchNorm, ContextCounts, TracedModel, is_learnable, walk
 from reuseprior.contexts.inputs import Inputs, Signal, check_model, read
 from reuseprior.contexts.memory import merged
-from reuseprior.contexts.record import Record
-from reuseprior.contexts.recorder import record
 from reuseprior.contexts.rules import RULES, Rule
+from reuseprior.contexts.trace import Trace
+from reuseprior.contexts.tracer import trace_operators
 from reuseprior.errors import CountingError
 
 FEW = 8  # samples that are looked at each; of more, two may do, which takes less time
@@ -77,39 +77,38 @@ def count_contexts(
     Raises:
         CountingError: if the model cannot run or be counted; the message says why.
     """
-    recorded = record_model(
+    traced = trace_model(
         model, inputs, output=output, signal=signal, until=until, pointwise=pointwise
     )
-    return recorded.count(batch_norm=batch_norm, exact=exact, rules=rules, as_written=as_written)
+    return traced.count(batch_norm=batch_norm, exact=exact, rules=rules, as_written=as_written)
 
 
-def record_model(
+def trace_model(
     model, inputs, *, output=None, signal: Signal = None, until: str | None = None, pointwise=()
-) -> RecordedModel:
-    """Run a model once, as `count_contexts` does, and keep the record to count it more than once.
+) -> TracedModel:
+    """Run a model once, as `count_contexts` does, and keep the trace to count it more than once.
 
-    >>> recorded = record_model(torchvision.models.resnet18(), (1, 3, 224, 224))
-    >>> recorded.count(), recorded.count(discount=per_layer(0.5))
+    >>> traced = trace_model(torchvision.models.resnet18(), (1, 3, 224, 224))
+    >>> traced.count(), traced.count(discount=per_layer(0.5))
     """
     check_model(model)
     tensors = tuple(_named_tensors(model))
     tracked = [tensor for _, tensor in tensors]
     dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
     arguments = read(inputs, next(dtypes, torch.float32))
-    run = partial(
-        record, model, choose=partial(_chosen, output=output), until=until, one_steps=[*pointwise]
-    )
+    choose, steps = partial(_chosen, output=output), [*pointwise]
+    run = partial(trace_operators, model, choose=choose, until=until, one_steps=steps)
 
-    def recorded(arguments: Inputs) -> RecordedModel:
-        recording = run(arguments, tracked, signal=signal)
-        if not recording.outputs:
+    def traced(arguments: Inputs) -> TracedModel:
+        trace = run(arguments, tracked, signal=signal)
+        if not trace.outputs:
             raise CountingError(
                 "The model returns no tensor to count contexts to; return its outputs, or choose "
                 "them with output=."
             )
-        return RecordedModel(recording, tensors)
+        return TracedModel(trace, tensors)
 
-    return _of_one_sample(arguments, tracked, run, recorded) or recorded(arguments)
+    return _of_one_sample(arguments, tracked, run, traced) or traced(arguments)
 
 
 def _named_tensors(model: nn.Module) -> list[tuple[tuple[str, ...], torch.Tensor]]:
@@ -123,8 +122,8 @@ def _named_tensors(model: nn.Module) -> list[tuple[tuple[str, ...], torch.Tensor
 # A batch ----------------------------------------------------------------------------------------
 
 
-def _of_one_sample(arguments: Inputs, tracked, run, recorded) -> RecordedModel | None:
-    """The record of the first sample of a batch; None where the first axis is none of samples.
+def _of_one_sample(arguments: Inputs, tracked, run, traced) -> TracedModel | None:
+    """The trace of the first sample of a batch; None where the first axis is none of samples.
 
     It is one where each entry of the outputs depends on its own entry of the inputs alone, and all
     of them in the same way on the parameters, as the first does by itself: so images are told from
@@ -144,12 +143,12 @@ def _of_one_sample(arguments: Inputs, tracked, run, recorded) -> RecordedModel |
     if of_each is None:
         return None
     try:
-        sample = recorded(first_sample(arguments, size))
+        sample = traced(first_sample(arguments, size))
         # rows of a table that ids choose have shares while it is looked at what depends on the ids
         are_numbers = all(
             not _may_vary(t) or t.dtype is not torch.int64 for _, t in arguments.tensors()
         )
-        if are_numbers and not _equal(_totals(sample.recording, tracked), of_each):
+        if are_numbers and not _equal(_totals(sample.trace, tracked), of_each):
             return None
     except CountingError:  # one cannot stand alone
         return None
@@ -165,17 +164,17 @@ def _of_each(arguments: Inputs, size: int, entries: int, tracked, run) -> list |
     are alike, those of parameters have the factors' sum.
     """
     probe, emptied = apart(arguments, size, entries)
-    recording = run(probe, [*emptied, *tracked])
-    if any(node.shape[:1] != (entries,) for node in recording.outputs):
+    trace = run(probe, [*emptied, *tracked])
+    if any(node.shape[:1] != (entries,) for node in trace.outputs):
         return None
     passes = []
     for factors in (np.ones(entries), np.random.default_rng(0).uniform(1, 2, entries)):
-        totals = _totals(recording, emptied, factors)
+        totals = _totals(trace, emptied, factors)
         by_sample = [
             log if log is None else log - np.log2(factors).reshape(-1, *[1] * (log.ndim - 1))
             for log in totals
         ]
-        of_parameters = _totals(recording, tracked, factors)
+        of_parameters = _totals(trace, tracked, factors)
         whole = [log if log is None else log - np.log2(factors.sum()) for log in of_parameters]
         passes.append((by_sample, whole))
     (plain, each), (weighted, again) = passes
@@ -186,10 +185,10 @@ def _of_each(arguments: Inputs, size: int, entries: int, tracked, run) -> list |
     return each
 
 
-def _totals(recording: Record, tensors, factors: np.ndarray | None = None) -> list:
+def _totals(trace: Trace, tensors, factors: np.ndarray | None = None) -> list:
     """Log2 of the tensors' counts, None of one that no output depends on."""
-    counts, _ = walk(recording, RULES, ScaledSum, None, weights=factors)
-    totals = [counts.get(recording.node_of(tensor)) for tensor in tensors]
+    counts, _ = walk(trace, RULES, ScaledSum, None, weights=factors)
+    totals = [counts.get(trace.node_of(tensor)) for tensor in tensors]
     return [total and total.log2()[0] for total in totals]
 
 

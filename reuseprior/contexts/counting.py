@@ -1,4 +1,4 @@
-"""Count the contexts of a model's parameters: walk its record backwards, one rule an operator."""
+"""Count the contexts of a model's parameters: walk its trace backwards, one rule an operator."""
 
 from __future__ import annotations
 
@@ -17,11 +17,19 @@ import torch
 from torch.utils.flop_counter import flop_registry
 
 from reuseprior.contexts.array import CountArray, ExactSum, ScaledSum
-from reuseprior.contexts.record import Discount, Node, Operator, Record, key, one_step, stored
-from reuseprior.contexts.recorder import uncollected
-from reuseprior.contexts.rules import RULES, Rule, is_pointwise, known, overloads, summing, traits
+from reuseprior.contexts.rules import (
+    RULES,
+    Rule,
+    is_pointwise,
+    known,
+    op_metadata,
+    overloads,
+    summing,
+)
 from reuseprior.contexts.rules.elementwise import pointwise
 from reuseprior.contexts.spelled import Spelled, spelled_out
+from reuseprior.contexts.trace import Discount, Node, Operator, Trace, key, one_step, stored
+from reuseprior.contexts.tracer import uncollected
 from reuseprior.errors import CountingError
 from reuseprior.quantities import Quantities, derive
 
@@ -90,15 +98,15 @@ class ContextCounts:
     one_step: tuple[tuple[str, str], ...] = ()
     """(how, module) of what was counted as one step though the model computes it in several: a
     norm or an activation that it spells out, or what the caller says is pointwise."""
-    recorded: RecordedModel | None = field(default=None, repr=False, compare=False)
+    traced: TracedModel | None = field(default=None, repr=False, compare=False)
     """What was counted: `draw()` shows how its layers hang together."""
 
     def __copy__(self) -> ContextCounts:
         return replace(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled: all but the record, whose operators belong to this process."""
-        return {**vars(self), "recorded": None}
+        """What is pickled: all but the trace, whose operators belong to this process."""
+        return {**vars(self), "traced": None}
 
     @property
     def left_out(self) -> tuple[tuple[str, int, str], ...]:
@@ -187,7 +195,7 @@ class ContextCounts:
         A row a layer, from the input down; a line on the left joins layers that do not follow one
         another, and a dotted one those that use the same tensor. A model of more than `limit` rows
         is folded by its modules. What has no parameters is drawn only where several layers meet.
-        Raises CountingError for counts without the record of a model, as `sharing.merge` gives
+        Raises CountingError for counts without the trace of a model, as `sharing.merge` gives
         them.
         """
         from reuseprior.contexts import show
@@ -217,10 +225,10 @@ class ContextCounts:
 
 
 @dataclass(frozen=True)
-class RecordedModel:
+class TracedModel:
     """A model's operators and named tensors: all that counting needs."""
 
-    recording: Record
+    trace: Trace
     tensors: tuple[tuple[tuple[str, ...], torch.Tensor], ...]
     """(names, tensor) for parameters and running statistics."""
 
@@ -233,7 +241,7 @@ class RecordedModel:
         discount: Discount | None = None,
         as_written: bool = False,
     ) -> ContextCounts:
-        """Walk the record backwards and collect the counts; arguments as in `count_contexts`.
+        """Walk the trace backwards and collect the counts; arguments as in `count_contexts`.
 
         `discount` gives a factor for each operator, which a path is multiplied by when it passes
         through; its own parameters are used before that. Discounted counts need not be whole
@@ -247,16 +255,16 @@ class RecordedModel:
         if exact and discount is not None:
             raise CountingError("Discounted counts are not whole numbers: leave exact=True out.")
         new = {o: function for packet, function in (rules or {}).items() for o in overloads(packet)}
-        spelled = () if as_written or any(traits(f).step for f in new) else self.spelled
+        spelled = () if as_written or any(op_metadata(f).step for f in new) else self.spelled
         cuts = {pair for one in spelled for pair in one.cuts}
         accumulator = ExactSum if exact else ScaledSum
         with uncollected():
-            counts, uses = walk(self.recording, {**RULES, **new}, accumulator, discount, cuts)
+            counts, uses = walk(self.trace, {**RULES, **new}, accumulator, discount, cuts)
         counts_of, dead = [], []
         for names, tensor in self.tensors:
             if batch_norm == "learnable" and not is_learnable(names[0]):
                 continue
-            node = self.recording.node_of(tensor)
+            node = self.trace.node_of(tensor)
             why = "no operator uses it" if node is None else "no output depends on it"
             if node in counts:
                 used = uses.get(node, ())
@@ -268,7 +276,7 @@ class RecordedModel:
                     continue
                 why = PARTLY
             dead.append((names[0], tensor.numel(), why))
-        steps = [("pointwise", o.where) for o in self.recording.operators if o.function is one_step]
+        steps = [("pointwise", o.where) for o in self.trace.operators if o.function is one_step]
         if not counts_of:
             raise CountingError(
                 "No parameter of the model has a context: it has no parameters, or its outputs "
@@ -277,17 +285,17 @@ class RecordedModel:
         return ContextCounts(
             tuple(counts_of),
             tuple(dead),
-            input_nodes=sum(prod(n.shape) for n in self.recording.inputs),
-            output_nodes=sum(prod(n.shape) for n in self.recording.outputs),
+            input_nodes=sum(prod(n.shape) for n in self.trace.inputs),
+            output_nodes=sum(prod(n.shape) for n in self.trace.outputs),
             are_expectations=discount is None,
             one_step=(*steps, *((one.kind, one.where) for one in spelled)),
-            recorded=self,
+            traced=self,
         )
 
     @cached_property
     def spelled(self) -> tuple[Spelled, ...]:
         """Norms and activations that the model spells out."""
-        return spelled_out(self.recording)
+        return spelled_out(self.trace)
 
 
 def is_learnable(name: str) -> bool:
@@ -296,7 +304,7 @@ def is_learnable(name: str) -> bool:
 
 
 def walk(
-    recording: Record,
+    trace: Trace,
     table,
     accumulator,
     discount: Discount | None,
@@ -309,12 +317,12 @@ def walk(
     """
     counts: dict[Node, Any] = {}
     uses: dict[Node, list[tuple[str, int]]] = {}
-    for node in recording.outputs:
+    for node in trace.outputs:
         one = CountArray.full(node.shape, 1, accumulator.dtype)
         if weights is not None:
             one = CountArray(weights.reshape(-1, *[1] * (len(node.shape) - 1)), node.shape)
         counts.setdefault(node, accumulator()).add(one)
-    for operator in reversed(recording.operators):
+    for operator in reversed(trace.operators):
         for index, result in enumerate(operator.results):
             total = counts.pop(result, None)
             if total is None or not result.has_parameters:
@@ -323,14 +331,14 @@ def walk(
             factor = 1 if discount is None else discount(operator)
             met: dict[Node, np.ndarray] = {}
             for count, exponent in total.terms():
-                for node, share in _apply(function, operator, index, count):
+                for node, part in _apply(function, operator, index, count):
                     if not node.has_parameters or (operator, node) in cuts:
                         continue
                     if node.is_view_of_parameter:
-                        met[node] = met.get(node, False) | (share.values != 0)
+                        met[node] = met.get(node, False) | (part.values != 0)
                     elif factor != 1:
-                        share = share * factor
-                    counts.setdefault(node, accumulator()).add(share, exponent)
+                        part = part * factor
+                    counts.setdefault(node, accumulator()).add(part, exponent)
             passed_on = uses.pop(result, [])
             for node, entries in met.items():
                 if result.is_view_of_parameter:  # no use yet, only another view
@@ -374,21 +382,21 @@ def _sum_of(operator: Operator, index: int) -> Rule:
 def _apply(function: Rule, operator: Operator, index: int, count: CountArray) -> Iterator:
     which = (index,) if getattr(function, "every_result", False) else ()
     try:
-        for node, share in function(count, *which, *operator.args, **operator.kwargs):
-            yield node, share if share.shape == node.shape else share.broadcast_to(node.shape)
+        for node, part in function(count, *which, *operator.args, **operator.kwargs):
+            yield node, part if part.shape == node.shape else part.broadcast_to(node.shape)
     except (CountingError, ValueError, IndexError, TypeError) as error:
         raise CountingError(
             f"{operator.function} in {operator.place} cannot be counted: {error}"
         ) from error
 
 
-# What a record comes down to: a name for its operators, and their cost ---------------------------
+# What a trace comes down to: a name for its operators, and their cost ---------------------------
 
 
-def fingerprint(recorded: RecordedModel) -> str | None:
-    """A digest of everything that decides the model's counts, equal for equal records.
+def fingerprint(traced: TracedModel) -> str | None:
+    """A digest of everything that decides the model's counts, equal for equal traces.
 
-    >>> len(fingerprint(record_model(torchvision.models.resnet18(), (1, 3, 224, 224))))
+    >>> len(fingerprint(trace_model(torchvision.models.resnet18(), (1, 3, 224, 224))))
     64
 
     It holds the operators with their arguments, constants' values, which tensors are parameters,
@@ -396,7 +404,7 @@ def fingerprint(recorded: RecordedModel) -> str | None:
     None where an operator or its rule is from outside, whose code it cannot hold.
     """
     digest = hashlib.sha256(_code())
-    for line in _lines(recorded):
+    for line in _lines(traced):
         if line is None:
             return None
         digest.update(line.encode())
@@ -411,8 +419,8 @@ def _code() -> bytes:
     return b"".join([torch.__version__.encode(), *(file.read_bytes() for file in files)])
 
 
-def multiply_adds(recorded: RecordedModel) -> int:
-    """Multiply-adds of the recorded forward pass, by the formulas of torch's flop counter.
+def multiply_adds(traced: TracedModel) -> int:
+    """Multiply-adds of the traced forward pass, by the formulas of torch's flop counter.
 
     A multiply-add is one product and the addition that takes it up, two FLOPs; papers on image
     classifiers print multiply-adds under the name of FLOPs. Products that torch has no formula for
@@ -422,7 +430,7 @@ def multiply_adds(recorded: RecordedModel) -> int:
     values, which can be made beforehand.
     """
     total = 0
-    for operator in recorded.recording.operators:
+    for operator in traced.trace.operators:
         result = operator.results[0] if operator.results else None
         if result is None or result.is_view_of_parameter:
             continue
@@ -430,7 +438,7 @@ def multiply_adds(recorded: RecordedModel) -> int:
         if formula is not None:
             args = [a.shape if isinstance(a, Node) else a for a in operator.args]
             total += formula(*args, **operator.kwargs, out_val=result.shape) // 2
-        elif (factor := traits(operator.function).multiplies) is not None:
+        elif (factor := op_metadata(operator.function).multiplies) is not None:
             one = CountArray.full(result.shape, 1, np.float64)
             for node, met in _apply(RULES[operator.function], operator, 0, one):
                 if node is operator.args[factor]:
@@ -439,7 +447,7 @@ def multiply_adds(recorded: RecordedModel) -> int:
     return total
 
 
-def _lines(recorded: RecordedModel) -> Iterator[str | None]:
+def _lines(traced: TracedModel) -> Iterator[str | None]:
     numbers: dict[Node, int] = {}
 
     def number(node: Node) -> str:
@@ -453,11 +461,11 @@ def _lines(recorded: RecordedModel) -> Iterator[str | None]:
             key(value, number, lambda other: _name(other) if callable(other) else repr(other))
         )
 
-    yield text(recorded.recording.inputs)
-    for names, tensor in recorded.tensors:
-        node = recorded.recording.node_of(tensor)
+    yield text(traced.trace.inputs)
+    for names, tensor in traced.tensors:
+        node = traced.trace.node_of(tensor)
         yield f"{is_learnable(names[0])}{tuple(tensor.shape)}{node and text(node)}\n"
-    for operator in recorded.recording.operators:
+    for operator in traced.trace.operators:
         rule = RULES.get(operator.function)
         if rule is None:  # counted by its own derivative, which is torch's for torch's operators
             is_foreign = getattr(operator.function, "namespace", "") != "aten"
@@ -468,7 +476,7 @@ def _lines(recorded: RecordedModel) -> Iterator[str | None]:
         arguments = text([operator.args, sorted(operator.kwargs.items()), operator.results])
         is_view = any(node.is_view_of_parameter for node in operator.results)
         yield f"{_name(operator.function)}{arguments}{is_view}\n"
-    yield text(recorded.recording.outputs)
+    yield text(traced.trace.outputs)
 
 
 def _constant(node: Node) -> str:

@@ -11,8 +11,8 @@ from math import inf, isfinite, log2, prod
 from numbers import Real
 
 from reuseprior.contexts.array import log2_integer
-from reuseprior.contexts.record import Discount, Node, Operator, overwrite_view
-from reuseprior.contexts.rules import RULES, summing, traits
+from reuseprior.contexts.rules import RULES, op_metadata, summing
+from reuseprior.contexts.trace import Discount, Node, Operator, overwrite_view
 from reuseprior.errors import CountingError
 from reuseprior.quantities import Quantities, derive
 
@@ -177,19 +177,19 @@ def _use(use: str | Iterable[str | None]) -> Use:
 def per_layer(gamma: float) -> Callable[[Operator], float]:
     """Every layer on the way multiplies a path by `gamma`.
 
-    >>> record_model(MLP(3, 4), (1, 3)).count(discount=per_layer(0.5))    # (3 · 0.5)^steps
+    >>> trace_model(MLP(3, 4), (1, 3)).count(discount=per_layer(0.5))    # (3 · 0.5)^steps
 
     Raises CountingError unless `gamma` is a positive, finite number.
     """
     if not (isinstance(gamma, Real) and isfinite(gamma) and gamma > 0):
         raise CountingError(f"A discount of {gamma!r} a layer is no factor: choose one above 0.")
-    return lambda operator: gamma if traits(operator.function).layer else 1
+    return lambda operator: gamma if op_metadata(operator.function).layer else 1
 
 
 def averages(power: float = 1.0, *, whole: bool = True) -> Callable[[Operator], float]:
     """An average of n positions multiplies a path by 1/n, its coefficient, to the power given.
 
-    >>> recorded.count(discount=averages())
+    >>> traced.count(discount=averages())
 
     Averages are the linear maps whose coefficients nothing learns. `whole=False` leaves out those
     of all positions (global pooling). At the image's edge, where a window holds fewer positions,
@@ -200,7 +200,7 @@ def averages(power: float = 1.0, *, whole: bool = True) -> Callable[[Operator], 
         raise CountingError(f"A power of {power!r} of a coefficient: choose one from 0 on.")
 
     def factor(operator: Operator) -> float:
-        known = traits(operator.function)
+        known = op_metadata(operator.function)
         is_average = known.window_average is not None or (whole and known.whole_average)
         return averaged_positions(operator) ** -power if is_average else 1
 
@@ -213,7 +213,7 @@ def averaged_positions(operator: Operator) -> float:
     Adaptive windows differ by one position, and their mean counts. They hold one position where
     the result is no smaller than the source: a 1×1 map pooled to 7×7 is copied, not averaged.
     """
-    known = traits(operator.function)
+    known = op_metadata(operator.function)
     if known.window_average is not None:
         axes, kernel = known.window_average, operator.args[1]
         return prod(kernel) if len(kernel) == axes else kernel[0] ** axes
@@ -231,18 +231,18 @@ def _mean_window(size: int, results: int) -> float:
     return size / results if size % results == 0 else sum(held) / results
 
 
-def linear_paths(recorded) -> Callable[[Operator], float]:
+def linear_paths(traced) -> Callable[[Operator], float]:
     """Keep only the paths along which the output is linear in the model's input.
 
-    >>> recorded.count(discount=linear_paths(recorded))
+    >>> traced.count(discount=linear_paths(traced))
 
     A product of two tensors that both depend on the input (a gate, attention's scores) is no
     linear map; one with a parameter is. What depends on no input (a reparametrised weight) is a
     constant, whatever made it. Raises CountingError for an operator that is not classified.
     """
-    recording = recorded.recording
-    operators = list(recording.from_input())
-    from_input = {*recording.inputs, *(result for o in operators for result in o.results)}
+    trace = traced.trace
+    operators = list(trace.from_input())
+    from_input = {*trace.inputs, *(result for o in operators for result in o.results)}
     nonlinear = {operator for operator in operators if not _is_linear(operator, from_input)}
     return lambda operator: 0 if operator in nonlinear else 1
 
@@ -251,7 +251,7 @@ def _is_linear(operator: Operator, from_input: set[Node]) -> bool:
     def depends(position: int) -> bool:
         return position < len(operator.args) and operator.args[position] in from_input
 
-    known = traits(operator.function)
+    known = op_metadata(operator.function)
     if known.factors is not None:
         return not all(map(depends, known.factors))
     if known.given is not None:
@@ -268,18 +268,18 @@ def _is_linear(operator: Operator, from_input: set[Node]) -> bool:
     return known.linear
 
 
-def longest_path(recorded) -> int:
+def longest_path(traced) -> int:
     """The greatest number of layers that a path from a parameter's use to an output passes."""
     steps: dict[Node, int] = {}
-    for operator in recorded.recording.operators:
+    for operator in traced.trace.operators:
         reached = [steps[n] for n in operator.nodes() if n in steps]
-        is_layer = traits(operator.function).layer
+        is_layer = op_metadata(operator.function).layer
         begins = [0] if operator.uses_parameter else []
         onwards = [s + is_layer for s in reached]
         for result in operator.results:
             if not result.is_view_of_parameter and (begins or onwards):
                 steps[result] = max(begins + onwards)
-    return max((steps.get(node, 0) for node in recorded.recording.outputs), default=0)
+    return max((steps.get(node, 0) for node in traced.trace.outputs), default=0)
 
 
 # Paths of operators, and what fixed averages leave of what travels along them --------------------
@@ -315,11 +315,11 @@ class OperatorPaths:
         return -self.log2_kept / max(self.layers, 1) + 0.0
 
 
-def operator_paths(recorded, discount: Discount | None = None) -> OperatorPaths:
-    """Count the paths of a recorded model's operators, with their averages and layers.
+def operator_paths(traced, discount: Discount | None = None) -> OperatorPaths:
+    """Count the paths of a traced model's operators, with their averages and layers.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AvgPool2d(2), nn.Conv2d(8, 8, 3))
-    >>> operator_paths(record_model(net, (1, 3, 12, 12)))
+    >>> operator_paths(trace_model(net, (1, 3, 12, 12)))
     OperatorPaths(log2_paths=0.0, log2_kept=-2.0, layers=2.0)
 
     Outputs count together. A path through a gate (a product with what the input gave) counts
@@ -327,16 +327,16 @@ def operator_paths(recorded, discount: Discount | None = None) -> OperatorPaths:
     of windows, without averages of all positions: these leave the same of every model, a mean.
     """
     discount = discount or averages(whole=False)
-    recording = recorded.recording
-    reached = {node: _Reached(0.0, 0.0, 0.0) for node in recording.inputs}
-    for operator in recording.operators:
-        if traits(operator.function).sourceless:
+    trace = traced.trace
+    reached = {node: _Reached(0.0, 0.0, 0.0) for node in trace.inputs}
+    for operator in trace.operators:
+        if op_metadata(operator.function).sourceless:
             continue
-        arriving = [(reached[n], share) for n, share in shares(operator) if n in reached]
+        arriving = [(reached[n], part) for n, part in contributions(operator) if n in reached]
         if arriving:
             step = _joined(arriving).after(operator, discount(operator))
             reached.update(dict.fromkeys(operator.results, step))
-    ends = [(reached[node], 1.0) for node in recording.outputs if node in reached]
+    ends = [(reached[node], 1.0) for node in trace.outputs if node in reached]
     if not ends:
         return OperatorPaths(-inf, -inf, 0.0)
     whole = _joined(ends)
@@ -352,23 +352,23 @@ class _Reached:
     layers: float
 
     def after(self, operator: Operator, factor: float) -> _Reached:
-        learns = traits(operator.function).layer and operator.uses_parameter
+        learns = op_metadata(operator.function).layer and operator.uses_parameter
         return _Reached(self.paths, self.kept + log2(factor), self.layers + learns)
 
 
 def _joined(arriving: list[tuple[_Reached, float]]) -> _Reached:
     if len(arriving) == 1 and arriving[0][1] == 1:
         return arriving[0][0]
-    paths = _log2_sum(r.paths + log2(share) for r, share in arriving)
-    kept = _log2_sum(r.kept + log2(share) for r, share in arriving)
-    layers = sum(2 ** (r.paths + log2(share) - paths) * r.layers for r, share in arriving)
+    paths = _log2_sum(r.paths + log2(part) for r, part in arriving)
+    kept = _log2_sum(r.kept + log2(part) for r, part in arriving)
+    layers = sum(2 ** (r.paths + log2(part) - paths) * r.layers for r, part in arriving)
     return _Reached(paths, kept, layers)
 
 
-def shares(operator: Operator) -> list[tuple[Node, float]]:
+def contributions(operator: Operator) -> list[tuple[Node, float]]:
     """The tensors that go in, with the part of the result that comes from each."""
     nodes = [node for node in operator.nodes() if prod(node.shape)]
-    if traits(operator.function).joins:
+    if op_metadata(operator.function).joins:
         total = sum(prod(node.shape) for node in nodes)
         return [(node, prod(node.shape) / total) for node in nodes]
     if operator.function is overwrite_view:

@@ -19,14 +19,14 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from reuseprior.contexts.memory import unusual
-from reuseprior.contexts.record import Node, Operator
-from reuseprior.contexts.rules import RULES, traits
+from reuseprior.contexts.rules import RULES, op_metadata
 from reuseprior.contexts.rules.elementwise import add, pointwise
+from reuseprior.contexts.trace import Node, Operator
 from reuseprior.errors import CountingError
 
 MOST_ENTRIES = 2**28  # of an input: an image of 9,459 pixels a side; more would fill any memory
 Signal = Iterable[str | int] | str | int | None
-Given = tuple[Node, torch.dtype]  # an input in the record
+Given = tuple[Node, torch.dtype]  # an input in the trace
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def read(inputs: Any, dtype: torch.dtype) -> Inputs:
     for name, tensor in arguments.tensors():
         if how := unusual(tensor):
             raise CountingError(
-                f"Input {name} is {how}, and a record is of dense tensors: pass it padded or as "
+                f"Input {name} is {how}, and a trace is of dense tensors: pass it padded or as "
                 "to_dense() gives it, with a mask if the model takes one, or one part of it."
             )
     return arguments
@@ -235,7 +235,7 @@ def _chooses_rows(integers: Node, operators: list[Operator]) -> bool:
     for operator in operators:
         if same.isdisjoint(operator.nodes()):
             continue
-        known = traits(operator.function)
+        known = op_metadata(operator.function)
         if known.chooses is not None and operator.args[0].is_view_of_parameter:
             positions = operator.args[known.chooses]
             positions = positions if isinstance(positions, (tuple, list)) else [positions]
@@ -279,7 +279,7 @@ def _reasons(model: nn.Module) -> Iterator[str]:
         hook = vars(module).get("_hf_hook")
         if isinstance(module, torch.jit.ScriptModule):
             yield (
-                f"{place} is in TorchScript ({kind}), whose operators cannot be recorded: count "
+                f"{place} is in TorchScript ({kind}), whose operators cannot be traced: count "
                 "the model it was made from."
             )
         if any(c.__name__ == "FullyShardedDataParallel" for c in type(module).__mro__):

@@ -19,8 +19,8 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from reuseprior.contexts.graph import Graph
-from reuseprior.contexts.record import Node, Operator, Record
-from reuseprior.contexts.rules import traits
+from reuseprior.contexts.rules import op_metadata
+from reuseprior.contexts.trace import Node, Operator, Trace
 from reuseprior.errors import CountingError
 from reuseprior.plotting import PAGE_WIDTH, PLAIN, STRONG, Picture, styled
 
@@ -132,7 +132,7 @@ class Layer:
 
 
 @dataclass
-class _Visit:
+class _LayerUse:
     """Operators that one module, or the model itself, runs one after another."""
 
     path: str
@@ -141,39 +141,39 @@ class _Visit:
     operators: list[Operator] = field(default_factory=list)
 
 
-def layer_graph(record: Record, names: Mapping[Node, str], *, limit: int) -> tuple[Layer, ...]:
+def layer_graph(trace: Trace, names: Mapping[Node, str], *, limit: int) -> tuple[Layer, ...]:
     """The layers in the order in which they run, at most `limit` of them if folding allows it.
 
     `names` are those of the parameters. Modules are folded to the deepest level of the model that
     has few enough; what uses no parameter and has one source belongs to that source.
     """
-    operators = list(record.from_input())
+    operators = list(trace.from_input())
     depth = max((o.where.count(".") + 1 for o in operators), default=1)
     for level in range(depth, 0, -1):
-        layers = tuple(_contracted(_visits(record, operators, names, level)))
+        layers = tuple(_contracted(_layer_uses(trace, operators, names, level)))
         if len(layers) <= limit:
             break
     return layers
 
 
-def _visits(
-    record: Record, operators: list[Operator], names: Mapping[Node, str], level: int
-) -> list[_Visit]:
-    visits: list[_Visit] = []
-    made_in = dict.fromkeys(record.inputs, -1)
+def _layer_uses(
+    trace: Trace, operators: list[Operator], names: Mapping[Node, str], level: int
+) -> list[_LayerUse]:
+    layer_uses: list[_LayerUse] = []
+    made_in = dict.fromkeys(trace.inputs, -1)
     for operator in operators:
         path = ".".join(operator.where.split(".")[:level])
-        if not visits or visits[-1].path != path:
-            visits.append(_Visit(path))
-        here, visit = len(visits) - 1, visits[-1]
-        visit.operators.append(operator)
+        if not layer_uses or layer_uses[-1].path != path:
+            layer_uses.append(_LayerUse(path))
+        here, layer_use = len(layer_uses) - 1, layer_uses[-1]
+        layer_use.operators.append(operator)
         for node in operator.nodes():
             if node not in made_in:
-                visit.tensors.update(dict.fromkeys(_parameters(node, names)))
+                layer_use.tensors.update(dict.fromkeys(_parameters(node, names)))
             elif made_in[node] != here:
-                visit.sources.add(made_in[node])
+                layer_use.sources.add(made_in[node])
         made_in.update(dict.fromkeys(operator.results, here))
-    return visits
+    return layer_uses
 
 
 def _parameters(node: Node, names: Mapping[Node, str]) -> Iterator[str]:
@@ -185,26 +185,26 @@ def _parameters(node: Node, names: Mapping[Node, str]) -> Iterator[str]:
             yield from _parameters(source, names)
 
 
-def _contracted(visits: list[_Visit]) -> Iterator[Layer]:
-    """The visits that use parameters or join, those in between taken together with their source."""
+def _contracted(layer_uses: list[_LayerUse]) -> Iterator[Layer]:
+    """The uses of layers with parameters and the joins, others taken together with their source."""
     stands_for, count = {-1: -1}, 0
-    for here, visit in enumerate(visits):
-        sources = sorted({stands_for[source] for source in visit.sources})
-        if not visit.tensors and len(sources) == 1:
+    for here, layer_use in enumerate(layer_uses):
+        sources = sorted({stands_for[source] for source in layer_use.sources})
+        if not layer_use.tensors and len(sources) == 1:
             stands_for[here] = sources[0]
             continue
-        name = visit.path
-        if not visit.tensors:  # what joins; in the model's own forward it has no other name
-            name = f"{visit.path} {_joint(visit.operators)}".strip()
+        name = layer_use.path
+        if not layer_use.tensors:  # what joins; in the model's own forward it has no other name
+            name = f"{layer_use.path} {_joint(layer_use.operators)}".strip()
         if not name:  # a tensor of the model itself, such as a class token
-            name = ", ".join(visit.tensors) if len(visit.tensors) <= NAMED else "the model"
-        yield Layer(name, tuple(sources), tuple(visit.tensors))
+            name = ", ".join(layer_use.tensors) if len(layer_use.tensors) <= NAMED else "the model"
+        yield Layer(name, tuple(sources), tuple(layer_use.tensors))
         stands_for[here], count = count, count + 1
 
 
 def _joint(operators: list[Operator]) -> str:
     """How operators bring layers together: the first of `JOINS`, or the first operator's name."""
-    steps = (traits(operator.function).step for operator in operators)
+    steps = (op_metadata(operator.function).step for operator in operators)
     return next((JOINS[step] for step in steps if step in JOINS), operators[0].name.strip("_"))
 
 
@@ -216,16 +216,16 @@ def layers_of(counts, *, limit: int) -> tuple[Layer, ...]:
 
     Raises CountingError for counts without their model.
     """
-    if counts.recorded is None:
+    if counts.traced is None:
         raise CountingError(
             "These counts come without the model that was counted, so its layers are not known: "
             "draw those of count_contexts."
         )
-    recording = counts.recorded.recording
+    trace = counts.traced.trace
     counted = {p.name for p in counts.parameter_counts}
-    tensors = ((names[0], tensor) for names, tensor in counts.recorded.tensors)
-    nodes = {recording.node_of(tensor): name for name, tensor in tensors if name in counted}
-    return layer_graph(recording, nodes, limit=limit)
+    tensors = ((names[0], tensor) for names, tensor in counts.traced.tensors)
+    nodes = {trace.node_of(tensor): name for name, tensor in tensors if name in counted}
+    return layer_graph(trace, nodes, limit=limit)
 
 
 def draw(counts, *, limit: int) -> Picture:

@@ -15,15 +15,15 @@ from itertools import permutations
 from numbers import Number
 from typing import Any
 
-from reuseprior.contexts.record import Node, Operator, Record
-from reuseprior.contexts.rules import traits
+from reuseprior.contexts.rules import op_metadata
+from reuseprior.contexts.trace import Node, Operator, Trace
 
 MOST_STEPS = 16  # of an activation that is spelled out; GPT-2's GELU has eight
 
 
 @dataclass(frozen=True)
 class Spelled:
-    """A norm or activation found in a record."""
+    """A norm or activation found in a trace."""
 
     kind: str
     where: str  # the module that spells it out
@@ -31,15 +31,15 @@ class Spelled:
     """Operators with the operand that is no source of their result: a statistic, a gate."""
 
 
-def spelled_out(record: Record) -> tuple[Spelled, ...]:
-    """Every norm and activation that the record spells out, in order."""
+def spelled_out(trace: Trace) -> tuple[Spelled, ...]:
+    """Every norm and activation that the trace spells out, in order."""
     readers: dict[Node, list[Operator]] = defaultdict(list)
-    for operator in record.operators:
+    for operator in trace.operators:
         for node in operator.nodes():
             readers[node].append(operator)
-    for node in record.outputs:
+    for node in trace.outputs:
         readers[node].append(None)
-    candidates = (_found(operator, readers) for operator in record.operators)
+    candidates = (_found(operator, readers) for operator in trace.operators)
     return tuple(one for one in candidates if one is not None)
 
 
@@ -182,7 +182,7 @@ def _is_of(node: Node, x: Node, left: list[int]) -> bool:
 
 
 def _step(operator: Operator | None) -> str | None:
-    return traits(operator.function).step if operator is not None else None
+    return op_metadata(operator.function).step if operator is not None else None
 
 
 def _same(node: Node) -> Node:

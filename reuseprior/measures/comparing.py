@@ -21,7 +21,7 @@ from reuseprior.contexts import (
     CountingError,
     multiply_adds,
     operator_paths,
-    record_model,
+    trace_model,
 )
 from reuseprior.contexts.inputs import read
 from reuseprior.quantities import Quantities
@@ -211,10 +211,10 @@ def compare(
 
 
 def _compared(name: str, model: nn.Module, inputs, batch_norm: str, output) -> Compared:
-    recorded = record_model(model, inputs, output=output)
-    counts = recorded.count(batch_norm=batch_norm)
-    reached = operator_paths(recorded).blur < inf
-    cost = multiply_adds(recorded)
+    traced = trace_model(model, inputs, output=output)
+    counts = traced.count(batch_norm=batch_norm)
+    reached = operator_paths(traced).blur < inf
+    cost = multiply_adds(traced)
     _, first = next(read(inputs, torch.float32).tensors())
     tokens = not (first.is_floating_point() or first.is_complex())
     return Compared(name, _shape(inputs), cost, counts, counts.quantities(), reached, tokens)

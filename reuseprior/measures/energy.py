@@ -19,7 +19,7 @@ import numpy as np
 from reuseprior.errors import CountingError, UserError
 
 if TYPE_CHECKING:  # energies need no torch; the functions that count import it
-    from reuseprior.contexts import RecordedModel
+    from reuseprior.contexts import TracedModel
 
 LN2 = log(2)
 LARGEST = 2**53  # whole numbers beyond it are no longer exact as floats
@@ -168,13 +168,13 @@ class Ensemble:
 class EnergyPrior:
     """A way to give parameters energies, and an inverse temperature.
 
-    `energies` maps a recorded model (`contexts.record_model`), or its counts, to
+    `energies` maps a traced model (`contexts.trace_model`), or its counts, to
     `(energies, multiplicities)`. A prior of one's own is one such function:
 
     >>> def halved(model):
     ...     energies, multiplicities = levels(model)
     ...     return energies / 2, multiplicities
-    >>> EnergyPrior("half", halved, beta=-1, reason="…").ensemble(record_model(model, shape))
+    >>> EnergyPrior("half", halved, beta=-1, reason="…").ensemble(trace_model(model, shape))
     """
 
     name: str
@@ -183,12 +183,12 @@ class EnergyPrior:
     reason: str = ""
 
     def ensemble(self, model) -> Ensemble:
-        """The levels of a recorded model, or of its counts, under this prior."""
+        """The levels of a traced model, or of its counts, under this prior."""
         return Ensemble(*self.energies(model), self.beta)
 
 
 def levels(model) -> tuple[np.ndarray, np.ndarray]:
-    """E = ln |C|, with multiplicities, of a recorded model or of its counts (`ContextCounts`)."""
+    """E = ln |C|, with multiplicities, of a traced model or of its counts (`ContextCounts`)."""
     counts = model if hasattr(model, "log2_counts") else model.count()
     return counts.log2_counts * LN2, counts.multiplicities
 
@@ -235,7 +235,7 @@ def _check_range(values: np.ndarray, what: str) -> None:
 
 # Priors ready to use -----------------------------------------------------------------------------
 #
-# Each takes a model recorded with `contexts.record_model`. Those that discount no path
+# Each takes a model traced with `contexts.trace_model`. Those that discount no path
 # (`reusability`, `hypothetical`, `limited_precision`) take its counts as well.
 
 LONGEST = 400  # layers; beyond, weighting by 1/length would take too many counts
@@ -244,7 +244,7 @@ LONGEST = 400  # layers; beyond, weighting by 1/length would take too many count
 def reusability() -> EnergyPrior:
     """The reusability prior: E = ln |C| and β = -1 (theorem 2).
 
-    >>> e = reusability().ensemble(record_model(model, shape))
+    >>> e = reusability().ensemble(trace_model(model, shape))
     >>> e.expected_energy / LN2                       # the expected spread
     """
     reason = "every context counts alike, and the probability of a parameter is its share of them"
@@ -274,7 +274,7 @@ def discounted(gamma: float) -> EnergyPrior:
     discount = per_layer(gamma)
     return EnergyPrior(
         f"discounted, γ = {gamma:g}",
-        lambda model: levels(_recorded(model).count(discount=discount)),
+        lambda model: levels(_traced(model).count(discount=discount)),
         -1.0,
         "a context far from the output says less about its parameter than a near one (section 4.6)",
     )
@@ -291,7 +291,7 @@ def averages_weighted(power: float = 1.0) -> EnergyPrior:
     discount = averages(power)
     return EnergyPrior(
         f"averages weighted, power {power:g}",
-        lambda model: levels(_recorded(model).count(discount=discount)),
+        lambda model: levels(_traced(model).count(discount=discount)),
         -1.0,
         "what nothing learns has a coefficient of its own",
     )
@@ -309,8 +309,8 @@ def length_normalised() -> EnergyPrior:
     def energies(model):
         from reuseprior.contexts.graph import longest_path, per_layer
 
-        recorded = _recorded(model)
-        longest = longest_path(recorded)
+        traced = _traced(model)
+        longest = longest_path(traced)
         points = min(longest // 2 + 1, 5 + ceil(3 * sqrt(longest)))
         if longest > LONGEST:
             raise TooLong(
@@ -320,7 +320,7 @@ def length_normalised() -> EnergyPrior:
         at, weights = np.polynomial.legendre.leggauss(points)
         total = None
         for gamma, weight in zip((at + 1) / 2, weights / 2, strict=True):
-            counted = recorded.count(discount=per_layer(gamma))
+            counted = traced.count(discount=per_layer(gamma))
             part = counted.log2_counts + np.log2(weight)
             total = part if total is None else np.logaddexp2(total, part)
         return total * LN2, counted.multiplicities
@@ -342,10 +342,10 @@ def through_nonlinearities() -> EnergyPrior:
     def energies(model):
         from reuseprior.contexts.graph import linear_paths
 
-        recorded = _recorded(model)
-        counted, discount = recorded.count(), linear_paths(recorded)
+        traced = _traced(model)
+        counted, discount = traced.count(), linear_paths(traced)
         try:
-            linear = recorded.count(discount=discount).parameter_counts
+            linear = traced.count(discount=discount).parameter_counts
         except CountingError:  # the model can be counted, so no path at all is linear
             linear = ()
         straight = {p.name: p.log2_counts for p in linear}
@@ -388,12 +388,12 @@ class TooLong(CountingError):
     """A model whose paths pass more layers than `length_normalised` can count."""
 
 
-def _recorded(model) -> RecordedModel:
-    from reuseprior.contexts import RecordedModel
+def _traced(model) -> TracedModel:
+    from reuseprior.contexts import TracedModel
 
-    if not isinstance(model, RecordedModel):
+    if not isinstance(model, TracedModel):
         raise CountingError(
             f"This prior counts again, and a {type(model).__name__} cannot be: pass "
-            "record_model(model, input_shape)."
+            "trace_model(model, input_shape)."
         )
     return model

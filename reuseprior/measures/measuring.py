@@ -1,6 +1,6 @@
-"""Measure models by name, one or a thousand: build, record, count, and remember what was counted.
+"""Measure models by name, one or a thousand: build, trace, count, and remember what was counted.
 
-Counts are kept in the user's cache under the fingerprint of the model's record, so the same
+Counts are kept in the user's cache under the fingerprint of the model's trace, so the same
 architecture is counted once, whatever it is called.
 """
 
@@ -30,11 +30,11 @@ from reuseprior import files, results, schemas, sharing
 from reuseprior.contexts import (
     ContextCounts,
     CountingError,
-    RecordedModel,
+    TracedModel,
     fingerprint,
     multiply_adds,
     operator_paths,
-    record_model,
+    trace_model,
 )
 from reuseprior.contexts.graph import averages
 from reuseprior.errors import UserError, shown
@@ -81,7 +81,7 @@ class Conventions:
         return self.shape or (1, 3, size, size)
 
     def inputs(self, model: str, network: nn.Module) -> Any:
-        """What the built network is given, as `record_model` takes it.
+        """What the built network is given, as `trace_model` takes it.
 
         Raises `ModelError` where tokens or embeddings are asked of a model that takes none.
         """
@@ -178,14 +178,14 @@ def count(model: str, conventions: Conventions) -> tuple[Measured, ContextCounts
     """
     start = time.perf_counter()
     with redirect_stdout(sys.stderr):
-        recorded, network = _record(model, conventions)
-        counts = recorded.count(batch_norm=conventions.batch_norm)
+        traced, network = _record(model, conventions)
+        counts = traced.count(batch_norm=conventions.batch_norm)
     quantities = counts.quantities()
-    return _measured(model, conventions, recorded, _held(network), quantities, start), counts
+    return _measured(model, conventions, traced, _held(network), quantities, start), counts
 
 
 def measure(model: str, conventions: Conventions, cache: Path | None = None) -> Measured:
-    """The quantities of a model, from the folder `cache` where its record was counted before.
+    """The quantities of a model, from the folder `cache` where its trace was counted before.
 
     >>> round(measure("V2-B0", Conventions(image_size=64)).quantities.P_G, 2)
     22.56
@@ -194,14 +194,14 @@ def measure(model: str, conventions: Conventions, cache: Path | None = None) -> 
     """
     start = time.perf_counter()
     with redirect_stdout(sys.stderr):
-        recorded, network = _record(model, conventions)
-        place = cache and _place(cache, recorded, conventions)
+        traced, network = _record(model, conventions)
+        place = cache and _place(cache, traced, conventions)
         quantities = place and _kept(place)
         if quantities is None:
-            quantities = recorded.count(batch_norm=conventions.batch_norm).quantities()
+            quantities = traced.count(batch_norm=conventions.batch_norm).quantities()
             if place:
                 _keep(place, quantities)
-    return _measured(model, conventions, recorded, _held(network), quantities, start)
+    return _measured(model, conventions, traced, _held(network), quantities, start)
 
 
 def measure_all(
@@ -266,7 +266,7 @@ def _end_with_parent() -> None:
 
 
 def _record(model: str, conventions: Conventions):
-    """The model's record, and the model."""
+    """The model's trace, and the model."""
     with catalog.told_in_a_sentence(model):
         network = catalog.build(model)
     sharing.apply(network, conventions.sharing)
@@ -276,7 +276,7 @@ def _record(model: str, conventions: Conventions):
         output = catalog.find(model).output
     if conventions.last:
         output = partial(last_position, part=output)
-    return record_model(network, inputs, output=output, until=conventions.until), network
+    return trace_model(network, inputs, output=output, until=conventions.until), network
 
 
 def last_position(output: Any, part: str | int | None = "logits") -> torch.Tensor:
@@ -300,10 +300,10 @@ def _held(network: torch.nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-def _measured(model, conventions, recorded, held, quantities, start) -> Measured:
+def _measured(model, conventions, traced, held, quantities, start) -> Measured:
     return measured(
         model,
-        recorded,
+        traced,
         quantities,
         image_size=conventions.size(model),
         shape=conventions.input_shape(model),
@@ -314,7 +314,7 @@ def _measured(model, conventions, recorded, held, quantities, start) -> Measured
 
 def measured(
     model: str,
-    recorded: RecordedModel,
+    traced: TracedModel,
     quantities: Quantities,
     *,
     image_size: int | None,
@@ -322,18 +322,18 @@ def measured(
     held: int,
     start: float,
 ) -> Measured:
-    """All measures of a record whose contexts are counted; `start` is when that began
+    """All measures of a trace whose contexts are counted; `start` is when that began
     (`time.perf_counter()`)."""
-    paths = signal_paths(recorded)
+    paths = signal_paths(traced)
     live = paths.is_live
     return Measured(
         model,
         image_size,
         shape,
         held,
-        multiply_adds(recorded),
-        operator_paths(recorded).blur,
-        operator_paths(recorded, averages()).blur,
+        multiply_adds(traced),
+        operator_paths(traced).blur,
+        operator_paths(traced, averages()).blur,
         paths.shortest if live else 0,
         paths.mean_length if live else 0.0,
         paths.layer_entropy if live else 0.0,
@@ -343,9 +343,9 @@ def measured(
     )
 
 
-def _place(cache: Path, recorded: RecordedModel, conventions: Conventions) -> Path | None:
-    """The file of a record's quantities, None where the record alone does not decide them."""
-    key = fingerprint(recorded)
+def _place(cache: Path, traced: TracedModel, conventions: Conventions) -> Path | None:
+    """The file of a trace's quantities, None where the trace alone does not decide them."""
+    key = fingerprint(traced)
     return key and cache / f"{key}-{conventions.batch_norm}.json"
 
 

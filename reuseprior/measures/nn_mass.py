@@ -1,4 +1,4 @@
-"""NN-Mass of any recorded model whose layers read channels: what the definition becomes there.
+"""NN-Mass of any traced model whose layers read channels: what the definition becomes there.
 
 The paper defines mass for cells of equal layers with concatenation. Its parts mean something in any
 network of convolutions (or of matrix products on vectors):
@@ -33,10 +33,10 @@ import torch.nn.functional as F
 from scipy.sparse import csr_array, vstack
 from torch import Tensor, nn
 
-from reuseprior.contexts import RecordedModel, record_model
-from reuseprior.contexts.record import Node, Operator, map_nodes, one_of
-from reuseprior.contexts.recorder import uncollected
-from reuseprior.contexts.rules import traits
+from reuseprior.contexts import TracedModel, trace_model
+from reuseprior.contexts.rules import op_metadata
+from reuseprior.contexts.trace import Node, Operator, map_nodes, one_of
+from reuseprior.contexts.tracer import uncollected
 from reuseprior.errors import UserError
 
 
@@ -93,7 +93,7 @@ class CellMass:
 
 @dataclass(frozen=True)
 class Mass:
-    """NN-Mass of a recorded model, and the cells that it is the sum over."""
+    """NN-Mass of a traced model, and the cells that it is the sum over."""
 
     cells: tuple[CellMass, ...]
 
@@ -144,14 +144,14 @@ def measure(model, inputs=None) -> Mass:
     1516.2...
 
     `model` is a module, with `inputs` as `contexts.count_contexts` takes them, or a
-    `RecordedModel`. Nothing is trained or computed. Raises `NotApplicable` with the reason where
+    `TracedModel`. Nothing is trained or computed. Raises `NotApplicable` with the reason where
     the definition says nothing: where layers mix positions (attention, layers on sequences), where
     a weight is computed from the input, and where no cell has three levels, so that no link can be
     long-range and density is 0/0. `CountingError` if the model cannot run.
     """
-    recorded = model if isinstance(model, RecordedModel) else record_model(model, inputs)
+    traced = model if isinstance(model, TracedModel) else trace_model(model, inputs)
     with uncollected():
-        layers = list(_layers(recorded))
+        layers = list(_layers(traced))
     sizes: dict[tuple[int, ...], list[_Layer]] = {}
     for layer in layers:
         sizes.setdefault(layer.size, []).append(layer)
@@ -200,20 +200,20 @@ def _made_in(read: np.ndarray, starts: np.ndarray, channels: np.ndarray) -> np.n
 # Following channels ------------------------------------------------------------------------------
 
 
-def _layers(recorded: RecordedModel) -> Iterator[_Layer]:
+def _layers(traced: TracedModel) -> Iterator[_Layer]:
     """Every layer in order, with the channels that it reads.
 
     Each tensor carries which channels have reached it since their layers.
     """
-    inputs = recorded.recording.inputs
-    following = list(recorded.recording.from_input())
-    total = sum(_channels(o.results[0]) for o in following if traits(o.function).layer)
+    inputs = traced.trace.inputs
+    following = list(traced.trace.from_input())
+    total = sum(_channels(o.results[0]) for o in following if op_metadata(o.function).layer)
     carried = {
         node: _Carried(csr_array((_channels(node), total), dtype=np.int8)) for node in inputs
     }
     before = 0
     for operator in following:
-        if not traits(operator.function).layer:
+        if not op_metadata(operator.function).layer:
             for index, result in enumerate(operator.results):
                 carried[result] = _passed_on(operator, index, carried)
             continue
@@ -227,7 +227,7 @@ def _layers(recorded: RecordedModel) -> Iterator[_Layer]:
 
 
 def _layer(operator: Operator, carried, before: int) -> _Layer:
-    known, result = traits(operator.function), operator.results[0]
+    known, result = op_metadata(operator.function), operator.results[0]
     x, weight = (operator.args[position] for position in known.factors)
     if x not in carried or weight in carried:
         raise _refused(operator, "weights from the input")
@@ -284,7 +284,7 @@ class _Carried:
 def _passed_on(operator: Operator, index: int, carried: dict[Node, _Carried]) -> _Carried:
     """What result `index` of an operator without a weight carries."""
     result = operator.results[index]
-    if traits(operator.function).moves and operator.args[0] in carried:
+    if op_metadata(operator.function).moves and operator.args[0] in carried:
         return carried[operator.args[0]].moved(operator, index)
     rows = {x: carried[x].by_channel() for x in operator.nodes() if x in carried}
     if _joins_channels(operator):
@@ -296,7 +296,7 @@ def _passed_on(operator: Operator, index: int, carried: dict[Node, _Carried]) ->
 
 def _joins_channels(operator: Operator) -> bool:
     """Whether it is a concatenation along axis 1; stacking makes a new axis."""
-    if not traits(operator.function).joins:
+    if not op_metadata(operator.function).joins:
         return False
     tensors, *dim = operator.args
     axes = len(operator.results[0].shape)

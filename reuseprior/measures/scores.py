@@ -24,10 +24,10 @@ from numbers import Real
 import numpy as np
 
 from reuseprior.contexts.array import log2_integer
-from reuseprior.contexts.counting import RecordedModel
-from reuseprior.contexts.graph import averaged_positions, shares
-from reuseprior.contexts.record import Node, Operator, overwrite_view
-from reuseprior.contexts.rules import traits
+from reuseprior.contexts.counting import TracedModel
+from reuseprior.contexts.graph import averaged_positions, contributions
+from reuseprior.contexts.rules import op_metadata
+from reuseprior.contexts.trace import Node, Operator, overwrite_view
 from reuseprior.errors import UserError
 from reuseprior.measures.energy import Ensemble
 
@@ -120,15 +120,15 @@ def ablations(score: Score) -> dict[str, Score]:
 
 # Signal paths: through which learnable layers an output's variance came --------------------------
 #
-# A signal is a set of amplitudes, one a *source*: the model's input, or a visit to a learnable
-# layer (a convolution or a matrix product with a parameter). What the layer makes is a new source,
-# whose *parents* are the sources of what went in, each with its share of the variance. Shares add
-# up to one, so from the outputs back they are a Markov chain over visits, and a random walk along
+# A signal is a set of amplitudes, one an *origin*: the model's input, or a use of a learnable
+# layer (a convolution or a matrix product with a parameter). What the layer makes is a new origin,
+# whose *parents* are the origins of what went in, each with its share of the variance. Shares add
+# up to one, so from the outputs back they are a Markov chain over uses, and a random walk along
 # it is a random *signal path*.
 #
 # What operators do to a signal:
 #
-# * a sum adds amplitudes of one source, and keeps those of different sources apart;
+# * a sum adds amplitudes of one origin, and keeps those of different origins apart;
 # * a concatenation adds squares, each in proportion to its part of the result;
 # * an average of n positions divides variances by n;
 # * a normalisation makes the variance one;
@@ -137,26 +137,26 @@ def ablations(score: Score) -> dict[str, Score]:
 # * anything else lets its signals through, several as a sum.
 #
 # Exact for linear maps of independent, centred signals with independent entries are: sums of
-# different sources, sums of the very same signal (skips), concatenations as a mean over channels,
+# different origins, sums of the very same signal (skips), concatenations as a mean over channels,
 # normalisations of the whole, averages of independent positions. Approximations are: that what an
-# average or a non-linearity leaves of a source still adds to the source's amplitude as if it were
+# average or a non-linearity leaves of an origin still adds to the origin's amplitude as if it were
 # the same signal; that non-linearities and max-pools keep variances; that batch norm sets channels
 # of a concatenation to one variance together; products, whose parts have no variance of their own;
 # and that every layer's weights keep the variance at one. Signs and constant factors are left out,
 # so a difference is a sum.
 
-INPUT = -1  # the source that is no visit
+INPUT = -1  # the origin that is no layer
 
 Block = tuple  # what names a parameter tensor, or a slice of one
 
 
 @dataclass(frozen=True)
-class Visit:
+class LayerUse:
     """One use of a learnable layer: where it stands, and whose variance came in."""
 
     where: str
     parents: Mapping[int, float]
-    """Share of the input's variance by source: the number of an earlier visit, or `INPUT`."""
+    """Share of the input's variance by origin: the number of an earlier use, or `INPUT`."""
     blocks: Mapping[Block, int]
     """The parameters it uses, by tensor, and how many each holds."""
 
@@ -167,7 +167,7 @@ class Layer:
 
     where: tuple[str, ...]
     parameters: int
-    visits: float
+    uses: float
     """How often a random signal path passes it; of a layer used once, how probably."""
 
 
@@ -176,7 +176,7 @@ class SignalPaths:
     """The Markov chain of a model, and what follows from it.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 1))
-    >>> paths = signal_paths(record_model(net, (1, 3, 4, 4)))
+    >>> paths = signal_paths(trace_model(net, (1, 3, 4, 4)))
     >>> paths.shortest, paths.mean_length, round(paths.layer_entropy, 3)
     (2, 2.0, 0.89)
 
@@ -184,9 +184,9 @@ class SignalPaths:
     of its paths is a UserError.
     """
 
-    visits: tuple[Visit, ...]
+    uses: tuple[LayerUse, ...]
     ends: Mapping[int, float]
-    """Share of the outputs' variance by source."""
+    """Share of the outputs' variance by origin."""
 
     @property
     def is_live(self) -> bool:
@@ -195,85 +195,85 @@ class SignalPaths:
 
     @cached_property
     def probabilities(self) -> np.ndarray:
-        """u: for each visit, how probably a random signal path passes it."""
+        """u: for each use, how probably a random signal path passes it."""
         self._check()
-        reached = np.zeros(len(self.visits))
-        for source, share in self.ends.items():
-            if source != INPUT:
-                reached[source] += share
-        for number in range(len(self.visits) - 1, -1, -1):  # parents come before
+        reached = np.zeros(len(self.uses))
+        for origin, contribution in self.ends.items():
+            if origin != INPUT:
+                reached[origin] += contribution
+        for number in range(len(self.uses) - 1, -1, -1):  # parents come before
             if reached[number]:
-                for source, share in self.visits[number].parents.items():
-                    if source != INPUT:
-                        reached[source] += reached[number] * share
+                for origin, contribution in self.uses[number].parents.items():
+                    if origin != INPUT:
+                        reached[origin] += reached[number] * contribution
         return reached
 
     @property
     def mean_length(self) -> float:
-        """L: how many visits a signal path has on average."""
+        """L: how many uses a signal path has on average."""
         return float(self.probabilities.sum())
 
     @cached_property
     def shortest(self) -> int:
-        """D: visits on the shortest signal path, the ground state of an energy of one a visit."""
+        """D: uses on the shortest signal path, the ground state of an energy of one a use."""
         self._check()
         least = {INPUT: 0}
-        for number, visit in enumerate(self.visits):
-            least[number] = 1 + min(least[source] for source in visit.parents)
-        return min(least[source] for source in self.ends)
+        for number, use in enumerate(self.uses):
+            least[number] = 1 + min(least[origin] for origin in use.parents)
+        return min(least[origin] for origin in self.ends)
 
     @property
     def log2_paths(self) -> float:
         """Log2 of how many signal paths there are."""
         self._check()
         paths = {INPUT: 1}
-        for number, visit in enumerate(self.visits):
-            paths[number] = sum(paths[source] for source in visit.parents)
-        return log2_integer(sum(paths[source] for source in self.ends))
+        for number, use in enumerate(self.uses):
+            paths[number] = sum(paths[origin] for origin in use.parents)
+        return log2_integer(sum(paths[origin] for origin in self.ends))
 
     @property
     def path_entropy(self) -> float:
         """Bits that say which signal path: the chain's entropy, Σ u·H(parents) with the ends'."""
-        within = [_entropy(visit.parents.values()) for visit in self.visits]
+        within = [_entropy(use.parents.values()) for use in self.uses]
         return float(self.probabilities @ np.array(within)) + _entropy(self.ends.values())
 
     def log_partition(self, beta: float) -> float:
-        """ln Σ P(path) exp(-β · length): of an energy of one a visit, with paths as likely as here.
+        """ln Σ P(path) exp(-β · length): of an energy of one a use, with paths as likely as here.
 
         -ln Z / β goes to the mean length as β goes to 0, and to the shortest as β grows.
         """
         self._check()
         z = {INPUT: 0.0}
-        for number, visit in enumerate(self.visits):
-            z[number] = _log_sum(log(p) + z[s] for s, p in visit.parents.items()) - beta
+        for number, use in enumerate(self.uses):
+            z[number] = _log_sum(log(p) + z[s] for s, p in use.parents.items()) - beta
         return _log_sum(log(p) + z[s] for s, p in self.ends.items())
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """Parameters by the visits that use them: those of equal visits are one layer.
+        """Parameters by the uses that they have: those of equal uses are one layer.
 
-        A tensor that several visits use is one layer whose `visits` add up. Layers that no signal
+        A tensor that is used several times is one layer whose `uses` add up. Layers that no signal
         path passes are left out.
         """
         users: dict[Block, list[int]] = {}
         sizes: dict[Block, int] = {}
-        for number, visit in enumerate(self.visits):
-            for block, size in visit.blocks.items():
+        for number, use in enumerate(self.uses):
+            for block, size in use.blocks.items():
                 users.setdefault(block, []).append(number)
                 sizes[block] = size
         held: dict[tuple[int, ...], int] = {}
         for block, numbers in users.items():
             key = tuple(numbers)
             held[key] = held.get(key, 0) + sizes[block]
-        by_visits = (
+        by_uses = (
             Layer(
-                tuple(dict.fromkeys(self.visits[n].where for n in key)),
+                tuple(dict.fromkeys(self.uses[n].where for n in key)),
                 parameters,
                 float(self.probabilities[list(key)].sum()),
             )
             for key, parameters in held.items()
         )
-        return tuple(layer for layer in by_visits if layer.visits > 0)
+        return tuple(layer for layer in by_uses if layer.uses > 0)
 
     def ensemble(self) -> Ensemble:
         """Layers as energy levels: E = -ln u, a multiplicity of n parameters, at β = 1.
@@ -284,7 +284,7 @@ class SignalPaths:
         self._check()
         if not self.layers:
             raise UserError("No signal path of the model passes a learnable layer.")
-        energies = [-log(layer.visits) for layer in self.layers]
+        energies = [-log(layer.uses) for layer in self.layers]
         return Ensemble(
             np.array(energies), np.array([layer.parameters for layer in self.layers]), beta=1.0
         )
@@ -304,33 +304,33 @@ class SignalPaths:
             raise UserError("No input reaches the model's outputs, so it has no signal path.")
 
 
-def signal_paths(recorded: RecordedModel, *, averages: bool = True) -> SignalPaths:
-    """The Markov chain over visits to learnable layers, from the outputs of a recorded model back.
+def signal_paths(traced: TracedModel, *, averages: bool = True) -> SignalPaths:
+    """The Markov chain over uses of learnable layers, from the outputs of a traced model back.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1))
-    >>> signal_paths(record_model(net, (1, 3, 4, 4))).probabilities
+    >>> signal_paths(trace_model(net, (1, 3, 4, 4))).probabilities
     array([1., 1.])
 
     Learnable is a convolution or matrix product of a signal with what only parameters decide; the
     parameters of norms, scales and embeddings are no layers. Outputs count together, by size.
     Without `averages` these leave variances as they are.
     """
-    recording = recorded.recording
-    signals = {node: _NEW[INPUT] for node in recording.inputs}
-    visits: list[Visit] = []
+    trace = traced.trace
+    signals = {node: _NEW[INPUT] for node in trace.inputs}
+    uses: list[LayerUse] = []
     blocks = _Blocks()
-    for operator in recording.operators:
-        if traits(operator.function).sourceless:
+    for operator in trace.operators:
+        if op_metadata(operator.function).sourceless:
             continue
         arriving = [node for node in operator.nodes() if node in signals]
         if arriving:
-            signal = _passed(operator, arriving, signals, visits, blocks)
+            signal = _passed(operator, arriving, signals, uses, blocks)
             if averages and (positions := averaged_positions(operator)) != 1:
                 signal = _Signal(signal.log2_scale - log2(positions) / 2, signal.amplitudes)
             signals.update(dict.fromkeys(operator.results, signal))
-    ends = [(signals[n], prod(n.shape)) for n in recording.outputs if n in signals]
-    shares_at_end = _squares(_joined(ends)) if ends else {}
-    return SignalPaths(tuple(visits), shares_at_end)
+    ends = [(signals[n], prod(n.shape)) for n in trace.outputs if n in signals]
+    contributions_at_end = _squares(_joined(ends)) if ends else {}
+    return SignalPaths(tuple(uses), contributions_at_end)
 
 
 # Signals -----------------------------------------------------------------------------------------
@@ -338,7 +338,7 @@ def signal_paths(recorded: RecordedModel, *, averages: bool = True) -> SignalPat
 
 @dataclass(frozen=True, slots=True)
 class _Signal:
-    """Amplitudes by source, their squares adding up to one, and log2 of what they are scaled by."""
+    """Amplitudes by origin, their squares adding up to one, and log2 of what they are scaled by."""
 
     log2_scale: float
     amplitudes: dict[int, float]
@@ -347,26 +347,26 @@ class _Signal:
 _NEW = {INPUT: _Signal(0.0, {INPUT: 1.0})}
 
 
-def _passed(operator, arriving, signals, visits, blocks) -> _Signal:
-    """What an operator makes of the signals that arrive; a visit is added to `visits`."""
-    known = traits(operator.function)
+def _passed(operator, arriving, signals, uses, blocks) -> _Signal:
+    """What an operator makes of the signals that arrive; a use is added to `uses`."""
+    known = op_metadata(operator.function)
     if len(arriving) == 1 and not known.layer:
         signal = signals[arriving[0]]
     elif known.joins or operator.function is overwrite_view:
-        parts = [(signals[n], share) for n, share in shares(operator) if n in signals]
+        parts = [(signals[n], part) for n, part in contributions(operator) if n in signals]
         signal = _joined(parts)
     elif known.factors is not None:
-        signal = _of_product(operator, known, signals, visits, blocks)
+        signal = _of_product(operator, known, signals, uses, blocks)
     elif known.given is not None:
-        source = operator.args[known.given]
-        others = _sum([signals[n] for n in arriving if n is not source])
-        signal = _product(others, signals[source]) if source in signals else others
+        origin = operator.args[known.given]
+        others = _sum([signals[n] for n in arriving if n is not origin])
+        signal = _product(others, signals[origin]) if origin in signals else others
     else:
         signal = _sum([signals[node] for node in arriving])
     return _Signal(0.0, signal.amplitudes) if known.normalises else signal
 
 
-def _of_product(operator: Operator, known, signals, visits, blocks) -> _Signal:
+def _of_product(operator: Operator, known, signals, uses, blocks) -> _Signal:
     """A layer where one factor is learned, a product where both are signals; more is added."""
     factors = [operator.args[position] for position in known.factors]
     met = [f for f in factors if isinstance(f, Node) and f in signals]
@@ -380,8 +380,8 @@ def _of_product(operator: Operator, known, signals, visits, blocks) -> _Signal:
         if known.layer and learned and learned[0].has_parameters:
             parameters = [n for n in operator.nodes() if n.has_parameters and n not in signals]
             held = {block: size for n in parameters for block, size in blocks.of(n).items()}
-            visits.append(Visit(operator.where, _squares(signals[met[0]]), held))
-            signal = _Signal(0.0, {len(visits) - 1: 1.0})
+            uses.append(LayerUse(operator.where, _squares(signals[met[0]]), held))
+            signal = _Signal(0.0, {len(uses) - 1: 1.0})
         else:  # a scale, learned or constant
             signal = signals[met[0]]
     return _sum([signal, *(signals[n] for n in others)]) if others else signal
@@ -394,8 +394,8 @@ def _sum(signals: list[_Signal]) -> _Signal:
     total: dict[int, float] = {}
     for signal in signals:
         scale = 2 ** (signal.log2_scale - top)
-        for source, amplitude in signal.amplitudes.items():
-            total[source] = total.get(source, 0.0) + amplitude * scale
+        for origin, amplitude in signal.amplitudes.items():
+            total[origin] = total.get(origin, 0.0) + amplitude * scale
     return _scaled(top, total)
 
 
@@ -408,17 +408,17 @@ def _joined(parts: list[tuple[_Signal, float]]) -> _Signal:
     total: dict[int, float] = {}
     for signal, size in parts:
         weight = size / whole * 4 ** (signal.log2_scale - top)
-        for source, amplitude in signal.amplitudes.items():
-            total[source] = total.get(source, 0.0) + weight * amplitude**2
-    return _scaled(top, {source: sqrt(square) for source, square in total.items()})
+        for origin, amplitude in signal.amplitudes.items():
+            total[origin] = total.get(origin, 0.0) + weight * amplitude**2
+    return _scaled(top, {origin: sqrt(square) for origin, square in total.items()})
 
 
 def _product(a: _Signal, b: _Signal) -> _Signal:
     halves: dict[int, float] = {}
     for signal in (a, b):
-        for source, amplitude in signal.amplitudes.items():
-            halves[source] = halves.get(source, 0.0) + amplitude**2 / 2
-    roots = {source: sqrt(square) for source, square in halves.items()}
+        for origin, amplitude in signal.amplitudes.items():
+            halves[origin] = halves.get(origin, 0.0) + amplitude**2 / 2
+    roots = {origin: sqrt(square) for origin, square in halves.items()}
     return _Signal((a.log2_scale + b.log2_scale) / 2, roots)
 
 
@@ -430,10 +430,10 @@ def _scaled(log2_scale: float, amplitudes: dict[int, float]) -> _Signal:
 
 
 def _squares(signal: _Signal) -> dict[int, float]:
-    """Shares of variance: squares of amplitudes, made to add up to one to the last digit."""
-    squares = {source: amplitude**2 for source, amplitude in signal.amplitudes.items()}
+    """Contributions of variance: squares of amplitudes, made to add up to one to the last digit."""
+    squares = {origin: amplitude**2 for origin, amplitude in signal.amplitudes.items()}
     total = sum(squares.values())
-    return {source: square / total for source, square in squares.items()}
+    return {origin: square / total for origin, square in squares.items()}
 
 
 def _entropy(probabilities: Iterable[float]) -> float:
@@ -465,10 +465,10 @@ class _Blocks:
         if node.made_by is None:
             return {(node,): prod(node.shape)}
         behind: dict[Block, int] = {}
-        for source in node.made_by.nodes():
-            if source.has_parameters:
-                behind.update(self.of(source))
-        if len(behind) == 1 and traits(node.made_by.function).moves:
+        for origin in node.made_by.nodes():
+            if origin.has_parameters:
+                behind.update(self.of(origin))
+        if len(behind) == 1 and op_metadata(node.made_by.function).moves:
             ((block, size),) = behind.items()
             if prod(node.shape) < size:
                 arguments = repr([a for a in node.made_by.args if not isinstance(a, Node)])

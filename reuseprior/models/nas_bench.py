@@ -71,10 +71,10 @@ def live(architecture: str) -> str:
 
 
 @cache
-def structure(architecture: str) -> str:
+def isomorphism_class(architecture: str) -> str:
     """What a cell computes, written so that isomorphic cells are written alike.
 
-    >>> structure("301004"), structure("010300"), structure("110101")
+    >>> [isomorphism_class(c) for c in ("301004", "010300", "110101")]
     ('((0)3)4', '(0)3', '0+0')
 
     A node is the sum of what its edges bring, in one order; a skip brings the node's own terms, and

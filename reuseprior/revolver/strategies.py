@@ -9,7 +9,7 @@ from functools import partial
 from math import inf, log, log2, prod
 from typing import NamedTuple
 
-from reuseprior.contexts import RecordedModel, record_model
+from reuseprior.contexts import TracedModel, trace_model
 from reuseprior.measures.measuring import measured
 from reuseprior.measures.scores import R6
 from reuseprior.revolver.blueprints import Blueprint, Tags, clone, find
@@ -73,7 +73,7 @@ def context_utility(blueprint: Blueprint, quantity: str = "P_G_spread") -> float
     Contexts are counted on the model without weights. This is the future work of §3.6; it takes
     about a hundred times as long as `utility`.
     """
-    quantities = _recorded(blueprint).count().quantities()
+    quantities = _traced(blueprint).count().quantities()
     return max(getattr(quantities, quantity), 0.0)
 
 
@@ -82,11 +82,11 @@ def score_utility(blueprint: Blueprint) -> float:
 
     Recorded and counted on the model without weights, so it takes as long as `context_utility`.
     """
-    recorded = _recorded(blueprint)
+    traced = _traced(blueprint)
     counted = measured(
         "blueprint",
-        recorded,
-        recorded.count().quantities(),
+        traced,
+        traced.count().quantities(),
         image_size=None,
         shape=(1, *blueprint.input_shape),
         held=blueprint.parameters(),
@@ -95,9 +95,9 @@ def score_utility(blueprint: Blueprint) -> float:
     return max(R6(counted.row(), IMAGES), 0.0)
 
 
-def _recorded(blueprint: Blueprint) -> RecordedModel:
+def _traced(blueprint: Blueprint) -> TracedModel:
     """One forward pass of the model, without weights."""
-    return record_model(Registry(device="meta").build(blueprint), (1, *blueprint.input_shape))
+    return trace_model(Registry(device="meta").build(blueprint), (1, *blueprint.input_shape))
 
 
 MEASURES: dict[str, Callable[[Blueprint], float]] = {

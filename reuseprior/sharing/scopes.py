@@ -299,7 +299,7 @@ def merge(counts: ContextCounts, model: nn.Module, policy: Policy) -> ContextCou
         if scope not in groups:
             dead.setdefault(scope, (name, entries, why))
     # the model itself shares nothing, so its layers are not those of these counts
-    return replace(counts, parameter_counts=merged, dead=tuple(dead.values()), recorded=None)
+    return replace(counts, parameter_counts=merged, dead=tuple(dead.values()), traced=None)
 
 
 def _added(group: list[ParameterCount]) -> ParameterCount:

@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from reuseprior.contexts import CountingError, record_model
+from reuseprior.contexts import CountingError, trace_model
 from reuseprior.sharing.scopes import SharingError
 
 SET = (
@@ -60,7 +60,7 @@ class Made(Tensor):
 class Maker(nn.Module):
     """Base of the modules that make the weight of a layer, by `made()` without arguments.
 
-    `makes_weights` tells the recorder that what happens in here is no layer of the network: a
+    `makes_weights` tells the tracer that what happens in here is no layer of the network: a
     stored value's contexts are those of the weights it makes, and weight nodes are theirs.
     """
 
@@ -205,7 +205,7 @@ def _check(name: str, layer: nn.Module, uses: Counter[int]) -> None:
 def _check_forward(name: str, layer: nn.Module) -> None:
     """Raise `SharingError` for a layer that writes to its weight: a mask, or a bound on its norm.
 
-    Torch's own and `Conv1D` do not. Others are recorded on an input of their smallest size; one
+    Torch's own and `Conv1D` do not. Others are traced on an input of their smallest size; one
     that needs more than that is told by its weight, as it runs.
     """
     is_known = type(layer).forward.__module__.startswith(("torch.", "transformers.pytorch_utils"))
@@ -217,7 +217,7 @@ def _check_forward(name: str, layer: nn.Module) -> None:
     else:
         shape = (1, layer.weight.shape[0 if isinstance(layer, linear()[1:]) else -1])
     try:
-        operators = record_model(layer, shape).recording.operators
+        operators = trace_model(layer, shape).trace.operators
     except CountingError:
         return
     if any(operator.writes_to_parameter for operator in operators):

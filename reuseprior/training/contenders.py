@@ -20,7 +20,7 @@ import pandas as pd
 from torch import nn
 
 from reuseprior import data, paths, results, sharing
-from reuseprior.contexts import multiply_adds, record_model
+from reuseprior.contexts import multiply_adds, trace_model
 from reuseprior.errors import UserError
 from reuseprior.measures.statistics import Sample, told_apart
 from reuseprior.models import ModelConfig, resnets, without_weights
@@ -96,8 +96,8 @@ def counted(one: Contender, seed: int = 0) -> tuple[Quantities, int]:
     The seed decides a random mapping, and nothing else that is counted.
     """
     size = Protocol.load(PROTOCOL).image_size
-    recorded = record_model(one.config(seed=seed).build(lazy=True), (1, 3, size, size))
-    return recorded.count().quantities(), multiply_adds(recorded)
+    traced = trace_model(one.config(seed=seed).build(lazy=True), (1, 3, size, size))
+    return traced.count().quantities(), multiply_adds(traced)
 
 
 @cache

@@ -11,8 +11,8 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from reuseprior.contexts import CountingError, Graph, count_contexts, record_model, rule
-from reuseprior.contexts.rules import RULES, TRAITS, Traits, traits
+from reuseprior.contexts import CountingError, Graph, count_contexts, rule, trace_model
+from reuseprior.contexts.rules import OP_METADATA, RULES, OpMetadata, op_metadata
 from reuseprior.models import catalog
 from tests.contexts.zoo import Calls, counted, ones
 
@@ -190,15 +190,15 @@ def test_a_custom_operator():
     assert SCALE_SHIFT.default not in RULES, "a rule for one count was registered"
     rule(SCALE_SHIFT.default, moves=True)(documented)
     try:
-        assert traits(SCALE_SHIFT.default) == Traits(moves=True)
+        assert op_metadata(SCALE_SHIFT.default) == OpMetadata(moves=True)
         again = count_contexts(model, (1, 1, 4, 5), exact=True)
         with pytest.raises(ValueError, match=r"scale_shift\.default has a counting rule.*rules="):
             rule(SCALE_SHIFT)(documented)
         with pytest.raises(TypeError, match="unexpected keyword argument 'linaer'"):
             rule(SCALE_SHIFT, linaer=True)
     finally:
-        del RULES[SCALE_SHIFT.default], TRAITS[SCALE_SHIFT.default]
-    assert traits(SCALE_SHIFT.default) == Traits()
+        del RULES[SCALE_SHIFT.default], OP_METADATA[SCALE_SHIFT.default]
+    assert op_metadata(SCALE_SHIFT.default) == OpMetadata()
     for counts in given, again:
         found = {p.name: p.counts.item() for p in counts.parameter_counts}
         assert found == {"0.weight": 20, "1.w": 20, "1.b": 20}
@@ -270,7 +270,7 @@ def test_by_name(kind):
     state = {k: deepcopy(v) for k, v in model.plain.state_dict().items()}
     random = torch.get_rng_state()
     with pytest.raises(CountingError, match=message):
-        record_model(model, (1, 4))
+        trace_model(model, (1, 4))
     assert not called and model.training
     assert all(torch.equal(v, state[k]) for k, v in model.plain.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import reuseprior
-from reuseprior.contexts.rules import RULES, is_pointwise, overloads, traits
-from tests.contexts.test_rules import CASES, UNHEEDED, recorded
+from reuseprior.contexts.rules import RULES, is_pointwise, op_metadata, overloads
+from tests.contexts.test_rules import CASES, UNHEEDED, traced
 
 aten = torch.ops.aten
 PACKAGE = Path(reuseprior.__file__).parent
@@ -23,12 +23,12 @@ WITHOUT_RULE = {
     "makes constants": """
         arange empty empty_strided full rand randn randperm scalar_tensor
     """,
-    "gives a number to Python, which the recorder answers from constants or refuses": """
+    "gives a number to Python, which the tracer answers from constants or refuses": """
         _local_scalar_dense sym_is_contiguous sym_numel sym_size sym_storage_offset sym_stride
     """,
     "makes a result whose shape depends on data": "nonzero",
     "leaves what it adds without values": "resize_",
-    "is taken apart before it is recorded": "adaptive_avg_pool1d avg_pool1d",
+    "is taken apart before it is traced": "adaptive_avg_pool1d avg_pool1d",
     "is a gradient's step, which no forward pass takes": """
         _adaptive_avg_pool2d_backward avg_pool2d_backward convolution_backward
         embedding_dense_backward max_pool2d_with_indices_backward native_group_norm_backward
@@ -47,8 +47,8 @@ def test_every_core_operator_has_a_rule_or_a_reason():
     missing = {f.overloadpacket.__name__ for f in without}
     reasons = " ".join(WITHOUT_RULE.values()).split()
     assert len(core) > 150 and missing == {*BY_ITSELF.split(), *reasons}
-    records = (recorded(name).recording for name in CASES if name.startswith(("move", "sum of")))
-    functions = {o.function for record in records for o in record.operators}
+    traces = (traced(name).trace for name in CASES if name.startswith(("move", "sum of")))
+    functions = {o.function for trace in traces for o in trace.operators}
     packets = {getattr(f, "overloadpacket", f).__name__ for f in functions}
     met = {name.removesuffix("_") for name in packets}
     assert met >= {*BY_ITSELF.split()}
@@ -69,15 +69,15 @@ def operators_named(tree: ast.AST):
 
 
 def test_each_operator_is_named_once():
-    """In the rooms that know operators: contexts, and whoever reads a record."""
+    """In the rooms that know operators: contexts, and whoever reads a trace."""
     named = Counter()
     for file in sorted(PACKAGE.rglob("*.py")):
         source = file.read_text(encoding="utf-8")
-        if file.is_relative_to(PACKAGE / "contexts") or "contexts.record" in source:
+        if file.is_relative_to(PACKAGE / "contexts") or "contexts.trace" in source:
             named.update(operators_named(ast.parse(source)))
     with_rules = {f.overloadpacket.__name__ for f in RULES if hasattr(f, "overloadpacket")}
     assert with_rules <= {*named, *(f"{name}_" for name in named)}
-    shaped = {"add", "sub", "mul", "div", "mean", "sum", "addmm", "mm"}  # recorder.SHAPED_AS
+    shaped = {"add", "sub", "mul", "div", "mean", "sum", "addmm", "mm"}  # tracer.SHAPED_AS
     assert {name for name in with_rules if named[name] > 1} == shaped
     assert all(named[name] == 2 for name in shaped)
 
@@ -94,5 +94,5 @@ MOVES = {
 def test_what_moves_only_moves(name):
     operator, *arguments = MOVES[name]
     x = torch.arange(12.0).reshape(3, 4)
-    assert traits(operator).moves
+    assert op_metadata(operator).moves
     assert set(operator(x, *arguments).flatten().tolist()) <= set(x.flatten().tolist())

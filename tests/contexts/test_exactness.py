@@ -14,7 +14,7 @@ from reuseprior.contexts import (
     Graph,
     count_contexts,
     horizontal_unroll,
-    record_model,
+    trace_model,
     uniform,
 )
 from reuseprior.contexts.array import CountArray, ScaledSum
@@ -134,8 +134,8 @@ def test_model_counts_equal_unrolled_repetitions(network):
             count_contexts(model, (1, *shape), exact=True)
         return
 
-    recorded = record_model(model, (1, *shape))
-    exact, scaled = recorded.count(exact=True), recorded.count()
+    traced = trace_model(model, (1, *shape))
+    exact, scaled = traced.count(exact=True), traced.count()
     found = {}
     for p in exact.parameter_counts:
         for at, n in np.ndenumerate(np.broadcast_to(p.counts, p.shape)):

@@ -9,7 +9,7 @@ import torch
 import torchvision
 from torch import nn
 
-from reuseprior.contexts import count_contexts, record_model
+from reuseprior.contexts import count_contexts, trace_model
 from reuseprior.contexts.array import log2_integer
 from reuseprior.models import catalog, without_weights
 from reuseprior.models.plain import MLP
@@ -142,8 +142,8 @@ class Beside(nn.Module):
 )
 def test_a_shallow_way_beside_a_deep_one(depth):
     """Counts of one tensor may lie further apart than a float reaches; none is lost."""
-    recorded = record_model(Beside(depth), (1, 2))
-    exact, scaled = recorded.count(exact=True), recorded.count()
+    traced = trace_model(Beside(depth), (1, 2))
+    exact, scaled = traced.count(exact=True), traced.count()
     assert exact.left_out == scaled.left_out == ()
     for a, b in zip(exact.parameter_counts, scaled.parameter_counts, strict=True):
         logs = np.vectorize(log2_integer, otypes=[float])(np.broadcast_to(a.counts, a.shape))

@@ -372,6 +372,6 @@ NOT_DENSE = {
 @pytest.mark.parametrize("wrapped", [lambda x: x, lambda x: {"x": x}])
 @pytest.mark.parametrize("kind", NOT_DENSE)
 def test_what_is_not_dense_is_refused_by_its_name(kind, wrapped):
-    said = r"Input (0|x)(\.x)? is (nested|sparse) \(.*, and a record is of dense tensors"
+    said = r"Input (0|x)(\.x)? is (nested|sparse) \(.*, and a trace is of dense tensors"
     with pytest.raises(CountingError, match=said):
         count_contexts(Calls(lambda self, x: x, w=ones(3)), wrapped(NOT_DENSE[kind]()))

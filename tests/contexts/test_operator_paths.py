@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from reuseprior.contexts import CountingError, operator_paths, record_model
+from reuseprior.contexts import CountingError, operator_paths, trace_model
 from reuseprior.contexts.graph import averages
 from reuseprior.measures import energy
 from tests.contexts.zoo import Calls
@@ -18,7 +18,7 @@ def conv(before=4, after=4, kernel=1):
 
 
 def paths(net, shape=(1, 4, 8, 8), **options):
-    return operator_paths(record_model(net, shape), averages(**options))
+    return operator_paths(trace_model(net, shape), averages(**options))
 
 
 def joined(join, *ways):
@@ -57,7 +57,7 @@ def test_ignored_inputs_powers_and_windows():
     kept = [paths(net, power=p, whole=w).log2_kept for p, w in ((0.5, True), (2, False))]
     assert kept == pytest.approx([-log2(9 * 64) / 2, -2 * log2(9)])
     assert paths(net, power=0).log2_kept == 0
-    assert operator_paths(record_model(net, (1, 4, 8, 8))) == paths(net, whole=False)
+    assert operator_paths(trace_model(net, (1, 4, 8, 8))) == paths(net, whole=False)
     with pytest.raises(CountingError, match="A power of -1 of a coefficient"):
         averages(-1)
 
@@ -76,7 +76,7 @@ def test_averages_weighted():
     """Each of the nine ways through a window counts a ninth."""
     plain, pooled = nn.Sequential(conv(), conv()), nn.Sequential(conv(), POOL, conv())
     first = [
-        energy.averages_weighted(power).ensemble(record_model(net, (1, 4, 1, 9))).energies
+        energy.averages_weighted(power).ensemble(trace_model(net, (1, 4, 1, 9))).energies
         for net, power in ((plain, 1), (pooled, 0), (pooled, 1))
     ]
     assert np.exp(first[0]).tolist() == pytest.approx([36, 9])

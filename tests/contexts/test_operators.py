@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from reuseprior import quantities
-from reuseprior.contexts import count_contexts, counting, fingerprint, multiply_adds, record_model
+from reuseprior.contexts import count_contexts, counting, fingerprint, multiply_adds, trace_model
 from tests.contexts.zoo import Calls, counted, ones
 
 
@@ -66,7 +66,7 @@ PRODUCTS = {  # of an input (1, 8)
 @pytest.mark.parametrize("kind", PRODUCTS)
 def test_multiply_adds(kind):
     model, right = PRODUCTS[kind]
-    assert multiply_adds(record_model(model, (1, 8))) == right
+    assert multiply_adds(trace_model(model, (1, 8))) == right
 
 
 WHOLE = {
@@ -152,11 +152,11 @@ def test_the_fingerprint_holds_every_file_of_the_rules(monkeypatch, tmp_path):
     folder = tmp_path / "contexts"
     shutil.copytree(Path(counting.__file__).parent, folder)
     shutil.copy(quantities.__file__, tmp_path)
-    recorded = record_model(nn.Linear(2, 2), (1, 2))
+    traced = trace_model(nn.Linear(2, 2), (1, 2))
 
     def now():
         counting._code.cache_clear()
-        return fingerprint(recorded)
+        return fingerprint(traced)
 
     monkeypatch.setattr(counting, "__file__", str(folder / "counting.py"))
     before = now()

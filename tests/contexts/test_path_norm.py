@@ -16,7 +16,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode, resolve_name
 from torchvision import models
 
-from reuseprior.contexts import record_model
+from reuseprior.contexts import trace_model
 from reuseprior.contexts.graph import averages
 from reuseprior.models import without_weights
 from tests.soak import drawn
@@ -69,8 +69,8 @@ def paths_by_contexts(name, discount=AVERAGES):
     options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
     with without_weights():
         model = models.get_model(name, weights=None, **options)
-    recorded = record_model(model, (1, 3, size(name), size(name)))
-    counts = recorded.count(discount=discount).parameter_counts
+    traced = trace_model(model, (1, 3, size(name), size(name)))
+    counts = traced.count(discount=discount).parameter_counts
     first = next(n for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
     (count,) = [one for one in counts if one.name == f"{first}.weight"]
     every = np.broadcast_to(count.log2_counts, count.shape).ravel()

@@ -21,10 +21,10 @@ from torch import nn
 from torch.ao import quantization
 from torch.nn.utils import parametrizations
 
-from reuseprior.contexts import CountingError, count_contexts, full_softmax, record_model
+from reuseprior.contexts import CountingError, count_contexts, full_softmax, trace_model
 from reuseprior.contexts.array import CountArray
 from reuseprior.contexts.graph import linear_paths
-from reuseprior.contexts.rules import RULES, known, summing, traits
+from reuseprior.contexts.rules import RULES, known, op_metadata, summing
 from tests.contexts.zoo import Calls, ones
 
 aten = torch.ops.aten
@@ -81,15 +81,15 @@ def gradients(model):
 
 
 @cache
-def recorded(name):
+def traced(name):
     """A case without a tail."""
     shape, body, *_ = CASES[name]
-    return record_model(Behind(shape, body, itself), (1,))
+    return trace_model(Behind(shape, body, itself), (1,))
 
 
 def check(shape, body, stand_in=None, first=None, **options):
     for tail in tails(outputs(Behind(shape, body, itself, stand_in))[0].ndim):
-        model = first if first and tail is itself else record_model(Behind(shape, body, tail), (1,))
+        model = first if first and tail is itself else trace_model(Behind(shape, body, tail), (1,))
         counts = model.count(exact=True, **options).parameter_counts
         found = {p.name: np.broadcast_to(p.counts, p.shape).astype(float) for p in counts}
         for p in model.count(**options).parameter_counts:
@@ -782,22 +782,22 @@ UNHEEDED = (
 @pytest.mark.parametrize("name", CASES)
 def test_counts_are_gradients(name):
     shape, body, stand_in = (*CASES[name], None)[:3]
-    check(shape, body, stand_in, recorded(name))
+    check(shape, body, stand_in, traced(name))
 
 
 @pytest.mark.filterwarnings(*UNHEEDED)
 def test_every_rule_has_a_case():
-    met = {known(RULES, o.function) for name in CASES for o in recorded(name).recording.operators}
+    met = {known(RULES, o.function) for name in CASES for o in traced(name).trace.operators}
     missing = {f.__name__ for f in RULES.values()} - {f.__name__ for f in met if f}
     assert missing == set()  # constants have no rule
 
 
 def test_sums_are_linear_and_exact():
     model = Calls(lambda self, x: (x + self.p).index_add(0, ROWS_OF, x * self.p), p=ones(3, 3))
-    recorded = record_model(model, (1, 3))
-    assert set(map(linear_paths(recorded), recorded.recording.from_input())) == {1}
+    traced = trace_model(model, (1, 3))
+    assert set(map(linear_paths(traced), traced.trace.from_input())) == {1}
     big = 3**200
-    (index_add,) = (o for o in recorded.recording.operators if o.name == "index_add")
+    (index_add,) = (o for o in traced.trace.operators if o.name == "index_add")
     counts = CountArray(np.array([[big * (i + 1)] * 3 for i in range(3)], object), (3, 3))
     found = [g.values[:, 0].tolist() for _, g in summing(index_add, 0)(counts, *index_add.args)]
     assert found[-1] == [3 * big, big, 3 * big]
@@ -840,10 +840,10 @@ def test_short_cuts_give_the_operators_own_shapes():
         learnable.format("tensor"): (one, 0.0 * one, *codes),
         learnable.format("channel"): (ones, 0.0 * ones, 1, *codes),
     }
-    shortened = [f for f in RULES if traits(f).meta and f._overloadname == "default"]
+    shortened = [f for f in RULES if op_metadata(f).meta and f._overloadname == "default"]
     assert len(shortened) > 5
     for operator in shortened:
         own = operator(x.clone(), *arguments.get(operator.overloadpacket.__name__, ()))
-        made = traits(operator).meta(x)
+        made = op_metadata(operator).meta(x)
         for a, b in [(own, made)] if isinstance(own, torch.Tensor) else [(own[0], made[0])]:
             assert (a.shape, a.dtype, a.stride()) == (b.shape, b.dtype, b.stride()), operator

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reuseprior.contexts import CountingError, count_contexts, fingerprint, record_model
+from reuseprior.contexts import CountingError, count_contexts, fingerprint, trace_model
 from tests.contexts.zoo import Calls, counted, entries, ones
 
 aten = torch.ops.aten
@@ -131,7 +131,7 @@ def test_modules_that_the_caller_says_are_pointwise(pointwise):
     assert list(found.values()) == list(expected.values())
     counts = count_contexts(model, (1, 3), pointwise=pointwise)
     assert counts.one_step == (("pointwise", ""),)
-    ours, plain = (record_model(model, (1, 3), pointwise=p) for p in (pointwise, ()))
+    ours, plain = (trace_model(model, (1, 3), pointwise=p) for p in (pointwise, ()))
     assert fingerprint(ours) != fingerprint(plain)
 
 

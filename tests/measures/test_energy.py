@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from reuseprior.chapters import energy as work
-from reuseprior.contexts import CountingError, record_model
+from reuseprior.contexts import CountingError, trace_model
 from reuseprior.contexts.graph import linear_paths, longest_path, per_layer
-from reuseprior.contexts.rules import RULES, TRAITS, Traits, traits
+from reuseprior.contexts.rules import OP_METADATA, RULES, OpMetadata, op_metadata
 from reuseprior.measures import energy as priors
 from reuseprior.measures.energy import LN2, Ensemble
 from reuseprior.models import CNN, MLP, build
@@ -53,7 +53,7 @@ SIZES = {"input_nodes": 1, "output_nodes": 1, "weight_nodes": 1}
 
 
 def counted(width=2, depth=2):
-    return record_model(MLP(width, depth), (1, width)).count()
+    return trace_model(MLP(width, depth), (1, width)).count()
 
 
 BAD = [
@@ -74,9 +74,9 @@ BAD = [
     (lambda: priors.discounted("3"), "A discount of '3' a layer is no factor"),
     (lambda: priors.discounted(0), "A discount of 0 a layer is no factor"),
     (lambda: priors.discounted(float("inf")), "A discount of inf a layer is no factor"),
-    (lambda: priors.discounted(0.5).ensemble(counted()), "cannot be: pass record_model"),
-    (lambda: counted().recorded.count(discount=per_layer(0.5), exact=True), "leave exact=True out"),
-    (lambda: priors.length_normalised().ensemble(counted(1, 500).recorded),
+    (lambda: priors.discounted(0.5).ensemble(counted()), "cannot be: pass trace_model"),
+    (lambda: counted().traced.count(discount=per_layer(0.5), exact=True), "leave exact=True out"),
+    (lambda: priors.length_normalised().ensemble(counted(1, 500).traced),
      "passes 499 layers.*use discounted"),
     (lambda: priors.limited_precision("3"), "'3' significant bits hold nothing"),
     (lambda: priors.limited_precision(0), "0 significant bits hold nothing"),
@@ -107,16 +107,16 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 def test_the_reusability_prior_is_chapter_4_and_no_discount_is_plain_counting(name):
     model, shape = MODELS[name]
-    recorded = record_model(model(), shape)
-    q = recorded.count().quantities()
-    e = priors.reusability().ensemble(recorded)
+    traced = trace_model(model(), shape)
+    q = traced.count().quantities()
+    e = priors.reusability().ensemble(traced)
     sizes = {n: getattr(q, n) for n in ("input_nodes", "output_nodes", "weight_nodes")}
     assert e.expected_energy / LN2 == pytest.approx(q.expected_spread, rel=1e-12)
     assert e.entropy / LN2 == pytest.approx(q.entropy, rel=1e-12)
     assert e.log_partition / LN2 == pytest.approx(q.log2_contexts, rel=1e-12)
     assert e.performance(**sizes) == pytest.approx(q.P_G_spread, rel=1e-12)
 
-    plain, discounted = recorded.count(), recorded.count(discount=per_layer(1.0))
+    plain, discounted = traced.count(), traced.count(discount=per_layer(1.0))
     for a, b in zip(plain.parameter_counts, discounted.parameter_counts, strict=True):
         assert a.log2_counts.tobytes() == b.log2_counts.tobytes()
         assert a.names == b.names
@@ -126,7 +126,7 @@ def test_the_reusability_prior_is_chapter_4_and_no_discount_is_plain_counting(na
 def test_discounts_multiply_along_a_path(gamma):
     """Layer t of D, width n: n^(D - t) paths that each pass D - t layers."""
     width, depth = 3, 7
-    counts = record_model(MLP(width, depth), (1, width)).count(discount=per_layer(gamma))
+    counts = trace_model(MLP(width, depth), (1, width)).count(discount=per_layer(gamma))
     for t, p in enumerate(counts.parameter_counts, start=1):
         expected = (depth - t) * np.log2(gamma * width)
         assert p.log2_counts.item() == pytest.approx(expected, abs=1e-12)
@@ -138,26 +138,26 @@ def test_length_normalised_paths(width, depth):
 
     And of one layer beside two: from the first, one path passes no layer and n pass one.
     """
-    recorded = record_model(MLP(width, depth), (1, width))
-    assert longest_path(recorded) == depth - 1
-    found = priors.length_normalised().ensemble(recorded).energies
+    traced = trace_model(MLP(width, depth), (1, width))
+    assert longest_path(traced) == depth - 1
+    found = priors.length_normalised().ensemble(traced).energies
     steps = np.arange(depth - 1, -1, -1)
     np.testing.assert_allclose(found, steps * log(width) - np.log(steps + 1), 1e-8, 1e-10)
     assert "by a logarithm only" in priors.length_normalised().reason
     first, second = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
     two = Calls(lambda self, x: (y := first(x)) + second(y), first=first, second=second)
-    found = priors.length_normalised().ensemble(record_model(two, (1, 2))).energies
+    found = priors.length_normalised().ensemble(trace_model(two, (1, 2))).energies
     np.testing.assert_allclose(np.exp(found), [1 + 2 / 2, 1], 1e-12)
 
 
 def test_only_paths_through_non_linearities():
     """Linear, ReLU, linear beside a skip: the skip's own path is linear and does not count."""
-    recorded = record_model(MLP(3, 2, skip=True), (1, 3))
-    e = priors.through_nonlinearities().ensemble(recorded)
+    traced = trace_model(MLP(3, 2, skip=True), (1, 3))
+    e = priors.through_nonlinearities().ensemble(traced)
     # from layer 1: n paths through ReLU and layer 2, and one through ReLU and the skip
     np.testing.assert_allclose(np.exp(e.energies), [3 + 1], 1e-12)
     assert e.multiplicities.tolist() == [9]
-    linear = record_model(nn.Sequential(nn.Linear(2, 2, bias=False)), (1, 2))
+    linear = trace_model(nn.Sequential(nn.Linear(2, 2, bias=False)), (1, 2))
     with pytest.raises(CountingError, match="No path of this model passes a non-linearity"):
         priors.through_nonlinearities().ensemble(linear)
 
@@ -178,26 +178,26 @@ def test_priors_that_do_not_count_again():
     e = priors.limited_precision(24).ensemble(counts)
     assert e.energies.max() == pytest.approx(24 * LN2) and e.energies.min() == 0
     for prior in (priors.reusability(), priors.hypothetical(3), priors.limited_precision()):
-        recorded = prior.ensemble(counts.recorded)
-        assert prior.ensemble(counts).expected_energy == recorded.expected_energy
+        traced = prior.ensemble(counts.traced)
+        assert prior.ensemble(counts).expected_energy == traced.expected_energy
 
 
 def test_every_operator_with_a_rule_is_classified():
     said = ("linear", "factors", "given", "statistics")
     for operator in RULES:
-        known = [getattr(traits(operator), name) is not None for name in said]
+        known = [getattr(op_metadata(operator), name) is not None for name in said]
         assert sum(known) == 1, operator
 
 
 def between(code):
-    """Two layers, and something between them, recorded."""
+    """Two layers, and something between them, traced."""
 
     def forward(self, x):
         known = {"y": self.first(x), "x": x, "w": self.scale, "torch": torch, "F": F}
         return self.last(eval(code, known))
 
     first, last = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
-    return record_model(Calls(forward, first=first, last=last, scale=ones(4)), (1, 4))
+    return trace_model(Calls(forward, first=first, last=last, scale=ones(4)), (1, 4))
 
 
 NONLINEAR = """
@@ -220,24 +220,24 @@ def listed(codes):
 
 @pytest.mark.parametrize("code", listed(NONLINEAR))
 def test_what_is_a_non_linearity(code):
-    recorded = between(code)
-    whole = {p.name: p.log2_counts for p in recorded.count().parameter_counts}
-    linear = recorded.count(discount=linear_paths(recorded)).parameter_counts
+    traced = between(code)
+    whole = {p.name: p.log2_counts for p in traced.count().parameter_counts}
+    linear = traced.count(discount=linear_paths(traced)).parameter_counts
     assert "last.weight" in {p.name for p in linear}
     if "amax" not in code:  # whose sum keeps a straight way
         assert "first.weight" not in {p.name for p in linear}
-        e = priors.through_nonlinearities().ensemble(recorded)
+        e = priors.through_nonlinearities().ensemble(traced)
         np.testing.assert_allclose(e.energies.max(), whole["first.weight"].max() * LN2)
 
 
 @pytest.mark.parametrize("code", listed(LINEAR))
 def test_what_is_none(code):
-    recorded = between(code)
+    traced = between(code)
     with pytest.raises(CountingError, match="No path of this model passes a non-linearity"):
-        priors.through_nonlinearities().ensemble(recorded)
+        priors.through_nonlinearities().ensemble(traced)
 
 
 def test_an_operator_that_is_not_classified(monkeypatch):
-    monkeypatch.setitem(TRAITS, torch.ops.aten.tanh.default, Traits())
+    monkeypatch.setitem(OP_METADATA, torch.ops.aten.tanh.default, OpMetadata())
     with pytest.raises(CountingError, match=r"whether aten.tanh.default is linear: say so"):
         priors.through_nonlinearities().ensemble(between("y.tanh()"))

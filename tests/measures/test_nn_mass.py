@@ -1,4 +1,4 @@
-"""NN-Mass: closed forms against the paper, built networks and recorded ones; what is refused."""
+"""NN-Mass: closed forms against the paper, built networks and traced ones; what is refused."""
 
 from fractions import Fraction
 
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reuseprior.contexts import count_contexts, multiply_adds, record_model
+from reuseprior.contexts import count_contexts, multiply_adds, trace_model
 from reuseprior.measures import nn_mass
 from reuseprior.measures.nn_mass import Architecture, LongRangeCNN, NNMassError, NotApplicable
 from reuseprior.models import build, without_weights
@@ -72,7 +72,7 @@ def test_sizes_are_the_closed_forms_ones():
         held = sum(p.numel() for p in model.parameters())
         assert held == one.parameters(classes=7, in_channels=1)
         for size in (16, 15):  # an odd one is halved rounding up
-            cost = multiply_adds(record_model(model, (1, 1, size, size)))
+            cost = multiply_adds(trace_model(model, (1, 1, size, size)))
             assert cost == one.multiply_adds(size, classes=7, in_channels=1)
 
 
@@ -129,7 +129,7 @@ def test_contributions(kind):
     assert q.parameters == q.weight_nodes == SMALL.parameters()
 
 
-# Recorded networks --------------------------------------------------------------------------------
+# Traced networks ----------------------------------------------------------------------------------
 
 SHAPE = (1, 3, 8, 8)
 
@@ -185,7 +185,7 @@ def test_by_hand(name):
     (cell,) = found.cells
     assert (cell.layers, cell.levels, cell.channels) == (3, 3, 12)
     assert (cell.links, cell.possible, found.mass) == (links, 16, 12 * links / 16)
-    assert nn_mass.measure(record_model(model, SHAPE)) == found
+    assert nn_mass.measure(trace_model(model, SHAPE)) == found
     density, mass = links / 16, 12 * links / 16
     assert str(found) == f"NN-Mass {mass:.4f}, density {density:.4f}"
     assert found.table().loc[0].to_dict() == {

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from reuseprior.cli import app
-from reuseprior.contexts import RecordedModel, fingerprint, multiply_adds, record_model, rule, rules
+from reuseprior.contexts import TracedModel, fingerprint, multiply_adds, rule, rules, trace_model
 from reuseprior.measures import measuring
 from reuseprior.measures.measuring import COLUMNS, Conventions, Ranking
 from reuseprior.models import ModelError, catalog
@@ -62,7 +62,7 @@ def test_equal_records_are_counted_once(monkeypatch):
     cache = measuring.cache_folder()
     first = measuring.measure("nets:wide", SMALL, cache)
     assert len(list(cache.glob("*.json"))) == 1
-    monkeypatch.setattr(RecordedModel, "count", None)  # counting again would fail
+    monkeypatch.setattr(TracedModel, "count", None)  # counting again would fail
     assert measuring.measure("nets:wide", SMALL, cache).quantities == first.quantities
     with pytest.raises(TypeError):
         measuring.measure("nets:narrow", SMALL, cache)
@@ -86,7 +86,7 @@ def test_a_fingerprint_tells_records_apart():
     """By values of tables too."""
 
     def of(model, shape=(1, 3, 8, 8)):
-        return fingerprint(record_model(model, shape))
+        return fingerprint(trace_model(model, shape))
 
     same, tied = of(net()), net()
     assert same == of(net())
@@ -96,11 +96,11 @@ def test_a_fingerprint_tells_records_apart():
 
 
 def test_rules_from_outside_are_not_cached(monkeypatch):
-    operator, record = torch.ops.aten.relu.default, record_model(net(), (1, 3, 8, 8))
+    operator, traced = torch.ops.aten.relu.default, trace_model(net(), (1, 3, 8, 8))
     monkeypatch.delitem(rules.RULES, operator)
-    monkeypatch.delitem(rules.TRAITS, operator)
+    monkeypatch.delitem(rules.OP_METADATA, operator)
     rule(operator)(lambda count, x: iter([(x, count)]))
-    assert fingerprint(record) is None
+    assert fingerprint(traced) is None
 
 
 @pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:swin_t", "V2-B0"])
@@ -108,8 +108,8 @@ def test_multiply_adds_are_those_of_the_flop_counter(name):
     model, images = catalog.build(name).to("meta").eval(), torch.empty(1, 3, 64, 64, device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(images)
-    recorded = record_model(catalog.build(name), images.shape)
-    assert multiply_adds(recorded) == counter.get_total_flops() // 2
+    traced = trace_model(catalog.build(name), images.shape)
+    assert multiply_adds(traced) == counter.get_total_flops() // 2
 
 
 # Many models ------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The ensemble of signal paths against explicit enumeration, and the cases that are easy to miss.
 
-The enumeration below reads a description of a network, not its record: it follows every signal
+The enumeration below reads a description of a network, not its trace: it follows every signal
 without keeping any, lists every path, and adds up what each passes.
 """
 
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from reuseprior import sharing
-from reuseprior.contexts import record_model
+from reuseprior.contexts import trace_model
 from reuseprior.contexts.graph import averaged_positions
 from reuseprior.errors import UserError
 from reuseprior.measures.scores import INPUT, signal_paths
@@ -34,7 +34,7 @@ class Step:
     """A node: what makes it, of which nodes before it; a layer says which weight it uses."""
 
     kind: str
-    sources: tuple[int, ...]
+    origins: tuple[int, ...]
     weight: int = -1
 
 
@@ -46,15 +46,15 @@ class Drawn(nn.Module):
         made, self.operators = {}, []
         for step, width in zip(steps, channels[1:], strict=True):
             if step.kind == "layer" and step.weight not in made:
-                made[step.weight] = nn.Conv2d(channels[step.sources[0]], CHANNELS, 1, bias=False)
+                made[step.weight] = nn.Conv2d(channels[step.origins[0]], CHANNELS, 1, bias=False)
             operator = made[step.weight] if step.kind == "layer" else OTHERS.get(step.kind)
-            self.operators.append((operator or nn.BatchNorm2d(width), step.sources))
+            self.operators.append((operator or nn.BatchNorm2d(width), step.origins))
         self.held = nn.ModuleList(o for o, _ in self.operators if isinstance(o, nn.Module))
 
     def forward(self, x):
         nodes = [x]
-        for operator, sources in self.operators:
-            nodes.append(operator(*(nodes[s] for s in sources)))
+        for operator, origins in self.operators:
+            nodes.append(operator(*(nodes[s] for s in origins)))
         return nodes[-1]
 
 
@@ -78,7 +78,7 @@ def draw(chance):
             made = channels[first]
         elif kind == "cat":
             step = Step(kind, (first, chance.randrange(len(channels))))
-            made = sum(channels[s] for s in step.sources)
+            made = sum(channels[s] for s in step.origins)
         elif kind == "layer":
             tied = [w for w, before in weights.items() if before == channels[first]]
             again = tied and chance.random() < 0.4
@@ -93,16 +93,16 @@ def draw(chance):
 
 
 def signal(steps, channels, node):
-    """Amplitudes by source (a node that is a layer, or 0), followed anew each time it is asked."""
+    """Amplitudes by origin (a node that is a layer, or 0), followed anew each time it is asked."""
     if node == 0 or steps[node - 1].kind == "layer":
         return {node: 1.0}
     step = steps[node - 1]
-    given = [signal(steps, channels, s) for s in step.sources]
+    given = [signal(steps, channels, s) for s in step.origins]
     total = Counter()
     if step.kind == "cat":
-        for source, part in zip(step.sources, given, strict=True):
+        for origin, part in zip(step.origins, given, strict=True):
             for name, amplitude in part.items():
-                total[name] += channels[source] / channels[node] * amplitude**2
+                total[name] += channels[origin] / channels[node] * amplitude**2
         return {name: sqrt(square) for name, square in total.items()}
     if step.kind == "product":
         variances = [sum(a**2 for a in part.values()) for part in given]
@@ -110,7 +110,7 @@ def signal(steps, channels, node):
             for name, amplitude in part.items():
                 total[name] += amplitude**2 / variance / 2
         scale = (variances[0] * variances[1]) ** 0.25
-        return {name: scale * sqrt(share) for name, share in total.items()}
+        return {name: scale * sqrt(contribution) for name, contribution in total.items()}
     for part in given:
         total.update(part)
     size = sqrt(sum(a**2 for a in total.values())) if step.kind == "norm" else 1
@@ -122,13 +122,13 @@ def listed(steps, channels, node):
     """Every signal path that ends in a node's signal: its layers' nodes, and its probability."""
     amplitudes = signal(steps, channels, node)
     variance = sum(a**2 for a in amplitudes.values())
-    for source, amplitude in amplitudes.items():
-        share = amplitude**2 / variance
-        if source == 0:
-            yield (), share
+    for origin, amplitude in amplitudes.items():
+        contribution = amplitude**2 / variance
+        if origin == 0:
+            yield (), contribution
         else:
-            for path, p in listed(steps, channels, steps[source - 1].sources[0]):
-                yield (*path, source), p * share
+            for path, p in listed(steps, channels, steps[origin - 1].origins[0]):
+                yield (*path, origin), p * contribution
 
 
 def enumerated(steps, channels):
@@ -138,7 +138,7 @@ def enumerated(steps, channels):
         for node in path:
             passed[node] += p
             by_weight[steps[node - 1].weight] += p
-    sizes = {s.weight: CHANNELS * channels[s.sources[0]] for s in steps if s.kind == "layer"}
+    sizes = {s.weight: CHANNELS * channels[s.origins[0]] for s in steps if s.kind == "layer"}
     met = np.array([u * sizes[w] for w, u in by_weight.items()])
     met = met / met.sum() if len(met) else met
     return {
@@ -164,10 +164,10 @@ def test_equals_explicit_enumeration(seed):
     while not any(s.kind == "layer" for s in steps):
         steps, channels = draw(chance)
     expected = enumerated(steps, channels)
-    paths = signal_paths(record_model(Drawn(steps, channels), (1, CHANNELS, SIDE, SIDE)))
+    paths = signal_paths(trace_model(Drawn(steps, channels), (1, CHANNELS, SIDE, SIDE)))
     assert close(expected["total"], 1)
     layers = [n for n, step in enumerate(steps, start=1) if step.kind == "layer"]
-    assert len(paths.visits) == len(layers)
+    assert len(paths.uses) == len(layers)
     assert close(paths.probabilities.tolist(), [expected["passed"].get(n, 0) for n in layers])
     for name in ("mean_length", "shortest", "log2_paths", "path_entropy", "layer_entropy"):
         assert close(getattr(paths, name), expected[name]), name
@@ -178,7 +178,7 @@ def test_equals_explicit_enumeration(seed):
 
 
 def paths_of(net, shape=(1, 4, 8, 8)):
-    return signal_paths(record_model(net, shape))
+    return signal_paths(trace_model(net, shape))
 
 
 def joined(join, *ways):
@@ -210,20 +210,20 @@ SHARES = [
 ]
 
 
-@pytest.mark.parametrize(("join", "ways", "share"), SHARES)
-def test_shares(join, ways, share):
+@pytest.mark.parametrize(("join", "ways", "contribution"), SHARES)
+def test_shares(join, ways, contribution):
     paths = paths_of(joined(join, *ways))
-    assert close(paths.ends[1], share)
+    assert close(paths.ends[1], contribution)
     assert np.isfinite(paths.probabilities).all()
 
 
 def test_averages():
     """They may leave variances as they are; a 1×1 map pooled to 7×7 is copied, and is none."""
-    recorded = record_model(joined(sum, SKIP, nn.Sequential(conv(), AVERAGE)), (1, 4, 8, 8))
-    assert close(signal_paths(recorded, averages=False).ends[1], 1 / 2)
+    traced = trace_model(joined(sum, SKIP, nn.Sequential(conv(), AVERAGE)), (1, 4, 8, 8))
+    assert close(signal_paths(traced, averages=False).ends[1], 1 / 2)
     for size, made, expected in [(1, 7, 1), (7, 7, 1), (14, 7, 4), (8, 3, 100 / 9), (8, 1, 64)]:
         net = nn.Sequential(conv(), nn.AdaptiveAvgPool2d(made))
-        found = map(averaged_positions, record_model(net, (1, 4, size, size)).recording.operators)
+        found = map(averaged_positions, trace_model(net, (1, 4, size, size)).trace.operators)
         assert sorted(found) == pytest.approx([1, expected])
 
 
@@ -232,7 +232,7 @@ def standardised(self, x):
 
 
 TWICE = nn.Linear(5, 5)
-LAYERS = [  # a net, the shape of its input, of each of its layers the parameters and visits
+LAYERS = [  # a net, the shape of its input, of each of its layers the parameters and uses
     (nn.Sequential(nn.Linear(5, 5), TWICE, TWICE, nn.Linear(5, 5)), (1, 5),
      [(30, 1), (30, 1), (30, 2)]),
     (Calls(lambda self, x: x @ self.w[:5].t() @ self.w[5:].t() @ self.w[5:].t(), w=ones(10, 5)),
@@ -245,14 +245,14 @@ LAYERS = [  # a net, the shape of its input, of each of its layers the parameter
 @pytest.mark.parametrize(("net", "shape", "expected"), LAYERS)
 def test_layers_are_what_learns_together(net, shape, expected):
     layers = paths_of(net, shape).layers
-    assert sorted((layer.parameters, layer.visits) for layer in layers) == expected
+    assert sorted((layer.parameters, layer.uses) for layer in layers) == expected
 
 
 def test_layers_of_one_store_are_one_layer():
     net = sharing.apply(catalog.build("wrn-10-2"), "stores:10%,weighted,mask")
     layers = paths_of(net, (1, 3, 32, 32)).layers
     assert max(len(layer.where) for layer in layers) == 3
-    assert sum(layer.visits for layer in layers if len(layer.where) > 1) > 1
+    assert sum(layer.uses for layer in layers if len(layer.where) > 1) > 1
 
 
 def test_the_ensemble():

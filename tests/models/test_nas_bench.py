@@ -9,7 +9,7 @@ import torch
 
 from reuseprior import paths
 from reuseprior.chapters.beyond import survey
-from reuseprior.contexts import multiply_adds, operator_paths, record_model
+from reuseprior.contexts import multiply_adds, operator_paths, trace_model
 from reuseprior.measures.measuring import Conventions, measure
 from reuseprior.measures.scores import signal_paths
 from reuseprior.models import catalog, flexibert, nas_bench
@@ -21,8 +21,8 @@ def parameters(name):
     return sum(p.numel() for p in catalog.build(name).parameters())
 
 
-def recorded(cell):
-    return record_model(catalog.build(f"nas-bench-201:{cell}"), (1, 3, 32, 32))
+def traced(cell):
+    return trace_model(catalog.build(f"nas-bench-201:{cell}"), (1, 3, 32, 32))
 
 
 def test_both_ways_to_write_a_cell():
@@ -54,7 +54,7 @@ def test_parameters_are_the_published_ones():
     for row in macro[::800].itertuples():
         network = nas_bench.nas_bench_macro(row.network)
         assert sum(p.numel() for p in network.parameters()) == row.parameters
-        assert multiply_adds(record_model(network, (1, 3, 32, 32))) == row.multiply_adds
+        assert multiply_adds(trace_model(network, (1, 3, 32, 32))) == row.multiply_adds
 
 
 def test_cells_have_the_published_parameters():
@@ -77,7 +77,7 @@ def test_cells_have_the_published_flops():
     for code in live:
         convolutions, poolings = code.count("2") + code.count("3"), code.count("4")
         extra = positions * (3 * convolutions + 9 * poolings) + 160_832  # outside the cells
-        expected = multiply_adds(recorded(code)) + extra
+        expected = multiply_adds(traced(code)) + extra
         # 8 digits are kept
         assert published.loc[code, "flops"] * 1e6 == pytest.approx(expected, abs=10)
 
@@ -91,7 +91,7 @@ def test_a_cell_that_no_path_passes():
 
 def test_blur_of_cells_by_hand():
     """Every path of a chain of poolings passes them all; a skip beside a pooling halves that."""
-    pooled, half = (operator_paths(recorded(code)) for code in ("000400", "400140"))
+    pooled, half = (operator_paths(traced(code)) for code in ("000400", "400140"))
     assert pooled.log2_paths == pytest.approx(2)  # the two reductions have two paths each
     nine = 3.169925001442312
     reductions = 2 * (1 - 0.3219280948873623)  # each keeps (1 + 1/4)/2
@@ -175,7 +175,7 @@ def test_random_cells_run_and_every_layer_is_passed():
     for number in range(12):
         network = catalog.build(f"random-cells:{number}", lazy=False).eval()
         assert network(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
-        paths = signal_paths(record_model(network, (1, 3, 16, 16)))
+        paths = signal_paths(trace_model(network, (1, 3, 16, 16)))
         layers = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
         assert len(paths.layers) == len(layers)
         assert 4 <= paths.shortest <= paths.mean_length

@@ -26,7 +26,7 @@ import pandas as pd
 from torch import nn
 
 from reuseprior import data, paths, results
-from reuseprior.contexts import RecordedModel, multiply_adds, operator_paths, record_model
+from reuseprior.contexts import TracedModel, multiply_adds, operator_paths, trace_model
 from reuseprior.contexts.graph import averages
 from reuseprior.errors import UserError, did_you_mean
 from reuseprior.measures import energy, nn_mass
@@ -179,7 +179,7 @@ BENCHMARKS = {
         Benchmark("timm", ("top1",), _timm),
         Benchmark(  # family: poolings
             "nas-bench-201", DATA_SETS,
-            partial(_cells, "nas-bench-201", 32, "4", nas_bench.structure),
+            partial(_cells, "nas-bench-201", 32, "4", nas_bench.isomorphism_class),
         ),
         Benchmark(  # layers that are no identity
             "nas-bench-macro", ("cifar10",),
@@ -451,7 +451,7 @@ def joined_masses(name: str) -> pd.DataFrame:
 # A score chosen by ourselves, to see how much its constant matters --------------------------------
 
 # The choice sees CIFAR-10 on about 1,000 cells of NAS-Bench-201 and half of torchvision's families,
-# and nothing else. Isomorphic cells stand on the same side (`models.nas_bench.structure`).
+# and nothing else. Isomorphic cells stand on the same side (`models.nas_bench.isomorphism_class`).
 CHOSEN_ON = {"rho_cells": ("nas-bench-201", "cifar10"), "rho_classifiers": ("torchvision", "top1")}
 EIGHTHS = 16  # constants from 0 to 2
 
@@ -473,11 +473,11 @@ def candidate_scores() -> dict[str, Score]:
 def cells_of(table: pd.DataFrame) -> pd.Series:
     """Which of NAS-Bench-201's cells the choice sees: whole structures, at least 1,000 cells."""
     choice = settled()["choice"]
-    structures = sorted(set(table["alike"]))
-    random.Random(choice["seed"]).shuffle(structures)
+    isomorphism_classes = sorted(set(table["alike"]))
+    random.Random(choice["seed"]).shuffle(isomorphism_classes)
     sizes = table["alike"].value_counts()
-    reached = np.cumsum([sizes[s] for s in structures])
-    chosen = structures[: int(np.searchsorted(reached, choice["cells"])) + 1]
+    reached = np.cumsum([sizes[s] for s in isomorphism_classes])
+    chosen = isomorphism_classes[: int(np.searchsorted(reached, choice["cells"])) + 1]
     return table["alike"].isin(chosen)
 
 
@@ -560,23 +560,23 @@ def _prior_columns() -> tuple[str, ...]:
     return ("cell", "parameters", "layers", *(f"log2 kept, {b}" for b in BLURS), *estimates)
 
 
-def _recorded(cell: str) -> RecordedModel:
+def _traced(cell: str) -> TracedModel:
     """The record of a cell's live edges."""
-    return record_model(catalog.build(f"nas-bench-201:{nas_bench.live(cell)}"), (1, 3, 32, 32))
+    return trace_model(catalog.build(f"nas-bench-201:{nas_bench.live(cell)}"), (1, 3, 32, 32))
 
 
 def _under_priors(cell: str) -> dict:
     """A row of `candidates`: one cell under every candidate."""
-    recorded = _recorded(cell)
-    counted = recorded.count()
+    traced = _traced(cell)
+    counted = traced.count()
     sizes = {n: getattr(counted, n) for n in ("input_nodes", "output_nodes", "weight_nodes")}
-    layers = operator_paths(recorded).layers
+    layers = operator_paths(traced).layers
     row = {"cell": cell, "parameters": counted.parameters, "layers": layers}
     for name, (power, whole) in BLURS.items():
-        kept = operator_paths(recorded, averages(power, whole=whole)).log2_kept
+        kept = operator_paths(traced, averages(power, whole=whole)).log2_kept
         row[f"log2 kept, {name}"] = kept
     for prior, beta in PRIORS:
-        ensemble = prior.ensemble(recorded).at(beta)
+        ensemble = prior.ensemble(traced).at(beta)
         for sum_, value in zip(("P_G", "P′_G"), _estimates(ensemble, sizes), strict=True):
             row[f"{sum_}, {_called(prior, beta)}"] = value
     return row
@@ -630,7 +630,7 @@ def other_cells(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _unaveraged(cell: str) -> dict:
-    paths = signal_paths(_recorded(cell), averages=False)
+    paths = signal_paths(_traced(cell), averages=False)
     return {"cell": cell} | {term: getattr(paths, term) for term in TERMS}
 
 
@@ -680,13 +680,13 @@ def _language(one: dict) -> dict:
     if one["type"] != "mamba":
         inputs["attention_mask"] = (1, TOKENS)
     is_causal = one["suite"] == "zero-shot"
-    recorded = record_model(network, inputs, output=last_position if is_causal else "logits")
-    quantities = recorded.count().quantities()
+    traced = trace_model(network, inputs, output=last_position if is_causal else "logits")
+    quantities = traced.count().quantities()
     return one | {
         "layers": network.config.num_hidden_layers,
         "held": sum(p.numel() for p in network.parameters()),
         "parameters": quantities.parameters,
-        "multiply_adds": multiply_adds(recorded),
+        "multiply_adds": multiply_adds(traced),
         "P_G": quantities.P_G,
         "P_G_spread": quantities.P_G_spread,
         "seconds": round(time.perf_counter() - begin, 3),
@@ -715,9 +715,9 @@ def own_network(name: str, runs: Sequence[Run]) -> dict:
     experiment = name.partition("/")[0]
     size = protocol["test_image_size"] or protocol["image_size"]
     network, shape = _built(config), (1, protocol["channels"], size, size)
-    recorded = record_model(network, shape)
+    traced = trace_model(network, shape)
     counted = measured(
-        name, recorded, recorded.count().quantities(), image_size=size, shape=shape,
+        name, traced, traced.count().quantities(), image_size=size, shape=shape,
         held=sum(p.numel() for p in network.parameters()), start=begin,
     )  # fmt: skip
     return counted.row() | {

@@ -15,7 +15,7 @@ Rules are linear in the counts, so the same rule serves scaled floats and exact 
 An operator that torch tags as pointwise, or that only moves entries or adds them up (`summing`),
 needs none.
 A rule given to `count_contexts(..., rules={...})` is used instead of the registered one.
-What else is known of an operator stands beside its rule, as its `Traits`.
+What else is known of an operator stands beside its rule, as its `OpMetadata`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from reuseprior.contexts.array import CountArray
-from reuseprior.contexts.record import Node, Operator, map_nodes, one_of
+from reuseprior.contexts.trace import Node, Operator, map_nodes, one_of
 
 aten = torch.ops.aten
 
@@ -38,7 +38,7 @@ Rule = Callable[..., Iterator[Contribution]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Traits:
+class OpMetadata:
     """What others than the counting walk ask about an operator; numbers are positions of arguments.
 
     Linear means linear, or a constant more, in the tensors that depend on the model's input, at
@@ -87,29 +87,29 @@ class Traits:
     step: str | None = None
     """What it does in a norm or an activation that is spelled out (contexts.spelled)."""
     fixed: Callable[[Operator], np.ndarray | None] | None = None
-    """Which entries of its first result constants decide, and how (contexts.record)."""
+    """Which entries of its first result constants decide, and how (contexts.trace)."""
     meta: Callable[[torch.Tensor], torch.Tensor | tuple[torch.Tensor, ...]] | None = None
     """Its results' shapes without computing: torch's own meta version takes up to 1 ms."""
 
 
 RULES: dict[Callable | str, Rule] = {}
-TRAITS: dict[Callable | str, Traits] = {}
-_NOTHING_SAID = Traits()
-_POINTWISE = Traits(linear=False)
+OP_METADATA: dict[Callable | str, OpMetadata] = {}
+_NOTHING_SAID = OpMetadata()
+_POINTWISE = OpMetadata(linear=False)
 
 
-def rule(*operators, every_result: bool = False, **traits) -> Callable[[Rule], Rule]:
+def rule(*operators, every_result: bool = False, **op_metadata) -> Callable[[Rule], Rule]:
     """Register a counting rule for operators such as `torch.ops.aten.mm.default`.
 
     A packet of overloads (`torch.ops.aten.add`) stands for all of them, and a text such as
     "torchvision::roi_align" for an operator of a library that need not be imported. With
     `every_result` the rule serves all results of an operator that has several, and is told which
-    one as its second argument; otherwise only the first result may lead to an output. `traits` are
-    those of `Traits`:
+    one as its second argument; otherwise only the first result may lead to an output. `op_metadata`
+    are those of `OpMetadata`:
     `@rule(aten.roll, linear=True, moves=True)`. Raises ValueError when an operator has a rule
     already.
     """
-    said = Traits(**traits)
+    said = OpMetadata(**op_metadata)
 
     def register(function: Rule) -> Rule:
         function.every_result = every_result
@@ -120,24 +120,24 @@ def rule(*operators, every_result: bool = False, **traits) -> Callable[[Rule], R
                     "count, pass it as count_contexts(..., rules={...})."
                 )
             RULES[overload] = function
-            TRAITS[overload] = said
+            OP_METADATA[overload] = said
         return function
 
     return register
 
 
-def no_rule(*operators, **traits) -> None:
+def no_rule(*operators, **op_metadata) -> None:
     """Say what is known of operators that need no rule of their own."""
-    TRAITS.update(dict.fromkeys(overloads(*operators), Traits(**traits)))
+    OP_METADATA.update(dict.fromkeys(overloads(*operators), OpMetadata(**op_metadata)))
 
 
-def traits(function: Callable) -> Traits:
+def op_metadata(function: Callable) -> OpMetadata:
     """What is known of an operator: little of one that has no rule, as torch's tag says it.
 
-    >>> traits(torch.ops.aten.roll.default).moves
+    >>> op_metadata(torch.ops.aten.roll.default).moves
     True
     """
-    return known(TRAITS, function) or (_POINTWISE if is_pointwise(function) else _NOTHING_SAID)
+    return known(OP_METADATA, function) or (_POINTWISE if is_pointwise(function) else _NOTHING_SAID)
 
 
 def is_pointwise(function: Callable) -> bool:
@@ -192,7 +192,7 @@ def summing(operator: Operator, index: int) -> Rule | None:
     def result(*args, **kwargs) -> torch.Tensor:
         return one_of(operator.function(*args, **kwargs), index)
 
-    if not traits(operator.function).adds:
+    if not op_metadata(operator.function).adds:
         sources, run = _stood_in(result, operator.args, operator.kwargs)
         try:
             if not _is_sum(run, [node.shape for node in sources]):

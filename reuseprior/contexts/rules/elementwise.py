@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from reuseprior.contexts.array import CountArray
-from reuseprior.contexts.record import LOWEST, NOTHING, Node, certain, entries, kept, one_step
 from reuseprior.contexts.rules import aten, named, rule
+from reuseprior.contexts.trace import LOWEST, NOTHING, Node, certain, entries, kept, one_step
 
 LINEAR = "complex _conj conj_physical nan_to_num neg _neg_view positive rsub"
 COPIES = """

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from reuseprior.contexts.array import CountArray, with_axis
-from reuseprior.contexts.record import Node, fixed, follow, moved, overwrite_view, stored
 from reuseprior.contexts.rules import RULES, aten, derived, named, no_rule, rule
+from reuseprior.contexts.trace import Node, fixed, follow, moved, overwrite_view, stored
 from reuseprior.errors import CountingError
 
 moving = partial(rule, linear=True, moves=True)

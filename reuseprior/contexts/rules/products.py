@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from reuseprior.contexts.array import CountArray
-from reuseprior.contexts.record import Node, certain
 from reuseprior.contexts.rules import Rule, aten, rule
+from reuseprior.contexts.trace import Node, certain
 from reuseprior.errors import CountingError
 
 

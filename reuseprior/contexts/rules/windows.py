@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from reuseprior.contexts.array import CountArray, Tap, taps, with_axis
-from reuseprior.contexts.record import Node
 from reuseprior.contexts.rules import RULES, Rule, aten, rule
 from reuseprior.contexts.rules.elementwise import per_channel
 from reuseprior.contexts.rules.moves import constant_pad, view
+from reuseprior.contexts.trace import Node
 from reuseprior.errors import CountingError
 
 

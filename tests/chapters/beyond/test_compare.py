@@ -116,8 +116,8 @@ def test_isomorphic_cells_are_written_alike():
         "(0)3+0": ("300110", "010103", "030101"),
     }
     for written, cells in ways.items():
-        assert {nas_bench.structure(cell) for cell in cells} == {written}
-    assert nas_bench.structure("330000") == ""
+        assert {nas_bench.isomorphism_class(cell) for cell in cells} == {written}
+    assert nas_bench.isomorphism_class("330000") == ""
 
 
 def test_the_choice_and_the_rest_share_no_structure_and_no_live_cell():

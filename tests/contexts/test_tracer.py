@@ -1,4 +1,4 @@
-"""Recording: the model is left as it was, and whatever a forward does is followed."""
+"""Tracing: the model is left as it was, and whatever a forward does is followed."""
 
 import copy
 import pickle
@@ -354,7 +354,7 @@ def test_what_a_forward_asks_of_its_tensors(function, parameters):
 def test_counts_are_pickled_without_their_record():
     counts = count_contexts(nn.Linear(3, 2), (1, 3))
     again = pickle.loads(pickle.dumps(counts))
-    assert again.recorded is None and again.quantities() == counts.quantities()
-    assert copy.copy(counts).recorded is counts.recorded
+    assert again.traced is None and again.quantities() == counts.quantities()
+    assert copy.copy(counts).traced is counts.traced
     with pytest.raises(CountingError, match="without the model that was counted"):
         again.draw()

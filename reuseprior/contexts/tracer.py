@@ -1,6 +1,6 @@
-"""Record the operators of one forward pass, on the meta device: shapes without data.
+"""Trace the operators of one forward pass, on the meta device: shapes without data.
 
-The record is plain data (nodes and operators); counting never touches an `nn.Module`. The
+The trace is plain data (nodes and operators); counting never touches an `nn.Module`. The
 model is left as it was: every tensor it holds is replaced by a meta twin as it reaches an
 operator, and what `forward` writes to the modules is undone afterwards.
 """
@@ -28,8 +28,8 @@ from torch.utils._pytree import tree_map_only
 
 from reuseprior.contexts.inputs import Inputs, Signal, carrying, chosen, tensors_in
 from reuseprior.contexts.memory import lies_in, memory, same_view, unusual
-from reuseprior.contexts.record import Node, Operator, Record, map_nodes, one_step, overwrite_view
-from reuseprior.contexts.rules import Traits, traits
+from reuseprior.contexts.rules import OpMetadata, op_metadata
+from reuseprior.contexts.trace import Node, Operator, Trace, map_nodes, one_step, overwrite_view
 from reuseprior.contexts.untouched import ONE_AT_A_TIME, untouched
 from reuseprior.errors import CountingError, did_you_mean
 
@@ -62,7 +62,7 @@ SHAPED_AS = {
 }
 
 
-def record(
+def trace_operators(
     model: nn.Module,
     inputs: Inputs,
     tracked: list[torch.Tensor],
@@ -70,8 +70,8 @@ def record(
     signal: Signal = None,
     until: str | None = None,
     one_steps: Iterable[type | nn.Module | str] = (),
-) -> Record:
-    """Run the model on `inputs` once on meta tensors in evaluation mode; return the record.
+) -> Trace:
+    """Run the model on `inputs` once on meta tensors in evaluation mode; return the trace.
 
     `tracked` are the tensors whose contexts matter (parameters, perhaps running statistics), and
     `choose` picks the outputs from what the model returns; `signal` names the inputs that are
@@ -85,36 +85,36 @@ def record(
     names = [name for name, _ in inputs.tensors()]
     signals = None if signal is None else chosen(names, signal)
 
-    def passed(seed: int) -> tuple[Record, bool]:
+    def passed(seed: int) -> tuple[Trace, bool]:
         with ONE_AT_A_TIME, uncollected(), untouched(model) as storages:
-            recorder = _Recorder(tracked, model, last, steps)
+            tracer = _Tracer(tracked, model, last, steps)
             random.seed(seed)
             np.random.seed(seed)
             before = random.getstate(), np.random.get_state()[1].tobytes()
             try:
-                recording = _recorded(recorder, model, inputs, choose, signals, until)
+                trace = _traced(tracer, model, inputs, choose, signals, until)
                 after = random.getstate(), np.random.get_state()[1].tobytes()
-                return recording, before != after
+                return trace, before != after
             finally:
-                storages += recorder.made()
-                del recorder
+                storages += tracer.made()
+                del tracer
 
-    recording, draws = passed(0)
-    if draws and any(passed(seed)[0].path != recording.path for seed in range(1, 9)):
+    trace, draws = passed(0)
+    if draws and any(passed(seed)[0].path != trace.path for seed in range(1, 9)):
         raise CountingError(
             "The model draws its path at random (with Python's or NumPy's generator), and other "
             f"seeds gave other operators: {FIXED_PATH}"
         )
-    return recording
+    return trace
 
 
-def _recorded(recorder, model, inputs, choose, signals, until) -> Record:
+def _traced(tracer, model, inputs, choose, signals, until) -> Trace:
     with _plain_operators():
-        recorder.watch(model)
+        tracer.watch(model)
         names = {id(tensor): name for name, tensor in inputs.tensors()}
-        twins = inputs.changed(lambda t: recorder.input(names[id(t)], t, signals))
+        twins = inputs.changed(lambda t: tracer.input(names[id(t)], t, signals))
         try:
-            with recorder, _WholeOperators(recorder):
+            with tracer, _WholeOperators(tracer):
                 try:
                     output = model(*twins.args, **twins.kwargs)
                 except _Reached as reached:
@@ -129,14 +129,14 @@ def _recorded(recorder, model, inputs, choose, signals, until) -> Record:
         except CountingError:
             raise
         except Exception as error:
-            raise CountingError(_explain(error, model, recorder.where, inputs)) from error
-        outputs = {id(n): n for n in map(recorder.read, tensors_in(output))}
-    recording = recorder.recording
-    recording.outputs.extend(outputs.values())
+            raise CountingError(_explain(error, model, tracer.where, inputs)) from error
+        outputs = {id(n): n for n in map(tracer.read, tensors_in(output))}
+    trace = tracer.trace
+    trace.outputs.extend(outputs.values())
     if signals is None:
-        recording.inputs[:] = carrying(recorder.given, recording.operators, recording.outputs)
-    recording.fix(lambda function: traits(function).fixed)
-    return recording
+        trace.inputs[:] = carrying(tracer.given, trace.operators, trace.outputs)
+    trace.fix(lambda function: op_metadata(function).fixed)
+    return trace
 
 
 class _Reached(Exception):
@@ -179,7 +179,7 @@ class _Alias:
     base: Node  # the storage's when this node was made
 
 
-class _Recorder(TorchDispatchMode):
+class _Tracer(TorchDispatchMode):
     """Notes every operator, and turns in-place writes into new nodes (static single use)."""
 
     @classmethod
@@ -207,7 +207,7 @@ class _Recorder(TorchDispatchMode):
         self.modules: list[str] = [""]
         self.making = 0  # modules that make weights, and whose forward is running
         self.looks: dict[tuple, tuple] = {}  # of layers' results
-        self.recording = Record([], [], [], {})
+        self.trace = Trace([], [], [], {})
         self.tracked = {id(t): t for t in tracked}
         self.memories: dict[int, list[torch.Tensor]] = defaultdict(list)  # which lies in which
         for tensor in tracked:
@@ -238,11 +238,11 @@ class _Recorder(TorchDispatchMode):
             alias.node.tensor, alias.node.varies, alias.node.lost = None, True, ""
         self.given.append((alias.node, tensor.dtype))
         if is_signal:
-            self.recording.inputs.append(alias.node)
+            self.trace.inputs.append(alias.node)
         return alias.twin
 
     def _adopt(self, tensor: torch.Tensor) -> _Alias:
-        """A tensor from outside the record (parameter, buffer, constant, input)."""
+        """A tensor from outside the trace (parameter, buffer, constant, input)."""
         node = Node(tuple(tensor.shape))
         dense = tensor.to_dense() if unusual(tensor) else tensor
         node.tensor = None if tensor.is_meta else dense.detach()
@@ -252,7 +252,7 @@ class _Recorder(TorchDispatchMode):
         says_how = name is not None or not tensor.is_floating_point()
         if node.tensor is None and says_how and not node.has_parameters:
             node.lost = f"buffer {name}" if name else "a tensor of the model"
-        self.recording.leaves[id(tensor)] = node
+        self.trace.leaves[id(tensor)] = node
         twin = torch.empty_strided(dense.shape, dense.stride(), dtype=dense.dtype, device="meta")
         alias = _Alias(tensor, twin, _Storage(node), (), node, node)
         self.aliases[id(tensor)] = self.aliases[id(twin)] = alias
@@ -356,7 +356,7 @@ class _Recorder(TorchDispatchMode):
     # Operators ---------------------------------------------------------------------------
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        kwargs, known = kwargs or {}, traits(function)
+        kwargs, known = kwargs or {}, op_metadata(function)
         written, is_view, turns = _effects(function)
         if function is aten._local_scalar_dense.default:
             return self.values(args[0]).item()
@@ -380,10 +380,10 @@ class _Recorder(TorchDispatchMode):
             result = self._run(function, twins, kwtwins, nodes, kwnodes)
         results = _as_list(result)
         if is_view:
-            self._record_views(function, args[0], nodes, kwnodes, results)
+            self._trace_views(function, args[0], nodes, kwnodes, results)
         elif written:
             targets = [args[w] if isinstance(w, int) else kwargs[w] for w in written]
-            fresh = self._record_writes(function, targets, nodes, kwnodes, results)
+            fresh = self._trace_writes(function, targets, nodes, kwnodes, results)
             return targets[0] if len(results) == 1 and not fresh else result
         else:
             tensors = [r for r in results if isinstance(r, torch.Tensor)]
@@ -406,8 +406,8 @@ class _Recorder(TorchDispatchMode):
         shape, stride, dtype = self.looks[key]
         return torch.empty_strided(shape, stride, dtype=dtype, device="meta")
 
-    def _prepared(self, known: Traits, args):
-        """The arguments as counting needs them, with twins to run and nodes to record."""
+    def _prepared(self, known: OpMetadata, args):
+        """The arguments as counting needs them, with twins to run and nodes to trace."""
         if known.masks is not None:
             args = [self._without_masks(a) if i == known.masks else a for i, a in enumerate(args)]
         twins, nodes = self._split(args)
@@ -432,7 +432,7 @@ class _Recorder(TorchDispatchMode):
                     asks = torch.Tag.data_dependent_output in tags
                     what = "result" if asks else "result's shape"
                     message = self._data_dependent(f"uses {function}, whose {what}")
-            elif traits(function).chooses is not None and _numbers_for_ids(twins):
+            elif op_metadata(function).chooses is not None and _numbers_for_ids(twins):
                 message = (
                     f"The model chooses entries by numbers that are none of integers ({function} "
                     f"in {self.where or 'its forward'}): it takes token ids, so pass some without "
@@ -458,7 +458,7 @@ class _Recorder(TorchDispatchMode):
         result = asked.replay()
         return tree_map_only(torch.Tensor, partial(torch.empty_like, device="meta"), result)
 
-    def _record_writes(self, function, targets, nodes, kwargs, results) -> list[torch.Tensor]:
+    def _trace_writes(self, function, targets, nodes, kwargs, results) -> list[torch.Tensor]:
         """Arguments that an operator writes to get new nodes; returns the other results."""
         written = {id(self.twin(t)) for t in targets}
         fresh = [r for r in results if isinstance(r, torch.Tensor) and id(r) not in written]
@@ -474,7 +474,7 @@ class _Recorder(TorchDispatchMode):
             self.aliases[id(tensor)] = _Alias(tensor, tensor, _Storage(node), (), node, node)
 
     def _split(self, values) -> tuple[list, list]:
-        """The arguments with twins for tensors (to run), and with nodes (to record)."""
+        """The arguments with twins for tensors (to run), and with nodes (to trace)."""
         twins, nodes = [], []
         for value in values:
             if isinstance(value, torch.Tensor):
@@ -496,15 +496,15 @@ class _Recorder(TorchDispatchMode):
             args_ = map_nodes(args, lambda node: torch.empty(node.shape, device="meta"))
             result = function(*args_, **kwargs)
             shapes = [tuple(r.shape) for r in _as_list(result)]
-        place = len(self.recording.operators)
+        place = len(self.trace.operators)
         operator = Operator(function, tuple(args), kwargs, self.where, shapes, place)
-        self.recording.operators.append(operator)
+        self.trace.operators.append(operator)
         if self.making and operator.uses_parameter:
             for node in operator.results:
                 node.is_view_of_parameter = True
         return operator.results
 
-    def _record_views(self, function, source, nodes, kwargs, results) -> None:
+    def _trace_views(self, function, source, nodes, kwargs, results) -> None:
         """Views share the source's storage; several at once (split, unbind) become slices."""
         origin = self.aliases[id(source)]
         rest = tuple(nodes[1:])
@@ -512,7 +512,7 @@ class _Recorder(TorchDispatchMode):
         new_nodes = self._note(function, nodes, kwargs, shapes)
         for index, (tensor, node) in enumerate(zip(results, new_nodes, strict=True)):
             node.is_view_of_parameter = origin.node.is_view_of_parameter
-            is_all = traits(function).step == "same"
+            is_all = op_metadata(function).step == "same"
             path = origin.path if is_all else (*origin.path, (function, rest, kwargs, index))
             storage = origin.storage
             self.aliases[id(tensor)] = _Alias(tensor, tensor, storage, path, node, storage.base)
@@ -540,7 +540,7 @@ class _Recorder(TorchDispatchMode):
         function(alias.twin, *others)
         if _lies(before) == _lies(alias.twin):
             return tensor
-        if traits(view).of_memory:
+        if op_metadata(view).of_memory:
             self._check_plain(before)
         (turned,) = self._note(view, (node, *others), {}, [tuple(alias.twin.shape)])
         turned.is_view_of_parameter = node.is_view_of_parameter
@@ -650,20 +650,20 @@ class _Recorder(TorchDispatchMode):
 
 
 class _WholeOperators(TorchFunctionMode):
-    """Calls that would reach the recorder without what counting needs are made otherwise.
+    """Calls that would reach the tracer without what counting needs are made otherwise.
 
     Functions that compare the devices of their tensors before any operator runs are given views of
     the model's own tensors, which are on the meta device as all results are.
     """
 
-    def __init__(self, recorder: _Recorder):
+    def __init__(self, tracer: _Tracer):
         super().__init__()
-        self.recorder = recorder
+        self.tracer = tracer
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if function in CALLS:
-            return CALLS[function](self.recorder, function, *args, **kwargs)
+            return CALLS[function](self.tracer, function, *args, **kwargs)
         try:
             return function(*args, **kwargs)
         except RuntimeError as error:
@@ -673,73 +673,73 @@ class _WholeOperators(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-def _rms_norm(recorder, function, input, normalized_shape, weight=None, eps=None):
+def _rms_norm(tracer, function, input, normalized_shape, weight=None, eps=None):
     """One operator, where torch takes it apart: layer norm depends on the same."""
     return torch.layer_norm(input, normalized_shape, weight, None, eps or 1e-5)
 
 
-def _activation(recorder, function, x):
+def _activation(tracer, function, x):
     """One operator, where torch takes an activation apart: each depends on its own entry."""
     return torch.tanh(x)
 
 
-def _with_values(recorder, function, data, **options):
+def _with_values(tracer, function, data, **options):
     """A constant that torch would build on the meta device."""
     return function(data, **options | ({"device": "cpu"} if "device" in options else {}))
 
 
-def _new_tensor(recorder, function, like, data, *, dtype=None, **_):
+def _new_tensor(tracer, function, like, data, *, dtype=None, **_):
     return torch.tensor(data, dtype=dtype or like.dtype)
 
 
-def _indexed(recorder, function, x, index, *value):
+def _indexed(tracer, function, x, index, *value):
     """With tensors for the lists in an index, which torch would build on the meta device."""
     many = index if isinstance(index, tuple) else (index,)
     many = tuple(torch.tensor(i) if isinstance(i, (list, tuple)) else i for i in many)
     return function(x, many, *value)
 
 
-def _masked_select(recorder, function, *args, **kwargs):
+def _masked_select(tracer, function, *args, **kwargs):
     x, mask = torch.broadcast_tensors(*args, *kwargs.values())
     return x[mask]
 
 
-def _device(recorder, function, tensor):
+def _device(tracer, function, tensor):
     """Where the tensor would be if it had values: with the model."""
-    return recorder.device if tensor.is_meta else function(tensor)
+    return tracer.device if tensor.is_meta else function(tensor)
 
 
-def _is_cuda(recorder, function, tensor):
+def _is_cuda(tracer, function, tensor):
     return tensor.device.type == "cuda"
 
 
-def _set_data(recorder, function, tensor, value):
+def _set_data(tracer, function, tensor, value):
     """The tensor stays what it is, and holds other numbers from here on."""
     if (tensor.shape, tensor.dtype) != (value.shape, value.dtype):
         raise CountingError(
             f"The model sets .data of a tensor of shape {tuple(tensor.shape)} (in "
-            f"{recorder.where or 'its forward'}) to one of another shape or type, which is not "
+            f"{tracer.where or 'its forward'}) to one of another shape or type, which is not "
             "followed: make a new tensor instead."
         )
-    one, other = recorder.twin(tensor), recorder.twin(value)
+    one, other = tracer.twin(tensor), tracer.twin(value)
     if memory(one) == memory(other) and same_view(one, other):  # as after `x.data *= mask`
         return
     with torch.no_grad():
         tensor.copy_(value)
 
 
-def _read_out(recorder, function, tensor, *args, **kwargs):
+def _read_out(tracer, function, tensor, *args, **kwargs):
     """Its values, where they follow from constants."""
     with _disable_current_modes():
-        return function(recorder.values(tensor) if tensor.is_meta else tensor, *args, **kwargs)
+        return function(tracer.values(tensor) if tensor.is_meta else tensor, *args, **kwargs)
 
 
-def _without_gradients(recorder, function, tensor, *args):
+def _without_gradients(tracer, function, tensor, *args):
     """Hooks for gradients are taken and never called: the pass is without them."""
     return torch.utils.hooks.RemovableHandle(OrderedDict())
 
 
-def _padded(recorder, function, data, batch_sizes, batch_first, padding_value, total_length):
+def _padded(tracer, function, data, batch_sizes, batch_first, padding_value, total_length):
     """Packed sequences side by side again, and their lengths, as torch does it step by step."""
     sizes = batch_sizes.tolist()
     sizes += [0] * (total_length - len(sizes))
@@ -847,7 +847,7 @@ EXPERTS = "_experts_implementation"
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Keep the garbage collector from walking a growing record again and again."""
+    """Keep the garbage collector from walking a growing trace again and again."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -859,7 +859,7 @@ def uncollected() -> Iterator[None]:
 
 @contextmanager
 def _plain_operators() -> Iterator[None]:
-    """Let the forward pass reach the recorder in the operators that rules are written for.
+    """Let the forward pass reach the tracer in the operators that rules are written for.
 
     Without gradients, inference mode or autocasting, and with attention as matrix
     products and a softmax instead of one fused operator.

@@ -1,4 +1,4 @@
-"""What a record consists of: nodes for tensors, the operators that made them, fixed entries."""
+"""What a trace consists of: nodes for tensors, the operators that made them, fixed entries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reuseprior.errors import CountingError
 
 @dataclass(slots=True, eq=False, repr=False)
 class Node:
-    """A tensor of the record: its shape, and the operator that made it (None for a leaf)."""
+    """A tensor of the trace: its shape, and the operator that made it (None for a leaf)."""
 
     shape: tuple[int, ...]
     made_by: Operator | None = None
@@ -57,7 +57,7 @@ class Node:
 
 @dataclass(slots=True, eq=False)
 class Operator:
-    """One recorded call: `function(*args, **kwargs)` with a Node for every tensor."""
+    """One traced call: `function(*args, **kwargs)` with a Node for every tensor."""
 
     function: Callable
     args: tuple
@@ -65,7 +65,7 @@ class Operator:
     where: str  # path of the module that called it, "" for the model itself
     shapes: InitVar[Sequence[tuple[int, ...]]]
     results: list[Node] = field(init=False)
-    number: int = 0  # which operator of the record it is
+    number: int = 0  # which operator of the trace it is
     same_as: Operator | None = None  # the first operator that makes the same constants
     _replayed: Any = field(init=False, default=None)
 
@@ -132,7 +132,7 @@ Discount = Callable[[Operator], float]
 
 
 @dataclass(frozen=True)
-class Record:
+class Trace:
     """The operators of one forward pass in order, with the leaves and outputs they join."""
 
     operators: list[Operator]
