@@ -116,8 +116,8 @@ class Chain:
     def fits(self, point: tuple) -> bool:
         """Whether it is said of a point: it is tried there, or the cases that it puts in are so."""
         cases = [(fact.left, fact.right) for fact in self.using if fact.grid]
-        values_of = (values for case in cases for _, values in self.at(point, case))
-        return point in self.points or (not self.grid and all(balls.meet(*v) for v in values_of))
+        at_point = (values for case in cases for _, values in self.at(point, case))
+        return point in self.points or (not self.grid and all(balls.meet(*v) for v in at_point))
 
     @cached_property
     def numbers(self) -> tuple[tuple[str, list[balls.Ball | None]], ...]:
@@ -165,8 +165,8 @@ class Chain:
         if step.rate is not None and prove.limit(within(step.rate), step.variable) != 0:
             return False  # what does not vanish is no rate
         tends, goal = step.tends(left)
-        limit_of = prove.limit(prove.worked_out(within(tends), premises), step.variable)
-        return prove.canonical(limit_of - goal) == 0
+        limit = prove.limit(prove.worked_out(within(tends), premises), step.variable)
+        return prove.canonical(limit - goal) == 0
 
     def _checked(self, k: int) -> bool:
         step = self.steps[k]

@@ -134,17 +134,17 @@ class Layers:
         model in which nothing would be shared, and for blocks whose weights have no shape yet or
         are computed by something else.
         """
-        stacks_of = list(stacks(model))
-        if not stacks_of:
+        all_stacks = list(stacks(model))
+        if not all_stacks:
             raise SharingError(
                 f"layers finds nothing to share in {type(model).__name__}: it looks for two or "
                 "more blocks of equal layers in one Sequential or ModuleList"
             )
         if self.loop:
-            return self._loops(model, stacks_of)
-        groups = [group for stack in stacks_of for group in self._groups(stack)]
+            return self._loops(model, all_stacks)
+        groups = [group for stack in all_stacks for group in self._groups(stack)]
         if not groups:
-            longest = max(len(stack.blocks) for stack in stacks_of)
+            longest = max(len(stack.blocks) for stack in all_stacks)
             raise SharingError(
                 f"layers finds nothing to share in {type(model).__name__}: its largest stack has "
                 f"{longest} blocks, and {self._lacking}"
@@ -240,11 +240,11 @@ class Layers:
                 maker.train(module.training)
                 attach(module, maker, tensor)
 
-    def _loops(self, model: nn.Module, stacks_of: list[Stack]) -> tuple[()]:
+    def _loops(self, model: nn.Module, all_stacks: list[Stack]) -> tuple[()]:
         first, last, passes = self.loop
-        long = [stack for stack in stacks_of if len(stack.blocks) >= last]
+        long = [stack for stack in all_stacks if len(stack.blocks) >= last]
         if not long or not all(stack.adjacent for stack in long):
-            sizes = ", ".join(str(len(stack.blocks)) for stack in stacks_of)
+            sizes = ", ".join(str(len(stack.blocks)) for stack in all_stacks)
             raise SharingError(
                 f"no loop over places {first} to {last}: it looks for so many equal blocks, one "
                 f"after the other, and the stacks here have {sizes}"

@@ -429,9 +429,9 @@ def _initial(plan: Plan, weights: Sequence[Tensor]) -> Tensor:
     free = torch.ones_like(values, dtype=torch.bool)
     for slot, weight in zip(plan.slots, weights, strict=True):
         places = torch.arange(slot.start, slot.end, device=values.device) % plan.values
-        values_of = weight.reshape(-1)
-        orders = [values_of[: slot.size]] + [
-            values_of[torch.randperm(values_of.numel(), device=values_of.device)[: slot.size]]
+        flat = weight.reshape(-1)
+        orders = [flat[: slot.size]] + [
+            flat[torch.randperm(flat.numel(), device=flat.device)[: slot.size]]
             for _ in range(slot.templates - 1)
         ]
         taken = free[places]
