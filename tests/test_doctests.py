@@ -19,7 +19,7 @@ from reuseprior.revolver import blocks
 # that speaks of these is not run.
 IMPORTED = {"torch": torch, "nn": nn, "torchvision": torchvision}
 IMPORTED |= {"blocks": blocks, "per_layer": per_layer}
-READERS = {"model", "shape", "recorded", "fig", "runs", "settings", "dataset"}
+READERS = {"model", "shape", "traced", "fig", "runs", "settings", "dataset"}
 
 MODULES = [
     module.name
