@@ -75,7 +75,7 @@ def isomorphism_class(architecture: str) -> str:
     """What a cell computes, written so that isomorphic cells are written alike.
 
     >>> [isomorphism_class(c) for c in ("301004", "010300", "110101")]
-    ('((0)3)4', '(0)3', '0+0')
+    ['((0)3)4', '(0)3', '0+0']
 
     A node is the sum of what its edges bring, in one order; a skip brings the node's own terms, and
     `none`, and what hangs on it, nothing. Also written alike are cells that add one convolution's
