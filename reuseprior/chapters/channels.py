@@ -25,7 +25,7 @@ from reuseprior.chapters.channels_runs import channels
 from reuseprior.models import build
 from reuseprior.report import published
 from reuseprior.report.cells import Cells
-from reuseprior.report.ledger import Reading, Statement
+from reuseprior.report.ledger import Interpretation, Statement
 from reuseprior.report.published import Printed
 from reuseprior.report.runs import Claim, Evidence, settings
 from reuseprior.results import Run
@@ -273,7 +273,9 @@ def kernels_left(model: str, factor: int) -> float:
     return 100 * filters(model, f"channels:{factor}") / filters(model, "none")
 
 
-def kernels_alone(model: str, factor: int, saved: bool = False) -> list[Reading | str]:
+def kernels_alone(
+    model: str, factor: int, saved: bool = False
+) -> list[float | Interpretation | str]:
     """Per cent of the convolutions that is left, or saved.
 
     Of all convolutions, as the words are; of the depthwise filters alone, as table 3.3 has them.
@@ -293,7 +295,7 @@ def kernels_alone(model: str, factor: int, saved: bool = False) -> list[Reading 
             f"convolutions, {network:.2%} of {model}"
         )
     convention = "of depthwise filters alone, without the pointwise between them"
-    return [Reading(of_all), Reading(alone, convention), "; the author's notebook, ".join(notes)]
+    return [of_all, Interpretation(alone, convention), "; the author's notebook, ".join(notes)]
 
 
 @cache

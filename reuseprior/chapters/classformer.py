@@ -15,7 +15,7 @@ from reuseprior.chapters.classformer_runs import Search
 from reuseprior.models.classformer import RANDOM_STARTS, Classformer, Schedule, Sizes, started
 from reuseprior.report import published
 from reuseprior.report.cells import Cells
-from reuseprior.report.ledger import Contradiction, Public, Reading, Statement, public
+from reuseprior.report.ledger import Contradiction, Interpretation, Public, Statement, public
 from reuseprior.report.published import Printed
 from reuseprior.report.runs import Claim, Evidence
 from reuseprior.results import Run
@@ -169,7 +169,7 @@ def p_value(correlation: float, n: int) -> float:
     return float(2 * stats.t.sf(abs(t), n - 2))
 
 
-def p_of(row: pd.Series, correlation: str) -> list[float | Reading]:
+def p_of(row: pd.Series, correlation: str) -> list[float | Interpretation]:
     """A p-value by the correlation that is printed beside it, whose digits leave an interval."""
     interval = Printed.parse(_row("text", correlation)["value"]).interval()
     printed = float(Printed.parse(row["value"]).value)
@@ -181,7 +181,7 @@ def p_of(row: pd.Series, correlation: str) -> list[float | Reading]:
     every = len(published.load("bidart/chapter-5-table-5-2"))
     few = every - 1
     convention = f"over {few} data sets, of the {every} that the chapter works with"
-    return [nearest(every), Reading(nearest(few), convention)]
+    return [nearest(every), Interpretation(nearest(few), convention)]
 
 
 # Claims -------------------------------------------------------------------------------------------

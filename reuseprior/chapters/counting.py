@@ -28,7 +28,7 @@ from reuseprior.models import catalog, efficientnet_v2, resnet50_v1, without_wei
 from reuseprior.quantities import Quantities, derive
 from reuseprior.report import published
 from reuseprior.report.cells import Cells
-from reuseprior.report.ledger import SIGNS, Reading, reading_of_row, side_by_side
+from reuseprior.report.ledger import SIGNS, Interpretation, interpretation_of_row, side_by_side
 from reuseprior.report.published import Printed
 from reuseprior.report.runs import Evidence, settings
 from reuseprior.training import Protocol
@@ -41,7 +41,7 @@ class Convention:
     """A way to count that a row's digits follow, and the words of the text that rule it out."""
 
     name: str
-    against: str
+    contradicted: str
 
 
 STATISTICS = Convention(
@@ -58,7 +58,7 @@ CONV_BIAS = Convention(
 
 
 @dataclass(frozen=True)
-class RowReading:
+class RowInterpretation:
     """The quantities of a row under some conventions; under none it is what the text says."""
 
     conventions: tuple[Convention, ...]
@@ -70,13 +70,13 @@ class RowReading:
         return "; ".join(one.name for one in self.conventions)
 
     @property
-    def against(self) -> str:
+    def contradicted(self) -> str:
         """What the text says against them."""
-        return "; ".join(one.against for one in self.conventions)
+        return "; ".join(one.contradicted for one in self.conventions)
 
-    def of(self, value: Callable[[Quantities], float]) -> Reading:
+    def of(self, value: Callable[[Quantities], float]) -> Interpretation:
         """One quantity of the row, as the ledger reads it."""
-        return Reading(value(self.quantities), self.convention, self.against)
+        return Interpretation(value(self.quantities), self.convention, self.contradicted)
 
 
 @dataclass(frozen=True)
@@ -170,18 +170,18 @@ def _multiply_adds(base: str, size: int, classes: int) -> int:
     return contexts.multiply_adds(trace_model(_model(base, classes), (1, 3, size, size)))
 
 
-def readings(label: str, size: int, classes: int = 1000) -> list[RowReading]:
-    """The readings of a row: first the text's, last the table's own."""
+def interpretations(label: str, size: int, classes: int = 1000) -> list[RowInterpretation]:
+    """The interpretations of a row: first the text's, last the table's own."""
     shared = label.endswith("-shared")
     policy = sharing.all_but_bn if shared else None
     of = partial(quantities, label, classes=classes)
     every = [
-        RowReading((), of(size, "learnable", policy)),
-        RowReading((STATISTICS,), of(size, "all", policy)),
+        RowInterpretation((), of(size, "learnable", policy)),
+        RowInterpretation((STATISTICS,), of(size, "all", policy)),
     ]
     if shared:
         of_shape = of(size, "all", sharing.same_shape)
-        every.append(RowReading((STATISTICS, SAME_SHAPE), of_shape))
+        every.append(RowInterpretation((STATISTICS, SAME_SHAPE), of_shape))
     if label in OTHER_SIZES:
         other = OTHER_SIZES[label]
         inputs = size if other.inputs is None else other.inputs
@@ -191,18 +191,18 @@ def readings(label: str, size: int, classes: int = 1000) -> list[RowReading]:
         )
         for batch_norm, more in [("learnable", ()), ("all", (STATISTICS,))]:
             counted = of(other.counted, batch_norm, policy, inputs=inputs)
-            every.append(RowReading((at, *more), counted))
+            every.append(RowInterpretation((at, *more), counted))
         if label == "ResNet-50":
             biased = quantities(_WITH_BIAS, other.counted)
-            every.append(RowReading((at, STATISTICS, CONV_BIAS), biased))
+            every.append(RowInterpretation((at, STATISTICS, CONV_BIAS), biased))
     return every
 
 
-def row_reading(row) -> RowReading:
-    """The reading that explains most of a row's printed digits; among equals the table's own."""
-    every = readings(row.model, int(row.image_size))
+def row_interpretation(row) -> RowInterpretation:
+    """The one that explains most of a row's printed digits; among equals the table's own."""
+    every = interpretations(row.model, int(row.image_size))
     values = [{c: value(r.quantities) for c, value in QUANTITIES.items()} for r in every]
-    return every[reading_of_row(row, values)]
+    return every[interpretation_of_row(row, values)]
 
 
 FIGURE_4_1A = Graph(
@@ -332,9 +332,9 @@ def worked(row: pd.Series) -> float | int:
 # Tables 4.3 and 4.4 ------------------------------------------------------------------------------
 
 
-def counted(row: pd.Series, column: str) -> list[Reading | str]:
-    """A quantity of a row by the text, and by the conventions of the row's reading that move it."""
-    of_model, of_row = readings(row.model, int(row.image_size)), row_reading(row)
+def counted(row: pd.Series, column: str) -> list[Interpretation | str]:
+    """A quantity of a row by the text, and by those conventions of the row that move it."""
+    of_model, of_row = interpretations(row.model, int(row.image_size)), row_interpretation(row)
     text, value = of_model[0], QUANTITIES[column]
     wanted = value(of_row.quantities)
     fewer = (r for r in of_model if set(r.conventions) <= set(of_row.conventions))
@@ -353,7 +353,7 @@ def about_size(row: pd.Series) -> str:
     """What is known of an image size to which the row's digits do not belong."""
     if row.model not in OTHER_SIZES:
         return ""
-    text = readings(row.model, int(row.image_size))[0].quantities
+    text = interpretations(row.model, int(row.image_size))[0].quantities
     note = f"the row prints P_G {row.P_G}; at {row.image_size} px it is {text.P_G:.4f}"
     if row.model == "ResNet-50":
         note += "; Tan & Le (2021) ran ResNets at 380 px, so the size may be right and P_G not"
@@ -378,7 +378,7 @@ def _printed_values(table: str, column: str) -> dict[str, float]:
 def _estimates(table: str) -> dict[str, float]:
     """P_G of a table's models as the text counts, at the printed sizes."""
     rows = published.load(table)
-    texts = (readings(r.model, int(r.image_size))[0] for _, r in rows.iterrows())
+    texts = (interpretations(r.model, int(r.image_size))[0] for _, r in rows.iterrows())
     return {r.model: one.quantities.P_G for (_, r), one in zip(rows.iterrows(), texts, strict=True)}
 
 
@@ -429,8 +429,8 @@ def printed_beside_computed(name: str) -> pd.DataFrame:
 
 
 def conventions(label: str, size: int) -> pd.DataFrame:
-    """The quantities of one row under every reading, the text's first."""
-    known = readings(label, size)
+    """The quantities of one row under every interpretation, the text's first."""
+    known = interpretations(label, size)
     return _quantities_table({r.convention or "as the text says": r.quantities for r in known})
 
 
@@ -460,7 +460,7 @@ def estimates_and_scores(name: str = "table-4-4") -> pd.DataFrame:
     for _, row in published.load(f"paper/{name.replace('4-', '', 1)}").iterrows():
         sizes = OTHER_SIZES.get(row.model)
         counted = None if sizes is None else sizes.inputs or int(row.image_size)
-        q = row_reading(row).quantities if sizes is None else quantities(row.model, counted)
+        q = row_interpretation(row).quantities if sizes is None else quantities(row.model, counted)
         score = float(Printed.parse(row.score).value)
         rows[row.model] = [score, q.P_G, q.P_G_spread, q.parameters]
     columns = ["score", "P_G", "P_G_spread", "params"]

@@ -18,7 +18,7 @@ from reuseprior.models import CNN, MLP, without_weights
 from reuseprior.quantities import Quantities, derive
 from reuseprior.report import published
 from reuseprior.report.cells import Cells
-from reuseprior.report.ledger import Contradiction, Reading, Statement, side_by_side
+from reuseprior.report.ledger import Contradiction, Interpretation, Statement, side_by_side
 from reuseprior.report.published import Printed
 
 PARTS = Cells(__name__, "thesis/chapter-5")
@@ -35,7 +35,7 @@ class Family:
     batch_norm: bool
     channels_in: int | None  # None: as wide as the other layers
     convention: str  # what the numbers follow
-    against: str  # and what the text says against it
+    contradicted: str  # and what the text says against it
 
 
 _ONE_OUTPUT = "N_O = 1 in |G|"
@@ -131,7 +131,7 @@ QUANTITIES = {
 """The computed columns of Tables 5.1 to 5.4."""
 
 
-def counted(row: pd.Series, column: str) -> list[Reading]:
+def counted(row: pd.Series, column: str) -> list[float | Interpretation]:
     """A table's cell, as the text says and under the table's convention.
 
     Without sharing, parameters are width² · depth, which the table prints beside them.
@@ -139,7 +139,7 @@ def counted(row: pd.Series, column: str) -> list[Reading]:
     table = f"table-{row['where'][-3:].replace('.', '-')}"
     family, which, value = FAMILIES[table], _model(table, row), QUANTITIES[column]
     text, of_table = as_the_text_says(table, *which), quantities(table, *which)
-    return [Reading(value(text)), Reading(value(of_table), family.convention, family.against)]
+    return [value(text), Interpretation(value(of_table), family.convention, family.contradicted)]
 
 
 def _model(table: str, row: pd.Series) -> tuple[int, int, bool]:
@@ -154,18 +154,18 @@ def _models(table: str) -> list[tuple[int, int, bool]]:
 # What the text, or a caption, says about tables and figures --------------------------------------
 
 
-def _both(table: str, claim: Callable[[list[Quantities]], int]) -> list[Reading]:
+def _both(table: str, claim: Callable[[list[Quantities]], int]) -> list[int | Interpretation]:
     """A claim about a table's models, as the text counts and under the table's convention."""
     family, models = FAMILIES[table], _models(table)
     text, of_table = (
         claim([read(table, *m) for m in models]) for read in (as_the_text_says, quantities)
     )
-    return [Reading(text), Reading(of_table, family.convention, family.against)]
+    return [text, Interpretation(of_table, family.convention, family.contradicted)]
 
 
 def rank(
     table: str, column: str, position: int, sharing_only: bool = False
-) -> list[Reading | Contradiction | str]:
+) -> list[int | Interpretation | Contradiction | str]:
     """Rank of a row (1 is greatest) among the rows of its table, and by its printed numbers."""
     models = _models(table)
     rivals = [i for i, model in enumerate(models) if model[2] or not sharing_only]
@@ -183,13 +183,13 @@ def rank(
     ]
 
 
-def deepest(table: str, column: str) -> list[Reading | Contradiction | str]:
+def deepest(table: str, column: str) -> list[int | Interpretation | Contradiction | str]:
     """Rank of the deepest model of a table."""
     depths = [depth for _, depth, _ in _models(table)]
     return rank(table, column, depths.index(max(depths)))
 
 
-def sharing_leads(table: str) -> list[Reading]:
+def sharing_leads(table: str) -> list[int | Interpretation]:
     """Whether the row that leads by compute efficiency shares: 1 or 0."""
     shared = [model[2] for model in _models(table)]
 
@@ -231,7 +231,7 @@ def lowered() -> Statement:
     return Statement(said == models, estimate == models, f"{note} of {models}")
 
 
-def inputs(table: str) -> list[Reading | Contradiction]:
+def inputs(table: str) -> list[Interpretation | Contradiction]:
     """Input nodes of definition 6; the captions leave the image's 8 × 8 pixels out.
 
     Of table 5.3, whose inputs are as wide as the model, a channel.
@@ -240,7 +240,7 @@ def inputs(table: str) -> list[Reading | Contradiction]:
     nodes = as_the_text_says(table, width, *others).input_nodes
     value = nodes if FAMILIES[table].channels_in else nodes // width
     says = f"definition 6 counts all input nodes, and the table's own P_G follow them: {value}"
-    return [Reading(value), Contradiction(str(value), says)]
+    return [Interpretation(value), Contradiction(str(value), says)]
 
 
 @cache
@@ -248,7 +248,7 @@ def _grid(outputs: int | None, inputs: int | None) -> pd.DataFrame:
     return grid((3, 10, 20, 30, 40), inputs=inputs, outputs=outputs)
 
 
-def highest(by: str, what: str, three_inputs: bool = True) -> list[Reading | str]:
+def highest(by: str, what: str, three_inputs: bool = True) -> list[Interpretation | str]:
     """Width or depth of the model with the highest value in the grid of a figure."""
 
     def at(outputs: int | None) -> int:
@@ -256,8 +256,8 @@ def highest(by: str, what: str, three_inputs: bool = True) -> list[Reading | str
         return int(table.loc[table[by].idxmax(), what])
 
     family = FAMILIES["table-5-1"]
-    of_table = Reading(at(1), family.convention, family.against)
-    return [Reading(at(None)), of_table, "the grid is ours: 3, 10, 20, 30 and 40"]
+    of_table = Interpretation(at(1), family.convention, family.contradicted)
+    return [Interpretation(at(None)), of_table, "the grid is ours: 3, 10, 20, 30 and 40"]
 
 
 # Tables and surfaces of the notebook --------------------------------------------------------------

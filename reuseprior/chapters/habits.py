@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from reuseprior.errors import UserError
-from reuseprior.report.ledger import Entry, Reading
+from reuseprior.report.ledger import Entry, Interpretation
 from reuseprior.report.published import Printed
 
 _TABLE = pd.read_csv(Path(__file__).with_name("habits.csv"), index_col="habit")
@@ -45,16 +45,16 @@ def explained(rows: Iterable[Mapping[str, str]]) -> pd.DataFrame:
 # On and off ---------------------------------------------------------------------------------------
 
 
-def heard() -> dict[str, Sequence[Reading]]:
-    """The readings of all numbers that are computed from now on, by their ids."""
-    readings: dict[str, Sequence[Reading]] = {}
+def heard() -> dict[str, Sequence[Interpretation]]:
+    """The interpretations of all numbers that are computed from now on, by their ids."""
+    interpretations: dict[str, Sequence[Interpretation]] = {}
 
     def hear(event: str, arguments: tuple) -> None:
-        if event == "reuseprior.readings":
-            readings.update([arguments])
+        if event == "reuseprior.interpretations":
+            interpretations.update([arguments])
 
     sys.addaudithook(hear)
-    return readings
+    return interpretations
 
 
 class Switchboard:
@@ -64,23 +64,23 @@ class Switchboard:
     comes out, comes out otherwise, or was not computed so.
     """
 
-    def __init__(self, entries: Iterable[Entry], readings: Mapping[str, Sequence[Reading]]):
-        self._readings = readings
+    def __init__(self, entries: Iterable[Entry], heard: Mapping[str, Sequence[Interpretation]]):
+        self._heard = heard
         of = [e for e in entries if e.kind == "computed" and e.source in ("thesis", "paper")]
-        self._entries = [e for e in of if e.id in readings]
+        self._entries = [e for e in of if e.id in heard]
 
     @cached_property
     def numbers(self) -> dict[str, dict[int, bool]]:
-        """Of each number whether it comes out, by the habits of its readings, as bits."""
+        """Of each number whether it comes out, by the habits of its interpretations, as bits."""
         return {e.id: self._of(e) for e in self._entries}
 
     def _of(self, entry: Entry) -> dict[int, bool]:
         printed, names = Printed.parse(entry.printed), list(HABITS)
         interval = printed.interval("cut" if "digits are cut" in entry.note else "rounded")
         comes_out: dict[int, bool] = defaultdict(bool)
-        for reading in self._readings[entry.id]:
-            on = sum(1 << names.index(habit) for habit in of_note(reading.convention))
-            comes_out[on] |= reading.value in interval
+        for interpretation in self._heard[entry.id]:
+            on = sum(1 << names.index(habit) for habit in of_note(interpretation.convention))
+            comes_out[on] |= interpretation.value in interval
         return dict(comes_out)
 
     def come_out(self, *habits: str) -> int:
@@ -121,5 +121,5 @@ class Switchboard:
 
 
 def _bearing(comes_out: Mapping[int, bool]) -> int:
-    """The habits that a number's readings name."""
+    """The habits that a number's interpretations name."""
     return reduce(or_, comes_out, 0)

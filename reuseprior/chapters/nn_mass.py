@@ -34,7 +34,7 @@ from reuseprior.models.darts import darts
 from reuseprior.quantities import Quantities
 from reuseprior.report import cells, ledger, published
 from reuseprior.report.cells import Cells
-from reuseprior.report.ledger import Cell, Contradiction, Entry, Public, Reading, judged, public
+from reuseprior.report.ledger import Cell, Contradiction, Interpretation, Public, judged, public
 from reuseprior.report.published import Printed
 from reuseprior.report.runs import Claim, Evidence, runs_for, settings
 from reuseprior.results import Run
@@ -136,26 +136,26 @@ def flops_with_transitions(one: Architecture, image_size: int = 32) -> int:
 Size = Callable[[Architecture], int]
 
 
-def _sizes(of: Callable[[Size], float]) -> list[Reading]:
+def _sizes(of: Callable[[Size], float]) -> list[Interpretation]:
     """A number of parameters, or one made of several, as the text has them and as they fit."""
-    fits = Reading(of(Architecture.parameters), TRANSITIONS, against=DRAWN)
-    return [Reading(of(with_transitions)), fits]
+    fits = Interpretation(of(Architecture.parameters), TRANSITIONS, contradicted=DRAWN)
+    return [Interpretation(of(with_transitions)), fits]
 
 
-def _flops(of: Callable[[Size], float]) -> list[Reading]:
-    fits = Reading(of(Architecture.flops), FLOPS, against=DRAWN)
-    return [Reading(of(flops_with_transitions)), fits]
+def _flops(of: Callable[[Size], float]) -> list[Interpretation]:
+    fits = Interpretation(of(Architecture.flops), FLOPS, contradicted=DRAWN)
+    return [Interpretation(of(flops_with_transitions)), fits]
 
 
 # Tables and appendices ----------------------------------------------------------------------------
 
 
-def parameters(row: pd.Series) -> list[Reading]:
+def parameters(row: pd.Series) -> list[Interpretation]:
     """Parameters of a network of table 1."""
     return _sizes(lambda size: size(architecture(row)))
 
 
-def flops(row: pd.Series) -> list[Reading]:
+def flops(row: pd.Series) -> list[Interpretation]:
     """Its operations, in billions."""
     return _flops(lambda size: size(architecture(row)) / 1e9)
 
@@ -249,7 +249,7 @@ def linked_channels(layer: int) -> int:
     return example.linked_channels(len(example.widths) - 1)[layer]
 
 
-def density(row: pd.Series) -> Entry:
+def density(row: pd.Series) -> ledger.Entry:
     """A printed ρ_avg, judged with all others, appendix D's too: one quantity, made in one way.
 
     Appendix H.2 repeats those of appendix G with two decimals.
@@ -259,7 +259,7 @@ def density(row: pd.Series) -> Entry:
     rows.append(_rows_of_d()["density"])
     values = (float(built[one.id.removesuffix("/density")].density) for one in rows)
     cells = [
-        Cell(one, "value", [Reading(value)], quantity="density")
+        Cell(one, "value", [Interpretation(value)], quantity="density")
         for one, value in zip(rows, values, strict=True)
     ]
     return next(entry for entry in judged(cells) if entry.id == row.id)
@@ -305,22 +305,22 @@ def _some(table: str, having: Mapping[str, str]) -> dict[str, Architecture]:
 ENDS = {"min": min, "max": max}
 
 
-def size_among(end: str, table: str, having: Mapping[str, str]) -> list[Reading]:
+def size_among(end: str, table: str, having: Mapping[str, str]) -> list[Interpretation]:
     """The least or the greatest size of the networks of a table that have these cells."""
     built = _some(f"nn-mass/{table}", having).values()
     return _sizes(lambda size: ENDS[end](map(size, built)))
 
 
-def mass_among(end: str, model: str) -> list[Reading | Contradiction]:
+def mass_among(end: str, model: str) -> list[Interpretation | Contradiction]:
     """The least or the greatest mass of table 1's networks of a kind, and what is printed there."""
     built = _some("nn-mass/table-1", {"model": model})
     name, one = ENDS[end](built.items(), key=lambda pair: pair[1].mass)
     there = published.row("nn-mass/table-1", name).mass
     says = f"table 1, p. 10, prints a mass of {there}"
-    return [Reading(float(one.mass)), Contradiction(there, says)]
+    return [Interpretation(float(one.mass)), Contradiction(there, says)]
 
 
-def times_fewer(what: str) -> list[Reading]:
+def times_fewer(what: str) -> list[Interpretation]:
     """How many times the least of table 1's sizes the greatest is."""
     built = networks("nn-mass/table-1").values()
 
@@ -331,21 +331,21 @@ def times_fewer(what: str) -> list[Reading]:
     return _flops(ratio) if what == "flops" else _sizes(ratio)
 
 
-def of_37_layers() -> list[Reading | Contradiction]:
+def of_37_layers() -> list[Interpretation | Contradiction]:
     """The size of table 1's network of 37 layers, and what is printed there."""
     there = published.row("nn-mass/table-1", "37-70-140-180").params
     sizes = size_among("max", "table-1", {"layers": "37"})
     return [*sizes, Contradiction(there, f"table 1, p. 10, prints {there} for it")]
 
 
-def of_one_cell() -> list[Reading]:
+def of_one_cell() -> list[Interpretation]:
     """Appendix B.1 says one number of all three networks, so it is their mean."""
     rows = [row for _, row in published.load("nn-mass/table-2-contributions").iterrows()]
     text, without = (mean(size_of_contributions(row, around) for row in rows) for around in (1, 0))
-    return [Reading(text), Reading(without, TRANSITIONS, against=DRAWN)]
+    return [Interpretation(text), Interpretation(without, TRANSITIONS, contradicted=DRAWN)]
 
 
-def of_its_mass() -> list[Reading]:
+def of_its_mass() -> list[Interpretation]:
     """The smaller of the two networks of 64 layers next to the largest 40-layer one in mass.
 
     The text calls them D and E of figure 3, in one bucket with it, and does not say which they are.
@@ -356,12 +356,12 @@ def of_its_mass() -> list[Reading]:
     return _sizes(lambda size: min(map(size, nearest)))
 
 
-def fewest_cells() -> list[Reading | Contradiction]:
+def fewest_cells() -> list[Interpretation | Contradiction]:
     """The fewest cells of a network of tables 1 and 2."""
     tables = ("nn-mass/table-1", "nn-mass/table-2", "nn-mass/table-2-contributions")
     fewest = min(int(cells) for table in tables for cells in published.load(table).cells)
     says = "table 2 and appendix G, p. 20, have a single cell in the first experiment"
-    return [Reading(fewest), Contradiction(str(fewest), says)]
+    return [Interpretation(fewest), Contradiction(str(fewest), says)]
 
 
 def _accuracies(model: str) -> list[Fraction]:

@@ -32,7 +32,7 @@ from reuseprior.chapters.revolver_print import from_thesis as from_thesis
 from reuseprior.data import DataSet, Images
 from reuseprior.report import published
 from reuseprior.report.cells import Cells
-from reuseprior.report.ledger import Reading, public
+from reuseprior.report.ledger import Interpretation, public
 from reuseprior.report.published import Printed
 from reuseprior.report.runs import (
     SEEDS,
@@ -365,10 +365,10 @@ def _generations() -> list[int]:
     return [int(text) for text in published.load("thesis/table-3-2").generation]
 
 
-def fewest_generations() -> list[Reading]:
+def fewest_generations() -> list[Interpretation]:
     """The least of them."""
     least = min(_generations())
-    return [Reading(least), Reading(least // 10 * 10, "cut to whole tens")]
+    return [Interpretation(least), Interpretation(least // 10 * 10, "cut to whole tens")]
 
 
 def most_generations() -> int:
@@ -376,14 +376,14 @@ def most_generations() -> int:
     return max(_generations())
 
 
-def gained_by_samples() -> list[Reading]:
+def gained_by_samples() -> list[float | Interpretation]:
     """The gain by 16 samples a generation instead of 8, as the caption of table 3.2 tells it."""
 
     def mean(over_long: bool) -> float:
         gain = fmean(_gain_by_samples(genetic, over_long) for genetic in (True, False))
         return round(gain, DIGITS)
 
-    return [Reading(mean(False)), Reading(mean(True), "over the long searches of 8 samples")]
+    return [mean(False), Interpretation(mean(True), "over the long searches of 8 samples")]
 
 
 def gaining_more_by_samples() -> int:
@@ -397,27 +397,27 @@ def _table_c_1() -> pd.DataFrame:
     return published.load("thesis/table-c-1")[columns].map(lambda text: Printed.parse(text).value)
 
 
-def distinct_shapes() -> list[Reading]:
+def distinct_shapes() -> list[Interpretation]:
     """Table C.1's convolutions, told apart by what it prints."""
     columns = ["in_channels", "out_channels", "kernel_size"]
     shapes, rows = (len(_table_c_1().drop_duplicates(c)) for c in (columns, [*columns, "score"]))
     twice = "128 to 32 channels, 3x3, stands twice: two strides or names, which are not printed"
-    return [Reading(shapes), Reading(rows, twice)]
+    return [Interpretation(shapes), Interpretation(rows, twice)]
 
 
 POPULATION = "table C.1's top-ranked convolutions stand for the whole population"
 
 
-def most_frequent_kernel() -> Reading:
+def most_frequent_kernel() -> Interpretation:
     """What section C.3 says of the converged population, from the part of it that is printed."""
-    return Reading(int(_table_c_1().kernel_size.mode()[0]), POPULATION)
+    return Interpretation(int(_table_c_1().kernel_size.mode()[0]), POPULATION)
 
 
-def reducing_rank() -> Reading:
+def reducing_rank() -> Interpretation:
     """The rank of table C.1's reducing convolutions among the reducing, keeping and raising."""
     change = _table_c_1().eval("out_channels - in_channels")
     reducing, others = (change < 0).sum(), ((change == 0).sum(), (change > 0).sum())
-    return Reading(1 + sum(bool(n >= reducing) for n in others), POPULATION)
+    return Interpretation(1 + sum(bool(n >= reducing) for n in others), POPULATION)
 
 
 # What full searches give --------------------------------------------------------------------------

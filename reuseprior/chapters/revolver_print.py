@@ -14,7 +14,7 @@ import pandas as pd
 
 from reuseprior import paths, revolver
 from reuseprior.report import published, runs
-from reuseprior.report.ledger import Cell, Entry, Reading, judged, setting
+from reuseprior.report.ledger import Cell, Entry, Interpretation, judged, setting
 from reuseprior.report.published import Printed
 from reuseprior.revolver import Settings, blueprints
 from reuseprior.revolver.blueprints import Blueprint, BlueprintError, Path, infer, numbered, where
@@ -151,7 +151,7 @@ def _cells(data: dict[str, Any], tree: revolver.Blueprint) -> Iterator[Cell]:
         row = _row(path or "net", **dict(zip(COLUMNS, _shape(part["output_shape"]), strict=False)))
         for column, value in zip(COLUMNS, node.output_shape, strict=False):
             if column in row:
-                yield Cell(row, column, [Reading(value)])
+                yield Cell(row, column, [Interpretation(value)])
 
 
 COLUMNS = ("out_channels", "out_size")  # images are as wide as high

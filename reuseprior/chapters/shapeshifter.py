@@ -20,7 +20,7 @@ from reuseprior.contexts import multiply_adds, trace_model
 from reuseprior.models import ModelConfig
 from reuseprior.report import published
 from reuseprior.report.cells import Cells
-from reuseprior.report.ledger import Contradiction, Reading, Statement, public
+from reuseprior.report.ledger import Contradiction, Interpretation, Statement, public
 from reuseprior.report.published import Printed
 from reuseprior.report.runs import Claim, Evidence, settings
 from reuseprior.sharing import Stores, apply, cluster, share_blocks, stores
@@ -174,29 +174,29 @@ def size_of(row: pd.Series) -> int:
     return parameters(row.model)
 
 
-def size_in_millions(row: pd.Series) -> list[Reading]:
+def size_in_millions(row: pd.Series) -> list[Interpretation]:
     """Parameters of a network of tables 7 and 9."""
-    ten = Reading(parameters(row.model, "CIFAR-10") / 1e6, f"{TEN}, as in the row above")
-    of_row = Reading(parameters(row.model, row.dataset) / 1e6)
+    ten = Interpretation(parameters(row.model, "CIFAR-10") / 1e6, f"{TEN}, as in the row above")
+    of_row = Interpretation(parameters(row.model, row.dataset) / 1e6)
     return [of_row, ten] if row.dataset == "CIFAR-100" else [of_row]
 
 
-def manual(row: pd.Series) -> Reading:
+def manual(row: pd.Series) -> Interpretation:
     """Stores of table 8's manual mapping."""
     convention = "what shares with nothing is a store of its own, the classifier too"
-    return Reading(manual_stores(row.model, row.dataset), convention)
+    return Interpretation(manual_stores(row.model, row.dataset), convention)
 
 
-def used_of_whole(row: pd.Series) -> list[Reading | Contradiction]:
+def used_of_whole(row: pd.Series) -> list[Interpretation | Contradiction]:
     """The per cent of parameters that tables 4 and 7 use: those of the largest layer."""
     whole = parameters(row.model, row.dataset)
     # one number stands for both data sets
     larger = "CIFAR-100" if row.dataset == "CIFAR-10" else row.dataset
     twice = least(row.model, row.dataset, layers=2, classifier=True)
     return [
-        Reading(100 * largest(row.model, row.dataset) / whole),
-        Reading(100 * least(row.model, larger) / parameters(row.model, larger), WITH_REST),
-        Reading(100 * twice / whole, TWICE, LARGEST),
+        Interpretation(100 * largest(row.model, row.dataset) / whole),
+        Interpretation(100 * least(row.model, larger) / parameters(row.model, larger), WITH_REST),
+        Interpretation(100 * twice / whole, TWICE, LARGEST),
         *([_of_wrn_28_10()] if row.model == "WRN-28-10" else []),
     ]
 
@@ -226,42 +226,42 @@ def nine_millions() -> float:
     return 100 * 9e6 / parameters("WRN-76-12")
 
 
-def blocks_of(templates: int, convention: str) -> list[Reading]:
+def blocks_of(templates: int, convention: str) -> list[Interpretation]:
     """Per cent of WRN-28-10 that its SWRN has."""
     return _rounded("WRN-28-10", "CIFAR-100", templates, convention)
 
 
-def swrn(model: str, dataset: str) -> list[Reading]:
+def swrn(model: str, dataset: str) -> list[Interpretation]:
     """Per cent of a network that the least of its SWRNs has."""
     return _rounded(model, dataset, 1, "of a whole number of millions, as in section 4.2")
 
 
-def _rounded(model: str, dataset: str, templates: int, convention: str) -> list[Reading]:
+def _rounded(model: str, dataset: str, templates: int, convention: str) -> list[Interpretation]:
     exact, whole = in_blocks(model, dataset, templates), parameters(model, dataset)
     rounded = round(exact / 1e6) * 1e6
-    return [Reading(100 * exact / whole), Reading(100 * rounded / whole, convention)]
+    return [Interpretation(100 * exact / whole), Interpretation(100 * rounded / whole, convention)]
 
 
 # Table 12: wide ResNets as they are (a), with one store (b), and with learned stores (c) ----------
 
 
-def _of_table_12(size: Callable[[str], float]) -> list[Reading]:
-    return [Reading(size("CIFAR-100")), Reading(size("CIFAR-10"), TEN, HEAD)]
+def _of_table_12(size: Callable[[str], float]) -> list[Interpretation]:
+    return [Interpretation(size("CIFAR-100")), Interpretation(size("CIFAR-10"), TEN, HEAD)]
 
 
-def _by_its_authors(value: Callable[[Fraction], float]) -> Reading:
+def _by_its_authors(value: Callable[[Fraction], float]) -> Interpretation:
     (authors,) = public("WRN-28-10, parameters")
     convention = f"of the size that WRN-28-10's own authors print, {authors.printed}"
-    return Reading(value(Fraction(Printed.parse(authors.printed).value)), convention)
+    return Interpretation(value(Fraction(Printed.parse(authors.printed).value)), convention)
 
 
-def depth_params(row: pd.Series) -> list[Reading]:
+def depth_params(row: pd.Series) -> list[Interpretation]:
     """Parameters, in millions."""
     by_authors = [_by_its_authors(lambda n: n / 10**6)] if row.model.endswith("WRN-28-10") else []
     return _of_table_12(lambda data: parameters(row.model, data) / 1e6) + by_authors
 
 
-def depth_used(row: pd.Series) -> list[Reading]:
+def depth_used(row: pd.Series) -> list[Interpretation]:
     """Parameters that are used, in millions; those of (c) follow from the per cent it prints."""
     if row.part == "a":
         return depth_params(row)
@@ -271,19 +271,19 @@ def depth_used(row: pd.Series) -> list[Reading]:
     return _of_table_12(lambda data: share * parameters(row.model, data) / 1e6)
 
 
-def depth_share(row: pd.Series, column: str) -> list[Reading | Contradiction]:
+def depth_share(row: pd.Series, column: str) -> list[Interpretation | Contradiction]:
     """Per cent used of the network itself, or of WRN-28-10, in (a) and (b)."""
     whole = row.model if column == "percent_of_parameters" else "WRN-28-10"
     used, rest = (least, WITH_REST) if row.part == "b" else (parameters, "")
     exact, ten = (
         100 * used(row.model, data) / parameters(whole, data) for data in ("CIFAR-100", "CIFAR-10")
     )
-    all_readings = [Reading(exact, rest), Reading(ten, TEN, HEAD)]
+    interpretations = [Interpretation(exact, rest), Interpretation(ten, TEN, HEAD)]
     if rest:
-        all_readings.insert(0, Reading(100 * largest(row.model) / parameters(whole)))
+        interpretations.insert(0, Interpretation(100 * largest(row.model) / parameters(whole)))
     if column == "percent_of_wrn_28_10":
-        all_readings.insert(1, _by_its_authors(lambda n: 100 * used(row.model) / float(n)))
-    return [*all_readings, _of_wrn_28_10()] if row.model == "SSN-WRN-28-10" else all_readings
+        interpretations.insert(1, _by_its_authors(lambda n: 100 * used(row.model) / float(n)))
+    return [*interpretations, _of_wrn_28_10()] if row.model == "SSN-WRN-28-10" else interpretations
 
 
 def one_budget(row: pd.Series) -> bool:
@@ -309,10 +309,10 @@ def carried(row: pd.Series, constant: str) -> str:
     return "our stores have it" if same else "of a training"
 
 
-def budget() -> list[Reading]:
+def budget() -> list[Interpretation]:
     """Parameters of WRN-50-2 with one store of its largest layer."""
     twice = least("WRN-50-2", "ImageNet", layers=2, classifier=True)
-    return [Reading(least("WRN-50-2", "ImageNet")), Reading(twice, TWICE, LARGEST)]
+    return [Interpretation(least("WRN-50-2", "ImageNet")), Interpretation(twice, TWICE, LARGEST)]
 
 
 def _adapt(column: str) -> tuple[Fraction, Fraction]:
@@ -334,17 +334,17 @@ def adapt_budget() -> list[Fraction | Contradiction]:
     return [share, Contradiction(f"{float(share):g}", f"table 1 prints {float(share):g} for it")]
 
 
-def fewer_on_imagenet() -> list[Fraction | Reading]:
+def fewer_on_imagenet() -> list[Fraction | Interpretation]:
     """Per cent fewer parameters than SWRN's; also from whole millions, as the text prints them."""
     share = number("table-13", "13-ssn-wrn-50-2-22.6", "percent_of_parameters")
     kept = round(share * number("text", "intro-original") / 10**8)
     whole = number("text", "4-swrn-50-2") / 10**6
     convention = f"of whole millions, {kept}M of {float(whole):g}M"
     exact = 100 * (1 - share / number("text", "fig-4-swrn-50-2"))
-    return [exact, Reading(100 * (1 - kept / whole), convention)]
+    return [exact, Interpretation(100 * (1 - kept / whole), convention)]
 
 
-def masks(against: str) -> list[Fraction | Reading | Contradiction]:
+def masks(against: str) -> list[Fraction | Interpretation | Contradiction]:
     """By how much masks lower CIFAR-100's error in table 6, and with one store in table 9."""
     two, one = (
         number(f"table-{n}", f"{n}-wrn-28-10-cifar-100", against)
@@ -354,15 +354,15 @@ def masks(against: str) -> list[Fraction | Reading | Contradiction]:
     apart = f"{float(two):.2f}"
     return [
         two,
-        Reading(one, "with one store, as table 9 has it"),
+        Interpretation(one, "with one store, as table 9 has it"),
         Contradiction(apart, f"table 6 prints errors that are {apart} apart"),
     ]
 
 
-def alone(several: int) -> Reading:
+def alone(several: int) -> Interpretation:
     """Stores of a single layer, without so many stores of several."""
     stores_of = number("table-8", "8-wrn-28-10-cifar-100", "groups")
-    return Reading(stores_of - several, "with 3 or 4 stores of several layers (appendix C)")
+    return Interpretation(stores_of - several, "with 3 or 4 stores of several layers (appendix C)")
 
 
 # Claims -------------------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ from reuseprior.chapters.counting import (
     IMAGENET,
     NEEDS,
     base_name,
+    interpretations,
     multiply_adds,
     quantities,
-    readings,
     score,
 )
 from reuseprior.chapters.sharing_runs import HOURS, LARGER, RESNETS, command, settled, split_label
@@ -32,9 +32,9 @@ from reuseprior.models.plain import (
     ResidualBlock,
     SummingDenseBlock,
 )
-from reuseprior.report import published
+from reuseprior.report import ledger, published
 from reuseprior.report.cells import Cells
-from reuseprior.report.ledger import Contradiction, Entry, Reading, Statement, public, side_by_side
+from reuseprior.report.ledger import Contradiction, Interpretation, Statement, public
 from reuseprior.report.runs import Claim, Evidence, options, settings
 from reuseprior.sharing.scopes import Policy, all_but_bn, tie
 from reuseprior.training import Protocol
@@ -126,28 +126,27 @@ CLASSES = {"CIFAR-10": 10, "CIFAR-100": 100, "ImageNet-1K": 1000}
 AUGMENTATIONS = {"None": "none", "AutoAug": "autoaugment", "RandAug": "randaugment"}
 
 
-def parameters(row: pd.Series) -> list[Reading | str]:
-    """Parameters of a row of table 4.2 by the readings of its model.
+def parameters(row: pd.Series) -> list[Interpretation | str]:
+    """Parameters of a row of table 4.2 by the interpretations of its model.
 
     The note says what CIFAR-100's V2-B0 may have been copied from: its row for CIFAR-10.
     """
     size = catalog.image_size(base_name(row.model))
-    all_readings = [
-        one.of(lambda q: q.parameters) for one in readings(row.model, size, CLASSES[row.dataset])
-    ]
+    every = interpretations(row.model, size, CLASSES[row.dataset])
+    counted = [one.of(lambda q: q.parameters) for one in every]
     if (row.model, row.dataset) != ("V2-B0-original", "CIFAR-100"):
-        return all_readings
-    smaller = readings(row.model, size, CLASSES["CIFAR-10"])[0].quantities.parameters
-    return [*all_readings, f"CIFAR-10's {smaller:,} rounds to it"]
+        return counted
+    smaller = interpretations(row.model, size, CLASSES["CIFAR-10"])[0].quantities.parameters
+    return [*counted, f"CIFAR-10's {smaller:,} rounds to it"]
 
 
-def flops(row: pd.Series) -> list[Reading | str]:
+def flops(row: pd.Series) -> list[Interpretation | int | str]:
     """Operations of a forward pass at the size of the test images."""
     base = base_name(row.model)
     counted = multiply_adds(row.model, catalog.image_size(base), CLASSES[row.dataset])
     said = [f"{s.source}, prints {s.printed}" for s in public(f"{base}, FLOPs")]
     # first what V2-B0's cells of the column are
-    return [Reading(counted, "a multiply-add is one operation"), Reading(2 * counted), *said]
+    return [Interpretation(counted, "a multiply-add is one operation"), 2 * counted, *said]
 
 
 def score_of(row: pd.Series) -> tuple[Evidence, str]:
@@ -300,7 +299,7 @@ def half_of_deepest_path() -> Statement:
     )
 
 
-def trained_beside_computed(entries: Iterable[Entry]) -> pd.DataFrame:
+def trained_beside_computed(entries: Iterable[ledger.Entry]) -> pd.DataFrame:
     """Table 4.2 of the thesis, "printed | computed" and the verdict's mark in every cell."""
     formats = {
         "params": "{:,}".format,
@@ -309,7 +308,7 @@ def trained_beside_computed(entries: Iterable[Entry]) -> pd.DataFrame:
         "batch": "{}".format,
         "epochs": "{}".format,
     }
-    table = side_by_side([e for e in entries if e.source == "thesis"], formats)
+    table = ledger.side_by_side([e for e in entries if e.source == "thesis"], formats)
     rows = published.load("thesis/table-4-2").set_index("id").loc[table.index]
     table.index = pd.MultiIndex.from_frame(rows[["dataset", "model"]])
     return table

@@ -43,7 +43,7 @@ from reuseprior.errors import UserError, did_you_mean, shown
 from reuseprior.presets import Presets
 from reuseprior.proofs import Blueprint, Page
 from reuseprior.report import ledger, published
-from reuseprior.report.ledger import Cell, Contradiction, Entry, Public, Reading, Statement, noted
+from reuseprior.report.ledger import Cell, Contradiction, Entry, Interpretation, Statement, noted
 from reuseprior.report.published import Printed
 
 BY_FUNCTION, IN_WORDS = ("stated", "measured", "claim"), ("open", "mended", "sought")
@@ -56,22 +56,22 @@ class CellsError(UserError):
 
 
 def _computed(row, column: str, said, note: str, *, derived: bool = False) -> Entry | Cell:
-    """A number, or a list of readings, of what contradicts it, and of notes; or the entry."""
+    """A number, or a list of interpretations, what contradicts it and notes; or the entry."""
     if isinstance(said, Entry):
         return said
     said = said if isinstance(said, list) else [said]
     notes = [one for one in said if isinstance(one, str)]
     contradiction = next((one for one in said if isinstance(one, Contradiction)), None)
     others = [one for one in said if not isinstance(one, str | Contradiction)]
-    readings = [one if isinstance(one, Reading) else Reading(one) for one in others]
-    return Cell(row, column, readings, contradiction, noted(*notes, note), derived=derived)
+    each = [one if isinstance(one, Interpretation) else Interpretation(one) for one in others]
+    return Cell(row, column, each, contradiction, noted(*notes, note), derived=derived)
 
 
 def _quoted(row, column: str, said, note: str) -> Entry:
     """A quantity of `public/facts.csv`, nothing, or a list of public numbers and of notes."""
     said = ledger.public(said) if isinstance(said, str) else said
     notes = [one for one in said if isinstance(one, str)]
-    sources = [one for one in said if isinstance(one, Public)]
+    sources = [one for one in said if isinstance(one, ledger.Public)]
     if len(notes) + len(sources) < len(said):
         raise CellsError(f"{row['id']}/{column} is quoted from {shown(said)}: give public numbers")
     return ledger.quoted(row, column, sources, noted(*notes, note))
@@ -235,7 +235,7 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
         said = self._said(rule, row, column, fill)
         built = KINDS[rule.kind](row, column, said, fill(rule.note))
         if isinstance(built, Cell):
-            sys.audit("reuseprior.readings", identity, built.readings)
+            sys.audit("reuseprior.interpretations", identity, built.interpretations)
         return built
 
     def _said(self, rule: Rule, row: pd.Series, column: str, fill: Callable[..., str]) -> Any:

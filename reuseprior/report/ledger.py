@@ -1,8 +1,8 @@
 """The ledger: every printed number, what kind of number it is, and what became of it.
 
-A chapter (a package in `reuseprior.chapters`) says how each printed number can be read, what in the
-source speaks against a reading, where else the number is public, and which recorded runs bear on
-it. The verdict follows by comparing, here and in `runs` and `cells`, and nowhere else.
+A chapter (a package in `reuseprior.chapters`) says how each printed number can be interpreted, what
+in the source contradicts an interpretation, where else the number is public, and which recorded
+runs bear on it. The verdict follows by comparing, here and in `runs` and `cells`, and nowhere else.
 `data/ledger.csv` holds the committed rows, and one that comes out otherwise is told and fails.
 """
 
@@ -108,17 +108,17 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A value under one reading of the text.
+class Interpretation:
+    """A value under one interpretation of the text.
 
     Without a `convention` it is what the text says. A convention is left open by the text, unless
-    `against` quotes the words that rule it out, with their place. A fraction is compared as it is,
-    which matters for a tie.
+    `contradicted` quotes the words that rule it out, with their place. A fraction is compared as it
+    is, which matters for a tie.
     """
 
     value: float | int | Fraction
     convention: str = ""
-    against: str = ""
+    contradicted: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,27 +128,27 @@ class Contradiction:
     printed: str
     says: str
 
-    def against(self, interval: Interval, readings: Sequence[Reading]) -> bool:
-        """Whether the other number is outside of the interval, and a reading gives it."""
+    def refutes(self, interval: Interval, interpretations: Sequence[Interpretation]) -> bool:
+        """Whether the other number is outside of the interval, and an interpretation gives it."""
         other = Printed.parse(self.printed)
         intervals = [other.interval(how) for how in ("rounded", "cut")]
-        is_read = any(r.value in w for r in readings for w in intervals)
-        return is_read and other.value not in interval
+        is_given = any(one.value in i for one in interpretations for i in intervals)
+        return is_given and other.value not in interval
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A printed number that follows from definitions, and how it can be read: the text's first.
+    """A printed number that follows from definitions, and its interpretations: the text's first.
 
     A chapter that gives several cells of a row one convention chooses it for the whole row
-    (`reading_of_row`). `contradiction` is what else the source says of the number. `quantity` names
-    what a list of different numbers prints several times, as a column does of itself. The value of
-    a `derived` one is arithmetic on other printed numbers: nothing was built and counted for it.
+    (`interpretation_of_row`). `contradiction` is what else the source says of it. `quantity`
+    names what a list of different numbers prints several times, as a column does of itself. The
+    value of a `derived` one is arithmetic on other printed numbers: nothing was built for it.
     """
 
     row: pd.Series
     column: str
-    readings: Sequence[Reading]
+    interpretations: Sequence[Interpretation]
     contradiction: Contradiction | None = None
     note: str = ""
     quantity: str = ""
@@ -181,13 +181,14 @@ def _column(cell: Cell) -> tuple[str, str]:
 def made(cells: Sequence[Cell]) -> How:
     """Whether the digits of a column are rounded or cut, by all its cells together.
 
-    They are cut if cutting gives more of the cells, and no fewer of those that the text's own
-    reading gives. The `value`s of a list of different numbers are no column.
+    They are cut if cutting gives more of the cells, and no fewer of those that what the text says
+    gives. The `value`s of a list of different numbers are no column.
     """
 
     def given(how: How) -> tuple[int, int]:
-        """How many cells it gives, and how many of them by the text's own reading."""
-        right = [[r for r in c.readings if r.value in c.printed.interval(how)] for c in cells]
+        """How many cells it gives, and how many of them as the text says."""
+        each = ((c.interpretations, c.printed.interval(how)) for c in cells)
+        right = [[one for one in every if one.value in interval] for every, interval in each]
         return sum(map(bool, right)), sum(any(not r.convention for r in of) for of in right)
 
     (cut, cut_in_text), (rounded, in_text) = given("cut"), given("rounded")
@@ -196,9 +197,9 @@ def made(cells: Sequence[Cell]) -> How:
 
 
 def _judged(cell: Cell, how: How) -> Entry:
-    interval, text = cell.printed.interval(how), cell.readings[0]
+    interval, text = cell.printed.interval(how), cell.interpretations[0]
     # what the text says, what it leaves open, what it rules out
-    in_order = sorted(cell.readings, key=lambda r: bool(r.convention) + bool(r.against))
+    in_order = sorted(cell.interpretations, key=lambda r: bool(r.convention) + bool(r.contradicted))
     fitting = next((r for r in in_order if r.value in interval), None)
     verdict, note = _verdict(cell, fitting, interval)
     notes = [note, cell.note]
@@ -215,7 +216,7 @@ def _judged(cell: Cell, how: How) -> Entry:
 def in_words(cell: Cell) -> Entry:
     """The entry of a statement that is put as a rank or a count, which no page prints.
 
-    The number that it is put as is ours, in the column `put_as`. It holds if the text's reading
+    The number that it is put as is ours, in the column `put_as`. It holds if what the text says
     gives that, is unsaid if a convention that the text leaves open does, and is corrected if the
     source itself says otherwise.
     """
@@ -228,36 +229,36 @@ def in_words(cell: Cell) -> Entry:
     return replace(as_number, **said, kind="proved", interval=None, note=note)
 
 
-def _verdict(cell: Cell, fitting: Reading | None, interval: Interval) -> tuple[str, str]:
-    """What became of a computed number, and why; `fitting` is the reading that gives it."""
-    text, contradiction = cell.readings[0], cell.contradiction
+def _verdict(cell: Cell, fitting: Interpretation | None, interval: Interval) -> tuple[str, str]:
+    """What became of a computed number, and why; `fitting` is the interpretation that gives it."""
+    every, contradiction = cell.interpretations, cell.contradiction
     if fitting is None:
-        tried = [f"{r.convention}: {_short(r.value)}".removeprefix(": ") for r in cell.readings]
-        if contradiction and contradiction.against(interval, cell.readings):
+        tried = [f"{r.convention}: {_short(r.value)}".removeprefix(": ") for r in every]
+        if contradiction and contradiction.refutes(interval, every):
             return "erratum", f"{contradiction.says}; computed: {'; '.join(tried)}"
-        return "not reproduced", f"no reading gives it: {'; '.join(tried)}"
+        return "not reproduced", f"no interpretation gives it: {'; '.join(tried)}"
     if not fitting.convention:
         return "reproduced", ""
-    if not fitting.against:
+    if not fitting.contradicted:
         return "unsaid", fitting.convention
-    in_text = f"the text's reading: {_short(text.value)}"
-    return "against the text", noted(fitting.convention, f"but {fitting.against}", in_text)
+    in_text = f"as the text says: {_short(every[0].value)}"
+    return "against the text", noted(fitting.convention, f"but {fitting.contradicted}", in_text)
 
 
-def reading_of_row(row: pd.Series, readings: Sequence[Mapping[str, float]]) -> int:
-    """The place of the reading that explains most of a row's printed digits.
+def interpretation_of_row(row: pd.Series, interpretations: Sequence[Mapping[str, float]]) -> int:
+    """The place of the interpretation that explains most of a row's printed digits.
 
-    A reading is its value for every column; of equals the last is taken.
+    An interpretation is its value for every column; of equals the last is taken.
     """
 
     def digits(place: int) -> int:
         return sum(
             sum(c.isdigit() for c in row[column])
-            for column, value in readings[place].items()
+            for column, value in interpretations[place].items()
             if value in Printed.parse(row[column]).interval()
         )
 
-    return max(reversed(range(len(readings))), key=digits)
+    return max(reversed(range(len(interpretations))), key=digits)
 
 
 def _short(value: float | int | Fraction) -> str:

@@ -94,9 +94,9 @@ class _Trail:
             self.to(f"= {args[0]}")
             if len(args) > 1:
                 self.said[args[0]] |= {"rule": args[1].removeprefix(f"{paths.ROOT}/")}
-        elif event == "reuseprior.readings":
+        elif event == "reuseprior.interpretations":
             self.said[args[0]] |= {
-                "readings": [[float(r.value), r.convention, r.against] for r in args[1]]
+                "interpretations": [[float(r.value), r.convention, r.contradicted] for r in args[1]]
             }
         elif event == "reuseprior.quantities":
             self.quantities[self.now].append(vars(args[0]))
@@ -531,8 +531,8 @@ def tell(row: Mapping[str, str], trace: Trace | None) -> Iterator[str]:
     said = trace.numbers[identity]
     if "rule" in said:
         yield f"  said by   {said['rule']}"
-    for value, convention, against in said.get("readings", ()):
-        ruled_out = f"; the text rules it out: {against}" if against else ""
+    for value, convention, contradicted in said.get("interpretations", ()):
+        ruled_out = f"; the text rules it out: {contradicted}" if contradicted else ""
         yield f"  gives     {value:.8g}   {convention or 'as the text says'}{ruled_out}"
     if computed != "–" and (named := trace.quantities(identity, float(computed))):
         name, quantities = named

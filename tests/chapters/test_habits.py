@@ -8,7 +8,7 @@ from reuseprior import paths
 from reuseprior.chapters import habits
 from reuseprior.errors import UserError
 from reuseprior.report import book, chapters
-from reuseprior.report.ledger import Entry, Reading
+from reuseprior.report.ledger import Entry, Interpretation
 
 OPEN, RULED_OUT = "N_O = 1 in |G|", "running statistics counted"
 
@@ -27,18 +27,18 @@ ENTRIES = [
     entry("quoted/a", "1", "confirmed", kind="quoted"),
     entry("another's/a", "1", "reproduced", source="npas"),
 ]
-READINGS = {
-    "as-the-text/a": [Reading(2.5), Reading(7.0, OPEN)],
-    "one/a": [Reading(1.0), Reading(3.02, OPEN)],
-    "both/a": [Reading(1.0), Reading(4.0, f"{OPEN}; {RULED_OUT}", "§1")],
-    "cut/a": [Reading(1.27)],
-    "lost/a": [Reading(1.0)],
-    "another's/a": [Reading(1.0)],
+INTERPRETATIONS = {
+    "as-the-text/a": [Interpretation(2.5), Interpretation(7.0, OPEN)],
+    "one/a": [Interpretation(1.0), Interpretation(3.02, OPEN)],
+    "both/a": [Interpretation(1.0), Interpretation(4.0, f"{OPEN}; {RULED_OUT}", "§1")],
+    "cut/a": [Interpretation(1.27)],
+    "lost/a": [Interpretation(1.0)],
+    "another's/a": [Interpretation(1.0)],
 }
 
 
 def test_numbers_come_out_by_the_habits_that_bear_on_them():
-    board = habits.Switchboard(ENTRIES, READINGS)
+    board = habits.Switchboard(ENTRIES, INTERPRETATIONS)
     first, second = list(habits.HABITS)[:2]
     assert (first, second) == ("one output node", "running statistics")
     assert [*board.numbers] == [e.id for e in ENTRIES[:5]]
@@ -52,16 +52,16 @@ def test_numbers_come_out_by_the_habits_that_bear_on_them():
         board.come_out("no such habit")
 
 
-def test_readings_are_heard_as_numbers_are_computed():
+def test_interpretations_are_heard_as_numbers_are_computed():
     found = habits.heard()
-    sys.audit("reuseprior.readings", "a/b", [Reading(1.0)])
+    sys.audit("reuseprior.interpretations", "a/b", [Interpretation(1.0)])
     sys.audit("reuseprior.cell", "c/d")
-    assert found == {"a/b": [Reading(1.0)]}
+    assert found == {"a/b": [Interpretation(1.0)]}
 
 
 def test_a_reader_turns_them_on_and_off(browser, tmp_path):
     page = tmp_path / "page.html"
-    html = habits.Switchboard(ENTRIES, READINGS)._repr_html_()
+    html = habits.Switchboard(ENTRIES, INTERPRETATIONS)._repr_html_()
     row = '<table><tr id="one/a"><td>one</td></tr></table>'
     page.write_text(f'<!DOCTYPE html><meta charset="utf-8">{html}{row}')
     browser.get(page.as_uri())
@@ -87,7 +87,7 @@ def test_a_reader_turns_them_on_and_off(browser, tmp_path):
 
 
 def test_the_ledger_s_page_has_what_its_notebook_shows(tmp_path, monkeypatch):
-    html = habits.Switchboard(ENTRIES, READINGS)._repr_html_()
+    html = habits.Switchboard(ENTRIES, INTERPRETATIONS)._repr_html_()
     (last,) = (chapter for chapter in chapters.found() if chapter.last)
     shown = {"cells": [{"outputs": [{"data": {"text/html": html.splitlines(keepends=True)}}]}]}
     monkeypatch.setattr(paths, "BUILD", tmp_path)

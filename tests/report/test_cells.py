@@ -7,7 +7,7 @@ import pytest
 from reuseprior import paths
 from reuseprior.report import ledger, published
 from reuseprior.report.cells import Cells, CellsError
-from reuseprior.report.ledger import Contradiction, Public, Reading, Statement
+from reuseprior.report.ledger import Contradiction, Interpretation, Public, Statement
 
 TABLE = """id,source,model,a,b,average,where
 new-1-one,new,One,1.0,2.0,1.5,"new, table 1"
@@ -91,7 +91,7 @@ KINDS = [  # what a TOML has, what a function returns, kind, verdict, computed
     ("setting", Contradiction("3", "it has 3"), ("setting", "erratum", None)),
     ("quoted", [Public("2.5", "b"), "a note"], ("quoted", "confirmed", 2.5)),
     ("computed", 2.5, ("computed", "reproduced", 2.5)),
-    ("derived", [Reading(2), Reading(2.5, "so")], ("derived", "unsaid", 2.5)),
+    ("derived", [Interpretation(2), Interpretation(2.5, "so")], ("derived", "unsaid", 2.5)),
     ("stated", False, ("proved", "fails", None)),
     ("stated", Statement(False, True, "so"), ("proved", "corrected", None)),
     ("measured", "runs", ("measured", "open", None)),

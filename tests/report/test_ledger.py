@@ -15,27 +15,27 @@ from reuseprior import paths, results
 from reuseprior.chapters import counting, energy
 from reuseprior.cli import app
 from reuseprior.report import chapters, ledger, published
-from reuseprior.report.ledger import Cell, Contradiction, Public, Reading, judged, quoted, setting
+from reuseprior.report.ledger import Cell, Contradiction, Interpretation, Public, judged, quoted
 from reuseprior.results import DIGESTS
 
-TEXT = Reading(7_139_704)
-UNSAID = Reading(7_200_312, "totals")
-AGAINST = Reading(7_200_312, "totals", "§4.5.1 has learnable parameters")
+TEXT = Interpretation(7_139_704)
+UNSAID = Interpretation(7_200_312, "totals")
+AGAINST = Interpretation(7_200_312, "totals", "§4.5.1 has learnable parameters")
 SAYS = Contradiction("7.2M", "its own table has 7.2M")
-BLIND = Contradiction("8.0M", "its own table has 8.0M")  # which no reading gives
+BLIND = Contradiction("8.0M", "its own table has 8.0M")  # which no interpretation gives
 
 
 def row(printed, **more):
     return pd.Series({"id": "a-1", "source": "a", "where": "a, table 1", "x": printed, **more})
 
 
-def one(printed, *readings, contradiction=None):
-    (entry,) = judged([Cell(row(printed), "x", readings, contradiction)])
+def one(printed, *interpretations, contradiction=None):
+    (entry,) = judged([Cell(row(printed), "x", interpretations, contradiction)])
     return entry
 
 
-CONVENTION = "but §4.5.1 has learnable parameters; the text's reading: 7,139,704"
-JUDGED = [  # printed, readings, contradiction, verdict, value, part of the note
+CONVENTION = "but §4.5.1 has learnable parameters; as the text says: 7,139,704"
+JUDGED = [  # printed, interpretations, contradiction, verdict, value, part of the note
     ("7.1M", [TEXT, UNSAID], None, "reproduced", 7_139_704, ""),
     ("7.2M", [TEXT, UNSAID], None, "unsaid", 7_200_312, "totals"),
     ("7.2M", [TEXT, AGAINST], None, "against the text", 7_200_312, CONVENTION),
@@ -43,21 +43,21 @@ JUDGED = [  # printed, readings, contradiction, verdict, value, part of the note
     ("7M", [TEXT, AGAINST], None, "reproduced", 7_139_704, ""),
     ("9.0M", [TEXT, UNSAID], None, "not reproduced", 7_139_704, "7,139,704; totals: 7,200,312"),
     ("9.0M", [TEXT, UNSAID], SAYS, "erratum", 7_139_704, "its own table has 7.2M"),
-    ("9.0M", [TEXT, UNSAID], BLIND, "not reproduced", 7_139_704, "no reading"),
+    ("9.0M", [TEXT, UNSAID], BLIND, "not reproduced", 7_139_704, "no interpretation"),
     ("7.1M", [TEXT], SAYS, "reproduced", 7_139_704, ""),
-    ("7.2M", [TEXT], SAYS, "not reproduced", 7_139_704, "no reading"),  # nothing contradicts it
-    ("27.20", [Reading(27.2052)], None, "reproduced", 27.2052, "digits are cut"),
+    ("7.2M", [TEXT], SAYS, "not reproduced", 7_139_704, "no interpretation"),  # undisputed
+    ("27.20", [Interpretation(27.2052)], None, "reproduced", 27.2052, "digits are cut"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("printed", "readings", "contradiction", "verdict", "value", "note"), JUDGED
+    ("printed", "interpretations", "contradiction", "verdict", "value", "note"), JUDGED
 )
-def test_computed(printed, readings, contradiction, verdict, value, note):
-    found = one(printed, *readings, contradiction=contradiction)
+def test_computed(printed, interpretations, contradiction, verdict, value, note):
+    found = one(printed, *interpretations, contradiction=contradiction)
     assert (found.kind, found.verdict, found.computed) == ("computed", verdict, value)
     assert note in found.note and bool(note) == bool(found.note)
-    (claim,) = judged([Cell(row("9", claim="rank of x"), "x", [Reading(9)], note="of 9")])
+    (claim,) = judged([Cell(row("9", claim="rank of x"), "x", [Interpretation(9)], note="of 9")])
     assert claim.note == "rank of x; of 9"
 
 
@@ -66,7 +66,8 @@ def cells(*given, column="x", sources="aaa", quantity=""):
     return [
         Cell(
             row(printed, source=source).rename({"x": column}), column,
-            [Reading(text), *(Reading(other, "b", "c") for other in others)], quantity=quantity,
+            [Interpretation(text), *(Interpretation(other, "b", "c") for other in others)],
+            quantity=quantity,
         )
         for (printed, text, *others), source in zip(given, sources, strict=False)
     ]  # fmt: skip
@@ -77,7 +78,7 @@ COLUMNS = [  # cells, how many of them come out
     (cells(CUT, CAN_BE_CUT), [1, 1]),
     (cells(CUT, ROUNDED), [0, 1]),  # which cannot be cut: the first one's digits have no excuse
     (cells(CUT, ROUNDED, sources="ab"), [1, 1]),  # a column is one source's
-    # mixed readings could cut every cell; what the text says is rounded
+    # mixed interpretations could cut every cell; what the text says is rounded
     (cells(("5.9", 5.87, 5.93), ("1.7", 1.69, 1.75), ("5.8", 5.88, 5.95)), [1, 1, 0]),
     (cells(("1", 1.9), ("2", 2.9), column="value"), [0, 0]),  # a list of values is no column
     (cells(("1", 1.9), ("2", 2.9), column="value", quantity="density"), [1, 1]),
@@ -90,17 +91,18 @@ def test_a_column_is_cut_only_if_it_cannot_be_rounded(column, out):
     assert [entry.verdict for entry in judged(column)] == verdicts
 
 
-def test_of_readings_that_explain_as_much_the_last_is_the_row_s():
+def test_of_interpretations_that_explain_as_much_the_last_is_the_row_s():
     found = row("27.20", y="9")
     first, last = {"x": 27.2, "y": 1}, {"x": 27.199, "y": 2}
-    assert ledger.reading_of_row(found, [first, last]) == 1
-    assert ledger.reading_of_row(found, [{"x": 27.2, "y": 9}, last]) == 0
+    assert ledger.interpretation_of_row(found, [first, last]) == 1
+    assert ledger.interpretation_of_row(found, [{"x": 27.2, "y": 9}, last]) == 0
 
 
 def test_slack_is_what_a_wrong_value_would_have_passed_by_and_intervals_are_shown():
     for printed, slack in (("100", 0.5), ("100.00", 0.005), ("1", 1)):
-        assert one(printed, Reading(float(printed))).slack == pytest.approx(slack)
-    texts = [one(printed, Reading(8)).interval_text for printed in ("8", "≥60", "<135", "7.1M")]
+        assert one(printed, Interpretation(float(printed))).slack == pytest.approx(slack)
+    entries = [one(printed, Interpretation(8)) for printed in ("8", "≥60", "<135", "7.1M")]
+    texts = [entry.interval_text for entry in entries]
     assert texts == ["7.5 to 8.5", "60 or more", "135 or less", "7050000 to 7150000"]
 
 
@@ -122,7 +124,7 @@ def test_quoted(printed, sources, verdict):
 
 
 def test_a_setting_tests_nothing():
-    found = setting(row("8"), "x", "read by y")
+    found = ledger.setting(row("8"), "x", "read by y")
     assert (found.kind, found.verdict, found.computed) == ("setting", "used", 8)
     assert found.interval is found.slack is None
 
@@ -166,7 +168,7 @@ def test_every_printed_number_has_an_entry():
 
 def test_what_cannot_be_collected_is_refused(monkeypatch):
     """An id that two parts have, a place that two works have."""
-    twice = one("8", Reading(8))
+    twice = one("8", Interpretation(8))
     with monkeypatch.context() as patch:
         patch.setattr(ledger, "parts", lambda: {"a": lambda: [twice], "b": lambda: [twice]})
         with pytest.raises(ValueError, match=r"a-1/x' occurs twice"):
