@@ -42,7 +42,7 @@ from reuseprior.report import published
 from reuseprior.report.cells import Cells
 from reuseprior.report.ledger import Statement
 from reuseprior.report.published import Interval
-from reuseprior.report.runs import Claim, Evidence, runs_for, settings
+from reuseprior.report.runs import Claim, RunSelection, runs_for, settings
 from reuseprior.results import Run
 
 PARTS = Cells(__name__, "bidart/chapter-4")
@@ -121,10 +121,10 @@ def latent(name: str) -> int:
 # What needs training ------------------------------------------------------------------------------
 
 
-def _evidence(
+def _selection(
     case: str, value: Value, *, kind: int = 0, scale: str = SCALE, arm: str = "",
     latents: Sequence[int] = (0,), runs: int = 1, comparison: str = "",
-) -> Evidence:  # fmt: skip
+) -> RunSelection:  # fmt: skip
     """Runs of an arm of a case, or of the arms of a comparison, at latent sizes; 0: the case's."""
     config = {"case": case, "scale": scale}
     config |= {"arm": arm} if arm else {}
@@ -133,7 +133,7 @@ def _evidence(
     def counts(runs_of: Sequence[Run]) -> list[Run]:
         return [run for run in runs_of if run.config["latent"] in latents and as_planned(run)]
 
-    return Evidence(f"{KINDS[kind]}-{scale}", config, value, runs, counts)
+    return RunSelection(f"{KINDS[kind]}-{scale}", config, value, runs, counts)
 
 
 def _needs(case: str, *arms: str, latents: Sequence[int] = (0,), scale: str = "full") -> str:
@@ -164,13 +164,13 @@ def _gap(runs: Sequence[Run], latent: int = LEAST) -> float:
 def _full(case: str, arms: Sequence[str], value: Value, read: str = "", **options):
     """A printed number by runs of the full scale; `read` says what the text leaves open.
 
-    `options` say which runs, as `_evidence` takes them, and what the number's interval is.
+    `options` say which runs, as `_selection` takes them, and what the number's interval is.
     """
     read = read and f"; {read}"
     how = {"protocol": f"the text's search and a protocol near the author's, as the text prints "
            f"none{read},", "interval": options.pop("interval", None)}  # fmt: skip
     needs = _needs(case, *arms, latents=options.get("latents", (0,)))
-    return _evidence(case, value, scale="full", **options), needs + read, how
+    return _selection(case, value, scale="full", **options), needs + read, how
 
 
 def improved(row: pd.Series, name: str):
@@ -260,8 +260,8 @@ def _compared(
     follows; `what` says by which number, `how` what the claim is.
     """
     runs = len(arms) * len(latents) if comparison else 1
-    evidences = [
-        (name, _evidence(case, value, kind=kind, arm=arm, latents=latents, runs=runs,
+    selections = [
+        (name, _selection(case, value, kind=kind, arm=arm, latents=latents, runs=runs,
                          comparison=comparison))
         for name, (case, arm, value) in sides.items()
     ]  # fmt: skip
@@ -269,7 +269,7 @@ def _compared(
     scale = "; ".join(f"{f'{case}: ' * (len(cases) > 1)}{_reduced(case)}" for case in cases)
     scale += f", {SCALES[SCALE].tested} test inputs" if kind == 1 else ""
     needs = " and ".join(_needs(case, *arms, latents=latents, scale=SCALE) for case in cases)
-    return Claim(*evidences, f"{scale}; {what}", **how), needs
+    return Claim(*selections, f"{scale}; {what}", **how), needs
 
 
 def _arms(case: str, arms: Sequence[str], value: Value, what: str, **how) -> tuple[Claim, str]:
@@ -390,7 +390,7 @@ def same(digit: int):
 def _most(digit: int, share: Value, what: str) -> tuple[Claim, str]:
     """Whether a share of a digit's test images is more than half."""
     case = "mnist-rotation"
-    by_seed = runs_for(_evidence(case, share, kind=2, arm="avae"))
+    by_seed = runs_for(_selection(case, share, kind=2, arm="avae"))
     counts = {int((r.metrics.digit == digit).sum()) for runs in by_seed.values() for r in runs}
     of = f"of {' or '.join(map(str, sorted(counts)))} test digits {digit}" if counts else ""
     sides = {what: (case, "avae", share), "half": (case, "avae", lambda runs: 0.5)}

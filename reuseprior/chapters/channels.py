@@ -27,7 +27,7 @@ from reuseprior.report import published
 from reuseprior.report.cells import Cells
 from reuseprior.report.ledger import Interpretation, Statement
 from reuseprior.report.published import Printed
-from reuseprior.report.runs import Claim, Evidence, settings
+from reuseprior.report.runs import Claim, RunSelection, settings
 from reuseprior.results import Run
 from reuseprior.sharing.bases import (
     distance_to_values,
@@ -227,7 +227,7 @@ def left(row: pd.Series) -> list[float | str]:
     return [kernels_left(B0, int(row.factor)), "" if row.factor == "1" else note]
 
 
-def on_imagenet(row: pd.Series, column: str) -> tuple[Evidence, str]:
+def on_imagenet(row: pd.Series, column: str) -> tuple[RunSelection, str]:
     """An accuracy of EfficientNet-B0 by trainings on ImageNet-1K as section 3.6.3 has them."""
     batch = channels_runs.printed("ImageNet: batch size")
     protocol = {
@@ -246,7 +246,7 @@ def on_imagenet(row: pd.Series, column: str) -> tuple[Evidence, str]:
         f"--data imagenet --protocol bidart` with `--set` for section 3.6.3's settings, weeks on a "
         "GPU; its augmentation and schedule are not printed"
     )
-    return Evidence("train-bidart*", config, lambda runs: 100 * runs[0].summary[key]), needs
+    return RunSelection("train-bidart*", config, lambda runs: 100 * runs[0].summary[key]), needs
 
 
 # The text ----------------------------------------------------------------------------------------
@@ -327,12 +327,12 @@ def _of_convolutions(model: str, text: str, wanted: Callable[[nn.Conv2d], bool])
 # Claims ------------------------------------------------------------------------------------------
 
 
-def _trained(one: Contender, data: str) -> Evidence:
+def _trained(one: Contender, data: str) -> RunSelection:
     """Test accuracy of a network of the comparison, in per cent."""
     protocol = settings(asdict(Protocol.load(contenders.PROTOCOL, width=one.width)), {})
     config = {"model": one.model, "sharing": one.sharing, "data": data, "protocol": protocol}
     folder = channels_runs.EXPERIMENT if data == contenders.DATA else "train-stores*"
-    return Evidence(folder, config, lambda runs: 100 * runs[0].summary["test_accuracy"])
+    return RunSelection(folder, config, lambda runs: 100 * runs[0].summary["test_accuracy"])
 
 
 def _against(first: Contender, second: Contender, data: str):
@@ -360,7 +360,7 @@ def removal(factor: int):
     )
 
 
-def _clustered(penalty: str, value: Callable[[Run], float]) -> Evidence:
+def _clustered(penalty: str, value: Callable[[Run], float]) -> RunSelection:
     data, protocol = channels_runs.setup("quick")
     config = {
         "penalty": penalty, "of": "kernels", "data": data,
@@ -368,7 +368,7 @@ def _clustered(penalty: str, value: Callable[[Run], float]) -> Evidence:
         "size": int(channels_runs.printed("figure 3.8: basis weights")),
         "protocol": settings(asdict(protocol), {}),
     }  # fmt: skip
-    return Evidence(channels_runs.CLUSTERING, config, lambda runs: value(runs[0]))
+    return RunSelection(channels_runs.CLUSTERING, config, lambda runs: value(runs[0]))
 
 
 def _accuracy(run: Run) -> float:

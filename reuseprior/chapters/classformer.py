@@ -17,7 +17,7 @@ from reuseprior.report import published
 from reuseprior.report.cells import Cells
 from reuseprior.report.ledger import Contradiction, Interpretation, Public, Statement, public
 from reuseprior.report.published import Printed
-from reuseprior.report.runs import Claim, Evidence
+from reuseprior.report.runs import Claim, RunSelection
 from reuseprior.results import Run
 from reuseprior.training import Protocol
 
@@ -196,7 +196,7 @@ def samplers(other: str) -> tuple[Claim, str]:
     """Whether a Gaussian process comes to more reward than another sampler, at equal budgets."""
     one = SEARCHED
     first, second = (
-        (sampler, Evidence(
+        (sampler, RunSelection(
             f"classformer-search-{one.scale}",
             asdict(replace(one, sampler=sampler)),
             _best,

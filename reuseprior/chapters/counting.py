@@ -30,7 +30,7 @@ from reuseprior.report import published
 from reuseprior.report.cells import Cells
 from reuseprior.report.ledger import SIGNS, Interpretation, interpretation_of_row, side_by_side
 from reuseprior.report.published import Printed
-from reuseprior.report.runs import Evidence, settings
+from reuseprior.report.runs import RunSelection, settings
 from reuseprior.training import Protocol
 
 PARTS = Cells(__name__, "thesis/chapter-4-counting")
@@ -271,7 +271,7 @@ STAGES = 4  # of a training on ImageNet-1K
 NEEDS = "trainings of the full model at §4.5.4's protocol: days on a GPU each"
 
 
-def score(base: str, shared: bool, data: str, printed: Mapping[str, object]) -> Evidence:
+def score(base: str, shared: bool, data: str, printed: Mapping[str, object]) -> RunSelection:
     """Top-1 accuracies, in per cent, of a model trained as section 4.5.4 says.
 
     `base` is the catalogue's name of the unshared model, `data` the data set's; `printed` are the
@@ -282,13 +282,11 @@ def score(base: str, shared: bool, data: str, printed: Mapping[str, object]) -> 
     if data == "imagenet":
         protocol |= {**IMAGENET, **printed, "stages": STAGES}
         del protocol["start_image_size"]  # which is not printed
-    config = {
-        "model": model,
-        "sharing": "all_but_bn" if shared else "none",
-        "data": data,
-        "protocol": protocol,
-    }
-    return Evidence("train-thesis*", config, lambda runs: 100 * runs[0].summary["test_accuracy"])
+    config = {"model": model, "sharing": "all_but_bn" if shared else "none"}
+    config |= {"data": data, "protocol": protocol}
+    return RunSelection(
+        "train-thesis*", config, lambda runs: 100 * runs[0].summary["test_accuracy"]
+    )
 
 
 def duplicates_in_figure_4_3() -> int:
@@ -360,7 +358,7 @@ def about_size(row: pd.Series) -> str:
     return note
 
 
-def score_of(row: pd.Series) -> tuple[Evidence, str]:
+def score_of(row: pd.Series) -> tuple[RunSelection, str]:
     """The trainings on ImageNet-1K at a row's image size."""
     printed = {"test_image_size": int(row.image_size)}
     shared = row.model.endswith("-shared")

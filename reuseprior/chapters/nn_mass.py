@@ -36,7 +36,7 @@ from reuseprior.report import cells, ledger, published
 from reuseprior.report.cells import Cells
 from reuseprior.report.ledger import Cell, Contradiction, Interpretation, Public, judged, public
 from reuseprior.report.published import Printed
-from reuseprior.report.runs import Claim, Evidence, runs_for, settings
+from reuseprior.report.runs import Claim, RunSelection, runs_for, settings
 from reuseprior.results import Run
 from reuseprior.training import Protocol
 
@@ -179,12 +179,12 @@ def layers_of_groups(row: pd.Series) -> str:
     return f"{groups} groups of {depth}; {groups * depth + 1} layers of our build have weights"
 
 
-def accuracy(row: pd.Series, column: str) -> tuple[Evidence, str, dict]:
+def accuracy(row: pd.Series, column: str) -> tuple[RunSelection, str, dict]:
     """The mean of three trainings (p. 10), or their deviation."""
     one, (epochs,) = architecture(row), setup("epochs of the compressed networks")
     shape = {"depth": one.depth, "widths": one.widths, "candidates": one.candidates}
-    evidence = Evidence(PAPER, _trained(epochs, shape), _accuracy)
-    return evidence, NEEDS.format(epochs), {"of": 3, "over_seeds": column == "std"}
+    selection = RunSelection(PAPER, _trained(epochs, shape), _accuracy)
+    return selection, NEEDS.format(epochs), {"of": 3, "over_seeds": column == "std"}
 
 
 def _trained(epochs: int, shape: Mapping[str, object], data: str = "cifar10") -> dict:
@@ -402,25 +402,25 @@ FIT = re.compile(
 )
 
 
-def fit(row: pd.Series) -> tuple[Evidence, str]:
+def fit(row: pd.Series) -> tuple[RunSelection, str]:
     """R² over the paper's grid of networks at one width multiplier, a value a seed."""
     (epochs,), said = setup("epochs of the exploration"), FIT.fullmatch(row.claim)
     data = "cifar100" if said["cifar100"] else "cifar10"
     config = _trained(epochs, {"widths": list(widths(int(said["width"])))}, data)
     grid = len(published.load("nn-mass/table-2"))
-    evidence = Evidence(PAPER, config, partial(_r_squared, said["against"]), grid)
-    return evidence, NEEDS.format(epochs)
+    selection = RunSelection(PAPER, config, partial(_r_squared, said["against"]), grid)
+    return selection, NEEDS.format(epochs)
 
 
-def fit_or_claim(row: pd.Series) -> tuple[Evidence | Claim, str]:
+def fit_or_claim(row: pd.Series) -> tuple[RunSelection | Claim, str]:
     """Without runs of the printed grid the claim that mass explains more than size.
 
     Our reduced grid is of one width and of CIFAR-10, so it bears on the printed middle width alone.
     """
-    evidence, needs = fit(row)
+    selection, needs = fit(row)
     said = FIT.fullmatch(row.claim)
     if said["cifar100"] or said["width"] != "2":
-        return evidence, needs
+        return selection, needs
     grid = len(GRIDS["quick"].architectures())
     explains = Claim(
         *(
@@ -429,7 +429,7 @@ def fit_or_claim(row: pd.Series) -> tuple[Evidence | Claim, str]:
         ),
         SCALE,
     )
-    return evidence if runs_for(evidence) else explains, needs
+    return selection if runs_for(selection) else explains, needs
 
 
 def _r_squared(against: str, trainings: Sequence[Run]) -> float:
@@ -446,9 +446,9 @@ def _predictor(against: str, run: Run) -> float:
     return log(Architecture(shape["depth"], **lists).mass)
 
 
-def _recorded(value: Callable[[Sequence[Run]], float], runs: int, **config) -> Evidence:
+def _recorded(value: Callable[[Sequence[Run]], float], runs: int, **config) -> RunSelection:
     """Our reduced grid, or the networks of one density in it, one a depth."""
-    return Evidence(REDUCED, {"data": "cifar10", **config}, value, runs)
+    return RunSelection(REDUCED, {"data": "cifar10", **config}, value, runs)
 
 
 def rises() -> tuple[Claim, str]:

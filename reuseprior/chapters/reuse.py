@@ -94,7 +94,7 @@ MOST_OFF = 0.15  # of the printed parameters, that a network's stored ones may b
 def counted(run: Run | None = None) -> pd.DataFrame:
     """The counted networks: a row each, with `quality`, the higher the better, and `reason`.
 
-    Where a network is left out, `reason` says why, as it was settled. Columns beside those of the
+    Where a network is left out, `reason` says why, as preregistered. Columns beside those of the
     counts: group, source, name, sharing, score.
     """
     rows = (run or Run.read(reuse_runs.FOLDER)).metrics.set_index("network")
@@ -129,12 +129,12 @@ def pairs(
     table: pd.DataFrame, equal: Iterable[str] = (), measures: Sequence[str] = (), *,
     differ: bool = False,
 ) -> list[Pairs]:  # fmt: skip
-    """The pairs of each group that are equal in some columns, as it was settled.
+    """The pairs of each group that are equal in some columns, as preregistered.
 
     `measures` are columns, those of MEASURES if none is given; with `differ` a pair of which the
     first of them is equal is none.
     """
-    most = reuse_runs.settled()["statistics"]["equal"]
+    most = reuse_runs.preregistered()["statistics"]["equal"]
     groups = []
     for _, group in table[table["reason"].isna()].groupby("group", sort=False):
         one, other = np.triu_indices(len(group), 1)
@@ -186,9 +186,9 @@ def shares(groups: list[Pairs], chance: np.random.Generator | None = None) -> np
 
 def _sampled(groups: list[Pairs]) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
     """The shares, those of the bootstrap samples that have any pair, and how many stand behind."""
-    settled = reuse_runs.settled()["statistics"]
-    chance = np.random.default_rng(settled["seed"])
-    draws = np.array([shares(groups, chance) for _ in range(settled["samples"])])
+    plan = reuse_runs.preregistered()["statistics"]
+    chance = np.random.default_rng(plan["seed"])
+    draws = np.array([shares(groups, chance) for _ in range(plan["samples"])])
     behind = {
         "sources": len({one.source for one in groups}),
         "pairs": sum(len(one.one) for one in groups),
@@ -217,7 +217,7 @@ def concordance(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def decided(agreement: pd.DataFrame) -> str:
-    """`yes`, `no`, or `undecided` with how many sources would decide it, as it was settled."""
+    """`yes`, `no`, or `undecided` with how many sources would decide it, as preregistered."""
     rows = agreement[agreement["subset"] == "all pairs"].set_index("measure")
     rows = rows.loc[["stored parameters", "multiply-adds"]]
     if (rows["less_low"] > 0).all():
@@ -252,7 +252,7 @@ def beside_plain(table: pd.DataFrame, equal: str) -> pd.DataFrame:
     Columns source, name, sharing, plain, gain (of the score), deviations (the gain in the group's
     standard deviations), and the base-2 logarithm of the ratios of what they store and compute.
     """
-    most, costs = reuse_runs.settled()["statistics"]["equal"], ["stored", "multiply_adds"]
+    most, costs = reuse_runs.preregistered()["statistics"]["equal"], ["stored", "multiply_adds"]
     rows = []
     for _, group in table[table["reason"].isna()].groupby("group", sort=False):
         sizes, spread = np.log2(group[costs].astype(float)), group["quality"].std()
@@ -269,7 +269,7 @@ def beside_plain(table: pd.DataFrame, equal: str) -> pd.DataFrame:
 
 def by_gap(table: pd.DataFrame) -> pd.DataFrame:
     """Share of pairs in which P_G is right, by how many bits it differs: over all sources."""
-    groups, edges = pairs(table), [*reuse_runs.settled()["gaps"]["edges"], np.inf]
+    groups, edges = pairs(table), [*reuse_runs.preregistered()["gaps"]["edges"], np.inf]
     bits = np.concatenate([one.bits for one in groups])
     right = np.concatenate([one.right[:, 0] for one in groups])
     place = np.searchsorted(edges, bits, side="right") - 1

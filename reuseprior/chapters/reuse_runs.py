@@ -1,4 +1,4 @@
-"""Networks that others trained and in which sharing differs, counted once, as settled before.
+"""Networks that others trained and in which sharing differs, counted once, as preregistered.
 
 The scores stand in `data/benchmarks/sharing.csv`, and of sources that other chapters read in
 `data/published`; `sharing-groups.csv` says what differs within each group, and its place.
@@ -36,8 +36,8 @@ DIGITS = 12  # of the numbers that are kept
 
 
 @cache
-def settled() -> dict[str, Any]:
-    """What was settled before any of these networks was counted, as a dict of its tables."""
+def preregistered() -> dict[str, Any]:
+    """What was fixed before any of these networks was counted, as a dict of its tables."""
     return tomllib.loads(_benchmark("sharing-preregistration.toml").read_text(encoding="utf-8"))
 
 

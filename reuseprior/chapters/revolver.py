@@ -37,7 +37,7 @@ from reuseprior.report.published import Printed
 from reuseprior.report.runs import (
     SEEDS,
     Claim,
-    Evidence,
+    RunSelection,
     machine,
     options,
     runs_for,
@@ -94,22 +94,22 @@ def _flat(data: Mapping) -> dict[str, object]:
 def runs(preset: str | None = None, **changes: object) -> list[Run]:
     """The finished searches with all settings of a preset, some replaced, by their seed; or all."""
     if preset is not None:
-        by_seed = runs_for(evidence(preset, lambda run: nan, **changes))
+        by_seed = runs_for(run_selection(preset, lambda run: nan, **changes))
         return [run for of_a_seed in by_seed.values() for run in of_a_seed]
     return results.finished_runs("revolver")
 
 
-def evidence(
+def run_selection(
     preset: str,
     value: Callable[[Run], float],
     counts: Callable[[Sequence[Run]], Sequence[Run]] = lambda searches: searches,
     **changes: object,
-) -> Evidence:
+) -> RunSelection:
     """The searches with all settings of a preset, some replaced, and the `value` of one."""
     config = settings(Settings.load(preset, **changes).to_data(), {})
     space = {key: value for key, value in config["space"].items() if key not in OF_THE_DATA}
     whole = {"settings": config | {"space": space}}
-    return Evidence("revolver", whole, lambda searches: value(searches[0]), counts=counts)
+    return RunSelection("revolver", whole, lambda searches: value(searches[0]), counts=counts)
 
 
 def tables_of(run: Run, name: str) -> pd.DataFrame:
@@ -432,22 +432,23 @@ RESULTS: dict[str, Callable[[Run], float]] = {
 """The columns of table 3.2 that a search ends with, accuracies in per cent."""
 
 
-def _by_search(preset: str, value: Callable[[Run], float], **also: str) -> tuple[Evidence, str]:
+def _by_search(preset: str, value: Callable[[Run], float], **also: str) -> tuple[RunSelection, str]:
     """A number that searches at the printed protocol of a preset give."""
     s = Settings.load(preset)
     needs = (
         f"full searches with the preset {preset}, {SEEDS} seeds or more: {s.population} models, "
         f"{s.generations} generations, a GPU; our recorded searches are scaled down"
     )
-    return Evidence("revolver", protocol(preset) | also, lambda searches: value(searches[0])), needs
+    config = protocol(preset) | also
+    return RunSelection("revolver", config, lambda searches: value(searches[0])), needs
 
 
-def of_search(row: pd.Series, column: str) -> tuple[Evidence, str]:
+def of_search(row: pd.Series, column: str) -> tuple[RunSelection, str]:
     """What a search of table 3.2 ends with."""
     return _by_search(row.preset, RESULTS[column])
 
 
-def of_ranked(row: pd.Series, column: str) -> tuple[Evidence, str]:
+def of_ranked(row: pd.Series, column: str) -> tuple[RunSelection, str]:
     """Table C.1: the best shared convolutions of the best population, and their scores."""
     place = int(row["rank"]) - 1
     return _by_search(
@@ -455,7 +456,7 @@ def of_ranked(row: pd.Series, column: str) -> tuple[Evidence, str]:
     )
 
 
-def share_of_3x3() -> tuple[Evidence, str]:
+def share_of_3x3() -> tuple[RunSelection, str]:
     """Per cent of the shared convolutions."""
     return _by_search(BEST, lambda run: 100 * kernel_share(tables_of(run, "modules")))
 
@@ -468,13 +469,13 @@ def moving_average(run: Run) -> pd.Series:
     return average.groupby(trainings.generation).last()
 
 
-def converged() -> tuple[Evidence, str]:
+def converged() -> tuple[RunSelection, str]:
     """The moving average at the generation around which it has converged."""
     last = number(said("chapter-3-text", "converged-generation"))
     return _by_search(BEST, lambda run: moving_average(run).loc[:last].iloc[-1])
 
 
-def converged_generation() -> tuple[Evidence, str]:
+def converged_generation() -> tuple[RunSelection, str]:
     """The first generation at which the moving average is as high as printed."""
     least = number(said("chapter-3-text", "converged"))
 
@@ -486,7 +487,7 @@ def converged_generation() -> tuple[Evidence, str]:
     return _by_search(BEST, first)
 
 
-def hours(preset: str) -> tuple[Evidence, str]:
+def hours(preset: str) -> tuple[RunSelection, str]:
     """A search's hours on the author's GPU (§6.1): those of another say nothing of it."""
     device = "NVIDIA GeForce RTX 3090"
     return _by_search(preset, lambda run: run.summary["wall_seconds"] / 3600, device=device)
@@ -551,7 +552,7 @@ def compared(row: pd.Series) -> tuple[Claim, str]:
     kinds = _kinds(column)
     first, relation, second = re.split(" (may be above|above|like) ", row["value"])
     compared = {name: kinds[name] for name in (first, second)}
-    both = [(name, _evidence(pair, kind)) for name, kind in compared.items()]
+    both = [(name, _run_selection(pair, kind)) for name, kind in compared.items()]
     needs = " and ".join(dict.fromkeys(_command(pair, kind) for kind in compared.values()))
     # a share is said of the thesis's own population: another can agree with it, not refute it
     possible = relation == "may be above" or any(kind.share for kind in compared.values())
@@ -606,9 +607,9 @@ def _command(pair: Mapping[str, str], kind: Kind) -> str:
     return f"`reuseprior evolve {preset}{options(changes)}{output}`"
 
 
-def _evidence(pair: Mapping[str, str], kind: Kind) -> Evidence:
+def _run_selection(pair: Mapping[str, str], kind: Kind) -> RunSelection:
     preset, changes = _settings_of(pair, kind)
-    return evidence(preset, kind.value, partial(_with, kind), **changes)
+    return run_selection(preset, kind.value, partial(_with, kind), **changes)
 
 
 def _with(kind: Kind, searches: Sequence[Run]) -> list[Run]:

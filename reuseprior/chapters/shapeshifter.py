@@ -22,7 +22,7 @@ from reuseprior.report import published
 from reuseprior.report.cells import Cells
 from reuseprior.report.ledger import Contradiction, Interpretation, Statement, public
 from reuseprior.report.published import Printed
-from reuseprior.report.runs import Claim, Evidence, settings
+from reuseprior.report.runs import Claim, RunSelection, settings
 from reuseprior.sharing import Stores, apply, cluster, share_blocks, stores
 from reuseprior.sharing.weights import merge, shareable
 from reuseprior.training import Protocol, contenders, train
@@ -432,17 +432,17 @@ def better(first: Sequence[str], second: Sequence[str] = ()) -> tuple[Claim, str
         f"{protocol.epochs} epochs of {protocol.train_images:,} images of CIFAR-10, by accuracy on "
         "the test images in per cent"
     )
-    named = [(contender.name, _evidence(contender)) for contender in (one, other)]
+    named = [(contender.name, _selection(contender)) for contender in (one, other)]
     needs = (
         "the runs of chapter 11's comparison, `reuseprior reproduce 11-shapeshifter --profile full`"
     )
     return Claim(*named, scale), needs
 
 
-def _evidence(one: contenders.Contender) -> Evidence:
+def _selection(one: contenders.Contender) -> RunSelection:
     protocol = asdict(Protocol.load(contenders.PROTOCOL, width=one.width))
     config = {"model": one.model, "sharing": one.sharing, "data": contenders.DATA}
-    return Evidence(
+    return RunSelection(
         EXPERIMENT, {**config, "protocol": settings(protocol, {})},
         lambda trainings: 100 * trainings[0].summary["test_accuracy"],
     )  # fmt: skip

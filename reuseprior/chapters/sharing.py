@@ -20,7 +20,7 @@ from reuseprior.chapters.counting import (
     quantities,
     score,
 )
-from reuseprior.chapters.sharing_runs import HOURS, LARGER, RESNETS, command, settled, split_label
+from reuseprior.chapters.sharing_runs import HOURS, LARGER, RESNETS, command, converged, split_label
 from reuseprior.chapters.sharing_runs import equal_cost as equal_cost
 from reuseprior.chapters.sharing_runs import foretold as foretold
 from reuseprior.chapters.sharing_runs import gain_at_equal as gain_at_equal
@@ -35,7 +35,7 @@ from reuseprior.models.plain import (
 from reuseprior.report import ledger, published
 from reuseprior.report.cells import Cells
 from reuseprior.report.ledger import Contradiction, Interpretation, Statement, public
-from reuseprior.report.runs import Claim, Evidence, options, settings
+from reuseprior.report.runs import Claim, RunSelection, options, settings
 from reuseprior.sharing.scopes import Policy, all_but_bn, tie
 from reuseprior.training import Protocol
 
@@ -149,7 +149,7 @@ def flops(row: pd.Series) -> list[Interpretation | int | str]:
     return [Interpretation(counted, "a multiply-add is one operation"), 2 * counted, *said]
 
 
-def score_of(row: pd.Series) -> tuple[Evidence, str]:
+def score_of(row: pd.Series) -> tuple[RunSelection, str]:
     """The trainings of a row's model with the row's settings."""
     printed = {
         "epochs": int(row.epochs),
@@ -220,9 +220,9 @@ def scores_above(row: pd.Series) -> tuple[Claim, str]:
         label: Protocol.load(protocol, model=split_label(label)[0]).changed(its)
         for label, its in each.items()
     }
-    evidences = [(label, _trained(label, DATA[dataset], plan)) for label, plan in plans.items()]
+    selections = [(label, _trained(label, DATA[dataset], plan)) for label, plan in plans.items()]
     scale = "; ".join([_scale(plans), *filter(None, [LATER.get(row["id"])])])
-    claim = Claim(*evidences, scale, possible=ours is not None)
+    claim = Claim(*selections, scale, possible=ours is not None)
     needs = " and ".join(
         f"`{command(label, DATA[dataset], protocol)}{options(its)}`" for label, its in each.items()
     )
@@ -240,14 +240,14 @@ LATER = {"thesis-4-text-original-resnet-20": "this example was chosen after its 
 WORDS = re.compile(r"(our example: )?(\S+) scores above (\S+) on (\S+)( without augmentation)?")
 
 
-def _trained(label: str, data: str, plan: Protocol) -> Evidence:
-    """The settled runs of a model of the tables at a plan of ours, and the accuracy of each."""
+def _trained(label: str, data: str, plan: Protocol) -> RunSelection:
+    """The converged runs of a model of the tables at a plan of ours, and the accuracy of each."""
     model, policy = split_label(label)
     config = {"model": model, "sharing": policy, "data": data}
     config["protocol"] = settings(asdict(plan), {})
-    return Evidence(
+    return RunSelection(
         f"train-{plan.name}*", config, lambda runs: 100 * runs[0].summary["test_accuracy"],
-        counts=settled, otherwise="not settled",
+        counts=converged, otherwise="not converged",
     )  # fmt: skip
 
 

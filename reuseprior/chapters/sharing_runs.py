@@ -1,7 +1,7 @@
 """What our own trainings of table 4.2's models, and of others that share alike, say.
 
 A protocol's runs lie in `data/results/train-<protocol>`, one folder a model, sharing and seed, and
-those with another width in `train-<protocol>,width=<width>`. A model has *settled* if its seeds
+those with another width in `train-<protocol>,width=<width>`. A model has *converged* if its seeds
 gained no more in their last tenth of epochs, on average, than the standard error of one
 accuracy.
 """
@@ -255,8 +255,8 @@ def last_gain(run: Run) -> float:
     return float(accuracy.iloc[-1] - accuracy.iloc[-1 - last]) if last else nan
 
 
-def settled(trainings: Sequence[Run]) -> list[Run]:
-    """The runs of the models that had settled: all seeds of a model and width, or none of them.
+def converged(trainings: Sequence[Run]) -> list[Run]:
+    """The runs of the models that had converged: all seeds of a model and width, or none of them.
 
     Their last tenth of epochs gained them, on average, no more than one standard error of the last
     accuracy on so many images; runs of fewer than ten epochs have no such tenth. Seeds are not
@@ -264,11 +264,11 @@ def settled(trainings: Sequence[Run]) -> list[Run]:
     that a model could learn no more: where a schedule ends at a rate of zero the course flattens in
     any case, and whether more epochs would have led higher, only a longer run says.
     """
-    have = {name for name, seeds in _by_name(trainings).items() if _has_settled(seeds)}
+    have = {name for name, seeds in _by_name(trainings).items() if _has_converged(seeds)}
     return [run for run, name in zip(trainings, names(trainings), strict=True) if name in have]
 
 
-def _has_settled(seeds: Sequence[Run]) -> bool:
+def _has_converged(seeds: Sequence[Run]) -> bool:
     part = _course(seeds[0]).removesuffix("_accuracy")
     p = fmean(run.metrics[_course(run)].iloc[-1] for run in seeds)
     error = 100 * sqrt(p * (1 - p) / seeds[0].config["images"][part])
@@ -281,15 +281,15 @@ def _course(run: Run) -> str:
     return held_out if held_out in run.metrics else "test_accuracy"
 
 
-TRAINED = ["model", "data", "params", "seeds", "accuracy", "sd", "last gain", "settled", "images/s",
-           "P_G", "P_G_spread"]  # fmt: skip
+TRAINED = ["model", "data", "params", "seeds", "accuracy", "sd", "last gain", "converged",
+           "images/s", "P_G", "P_G_spread"]  # fmt: skip
 
 
 def trained(trainings: Sequence[Run]) -> pd.DataFrame:
     """One row a model and width, fewest parameters first; of `runs` on one data set.
 
     Columns: data, params (learnable, tied ones once), seeds, accuracy and its standard deviation
-    over seeds in per cent (of the last epoch), the mean `last_gain`, whether it had `settled`,
+    over seeds in per cent (of the last epoch), the mean `last_gain`, whether it had `converged`,
     images a second, and the P_G and P′_G of the model as it was trained.
     """
     rows = []
@@ -305,7 +305,7 @@ def trained(trainings: Sequence[Run]) -> pd.DataFrame:
                 "accuracy": accuracy.mean,
                 "sd": accuracy.deviation,
                 "last gain": fmean(last_gain(run) for run in members),
-                "settled": _has_settled(members),
+                "converged": _has_converged(members),
                 "images/s": np.median([run.summary["images_per_second"] for run in members]),
                 "P_G": q.P_G,
                 "P_G_spread": q.P_G_spread,
@@ -335,11 +335,11 @@ def ordering(models: pd.DataFrame, better: str, worse: str) -> str:
     """What our runs say of a printed ordering, as one sentence; `models` is a table of `trained`.
 
     Two models are told apart by Welch's t-test over their seeds (`measures.statistics.told_apart`).
-    The table should be of `settled` runs; a model that is not in it is not compared.
+    The table should be of `converged` runs; a model that is not in it is not compared.
     """
     rows = models.set_index("model")
     if absent := [name for name in (better, worse) if name not in rows.index]:
-        return f"{better} and {worse}: no settled run of {' and of '.join(absent)} to compare."
+        return f"{better} and {worse}: no converged run of {' and of '.join(absent)} to compare."
     high, low = rows.loc[better], rows.loc[worse]
     verdict = told_apart(*(Sample(row.accuracy, row.sd, row.seeds) for row in (high, low)))
     alone = [name for name, row in ((better, high), (worse, low)) if row.seeds < 2]
@@ -466,18 +466,18 @@ COSTS = {
     "P_G": "$P_G$, bits",
     "P_G_spread": "$P'_G$, bits",
 }
-SETTLED, UNSETTLED, NOT_RUN = "settled", "not settled", "not run"
+CONVERGED, NOT_CONVERGED, NOT_RUN = "converged", "not converged", "not run"
 
 
 def equal_cost() -> pd.DataFrame:
     """One row a network of both families on CIFAR-10, at all widths that are planned.
 
-    Columns: family, model, width, shared, seeds (that are recorded), state (SETTLED, as
-    `settled` has it, UNSETTLED or NOT_RUN), accuracy (mean over seeds, per cent, of the
+    Columns: family, model, width, shared, seeds (that are recorded), state (CONVERGED, as
+    `converged` has it, NOT_CONVERGED or NOT_RUN), accuracy (mean over seeds, per cent, of the
     test images), params (learnable, tied ones once), multiply_adds (of one image forward), seconds
     (of a training on one core, were all epochs as fast as the fastest of the network with and
     without sharing: both compute the same, and others may have used the processor), P_G and
-    P_G_spread. Accuracy and seconds are NaN of networks that had not settled. Raises
+    P_G_spread. Accuracy and seconds are NaN of networks that had not converged. Raises
     `results.ResultError` where runs of a family differ in more than model and width.
     """
     planned = {}
@@ -492,7 +492,7 @@ def equal_cost() -> pd.DataFrame:
     columns = ["family", "model", "width", "shared", "seeds", "state", "accuracy", *COSTS]
     table = pd.DataFrame(rows, columns=columns)
     alike = table.groupby([table.model.str.removesuffix("-shared"), "width"])
-    table["seconds"] = alike.seconds.transform("min").where(table.state == SETTLED)
+    table["seconds"] = alike.seconds.transform("min").where(table.state == CONVERGED)
     return table.sort_values(["family", "params"], ignore_index=True)
 
 
@@ -524,8 +524,8 @@ def _row(model: str, width: float, config: Mapping, runs: Sequence[Run]) -> dict
     traced = forward_pass(config)
     quantities = traced.count().quantities()
     built = ModelConfig.recorded(config).build(lazy=True)
-    state = SETTLED if settled(runs) else UNSETTLED if runs else NOT_RUN
-    accuracies = [100 * run.summary["test_accuracy"] for run in runs if state == SETTLED]
+    state = CONVERGED if converged(runs) else NOT_CONVERGED if runs else NOT_RUN
+    accuracies = [100 * run.summary["test_accuracy"] for run in runs if state == CONVERGED]
     fastest = [
         len(run.metrics) * run.metrics.seconds.min() * run.summary["threads"] for run in runs
     ]
@@ -568,8 +568,8 @@ def foretold(networks: pd.DataFrame) -> pd.DataFrame:
 def gain_at_equal(networks: pd.DataFrame, cost: str) -> pd.DataFrame:
     """What sharing gains at equal cost: points of accuracy above the line of unshared networks.
 
-    The line joins a family's settled unshared networks over the logarithm of the cost, and is
-    broken where one between two of them was trained and had not settled. Shared networks that
+    The line joins a family's converged unshared networks over the logarithm of the cost, and is
+    broken where one between two of them was trained and had not converged. Shared networks that
     cost less than the least of them, more than the greatest, or fall into a break are left out.
     Columns: family, model, width, gain, and the fewest seeds of the networks that it rests on,
     which are the shared one and its neighbours on the line: a difference is no test.
@@ -577,7 +577,7 @@ def gain_at_equal(networks: pd.DataFrame, cost: str) -> pd.DataFrame:
     rows = []
     for family, group in networks.groupby("family"):
         line = group[~group.shared & group.accuracy.notna()].sort_values(cost)
-        breaks = group[~group.shared & (group.state == UNSETTLED)][cost]
+        breaks = group[~group.shared & (group.state == NOT_CONVERGED)][cost]
         for row in group[group.shared & group.accuracy.notna()].itertuples():
             at = getattr(row, cost)
             below, above = line[line[cost] <= at].tail(1), line[line[cost] >= at].head(1)

@@ -85,18 +85,18 @@ def _setting(row, column: str, said, note: str) -> Entry:
 
 
 def _measured(row, column: str, said, note: str) -> Entry:
-    """What it needs; or evidence, what it needs and how `measured` takes it; or as `_setting`.
+    """What it needs; or which runs, what it needs and how `measured` takes it; or as `_setting`.
 
-    In place of evidence a claim that the number supports.
+    In place of runs a claim that the number supports.
     """
     from reuseprior.report import runs  # with torch, which theorems do without
 
     if isinstance(said, Contradiction):
         return ledger.contradicted(row, column, "measured", said.says)
-    evidence, needs, *more = (None, said) if isinstance(said, str) else said
-    if isinstance(evidence, runs.Claim):
-        return replace(runs.claimed(row, column, evidence, needs), computed=None)
-    return runs.measured(row, column, evidence, noted(needs, note), **dict(*more))
+    selection, needs, *more = (None, said) if isinstance(said, str) else said
+    if isinstance(selection, runs.Claim):
+        return replace(runs.claimed(row, column, selection, needs), computed=None)
+    return runs.measured(row, column, selection, noted(needs, note), **dict(*more))
 
 
 def _stated(row, column: str, said, note: str) -> Entry:

@@ -1,7 +1,7 @@
 """Recorded runs on their way to the ledger: which bear on a printed number, and what they say.
 
-A chapter describes the runs as evidence: the folder in `data/results`, what their `config.json`
-must say, which is the printed protocol, and how the number follows from them. As long as too few
+A chapter says which runs those are: the folder in `data/results`, what their `config.json` must
+say, which is the printed protocol, and how the number follows from them. As long as too few
 finished runs say all that, the number stays open. A random run cannot equal a printed digit, so
 the number is judged by an interval; and what it is printed for, a claim about two kinds of runs, at
 any scale by a test.
@@ -47,7 +47,7 @@ def settings(protocol: Mapping[str, object], printed: Mapping[str, object]) -> d
 
 
 @dataclass(frozen=True)
-class Evidence:
+class RunSelection:
     """The runs that bear on one printed number.
 
     `value` makes the number, in the unit in which it is printed, of all runs of one seed (most
@@ -63,11 +63,11 @@ class Evidence:
     otherwise: str = "not read"
 
 
-def runs_for(evidence: Evidence) -> dict[int, list[Run]]:
+def runs_for(selection: RunSelection) -> dict[int, list[Run]]:
     """The finished runs at the printed protocol by their seed, as many a seed as are needed."""
-    wanted = json.loads(json.dumps(evidence.config))  # as it is read: tuples are lists
+    wanted = json.loads(json.dumps(selection.config))  # as it is read: tuples are lists
     there: list[Run] = []
-    for path in sorted(paths.RESULTS.glob(f"{evidence.experiment}/*/{results.CONFIG}")):
+    for path in sorted(paths.RESULTS.glob(f"{selection.experiment}/*/{results.CONFIG}")):
         config = results.read_json(path, Config)
         if "protocol" in config:  # runs older than a field say nothing of it: it is at its default
             config["protocol"] = vars(Protocol()) | config["protocol"]
@@ -78,9 +78,9 @@ def runs_for(evidence: Evidence) -> dict[int, list[Run]]:
             if run.summary["state"] == "finished":
                 there.append(run)
     by_seed: dict[int, list[Run]] = {}
-    for run in evidence.counts(there):
+    for run in selection.counts(there):
         by_seed.setdefault(run.config.get("seed"), []).append(run)
-    whole = {seed: of_seed for seed, of_seed in by_seed.items() if len(of_seed) >= evidence.runs}
+    whole = {seed: of_seed for seed, of_seed in by_seed.items() if len(of_seed) >= selection.runs}
     return dict(sorted(whole.items()))
 
 
@@ -90,7 +90,7 @@ SEEDS = 3  # two have an interval of 18 deviations to each side, and no power wo
 def measured(
     row,
     column: str,
-    evidence: Evidence | None,
+    selection: RunSelection | None,
     needs: str,
     *,
     of: int = 1,
@@ -103,12 +103,12 @@ def measured(
     The printed number is the mean `of` so many runs more: it is judged by the 95 % prediction
     interval of Student's t over our seeds. `over_seeds` says that it is the standard deviation over
     the source's own trainings instead, which our runs show and do not judge. `needs` says what it
-    takes to run. Without `evidence`, which no run here can give, the number is open. `protocol`
+    takes to run. Without a `selection`, as of what no run here can give, it is open. `protocol`
     says what the runs were made by where the source prints none, `interval` what the number stands
     for where its digits do not say it, as of "about".
     """
-    by_seed = {} if evidence is None else runs_for(evidence)
-    values = [evidence.value(runs) for runs in by_seed.values()]
+    by_seed = {} if selection is None else runs_for(selection)
+    values = [selection.value(runs) for runs in by_seed.values()]
     if not values:
         return entry(row, column, None, "measured", "open", None, f"needs {needs}")
     seeds = f"{len(values)} seed{'s' * (len(values) > 1)}"
@@ -134,14 +134,14 @@ def measured(
 class Claim:
     """What a source says of two kinds of runs: that the first score above the second, or as well.
 
-    Two evidences of one scale, each by the name that the note gives it; `scale` says how ours
+    Two selections of one scale, each by the name that the note gives it; `scale` says how ours
     differs from the source's own. `paired` says that they are two numbers of the same runs, or of
     runs that begin alike where they have one seed. A claim that is `possible` is one that the
     source puts as a possibility, which no example refutes.
     """
 
-    first: tuple[str, Evidence]
-    second: tuple[str, Evidence]
+    first: tuple[str, RunSelection]
+    second: tuple[str, RunSelection]
     scale: str
     alike: bool = False  # whether the source says that they score alike
     paired: bool = False
@@ -200,13 +200,13 @@ def _verdict(claim: Claim, word: str) -> str:
     return "undecided" if claim.possible else "claim fails"
 
 
-def _left_out(side: tuple[str, Evidence]) -> str:
+def _left_out(side: tuple[str, RunSelection]) -> str:
     """How many seeds of one side of a claim are recorded that do not count, and why."""
-    name, evidence = side
-    every = runs_for(replace(evidence, counts=lambda recorded: recorded))
-    if not (n := len(every.keys() - runs_for(evidence).keys())):
+    name, selection = side
+    every = runs_for(replace(selection, counts=lambda recorded: recorded))
+    if not (n := len(every.keys() - runs_for(selection).keys())):
         return ""
-    return f"{name}: {n} seed{'s' * (n > 1)} recorded, {evidence.otherwise}"
+    return f"{name}: {n} seed{'s' * (n > 1)} recorded, {selection.otherwise}"
 
 
 def _deciding(*samples: Sample) -> str:

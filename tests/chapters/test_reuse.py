@@ -1,4 +1,4 @@
-"""Networks that share beside plain rivals of equal cost; the table of them, as it was settled."""
+"""Networks that share beside plain rivals of equal cost; the table of them, as preregistered."""
 
 import re
 
@@ -120,19 +120,19 @@ def test_a_network_far_from_its_printed_size_is_left_out(monkeypatch):
 
 # The table ----------------------------------------------------------------------------------------
 
-SETTLED = "361b872922222813be8a7b4571cfabe5df887f9338aea25499f80e433e80baaf"
+PREREGISTERED = "361b872922222813be8a7b4571cfabe5df887f9338aea25499f80e433e80baaf"
 
 
-def test_what_was_settled_is_as_it_was():
-    assert reuse_runs.sha256() == SETTLED
-    assert Run.read(reuse_runs.FOLDER).config["preregistration"] == SETTLED
-    assert re.match("[0-9]+ of [0-9]+", reuse_runs.settled()["networks"]["all"])
+def test_what_was_preregistered_is_as_it_was():
+    assert reuse_runs.sha256() == PREREGISTERED
+    assert Run.read(reuse_runs.FOLDER).config["preregistration"] == PREREGISTERED
+    assert re.match("[0-9]+ of [0-9]+", reuse_runs.preregistered()["networks"]["all"])
 
 
 def test_at_least_a_hundred_networks_of_seven_sources():
     groups, networks = reuse_runs.groups(), reuse_runs.networks()
     assert len(networks) >= 100 and groups["source"].nunique() >= 7
-    said = reuse_runs.settled()["networks"]["all"]
+    said = reuse_runs.preregistered()["networks"]["all"]
     assert said.startswith(f"{len(networks)} of {groups['source'].nunique()} sources")
     assert {one.group for one in networks} == set(groups.index)
     assert len({one.key for one in networks}) == len(networks)

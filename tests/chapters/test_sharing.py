@@ -197,7 +197,7 @@ def test_live_runs_are_recorded_where_they_are_read_and_go_on(root, monkeypatch)
     assert live(root=root).equals(table)
 
 
-# When a run has settled, and what seeds can tell apart --------------------------------------------
+# When a run has converged, and what seeds can tell apart ------------------------------------------
 
 
 def cycle(gained):
@@ -210,7 +210,7 @@ def of_course(course, model="resnet20-cifar", width=1.0):
     return run_of(metrics, model, width, validation=5000)
 
 
-COURSES = [  # accuracies, what the last tenth gained, whether it has settled
+COURSES = [  # accuracies, what the last tenth gained, whether it has converged
     ([0.5 + 0.01 * i for i in range(20)], 2.0, False),  # rises to the end
     (cycle(0.4), 0.4, True),
     (cycle(0.8), 0.8, False),  # it flattens too, and gains more than the error of 0.42
@@ -219,10 +219,10 @@ COURSES = [  # accuracies, what the last tenth gained, whether it has settled
 
 
 @pytest.mark.parametrize(("course", "gain", "stopped"), COURSES)
-def test_a_model_has_settled_when_its_last_tenth_gains_less_than_the_error(course, gain, stopped):
+def test_a_model_has_converged_when_its_last_tenth_gains_less_than_the_error(course, gain, stopped):
     run = of_course(course)
     assert sharing_runs.last_gain(run) == pytest.approx(gain, nan_ok=True)
-    assert sharing_runs.settled([run]) == [run] * stopped
+    assert sharing_runs.converged([run]) == [run] * stopped
 
 
 def test_seeds_of_a_model_are_compared_together_or_not_at_all():
@@ -231,13 +231,13 @@ def test_seeds_of_a_model_are_compared_together_or_not_at_all():
     mean = [of_course(still), of_course(rising)]  # of 0.35
     others = [of_course(still, width=0.5), of_course(rising, "resnet56-cifar")]
     more = [of_course(rising, width=0.5)] * 2  # with the still one, 0.43
-    assert sharing_runs.settled([*mean, *others]) == [*mean, others[0]]
-    assert sharing_runs.settled([*mean, *others, *more]) == mean
+    assert sharing_runs.converged([*mean, *others]) == [*mean, others[0]]
+    assert sharing_runs.converged([*mean, *others, *more]) == mean
 
 
 # seeds, accuracy and standard deviation of two models; what is said. The p of Welch's test are
 # scipy's on samples with these means and deviations.
-NONE = "V2-S-shared and V2-B0: no settled run of "
+NONE = "V2-S-shared and V2-B0: no converged run of "
 ORDERINGS = [
     ((3, 96.0, 0.1), (3, 95.0, 0.1), r"scores above V2-B0 .* 3 and 3 seeds, p = 0\.00026\), as in"),
     ((3, 95.0, 0.1), (3, 96.0, 0.1), r"scores below V2-B0 .* so this protocol does not show"),
@@ -320,11 +320,11 @@ def test_what_computes_the_same_takes_the_same_time(resnet):
     assert found.to_dict() == dict.fromkeys(both, EPOCHS * 1.5 * 2)
 
 
-def test_a_run_that_had_not_settled_is_named_and_gives_nothing(resnet):
+def test_a_run_that_had_not_converged_is_named_and_gives_nothing(resnet):
     resnet()
     resnet(0.5, accuracies=[0.9] * (EPOCHS - 1) + [0.95])
     found = sharing_runs.equal_cost()
-    assert found[found.seeds > 0].state.tolist() == [sharing_runs.UNSETTLED, sharing_runs.SETTLED]
+    assert found[found.seeds > 0].state.tolist() == ["not converged", "converged"]
     assert found[found.accuracy.notna()].width.tolist() == [1.0]
     assert found[found.seconds.notna()].width.tolist() == [1.0]
 
@@ -339,14 +339,14 @@ def test_runs_that_differ_in_more_than_width_are_refused(resnet):
 def networks(*rows):
     """Networks of one family: model, width, accuracy and every cost."""
     table = pd.DataFrame(rows, columns=["model", "width", "accuracy", "params"])
-    state = table.accuracy.map(lambda a: sharing_runs.SETTLED if a == a else sharing_runs.UNSETTLED)
+    state = table.accuracy.map(lambda a: "converged" if a == a else "not converged")
     others = {c: table.params for c in sharing_runs.COSTS if c != "params"}
     shared, seeds = table.model.str.endswith("-shared"), range(1, len(table) + 1)
     return table.assign(family="f", state=state, shared=shared, seeds=seeds, **others)
 
 
 def test_the_gain_is_measured_from_the_line_of_unshared_networks():
-    """And is not read across a network that had not settled."""
+    """And is not read across a network that had not converged."""
     table = networks(
         ("a", 0.5, 80.0, exp(1)), ("a", 1.0, 90.0, exp(3)),
         ("a-shared", 1.0, 87.0, exp(2)), ("a-shared", 9.0, 99.0, exp(4)),
@@ -401,7 +401,7 @@ def train(root, label, seed, accuracy, *, gained=0.0, data="cifar10", protocol="
     record(place, model, sharing, seed, protocol=plan, metrics=course, accuracy=accuracy, data=data)
 
 
-def test_claims_are_judged_by_settled_runs_of_the_campaign(root):
+def test_claims_are_judged_by_converged_runs_of_the_campaign(root):
     for seed, wins in enumerate((0.01, 0.011)):
         for label, accuracy in (
             ("ResNet-56-shared", 0.91), ("ResNet-20", 0.90), ("ResNet-110-shared", 0.80),
@@ -439,8 +439,8 @@ def test_runs_that_still_improved_or_went_otherwise_judge_nothing(root, gained):
     found = claims()
     resnet = found["scaled-back-resnet-56"]
     assert resnet.verdict == ("open" if gained > 0.01 else "undecided")
-    unsettled = "; ResNet-56-shared: 2 seeds recorded, not settled; needs" in resnet.note
-    assert unsettled == (resnet.verdict == "open")
+    not_converged = "; ResNet-56-shared: 2 seeds recorded, not converged; needs" in resnet.note
+    assert not_converged == (resnet.verdict == "open")
     assert {e.verdict for name, e in found.items() if "-resnet-56" not in name} == {"open"}
 
 

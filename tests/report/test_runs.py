@@ -15,7 +15,15 @@ from reuseprior.cli.app import parse_settings
 from reuseprior.report import published
 from reuseprior.report.ledger import Entry
 from reuseprior.report.published import Interval
-from reuseprior.report.runs import Claim, Evidence, claimed, machine, measured, options, runs_for
+from reuseprior.report.runs import (
+    Claim,
+    RunSelection,
+    claimed,
+    machine,
+    measured,
+    options,
+    runs_for,
+)
 
 
 @pytest.fixture
@@ -33,36 +41,38 @@ def record(folder, config, *accuracies, seed=0, state="finished", **summary):
         recording.finish({"test_accuracy": accuracy, **summary}, state=state)
 
 
-EVIDENCE = Evidence(
+SELECTION = RunSelection(
     "train-x*", {"data": "a", "protocol": {"epochs": 9, "sizes": (1, 2)}},
     lambda runs: 100 * runs[0].summary["test_accuracy"],
 )  # fmt: skip
 AS_PRINTED = {"data": "a", "protocol": {"epochs": 9, "sizes": [1, 2], "workers": 4}}
 
 
-def judged(evidence: Evidence, printed="91.0", **more) -> Entry:
+def judged(selection: RunSelection, printed="91.0", **more) -> Entry:
     row = pd.Series({"id": "a-1", "source": "a", "where": "a, table 1", "score": printed})
-    return measured(row, "score", evidence, "days", **more)
+    return measured(row, "score", selection, "days", **more)
 
 
 def test_a_number_is_judged_by_an_interval_for_one_run_more(folder):
-    assert judged(EVIDENCE).verdict == "open" and judged(EVIDENCE).note == "needs days"
+    assert judged(SELECTION).verdict == "open" and judged(SELECTION).note == "needs days"
     record(folder / "train-x", AS_PRINTED, 0.90, seed=1)
-    one = judged(EVIDENCE)
+    one = judged(SELECTION)
     assert (one.verdict, one.computed) == ("open", 90) and "needs 3 or more: days" in one.note
     record(folder / "train-x", AS_PRINTED, 0.91, seed=0)
     record(folder / "train-x", AS_PRINTED, 0.92, seed=2)
     # Student's t with two degrees of freedom: 91 ± 4.303 · 1 · √(1/k + 1/3)
-    assert judged(EVIDENCE, "95.9").verdict == judged(EVIDENCE, "94.4", of=3).verdict == "within"
-    assert judged(EVIDENCE, "96.1").verdict == judged(EVIDENCE, "94.7", of=3).verdict == "outside"
-    both = judged(EVIDENCE)
+    assert judged(SELECTION, "95.9").verdict == judged(SELECTION, "94.4", of=3).verdict == "within"
+    assert judged(SELECTION, "96.1").verdict == judged(SELECTION, "94.7", of=3).verdict == "outside"
+    both = judged(SELECTION)
     assert (both.kind, both.verdict, both.computed) == ("measured", "within", pytest.approx(91))
     assert both.note.startswith("3 seeds at the printed protocol in data/results/train-x; 95 %")
-    about = judged(EVIDENCE, "105", interval=Interval(Fraction(90), Fraction(120)), protocol="ours")
+    about = judged(
+        SELECTION, "105", interval=Interval(Fraction(90), Fraction(120)), protocol="ours"
+    )
     assert (about.verdict, about.interval) == ("within", (90, 120))
     assert about.note.startswith("3 seeds at ours in data/results/train-x; 95 %")
-    assert judged(EVIDENCE, "105").verdict == "outside"
-    spread = judged(EVIDENCE, "0.06", over_seeds=True)
+    assert judged(SELECTION, "105").verdict == "outside"
+    spread = judged(SELECTION, "0.06", over_seeds=True)
     assert (spread.verdict, spread.computed) == ("open", pytest.approx(1)), "shown, not judged"
 
 
@@ -71,7 +81,7 @@ def said_of(claim: Claim) -> Entry:
     return claimed(row, "value", claim, "days")
 
 
-CLAIM = Claim(("ours", EVIDENCE), ("theirs", Evidence("other", {}, EVIDENCE.value)), "small")
+CLAIM = Claim(("ours", SELECTION), ("theirs", RunSelection("other", {}, SELECTION.value)), "small")
 POSSIBLE = {"possible": True}
 
 
@@ -102,11 +112,11 @@ def test_a_claim_is_judged_by_a_test(folder, theirs, said, verdict):
 def test_pairs_are_of_one_seed_and_two_decide_nothing_however_close_they_lie(folder):
     """Seed 2 has no second number, which must not pair seed 3's with it."""
     second = replace(
-        EVIDENCE,
+        SELECTION,
         value=lambda runs: 100 * runs[0].summary["second"],
         counts=lambda found: [run for run in found if "second" in run.summary],
     )
-    claim = Claim(("one", EVIDENCE), ("one", second), "small", paired=True)
+    claim = Claim(("one", SELECTION), ("one", second), "small", paired=True)
     pairs = ({"second": 0.80}, {"second": 0.801}, {}, {"second": 0.802})
     verdicts = ["undecided", "undecided", "undecided", "claim holds"]
     for seed, (pair, verdict) in enumerate(zip(pairs, verdicts, strict=True)):
@@ -128,16 +138,16 @@ def test_an_undecided_claim_says_how_many_seeds_would_decide(folder):
     same = said_of(replace(CLAIM, second=("again", CLAIM.first[1]), paired=True)).note
     assert "no spread over seeds" in same and "number of seeds" not in same
     assert "seeds that differ would say how many can" in same
-    none = replace(EVIDENCE, counts=lambda found: [], otherwise="not settled")
+    none = replace(SELECTION, counts=lambda found: [], otherwise="not converged")
     found = said_of(replace(CLAIM, first=("ours", none)))
-    note = "ours: 3 seeds recorded, not settled; needs days"
+    note = "ours: 3 seeds recorded, not converged; needs days"
     assert (found.verdict, found.note) == ("open", note)
 
 
 def test_a_command_computes_as_the_run_did(folder):
     record(folder / "x", {}, 0.9, seed=0, threads=1)
     record(folder / "x", {}, 0.9, seed=1, threads=2, instructions="AVX512")
-    old, new = runs_for(Evidence("x", {}, EVIDENCE.value)).values()
+    old, new = runs_for(RunSelection("x", {}, SELECTION.value)).values()
     assert machine(*old) == "OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 "
     assert machine(*new) == "OMP_NUM_THREADS=2 ATEN_CPU_CAPABILITY=avx512 "
     changes = {"width": 0.5, "compile": True, "name": "a b", "space.widths": [1, 2], "rate": 1e-5}
@@ -157,17 +167,17 @@ OTHERS = [  # what a run is instead of one at the printed protocol
 def test_other_runs_and_too_few_bear_on_nothing(folder):
     for seed, (config, state) in enumerate(OTHERS):
         record(folder / "train-x", config, 0.9, seed=seed, state=state)
-    assert runs_for(EVIDENCE) == {}
+    assert runs_for(SELECTION) == {}
     record(folder / "train-x", AS_PRINTED, 0.9, seed=9)
-    assert runs_for(EVIDENCE).keys() == {9} and runs_for(replace(EVIDENCE, runs=2)) == {}
+    assert runs_for(SELECTION).keys() == {9} and runs_for(replace(SELECTION, runs=2)) == {}
 
 
-def config_of(evidence, **changed):
-    """What a run that bears on the evidence says of itself."""
-    return json.loads(json.dumps({**evidence.config, **changed}))
+def config_of(selection, **changed):
+    """What a run that bears on the number says of itself."""
+    return json.loads(json.dumps({**selection.config, **changed}))
 
 
-SCORES = [  # a row's table and model, whose evidence, folder of its runs, some of their settings
+SCORES = [  # a row's table and model, which runs, folder of its runs, some of their settings
     ("thesis/table-4-2", "V2-S-shared", sharing, "train-thesis",
      {"model": "efficientnetv2-s", "sharing": "all_but_bn"}, {"epochs": 300, "batch_size": 512}),
     ("thesis/table-4-4", "V2-B1", counting, "train-thesis,image_size=240",
@@ -177,23 +187,23 @@ SCORES = [  # a row's table and model, whose evidence, folder of its runs, some 
 
 @pytest.mark.parametrize(("name", "model", "work", "place", "config", "protocol"), SCORES)
 def test_a_full_training_fills_its_score(folder, name, model, work, place, config, protocol):
-    evidence, _ = work.score_of(published.load(name).query("model == @model").iloc[0])
-    found = config_of(evidence)
+    selection, _ = work.score_of(published.load(name).query("model == @model").iloc[0])
+    found = config_of(selection)
     assert found.items() >= config.items() and found["protocol"].items() >= protocol.items()
     record(folder / place, found, 0.96)
-    record(folder / place, config_of(evidence, data="cifar100"), 0.5, seed=1)
-    assert judged(evidence).computed == 96.0 and len(runs_for(evidence)) == 1
+    record(folder / place, config_of(selection, data="cifar100"), 0.5, seed=1)
+    assert judged(selection).computed == 96.0 and len(runs_for(selection)) == 1
 
 
 def test_a_run_of_the_first_package_could_be_the_thesis_s(folder):
     """It says nothing of settings that came later, which are at their defaults."""
     old = Path(__file__).parents[1] / "training" / "old_run" / "config.json"
     known = json.loads(old.read_text())["protocol"].keys()
-    evidence = counting.score("V2-B0", False, "cifar10", {})
-    config = config_of(evidence)
+    selection = counting.score("V2-B0", False, "cifar10", {})
+    config = config_of(selection)
     assert config["protocol"].keys() - known == {"patience", "step_epochs", "step_factor"}
     config["protocol"] = {k: v for k, v in config["protocol"].items() if k in known}
     record(folder / "train-thesis", config, 0.798)
-    assert judged(evidence).computed == pytest.approx(79.8)
-    protocol = {**evidence.config["protocol"], "step_epochs": 2.0}
-    assert not runs_for(replace(evidence, config={**evidence.config, "protocol": protocol}))
+    assert judged(selection).computed == pytest.approx(79.8)
+    protocol = {**selection.config["protocol"], "step_epochs": 2.0}
+    assert not runs_for(replace(selection, config={**selection.config, "protocol": protocol}))

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from reuseprior.chapters.beyond import survey
-from reuseprior.chapters.beyond.survey import BENCHMARKS, MASS, SUITES, find, joined, read, settled
+from reuseprior.chapters.beyond.survey import BENCHMARKS, MASS, SUITES, find, joined, read
 from reuseprior.errors import UserError
 from reuseprior.measures.comparing import GAPS, MEASURES
 from reuseprior.measures.scores import R6, R7, S0, Score, ablations
@@ -84,7 +84,7 @@ def scores(table: pd.DataFrame, examples: float, *, more: Sequence[Score] = ()) 
 
 def variants() -> tuple[Score, ...]:
     """R6 without each of its terms, and with other constants in the place of ¼."""
-    weights = settled()["scores"]["sensitivity"]
+    weights = survey.preregistered()["scores"]["sensitivity"]
     others = [Score(f"R6 with {w:g}", w, R6.sizes) for w in weights if w != R6.weight]
     return (*ablations(R6).values(), *others)
 
@@ -436,7 +436,7 @@ def bars(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """What was expected of R6 (`preregistration.toml`), and whether it was reached."""
     rows = {}
     for one in POPULATIONS:
-        bar = settled()["expected"].get(one.benchmark)
+        bar = survey.preregistered()["expected"].get(one.benchmark)
         if isinstance(bar, list):  # one of each data set
             bar = bar[BENCHMARKS[one.benchmark].accuracies.index(one.accuracies[0])]
         if bar is not None:

@@ -1,7 +1,7 @@
 """Our measures of public models, recorded once and read back checked; nothing is trained but here.
 
 A survey is a run in `data/results/beyond/NAME/`: a row a model, and in its summary the checksum of
-the rows. SURVEYS says of each what is measured. What was settled before anything was scored stands
+the rows. SURVEYS says of each what is measured. What was preregistered stands
 in two TOML files, whose hashes the runs hold.
 """
 
@@ -46,11 +46,11 @@ from reuseprior.results import METRICS, SUMMARY, Recording, ResultError, Run
 from reuseprior.revolver import Search, Settings
 from reuseprior.training import Protocol, train
 
-# What was settled before --------------------------------------------------------------------------
+# What was preregistered ---------------------------------------------------------------------------
 
 FILE = Path(__file__).with_name("preregistration.toml")
 FRESH = Path(__file__).with_name("preregistration-fresh.toml")
-"""What was settled before the networks of random cells were trained."""
+"""What was fixed before the networks of random cells were trained."""
 
 
 def sha256(file: Path = FILE) -> str:
@@ -59,7 +59,7 @@ def sha256(file: Path = FILE) -> str:
 
 
 @cache
-def settled(file: Path = FILE) -> dict[str, Any]:
+def preregistered(file: Path = FILE) -> dict[str, Any]:
     """A file as a dict of its tables."""
     return tomllib.loads(file.read_text(encoding="utf-8"))
 
@@ -96,7 +96,7 @@ class Benchmark:
         >>> find("transnas-micro").examples("jigsaw")
         80000
         """
-        known = settled()["examples"][self.name]
+        known = preregistered()["examples"][self.name]
         return known.get(accuracy) or known["every"]
 
     def conventions(self, image_size: float) -> Conventions:
@@ -472,7 +472,7 @@ def candidate_scores() -> dict[str, Score]:
 
 def cells_of(table: pd.DataFrame) -> pd.Series:
     """Which of NAS-Bench-201's cells the choice sees: whole structures, at least 1,000 cells."""
-    choice = settled()["choice"]
+    choice = preregistered()["choice"]
     isomorphism_classes = sorted(set(table["alike"]))
     random.Random(choice["seed"]).shuffle(isomorphism_classes)
     sizes = table["alike"].value_counts()
@@ -484,7 +484,7 @@ def cells_of(table: pd.DataFrame) -> pd.Series:
 def classifiers_of(table: pd.DataFrame) -> pd.Series:
     """Which of torchvision's classifiers the choice sees: half of the families."""
     families = sorted(set(table["family"]))
-    random.Random(settled()["choice"]["seed"]).shuffle(families)
+    random.Random(preregistered()["choice"]["seed"]).shuffle(families)
     return table["family"].isin(families[: len(families) // 2])
 
 
@@ -703,7 +703,7 @@ def _language(one: dict) -> dict:
 def own_networks() -> dict[str, list[Run]]:
     """The finished runs of each trained network, by its experiment and name without the seed."""
     networks: dict[str, list[Run]] = {}
-    for experiment in settled()["confirmation"]["experiments"]:
+    for experiment in preregistered()["confirmation"]["experiments"]:
         for run in results.finished_runs(experiment):
             networks.setdefault(f"{experiment}/{run.name.rpartition('-seed')[0]}", []).append(run)
     return networks
@@ -738,18 +738,18 @@ def _built(config: dict) -> nn.Module:
         return LongRangeCNN(one, classes=config["classes"], seed=config["seed"])
 
 
-# Networks of random cells, trained after the score was settled ------------------------------------
+# Networks of random cells, trained after the score was fixed --------------------------------------
 
 
 def _random_cells() -> dict[str, str]:
     """The networks that are trained."""
-    names = [f"random-cells:{number}" for number in range(settled(FRESH)["networks"])]
+    names = [f"random-cells:{number}" for number in range(preregistered(FRESH)["networks"])]
     return dict(zip(names, names, strict=True))
 
 
 def _trained_cells(names: Iterable[str], jobs: int) -> Iterator[dict]:
     """Half a minute each; the accuracy is the last epoch's on the test images, a part of one."""
-    chosen = settled(FRESH)
+    chosen = preregistered(FRESH)
     training, images = chosen["training"], data.load("cifar10")
     changes = {key: training[key] for key in ("train_images", "test_images", "epochs")}
     protocol, seed = Protocol.load(training["protocol"], **changes), training["seed"]
@@ -862,7 +862,7 @@ SURVEYS = {
         lambda: {
             "data": "cifar10",
             "preregistration": sha256(FRESH),
-            "training": settled(FRESH)["training"],
+            "training": preregistered(FRESH)["training"],
         },
     ),
     "genotypes": Survey(

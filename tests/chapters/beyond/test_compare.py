@@ -94,12 +94,12 @@ def test_bad_use():
             compare.compare(scores, accuracies, by=by)
 
 
-def test_what_was_settled_is_what_is_computed():
-    settled = survey.settled()["scores"]
-    assert (R6.weight, R7.weight, settled["recommended"]) == (1 / 4, 1 / 2, "R6")
-    assert settled["R6"].startswith("P_G + 1/4 (log2 M + H_u) - blur")
+def test_what_was_preregistered_is_what_is_computed():
+    preregistered = survey.preregistered()["scores"]
+    assert (R6.weight, R7.weight, preregistered["recommended"]) == (1 / 4, 1 / 2, "R6")
+    assert preregistered["R6"].startswith("P_G + 1/4 (log2 M + H_u) - blur")
     table = survey.joined("torchvision")
-    assert list(compare.scores(table, 10)) == settled["compared"]
+    assert list(compare.scores(table, 10)) == preregistered["compared"]
     assert len(compare.variants()) == 5 + 9
     for name in survey.BENCHMARKS:
         benchmark = survey.find(name)
