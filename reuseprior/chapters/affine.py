@@ -34,8 +34,8 @@ from reuseprior.models.affine_vae import (
     VAE,
     Found,
     Objective,
-    Poses,
     Restarts,
+    Transforms,
     misfit,
 )
 from reuseprior.report import published
@@ -52,8 +52,8 @@ LEAST = LATENTS[0]  # the latent size that the text gives losses for
 ABOUT = 10  # degrees to both sides that "about" is taken to mean
 NEAR = 30  # degrees from an orientation that are near it; by chance a sixth of all is
 
-IMAGES, IMAGES_MOVED = Poses(2), Poses(2, translation=True)
-VOXELS, VOXELS_MOVED = Poses(3), Poses(3, translation=True)
+IMAGES, IMAGES_MOVED = Transforms(2), Transforms(2, translation=True)
+VOXELS, VOXELS_MOVED = Transforms(3), Transforms(3, translation=True)
 
 Value = Callable[[Sequence[Run]], float]
 
@@ -104,7 +104,7 @@ def carried(row: pd.Series, name: str) -> str:
 
 
 def latent(name: str) -> int:
-    """Numbers of a pose, and latent sizes that are compared: of a shape with those of a pose."""
+    """Numbers of a transform, and latent sizes that are compared: of a shape with a transform's."""
     mnist, modelnet = _number("shape-mnist"), _number("shape-modelnet")
     return {
         "matrix": IMAGES.matrix(IMAGES.draw(1)).shape[2],  # columns of the square matrix
@@ -287,7 +287,7 @@ def outperforms(name: str):
 
 
 def loss_after(epoch: int, case: str, *arms: str):
-    """Which arm's training loss is lower after an epoch; the AVAE's is that at the pose found."""
+    """Which arm's training loss is lower after an epoch, the AVAE's under the transform found."""
     what = f"by minus the training loss of epoch {'1' if epoch == 0 else 'last'} in nats, α free"
     return _arms(case, arms, lambda runs: -float(runs[0].metrics.train_loss.iloc[epoch]), what)
 
@@ -412,14 +412,14 @@ def room_for(canvas: str, *cases: str) -> Statement | str:
         run = Run.read(folder)
         if run.config["canvas"] != whole:
             return f"{images} on a canvas of {whole}"
-        for pose in run.metrics.itertuples():
-            inside &= bool(pose.translation) or not pose.beyond
-            kind = f" and translation by up to {REACH}" if pose.translation else ""
+        for row in run.metrics.itertuples():
+            inside &= bool(row.translation) or not row.beyond
+            kind = f" and translation by up to {REACH}" if row.translation else ""
             notes.append(
-                f"{images}, rotation{kind}: in its worst pose {pose.beyond:,} of {pose.inputs:,} "
-                "have a cell whose middle lies beyond it, the farthest "
-                f"{pose.farthest:.2f} cells from the middle where {whole / 2:g} are, and "
-                f"{pose.drawn:,} in one random pose each"
+                f"{images}, rotation{kind}: under its worst transform {row.beyond:,} of "
+                f"{row.inputs:,} have a cell whose middle lies beyond it, the farthest "
+                f"{row.farthest:.2f} cells from the middle where {whole / 2:g} are, and "
+                f"{row.drawn:,} under one random transform each"
             )
     convention = (
         "how far translations go the text does not say (the author's code: a fifth of half a "
@@ -460,33 +460,33 @@ def distinct_rotations(side: int) -> int:
     return ceil(pi * side)
 
 
-def beside(latent: int, pose_numbers: int, side: int) -> pd.DataFrame:
-    """A VAE, the same as an AVAE over all rotations, and VAEs that have the pose in their latents.
+def beside(latent: int, transform_numbers: int, side: int) -> pd.DataFrame:
+    """A VAE, the same as an AVAE over all rotations, and VAEs with the transform in their latents.
 
-    An AVAE that is seen at K poses is K copies of one VAE whose parameters are tied, an affine map
+    An AVAE that is seen under K transforms is K copies of one VAE whose parameters are tied, a map
     and its inverse around each. The maps have no parameters and no position of theirs feeds two
     copies, so every context of a parameter is there K times: log2 K bits more of each parameter's
     log-count, and the same distribution. That interpolating spreads a value over its neighbours,
-    which would add contexts of its own, is left out. Columns: parameters, poses, spread (expected
-    log2 of the contexts of a parameter, bits) and entropy (bits). The log-variances, which the
-    reconstruction from the mean does not use, have no contexts and are counted among the parameters
-    alone.
+    which would add contexts of its own, is left out. Columns: parameters, transforms, spread
+    (expected log2 of the contexts of a parameter, bits) and entropy (bits). The log-variances,
+    which the reconstruction from the mean does not use, have no contexts and are counted among the
+    parameters alone.
     """
     rotations = distinct_rotations(side)
     rows = {}
-    for name, numbers, width, poses in (
+    for name, numbers, width, transforms in (
         ("VAE", latent, 1, 1),
         ("AVAE", latent, 1, rotations),
-        ("VAE, with numbers for the pose", latent + pose_numbers, 1, 1),
-        ("VAE, twice as wide", latent + pose_numbers, 2, 1),
+        ("VAE, with numbers for the transform", latent + transform_numbers, 1, 1),
+        ("VAE, twice as wide", latent + transform_numbers, 2, 1),
     ):
         with without_weights():
             vae = VAE(numbers, side, width=width)
         q = count_contexts(vae, (1, 1, side, side)).quantities()
         parameters = sum(p.numel() for p in vae.parameters())
-        rows[name] = [parameters, poses, q.expected_spread + log2(poses), q.entropy]
+        rows[name] = [parameters, transforms, q.expected_spread + log2(transforms), q.entropy]
     return pd.DataFrame.from_dict(
-        rows, "index", columns=["parameters", "poses", "spread", "entropy"]
+        rows, "index", columns=["parameters", "transforms", "spread", "entropy"]
     )
 
 

@@ -1,4 +1,4 @@
-"""Autoencoders with and without a search for poses, trained, turned and compared.
+"""Autoencoders with and without a search for transforms, trained, turned and compared.
 
 ```python
 run(Experiment("mnist-rotation", "avae", "cpu"), seed=0)  # goes on where it was interrupted
@@ -7,7 +7,7 @@ run(Experiment("mnist-rotation", "avae", "cpu"), seed=0)  # goes on where it was
 A scale's trainings lie in `data/results/affine-vae-SCALE`, what they make of their test inputs at
 one rotation after the other in `data/results/affine-vae-angles-SCALE`, and the orientations in
 which a search leaves digits in `data/results/affine-vae-orientations-SCALE`. "Loss" is that at the
-pose found, in which α is free, and in testing at the mean of z; `bound` gives a bound of the
+transform found, in which α is free, and in testing at the mean of z; `bound` gives a bound of the
 evidence, which pays for both.
 """
 
@@ -33,13 +33,12 @@ from reuseprior.models.affine_vae import (
     AffineVAE,
     Halving,
     Objective,
-    Poses,
     Restarts,
+    Transforms,
     divergence,
     evaluating,
     inverse,
     misfit,
-    room,
 )
 from reuseprior.report.runs import settings
 from reuseprior.results import Recording, Run
@@ -64,7 +63,7 @@ class Case:
     """A row of table 4.1 or 4.2: the data, how they are turned, and the size of a shape."""
 
     data: str
-    poses: Poses
+    transforms: Transforms
     latent: int
     canvas: int
     likelihood: str = "gaussian"
@@ -76,7 +75,7 @@ class Arm:
 
     says: str
     search: bool = False
-    pose_numbers: bool = False  # as many latent numbers more as a pose has
+    more_numbers: bool = False  # as many latent numbers more as a transform has
     turned: bool = True  # whether it learns from turned inputs
     width: float = 1.0
     matched: bool = False  # trained longer, for as many passes as the AVAE takes with its search
@@ -87,18 +86,18 @@ class Arm:
 class Scale:
     """How much of a case is run; `changes` are those of the protocol, by dimensions or case."""
 
-    search: Callable[[Poses], Restarts | Halving]
+    search: Callable[[Transforms], Restarts | Halving]
     changes: Mapping[int | str, Mapping[str, object]] = field(default_factory=dict)
     width: float = 1.0
     pooled: Mapping[int, int] = field(default_factory=dict)  # cells a side that become one
     tested: int | None = None  # test inputs that are turned to every angle; None: all
 
 
-def _reduced(poses: Poses) -> Halving:
+def _reduced(transforms: Transforms) -> Halving:
     """A third to a half of `Halving.of`, in passes."""
-    if poses.numbers == 1:
+    if transforms.numbers == 1:
         return Halving(8, ((2, 2),))
-    return replace(Halving.of(poses), starts=16, rungs=((2, 3), (1, 2)))
+    return replace(Halving.of(transforms), starts=16, rungs=((2, 3), (1, 2)))
 
 
 CASES = {
@@ -106,27 +105,29 @@ CASES = {
     for turned, translation in (("rotation", False), ("rotation-translation", True))
     for name, case in {
         # ours, for who has no other data: too few pixels for a Gaussian of variance 1
-        "digits": lambda t: Case("digits", Poses(2, t), 6, room(8, Poses(2)), "bernoulli"),
-        "mnist": lambda t: Case("mnist", Poses(2, t), 6, 40),
-        "sofa": lambda t: Case("modelnet10-sofa", Poses(3, t), 16, 48, "bernoulli"),
-        "chair": lambda t: Case("modelnet10-chair", Poses(3, t), 16, 48, "bernoulli"),
+        "digits": lambda t: Case(
+            "digits", Transforms(2, t), 6, room(8, Transforms(2)), "bernoulli"
+        ),
+        "mnist": lambda t: Case("mnist", Transforms(2, t), 6, 40),
+        "sofa": lambda t: Case("modelnet10-sofa", Transforms(3, t), 16, 48, "bernoulli"),
+        "chair": lambda t: Case("modelnet10-chair", Transforms(3, t), 16, 48, "bernoulli"),
     }.items()
 }
 
 ARMS = {
     "avae": Arm("AVAE", search=True, comparison="table"),
-    "vae": Arm("VAE, as many numbers as AVAE and pose", pose_numbers=True, comparison="table"),
+    "vae": Arm("VAE, as many numbers as AVAE and transform", more_numbers=True, comparison="table"),
     "plain": Arm("VAE, as many numbers as AVAE", comparison="turned"),
     "upright": Arm("VAE, upright inputs", turned=False, comparison="turned"),
-    "matched": Arm("VAE, as many numbers and passes", pose_numbers=True, matched=True),
-    "wide": Arm("VAE, as many numbers, twice as wide", pose_numbers=True, width=2.0),
+    "matched": Arm("VAE, as many numbers and passes", more_numbers=True, matched=True),
+    "wide": Arm("VAE, as many numbers, twice as wide", more_numbers=True, width=2.0),
 }
 
 CPU = {"epochs": 10, "batch_size": 64, "learning_rate": 4e-3}  # 1e-3 a batch
 VOXELS = {"channels_last": False}
 SCALES = {
     "quick": Scale(
-        lambda poses: Halving(6, ((2, 1),)),
+        lambda transforms: Halving(6, ((2, 1),)),
         {2: {"epochs": 8, "batch_size": 64, "learning_rate": 4e-2}}, width=0.5, tested=40,
     ),
     "cpu": Scale(
@@ -137,7 +138,7 @@ SCALES = {
         pooled={3: 2}, tested=60,
     ),
     "full": Scale(
-        lambda poses: Restarts(),
+        lambda transforms: Restarts(),
         {3: VOXELS | {"epochs": 100, "batch_size": 14, "learning_rate": 9e-3},
          "sofa-rotation": {"epochs": 200}},
     ),
@@ -157,14 +158,15 @@ class Experiment:
     @property
     def task(self) -> Reconstruction:
         case = CASES[self.case]
-        pooled = SCALES[self.scale].pooled.get(case.poses.dimensions, 1)
-        poses = case.poses if ARMS[self.arm].turned else None
-        return Reconstruction(case.canvas // pooled, poses, case.likelihood, pooled)
+        pooled = SCALES[self.scale].pooled.get(case.transforms.dimensions, 1)
+        transforms = case.transforms if ARMS[self.arm].turned else None
+        return Reconstruction(case.canvas // pooled, transforms, case.likelihood, pooled)
 
     @property
     def protocol(self) -> Protocol:
         changes = SCALES[self.scale].changes
-        of_case = changes.get(CASES[self.case].poses.dimensions, {}) | changes.get(self.case, {})
+        dimensions = CASES[self.case].transforms.dimensions
+        of_case = changes.get(dimensions, {}) | changes.get(self.case, {})
         protocol = Protocol.load("affine-vae").changed(of_case)
         if not ARMS[self.arm].matched:
             return protocol
@@ -173,8 +175,8 @@ class Experiment:
 
     @property
     def search(self) -> Restarts | Halving:
-        """The scale's search for the case's poses, in testing whatever the arm has in training."""
-        return SCALES[self.scale].search(CASES[self.case].poses)
+        """The scale's search for the case, in testing whatever the arm has in training."""
+        return SCALES[self.scale].search(CASES[self.case].transforms)
 
     @property
     def width(self) -> float:
@@ -184,7 +186,7 @@ class Experiment:
     def numbers(self) -> int:
         """Latent numbers of the VAE."""
         case = CASES[self.case]
-        return (self.latent or case.latent) + ARMS[self.arm].pose_numbers * case.poses.numbers
+        return (self.latent or case.latent) + ARMS[self.arm].more_numbers * case.transforms.numbers
 
     def about(self) -> dict[str, object]:
         """What `config.json` says of the model."""
@@ -202,11 +204,10 @@ class Experiment:
         case, arm = CASES[self.case], ARMS[self.arm]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            vae = VAE(
-                self.numbers, self.task.side, dimensions=case.poses.dimensions, width=self.width
-            )
+            kind = {"dimensions": case.transforms.dimensions, "width": self.width}
+            vae = VAE(self.numbers, self.task.side, **kind)
         search = self.search if arm.search else None
-        return AffineVAE(vae, case.poses, search, likelihood=case.likelihood)
+        return AffineVAE(vae, case.transforms, search, likelihood=case.likelihood)
 
     def folders(self, seed: int, root: Path | None = None) -> list[Path]:
         """Where its training, its turned inputs and its orientations are recorded."""
@@ -225,14 +226,14 @@ def beside(planned, root: Path | None = None) -> list[Path]:
     """What is recorded besides the training: turned inputs, and orientations if there are any."""
     one = Experiment(planned.data, planned.model, planned.protocol, **planned.changed)
     _, angles, orientations = one.folders(planned.seed, root)
-    has_some = CASES[one.case].poses.dimensions == 2 and ARMS[one.arm].search
+    has_some = CASES[one.case].transforms.dimensions == 2 and ARMS[one.arm].search
     return [angles, orientations] if has_some else [angles]
 
 
 def search_passes(case: str, scale: str) -> int:
     """What an AVAE's search spends on an example, counted on a model of nothing."""
-    objective = Objective(lambda alpha, rows: alpha.sum(1), 1, CASES[case].poses)
-    search = SCALES[scale].search(CASES[case].poses)
+    objective = Objective(lambda alpha, rows: alpha.sum(1), 1, CASES[case].transforms)
+    search = SCALES[scale].search(CASES[case].transforms)
     return search(objective, torch.Generator().manual_seed(0)).passes
 
 
@@ -278,10 +279,10 @@ def tested_inputs(one: Experiment, images: DataSet) -> tuple[Tensor, Tensor]:
 
 def at_angle(one: Experiment, images: Tensor, degrees: float) -> Tensor:
     """Inputs of bytes on the canvas, turned about the middle or about the first axis."""
-    poses = CASES[one.case].poses
-    alpha = torch.zeros(len(images), poses.numbers)
+    transforms = CASES[one.case].transforms
+    alpha = torch.zeros(len(images), transforms.numbers)
     alpha[:, 0] = degrees * pi / 180
-    return replace(one.task, poses=poses).grids(images, alpha)
+    return replace(one.task, transforms=transforms).grids(images, alpha)
 
 
 @torch.no_grad()
@@ -299,10 +300,10 @@ def turn(model: AffineVAE, one: Experiment, images: DataSet) -> list[dict[str, f
         row = {f"{k}_as_is": v for k, v in plain.items()}
         row |= dict.fromkeys(("bound_as_is", "loss", "mse", "bound"))
         if angle % SEARCHED == 0:
-            searched, pose = measure(model, x, one.search)
+            searched, transform = measure(model, x, one.search)
             row |= searched | {"bound_as_is": bound(model, x).mean().item()}
-            if model.poses.numbers == 1:
-                row["bound"] = bound(model, x, pose).mean().item()
+            if model.transforms.numbers == 1:
+                row["bound"] = bound(model, x, transform).mean().item()
         rows.append({"angle": angle} | row)
     return rows
 
@@ -311,20 +312,20 @@ def turn(model: AffineVAE, one: Experiment, images: DataSet) -> list[dict[str, f
 def orient(model: AffineVAE, one: Experiment, images: DataSet) -> list[dict[str, float]]:
     """In which orientation an AVAE's search leaves the test digits 1, 6 and 9; a row each.
 
-    Each digit comes in one random pose. `degrees` is that pose's angle and the found one's, from 0
-    to 360: what the encoder sees the digit turned by. Of voxels, whose angles do not add up, and of
-    models without a search there is none.
+    Each digit is transformed at random. `degrees` is that transform's angle and the found one's,
+    from 0 to 360: what the encoder sees the digit turned by. Of voxels, whose angles do not add
+    up, and of models without a search there is none.
     """
     case = CASES[one.case]
-    if case.poses.dimensions != 2 or model.search is None:
+    if case.transforms.dimensions != 2 or model.search is None:
         return []
     _, tests = parts(images, one.protocol)
     labels = tests["test"].labels
     chosen = torch.cat([(labels == digit).nonzero()[:, 0] for digit in ORIENTED])
-    pose = case.poses.draw(len(chosen), torch.Generator().manual_seed(0))
-    x = replace(one.task, poses=case.poses).grids(tests["test"].images[chosen], pose)
+    transform = case.transforms.draw(len(chosen), torch.Generator().manual_seed(0))
+    x = replace(one.task, transforms=case.transforms).grids(tests["test"].images[chosen], transform)
     _, searched = measure(model, x.to(device_of(model)), model.search)
-    left = ((searched[:, 0].cpu() + pose[:, 0]).rad2deg() % 360).tolist()
+    left = ((searched[:, 0].cpu() + transform[:, 0]).rad2deg() % 360).tolist()
     pairs = zip(labels[chosen].tolist(), left, strict=True)
     return [{"digit": digit, "degrees": degrees} for digit, degrees in pairs]
 
@@ -333,7 +334,7 @@ def orient(model: AffineVAE, one: Experiment, images: DataSet) -> list[dict[str,
 def measure(
     model: AffineVAE, x: Tensor, search: Restarts | Halving | None
 ) -> tuple[dict[str, float], Tensor]:
-    """Mean loss in nats, mean MSE and the poses (batch, numbers) under a search."""
+    """Mean loss in nats, mean MSE and the transforms (batch, numbers) under a search."""
     search_before, model.search = model.search, search
     try:
         with evaluating(model):
@@ -343,15 +344,15 @@ def measure(
     losses = misfit(model.likelihood, x, passed.reconstruction)
     losses = losses + divergence(passed.mean, passed.log_variance)
     mse = ((passed.reconstruction - x) ** 2).mean()
-    return {"loss": losses.mean().item(), "mse": mse.item()}, passed.pose
+    return {"loss": losses.mean().item(), "mse": mse.item()}, passed.transform
 
 
 @torch.no_grad()
-def bound(model: AffineVAE, x: Tensor, pose: Tensor | None = None) -> Tensor:
+def bound(model: AffineVAE, x: Tensor, transform: Tensor | None = None) -> Tensor:
     """Minus an evidence lower bound of inputs, sampled, in nats, (batch,).
 
-    As they stand, or with everything paid that their angles, `pose` (batch, 1), say: an angle is
-    uniform beforehand, and afterwards Gaussian about the one given, by Gauss–Hermite quadrature.
+    As they stand, or with everything paid that their angles, `transform` (batch, 1), say: an angle
+    is uniform beforehand, and afterwards Gaussian about the one given, by Gauss–Hermite quadrature.
     Its σ is the one of SPREADS at which the bound is least by other samples of z. On a circle the
     divergence is at most the one on a line, ln(2π / (σ √(2πe))), that is paid here.
     """
@@ -362,15 +363,16 @@ def bound(model: AffineVAE, x: Tensor, pose: Tensor | None = None) -> Tensor:
         return misfit(model.likelihood, x, reconstruction) + divergence(mean, log_variance)
 
     def paid(spread: Tensor) -> Tensor:
-        losses = [w * sampled(pose + spread * at) for at, w in zip(nodes, weights, strict=True)]
+        near = (sampled(transform + spread * at) for at in nodes)
+        losses = [weight * one for weight, one in zip(weights, near, strict=True)]
         cost = log(2 * pi) - log(2 * pi * e) / 2 - spread.log().squeeze(-1)
         return sum(losses) / sum(weights) + cost
 
     with evaluating(model), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        if pose is None:
+        if transform is None:
             return sum(sampled(None) for _ in range(DRAWS)) / DRAWS
-        spreads = pose.new_tensor(SPREADS).deg2rad()[:, None]
+        spreads = transform.new_tensor(SPREADS).deg2rad()[:, None]
         least = torch.stack([paid(spread) for spread in spreads]).argmin(0)
         return paid(spreads[least])
 
@@ -382,7 +384,7 @@ def record_reach(case: str, *, root: Path | None = None, place: str | Path | Non
     """Measure how far the inputs of a case reach on their canvas, and record it.
 
     A row for rotations and one for rotations with translations: the filled cells' middles of how
-    many inputs lie beyond the rim in the worst pose (`beyond`) and in one random pose each
+    many inputs lie beyond the rim under the worst transform (`beyond`) and under a random one each
     (`drawn`), and how far from the middle the farthest comes, in cells. It lies in
     `data/results/affine-vae-reach`.
     """
@@ -391,12 +393,12 @@ def record_reach(case: str, *, root: Path | None = None, place: str | Path | Non
     grids = torch.cat([images.train.images, images.test.images])[:, 0]
     rows = []
     for translation in (False, True):
-        poses = replace(of_case.poses, translation=translation)
-        reached = reach(grids, poses, of_case.canvas)
+        transforms = replace(of_case.transforms, translation=translation)
+        reached = reach(grids, transforms, of_case.canvas)
         rows.append({
             "translation": int(translation), "inputs": len(reached),
             "beyond": int((reached > of_case.canvas / 2).sum()), "farthest": reached.max().item(),
-            "drawn": cut(grids, poses, of_case.canvas),
+            "drawn": cut(grids, transforms, of_case.canvas),
         })  # fmt: skip
     folder = (root or paths.RESULTS) / REACHED / of_case.data
     recording = Recording.start(
@@ -408,22 +410,22 @@ def record_reach(case: str, *, root: Path | None = None, place: str | Path | Non
     return recording.finish(results.provenance(seed=0, device="cpu", data_checksum=images.checksum))
 
 
-def reach(grids: Tensor, poses: Poses, canvas: int) -> Tensor:
+def reach(grids: Tensor, transforms: Transforms, canvas: int) -> Tensor:
     """How far from the canvas's middle the farthest filled cell of grids (n, side, …) can come.
 
-    In cells, (n,), of cells' middles, in the worst of all poses: a rotation leaves the distance as
+    In cells, (n,), of cells' middles, under the worst transform: a rotation leaves the distance as
     it is, after a translation of REACH along every axis, whichever way is the worst.
     """
-    moved = poses.translation * REACH * canvas / 2
+    moved = transforms.translation * REACH * canvas / 2
     away = (_middles(grids).abs() + moved).norm(dim=-1)
     return torch.stack([(away * (grid > 0)).max() for grid in grids])
 
 
-def cut(grids: Tensor, poses: Poses, canvas: int) -> int:
-    """How many grids (n, side, …), each in one random pose, have a filled cell beyond the rim."""
-    pose = poses.draw(len(grids), torch.Generator().manual_seed(0))
+def cut(grids: Tensor, transforms: Transforms, canvas: int) -> int:
+    """How many grids (n, side, …), transformed at random, have a filled cell beyond the rim."""
+    transform = transforms.draw(len(grids), torch.Generator().manual_seed(0))
     middles, rim, count = _middles(grids).flip(-1), canvas / 2, 0  # x is the last axis
-    for grid, undo in zip(grids, inverse(poses.matrix(pose)), strict=True):
+    for grid, undo in zip(grids, inverse(transforms.matrix(transform)), strict=True):
         seen = middles[grid > 0] @ undo[:, :-1].T + undo[:, -1] * rim
         count += bool((seen.abs() > rim).any())
     return count

@@ -1,4 +1,4 @@
-"""Poses: the affine maps that an input is turned by, exactly undone, and where there is room."""
+"""The affine maps that an input is turned by, exactly undone, and where there is room for it."""
 
 from __future__ import annotations
 
@@ -123,13 +123,13 @@ LEAST_DETERMINANT = 1e-6  # of a map that can be undone, scaled to lengths of 1 
 
 
 @dataclass(frozen=True)
-class Poses:
+class Transforms:
     """Rotations, or rotations and translations, of images (2) or voxels (3).
 
-    >>> Poses(2).numbers, Poses(2, translation=True).numbers, Poses(3, translation=True).numbers
+    >>> [Transforms(2, t).numbers for t in (False, True)], Transforms(3, translation=True).numbers
     (1, 3, 6)
 
-    A pose α is the angles in radians, one about the middle of an image or three about x, y and z,
+    A transform α is the angles in radians, one about the middle of an image or three about x, y, z,
     then the translation along every axis, in halves of a side: Bidart's [r, t_x, t_y] and
     [r_x, r_y, r_z, t_x, t_y, t_z].
     """
@@ -143,24 +143,24 @@ class Poses:
 
     @property
     def numbers(self) -> int:
-        """How many numbers a pose has."""
+        """How many numbers a transform has."""
         return self.angles + self.dimensions * self.translation
 
     def spread(self, unit: Tensor) -> Tensor:
-        """Numbers from 0 to 1, (…, numbers), to poses: angles up to 2π, translations to ±REACH."""
+        """Numbers from 0 to 1, (…, numbers), as angles up to 2π and translations up to ±REACH."""
         turned = unit[..., : self.angles] * 2 * pi
         return torch.cat([turned, (2 * unit[..., self.angles :] - 1) * REACH], -1)
 
     def draw(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Poses (count, numbers), every number uniform by itself.
+        """Transforms (count, numbers), every number uniform by itself.
 
         Three uniform angles are not uniform over rotations; the text says only "random". Drawn on
-        the CPU, so that a seed gives the same poses for every device.
+        the CPU, so that a seed gives the same transforms for every device.
         """
         return self.spread(torch.rand(count, self.numbers, generator=generator))
 
     def matrix(self, alpha: Tensor) -> Tensor:
-        """The maps (batch, dimensions, dimensions + 1) of poses (batch, numbers), eq. (4.2)."""
+        """The maps (batch, dimensions, dimensions + 1) of α (batch, numbers), eq. (4.2)."""
         if self.dimensions == 2:
             turned = _plane(alpha[:, 0])
         else:  # about x, then y, then z
@@ -221,14 +221,14 @@ def warp(x: Tensor, matrix: Tensor) -> Tensor:
     return F.grid_sample(x, grid, align_corners=False)
 
 
-def room(side: int, poses: Poses) -> int:
-    """The least side, a multiple of 4, on which no pose of a grid of `side` loses a corner.
+def room(side: int, transforms: Transforms) -> int:
+    """The least side, a multiple of 4, on which no transform of a grid of `side` loses a corner.
 
-    >>> room(28, Poses(2)), room(32, Poses(3)), room(28, Poses(2, translation=True))
+    >>> room(28, Transforms(2)), room(32, Transforms(3)), room(28, Transforms(2, translation=True))
     (40, 56, 56)
     """
-    corner = sqrt(poses.dimensions)  # how far it lies from the middle, in halves of a side
-    moved = corner * REACH if poses.translation else 0.0
+    corner = sqrt(transforms.dimensions)  # how far it lies from the middle, in halves of a side
+    moved = corner * REACH if transforms.translation else 0.0
     return REDUCTION * ceil(side * corner / (1 - moved) / REDUCTION)
 
 
@@ -303,23 +303,23 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's, as torch has them
 class Found(NamedTuple):
     """What a search found for every example."""
 
-    pose: Tensor  # (batch, numbers)
+    transform: Tensor  # (batch, numbers)
     loss: Tensor  # (batch,)
     passes: int  # of the network, for one example
 
 
 class Objective:
-    """The losses of poses, and the passes spent on them.
+    """The losses of transforms, and the passes spent on them.
 
-    `loss` takes poses (n, numbers) and the example (n,) that each is of, and gives losses (n,).
-    Poses are of the dtype and on the device of `like`, torch's own if it is not given.
+    `loss` takes transforms (n, numbers) and the example (n,) of each, and gives losses (n,).
+    Transforms are of the dtype and on the device of `like`, torch's own if it is not given.
     """
 
     def __init__(
-        self, loss: Callable[[Tensor, Tensor], Tensor], batch: int, poses: Poses,
+        self, loss: Callable[[Tensor, Tensor], Tensor], batch: int, transforms: Transforms,
         like: Tensor | None = None,
     ):  # fmt: skip
-        self._loss, self.batch, self.poses = loss, batch, poses
+        self._loss, self.batch, self.transforms = loss, batch, transforms
         self._like = torch.empty(0) if like is None else like
         self.passes = 0
 
@@ -330,12 +330,12 @@ class Objective:
         batch; without one, torch's draws every example its own.
         """
         examples = self.batch if generator is None else 1
-        drawn = torch.rand(count, examples, self.poses.numbers, generator=generator)
+        drawn = torch.rand(count, examples, self.transforms.numbers, generator=generator)
         return drawn.expand(-1, self.batch, -1)
 
     def spread(self, unit: Tensor) -> Tensor:
-        """Numbers from 0 to 1 as poses, of the dtype and on the device of the inputs."""
-        return self.poses.spread(unit).to(self._like)
+        """Numbers from 0 to 1 as transforms, of the dtype and on the device of the inputs."""
+        return self.transforms.spread(unit).to(self._like)
 
     @torch.no_grad()
     def losses(self, alpha: Tensor) -> Tensor:
@@ -400,8 +400,8 @@ class Halving:
     """Successive halving: starts spread evenly, and more steps for ever fewer of them.
 
     A rung keeps so many candidates for so many steps of Adam. Rates fall as half a cosine over all
-    steps. Of every candidate the best pose that it has been at counts, so no step is lost. The
-    defaults are for one angle; `of` gives those for other poses, 71 passes instead of 57.
+    steps. Of every candidate the best transform that it has been at counts, so no step is lost. The
+    defaults are for one angle; `of` gives those for other transforms, 71 passes instead of 57.
 
     Raises `ModelError` for no start, and for a rung that keeps none or takes less than no step.
     """
@@ -418,15 +418,15 @@ class Halving:
             _at_least(0, steps=steps)
 
     @classmethod
-    def of(cls, poses: Poses) -> Halving:
-        """The search for poses: more starts for more numbers, longer steps for angles in space.
+    def of(cls, transforms: Transforms) -> Halving:
+        """The search: more starts for more numbers, longer steps for angles in space.
 
         A fifth of the passes of `Restarts()`, or less. For an angle it finds as low a loss; for a
         rotation with a translation in space it stays above (notebook 13, section 4).
         """
-        if poses.numbers == 1:
+        if transforms.numbers == 1:
             return cls()
-        return cls(24, ((4, 3), (2, 3), (1, 5)), 0.1 if poses.dimensions == 2 else 0.25)
+        return cls(24, ((4, 3), (2, 3), (1, 5)), 0.1 if transforms.dimensions == 2 else 0.25)
 
     def __call__(self, objective: Objective, generator: torch.Generator | None = None) -> Found:
         alpha = objective.spread(even(self.starts, objective, generator))
@@ -434,7 +434,7 @@ class Halving:
         steps, done = sum(steps for _, steps in self.rungs), 0
         descent = Descent(alpha)
         pace = torch.ones_like(alpha[0, 0])
-        pace[objective.poses.angles :] = SLOWER
+        pace[objective.transforms.angles :] = SLOWER
         top, top_losses = alpha, losses  # the best that each candidate has been at
         for kept, of_rung in self.rungs:
             top_losses, places = top_losses.topk(min(kept, len(top)), dim=0, largest=False)
@@ -481,7 +481,7 @@ def even(starts: int, objective: Objective, generator: torch.Generator | None) -
     The first number in equal steps, the others by the additive recurrence of the generalised
     golden ratio, the root of x^(d+1) = x + 1 (Roberts 2018).
     """
-    places, others = torch.arange(starts)[:, None], objective.poses.numbers - 1
+    places, others = torch.arange(starts)[:, None], objective.transforms.numbers - 1
     golden = 2.0
     for _ in range(40):
         golden = (1 + golden) ** (1 / (others + 1))
@@ -503,8 +503,8 @@ def better(alpha: Tensor, losses: Tensor, other: Tensor, others: Tensor) -> tupl
 
 def lowest(alpha: Tensor, losses: Tensor, passes: int) -> Found:
     """The candidate of least loss of every example."""
-    (pose,), (loss,) = best(1, alpha, losses)
-    return Found(pose, loss, passes)
+    (transform,), (loss,) = best(1, alpha, losses)
+    return Found(transform, loss, passes)
 
 
 def at(alpha: Tensor, places: Tensor) -> Tensor:
@@ -527,66 +527,68 @@ Search = Callable[[Objective, torch.Generator | None], Found]
 class Passed(NamedTuple):
     """What a batch becomes on its way through the network."""
 
-    reconstruction: Tensor  # (batch, 1, side, …), in the pose of the input
+    reconstruction: Tensor  # (batch, 1, side, …), turned back
     mean: Tensor  # (batch, latent)
     log_variance: Tensor  # (batch, latent)
-    pose: Tensor  # (batch, numbers)
-    passes: int  # of the network that finding the pose took, for one example
+    transform: Tensor  # (batch, numbers)
+    passes: int  # of the network that finding the transform took, for one example
 
 
 class AffineVAE(nn.Module):
     """x → affine(α) → VAE → affine(α⁻¹) → x′, with α found by lowering the loss (eq. 4.4).
 
     ```python
-    model = AffineVAE(VAE(6, 40), Poses(2), Halving())
+    model = AffineVAE(VAE(6, 40), Transforms(2), Halving())
     passed = model(images)  # (batch, 1, 40, 40), from 0 to 1
-    passed.reconstruction, passed.pose
+    passed.reconstruction, passed.transform
     ```
 
-    `search` may be set at any time; None leaves every input in its own pose, which is the plain
+    `search` may be set at any time; None leaves every input as it is, which is the plain
     VAE. While searching, z is the mean and batch norm takes its running statistics, so examples
     of a batch know nothing of one another. In training z is a sample and the search draws from
     torch's generator, each example its own starts; otherwise z is the mean, and all examples have
-    the same starts every time, so that an input's pose does not depend on its batch.
+    the same starts every time, so that an input's transform does not depend on its batch.
 
-    What it lowers is the loss at the best pose. α is free: it has no prior here and costs nothing,
-    while a VAE pays a divergence for every number that says as much.
+    What it lowers is the loss under the best transform. α is free: it has no prior here and costs
+    nothing, while a VAE pays a divergence for every number that says as much.
     """
 
     def __init__(
-        self, vae: VAE, poses: Poses, search: Search | None = None, *, likelihood: str = "gaussian"
-    ):
+        self, vae: VAE, transforms: Transforms, search: Search | None = None, *,
+        likelihood: str = "gaussian",
+    ):  # fmt: skip
         super().__init__()
-        if poses.dimensions != vae.dimensions:
+        if transforms.dimensions != vae.dimensions:
             raise ModelError(
-                f"poses are of {poses.dimensions} dimensions and the VAE of {vae.dimensions}: give "
-                "both the same"
+                f"transforms have {transforms.dimensions} dimensions and the VAE {vae.dimensions}: "
+                "give both the same"
             )
         check_likelihood(likelihood)
-        self.vae, self.poses, self.search, self.likelihood = vae, poses, search, likelihood
+        self.vae, self.transforms = vae, transforms
+        self.search, self.likelihood = search, likelihood
 
     def forward(self, x: Tensor) -> Passed:
         searched = self.find(x)
-        pose = None if self.search is None else searched.pose
-        mean, log_variance, reconstruction = self.through(x, pose, sampled=self.training)
-        return Passed(reconstruction, mean, log_variance, searched.pose, searched.passes)
+        transform = None if self.search is None else searched.transform
+        mean, log_variance, reconstruction = self.through(x, transform, sampled=self.training)
+        return Passed(reconstruction, mean, log_variance, searched.transform, searched.passes)
 
     def find(self, x: Tensor) -> Found:
-        """The pose that the search finds for every input.
+        """The transform that the search finds for every input.
 
-        Without a search it is the pose that they are in, whose loss is not computed (NaN). Raises
+        Without a search it is the identity, whose loss is not computed (NaN). Raises
         `ModelError` for an empty batch, and for an input that is all zeros, which looks the same in
-        every pose.
+        every transform.
         """
         if not len(x):
             raise ModelError("the batch is empty: give one input or more")
         if self.search is None:
             unknown = x.new_full((len(x),), nan)
-            return Found(x.new_zeros(len(x), self.poses.numbers), unknown, 0)
+            return Found(x.new_zeros(len(x), self.transforms.numbers), unknown, 0)
         empty = (x.flatten(1).amax(1) == 0).nonzero()
         if len(empty):
             raise ModelError(
-                f"input {empty[0].item()} of the batch is empty, so no pose can be found for it: "
+                f"input {empty[0].item()} of the batch is empty, so no transform can be found: "
                 "leave empty grids out"
             )
         generator = None if self.training else torch.Generator().manual_seed(0)
@@ -594,27 +596,27 @@ class AffineVAE(nn.Module):
             return self.search(self.objective(x), generator)
 
     def objective(self, x: Tensor) -> Objective:
-        """What a search for the poses of a batch lowers."""
-        return Objective(lambda alpha, rows: self.losses(x[rows], alpha), len(x), self.poses, x)
+        """What a search for the transforms of a batch lowers."""
+        return Objective(lambda a, rows: self.losses(x[rows], a), len(x), self.transforms, x)
 
     def losses(self, x: Tensor, alpha: Tensor) -> Tensor:
-        """The loss of every input at a pose, in nats, (batch,), with z the mean."""
+        """The loss of every input under a transform, in nats, (batch,), with z the mean."""
         mean, log_variance, reconstruction = self.through(x, alpha, sampled=False)
         return misfit(self.likelihood, x, reconstruction) + divergence(mean, log_variance)
 
     def through(
         self, x: Tensor, alpha: Tensor | None, *, sampled: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean, log-variance and reconstruction of inputs at poses, or as they stand (None)."""
-        mean, log_variance = self.vae.encode(x if alpha is None else self.posed(x, alpha))
+        """Mean, log-variance and reconstruction of inputs, transformed or as they stand (None)."""
+        mean, log_variance = self.vae.encode(x if alpha is None else self.transformed(x, alpha))
         reconstruction = self.vae.decode(sample(mean, log_variance) if sampled else mean)
         if alpha is not None:
-            reconstruction = warp(reconstruction, inverse(self.poses.matrix(alpha)))
+            reconstruction = warp(reconstruction, inverse(self.transforms.matrix(alpha)))
         return mean, log_variance, reconstruction
 
-    def posed(self, x: Tensor, alpha: Tensor) -> Tensor:
-        """Inputs as the VAE sees them at poses."""
-        return warp(x, self.poses.matrix(alpha))
+    def transformed(self, x: Tensor, alpha: Tensor) -> Tensor:
+        """Inputs as the VAE sees them under transforms."""
+        return warp(x, self.transforms.matrix(alpha))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Tasks: what a model is trained for, its loss, what is measured, and what a batch holds.
 
 After the classification of images come that of texts, with GLUE's own scores, and autoencoders that
-reconstruct grids, upright or each in a random pose.
+reconstruct grids, upright or each transformed at random.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from reuseprior.models.affine_vae import (
     LIKELIHOODS,
     AffineVAE,
     Passed,
-    Poses,
+    Transforms,
     divergence,
     misfit,
     padded,
@@ -339,7 +339,7 @@ class Bucketed(Batches):
         return tokens.to(self._device), self._labels[chosen].to(self._device)
 
 
-# Grids, upright or in a pose ----------------------------------------------------------------------
+# Grids, upright or transformed --------------------------------------------------------------------
 
 POOLS = {4: F.avg_pool2d, 5: F.avg_pool3d}  # by the axes of a batch
 
@@ -348,20 +348,20 @@ POOLS = {4: F.avg_pool2d, 5: F.avg_pool3d}  # by the axes of a batch
 class Reconstruction(Task):
     """Reconstruct images or voxels of one channel on a canvas of `side`, turned or not.
 
-    Without `poses` they stand as the data have them. With, each is seen in a pose drawn anew every
-    epoch, and each test input in one and the same, whatever the seed. `pooled` says how many cells
-    a side become one before anything else. The loss is that at the model's best pose, in nats an
-    example: in training, of a model without a search, a sample of minus the evidence lower bound;
-    with a search less, as the pose is free, and in testing less, as z is at its mean. `mse` is over
-    all cells of the canvas, `passes` what the model's search spends on an example, as
-    `affine_vae.search` counts.
+    Without `transforms` they stand as the data have them. With, each is seen under one drawn anew
+    every epoch, and each test input under one and the same, whatever the seed. `pooled` says how
+    many cells a side become one before anything else. The loss is that under the model's best
+    transform, in nats an example: in training, of a model without a search, a sample of minus the
+    evidence lower bound; with a search less, as the transform is free, and in testing less, as z is
+    at its mean. `mse` is over all cells of the canvas, `passes` what the model's search spends on
+    an example, as `affine_vae.search` counts.
     """
 
     name: ClassVar[str] = "reconstruction"
     measures: ClassVar[tuple[str, ...]] = ("loss", "mse", "passes")
     shown: ClassVar[tuple[str, ...]] = ("loss", "passes")
     side: int
-    poses: Poses | None = None
+    transforms: Transforms | None = None
     likelihood: str = "gaussian"
     pooled: int = 1
 
@@ -372,8 +372,8 @@ class Reconstruction(Task):
             )
 
     def about(self) -> dict[str, object]:
-        poses = self.poses and asdict(self.poses)
-        of_images = {"side": self.side, "poses": poses, "pooled": self.pooled}
+        transforms = self.transforms and asdict(self.transforms)
+        of_images = {"side": self.side, "poses": transforms, "pooled": self.pooled}
         return super().about() | of_images | {"likelihood": self.likelihood}
 
     def check(
@@ -395,27 +395,27 @@ class Reconstruction(Task):
             if len(empty := (part.images.flatten(1).amax(1) == 0).nonzero()):
                 raise ProtocolError(
                     f"grid {empty[0].item()} of a part of {data.name} is empty, which looks the "
-                    "same in every pose: leave empty grids out"
+                    "same under every transform: leave empty grids out"
                 )
 
     def _check_shape(self, model: nn.Module, data: DataSet) -> None:
         held = data.train.images.ndim - 2
-        if self.poses is not None:
-            wanted = self.poses.dimensions
+        if self.transforms is not None:
+            wanted = self.transforms.dimensions
         else:
-            wanted = model.poses.dimensions if isinstance(model, AffineVAE) else held
+            wanted = model.transforms.dimensions if isinstance(model, AffineVAE) else held
         if held != wanted:
             raise ProtocolError(
                 f"{data.name} has grids of {held} dimensions and {self.name} is set up for "
                 f"{wanted}: give both the same"
             )
 
-    def batches(self, part: Images, protocol: Protocol, **place) -> Posed:
+    def batches(self, part: Images, protocol: Protocol, **place) -> Transformed:
         if protocol.channels_last and part.images.ndim != 4:
             raise ProtocolError(
                 "channels_last is true, which orders images and not voxels: set it to false"
             )
-        return Posed(part, self, protocol, **place)
+        return Transformed(part, self, protocol, **place)
 
     def batch(self, inputs: Tensor, targets: Tensor) -> Batch:
         return inputs, inputs
@@ -433,7 +433,7 @@ class Reconstruction(Task):
         return losses + divergence(outputs.mean.float(), outputs.log_variance.float())
 
     def grids(self, images: Tensor, alpha: Tensor | None) -> Tensor:
-        """Bytes (batch, 1, …) as the model sees them: from 0 to 1, on the canvas, at poses."""
+        """Bytes (batch, 1, …) as the model sees them: from 0 to 1, on the canvas, transformed."""
         x = images.float().div(255)
         if self.pooled > 1:
             x = POOLS[x.ndim](x, self.pooled)
@@ -441,11 +441,11 @@ class Reconstruction(Task):
         if alpha is None:
             return x
         # interpolating may round a last bit beyond 1, which is no chance
-        return warp(x, self.poses.matrix(alpha.to(x.device))).clamp(0, 1)
+        return warp(x, self.transforms.matrix(alpha.to(x.device))).clamp(0, 1)
 
 
-class Posed(Batches):
-    """Batches of grids, each at a pose that the seed and the epoch decide."""
+class Transformed(Batches):
+    """Batches of grids, each under a transform that the seed and the epoch decide."""
 
     def __init__(self, images: Images, task: Reconstruction, protocol: Protocol, **place):
         super().__init__(len(images), protocol, **place)
@@ -453,23 +453,23 @@ class Posed(Batches):
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         order, _ = self.order(epoch)
-        poses = self._poses(derive("pose", self._seed, epoch))
+        transforms = self._transforms(derive("pose", self._seed, epoch))
         for part in self.parts(first):
-            yield self._batch(order[part], poses)
+            yield self._batch(order[part], transforms)
 
     def once(self) -> Iterator[Batch]:
-        poses = self._poses(derive("pose", DATA_SEED))
+        transforms = self._transforms(derive("pose", DATA_SEED))
         for part in self.own(torch.arange(len(self))):
-            yield self._batch(part, poses)
+            yield self._batch(part, transforms)
 
-    def _poses(self, seed: int) -> Tensor | None:
-        """A pose for every grid, (grids, numbers)."""
-        if self._task.poses is None:
+    def _transforms(self, seed: int) -> Tensor | None:
+        """A transform for every grid, (grids, numbers)."""
+        if self._task.transforms is None:
             return None
-        return self._task.poses.draw(len(self), torch.Generator().manual_seed(seed))
+        return self._task.transforms.draw(len(self), torch.Generator().manual_seed(seed))
 
-    def _batch(self, chosen: Tensor, poses: Tensor | None) -> Batch:
-        alpha = None if poses is None else poses[chosen]
+    def _batch(self, chosen: Tensor, transforms: Tensor | None) -> Batch:
+        alpha = None if transforms is None else transforms[chosen]
         x = self._task.grids(self._images[chosen.to(self._images.device)], alpha)
         if self.protocol.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)

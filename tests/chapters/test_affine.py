@@ -14,7 +14,7 @@ from reuseprior.chapters.affine import beside
 from reuseprior.chapters.affine_runs import ARMS, CASES, SCALES, Experiment, run
 from reuseprior.contexts import count_contexts
 from reuseprior.models import without_weights
-from reuseprior.models.affine_vae import VAE, Poses
+from reuseprior.models.affine_vae import VAE, Transforms
 from reuseprior.report import campaign
 from tests.chapters import printed, runs
 from tests.chapters.printed import falsified
@@ -149,7 +149,7 @@ def test_runs_of_another_plan_are_no_evidence(root, monkeypatch, scale):
     """Of another protocol, another search: neither numbers nor claims may come of them."""
     now = SCALES[scale]
     for other in (
-        {"search": lambda poses: affine_runs.Halving(3, ())}, {"changes": {2: {"epochs": 3}}}
+        {"search": lambda transforms: affine_runs.Halving(3, ())}, {"changes": {2: {"epochs": 3}}}
     ):  # fmt: skip
         with monkeypatch.context() as former:
             former.setitem(SCALES, scale, replace(now, **other))
@@ -183,7 +183,9 @@ def test_room_is_judged_by_rotations(root, monkeypatch, beyond, verdict):
              "drawn": 0} for t, n in enumerate(beyond)
         ])  # fmt: skip
     found = judged(claim)
-    said = "modelnet10-chair, rotation and translation by up to 0.2: in its worst pose 1 of 9"
+    said = (
+        "modelnet10-chair, rotation and translation by up to 0.2: under its worst transform 1 of 9"
+    )
     assert found.verdict == verdict and said in found.note
     falsified(monkeypatch, SETUP, "bidart-4-setup-canvas-modelnet", "value", "56")
     assert judged(claim).verdict == "open"  # of that canvas nothing was measured
@@ -241,9 +243,9 @@ def test_all_that_is_planned_can_be_built():
         one = Experiment(name, "avae", "quick" if "digits" in name else "cpu")
         model = one.build(0)
         assert (model.vae.side, model.likelihood) == (one.task.side, one.task.likelihood)
-        assert one.task.poses == CASES[name].poses and one.protocol.channels == 1
+        assert one.task.transforms == CASES[name].transforms and one.protocol.channels == 1
     upright, wide, vae = (case(arm, "cpu") for arm in ("upright", "wide", "vae"))
-    assert upright.task.poses is None and upright.build(0).search is None
+    assert upright.task.transforms is None and upright.build(0).search is None
     assert (wide.width, wide.numbers, vae.width, vae.numbers) == (2, 7, 1, 7)
 
 
@@ -293,12 +295,12 @@ def test_a_bound_pays_for_the_angle(monkeypatch, degrees):
     model = Experiment("digits-rotation", "avae", "quick").build(0)
     monkeypatch.setattr(model, "through", through)
     monkeypatch.setattr(affine_runs, "misfit", lambda kind, x, made: torch.zeros(len(x)))
-    x, pose = torch.rand(400, 1, 12, 12), torch.ones(400, 1)
+    x, transform = torch.rand(400, 1, 12, 12), torch.ones(400, 1)
     evidence = log(sigma * sqrt(2 * pi) / (2 * pi))
-    found = affine_runs.bound(model, x, pose)
+    found = affine_runs.bound(model, x, transform)
     assert found.mean() == pytest.approx(-evidence, abs=0.1)
-    off = affine_runs.bound(model, x, pose + 2 * sigma)
-    assert off.mean() > found.mean() + 0.5  # a pose beside the best one is a worse bound
+    off = affine_runs.bound(model, x, transform + 2 * sigma)
+    assert off.mean() > found.mean() + 0.5  # a transform beside the best one is a worse bound
 
 
 def test_a_bound_lies_above_what_many_samples_say():
@@ -331,15 +333,15 @@ def test_measuring_leaves_a_model_as_it_was():
 
 
 def test_how_far_grids_reach():
-    """A cell in a corner, by hand; and cut where a drawn pose brings it beyond the rim."""
+    """A cell in a corner, by hand; and cut where a drawn transform brings it beyond the rim."""
     grid = torch.zeros(1, 4, 4)
     grid[0, 0, 0] = 1  # its middle lies at (-1.5, -1.5)
     away, moved = 1.5 * 2**0.5, (1.5 + 0.2 * 3) * 2**0.5
-    assert affine_runs.reach(grid, Poses(2), 6).item() == pytest.approx(away)
-    assert affine_runs.reach(grid, Poses(2, True), 6).item() == pytest.approx(moved)
+    assert affine_runs.reach(grid, Transforms(2), 6).item() == pytest.approx(away)
+    assert affine_runs.reach(grid, Transforms(2, True), 6).item() == pytest.approx(moved)
     many = grid.expand(500, 4, 4)
-    assert affine_runs.cut(many, Poses(2), 6) == 0  # 2.12 of 3 cells
-    share = affine_runs.cut(many, Poses(2), 4) / 500
+    assert affine_runs.cut(many, Transforms(2), 6) == 0  # 2.12 of 3 cells
+    share = affine_runs.cut(many, Transforms(2), 4) / 500
     # beyond 2 along either axis: where the cosine is more than 2 / 2.12
     assert share == pytest.approx(4 * 2 * acos(2 / away) / (2 * pi), abs=0.06)
 
@@ -358,9 +360,11 @@ class Turned(nn.Module):
 
 def test_reuse_over_poses():
     """K times the contexts of each parameter, which `beside` takes for granted, by counting."""
-    found = beside(6, Poses(2).numbers, 40)
+    found = beside(6, Transforms(2).numbers, 40)
     assert found.parameters["AVAE"] == found.parameters["VAE"] == 119_565
-    assert found.parameters["VAE, with numbers for the pose"] - found.parameters["AVAE"] == 4802
+    assert (
+        found.parameters["VAE, with numbers for the transform"] - found.parameters["AVAE"] == 4802
+    )
     assert found.spread["AVAE"] - found.spread["VAE"] == pytest.approx(log2(126))  # rotations
     assert found.entropy["AVAE"] == found.entropy["VAE"]
     for copies in (2, 3):

@@ -1,4 +1,4 @@
-"""The VAE between two affine maps: its loss, its poses, the searches for them, and its randomness.
+"""The VAE between two affine maps: loss, transforms, the searches for them, and its randomness.
 
 What cannot be built or moved is in test_refusals.py, sizes are in test_sizes.py.
 """
@@ -20,12 +20,12 @@ from reuseprior.models.affine_vae import (
     Descent,
     Halving,
     Objective,
-    Poses,
     Restarts,
+    Transforms,
 )
 
-KINDS = [Poses(d, translation) for d in (2, 3) for translation in (False, True)]
-KIND = pytest.mark.parametrize("poses", KINDS, ids=str)
+KINDS = [Transforms(d, translation) for d in (2, 3) for translation in (False, True)]
+KIND = pytest.mark.parametrize("transforms", KINDS, ids=str)
 
 
 @pytest.fixture(autouse=True)
@@ -37,9 +37,9 @@ def seed(number):
     return torch.Generator().manual_seed(number)
 
 
-def affine(search=None, poses=KINDS[0], side=12, **options):
-    vae = VAE(3, side, dimensions=poses.dimensions, width=0.25)
-    return AffineVAE(vae, poses, search, **options)
+def affine(search=None, transforms=KINDS[0], side=12, **options):
+    vae = VAE(3, side, dimensions=transforms.dimensions, width=0.25)
+    return AffineVAE(vae, transforms, search, **options)
 
 
 def places(side, dimensions):
@@ -49,7 +49,7 @@ def places(side, dimensions):
 
 
 def blob(side, dimensions, batch=3):
-    """Smooth inputs that differ in every pose."""
+    """Smooth inputs that differ under every transform."""
     centres = torch.tensor([[0.4, 0.1, -0.2], [-0.2, 0.3, 0.1]])[:, :dimensions]
     shape = (-1, *[1] * dimensions)
     at = places(side, dimensions)
@@ -92,7 +92,7 @@ def pixel(likelihood, value, made):
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 def test_each_example_s_loss_by_itself(likelihood):
-    """In the pose they are in; one pixel after the other, in Python's floats."""
+    """As they stand; one pixel after the other, in Python's floats."""
     model = affine(Halving(), likelihood=likelihood).double().eval()
     vae, x = model.vae, torch.rand(4, 1, 12, 12, dtype=torch.float64)
     mean, log_variance = vae.encode(x)
@@ -109,14 +109,14 @@ def test_each_example_s_loss_by_itself(likelihood):
 
 @KIND
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
-def test_slopes_are_those_of_finite_differences(poses, likelihood):
-    side = 16 if poses.dimensions == 2 else 8
-    model = affine(Halving(), poses, side, likelihood=likelihood).double().eval()
-    objective = model.objective(blob(side, poses.dimensions, 2).double())
-    alpha = poses.draw(2, seed(3)).double()[None] / 3
+def test_slopes_are_those_of_finite_differences(transforms, likelihood):
+    side = 16 if transforms.dimensions == 2 else 8
+    model = affine(Halving(), transforms, side, likelihood=likelihood).double().eval()
+    objective = model.objective(blob(side, transforms.dimensions, 2).double())
+    alpha = transforms.draw(2, seed(3)).double()[None] / 3
     _, slopes = objective.slopes(alpha)
     step = 1e-6
-    for number in range(poses.numbers):
+    for number in range(transforms.numbers):
         there, back = alpha.clone(), alpha.clone()
         there[..., number] += step
         back[..., number] -= step
@@ -125,21 +125,21 @@ def test_slopes_are_those_of_finite_differences(poses, likelihood):
     assert slopes.abs().min() > 0
 
 
-# Poses --------------------------------------------------------------------------------------------
+# Transforms ---------------------------------------------------------------------------------------
 
 
 @KIND
-def test_undone_inside_the_inscribed_ball(poses):
+def test_undone_inside_the_inscribed_ball(transforms):
     """affine(α), then affine(α⁻¹), for 200 random α: the identity to 1e-5.
 
     On every cell's place as channels, and a constant: interpolation is exact for them, so what
     deviates is the map and nothing else.
     """
-    side, d = (40, 2) if poses.dimensions == 2 else (16, 3)
-    matrix = poses.matrix(poses.draw(200, seed(0)))
+    side, d = (40, 2) if transforms.dimensions == 2 else (16, 3)
+    matrix = transforms.matrix(transforms.draw(200, seed(0)))
     at = places(side, d)
     x = torch.cat([at, torch.ones_like(at[:1])])[None]
-    moved = affine_vae.REACH * sqrt(d) if poses.translation else 0.0
+    moved = affine_vae.REACH * sqrt(d) if transforms.translation else 0.0
     # The ball less half a cell, as middles of cells lie, and a diagonal, as a cell's neighbours do;
     # and less what a translation leads outside.
     inside = (at**2).sum(0).sqrt() <= 1 - moved - 2 * (sqrt(d) + 0.5) / side
@@ -152,26 +152,26 @@ def test_undone_inside_the_inscribed_ball(poses):
 def test_rotations():
     """Eq. (4.2) with the sign of its sines; a quarter turn moves pixels whole; orthogonal in 3D."""
     printed = torch.tensor([[cos(0.3), sin(0.3), 0], [-sin(0.3), cos(0.3), 0]])
-    torch.testing.assert_close(Poses(2).matrix(torch.tensor([[0.3]]))[0], printed)
+    torch.testing.assert_close(Transforms(2).matrix(torch.tensor([[0.3]]))[0], printed)
     x = torch.rand(1, 1, 8, 8)
-    turned = affine_vae.warp(x, Poses(2).matrix(torch.tensor([[pi / 2]])))
+    turned = affine_vae.warp(x, Transforms(2).matrix(torch.tensor([[pi / 2]])))
     torch.testing.assert_close(turned, torch.rot90(x, -1, (2, 3)), atol=1e-5, rtol=0)
-    linear = Poses(3).matrix(Poses(3).draw(50, seed(1)))[:, :, :3]
+    linear = Transforms(3).matrix(Transforms(3).draw(50, seed(1)))[:, :, :3]
     torch.testing.assert_close(linear @ linear.mT, torch.eye(3).expand(50, 3, 3), atol=1e-5, rtol=0)
     torch.testing.assert_close(linear.det(), torch.ones(50))
-    about_x = Poses(3).matrix(torch.tensor([[0.5, 0, 0]]))[0]
+    about_x = Transforms(3).matrix(torch.tensor([[0.5, 0, 0]]))[0]
     torch.testing.assert_close(about_x[0], torch.tensor([1.0, 0, 0, 0]))
 
 
 @KIND
-def test_room_loses_nothing(poses):
-    """Every corner of a grid, in its worst pose, still lies on the canvas; 4 cells less and not."""
-    side, d = 28, poses.dimensions
-    canvas = affine_vae.room(side, poses)
-    alpha = poses.draw(20_000, seed(2))
-    if poses.translation:  # as far as they reach
-        alpha[:, poses.angles :] = alpha[:, poses.angles :].sign() * affine_vae.REACH
-    undo = affine_vae.inverse(poses.matrix(alpha))
+def test_room_loses_nothing(transforms):
+    """Every corner of a grid, however transformed, lies on the canvas; 4 cells less and not."""
+    side, d = 28, transforms.dimensions
+    canvas = affine_vae.room(side, transforms)
+    alpha = transforms.draw(20_000, seed(2))
+    if transforms.translation:  # as far as they reach
+        alpha[:, transforms.angles :] = alpha[:, transforms.angles :].sign() * affine_vae.REACH
+    undo = affine_vae.inverse(transforms.matrix(alpha))
     signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * d)
     reached = undo[:, :, :-1] @ (signs.T * side / canvas) + undo[:, :, -1:]
     assert reached.abs().max() <= 1
@@ -204,7 +204,7 @@ def test_without_a_search_it_is_the_vae():
     model, x = affine().eval(), torch.rand(2, 1, 12, 12)
     passed = model(x)
     assert torch.equal(passed.reconstruction, model.vae(x))
-    assert passed.passes == 0 and not passed.pose.any()
+    assert passed.passes == 0 and not passed.transform.any()
 
 
 def test_a_search_leaves_no_trace():
@@ -218,23 +218,25 @@ def test_a_search_leaves_no_trace():
 @pytest.mark.parametrize(
     "search", [Restarts(6, 3, 4), Halving(6, ((3, 2), (1, 3)))], ids=lambda s: s.name
 )
-def test_a_pose_does_not_depend_on_its_batch(search):
-    """Shuffled, in batches of other sizes, alone, twice the same: the same pose in evaluation."""
-    model = affine(search, Poses(2, translation=True)).double().eval()
+def test_a_transform_does_not_depend_on_its_batch(search):
+    """Shuffled, in batches of other sizes, alone, twice the same: one transform in evaluation."""
+    model = affine(search, Transforms(2, translation=True)).double().eval()
     x = torch.rand(7, 1, 12, 12, dtype=torch.float64)
     x[5] = x[1]
     passed, order = model(x), torch.randperm(7)
-    whole = passed.pose
+    whole = passed.transform
     assert {part.dtype for part in passed[:-1]} == {torch.float64}
-    assert torch.equal(model(x).pose, whole) and torch.allclose(whole[5], whole[1], atol=1e-7)
-    assert torch.allclose(model.find(x[order]).pose, whole[order], atol=1e-7)
+    assert torch.equal(model(x).transform, whole) and torch.allclose(whole[5], whole[1], atol=1e-7)
+    assert torch.allclose(model.find(x[order]).transform, whole[order], atol=1e-7)
     for size in (1, 3):
-        found = torch.cat([model.find(part).pose for part in x.split(size)])
+        found = torch.cat([model.find(part).transform for part in x.split(size)])
         assert torch.allclose(found, whole, atol=1e-7)
     assert len(whole[:5].unique(dim=0)) == 5  # of different inputs
     torch.testing.assert_close(model(x[:1]).reconstruction, passed.reconstruction[:1])
     model.train()
-    assert not torch.allclose(model.find(x).pose[5], model.find(x).pose[1])  # starts of their own
+    assert not torch.allclose(
+        model.find(x).transform[5], model.find(x).transform[1]
+    )  # starts of their own
 
 
 def fails(objective, generator):
@@ -261,35 +263,35 @@ def degrees_off(found, optimum):
     return ((found - optimum + pi) % (2 * pi) - pi).rad2deg().abs()
 
 
-def planted(poses, number, batch=60):
-    """Losses of −2 at a pose of each example's own, and −1 half a turn from it."""
-    optimum = poses.draw(batch, seed(number))
-    turned = poses.matrix(optimum)[:, :, :-1]
-    half = torch.diag(torch.tensor([-1.0, -1.0, 1.0][: poses.dimensions]))
+def planted(transforms, number, batch=60):
+    """Losses of −2 at a transform of each example's own, and −1 half a turn from it."""
+    optimum = transforms.draw(batch, seed(number))
+    turned = transforms.matrix(optimum)[:, :, :-1]
+    half = torch.diag(torch.tensor([-1.0, -1.0, 1.0][: transforms.dimensions]))
 
     def near(one, other):  # by the cosine of the angle between two rotations
         trace = (one * other).flatten(1).sum(1)
-        cosine = trace / 2 if poses.dimensions == 2 else (trace - 1) / 2
+        cosine = trace / 2 if transforms.dimensions == 2 else (trace - 1) / 2
         return (4 * (cosine - 1)).exp()
 
     def loss(alpha, rows):
-        own = poses.matrix(alpha)[:, :, :-1]
-        away = (alpha - optimum[rows])[:, poses.angles :]
+        own = transforms.matrix(alpha)[:, :, :-1]
+        away = (alpha - optimum[rows])[:, transforms.angles :]
         moved = (-(away**2).sum(1) / (2 * 0.15**2)).exp()
         return -moved * (2 * near(own, turned[rows]) + near(own, (turned @ half)[rows]))
 
-    return Objective(loss, batch, poses), optimum
+    return Objective(loss, batch, transforms), optimum
 
 
 @pytest.mark.parametrize(
-    ("poses", "worse"), [*zip(KINDS, (0.001, 0.01, 0.0, 0.0), strict=True)], ids=str
+    ("transforms", "worse"), [*zip(KINDS, (0.001, 0.01, 0.0, 0.0), strict=True)], ids=str
 )
-def test_halving_reaches_what_restarts_do_for_a_fifth(poses, worse):
+def test_halving_reaches_what_restarts_do_for_a_fifth(transforms, worse):
     """On these planted valleys; how it does on networks the notebook measures."""
     losses = {}
-    for search in (Restarts(), Halving.of(poses)):
+    for search in (Restarts(), Halving.of(transforms)):
         torch.manual_seed(0)
-        runs = [search(planted(poses, number)[0]) for number in range(4)]
+        runs = [search(planted(transforms, number)[0]) for number in range(4)]
         losses[search.name] = torch.cat([run.loss for run in runs]).mean()
     assert runs[0].passes <= 360 / 5
     assert losses["halving"] <= losses["restarts"] + worse
@@ -299,17 +301,17 @@ def test_halving_reaches_what_restarts_do_for_a_fifth(poses, worse):
     (Restarts(), 32 + 2 * 8 * 20 + 8), (Halving(), 12 + 2 * (4 * 2 + 2 * 4 + 6) + 1),
 ])  # fmt: skip
 def test_finds_a_planted_optimum(search, passes):
-    objective, optimum = planted(Poses(2), 0, BATCH)
+    objective, optimum = planted(Transforms(2), 0, BATCH)
     found = search(objective, seed(1))
-    assert (degrees_off(found.pose, optimum) < 5).float().mean() >= 0.95
+    assert (degrees_off(found.transform, optimum) < 5).float().mean() >= 0.95
     assert found.passes == passes
-    torch.testing.assert_close(found.loss, objective.losses(found.pose[None])[0])
+    torch.testing.assert_close(found.loss, objective.losses(found.transform[None])[0])
 
 
 def test_starts_that_are_kept_are_the_best():
     """The published selection takes rows of one restart, of other examples."""
-    objective, _ = planted(Poses(2), 2, BATCH)
-    drawn = Poses(2).draw(32 * BATCH, seed(3)).view(32, BATCH, 1)
+    objective, _ = planted(Transforms(2), 2, BATCH)
+    drawn = Transforms(2).draw(32 * BATCH, seed(3)).view(32, BATCH, 1)
     losses = objective.losses(drawn)
     eighth = losses.sort(0).values[7]
     kept = objective.losses(Restarts().chosen(drawn, losses))
@@ -320,11 +322,11 @@ def test_starts_that_are_kept_are_the_best():
 
 @pytest.mark.parametrize("search", [Restarts(), Halving(), PublishedRestarts()], ids=type)
 def test_all_is_where_the_inputs_are(search):
-    """Draws come from the CPU; mixed with poses of another device they would raise."""
+    """Draws come from the CPU; mixed with transforms of another device they would raise."""
     like = torch.empty(0, dtype=torch.float64, device="meta")
-    found = search(Objective(lambda alpha, rows: (alpha**2).sum(1), 3, Poses(2), like))
-    assert found.pose.device.type == found.loss.device.type == "meta"
-    assert found.pose.dtype == torch.float64
+    found = search(Objective(lambda alpha, rows: (alpha**2).sum(1), 3, Transforms(2), like))
+    assert found.transform.device.type == found.loss.device.type == "meta"
+    assert found.transform.dtype == torch.float64
 
 
 def test_descent_is_torchs_adam():
@@ -340,9 +342,9 @@ def test_descent_is_torchs_adam():
 
 
 def test_starts_are_spread():
-    for poses in (Poses(2), Poses(3, translation=True)):
-        unit = affine_vae.even(16, Objective(lambda alpha, rows: alpha.sum(1), 2, poses), None)
-        assert unit.shape == (16, 2, poses.numbers)
+    for transforms in (Transforms(2), Transforms(3, translation=True)):
+        unit = affine_vae.even(16, Objective(lambda alpha, rows: alpha.sum(1), 2, transforms), None)
+        assert unit.shape == (16, 2, transforms.numbers)
         assert not torch.equal(unit[:, 0], unit[:, 1])
         for quarters in (4 * unit).long().flatten(1).T:
             assert quarters.bincount(minlength=4).min() >= 2
@@ -350,12 +352,12 @@ def test_starts_are_spread():
 
 @pytest.fixture(scope="module")
 def known():
-    """A VAE that has learnt twenty digits by heart, and 200 turned ones with their poses."""
+    """A VAE that has learnt twenty digits by heart, and 200 turned ones with their transforms."""
     torch.manual_seed(0)
     digits = data.load("digits").train
     chosen = torch.cat([(digits.labels == c).nonzero()[:2, 0] for c in range(10)])
     x = affine_vae.padded(digits.images[chosen].float() / 255, 12)
-    model = AffineVAE(VAE(6, 12, width=0.5), Poses(2), likelihood="bernoulli")
+    model = AffineVAE(VAE(6, 12, width=0.5), Transforms(2), likelihood="bernoulli")
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(500):
         passed = model(x)
@@ -363,8 +365,12 @@ def known():
         (loss + affine_vae.divergence(passed.mean, passed.log_variance)).mean().backward()
         optimizer.step()
         optimizer.zero_grad()
-    pose = Poses(2).draw(200, seed(1))
-    return model.eval(), affine_vae.warp(x.repeat(10, 1, 1, 1), Poses(2).matrix(pose)), pose
+    transform = Transforms(2).draw(200, seed(1))
+    return (
+        model.eval(),
+        affine_vae.warp(x.repeat(10, 1, 1, 1), Transforms(2).matrix(transform)),
+        transform,
+    )
 
 
 LONG = pytest.mark.soak  # the published selection's best eight are eight of any
@@ -377,8 +383,8 @@ LONG = pytest.mark.soak  # the published selection's best eight are eight of any
         (Halving(), (0.95, 1)), (Restarts(), (0.95, 1)), (PublishedRestarts(), (0, 0.9)))),
 ])  # fmt: skip
 def test_finds_the_rotation_of_a_known_image(known, search, cases, least, most):
-    model, turned, pose = known
+    model, turned, transform = known
     model.search = search
-    found = model.find(turned[:cases]).pose
-    right = (degrees_off(found, -pose[:cases]) <= 5).float().mean()
+    found = model.find(turned[:cases]).transform
+    right = (degrees_off(found, -transform[:cases]) <= 5).float().mean()
     assert least <= right <= most

@@ -9,7 +9,7 @@ from torch import nn
 from reuseprior import models
 from reuseprior.measures.measuring import Conventions
 from reuseprior.models import affine_vae, catalog
-from reuseprior.models.affine_vae import VAE, AffineVAE, Halving, Poses, Restarts
+from reuseprior.models.affine_vae import VAE, AffineVAE, Halving, Restarts, Transforms
 from reuseprior.models.classformer import Classformer, Schedule, Space, shallower
 from reuseprior.models.darts import darts
 from reuseprior.models.efficientnet_v2 import parse_stage
@@ -72,12 +72,12 @@ BUILT = [
 ]  # fmt: skip
 
 UNDONE = "^map 1 of the batch has determinant 0, or all but 0, so nothing undoes it: give every "
-EMPTY = "^input 1 of the batch is empty, so no pose can be found for it: leave empty grids out$"
+EMPTY = "^input 1 of the batch is empty, so no transform can be found: leave empty grids out$"
 TAKES = r"this VAE takes \(batch, 1, 40, 40\): pad them to equal"
 HALVES = "the VAE halves it twice, so choose 8 or 12 or 16"
-in_space = AffineVAE(VAE(3, 8, dimensions=3, width=0.25), Poses(3), Restarts(2, 1, 1))
+in_space = AffineVAE(VAE(3, 8, dimensions=3, width=0.25), Transforms(3), Restarts(2, 1, 1))
 grids = torch.stack([torch.ones(1, 8, 8, 8), torch.zeros(1, 8, 8, 8)])
-POSED = [  # of the affine VAE
+TRANSFORMED = [  # of the affine VAE
     (lambda: VAE(0, 40), "latent is 0: a VAE needs at least 1 latent number"),
     (lambda: VAE(2, 30), f"side is 30: {HALVES}"),
     (lambda: VAE(2, 4), f"side is 4: {HALVES}"),
@@ -89,8 +89,11 @@ POSED = [  # of the affine VAE
     ),
     (lambda: VAE(2, 8)(torch.rand(1, 1, 8, 8)), "one input of side 8 leaves batch norm one value"),
     (lambda: affine_vae.misfit("poisson", grids, grids), "is 'poisson': choose gaussian or bern"),
-    (lambda: AffineVAE(VAE(2, 8), Poses(2), likelihood="poisson"), "likelihood is 'poisson'"),
-    (lambda: AffineVAE(VAE(3, 8), Poses(3)), "poses are of 3 dimensions and the VAE of 2: give"),
+    (lambda: AffineVAE(VAE(2, 8), Transforms(2), likelihood="poisson"), "likelihood is 'poisson'"),
+    (
+        lambda: AffineVAE(VAE(3, 8), Transforms(3)),
+        "transforms have 3 dimensions and the VAE 2: give",
+    ),
     (lambda: in_space(grids[:0]), "the batch is empty: give one input or more"),
     (lambda: in_space(grids), EMPTY),
     (lambda: affine_vae.inverse(torch.stack([torch.eye(2, 3), torch.zeros(2, 3)])), UNDONE),
@@ -122,7 +125,7 @@ TEXTS = [  # of transformers and Classformers
     (lambda: Conventions(tokens=3, embedded=True).inputs("torch.nn:Identity", nn.Identity()),
      "embeddings can be the input of hf: models only"),
 ]  # fmt: skip
-TABLE = [*((partial(catalog.find, name), s) for name, s in NAMES), *BUILT, *POSED, *TEXTS]
+TABLE = [*((partial(catalog.find, name), s) for name, s in NAMES), *BUILT, *TRANSFORMED, *TEXTS]
 
 
 @pytest.mark.parametrize(("ask", "sentence"), TABLE)

@@ -1,11 +1,11 @@
-"""Autoencoders through the trainer: resumed bit for bit, tested at fixed poses, or refused."""
+"""Autoencoders through the trainer: resumed bit for bit, tested at fixed transforms, or refused."""
 
 import pytest
 import torch
 
 from reuseprior import data
 from reuseprior.data import DataSet, Images
-from reuseprior.models.affine_vae import VAE, AffineVAE, Halving, Poses, misfit
+from reuseprior.models.affine_vae import VAE, AffineVAE, Halving, Transforms, misfit
 from reuseprior.training import Protocol, ProtocolError, train
 from reuseprior.training.batches import Share
 from reuseprior.training.task import Reconstruction
@@ -15,7 +15,7 @@ PROTOCOL = Protocol(
     epochs=2, batch_size=16, optimizer="adamw", learning_rate=1e-2, channels=1, train_images=64,
     test_images=20,
 )  # fmt: skip
-TASK = Reconstruction(12, Poses(2), "bernoulli")
+TASK = Reconstruction(12, Transforms(2), "bernoulli")
 PLACE = {"device": torch.device("cpu"), "share": Share()}
 
 
@@ -23,7 +23,7 @@ def model():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         vae = VAE(3, 12, width=0.25)
-    return AffineVAE(vae, Poses(2), Halving(4, ((2, 1),)), likelihood="bernoulli")
+    return AffineVAE(vae, Transforms(2), Halving(4, ((2, 1),)), likelihood="bernoulli")
 
 
 def fit(folder, built, known=None, protocol=PROTOCOL, task=TASK, **options):
@@ -50,14 +50,16 @@ def test_voxels_are_learnt(tmp_path):
     for grid, (a, b, c) in zip(grids, sizes.tolist(), strict=True):
         grid[0, :a, :b, :c] = 255
     part = Images(grids, torch.zeros(16, dtype=torch.int64))
-    poses = Poses(3, translation=True)
+    transforms = Transforms(3, translation=True)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         vae = VAE(2, 12, dimensions=3, width=0.25)
-    built = AffineVAE(vae, poses, Halving(2, ((1, 1),)), likelihood="bernoulli")
+    built = AffineVAE(vae, transforms, Halving(2, ((1, 1),)), likelihood="bernoulli")
     protocol = Protocol(epochs=4, batch_size=4, learning_rate=4e-2, channels=1, optimizer="adamw")
     boxes = DataSet.of("boxes", 1, part, part.take(slice(4)))
-    found = fit(tmp_path / "run", built, boxes, protocol, Reconstruction(12, poses, "bernoulli"))
+    found = fit(
+        tmp_path / "run", built, boxes, protocol, Reconstruction(12, transforms, "bernoulli")
+    )
     assert found.config["poses"] == {"dimensions": 3, "translation": True}
     assert found.metrics.train_loss.iloc[-1] < 0.9 * found.metrics.train_loss.iloc[0]
     assert set(found.metrics.train_passes) == {2 + 2 + 1}
@@ -77,13 +79,13 @@ def test_what_is_recorded_are_measures_of_the_examples(whole):
     losses, squares = [], []
     with torch.no_grad():
         for x, _ in TASK.batches(images, PROTOCOL, seed=9, **PLACE).once():
-            losses.append(built.losses(x, built.find(x).pose))
+            losses.append(built.losses(x, built.find(x).transform))
             squares.append(((built(x).reconstruction - x) ** 2).flatten(1).mean(1))
     for name, each in (("loss", losses), ("mse", squares)):
         assert found.summary[f"test_{name}"] == pytest.approx(torch.cat(each).mean().item(), 1e-5)
 
 
-def test_poses_of_batches():
+def test_transforms_of_batches():
     digits = data.load("digits").train.take(slice(40))
 
     def first(task, seed, epoch=None):
@@ -108,12 +110,12 @@ def test_voxels_are_pooled():
     assert found[0, 0, 2, 2, 2] == 0.5 and found[0].sum() == 0.5
 
 
-@pytest.mark.parametrize("poses", [Poses(2), Poses(3, translation=True)], ids=str)
-def test_turned_grids_are_chances(poses):
+@pytest.mark.parametrize("transforms", [Transforms(2), Transforms(3, translation=True)], ids=str)
+def test_turned_grids_are_chances(transforms):
     """Full grids, whose interpolated values would round to more than 1."""
-    full = torch.full((40, 1, *[8] * poses.dimensions), 255, dtype=torch.uint8)
-    task = Reconstruction(16, poses, "bernoulli")
-    found = task.grids(full, poses.draw(40, torch.Generator().manual_seed(0)))
+    full = torch.full((40, 1, *[8] * transforms.dimensions), 255, dtype=torch.uint8)
+    task = Reconstruction(16, transforms, "bernoulli")
+    found = task.grids(full, transforms.draw(40, torch.Generator().manual_seed(0)))
     assert found.min() >= 0 and found.max() <= 1
     assert torch.isfinite(misfit("bernoulli", found, found + 1e-7)).all()
 
@@ -124,10 +126,10 @@ def grey(*shape, value=1):
 
 
 def in_space():
-    return AffineVAE(VAE(3, 12, dimensions=3, width=0.25), Poses(3), likelihood="bernoulli")
+    return AffineVAE(VAE(3, 12, dimensions=3, width=0.25), Transforms(3), likelihood="bernoulli")
 
 
-CUBES, IN_SPACE = grey(16, 1, 8, 8, 8), Reconstruction(12, Poses(3), "bernoulli")
+CUBES, IN_SPACE = grey(16, 1, 8, 8, 8), Reconstruction(12, Transforms(3), "bernoulli")
 REFUSED = [
     (model, grey(16, 1, 8, 8, value=0), {}, TASK, "grid 0 of a part of mine is"),
     (model, grey(16, 3, 8, 8), {}, TASK, "mine has 3 channels and recon"),
