@@ -39,6 +39,7 @@ from reuseprior.models.affine_vae import (
     evaluating,
     inverse,
     misfit,
+    room,
 )
 from reuseprior.report.runs import settings
 from reuseprior.results import Recording, Run
@@ -60,7 +61,7 @@ LEARNING = 3  # passes in which an example is learnt from: one forward, two back
 
 @dataclass(frozen=True)
 class Case:
-    """A row of table 4.1 or 4.2: the data, how they are turned, and the size of a shape."""
+    """A data set of tables 4.1 and 4.2, how it is transformed, and the size of a shape."""
 
     data: str
     transforms: Transforms
@@ -71,7 +72,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Arm:
-    """A model that a case compares."""
+    """A variant of the autoencoder, which a case compares with others."""
 
     says: str
     search: bool = False
@@ -84,7 +85,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of a case is run; `changes` are those of the protocol, by dimensions or case."""
+    """A budget; `changes` are those of the protocol, by dimensions or case."""
 
     search: Callable[[Transforms], Restarts | Halving]
     changes: Mapping[int | str, Mapping[str, object]] = field(default_factory=dict)
@@ -351,10 +352,10 @@ def measure(
 def bound(model: AffineVAE, x: Tensor, transform: Tensor | None = None) -> Tensor:
     """Minus an evidence lower bound of inputs, sampled, in nats, (batch,).
 
-    As they stand, or with everything paid that their angles, `transform` (batch, 1), say: an angle
-    is uniform beforehand, and afterwards Gaussian about the one given, by Gauss–Hermite quadrature.
+    As they stand, or with the description length of their angles, `transform` (batch, 1): one is
+    uniform beforehand, and afterwards Gaussian about the one given, by Gauss–Hermite quadrature.
     Its σ is the one of SPREADS at which the bound is least by other samples of z. On a circle the
-    divergence is at most the one on a line, ln(2π / (σ √(2πe))), that is paid here.
+    divergence is at most the one on a line, ln(2π / (σ √(2πe))), that is added here.
     """
     nodes, weights = (part.tolist() for part in np.polynomial.hermite_e.hermegauss(DRAWS))
 
@@ -362,7 +363,7 @@ def bound(model: AffineVAE, x: Tensor, transform: Tensor | None = None) -> Tenso
         mean, log_variance, reconstruction = model.through(x, alpha, sampled=True)
         return misfit(model.likelihood, x, reconstruction) + divergence(mean, log_variance)
 
-    def paid(spread: Tensor) -> Tensor:
+    def described(spread: Tensor) -> Tensor:
         near = (sampled(transform + spread * at) for at in nodes)
         losses = [weight * one for weight, one in zip(weights, near, strict=True)]
         cost = log(2 * pi) - log(2 * pi * e) / 2 - spread.log().squeeze(-1)
@@ -373,8 +374,8 @@ def bound(model: AffineVAE, x: Tensor, transform: Tensor | None = None) -> Tenso
         if transform is None:
             return sum(sampled(None) for _ in range(DRAWS)) / DRAWS
         spreads = transform.new_tensor(SPREADS).deg2rad()[:, None]
-        least = torch.stack([paid(spread) for spread in spreads]).argmin(0)
-        return paid(spreads[least])
+        least = torch.stack([described(spread) for spread in spreads]).argmin(0)
+        return described(spreads[least])
 
 
 # Room on the canvas -------------------------------------------------------------------------------
