@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 from reuseprior import sharing
 from reuseprior.models import wide_resnet
-from reuseprior.sharing.weights import makers, merge
+from reuseprior.sharing.weights import merge, parametrized
 
 WAYS = [
     "stores:5%,weighted,mask", "stores:10%,weighted,mask", "stores:10%,embedding,interpolate",
@@ -55,7 +55,7 @@ def main() -> None:
         optimizers[name].step()
 
     def make(name: str) -> None:
-        sum(maker().sum() for maker in makers(models[name]).values()).backward()
+        sum(generator().sum() for generator in parametrized(models[name]).values()).backward()
 
     for name in models:
         step(name)
@@ -72,7 +72,7 @@ def main() -> None:
         )
         made = statistics.median(seconds(lambda name=name: make(name)) for _ in range(9)) / alone
         print(f"{name:<34} step / plain {ratio:.3f}   made {made:.3f}")
-        assert not makers(merge(models[name]))
+        assert not parametrized(merge(models[name]))
 
 
 if __name__ == "__main__":

@@ -71,8 +71,8 @@ class Conv(Block, nn.Conv2d):
             arguments["padding"] = arguments["dilation"] * (value - 1) // 2
 
     @staticmethod
-    def fit(x, y, make):
-        return conv(x, y[0], **_drawn(x, y, make))
+    def fit(x, y, sampler):
+        return conv(x, y[0], **_drawn(x, y, sampler))
 
 
 @block("deconv")
@@ -109,8 +109,8 @@ class Separable(Chain):
     """A depthwise convolution, one filter a channel, then a 1×1 convolution over the channels."""
 
     @staticmethod
-    def fit(x, y, make):
-        return separable(x, y[0], **_drawn(x, y, make))
+    def fit(x, y, sampler):
+        return separable(x, y[0], **_drawn(x, y, sampler))
 
 
 @block("conv_deconv")
@@ -118,11 +118,11 @@ class ConvDeconv(Chain):
     """A convolution that halves the image, then a transposed one that doubles it again."""
 
     @staticmethod
-    def fit(x, y, make):
+    def fit(x, y, sampler):
         if y[1:] != x[1:] or x[1] != x[2] or x[1] < 2:
             return None
-        kernels = make.space.kernels
-        return conv_deconv(x, y[0], make.rng.choice(kernels), kernels=kernels)
+        kernels = sampler.space.kernels
+        return conv_deconv(x, y[0], sampler.rng.choice(kernels), kernels=kernels)
 
 
 @block("conv3d")
@@ -157,11 +157,11 @@ class Conv3d(Block, nn.Conv3d):
         return (expansion * x[0] // reduction, *((side - 1) // stride + 1 for side in x[1:]))
 
     @staticmethod
-    def fit(x, y, make):
+    def fit(x, y, sampler):
         (c, *_), (d, *_) = x, y
         if c % d and d % c:
             return None
-        return conv3d(x, max(d // c, 1), max(c // d, 1), **_drawn(x, y, make))
+        return conv3d(x, max(d // c, 1), max(c // d, 1), **_drawn(x, y, sampler))
 
 
 def conv(
@@ -241,10 +241,10 @@ def stride(x: Shape, y: Shape) -> int:
     return -(-x[1] // y[1])
 
 
-def _drawn(x: Shape, y: Shape, make) -> dict:
+def _drawn(x: Shape, y: Shape, sampler) -> dict:
     """A kernel size, the sizes it may mutate to, and the stride from `x` to `y`."""
-    kernels = make.space.kernels
-    return {"kernel_size": make.rng.choice(kernels), "stride": stride(x, y), "kernels": kernels}
+    kernels = sampler.space.kernels
+    return {"kernel_size": sampler.rng.choice(kernels), "stride": stride(x, y), "kernels": kernels}
 
 
 # Layers -------------------------------------------------------------------------------------------
@@ -432,8 +432,8 @@ class Unit(Chain):
     """Modules in the order of the children; `conv` may be any block of the same shapes."""
 
     @staticmethod
-    def fit(x, y, make):
-        return drawn_unit(x, y, make)
+    def fit(x, y, sampler):
+        return drawn_unit(x, y, sampler)
 
 
 @block("residual")
@@ -460,9 +460,9 @@ class Residual(Composite):
         return y
 
     @staticmethod
-    def fit(x, y, make):
-        units = [drawn_unit(x, y, make), drawn_unit(y, y, make)]
-        return residual(units, None if x == y else drawn_unit(x, y, make, kernel_size=1))
+    def fit(x, y, sampler):
+        units = [drawn_unit(x, y, sampler), drawn_unit(y, y, sampler)]
+        return residual(units, None if x == y else drawn_unit(x, y, sampler, kernel_size=1))
 
 
 @block("bottleneck")
@@ -488,7 +488,7 @@ class Bottleneck(Composite):
         return y
 
     @staticmethod
-    def fit(x, y, make):
+    def fit(x, y, sampler):
         if x[0] > y[0]:  # as in DenseNet: four times the growth in the middle
             middle = (4 * y[0], *x[1:])
             ends = [(x, middle, 1), (middle, y, None)]
@@ -496,7 +496,7 @@ class Bottleneck(Composite):
             middle = (max(y[0] // 4, 1), *x[1:])
             ends = [(x, middle, 1), (middle, (middle[0], *y[1:]), None)]
             ends.append((ends[-1][1], y, 1))
-        units = [drawn_unit(a, b, make, size) for a, b, size in ends]
+        units = [drawn_unit(a, b, sampler, size) for a, b, size in ends]
         return bottleneck(units, skip=x == y)
 
 
@@ -510,25 +510,25 @@ def unit(conv, order=("bn", "act", "conv"), *, norm=batch_norm, pooling=pool, p=
     1184
     """
     x = shape = conv.input_shape
-    makers = {
+    builders = {
         "bn": norm, "act": activation, "conv": lambda _: conv, "drop": partial(dropout, p=p),
         "pool": pooling,
     }  # fmt: skip
     children = {}
     for role in order:
-        if role not in makers:
-            raise ValueError(f"a unit has no module {role!r}: use {', '.join(makers)}")
-        children[role] = makers[role](shape)
+        if role not in builders:
+            raise ValueError(f"a unit has no module {role!r}: use {', '.join(builders)}")
+        children[role] = builders[role](shape)
         shape = children[role].output_shape
     return assemble("unit", x, children, mutables={"conv": convs})
 
 
-def drawn_unit(x, y, make, kernel_size=None):
+def drawn_unit(x, y, sampler, kernel_size=None):
     """A unit around a plain convolution from `x` to `y`; its order, and the kernel if not given."""
-    space = make.space
-    kernel_size = kernel_size or make.rng.choice(space.kernels)
+    space = sampler.space
+    kernel_size = kernel_size or sampler.rng.choice(space.kernels)
     plain = conv(x, y[0], kernel_size, stride=stride(x, y), kernels=space.kernels)
-    return unit(plain, make.rng.choice(space.orders), norm=norms(space), convs=space.conv_kinds)
+    return unit(plain, sampler.rng.choice(space.orders), norm=norms(space), convs=space.conv_kinds)
 
 
 def residual(units, shortcut=None):
@@ -578,9 +578,9 @@ class EnsembleMean(Composite):
         return outputs[0]
 
     @staticmethod
-    def fit(x, y, make):
-        members = [make.fill("conv", x, y)] * MEMBERS[0]
-        return ensemble_mean(members, tied=make.space.tied, kinds=make.space.conv_kinds)
+    def fit(x, y, sampler):
+        members = [sampler.fill("conv", x, y)] * MEMBERS[0]
+        return ensemble_mean(members, tied=sampler.space.tied, kinds=sampler.space.conv_kinds)
 
 
 @block("ensemble_concat")
@@ -597,12 +597,12 @@ class EnsembleConcat(Composite):
         return (sum(y[0] for y in outputs), *outputs[0][1:])
 
     @staticmethod
-    def fit(x, y, make):
+    def fit(x, y, sampler):
         count = next((n for n in MEMBERS if y[0] % n == 0), None)
         if count is None:
             return None
-        members = [make.fill("conv", x, (y[0] // count, *y[1:]))] * count
-        return ensemble_concat(members, tied=make.space.tied, kinds=make.space.conv_kinds)
+        members = [sampler.fill("conv", x, (y[0] // count, *y[1:]))] * count
+        return ensemble_concat(members, tied=sampler.space.tied, kinds=sampler.space.conv_kinds)
 
 
 @block("fractal")
@@ -628,8 +628,9 @@ class Fractal(Composite):
         return short
 
     @staticmethod
-    def fit(x, y, make):
-        return fractal(drawn_unit(x, y, make), drawn_unit(y, y, make), make.rng.choice((2, 3)))
+    def fit(x, y, sampler):
+        units = [drawn_unit(start, y, sampler) for start in (x, y)]
+        return fractal(*units, sampler.rng.choice((2, 3)))
 
 
 def ensemble_mean(members, *, tied: bool = False, kinds=()):
@@ -711,10 +712,10 @@ class ResidualGroup(Chain):
         return Chain.infer(node, x, flow)
 
     @staticmethod
-    def fit(x, y, make):
-        space, rng = make.space, make.rng
+    def fit(x, y, sampler):
+        space, rng = sampler.space, sampler.rng
         first, *rest = [rng.choice(space.blocks) for _ in range(rng.randint(1, 3))]
-        blocks = [make.fill(first, x, y), *(make.fill(kind, y, y) for kind in rest)]
+        blocks = [sampler.fill(first, x, y), *(sampler.fill(kind, y, y) for kind in rest)]
         if None in blocks:
             return None
         return residual_group(blocks, drops=space.drops, kinds=space.blocks)
@@ -722,13 +723,13 @@ class ResidualGroup(Chain):
 
 class _Dense(Composite):
     @classmethod
-    def fit(cls, x, y, make):
+    def fit(cls, x, y, sampler):
         added = y[0] - x[0]
         depths = [n for n in range(2, 7) if added > 0 and added % n == 0]
         if not depths or y[1:] != x[1:]:
             return None
-        n = make.rng.choice(depths)
-        return cls.grow(x, added // n, n, make.rng.choice(make.space.dense_blocks), make)
+        n = sampler.rng.choice(depths)
+        return cls.grow(x, added // n, n, sampler.rng.choice(sampler.space.dense_blocks), sampler)
 
 
 @block("dense_concat")
@@ -749,11 +750,11 @@ class DenseConcat(_Dense):
         return x
 
     @staticmethod
-    def grow(x, growth, n, kind, make):
+    def grow(x, growth, n, kind, sampler):
         blocks = []
         for index in range(n):
             shape = (x[0] + index * growth, *x[1:])
-            blocks.append(make.filled(kind, shape, (growth, *x[1:])))
+            blocks.append(sampler.filled(kind, shape, (growth, *x[1:])))
         return dense_concat(blocks, x)
 
 
@@ -786,10 +787,10 @@ class DenseSum(_Dense):
         return (x[0] + (1 + len(rest)) * total[0], *x[1:])
 
     @staticmethod
-    def grow(x, growth, n, kind, make):
+    def grow(x, growth, n, kind, sampler):
         y = (growth, *x[1:])
-        later = make.filled(kind, y, y)
-        blocks = [make.filled(kind, x, y), *(later.copy() for _ in range(n - 1))]
+        later = sampler.filled(kind, y, y)
+        blocks = [sampler.filled(kind, x, y), *(later.copy() for _ in range(n - 1))]
         return dense_sum(blocks)
 
 

@@ -142,10 +142,10 @@ class Block:
         arguments[key] = value
 
     @staticmethod
-    def fit(x: Shape, y: Shape, make) -> Blueprint | None:
+    def fit(x: Shape, y: Shape, sampler) -> Blueprint | None:
         """A new block of this kind from shape `x` to shape `y`, or None where there is none.
 
-        `make` is a `space.Maker`: options, chance, and blocks to hold.
+        `sampler` is a `space.Sampler`: options, chance, and blocks to hold.
         """
         return None
 

@@ -26,7 +26,7 @@ from reuseprior.revolver.blueprints import (
     settle,
     stem,
 )
-from reuseprior.revolver.space import Maker, Rates, Space
+from reuseprior.revolver.space import Rates, Sampler, Space
 
 _RATES = Rates()
 
@@ -117,7 +117,7 @@ def _replace(node: Blueprint, role: str, space: Space, rng: random.Random) -> bo
     kind = blueprints.draw(node.domain(role), rng, old.kind)
     if kind is None:
         return False
-    new = Maker(space, rng).fill(kind, old.input_shape, old.output_shape)
+    new = Sampler(space, rng).fill(kind, old.input_shape, old.output_shape)
     if new is None:
         return False
     if old.prefix:

@@ -173,7 +173,7 @@ def generate(space: Space, rng: random.Random, tags: Tags) -> Blueprint:
     scheme, depth, width = (rng.choice(c) for c in (space.schemes, space.depths, space.widths))
     count = max((depth - 4) // (2 * space.groups), 1)
     draw = {"resnet": _resnet, "densenet": _densenet}[scheme]
-    root = draw(Maker(space, rng), width, count)
+    root = draw(Sampler(space, rng), width, count)
     root.meta = {"scheme": scheme, "depth": depth, "width": width}
     if space.prefix:
         root.rescope(space.prefix)
@@ -183,8 +183,8 @@ def generate(space: Space, rng: random.Random, tags: Tags) -> Blueprint:
 
 
 @dataclass(frozen=True)
-class Maker:
-    """Draws blocks of a space; what each kind asks for as it is drawn (`kinds.Maker`)."""
+class Sampler:
+    """Draws blocks of a space; what each kind asks for as it is drawn (`fit`)."""
 
     space: Space
     rng: random.Random
@@ -216,28 +216,28 @@ class Maker:
         return node
 
 
-def _resnet(make: Maker, width: int, count: int) -> Blueprint:
-    space = make.space
+def _resnet(sampler: Sampler, width: int, count: int) -> Blueprint:
+    space = sampler.space
     x = (space.channels, *space.image[1:])
-    stem = make.fill("conv", space.image, x)
+    stem = sampler.fill("conv", space.image, x)
     channels, groups = space.channels * width, []
     for index in range(space.groups):
         side = x[1:]
         if index and min(side) > space.smallest:
             side, channels = _halved(side), 2 * channels
-        groups.append(_group(make, x, (channels, *side), count))
+        groups.append(_group(sampler, x, (channels, *side), count))
         x = groups[-1].output_shape
     return blocks.resnet(stem, groups, space.classes, **_options(space))
 
 
-def _densenet(make: Maker, width: int, count: int) -> Blueprint:
-    space = make.space
+def _densenet(sampler: Sampler, width: int, count: int) -> Blueprint:
+    space = sampler.space
     growth = space.channels * width
     x = (2 * growth, *space.image[1:])
-    stem = make.fill("conv", space.image, x)
+    stem = sampler.fill("conv", space.image, x)
     groups, transitions = [], []
     for index in range(space.groups):
-        groups.append(_dense_group(make, x, growth, count))
+        groups.append(_dense_group(sampler, x, growth, count))
         x = groups[-1].output_shape
         transition = None
         if index + 1 < space.groups and min(x[1:]) > space.smallest:
@@ -247,23 +247,23 @@ def _densenet(make: Maker, width: int, count: int) -> Blueprint:
     return blocks.densenet(stem, groups, transitions, space.classes, **_options(space))
 
 
-def _group(make: Maker, x: Shape, y: Shape, count: int) -> Blueprint:
-    space = make.space
-    kind = make.rng.choice(space.residual_groups)
+def _group(sampler: Sampler, x: Shape, y: Shape, count: int) -> Blueprint:
+    space = sampler.space
+    kind = sampler.rng.choice(space.residual_groups)
     if kind != "residual_group":
-        return make.varied(make.filled(kind, x, y))
-    kind = make.rng.choice(space.blocks)
-    first, later = (make.varied(make.filled(kind, start, y)) for start in (x, y))
+        return sampler.varied(sampler.filled(kind, x, y))
+    kind = sampler.rng.choice(space.blocks)
+    first, later = (sampler.varied(sampler.filled(kind, start, y)) for start in (x, y))
     members = [first, *(later.copy() for _ in range(count - 1))]
     return blocks.residual_group(members, drops=space.drops, kinds=space.blocks)
 
 
-def _dense_group(make: Maker, x: Shape, growth: int, count: int) -> Blueprint:
-    kind = make.rng.choice(make.space.dense_groups)
+def _dense_group(sampler: Sampler, x: Shape, growth: int, count: int) -> Blueprint:
+    kind = sampler.rng.choice(sampler.space.dense_groups)
     if kind == "residual_group":
-        return _group(make, x, x, count)
-    block = make.rng.choice(make.space.dense_blocks)
-    return make.varied(blueprints.find(kind).grow(x, growth, count, block, make))
+        return _group(sampler, x, x, count)
+    block = sampler.rng.choice(sampler.space.dense_blocks)
+    return sampler.varied(blueprints.find(kind).grow(x, growth, count, block, sampler))
 
 
 def _transition(space: Space, x: Shape) -> Blueprint:

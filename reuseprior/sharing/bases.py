@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from reuseprior.errors import did_you_mean
 from reuseprior.sharing.channels import CONVOLUTIONS, first_convolution
 from reuseprior.sharing.scopes import SharingError
-from reuseprior.sharing.weights import Maker, attach, makers, shareable
+from reuseprior.sharing.weights import Parametrization, attach, parametrized, shareable
 
 NARROWEST = 1e-2  # of a component, in spacings of the basis; a narrower one has no largest density
 
@@ -207,7 +207,7 @@ class Clustered(nn.Module):
             basis.fit(self.model.get_submodule(name).weight)
 
 
-class Assigned(Maker):
+class Assigned(Parametrization):
     """A weight whose entries, or kernels, are members of a basis as an assignment says."""
 
     def __init__(self, members: Tensor, assignment: Tensor):
@@ -215,7 +215,7 @@ class Assigned(Maker):
         self.members = nn.Parameter(members.detach().clone())
         self.register_buffer("assignment", assignment)
 
-    def made(self) -> Tensor:
+    def compute(self) -> Tensor:
         return self.members[self.assignment]
 
 
@@ -227,7 +227,7 @@ def quantise(clustered: Clustered) -> nn.Module:
     weights, so save the merged network where it is to be loaded anew. Raises `SharingError` for
     what is quantised already.
     """
-    if done := [name for name in clustered.names if name in makers(clustered.model)]:
+    if done := [name for name in clustered.names if name in parametrized(clustered.model)]:
         raise SharingError(f"layer {done[0]!r} is quantised already: quantise a model once")
     for name, basis in zip(clustered.names, clustered.bases, strict=True):
         layer = clustered.model.get_submodule(name)

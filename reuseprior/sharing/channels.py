@@ -18,13 +18,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from reuseprior.errors import did_you_mean
 from reuseprior.sharing.scopes import SharingError
-from reuseprior.sharing.weights import Maker, attach, merge, shareable
+from reuseprior.sharing.weights import Parametrization, attach, merge, shareable
 
 KINDS = ("depthwise", "pointwise", "full", "norms")
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-class Repeated(Maker):
+class Repeated(Parametrization):
     """A weight that is a bank of filters (d / s, …), repeated s times along one of its axes."""
 
     def __init__(self, weight: Tensor, factor: int, axis: int):
@@ -33,7 +33,7 @@ class Repeated(Maker):
         self.bank = nn.Parameter(bank.clone())
         self.repeats = [factor if i == axis else 1 for i in range(weight.ndim)]
 
-    def made(self) -> Tensor:
+    def compute(self) -> Tensor:
         return self.bank.repeat(self.repeats)
 
 

@@ -25,7 +25,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from reuseprior.errors import did_you_mean
 from reuseprior.sharing.scopes import Scope, SharingError, adopt, check_alike, shapes
-from reuseprior.sharing.weights import Maker, attach, matrices
+from reuseprior.sharing.weights import Parametrization, attach, matrices
 
 ORDERS: dict[str, Callable[[int, int], list[int]]] = {
     "cycle": lambda places, n: [i % n for i in range(places)],
@@ -236,9 +236,9 @@ class Layers:
     def _differ(self, members: list[nn.Module]) -> None:
         for tensor, shared in matrices(members[0]).items():
             for module in members:
-                maker = Difference(shared, self.lora)
-                maker.train(module.training)
-                attach(module, maker, tensor)
+                difference = Difference(shared, self.lora)
+                difference.train(module.training)
+                attach(module, difference, tensor)
 
     def _loops(self, model: nn.Module, all_stacks: list[Stack]) -> tuple[()]:
         first, last, passes = self.loop
@@ -264,7 +264,7 @@ class Layers:
         return ()
 
 
-class Difference(Maker):
+class Difference(Parametrization):
     """A shared matrix (m, n) and a place's own difference from it, `up` (m, r) times `down` (r, n).
 
     `up` begins at zero and `down` as a linear layer does (Hu et al. 2022).
@@ -279,7 +279,7 @@ class Difference(Maker):
         if not self.down.is_meta:
             nn.init.kaiming_uniform_(self.down, a=sqrt(5))
 
-    def made(self) -> Tensor:
+    def compute(self) -> Tensor:
         return torch.addmm(self.shared, self.up, self.down)  # the shared one has the weight nodes
 
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from reuseprior.errors import did_you_mean
 from reuseprior.sharing.scopes import SharingError
-from reuseprior.sharing.weights import Maker, attach, makers, same_kind, shareable
+from reuseprior.sharing.weights import Parametrization, attach, parametrized, same_kind, shareable
 
 GENERATORS = ("one", "round_robin", "mean", "weighted", "embedding")
 UPSAMPLERS = ("interpolate", "repeat", "mask")
@@ -326,7 +326,7 @@ class Store(nn.Module):
         return f"{self.values.numel():,} values for {len(self.layers)} layers"
 
 
-class Generator(Maker):
+class Generator(Parametrization):
     """Makes the weight of a layer from its slot of a store."""
 
     def __init__(self, store: Store, slot: Slot, shape: tuple[int, ...], upsampler: str):
@@ -336,7 +336,7 @@ class Generator(Maker):
         self.register_parameter("coefficients", None)
         self.register_parameter("masks", None)
 
-    def made(self) -> Tensor:
+    def compute(self) -> Tensor:
         templates = self.store.templates(self.slot)
         if self.slot.size != self.size:
             templates = UPSAMPLE[self.upsampler](templates, self.size, self.masks)
@@ -401,16 +401,16 @@ def build(layers: Mapping[str, nn.Module], plan: Plan) -> Store:
     like = {"dtype": weights[0].dtype, "device": weights[0].device}
     coefficients = _coefficients(plan, like)
     for layer, slot, weight in zip(layers.values(), plan.slots, weights, strict=True):
-        maker = Generator(store, slot, tuple(weight.shape), plan.upsampler)
+        generator = Generator(store, slot, tuple(weight.shape), plan.upsampler)
         if plan.coefficients(slot):
-            maker.coefficients = nn.Parameter(next(coefficients[slot.templates]).clone())
+            generator.coefficients = nn.Parameter(next(coefficients[slot.templates]).clone())
             if plan.generator == "embedding" and _key(slot) not in store.embeddings:
                 store.embeddings[_key(slot)] = nn.Linear(EMBEDDING, slot.templates, **like)
         if masks := plan.masks(slot, weight.numel()):
             # The paper does not say what masks begin as; at one the copies are repeats.
-            maker.masks = nn.Parameter(torch.ones(masks, **like))
-        maker.train(layer.training)
-        attach(layer, maker)
+            generator.masks = nn.Parameter(torch.ones(masks, **like))
+        generator.train(layer.training)
+        attach(layer, generator)
     return store
 
 
@@ -547,8 +547,8 @@ def cluster(model: nn.Module, stores: int, *, seed: int = 0) -> str:
     """
     from sklearn.cluster import KMeans
 
-    generators = [maker for maker in makers(model).values() if isinstance(maker, Generator)]
-    coefficients = [maker.coefficients for maker in generators]
+    generators = [one for one in parametrized(model).values() if isinstance(one, Generator)]
+    coefficients = [generator.coefficients for generator in generators]
     if not generators or any(c is None or len(c) != len(coefficients[0]) for c in coefficients):
         raise SharingError(
             "a mapping is learned from a model whose layers all take the same templates: share it "

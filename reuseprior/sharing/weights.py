@@ -1,6 +1,6 @@
-"""Weights that are made instead of held: a layer computes its weight each time it needs it.
+"""Weights that are computed instead of held: a layer computes its own when it needs it.
 
-Stores and channel banks both put a *maker* in place of a layer's weight, through
+Stores and shared filters both put a parametrization in place of a layer's weight, through
 `torch.nn.utils.parametrize`, so that the layer's own code, `state_dict`, copies and compilers need
 not know. `merge` puts plain weights back.
 """
@@ -21,16 +21,16 @@ from reuseprior.contexts import CountingError, trace_model
 from reuseprior.sharing.scopes import SharingError
 
 SET = (
-    "the weight of this layer is made from shared values, and nothing would keep what is written "
-    "to it: change those values, clone the weight, or take the layers apart with "
+    "the weight of this layer is computed from shared values, and nothing would keep what is "
+    "written to it: change those values, clone the weight, or take the layers apart with "
     "reuseprior.sharing.weights.merge first"
 )
 IN_PLACE = {f"__i{name}__" for name in "add sub mul truediv floordiv mod pow and or xor".split()}
 IN_PLACE |= {"__set__", "__setitem__"}
 
 
-class Made(Tensor):
-    """A weight that was made: it is read as any tensor is, and refuses to be written to.
+class ComputedWeight(Tensor):
+    """A weight that was computed: it is read as any tensor is, and refuses to be written to.
 
     So do its views. What an operator computes of it is a plain tensor.
     """
@@ -42,23 +42,23 @@ class Made(Tensor):
         operands = [*args, *kwargs.values()]
         targets = [*(operands[:1] if writes else ()), kwargs.get("out")]
         targets += [t for many in targets if isinstance(many, (tuple, list)) for t in many]
-        if any(isinstance(target, Made) for target in targets):
+        if any(isinstance(target, ComputedWeight) for target in targets):
             raise SharingError(SET)
         with torch._C.DisableTorchFunctionSubclass():
             result = function(*args, **kwargs)
-            storages = {a.untyped_storage()._cdata for a in args if type(a) is Made}
+            storages = {a.untyped_storage()._cdata for a in args if type(a) is ComputedWeight}
 
             def guarded(value):
                 is_plain = type(value) is Tensor and value.untyped_storage()._cdata in storages
-                return value.as_subclass(Made) if is_plain else value
+                return value.as_subclass(ComputedWeight) if is_plain else value
 
             if isinstance(result, (tuple, list)) and type(result) in (tuple, list):
                 return type(result)(map(guarded, result))
             return guarded(result)
 
 
-class Maker(nn.Module):
-    """Base of the modules that make the weight of a layer, by `made()` without arguments.
+class Parametrization(nn.Module):
+    """Base of the modules that compute the weight of a layer, by `compute()` without arguments.
 
     `makes_weights` tells the tracer that what happens in here is no layer of the network: a
     stored value's contexts are those of the weights it makes, and weight nodes are theirs.
@@ -71,7 +71,7 @@ class Maker(nn.Module):
         self.attached = False
 
     def forward(self) -> Tensor:
-        weight = self.made()
+        weight = self.compute()
         # Where operators are followed instead of run, tensors are plain ones.
         if (
             torch.compiler.is_compiling()
@@ -80,7 +80,7 @@ class Maker(nn.Module):
             or torch._C._functorch.is_functorch_wrapped_tensor(weight)
         ):
             return weight
-        return weight.as_subclass(Made)
+        return weight.as_subclass(ComputedWeight)
 
     def right_inverse(self, weight: Tensor) -> tuple[()]:
         """Of the layer's old weight nothing is kept; a new one cannot be set."""
@@ -89,19 +89,20 @@ class Maker(nn.Module):
         return ()
 
 
-def attach(layer: nn.Module, maker: Maker, tensor: str = "weight") -> None:
-    """Let `maker` make the weight of a layer, or its bias, in place of the parameter it held."""
-    parametrize.register_parametrization(layer, tensor, maker)
-    maker.attached = True
+def attach(layer: nn.Module, parametrization: Parametrization, tensor: str = "weight") -> None:
+    """Put a parametrization in place of the weight of a layer, or of its bias."""
+    parametrize.register_parametrization(layer, tensor, parametrization)
+    parametrization.attached = True
 
 
-def makers(model: nn.Module) -> dict[str, Maker]:
-    """The makers in a model by the names of their layers, one of each layer."""
+def parametrized(model: nn.Module) -> dict[str, Parametrization]:
+    """The parametrizations in a model by the names of their layers, one of each layer."""
     return {
-        name: chain[0][0]
+        name: chain[0]
         for name, layer in model.named_modules()
         if parametrize.is_parametrized(layer)
-        and (chain := [m for m in layer.parametrizations.values() if isinstance(m[0], Maker)])
+        for chain in reversed(layer.parametrizations.values())  # the first of a layer stays
+        if isinstance(chain[0], Parametrization)
     }
 
 
@@ -119,14 +120,14 @@ def matrices(layer: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def merge(model: nn.Module) -> nn.Module:
-    """Give every layer whose weight is made a plain weight of the same values, in place.
+    """Give every layer whose weight is computed a plain one of the same values, in place.
 
     Returns the model, which then computes what it did before at no extra cost, holds no shared
-    values and can be saved as a plain network. A weight made of frozen values alone stays frozen.
-    Copies of the model are left alone.
+    values and can be saved as a plain network. One that is computed from frozen values
+    alone stays frozen. Copies of the model are left alone.
     """
-    layers = {name: model.get_submodule(name) for name in makers(model)}
-    with torch.enable_grad():  # so that what is made says whether what makes it learns
+    layers = {name: model.get_submodule(name) for name in parametrized(model)}
+    with torch.enable_grad():  # so that weights say whether what they come from learns
         weights = {
             name: {tensor: getattr(layer, tensor) for tensor in layer.parametrizations}
             for name, layer in layers.items()
@@ -155,7 +156,7 @@ def shareable(
     kinds: tuple[type[nn.Module], ...] | None = None,
     without: nn.Module | None = None,
 ) -> dict[str, nn.Module]:
-    """The layers of a model, by name, whose weights can be made: those of `kinds` that learn.
+    """The layers of a model, by name, whose weights can be computed: of `kinds`, and learning.
 
     They are convolutions and linear layers if not given.
     A layer `without` is left out, whatever it is. Raises `SharingError`, in one sentence, for

@@ -7,7 +7,7 @@ import torch
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blocks, blueprints
-from reuseprior.revolver.space import Maker
+from reuseprior.revolver.space import Sampler
 from tests.revolver.worlds import SMALL, settled
 
 X, Y = (8, 6, 6), (16, 3, 3)
@@ -71,7 +71,7 @@ def test_every_kind_of_a_slot_fits_or_says_none():
     for kind in blueprints.names():
         for x, y in ends:
             for _ in range(3):
-                node = Maker(SMALL, rng).fill(kind, x, y)
+                node = Sampler(SMALL, rng).fill(kind, x, y)
                 if node is not None:
                     rv.check(settled(node))
                     assert (node.input_shape, node.output_shape) == (x, y)
@@ -190,9 +190,9 @@ WRONG = [
 
 
 def test_what_a_block_cannot_take():
-    for make, sentence in WRONG:
+    for sampler, sentence in WRONG:
         with pytest.raises(rv.BlueprintError, match=sentence):
-            make()
+            sampler()
 
 
 @pytest.mark.parametrize("channels", range(1, 10))

@@ -100,7 +100,7 @@ def test_quantised_weights_are_the_nearest_members_and_counting_sees_through(pen
     before = parameters(network())
     assert parameters(model) == before - plain.numel() + members.numel()
     check_counts(model)
-    with pytest.raises(SharingError, match="made from shared values"):
+    with pytest.raises(SharingError, match="computed from shared values"):
         model[3].weight = plain
     with pytest.raises(SharingError, match="layer '3' is quantised already"):
         quantise(clustered)

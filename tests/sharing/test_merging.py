@@ -12,7 +12,7 @@ from reuseprior import sharing
 from reuseprior.models import cifar_resnet18, hf, vs_xception
 from reuseprior.sharing import SharingError
 from reuseprior.sharing.layers import stacks
-from reuseprior.sharing.weights import makers, merge
+from reuseprior.sharing.weights import merge, parametrized
 from tests.sharing.counting import parameters
 from tests.sharing.test_stores import small
 
@@ -112,7 +112,7 @@ def test_trained_saved_copied_and_merged(build, way, tmp_path):
     others[1].load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
     twin, merged = copy.deepcopy(model), merge(copy.deepcopy(model))
     assert all(torch.equal(run(other), after) for other in (model, twin, *others))
-    assert not makers(merged)
+    assert not parametrized(merged)
     torch.testing.assert_close(run(merged), after, rtol=1e-12, atol=1e-12)
     if "x3" not in way:
         assert list(merged.state_dict()) == list(plain.state_dict())
@@ -179,7 +179,7 @@ def convolutions(way):
 @pytest.mark.parametrize("way", [*STORES, "stores:60%,mean", "channels:2,full"])
 def test_merged_weights_learn_where_what_made_them_did(way, frozen):
     model = convolutions(way)
-    made = list(makers(model))
+    made = list(parametrized(model))
     for name in made[1:]:  # so that one layer has frozen values, unless they are the others' too
         model.get_submodule(name).requires_grad_(not frozen)
     learned = {name: model.get_submodule(name).weight.requires_grad for name in made}

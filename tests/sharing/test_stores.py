@@ -18,7 +18,7 @@ from reuseprior.contexts import count_contexts
 from reuseprior.models import ModelConfig, wide_resnet
 from reuseprior.sharing import SharingError, Stores, cluster
 from reuseprior.sharing.stores import GENERATORS, UPSAMPLERS, Slot, select
-from reuseprior.sharing.weights import makers, merge
+from reuseprior.sharing.weights import merge, parametrized
 from tests.contexts.naive import Add, Writer
 from tests.sharing.counting import parameters
 
@@ -58,7 +58,7 @@ def test_any_model_and_budget(model, text, words, percent, seed):
         assert percent / 100 * plain < alone + most * len(shapes)
         return
     assert parameters(model) <= percent / 100 * plain  # of all, so of the store as well
-    made = makers(model)
+    made = parametrized(model)
     assert all(model.get_submodule(name).weight.shape == shapes[name] for name in made)
     x = torch.randn(3, 3, 4, 4, dtype=torch.float64)
     model(x).square().sum().backward()
@@ -67,12 +67,12 @@ def test_any_model_and_budget(model, text, words, percent, seed):
     for store in stores:
         used = taken(store, made)
         assert used.all()  # nothing is stored that makes no weight
-        total = sum((maker() ** 2).sum() for maker in made.values())
+        total = sum((generator() ** 2).sum() for generator in made.values())
         (reached,) = torch.autograd.grad(total, store.values)
         assert torch.equal(reached[0] != 0, used)
     model.eval()
     merged = merge(copy.deepcopy(model))
-    assert not makers(merged)
+    assert not parametrized(merged)
     for name in made:
         assert torch.equal(merged.get_submodule(name).weight, model.get_submodule(name).weight)
     # Equal but for rounding: kernels go by where a weight lies in memory.
@@ -83,9 +83,9 @@ def test_any_model_and_budget(model, text, words, percent, seed):
 def taken(store, made):
     """Which values of a store make weights."""
     found = torch.zeros(store.values.numel(), dtype=bool)
-    for maker in made.values():
-        if maker.store is store:
-            found[torch.arange(maker.slot.start, maker.slot.end) % len(found)] = True
+    for generator in made.values():
+        if generator.store is store:
+            found[torch.arange(generator.slot.start, generator.slot.end) % len(found)] = True
     return found
 
 
@@ -106,7 +106,7 @@ def test_halves(dtype=torch.bfloat16):
     model = small(dtype=dtype)
     Stores.parse("300%,weighted,shape").share(model)
     assert all(p.dtype == dtype for p in model.parameters())
-    drawn = [m.coefficients for m in makers(model).values() if m.coefficients is not None]
+    drawn = [m.coefficients for m in parametrized(model).values() if m.coefficients is not None]
     assert drawn and all(float(c.detach().norm()) == pytest.approx(1, abs=0.01) for c in drawn)
 
 
@@ -129,7 +129,7 @@ def test_what_was_put_on_a_made_weight_is_not_merged_away():
     nn.utils.parametrizations.spectral_norm(model[0])
     with pytest.raises(SharingError, match="layer '0' has other parametrizations too"):
         merge(model)
-    assert makers(model).keys() >= {"0", "2"}
+    assert parametrized(model).keys() >= {"0", "2"}
 
 
 def test_one_template_a_layer_and_a_full_budget_is_the_plain_network_bit_for_bit():
@@ -158,19 +158,19 @@ def test_a_layer_larger_than_its_store_and_a_store_of_one_layer():
     assert store.layers == ("0",) and store.values.numel() == 100 - parameters(layer[2])
     assert torch.equal(layer[0].weight.view(-1), store.values[0].repeat(4)[:288])
     (mask,) = Stores("200", "one", "mask").share(model)
-    maker, size = makers(model)["0"], mask.values.numel()
-    assert len(maker.masks) == 9 * (math.ceil(288 / size) - 1)
+    generator, size = parametrized(model)["0"], mask.values.numel()
+    assert len(generator.masks) == 9 * (math.ceil(288 / size) - 1)
     with torch.no_grad():
-        maker.masks.uniform_()
+        generator.masks.uniform_()
     made, values = model[0].weight.view(-1), mask.values[0]
     for place in (0, size - 1, size, size + 10, 287):
         part, within = divmod(place, size)
-        factor = maker.masks[9 * (part - 1) + within % 9] if part else 1
+        factor = generator.masks[9 * (part - 1) + within % 9] if part else 1
         assert made[place] == values[within] * factor
     smooth = small((3, 4))
     Stores("90", "one", "interpolate").share(smooth)
-    maker = makers(smooth)["0"]
-    size, values = maker.slot.size, maker.store.values[0].detach().numpy()
+    generator = parametrized(smooth)["0"]
+    size, values = generator.slot.size, generator.store.values[0].detach().numpy()
     expected = np.interp((np.arange(108) + 0.5) * size / 108 - 0.5, np.arange(size), values)
     assert np.allclose(smooth[0].weight.detach().reshape(-1), expected)
 
@@ -189,30 +189,30 @@ def test_generators_by_hand():
     for generator in GENERATORS:
         model = small((3, 2))
         Stores("1000%", generator, templates=3).share(model)
-        maker = makers(model)["0"]
-        rows = maker.store.templates(maker.slot)
+        generator = parametrized(model)["0"]
+        rows = generator.store.templates(generator.slot)
         made = model[0].weight.view(-1)
         if generator == "weighted":
-            assert torch.allclose(made, maker.coefficients @ rows)
+            assert torch.allclose(made, generator.coefficients @ rows)
         elif generator == "mean":
             assert torch.allclose(made, sum(rows) / 3)
         elif generator == "embedding":
-            start = f"{maker.slot.start}-"
-            (linear,) = (e for k, e in maker.store.embeddings.items() if k.startswith(start))
-            alpha = (linear.weight @ maker.coefficients + linear.bias).softmax(0)
-            assert len(maker.coefficients) == 24 and linear.weight.shape == (3, 24)
+            start = f"{generator.slot.start}-"
+            (linear,) = (e for k, e in generator.store.embeddings.items() if k.startswith(start))
+            alpha = (linear.weight @ generator.coefficients + linear.bias).softmax(0)
+            assert len(generator.coefficients) == 24 and linear.weight.shape == (3, 24)
             assert torch.allclose(made, alpha @ rows)
         else:
-            assert {m.slot.templates for m in makers(model).values()} == {1}
+            assert {m.slot.templates for m in parametrized(model).values()} == {1}
 
 
 def test_layers_of_one_template_set_share_an_embedding_and_coefficients_begin_orthogonal():
     torch.manual_seed(0)
     five = [nn.Sequential(*(nn.Conv2d(4, 4, 3, bias=False) for _ in range(5))) for _ in range(2)]
     (store,) = Stores("160%", "embedding").share(five[0])
-    assert len(store.embeddings) == 1 and len(makers(five[0])) == 5
+    assert len(store.embeddings) == 1 and len(parametrized(five[0])) == 5
     Stores("170%", "weighted").share(five[1])
-    rows = torch.stack([maker.coefficients for maker in makers(five[1]).values()])
+    rows = torch.stack([generator.coefficients for generator in parametrized(five[1]).values()])
     assert rows.shape == (5, 8) and torch.allclose(rows @ rows.t(), torch.eye(5), atol=1e-6)
 
 
@@ -228,8 +228,8 @@ def test_contexts_are_those_of_all_weights_made(text):
     if "lora" in text:
         model, shape = nn.Sequential(*(nn.Linear(3, 3) for _ in range(4))), (3,)
     sharing.apply(model, text if "lora" in text else f"stores:{text}")
-    for maker in makers(model).values():
-        for parameter in maker.parameters():  # none of which is zero
+    for generator in parametrized(model).values():
+        for parameter in generator.parameters():  # none of which is zero
             nn.init.uniform_(parameter, 0.1, 1)
     counts = count_contexts(model, (1, *shape), exact=True).parameter_counts
     counted = {p.names[0]: p for p in counts}
@@ -237,7 +237,7 @@ def test_contexts_are_those_of_all_weights_made(text):
     contexts = Writer(merged).graph(merged, shape).contexts()
     stored = {n: p for n, p in model.named_parameters() if "parametrizations" in n}
     expected = {name: np.zeros(p.shape, object) for name, p in stored.items()}
-    for layer in makers(model):
+    for layer in parametrized(model):
         weight = model.get_submodule(layer).weight
         for at in np.ndindex(weight.shape):
             parts = torch.autograd.grad(
@@ -273,9 +273,9 @@ def test_learned_mapping():
         nn.Sequential(*(nn.Conv2d(4, c, 3, bias=False) for c in (4, 4, 8, 8))) for _ in range(2)
     )
     Stores("60%", "weighted", resized=True).share(model)
-    for maker, to in zip(makers(model).values(), (0, 1, 0, 1), strict=True):
+    for generator, to in zip(parametrized(model).values(), (0, 1, 0, 1), strict=True):
         with torch.no_grad():
-            maker.coefficients.copy_(F.one_hot(torch.tensor(to), 4))
+            generator.coefficients.copy_(F.one_hot(torch.tensor(to), 4))
     assert cluster(model, 2) == "0101"
     stores = Stores.parse("60%,map=0101").share(fresh)
     assert [store.layers for store in stores] == [("0", "2"), ("1", "3")]

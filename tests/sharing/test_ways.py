@@ -7,7 +7,7 @@ from torch.ao.nn.quantized import Linear as Quantised
 
 from reuseprior import sharing
 from reuseprior.sharing import Channels, SharingError
-from reuseprior.sharing.weights import makers
+from reuseprior.sharing.weights import parametrized
 from tests.sharing import test_channels, test_stores
 from tests.sharing.counting import parameters
 
@@ -130,12 +130,12 @@ REFUSED = [  # a model, how it is to share, what is said
 def test_bad_use_is_one_sentence(build, text, message):
     model = build()
     before = [(name, id(parameter)) for name, parameter in model.named_parameters()]
-    made = makers(model).keys()
+    made = parametrized(model).keys()
     with pytest.raises(SharingError, match=message) as error:
         sharing.apply(model, text)
     assert "\n" not in str(error.value)
     assert [(name, id(parameter)) for name, parameter in model.named_parameters()] == before
-    assert makers(model).keys() == made
+    assert parametrized(model).keys() == made
 
 
 def test_a_parameter_follows_under_both_its_names():
@@ -151,7 +151,7 @@ def test_a_block_in_several_places_shares_once():
     inner = nn.Linear(4, 4)
     model = nn.Sequential(*(nn.Sequential(inner, nn.Linear(4, 4)) for _ in range(3)))
     sharing.apply(model, "layers:all,lora=2")
-    assert not makers(model).keys() & {"0.0", "1.0"} and len(makers(model)) == 3
+    assert not parametrized(model).keys() & {"0.0", "1.0"} and len(parametrized(model)) == 3
 
 
 def test_a_block_that_differs_is_left_alone():
@@ -188,7 +188,7 @@ def test_a_factor_is_a_number_and_a_made_weight_stays_made():
     with pytest.raises(SharingError, match="the factor is True"):
         Channels(True)
     model = sharing.apply(stored(), "stores:50%")
-    with pytest.raises(SharingError, match="the weight of this layer is made from shared values"):
+    with pytest.raises(SharingError, match="the weight of this layer is computed from shared"):
         model[0].weight = torch.zeros_like(model[0].weight)
 
 
