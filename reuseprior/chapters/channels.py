@@ -34,8 +34,8 @@ from reuseprior.sharing.bases import (
     log_gaussian_mixture,
     log_laplace_mixture,
 )
-from reuseprior.training import Protocol, contenders
-from reuseprior.training.contenders import SMALL, WIDE, Contender
+from reuseprior.training import Protocol, baselines
+from reuseprior.training.baselines import SMALL, WIDE, Model
 
 PARTS = Cells(__name__, "bidart/chapter-3")
 
@@ -327,20 +327,20 @@ def _of_convolutions(model: str, text: str, wanted: Callable[[nn.Conv2d], bool])
 # Claims ------------------------------------------------------------------------------------------
 
 
-def _trained(one: Contender, data: str) -> RunSelection:
+def _trained(one: Model, data: str) -> RunSelection:
     """Test accuracy of a network of the comparison, in per cent."""
-    protocol = settings(asdict(Protocol.load(contenders.PROTOCOL, width=one.width)), {})
+    protocol = settings(asdict(Protocol.load(baselines.PROTOCOL, width=one.width)), {})
     config = {"model": one.model, "sharing": one.sharing, "data": data, "protocol": protocol}
-    folder = channels_runs.EXPERIMENT if data == contenders.DATA else "train-stores*"
+    folder = channels_runs.EXPERIMENT if data == baselines.DATA else "train-stores*"
     return RunSelection(folder, config, lambda runs: 100 * runs[0].summary["test_accuracy"])
 
 
-def _against(first: Contender, second: Contender, data: str):
+def _against(first: Model, second: Model, data: str):
     claim = Claim(
         (first.name, _trained(first, data)), (second.name, _trained(second, data)),
         SCALE.format(first.width, data),
     )  # fmt: skip
-    place = FOLDER if data == contenders.DATA else ""
+    place = FOLDER if data == baselines.DATA else ""
     needs = " and ".join(
         f"`{OURS.format(one.model, one.sharing, data, one.width)}{place.format(one.name)}`"
         for one in (first, second)
@@ -355,9 +355,7 @@ def increase(factor: int, data: str):
 
 def removal(factor: int):
     """The wide ResNet whose filters repeat beside one with fewer channels."""
-    return _against(
-        channels(WIDE, factor, "full"), Contender(WIDE.model, width=1 / factor), "cifar10"
-    )
+    return _against(channels(WIDE, factor, "full"), Model(WIDE.model, width=1 / factor), "cifar10")
 
 
 def _clustered(penalty: str, value: Callable[[Run], float]) -> RunSelection:
@@ -417,7 +415,7 @@ def no_loss():
 @cache
 def size(network: str, column: str, factor: int) -> int:
     """Parameters of a notebook's network, narrowed or with filters that repeat."""
-    return sum(p.numel() for p in contenders.notebook(network, column, factor).parameters())
+    return sum(p.numel() for p in baselines.notebook(network, column, factor).parameters())
 
 
 def beside(name: str) -> pd.DataFrame:
@@ -425,7 +423,7 @@ def beside(name: str) -> pd.DataFrame:
     rows = {}
     for _, row in published.load(f"bidart/chapter-3-notebook-{name}").iterrows():
         cells = rows[f"×{row.factor}"] = {}
-        for column in contenders.NOTEBOOKS[name][1]:
+        for column in baselines.NOTEBOOKS[name][1]:
             printed = int(Printed.parse(row[f"{column}_parameters"]).value)
             counted = size(name, column, int(row.factor))
             cells[f"{column}"] = f"{printed:,} | {counted:,}"

@@ -22,7 +22,7 @@ from reuseprior.results import SUMMARY, Run
 from reuseprior.sharing import Clustered, quantise
 from reuseprior.sharing.bases import distances
 from reuseprior.training import Classification, Penalised, Protocol, finished, train
-from reuseprior.training.contenders import Contender, shared
+from reuseprior.training.baselines import Model, shared
 from reuseprior.training.protocol import ProtocolError
 from reuseprior.training.trainer import Loop
 
@@ -178,7 +178,7 @@ def at_equal_parameters() -> pd.DataFrame:
 def all_ways(axes: Sequence[Axes], table: pd.DataFrame) -> None:
     """Draw accuracy against stored parameters, and against P_G, a marker a way of sharing.
 
-    `table` is one of `contenders.compared` for one model and its rivals; bars are standard
+    `table` is one of `baselines.compared` for one model and its baselines; bars are standard
     deviations over seeds.
     """
     for i, (name, rows) in enumerate(table.groupby("way")):
@@ -199,6 +199,6 @@ EXPERIMENT = "channels"
 FACTORS = (4, 2, 8)  # those that matter most first
 
 
-def channels(plain: Contender, factor: int, *kinds: str) -> Contender:
+def channels(plain: Model, factor: int, *kinds: str) -> Model:
     """The network with filters of these kinds of layers repeated."""
     return shared(plain, f"channels:{factor}", *kinds)

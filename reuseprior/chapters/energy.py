@@ -168,18 +168,18 @@ def rank(
 ) -> list[int | Interpretation | Contradiction | str]:
     """Rank of a row (1 is greatest) among the rows of its table, and by its printed numbers."""
     models = _models(table)
-    rivals = [i for i, model in enumerate(models) if model[2] or not sharing_only]
+    rows = [i for i, model in enumerate(models) if model[2] or not sharing_only]
     place = position % len(models)
 
     def ranked(values: list[float]) -> int:
-        return 1 + sum(values[i] > values[place] for i in rivals)
+        return 1 + sum(values[i] > values[place] for i in rows)
 
     numbers = published.load(f"thesis/{table}")[column]
     printed = ranked([float(Printed.parse(text).value) for text in numbers])
     return [
         *_both(table, lambda quantities_of: ranked([QUANTITIES[column](q) for q in quantities_of])),
         Contradiction(str(printed), f"by the table's own {column} it is {printed}"),
-        f"of {len(rivals)} rows",
+        f"of {len(rows)} rows",
     ]
 
 

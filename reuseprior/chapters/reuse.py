@@ -15,24 +15,24 @@ from reuseprior.results import Run
 
 PARAMETERS, MULTIPLY_ADDS = "parameters", "multiply-adds"
 SMALLER = ("narrower", "shallower")  # ways that make a plain network smaller
-LEAST_PART = 0.9  # of a network's stored parameters that its plain rival stores
+LEAST_PART = 0.9  # of a network's stored parameters that its plain baseline stores
 
 
 def against_plain(models: pd.DataFrame) -> pd.DataFrame:
-    """Trained networks that share, each less its plain rivals: a row a pair.
+    """Trained networks that share, each less its plain baselines: a row a pair.
 
-    `models` is `contenders.compared`'s. At equal parameters a rival is a smaller plain network of
+    `models` is `baselines.compared`'s. At equal parameters a baseline is a smaller plain network of
     the same family that stores no more and at least nine tenths as much; at equal multiply-adds it
-    is the same network without sharing. Columns: at equal, network, rival, gain (points of
+    is the same network without sharing. Columns: at equal, network, baseline, gain (points of
     accuracy), bits (of P_G), seeds (the fewest of either), p (Welch's test over seeds).
     """
-    columns = ["at equal", "network", "rival", "gain", "bits", "seeds", "p"]
+    columns = ["at equal", "network", "baseline", "gain", "bits", "seeds", "p"]
     rows = [
         (
             at, one.network, other.network, one.accuracy - other.accuracy, one.P_G - other.P_G,
             min(one.seeds, other.seeds), told_apart(_sample(one), _sample(other)).p,
         )
-        for at, one, other in _rivals(models)
+        for at, one, other in _baselines(models)
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
@@ -41,7 +41,7 @@ def _sample(row) -> Sample:
     return Sample(row.accuracy, row.sd, row.seeds)
 
 
-def _rivals(models: pd.DataFrame) -> Iterator[tuple]:
+def _baselines(models: pd.DataFrame) -> Iterator[tuple]:
     plain = list(models[models.way == "plain"].itertuples())
     smaller = list(models[models.way.isin(SMALLER)].itertuples())
     for one in models[~models.way.isin([*SMALLER, "plain"])].itertuples():

@@ -26,7 +26,7 @@ from reuseprior.models import ModelConfig, catalog, hf, without_weights
 from reuseprior.report import published
 from reuseprior.report.published import Printed
 from reuseprior.results import Recording, Run
-from reuseprior.training import contenders
+from reuseprior.training import baselines
 
 FOLDER = paths.RESULTS / "reuse" / "networks"
 COLUMNS = ("network", "stored", "used", "multiply_adds", "layers", "P_G", "P_G_spread", "seconds",
@@ -146,11 +146,11 @@ def _size_of(model: str) -> int:
 
 @cache
 def _narrower(model: str, size: float) -> float:
-    return contenders.rival(model.lower(), int(size)).width
+    return baselines.baseline(model.lower(), int(size)).width
 
 
 def _of_notebooks() -> Iterator[Network]:
-    for network, (_, columns) in contenders.NOTEBOOKS.items():
+    for network, (_, columns) in baselines.NOTEBOOKS.items():
         for row in published.load(f"bidart/chapter-3-notebook-{network}").to_dict("records"):
             factor = int(row["factor"])
             for column, text in list(columns.items())[: 1 if factor == 1 else None]:
@@ -158,7 +158,7 @@ def _of_notebooks() -> Iterator[Network]:
                 yield Network(
                     f"bidart-{network}", f"{column} {factor}" if factor > 1 else "as it is",
                     float(row[f"{column}_accuracy"]), way,
-                    partial(contenders.notebook, network, column, factor), "image 32",
+                    partial(baselines.notebook, network, column, factor), "image 32",
                     float(Printed.parse(row[f"{column}_parameters"]).value),
                 )  # fmt: skip
 

@@ -25,8 +25,8 @@ from reuseprior.report.published import Printed
 from reuseprior.report.runs import Claim, RunSelection, settings
 from reuseprior.sharing import Stores, apply, cluster, share_blocks, stores
 from reuseprior.sharing.weights import merge, shareable
-from reuseprior.training import Protocol, contenders, train
-from reuseprior.training.contenders import WIDE, Contender, parameters_of, rival, shared
+from reuseprior.training import Protocol, baselines, train
+from reuseprior.training.baselines import WIDE, Model, baseline, parameters_of, shared
 
 PARTS = Cells(__name__, "npas/cells")
 
@@ -110,17 +110,17 @@ def merged(model: str, dataset: str, sharing: str) -> tuple[float, float]:
 EXPERIMENT = "stores"
 
 
-def stores_by_budget(percent: float, *words: str) -> Contender:
+def stores_by_budget(percent: float, *words: str) -> Model:
     """The wide ResNet made of so many per cent of its parameters."""
     return shared(WIDE, f"stores:{percent:g}%", *words)
 
 
-def narrower(percent: float, model: str = WIDE.model) -> Contender:
-    """The rival that stores no more than so many per cent of the wide ResNet."""
-    return rival(model, int(parameters_of(WIDE) * percent / 100))
+def narrower(percent: float, model: str = WIDE.model) -> Model:
+    """The baseline that stores no more than so many per cent of the wide ResNet."""
+    return baseline(model, int(parameters_of(WIDE) * percent / 100))
 
 
-def learned(percent: float, number: int, *, seed: int = 0, root: Path | None = None) -> Contender:
+def learned(percent: float, number: int, *, seed: int = 0, root: Path | None = None) -> Model:
     """The network with a mapping into so many stores that a short training found (section 3.4).
 
     One epoch with one store of four templates, of the same budget, that every layer resizes and
@@ -129,9 +129,9 @@ def learned(percent: float, number: int, *, seed: int = 0, root: Path | None = N
     """
     first = stores_by_budget(percent, "embedding", "resized")
     folder = (paths.RESULTS if root is None else Path(root)) / f"{EXPERIMENT}-mapping"
-    images = data.load(contenders.DATA)
+    images = data.load(baselines.DATA)
     model = first.config(classes=images.classes, seed=seed).build()
-    protocol = Protocol.load(contenders.PROTOCOL, epochs=1)
+    protocol = Protocol.load(baselines.PROTOCOL, epochs=1)
     about = {"model": first.model, "sharing": first.sharing}
     run = folder / f"{first.name}-seed{seed}"
     train(model, images, protocol, run, seed=seed, about=about, resume=True, progress=False)
@@ -426,22 +426,22 @@ def better(first: Sequence[str], second: Sequence[str] = ()) -> tuple[Claim, str
     """
     one = stores_by_budget(CLAIMED_AT, *first)
     other = stores_by_budget(CLAIMED_AT, *second) if second else narrower(CLAIMED_AT)
-    protocol = Protocol.load(contenders.PROTOCOL)
+    protocol = Protocol.load(baselines.PROTOCOL)
     scale = (
         f"WRN-16-2 at {CLAIMED_AT} % of its parameters, {protocol.image_size} px, "
         f"{protocol.epochs} epochs of {protocol.train_images:,} images of CIFAR-10, by accuracy on "
         "the test images in per cent"
     )
-    named = [(contender.name, _selection(contender)) for contender in (one, other)]
+    named = [(model.name, _selection(model)) for model in (one, other)]
     needs = (
         "the runs of chapter 11's comparison, `reuseprior reproduce 11-shapeshifter --profile full`"
     )
     return Claim(*named, scale), needs
 
 
-def _selection(one: contenders.Contender) -> RunSelection:
-    protocol = asdict(Protocol.load(contenders.PROTOCOL, width=one.width))
-    config = {"model": one.model, "sharing": one.sharing, "data": contenders.DATA}
+def _selection(one: baselines.Model) -> RunSelection:
+    protocol = asdict(Protocol.load(baselines.PROTOCOL, width=one.width))
+    config = {"model": one.model, "sharing": one.sharing, "data": baselines.DATA}
     return RunSelection(
         EXPERIMENT, {**config, "protocol": settings(protocol, {})},
         lambda trainings: 100 * trainings[0].summary["test_accuracy"],

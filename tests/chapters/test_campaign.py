@@ -17,7 +17,7 @@ from reuseprior.cli.training import experiment
 from reuseprior.errors import UserError
 from reuseprior.report import campaign, chapters
 from reuseprior.revolver import Settings
-from reuseprior.training import Protocol, contenders
+from reuseprior.training import Protocol, baselines
 from tests.cli.calling import refused, run
 
 EVERY = list(campaign.planned())
@@ -66,19 +66,19 @@ def test_a_training_is_where_its_command_records_it():
 
 
 def test_networks_of_equal_budgets_are_planned():
-    """Each budget of stores has its two plain rivals, each network that repeats filters its own."""
-    budgets = [int(contenders.parameters_of(contenders.WIDE) * p / 100) for p in (2, 5, 10, 25, 50)]
-    wanted = {contenders.rival(m, n) for m in ("wrn-16-2", contenders.SHALLOW) for n in budgets}
-    every = contenders.listed(campaign.planned(protocol="stores"))
+    """Each budget of stores has its two baselines, each network that repeats filters its own."""
+    budgets = [int(baselines.parameters_of(baselines.WIDE) * p / 100) for p in (2, 5, 10, 25, 50)]
+    wanted = {baselines.baseline(m, n) for m in ("wrn-16-2", baselines.SHALLOW) for n in budgets}
+    every = baselines.listed(campaign.planned(protocol="stores"))
     for one in every:
         if one.way.startswith(("scopes", "channels")) and "norms" not in one.sharing:
-            wanted.add(contenders.rival(one.model, contenders.parameters_of(one)))
-    narrow = {contenders.Contender("wrn-16-2", width=1 / factor) for factor in (2, 4, 8)}
+            wanted.add(baselines.baseline(one.model, baselines.parameters_of(one)))
+    narrow = {baselines.Model("wrn-16-2", width=1 / factor) for factor in (2, 4, 8)}
     plain = {one for one in every if one.sharing == "none"}
-    assert plain == wanted | narrow | {contenders.WIDE, contenders.SMALL}
+    assert plain == wanted | narrow | {baselines.WIDE, baselines.SMALL}
     for one in campaign.planned(protocol="stores"):
-        (contender,) = contenders.listed([one])
-        assert one.run.partition("/")[2] == contender.name
+        (model,) = baselines.listed([one])
+        assert one.run.partition("/")[2] == model.name
 
 
 def test_networks_of_grids_are_planned():

@@ -1,4 +1,4 @@
-"""Chapter 12: what is trained, rivals that store no more, and settings that are used."""
+"""Chapter 12: what is trained, baselines that store no more, and settings that are used."""
 
 import json
 
@@ -10,7 +10,7 @@ import torch
 from reuseprior.chapters import channels, channels_runs
 from reuseprior.report import campaign
 from reuseprior.training import Protocol
-from reuseprior.training.contenders import SMALL, WIDE, listed, parameters_of, rival
+from reuseprior.training.baselines import SMALL, WIDE, baseline, listed, parameters_of
 from tests.chapters.printed import falsified, table
 
 
@@ -24,7 +24,7 @@ def test_every_network_that_does_not_fold_has_a_rival_of_its_size():
     }  # fmt: skip
     for one in found:
         if one.sharing != "none" and "norms" not in one.sharing:
-            other = rival(one.model, parameters_of(one))
+            other = baseline(one.model, parameters_of(one))
             assert other in found
             assert 0.94 * parameters_of(one) < parameters_of(other) <= parameters_of(one)
 

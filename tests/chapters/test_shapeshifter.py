@@ -5,8 +5,8 @@ from decimal import Decimal
 from reuseprior.chapters import shapeshifter
 from reuseprior.report import campaign
 from reuseprior.report.published import Printed
-from reuseprior.training import Protocol, contenders
-from reuseprior.training.contenders import SHALLOW, WIDE, parameters_of
+from reuseprior.training import Protocol, baselines
+from reuseprior.training.baselines import SHALLOW, WIDE, parameters_of
 from tests.chapters.printed import table
 
 
@@ -50,7 +50,7 @@ def test_stores_and_rivals_store_no_more_and_nearly_as_much():
         assert 0.99 * budget <= store <= budget
         for model in (WIDE.model, SHALLOW):
             assert 0.9 * budget <= parameters_of(shapeshifter.narrower(percent, model)) <= budget
-    listed = contenders.listed(campaign.planned("11-shapeshifter"))
+    listed = baselines.listed(campaign.planned("11-shapeshifter"))
     assert len({one.name for one in listed}) == len(listed) == 36
     assert {one.way for one in listed} >= {
         "plain", "narrower", "shallower", "stores (weighted, mask)", "scopes",
@@ -65,13 +65,13 @@ def test_a_mapping_is_found_and_trained(monkeypatch, tmp_path):
         return few.changed({k: v for k, v in changes.items() if k != "epochs"})
 
     monkeypatch.setattr(Protocol, "load", load)
-    monkeypatch.setattr(contenders, "DATA", "digits")
+    monkeypatch.setattr(baselines, "DATA", "digits")
     mapped = shapeshifter.learned(10, 3, root=tmp_path)
     digits = mapped.sharing.rpartition("map=")[2]
     assert len(digits) == 16 and set(digits) == set("012")
     assert shapeshifter.learned(10, 3, root=tmp_path) == mapped  # read, not trained again
-    run = contenders.train_one(mapped, "stores", root=tmp_path, progress=False)
+    run = baselines.train_one(mapped, "stores", root=tmp_path, progress=False)
     assert run.config["sharing"] == f"stores:10%,weighted,mask,map={digits}"
     assert run.config["parameters"] <= 69_167
-    (row,) = contenders.compared(contenders.runs(tmp_path)).itertuples()
+    (row,) = baselines.compared(baselines.runs(tmp_path)).itertuples()
     assert row.way == "stores (weighted, mask, learned mapping)"

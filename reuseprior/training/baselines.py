@@ -1,8 +1,8 @@
-"""Ways of sharing against each other and against smaller networks, at equal budgets on CIFAR-10.
+"""Ways of sharing against each other and against plain baselines, at equal budgets on CIFAR-10.
 
-A contender is a network of the catalogue by how it shares and how wide it is. Two plain ones are
+A model is a network of the catalogue by how it shares and how wide it is. Two plain ones are
 shared in every way: a wide ResNet, of full convolutions, and a narrow VS-Xception, of depthwise and
-pointwise ones. A rival is a plain network, narrower or shallower, that stores as much. All are
+pointwise ones. A baseline is a plain network, narrower or shallower, that stores as much. All are
 trained by the protocol `stores`, so that their accuracies stand on one scale.
 """
 
@@ -33,11 +33,11 @@ DATA = "cifar10"
 PROTOCOL = "stores"
 EXPERIMENTS = ("stores", "channels")  # the folders of `data/results` in which their runs lie
 SHALLOW = "wrn-10-2"
-GRAIN = 256  # widths of rivals are whole numbers of this part
+GRAIN = 256  # widths of baselines are whole numbers of this part
 
 
 @dataclass(frozen=True)
-class Contender:
+class Model:
     """A model of the catalogue by how it shares, as `sharing.apply` takes it, and its width."""
 
     model: str
@@ -74,24 +74,24 @@ class Contender:
 
 
 _PLAIN = str.maketrans({":": "-", ",": "-", "=": "", "%": "pct"})
-WIDE = Contender("wrn-16-2")
-SMALL = Contender("vs-xception", width=0.25)
+WIDE = Model("wrn-16-2")
+SMALL = Model("vs-xception", width=0.25)
 
 
-def shared(plain: Contender, way: str, *words: str) -> Contender:
+def shared(plain: Model, way: str, *words: str) -> Model:
     """The network sharing in a way: `shared(WIDE, "stores:10%", "mask")`."""
     return replace(plain, sharing=",".join([way, *words]))
 
 
 @cache
-def parameters_of(one: Contender) -> int:
-    """Parameters that a contender stores."""
+def parameters_of(one: Model) -> int:
+    """Parameters that a model stores."""
     return sum(p.numel() for p in one.config().build(lazy=True).parameters())
 
 
 @cache
-def counted(one: Contender, seed: int = 0) -> tuple[Quantities, int]:
-    """The quantities and multiply-adds of a contender at the protocol's image size.
+def counted(one: Model, seed: int = 0) -> tuple[Quantities, int]:
+    """The quantities and multiply-adds of a model at the protocol's image size.
 
     The seed decides a random mapping, and nothing else that is counted.
     """
@@ -101,7 +101,7 @@ def counted(one: Contender, seed: int = 0) -> tuple[Quantities, int]:
 
 
 @cache
-def rival(model: str, parameters: int) -> Contender:
+def baseline(model: str, parameters: int) -> Model:
     """The widest plain network of a model that stores no more than so many parameters.
 
     Of the widths that make it, the one of the roundest number. Raises `UserError` where even the
@@ -110,24 +110,24 @@ def rival(model: str, parameters: int) -> Contender:
     low, high = 0, 4 * GRAIN  # the narrowest and widest that are thought of
     while high - low > 1:
         middle = (low + high) // 2
-        size = parameters_of(Contender(model, width=middle / GRAIN))
+        size = parameters_of(Model(model, width=middle / GRAIN))
         low, high = (middle, high) if size <= parameters else (low, middle)
     if not low:
         raise UserError(
             f"no {model} stores {parameters:,} parameters or fewer: give a larger budget"
         )
-    size = parameters_of(Contender(model, width=low / GRAIN))
+    size = parameters_of(Model(model, width=low / GRAIN))
     equal = [low]  # channels are whole numbers, so that widths close by are one network
-    while parameters_of(Contender(model, width=(equal[-1] - 1) / GRAIN)) == size:
+    while parameters_of(Model(model, width=(equal[-1] - 1) / GRAIN)) == size:
         equal.append(equal[-1] - 1)
-    return Contender(model, width=max(equal, key=lambda width: gcd(width, GRAIN)) / GRAIN)
+    return Model(model, width=max(equal, key=lambda width: gcd(width, GRAIN)) / GRAIN)
 
 
 def train_one(
-    one: Contender, experiment: str, *, seed: int = 0, root: Path | None = None,
+    one: Model, experiment: str, *, seed: int = 0, root: Path | None = None,
     progress: bool = True,
 ) -> Run:  # fmt: skip
-    """Train a contender, or go on from its checkpoint; its run if it is finished already.
+    """Train a model, or go on from its checkpoint; its run if it is finished already.
 
     The run lies in the folder `experiment` of `root`, which is `data/results` if not given. The
     seed decides the weights, the stores of a random mapping, and the order of the images.
@@ -143,7 +143,7 @@ def train_one(
 
 
 def runs(root: Path | None = None) -> list[Run]:
-    """The finished runs of all contenders, as far as there are any."""
+    """The finished runs of all models, as far as there are any."""
     finished = [run for name in EXPERIMENTS for run in results.finished_runs(name, root)]
     return [run for run in finished if _as_compared(run)]
 
@@ -155,36 +155,36 @@ def _as_compared(run: Run) -> bool:
     return same and run.config["data"] == DATA
 
 
-def contender(run: Run) -> Contender:
-    """The contender that a run trained."""
+def model_of(run: Run) -> Model:
+    """The model that a run trained."""
     config = run.config
-    return Contender(config["model"], config["sharing"], config["protocol"]["width"])
+    return Model(config["model"], config["sharing"], config["protocol"]["width"])
 
 
-def listed(planned: Iterable) -> list[Contender]:
-    """The contenders of planned trainings, as `report.campaign` has them, each once."""
-    every = [Contender(o.model, o.sharing, o.changed.get("width", 1.0)) for o in planned]
+def listed(planned: Iterable) -> list[Model]:
+    """The models of planned trainings, as `report.campaign` has them, each once."""
+    every = [Model(o.model, o.sharing, o.changed.get("width", 1.0)) for o in planned]
     return list(dict.fromkeys(every))
 
 
 def compared(trainings: Sequence[Run]) -> pd.DataFrame:
-    """One row a contender, fewest stored parameters first.
+    """One row a model, fewest stored parameters first.
 
     Columns: network, model, way, parameters (stored), multiply_adds, P_G and P_G_spread at the size
     at which it was tested, seeds, accuracy and its standard deviation over seeds, in per cent.
-    Seeds whose stores are mapped otherwise count as one contender, with the mean of their P_G, and
+    Seeds whose stores are mapped otherwise count as one model, with the mean of their P_G, and
     two runs of one seed as one.
     """
     columns = ["network", "model", "way", "parameters", "multiply_adds", "P_G", "P_G_spread",
                "seeds", "accuracy", "sd"]  # fmt: skip
     table = results.table(trainings).reindex(columns=["run", "seed", "parameters", "test_accuracy"])
-    table["network"] = [re.sub("-map[0-9a-z]+", "-map", contender(run).name) for run in trainings]
+    table["network"] = [re.sub("-map[0-9a-z]+", "-map", model_of(run).name) for run in trainings]
     rows = []
     for name, members in table.drop_duplicates(["network", "seed"]).groupby("network"):
-        one = contender(members.run.iloc[0])
+        one = model_of(members.run.iloc[0])
         accuracy = Sample.of(100 * members.test_accuracy)
         seeds = members.seed if "random" in one.sharing else [0] * len(members)
-        counts = [counted(*of) for of in set(zip(map(contender, members.run), seeds, strict=True))]
+        counts = [counted(*of) for of in set(zip(map(model_of, members.run), seeds, strict=True))]
         rows.append([
             name, one.model, one.way, members.parameters.iloc[0], counts[0][1],
             fmean(q.P_G for q, _ in counts), fmean(q.P_G_spread for q, _ in counts),
@@ -194,8 +194,8 @@ def compared(trainings: Sequence[Run]) -> pd.DataFrame:
     return table.sort_values(["parameters", "network"], ignore_index=True)
 
 
-def estimated(listed: Iterable[Contender]) -> pd.DataFrame:
-    """What contenders store and compute, and their estimates, untrained: a row each, by name."""
+def estimated(listed: Iterable[Model]) -> pd.DataFrame:
+    """What models store and compute, and their estimates, untrained: a row each, by name."""
     rows = {}
     for one in listed:
         q, cost = counted(one)
@@ -208,7 +208,7 @@ def estimated(listed: Iterable[Contender]) -> pd.DataFrame:
 
 
 def against(models: pd.DataFrame, first: str, second: str) -> str:
-    """What runs say of two contenders by name, as one sentence: Welch's t-test over seeds."""
+    """What runs say of two models by name, as one sentence: Welch's t-test over seeds."""
     rows = models.set_index("network")
     one, other = rows.loc[first], rows.loc[second]
     means = f"{one.accuracy:.1f} % against {other.accuracy:.1f} %"
@@ -218,10 +218,10 @@ def against(models: pd.DataFrame, first: str, second: str) -> str:
     return f"{first} {test.word} {second} ({means}; {test.how})."
 
 
-def against_rivals(models: pd.DataFrame) -> list[str]:
-    """What runs say of each network that shares against its plain rivals of equal storage.
+def against_baselines(models: pd.DataFrame) -> list[str]:
+    """What runs say of each network that shares against its plain baselines of equal storage.
 
-    A rival stores no more, and at least nine tenths as much.
+    A baseline stores no more, and at least nine tenths as much.
     """
     smaller = models.way.isin(["narrower", "shallower"])
     plain = models[smaller]
