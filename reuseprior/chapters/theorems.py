@@ -86,7 +86,7 @@ PERCEPTRONS = Theory(
     grid=GRID,
     made=MADE,
     indices=INDICES,
-    dials={
+    free_parameters={
         β: (sp.S(-1), sp.Rational(-1, 2), sp.S.Zero, sp.Rational(7, 10), sp.S(2)),
         a: (sp.S(3), sp.Rational(1, 2)),
     },

@@ -159,17 +159,17 @@ def at_point(
 ) -> Iterator[tuple[str, list[Ball | None]]]:
     """Each side at a point, with the point in words, as narrow as `WIDTH` where that is found.
 
-    There is one at each value of the dials and of the indices that are left free.
+    There is one at each value of the parameters and the indices that are left free.
     """
     sides = [taken(side) for side in sides]
     symbols = (put_in(side, theory.made.items()).free_symbols for side in sides)
     free, read = set().union(*symbols), numbers(theory, point)
-    turned = [s for s in (*theory.dials, *theory.indices) if s in free]
-    for values in product(*(_values(theory, read, symbol) for symbol in turned)):
+    varied = [s for s in (*theory.free_parameters, *theory.indices) if s in free]
+    for values in product(*(_values(theory, read, symbol) for symbol in varied)):
         words = [
-            f"{text(symbol)} = {number}" for symbol, number in zip(turned, values, strict=True)
+            f"{text(symbol)} = {number}" for symbol, number in zip(varied, values, strict=True)
         ]
-        values_read = read | dict(zip(turned, map(exact, values), strict=True))
+        values_read = read | dict(zip(varied, map(exact, values), strict=True))
         yield ", ".join([theory.told(*point), *words]), narrow(sides, theory, values_read)
 
 
@@ -192,9 +192,9 @@ def narrow(sides: Sequence[sp.Expr], theory: Theory, read: dict) -> list[Ball | 
 
 
 def _values(theory: Theory, read: dict, symbol: sp.Symbol) -> tuple:
-    """The values of a dial or of an index."""
-    if symbol in theory.dials:
-        return theory.dials[symbol]
+    """The values of a free parameter or of an index."""
+    if symbol in theory.free_parameters:
+        return theory.free_parameters[symbol]
     first, last = (int(value(sp.sympify(end), read).p) for end in theory.indices[symbol])
     return tuple(range(first, last + 1))
 

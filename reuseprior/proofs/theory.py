@@ -29,7 +29,7 @@ class Theory:
     """What is computed from what is read: it has a value of as many digits as are asked for."""
     indices: Mapping[sp.Symbol, tuple[sp.Expr | int, sp.Expr | int]] = field(default_factory=dict)
     """First and last of each index, where a statement is tried that leaves it free."""
-    dials: Mapping[sp.Symbol, tuple[sp.Rational, ...]] = field(default_factory=dict)
+    free_parameters: Mapping[sp.Symbol, tuple[sp.Rational, ...]] = field(default_factory=dict)
     """Symbols that no thing says, and the values at which they are tried."""
     ranges: Mapping[sp.Symbol, sp.Expr] = field(default_factory=dict)
     """What a proof puts in for a symbol whose range no assumption of sympy's can say."""

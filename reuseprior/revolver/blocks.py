@@ -127,7 +127,7 @@ class ConvDeconv(Chain):
 
 @block("conv3d")
 class Conv3d(Block, nn.Conv3d):
-    """A 3-d convolution over (channels, height, width): one small filter bank for all channels.
+    """A 3-d convolution over (channels, height, width): one small set of filters for all channels.
 
     `expansion` filters widen the channels by that factor; `reduction`, a stride along them,
     divides them.

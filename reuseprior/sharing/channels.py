@@ -1,4 +1,4 @@
-"""Channels that share filters within a layer: a bank of filters, repeated s times (Bidart, §3.3).
+"""Channels that share filters within a layer: it holds a few, repeated s times (Bidart, §3.3).
 
 A depthwise convolution of d channels then holds d / s filters, and channel c uses filter
 c mod d/s. The same can be asked of pointwise and of other convolutions, and of batch norms.
@@ -25,12 +25,12 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class Repeated(Parametrization):
-    """A weight that is a bank of filters (d / s, …), repeated s times along one of its axes."""
+    """A weight whose filters (d / s, …) are shared: repeated s times along one of its axes."""
 
     def __init__(self, weight: Tensor, factor: int, axis: int):
         super().__init__()
-        bank = weight.detach().narrow(axis, 0, weight.shape[axis] // factor)
-        self.bank = nn.Parameter(bank.clone())
+        filters = weight.detach().narrow(axis, 0, weight.shape[axis] // factor)
+        self.bank = nn.Parameter(filters.clone())  # as checkpoints call it
         self.repeats = [factor if i == axis else 1 for i in range(weight.ndim)]
 
     def compute(self) -> Tensor:
@@ -99,7 +99,7 @@ class Channels:
     def share(self, model: nn.Module) -> tuple[str, ...]:
         """Let the filters repeat, in place; returns the names of the layers that share.
 
-        A bank begins with the first filters of its layer. Raises `SharingError`, before anything is
+        Shared filters begin as the first of their layer. Raises `SharingError`, before anything is
         shared, for a factor that does not divide a layer's channels, for a model without layers of
         these kinds and names, and as `weights.shareable` does.
         """

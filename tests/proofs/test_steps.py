@@ -45,7 +45,7 @@ SQUARES = Theory(
     read=measured,
     grid=((2,), (3,), (10,)),
     indices={row: (1, last)},
-    dials={scale: (sp.Rational(1, 2), sp.S(2))},
+    free_parameters={scale: (sp.Rational(1, 2), sp.S(2))},
     made={scaled: area * scale, diagonal: sp.sqrt(2 * area)},
     latex={area: "A"},
 )

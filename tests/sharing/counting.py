@@ -12,7 +12,7 @@ def parameters(model):
 
 
 class ByValue(Writer):
-    """Writes each weight under its value: entries of a bank bear one number wherever they stand."""
+    """Writes each weight under its value: entries of shared filters bear one number everywhere."""
 
     def weight(self, tensor, *at):
         return tensor[at].item()

@@ -56,10 +56,10 @@ def test_filters_repeat_and_their_gradient_is_the_sum_of_the_copies(factor, mult
     if channels == 1 and kind == "depthwise":  # one channel is a full convolution
         return
     Channels(factor, (kind,)).share(shared)
-    bank = shared[1].parametrizations.weight[0].bank
-    assert torch.equal(bank, plain[1].weight[:multiple])
+    filters = shared[1].parametrizations.weight[0].bank
+    assert torch.equal(filters, plain[1].weight[:multiple])
     weight = shared[1].weight
-    assert all(torch.equal(weight[c], bank[c % multiple]) for c in range(channels))
+    assert all(torch.equal(weight[c], filters[c % multiple]) for c in range(channels))
     with torch.no_grad():
         plain[1].weight.copy_(weight)
     x = torch.randn(2, 3, 5, 5, dtype=torch.float64)
@@ -67,19 +67,19 @@ def test_filters_repeat_and_their_gradient_is_the_sum_of_the_copies(factor, mult
     for model in (plain, shared):
         model(x).square().sum().backward()
     copies = plain[1].weight.grad.unflatten(0, (factor, multiple))
-    torch.testing.assert_close(bank.grad, copies.sum(0))
+    torch.testing.assert_close(filters.grad, copies.sum(0))
     if factor > 1:
-        assert (bank.grad - copies.mean(0)).abs().max() > 1e-6
+        assert (filters.grad - copies.mean(0)).abs().max() > 1e-6
 
 
 def test_a_pointwise_bank_weighs_sums_of_inputs():
     torch.manual_seed(0)
     layer = nn.Sequential(nn.Identity(), nn.Conv2d(8, 6, 1, bias=False)).double()
     Channels(4, ("pointwise",), ("1",)).share(layer)
-    bank = layer[1].parametrizations.weight[0].bank
+    filters = layer[1].parametrizations.weight[0].bank
     x = torch.randn(2, 8, 3, 3, dtype=torch.float64)
     sums = x.unflatten(1, (4, 2)).sum(1)
-    torch.testing.assert_close(layer(x), nn.functional.conv2d(sums, bank))
+    torch.testing.assert_close(layer(x), nn.functional.conv2d(sums, filters))
 
 
 FOLDED = [  # a network of some width, how it shares, and the part of it that is as good
