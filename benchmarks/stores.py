@@ -20,7 +20,7 @@ from reuseprior import sharing
 from reuseprior.models import wide_resnet
 from reuseprior.sharing.weights import merge, parametrized
 
-WAYS = [
+SPECS = [
     "stores:5%,weighted,mask", "stores:10%,weighted,mask", "stores:10%,embedding,interpolate",
     "stores:50%,weighted", "stores:100%,one", "stores:100%,embedding", "stores:400%,weighted",
     "blocks:2",
@@ -43,7 +43,7 @@ def main() -> None:
     torch.manual_seed(0)
     plain = wide_resnet(16, 2)
     models = {"plain": plain}
-    models |= {way: sharing.apply(copy.deepcopy(plain), way) for way in WAYS}
+    models |= {spec: sharing.apply(copy.deepcopy(plain), spec) for spec in SPECS}
     optimizers = {
         name: torch.optim.SGD(model.parameters(), 0.1, 0.9) for name, model in models.items()
     }
@@ -66,7 +66,7 @@ def main() -> None:
     alone = statistics.median(steps["plain"])
     print(f"torch {torch.__version__}, one thread, processor time")
     print(f"WRN-16-2, {size} px, batch {batch}: a plain step takes {1000 * alone:.0f} ms")
-    for name in WAYS:
+    for name in SPECS:
         ratio = statistics.median(
             with_it / without for with_it, without in zip(steps[name], steps["plain"], strict=True)
         )

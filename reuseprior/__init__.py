@@ -16,7 +16,7 @@ _FRONT = {
     "derive": "quantities",  # the thesis's quantities, from counts alone
     "Quantities": "quantities",
     "build": "models",  # a model by its name
-    "sharing": "",  # ways to let layers share parameters: sharing.apply(model, way)
+    "sharing": "",  # ways to let layers share parameters: sharing.apply(model, spec)
 }
 
 __all__ = list(_FRONT)

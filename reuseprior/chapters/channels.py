@@ -284,9 +284,9 @@ def kernels_alone(
     shared = f"channels:{factor}"
     parts = [100 * count(model, shared) / count(model, "none") for count in (weights, filters)]
     of_all, alone = (100 - part if saved else part for part in parts)
-    ways = (shared, f"{shared},layers=shared.*") if model == "xception-cifar" else (shared,)
+    specs = (shared, f"{shared},layers=shared.*") if model == "xception-cifar" else (shared,)
     notes = []
-    for text in ways:
+    for text in specs:
         depthwise, convolutions, network = (
             1 - count(model, text) / count(model, "none") for count in (filters, weights, learnable)
         )

@@ -171,17 +171,17 @@ def at_equal_parameters() -> pd.DataFrame:
                 np.log(size), np.log(removed.removed_parameters), removed.removed_accuracy
             )
             rows.append([label, f"×{factor}", int(size), accuracy, other, accuracy - other])
-    columns = ["way", "factor", "parameters", "accuracy", "channels removed", "difference"]
-    return pd.DataFrame(rows, columns=columns).set_index(["way", "factor"])
+    columns = ["kind", "factor", "parameters", "accuracy", "channels removed", "difference"]
+    return pd.DataFrame(rows, columns=columns).set_index(["kind", "factor"])
 
 
-def all_ways(axes: Sequence[Axes], table: pd.DataFrame) -> None:
-    """Draw accuracy against stored parameters, and against P_G, a marker a way of sharing.
+def all_kinds(axes: Sequence[Axes], table: pd.DataFrame) -> None:
+    """Draw accuracy against stored parameters, and against P_G, a marker a kind of sharing.
 
     `table` is one of `baselines.compared` for one model and its baselines; bars are standard
     deviations over seeds.
     """
-    for i, (name, rows) in enumerate(table.groupby("way")):
+    for i, (name, rows) in enumerate(table.groupby("kind")):
         style = {"marker": MARKERS[i % len(MARKERS)], "color": f"C{i % 10}", "capsize": 2,
                  "linestyle": "-" if len(rows) > 1 else "none", "linewidth": 0.8}  # fmt: skip
         for ax, column in zip(axes, ("parameters", "P_G"), strict=True):

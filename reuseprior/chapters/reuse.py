@@ -14,7 +14,7 @@ from reuseprior.measures.statistics import Sample, percentiles, told_apart
 from reuseprior.results import Run
 
 PARAMETERS, MULTIPLY_ADDS = "parameters", "multiply-adds"
-SMALLER = ("narrower", "shallower")  # ways that make a plain network smaller
+SMALLER = ("narrower", "shallower")  # kinds of smaller plain networks
 LEAST_PART = 0.9  # of a network's stored parameters that its plain baseline stores
 
 
@@ -42,9 +42,9 @@ def _sample(row) -> Sample:
 
 
 def _baselines(models: pd.DataFrame) -> Iterator[tuple]:
-    plain = list(models[models.way == "plain"].itertuples())
-    smaller = list(models[models.way.isin(SMALLER)].itertuples())
-    for one in models[~models.way.isin([*SMALLER, "plain"])].itertuples():
+    plain = list(models[models.kind == "plain"].itertuples())
+    smaller = list(models[models.kind.isin(SMALLER)].itertuples())
+    for one in models[~models.kind.isin([*SMALLER, "plain"])].itertuples():
         for other in smaller:
             stored = other.parameters / one.parameters
             if _family(one) == _family(other) and LEAST_PART <= stored <= 1:
@@ -144,9 +144,9 @@ def pairs(
             gap = value[one] - value[other]
             return np.where(np.isclose(value[one], value[other], rtol=1e-9, atol=0), 0, gap)
 
-        better, way = step("quality"), group["sharing"].to_numpy()
+        better, spec = step("quality"), group["sharing"].to_numpy()
         steps = [step(column) for column in measures or MEASURES.values()]
-        chosen = (way[one] != way[other]) & (better != 0) & ((steps[0] != 0) | (not differ))
+        chosen = (spec[one] != spec[other]) & (better != 0) & ((steps[0] != 0) | (not differ))
         for column in equal:
             size = group[column].to_numpy(float)
             low, high = np.minimum(size[one], size[other]), np.maximum(size[one], size[other])

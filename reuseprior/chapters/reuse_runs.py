@@ -95,12 +95,12 @@ def _typed() -> Iterator[Network]:
         )
 
 
-def language_model(kind: str, options: str, way: str) -> nn.Module:
+def language_model(kind: str, options: str, spec: str) -> nn.Module:
     """A model of transformers without weights: `name=value` each, in place of its defaults."""
     changed = dict(option.split("=") for option in options.split())
     with without_weights():
         model = hf.build(hf.configured(kind, {name: _value(v) for name, v in changed.items()}))
-    return sharing.apply(model, way)
+    return sharing.apply(model, spec)
 
 
 def _value(text: str) -> int | bool | str:
@@ -116,25 +116,25 @@ def _of_npas() -> Iterator[Network]:
         if NPAS not in row.model or kind not in ("smaller", "SSN-", "S"):
             continue
         percent = float(row.percent_of_parameters)
-        way = {"smaller": "none", "SSN-": f"stores:{percent:g}%"}.get(kind)
-        way = way or f"blocks:{1 if percent < 40 else 2}"  # SWRN's templates
+        spec = {"smaller": "none", "SSN-": f"stores:{percent:g}%"}.get(kind)
+        spec = spec or f"blocks:{1 if percent < 40 else 2}"  # SWRN's templates
         size = percent / 100 * _size_of(NPAS)
         width = _narrower(NPAS, size) if kind == "smaller" else 1.0
-        yield _wide(f"npas-14: {row.model} {percent:g} %", NPAS, row.error, way, size, width)
+        yield _wide(f"npas-14: {row.model} {percent:g} %", NPAS, row.error, spec, size, width)
     for row in published.load("npas/table-12").itertuples():
         if row.part != "c":
             plain = row.model.removeprefix("SSN-")
             percent = float(row.percent_of_parameters)
-            way = "none" if row.part == "a" else f"stores:{percent:g}%"
+            spec = "none" if row.part == "a" else f"stores:{percent:g}%"
             size = percent / 100 * _size_of(plain)
-            yield _wide(f"npas-12: {row.model}", plain, row.error, way, size)
+            yield _wide(f"npas-12: {row.model}", plain, row.error, spec, size)
 
 
-def _wide(key: str, model: str, error: str, way: str, size: float, width: float = 1.0) -> Network:
+def _wide(key: str, model: str, error: str, spec: str, size: float, width: float = 1.0) -> Network:
     """A wide ResNet of NPAS with a hundred classes."""
-    config = ModelConfig(model.lower(), way, 100, {"width": width})
+    config = ModelConfig(model.lower(), spec, 100, {"width": width})
     group, name = key.split(": ", 1)
-    return Network(group, name, float(error), way, partial(config.build, lazy=True), "image 32",
+    return Network(group, name, float(error), spec, partial(config.build, lazy=True), "image 32",
                    size)  # fmt: skip
 
 
@@ -154,10 +154,10 @@ def _of_notebooks() -> Iterator[Network]:
         for row in published.load(f"bidart/chapter-3-notebook-{network}").to_dict("records"):
             factor = int(row["factor"])
             for column, text in list(columns.items())[: 1 if factor == 1 else None]:
-                way = "none" if text == "narrowing" else text.format(factor)
+                spec = "none" if text == "narrowing" else text.format(factor)
                 yield Network(
                     f"bidart-{network}", f"{column} {factor}" if factor > 1 else "as it is",
-                    float(row[f"{column}_accuracy"]), way,
+                    float(row[f"{column}_accuracy"]), spec,
                     partial(baselines.notebook, network, column, factor), "image 32",
                     float(Printed.parse(row[f"{column}_parameters"]).value),
                 )  # fmt: skip
@@ -166,12 +166,12 @@ def _of_notebooks() -> Iterator[Network]:
 def _of_thesis() -> Iterator[Network]:
     for row in published.load("thesis/table-4-2").itertuples():
         model, _, kind = row.model.rpartition("-")
-        way = "same_shape" if kind == "shared" else "none"
+        spec = "same_shape" if kind == "shared" else "none"
         classes = {"CIFAR-10": 10, "CIFAR-100": 100, "ImageNet-1K": 1000}[row.dataset]
-        build = partial(ModelConfig(model, way, classes).build, lazy=True)
+        build = partial(ModelConfig(model, spec, classes).build, lazy=True)
         printed = float(row.params.removesuffix(" M")) * 1e6
         yield Network(
-            f"thesis {row.dataset}", row.model, float(row.score), way, build,
+            f"thesis {row.dataset}", row.model, float(row.score), spec, build,
             f"image {catalog.image_size(model)}", printed,
         )  # fmt: skip
 

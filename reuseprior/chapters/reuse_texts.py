@@ -93,14 +93,14 @@ class ByteTransformer(nn.Module):
         return self.head(self.norm(x))
 
 
-def build(model: str, way: str = "none") -> ByteTransformer:
-    """A network of layers and width, written `8x128`, that shares in a way.
+def build(model: str, spec: str = "none") -> ByteTransformer:
+    """A network of layers and width, written `8x128`, that shares by a spec.
 
     >>> sum(p.numel() for p in build("8x128", "layers:all").parameters())
     280704
     """
     layers, _, width = model.partition("x")
-    return sharing.apply(ByteTransformer(int(layers), int(width)), way)
+    return sharing.apply(ByteTransformer(int(layers), int(width)), spec)
 
 
 @dataclass(frozen=True)
@@ -164,11 +164,11 @@ def trained(root: Path | None = None) -> pd.DataFrame:
     """
     runs = results.table(results.finished_runs("reuse-texts", root))
     rows = []
-    for (model, way), its in runs.groupby(["model", "sharing"], sort=False):
-        traced = _traced(model, way)
+    for (model, spec), its in runs.groupby(["model", "sharing"], sort=False):
+        traced = _traced(model, spec)
         quantities = traced.count().quantities()
         rows.append({
-            "group": "bytes", "source": "our own", "name": model, "sharing": way, "reason": None,
+            "group": "bytes", "source": "our own", "name": model, "sharing": spec, "reason": None,
             "seeds": len(its), "quality": -its["test_bits"].mean(),
             "stored": its["parameters"].iloc[0], "used": quantities.weight_nodes,
             "multiply_adds": multiply_adds(traced), "layers": operator_paths(traced).layers,
@@ -177,9 +177,9 @@ def trained(root: Path | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _traced(model: str, way: str) -> TracedModel:
+def _traced(model: str, spec: str) -> TracedModel:
     with without_weights():
-        network = build(model, way)
+        network = build(model, spec)
     width = network.embedding.embedding_dim
     network.embedding = nn.Identity()
     output = partial(last_position, part=None)

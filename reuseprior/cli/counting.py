@@ -99,10 +99,10 @@ def _conventions(
     ] = None,
 ):
     """What to count of a model, `measuring.Conventions`: the options of commands that count."""
-    from reuseprior import sharing as ways
     from reuseprior.measures.measuring import Conventions
+    from reuseprior.sharing import parse
 
-    ways.parse(sharing)  # what means nothing is said before anything is built
+    parse(sharing)  # what means nothing is said before anything is built
     if image_size is not None and shape is not None:
         raise UsageError("--image-size and --shape exclude each other: give one of them")
     if output is not None and output.isdecimal():

@@ -1,5 +1,6 @@
 """Ways to let a model use fewer parameters than weights."""
 
+from reuseprior.errors import renamed
 from reuseprior.sharing.bases import Clustered as Clustered
 from reuseprior.sharing.bases import quantise as quantise
 from reuseprior.sharing.channels import Channels as Channels
@@ -21,10 +22,12 @@ from reuseprior.sharing.scopes import table as table
 from reuseprior.sharing.scopes import tie as tie
 from reuseprior.sharing.scopes import untie as untie
 from reuseprior.sharing.scopes import with_bn as with_bn
+from reuseprior.sharing.specs import SPECS as SPECS
+from reuseprior.sharing.specs import apply as apply
+from reuseprior.sharing.specs import parse as parse
 from reuseprior.sharing.stores import Store as Store
 from reuseprior.sharing.stores import Stores as Stores
 from reuseprior.sharing.stores import cluster as cluster
 from reuseprior.sharing.stores import share_blocks as share_blocks
-from reuseprior.sharing.ways import WAYS as WAYS
-from reuseprior.sharing.ways import apply as apply
-from reuseprior.sharing.ways import parse as parse
+
+__getattr__ = renamed(__name__, WAYS="SPECS")

@@ -51,7 +51,7 @@ class Model:
         return f"{self.model}{shared}{'' if self.width == 1 else f'-width{self.width:g}'}"
 
     @property
-    def way(self) -> str:
+    def kind(self) -> str:
         """What a reader calls it: stores (weighted, mask), channels (full), scopes, narrower …"""
         if self.sharing == "none":
             if self in (WIDE, SMALL):
@@ -78,9 +78,9 @@ WIDE = Model("wrn-16-2")
 SMALL = Model("vs-xception", width=0.25)
 
 
-def shared(plain: Model, way: str, *words: str) -> Model:
-    """The network sharing in a way: `shared(WIDE, "stores:10%", "mask")`."""
-    return replace(plain, sharing=",".join([way, *words]))
+def shared(plain: Model, spec: str, *words: str) -> Model:
+    """The network that shares by a spec: `shared(WIDE, "stores:10%", "mask")`."""
+    return replace(plain, sharing=",".join([spec, *words]))
 
 
 @cache
@@ -170,12 +170,12 @@ def listed(planned: Iterable) -> list[Model]:
 def compared(trainings: Sequence[Run]) -> pd.DataFrame:
     """One row a model, fewest stored parameters first.
 
-    Columns: network, model, way, parameters (stored), multiply_adds, P_G and P_G_spread at the size
-    at which it was tested, seeds, accuracy and its standard deviation over seeds, in per cent.
+    Columns: network, model, kind, parameters (stored), multiply_adds, P_G and P_G_spread at the
+    size of its test, seeds, accuracy and its standard deviation over seeds, in per cent.
     Seeds whose stores are mapped otherwise count as one model, with the mean of their P_G, and
     two runs of one seed as one.
     """
-    columns = ["network", "model", "way", "parameters", "multiply_adds", "P_G", "P_G_spread",
+    columns = ["network", "model", "kind", "parameters", "multiply_adds", "P_G", "P_G_spread",
                "seeds", "accuracy", "sd"]  # fmt: skip
     table = results.table(trainings).reindex(columns=["run", "seed", "parameters", "test_accuracy"])
     table["network"] = [re.sub("-map[0-9a-z]+", "-map", model_of(run).name) for run in trainings]
@@ -186,7 +186,7 @@ def compared(trainings: Sequence[Run]) -> pd.DataFrame:
         seeds = members.seed if "random" in one.sharing else [0] * len(members)
         counts = [counted(*of) for of in set(zip(map(model_of, members.run), seeds, strict=True))]
         rows.append([
-            name, one.model, one.way, members.parameters.iloc[0], counts[0][1],
+            name, one.model, one.kind, members.parameters.iloc[0], counts[0][1],
             fmean(q.P_G for q, _ in counts), fmean(q.P_G_spread for q, _ in counts),
             len(members), accuracy.mean, accuracy.deviation,
         ])  # fmt: skip
@@ -200,7 +200,7 @@ def estimated(listed: Iterable[Model]) -> pd.DataFrame:
     for one in listed:
         q, cost = counted(one)
         rows[one.name] = {
-            "model": one.model, "way": one.way, "parameters": parameters_of(one),
+            "model": one.model, "kind": one.kind, "parameters": parameters_of(one),
             "weight nodes": q.weight_nodes, "multiply-adds": cost, "P_G": q.P_G,
             "P′_G": q.P_G_spread,
         }  # fmt: skip
@@ -223,10 +223,10 @@ def against_baselines(models: pd.DataFrame) -> list[str]:
 
     A baseline stores no more, and at least nine tenths as much.
     """
-    smaller = models.way.isin(["narrower", "shallower"])
+    smaller = models.kind.isin(["narrower", "shallower"])
     plain = models[smaller]
     lines = []
-    for row in models[~smaller & (models.way != "plain")].itertuples():
+    for row in models[~smaller & (models.kind != "plain")].itertuples():
         near = plain[plain.parameters.between(0.9 * row.parameters, row.parameters)]
         family = row.model.partition("-")[0]
         lines += [against(models, row.network, other.network) for other in near.itertuples()

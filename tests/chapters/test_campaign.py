@@ -71,7 +71,7 @@ def test_networks_of_equal_budgets_are_planned():
     wanted = {baselines.baseline(m, n) for m in ("wrn-16-2", baselines.SHALLOW) for n in budgets}
     every = baselines.listed(campaign.planned(protocol="stores"))
     for one in every:
-        if one.way.startswith(("scopes", "channels")) and "norms" not in one.sharing:
+        if one.kind.startswith(("scopes", "channels")) and "norms" not in one.sharing:
             wanted.add(baselines.baseline(one.model, baselines.parameters_of(one)))
     narrow = {baselines.Model("wrn-16-2", width=1 / factor) for factor in (2, 4, 8)}
     plain = {one for one in every if one.sharing == "none"}

@@ -18,7 +18,7 @@ def test_every_network_that_does_not_fold_has_a_rival_of_its_size():
     found = listed(campaign.planned("12-channel-sharing"))
     assert len({one.name for one in found}) == len(found)
     assert SMALL in found and WIDE in found
-    assert {one.way for one in found} == {
+    assert {one.kind for one in found} == {
         "plain", "narrower", "channels (depthwise)", "channels (full)", "channels (full, norms)",
         "channels (depthwise, pointwise)",
     }  # fmt: skip
@@ -65,16 +65,16 @@ def test_settings_of_imagenet_choose_the_runs_and_those_of_figure_3_8_the_basis(
     assert channels_runs.setup("full")[1].epochs == 76
 
 
-def test_kernels_stand_in_rows_of_channels_and_every_way_has_a_name():
+def test_kernels_stand_in_rows_of_channels_and_every_kind_has_a_name():
     fig, axes = plt.subplots(1, 3)
     weight = torch.arange(32 * 9.0).reshape(32, 1, 3, 3)
     channels_runs.kernels(axes[0], weight, "two rows", columns=16)
     drawn = torch.as_tensor(axes[0].images[0].get_array())
     assert drawn.shape == (6, 48) and torch.equal(drawn[3:, 3:6], weight[17, 0])
-    ways, nan = ["plain", "channels (full)", "channels (full)"], float("nan")
+    kinds, nan = ["plain", "channels (full)", "channels (full)"], float("nan")
     columns = {"parameters": [700, 200, 100], "P_G": [16.0, 14.0, 13.0],
                "accuracy": [60.0, 55.0, 50.0], "sd": [1.0, nan, 2.0]}  # fmt: skip
-    channels_runs.all_ways(axes[1:], pd.DataFrame({"way": ways} | columns))
+    channels_runs.all_kinds(axes[1:], pd.DataFrame({"kind": kinds} | columns))
     names = [text.get_text() for text in axes[2].get_legend().get_texts()]
     assert names == ["channels (full)", "plain"] and axes[1].get_xlim() == (100, 1000)
     plt.close(fig)

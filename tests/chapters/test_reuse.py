@@ -10,7 +10,7 @@ from reuseprior import paths
 from reuseprior.chapters import reuse, reuse_runs
 from reuseprior.results import Run
 
-COLUMNS = ["network", "model", "way", "parameters", "multiply_adds", "P_G", "seeds", "accuracy",
+COLUMNS = ["network", "model", "kind", "parameters", "multiply_adds", "P_G", "seeds", "accuracy",
            "sd"]  # fmt: skip
 TRAINED = [
     ("tied", "wrn-16-2", "scopes", 100, 50, 10.0, 2, 60.0, 1.0),

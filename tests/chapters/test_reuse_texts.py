@@ -19,24 +19,24 @@ NETWORKS = sorted({(one.model, one.sharing) for one in PLANNED})
 
 
 @cache
-def size(model, way="none"):
+def size(model, spec="none"):
     with without_weights():
-        return sum(p.numel() for p in reuse_texts.build(model, way).parameters())
+        return sum(p.numel() for p in reuse_texts.build(model, spec).parameters())
 
 
-def layers_run(model, way):
-    return 12 if way.startswith("layers:3-6x2") else int(model.partition("x")[0])
+def layers_run(model, spec):
+    return 12 if spec.startswith("layers:3-6x2") else int(model.partition("x")[0])
 
 
 def test_each_network_is_beside_plain_ones_of_equal_cost():
     assert len(NETWORKS) >= 40 and {one.seed for one in PLANNED} == {0, 1, 2}
-    plain = [model for model, way in NETWORKS if way == "none"]
+    plain = [model for model, spec in NETWORKS if spec == "none"]
     shared = [network for network in NETWORKS if network[1] != "none"]
     assert len(shared) >= 20 and max(size(model) for model in plain) < 2.5e6
-    for model, way in shared:
-        stored, width = size(model, way), model.partition("x")[2]
-        assert any(0.9 * stored <= size(one) <= stored for one in plain), (model, way)
-        assert f"{layers_run(model, way)}x{width}" in plain  # the same multiply-adds
+    for model, spec in shared:
+        stored, width = size(model, spec), model.partition("x")[2]
+        assert any(0.9 * stored <= size(one) <= stored for one in plain), (model, spec)
+        assert f"{layers_run(model, spec)}x{width}" in plain  # the same multiply-adds
 
 
 def test_no_network_sees_what_it_predicts():
@@ -79,9 +79,9 @@ def test_training_learns_and_repeats(tmp_path):
 
 
 def test_trained_networks_in_pairs(monkeypatch):
-    def run(model, way, seed, bits):
-        config = {"model": model, "sharing": way, "seed": seed, "parameters": size(model, way)}
-        folder = Path("reuse-texts") / f"{model}-{way}-{seed}"
+    def run(model, spec, seed, bits):
+        config = {"model": model, "sharing": spec, "seed": seed, "parameters": size(model, spec)}
+        folder = Path("reuse-texts") / f"{model}-{spec}-{seed}"
         return SimpleNamespace(
             folder=folder, name=folder.name, config=config, summary={"test_bits": bits}
         )

@@ -52,7 +52,7 @@ def test_stores_and_rivals_store_no_more_and_nearly_as_much():
             assert 0.9 * budget <= parameters_of(shapeshifter.narrower(percent, model)) <= budget
     listed = baselines.listed(campaign.planned("11-shapeshifter"))
     assert len({one.name for one in listed}) == len(listed) == 36
-    assert {one.way for one in listed} >= {
+    assert {one.kind for one in listed} >= {
         "plain", "narrower", "shallower", "stores (weighted, mask)", "scopes",
     }  # fmt: skip
 
@@ -74,4 +74,4 @@ def test_a_mapping_is_found_and_trained(monkeypatch, tmp_path):
     assert run.config["sharing"] == f"stores:10%,weighted,mask,map={digits}"
     assert run.config["parameters"] <= 69_167
     (row,) = baselines.compared(baselines.runs(tmp_path)).itertuples()
-    assert row.way == "stores (weighted, mask, learned mapping)"
+    assert row.kind == "stores (weighted, mask, learned mapping)"

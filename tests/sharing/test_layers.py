@@ -1,4 +1,4 @@
-"""Blocks of a stack share: what each way ties, counts to the last context, merged and saved."""
+"""Blocks of a stack share: what each spec ties, counts to the last context, merged and saved."""
 
 import copy
 
@@ -76,16 +76,16 @@ class Unrolled(ByValue):
 @given(STACKS, TEXTS)
 @settings(max_examples=25, deadline=None)
 def test_counts_are_those_of_all_paths(model, text):
-    way = Layers.parse(text)
+    spec = Layers.parse(text)
     before = parameters(model)
     try:
-        way.share(model)
+        spec.share(model)
     except SharingError as error:
         assert "finds nothing to share" in str(error) or "no loop over" in str(error)
         assert parameters(model) == before
         return
-    assert (parameters(model) < before) == (way.loop is None)
-    bound = type("Bound", (Unrolled,), {"loop": way.loop, "of": model[1]})
+    assert (parameters(model) < before) == (spec.loop is None)
+    bound = type("Bound", (Unrolled,), {"loop": spec.loop, "of": model[1]})
     check_counts(model, writer=bound)
 
 
@@ -153,8 +153,8 @@ SETTINGS = {
 COUNTED = {"albert": ["num_hidden_groups"]}  # as often as there are layers
 
 
-@pytest.mark.parametrize(("kind", "given", "way", "printed", "digits"), MILLIONS)
-def test_printed_millions(kind, given, way, printed, digits):
+@pytest.mark.parametrize(("kind", "given", "spec", "printed", "digits"), MILLIONS)
+def test_printed_millions(kind, given, spec, printed, digits):
     transformers = pytest.importorskip("transformers")
     from reuseprior.models import without_weights
 
@@ -168,7 +168,7 @@ def test_printed_millions(kind, given, way, printed, digits):
             model = getattr(transformers, classes[kind])(config)
         else:
             model = hf.build(config)
-    sharing.apply(model, way)
+    sharing.apply(model, spec)
     assert round(parameters(model) / 1e6, digits) == printed
 
 
@@ -179,23 +179,23 @@ def zoo():
     return sorted(name for name in names if "," not in name)
 
 
-WAYS = [*(f"layers:{text}" for text in ORDERED), "layers:attention", "layers:mlp,2,cycle",
+SPECS = [*(f"layers:{text}" for text in ORDERED), "layers:attention", "layers:mlp,2,cycle",
         "layers:all,lora=2", "layers:2-3x3", "all_but_bn", "scopes:same_shape", "blocks:1",
         "channels:2", "stores:50%"]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", drawn(zoo(), 2))
-def test_every_way_shares_or_says_why_not(kind):
+def test_every_spec_shares_or_says_why_not(kind):
     """On a type without weights: none leaves it as it was without a word."""
     pytest.importorskip("transformers")
     plain = catalog.build(f"hf:{kind}")
     before = parameters(plain)
-    for way in WAYS:
+    for spec in SPECS:
         model = copy.deepcopy(plain)
         try:
-            sharing.apply(model, way)
+            sharing.apply(model, spec)
         except SharingError as error:
             assert "\n" not in str(error) and parameters(model) == before
         else:
             hooked = any(module._forward_hooks for module in model.modules())
-            assert hooked if "x3" in way else parameters(model) < before, (kind, way)
+            assert hooked if "x3" in spec else parameters(model) < before, (kind, spec)

@@ -1,4 +1,4 @@
-"""Whatever way it shares, a model that is trained, saved, copied and merged computes the same."""
+"""However it shares, a model that is trained, saved, copied and merged computes the same."""
 
 import copy
 
@@ -79,12 +79,12 @@ RUNS = STACKS | {
     resnet: lambda model: model(IMAGES),
     small: lambda model: model(IMAGES[..., :4, :4]),
 }
-WAYS = ["layers:middle", "layers:3,cycle-rev", "layers:attention", "layers:mlp,2,cycle",
+SPECS = ["layers:middle", "layers:3,cycle-rev", "layers:attention", "layers:mlp,2,cycle",
         "layers:all,lora=2", "layers:2-3x3"]  # fmt: skip
 STORES = ["stores:50%,weighted,mask", "stores:50%,embedding,interpolate,shape", "stores:300%",
           "stores:200%,round_robin"]  # fmt: skip
 CASES = [
-    *((build, way) for build in STACKS for way in WAYS), *((small, way) for way in STORES),
+    *((build, spec) for build in STACKS for spec in SPECS), *((small, spec) for spec in STORES),
     (xception, "channels:4,depthwise,pointwise"), (resnet, "channels:2,full,norms"),
     (gpt2, "stores:50%"),
 ]  # fmt: skip
@@ -95,12 +95,12 @@ def built(build):
     return build().double().eval()
 
 
-@pytest.mark.parametrize(("build", "way"), CASES)
-def test_trained_saved_copied_and_merged(build, way, tmp_path):
+@pytest.mark.parametrize(("build", "spec"), CASES)
+def test_trained_saved_copied_and_merged(build, spec, tmp_path):
     plain, run = built(build), RUNS[build]
     torch.manual_seed(1)
-    model, *others = (sharing.apply(copy.deepcopy(plain), way) for _ in range(3))
-    is_smaller = "x3" not in way and "300%" not in way
+    model, *others = (sharing.apply(copy.deepcopy(plain), spec) for _ in range(3))
+    is_smaller = "x3" not in spec and "300%" not in spec
     assert (parameters(model) < parameters(plain)) == is_smaller
     run(model).square().sum().backward()
     assert all(p.grad is not None for p in model.parameters())
@@ -114,7 +114,7 @@ def test_trained_saved_copied_and_merged(build, way, tmp_path):
     assert all(torch.equal(run(other), after) for other in (model, twin, *others))
     assert not parametrized(merged)
     torch.testing.assert_close(run(merged), after, rtol=1e-12, atol=1e-12)
-    if "x3" not in way:
+    if "x3" not in spec:
         assert list(merged.state_dict()) == list(plain.state_dict())
     with torch.no_grad():
         for parameter in model.parameters():
@@ -169,16 +169,16 @@ def test_a_cache_is_refused_in_a_loop():
 # What a parameter is besides its values -----------------------------------------------------------
 
 
-def convolutions(way):
+def convolutions(spec):
     torch.manual_seed(0)
     layers = [nn.Conv2d(4, 4, 3, padding=1) for _ in range(4)]
-    return sharing.apply(nn.Sequential(layers[0], nn.BatchNorm2d(4), *layers[1:]).eval(), way)
+    return sharing.apply(nn.Sequential(layers[0], nn.BatchNorm2d(4), *layers[1:]).eval(), spec)
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.parametrize("way", [*STORES, "stores:60%,mean", "channels:2,full"])
-def test_merged_weights_learn_where_what_made_them_did(way, frozen):
-    model = convolutions(way)
+@pytest.mark.parametrize("spec", [*STORES, "stores:60%,mean", "channels:2,full"])
+def test_merged_weights_learn_where_what_made_them_did(spec, frozen):
+    model = convolutions(spec)
     made = list(parametrized(model))
     for name in made[1:]:  # so that one layer has frozen values, unless they are the others' too
         model.get_submodule(name).requires_grad_(not frozen)
@@ -188,9 +188,9 @@ def test_merged_weights_learn_where_what_made_them_did(way, frozen):
     assert {name: model.get_submodule(name).weight.requires_grad for name in made} == learned
 
 
-@pytest.mark.parametrize("way", [*STORES, "stores:90%,shape", "stores:70%,resized"])
-def test_what_functional_call_would_leave_replaced_is_refused(way):
-    model, x = convolutions(way), torch.rand(1, 4, 6, 6)
+@pytest.mark.parametrize("spec", [*STORES, "stores:90%,shape", "stores:70%,resized"])
+def test_what_functional_call_would_leave_replaced_is_refused(spec):
+    model, x = convolutions(spec), torch.rand(1, 4, 6, 6)
     before, state = model(x), model.state_dict()
     others = {name: 2 * p for name, p in model.named_parameters()}
     with pytest.raises(SharingError, match="take the layers apart with"):

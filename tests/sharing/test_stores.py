@@ -186,17 +186,17 @@ def test_selector():
 
 def test_generators_by_hand():
     torch.manual_seed(0)
-    for generator in GENERATORS:
+    for kind in GENERATORS:
         model = small((3, 2))
-        Stores("1000%", generator, templates=3).share(model)
+        Stores("1000%", kind, templates=3).share(model)
         generator = parametrized(model)["0"]
         rows = generator.store.templates(generator.slot)
         made = model[0].weight.view(-1)
-        if generator == "weighted":
+        if kind == "weighted":
             assert torch.allclose(made, generator.coefficients @ rows)
-        elif generator == "mean":
+        elif kind == "mean":
             assert torch.allclose(made, sum(rows) / 3)
-        elif generator == "embedding":
+        elif kind == "embedding":
             start = f"{generator.slot.start}-"
             (linear,) = (e for k, e in generator.store.embeddings.items() if k.startswith(start))
             alpha = (linear.weight @ generator.coefficients + linear.bias).softmax(0)

@@ -63,19 +63,19 @@ WRITES = {
 }
 
 
-@pytest.mark.parametrize("way", MADE)
+@pytest.mark.parametrize("spec", MADE)
 @pytest.mark.parametrize("kind", [kind for kind in WRITES if kind != "several at once"])
-def test_a_layer_that_writes_to_its_weight_shares_none(kind, way):
+def test_a_layer_that_writes_to_its_weight_shares_none(kind, spec):
     model = three(lambda: Own(WRITES[kind]))
     with pytest.raises(SharingError, match=r"layer '[01]' \(Own\) writes to its own weight as it"):
-        sharing.apply(model, way)
+        sharing.apply(model, spec)
     assert not any(hasattr(layer, "parametrizations") for layer in model)
 
 
-@pytest.mark.parametrize("way", MADE)
+@pytest.mark.parametrize("spec", MADE)
 @pytest.mark.parametrize("kind", WRITES)
-def test_a_write_to_a_made_weight_is_refused(kind, way):
-    model = sharing.apply(three(), way)
+def test_a_write_to_a_made_weight_is_refused(kind, spec):
+    model = sharing.apply(three(), spec)
     layer, before = model[2], model[2].weight.detach().clone()
     layer.mask = torch.ones(3, 3).tril()
     with pytest.raises(SharingError, match="from shared values, and nothing would keep what is"):

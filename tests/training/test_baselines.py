@@ -26,7 +26,7 @@ WAYS = {
 
 
 def test_what_a_reader_calls_them_and_names_are_folders_that_tell_them_apart():
-    assert {one: one.way for one in WAYS} == WAYS
+    assert {one: one.kind for one in WAYS} == WAYS
     names = {one.name for one in WAYS}
     assert len(names) == len(WAYS) and re.fullmatch(r"[\w.-]+", "".join(names), re.ASCII)
 
@@ -68,7 +68,7 @@ def test_runs_of_all_experiments_are_read_and_compared(tmp_path):
         record(tmp_path, WIDE, seed, 0.8, experiment="stores")
         mapped = shared(WIDE, "stores:10%", "weighted", "mask", f"map={mapping * 4}")
         record(tmp_path, mapped, seed, 0.7, experiment="stores")
-    found = baselines.compared(baselines.runs(tmp_path)).set_index("way")
+    found = baselines.compared(baselines.runs(tmp_path)).set_index("kind")
     assert found.seeds.to_dict() == {
         "plain": 2, "channels (depthwise)": 2, "stores (weighted, mask, learned mapping)": 2,
     }  # fmt: skip

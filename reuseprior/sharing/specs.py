@@ -1,4 +1,4 @@
-"""All ways of sharing by one text: `scopes:all_but_bn`, `layers:all`, `stores:10%,mask`, …"""
+"""Sharing specs: how a model shares, as one text, such as `layers:all` or `stores:10%,mask`."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def _blocks(text: str) -> Share:
     return lambda model: share_blocks(model, int(text))
 
 
-# A way reads what stands after its name and a colon, and says what to do with a model.
-WAYS: dict[str, Callable[[str], Share]] = {
+# Kinds of specs: each reads what stands after its name and a colon, and gives what shares.
+SPECS: dict[str, Callable[[str], Share]] = {
     "scopes": _scopes,
     "stores": lambda text: Stores.parse(text).share,
     "channels": lambda text: Channels.parse(text).share,
@@ -60,37 +60,37 @@ WAYS: dict[str, Callable[[str], Share]] = {
 
 
 def parse(sharing: str) -> Share:
-    """What a text asks to be done to a model; a policy alone, as `all_but_bn`, is one of scopes.
+    """What a spec asks to be done to a model; a policy alone, as `all_but_bn`, is one of scopes.
 
     >>> (store,) = parse("stores:50%")(nn.Sequential(nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)))
     >>> store.values.numel(), store.layers
     (550, ('0', '1'))
 
-    Raises `SharingError` for a text that means nothing, before there is a model.
+    Raises `SharingError` for a spec that means nothing, before there is a model.
     """
     mend = "write it as a text, such as 'all_but_bn' or 'stores:10%,mask'"
     expect(sharing, str, "the sharing", mend, SharingError)
-    way, colon, rest = sharing.partition(":")
+    kind, colon, rest = sharing.partition(":")
     if not colon and sharing in POLICIES:
-        way, rest = "scopes", sharing
-    if way not in WAYS:
-        known = [*POLICIES, *WAYS]
+        kind, rest = "scopes", sharing
+    if kind not in SPECS:
+        known = [*POLICIES, *SPECS]
         raise SharingError(
-            f"unknown sharing {sharing!r}{did_you_mean(way, known)}: choose from "
-            f"{', '.join(POLICIES)}, or write {', '.join(f'{name}:…' for name in WAYS)}"
+            f"unknown sharing {sharing!r}{did_you_mean(kind, known)}: choose from "
+            f"{', '.join(POLICIES)}, or write {', '.join(f'{name}:…' for name in SPECS)}"
         )
-    return WAYS[way](rest)
+    return SPECS[kind](rest)
 
 
 def apply(model: nn.Module, sharing: str) -> nn.Module:
-    """Share parameters in a model, in place, the way that a text says; returns the model.
+    """Share parameters in a model, in place, as a sharing spec says; returns the model.
 
     >>> from reuseprior.models import catalog
     >>> model = apply(catalog.build("resnet20-cifar"), "stores:10%,weighted,mask")
     >>> sum(p.numel() for p in model.parameters())
     26972
 
-    Raises `SharingError` for a text that means nothing, and for a model that cannot share so.
+    Raises `SharingError` for a spec that means nothing, and for a model that cannot share so.
     """
     share = parse(sharing)
     expect(model, nn.Module, "the model", "pass a torch.nn.Module", SharingError)
