@@ -186,7 +186,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 
 class TrialAttributes(TypedDict):
-    """What a trial says of itself in the journal of a search for a schedule."""
+    """What a trial says of itself in the log of a search for a schedule."""
 
     schedule: str
     score: float

@@ -204,7 +204,7 @@ def look(
 
     trials = search(
         SPACE, evaluate, required=required, budget=one.budget, sampler=one.sampler, seed=seed,
-        journal=recording.folder / "trials.journal",
+        log=recording.folder / "trials.journal",
     )  # fmt: skip
     recording.extend(asdict(trial) | {"schedule": str(trial.schedule)} for trial in trials)
     return recording.finish(_made(bench, seed))

@@ -555,33 +555,33 @@ def started(layers: int) -> list[Schedule]:
 
 def search(
     space: Space, evaluate: Evaluate, *, required: float, budget: int, sampler: str, seed: int,
-    journal: str | Path, initial: Sequence[Schedule] = (),
+    log: str | Path, initial: Sequence[Schedule] = (),
 ) -> list[Trial]:  # fmt: skip
     """Evaluate `budget` schedules, each chosen in the light of those before, and return them.
 
     `sampler` is gp (a Gaussian process), tpe (a tree-structured Parzen estimator) or random, of
     Optuna; `initial` schedules come first and count. Every trial that is finished stands in the
-    file `journal`, so that a search that was killed goes on with them: each choice is made by the
+    file `log`, so that a search that was killed goes on with them: each choice is made by the
     seed and the finished trials alone, so it then makes the choices it would have made. Raises
-    `ModelError` for an unknown sampler, for the journal of another search and for one that is
+    `ModelError` for an unknown sampler, for the log of another search and for one that is
     damaged, and `files.Locked` where another process writes it.
     """
     if sampler not in SAMPLERS:
         raise ModelError(f"sampler is {sampler!r}: choose {', '.join(SAMPLERS)}")
-    optuna, journal = _optuna(), Path(journal)
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    lock = files.Lock(journal)
+    optuna, log = _optuna(), Path(log)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    lock = files.Lock(log)
     try:
         return _search(
-            optuna, _study(optuna, journal), space, evaluate, required, budget, sampler, seed,
-            journal, initial,
+            optuna, _study(optuna, log), space, evaluate, required, budget, sampler, seed,
+            log, initial,
         )  # fmt: skip
     finally:
         lock.release()
 
 
 class _Locked:
-    """In place of Optuna's own lock, which a kill leaves behind: the journal is locked by ours."""
+    """In place of Optuna's own lock, which a kill leaves behind: the log is locked by ours."""
 
     def acquire(self) -> bool:
         return True
@@ -590,23 +590,23 @@ class _Locked:
         pass
 
 
-def _study(optuna, journal: Path):
-    """The study that a journal holds, or a new one; the file must be locked."""
+def _study(optuna, log: Path):
+    """The study that a log holds, or a new one; the file must be locked."""
 
-    class Journal(optuna.storages.journal.JournalFileBackend):
+    class Log(optuna.storages.journal.JournalFileBackend):
         """Says in a sentence what cannot be written."""
 
         def append_logs(self, logs: list[dict[str, Any]]) -> None:
-            with files.told(f"cannot write {journal}"):
+            with files.told(f"cannot write {log}"):
                 super().append_logs(logs)
 
-    files.sweep(journal)
-    content = journal.read_bytes() if journal.exists() else b""
+    files.sweep(log)
+    content = log.read_bytes() if log.exists() else b""
     whole = content[: content.rfind(b"\n") + 1]
     if whole != content:  # a kill left its last line half written
-        files.write(journal, whole)
-    with files.told(f"cannot write {journal}"):
-        backend = Journal(str(journal), lock_obj=_Locked())
+        files.write(log, whole)
+    with files.told(f"cannot write {log}"):
+        backend = Log(str(log), lock_obj=_Locked())
     try:
         return optuna.create_study(
             study_name="schedules", storage=optuna.storages.JournalStorage(backend),
@@ -616,18 +616,18 @@ def _study(optuna, journal: Path):
         raise
     # Optuna asserts what it has written itself
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
-        raise _no_journal(journal, error) from error
+        raise _no_log(log, error) from error
 
 
-def _no_journal(journal: Path, why: object) -> ModelError:
+def _no_log(log: Path, why: object) -> ModelError:
     said = shorten(str(why), 200, placeholder=" …")
-    return ModelError(f"{journal} is no journal of a search ({said}): delete it to search anew")
+    return ModelError(f"{log} is no log of a search ({said}): delete it to search anew")
 
 
 def _search(
-    optuna, study, space, evaluate, required, budget, sampler, seed, journal, initial
+    optuna, study, space, evaluate, required, budget, sampler, seed, log, initial
 ) -> list[Trial]:
-    _same_search(study, journal, {
+    _same_search(study, log, {
         "space": asdict(space), "required": required, "sampler": sampler, "seed": seed,
         "initial": [str(one) for one in initial],
     })  # fmt: skip
@@ -635,7 +635,7 @@ def _search(
     for left in study.get_trials(deepcopy=False, states=(state.RUNNING,)):
         study.tell(left.number, state=state.FAIL)  # what was in hand when it was killed
     distributions = _distributions(optuna, space)
-    trials = _finished(study, journal, space, required)
+    trials = _finished(study, log, space, required)
     while len(trials) < budget:
         number = len(trials)
         if number < len(initial):
@@ -654,7 +654,7 @@ def _search(
             for key, value in _attributes(schedule, score, share).items():
                 trial.set_user_attr(key, value)
             study.tell(trial, reward(score, share, required))
-        trials = _finished(study, journal, space, required)
+        trials = _finished(study, log, space, required)
     return trials[:budget]
 
 
@@ -697,17 +697,17 @@ def _sampler(optuna, kind: str, seed: int, number: int, initial: int):
     return getattr(optuna.samplers, SAMPLERS[kind])(**options)
 
 
-def _same_search(study, journal, about: dict[str, object]) -> None:
+def _same_search(study, log, about: dict[str, object]) -> None:
     wanted = json.loads(json.dumps(about))
     begun = study.user_attrs.get("about")
     if begun is None:
         study.set_user_attr("about", wanted)
     elif not isinstance(begun, dict):
-        raise _no_journal(journal, f"it is about {shown(begun)}")
+        raise _no_log(log, f"it is about {shown(begun)}")
     elif begun != wanted:
         key = next(k for k in wanted if begun.get(k) != wanted[k])
         raise ModelError(
-            f"{journal} holds a search whose {key} is {begun.get(key)} and not {wanted[key]}: "
+            f"{log} holds a search whose {key} is {begun.get(key)} and not {wanted[key]}: "
             "choose another file"
         )
 
@@ -736,20 +736,20 @@ def _attributes(schedule: Schedule, score: float, share: float) -> dict[str, obj
     return {"schedule": str(schedule), "score": score, "share": share}
 
 
-def _finished(study, journal: Path, space: Space, required: float) -> list[Trial]:
+def _finished(study, log: Path, space: Space, required: float) -> list[Trial]:
     """The trials that are done, each of which says what it tried and found twice."""
     done = [t for t in study.get_trials(deepcopy=False) if t.state.name == "COMPLETE"]
-    return [_trial(number, t, journal, space, required) for number, t in enumerate(done)]
+    return [_trial(number, t, log, space, required) for number, t in enumerate(done)]
 
 
-def _trial(number: int, frozen, journal: Path, space: Space, required: float) -> Trial:
+def _trial(number: int, frozen, log: Path, space: Space, required: float) -> Trial:
     try:
         said = schemas.fitting(frozen.user_attrs, schemas.TrialAttributes)
         schedule, score, share = Schedule.parse(said["schedule"]), said["score"], said["share"]
         same = schedule == _schedule(frozen.params, space)
         same = same and isclose(frozen.value, reward(score, share, required))
     except (ValueError, LookupError, TypeError, ArithmeticError) as error:
-        raise _no_journal(journal, f"trial {number} {error}") from error
+        raise _no_log(log, f"trial {number} {error}") from error
     if not same:
-        raise _no_journal(journal, f"trial {number} says one thing here and another there")
+        raise _no_log(log, f"trial {number} says one thing here and another there")
     return Trial(number, schedule, score, share, frozen.value)

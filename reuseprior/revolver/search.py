@@ -31,7 +31,7 @@ from reuseprior.results import CONFIG, Run, provenance, read_json
 from reuseprior.revolver.blocks import Session
 from reuseprior.revolver.population import Individual, Registry, update_scores
 from reuseprior.revolver.space import Settings, SettingsError, learning_rate
-from reuseprior.revolver.state import LAST, Best, Journal, Plan, State, Tensors, row_of
+from reuseprior.revolver.state import LAST, Best, CurrentGeneration, Log, State, Tensors, row_of
 from reuseprior.revolver.strategies import (
     Breeder,
     Found,
@@ -86,7 +86,7 @@ class Search:
     generation = property(attrgetter("state.generation"), doc="The last one that is complete.")
     trainings = property(attrgetter("state.trainings"), doc="A row a turn.")
     lineage = property(attrgetter("state.lineage"), doc="A row an individual.")
-    rows = property(attrgetter("journal.rows"), doc="A row a generation.")
+    rows = property(attrgetter("log.rows"), doc="A row a generation.")
 
     def __init__(self, settings: Settings, data: DataSet, *, seed: int = 0):
         image = (data.channels, data.image_size, data.image_size)
@@ -102,7 +102,7 @@ class Search:
         self.trainer = Trainer(s, trained, held_out, seed=seed)
         layout = torch.channels_last if s.channels_last else torch.contiguous_format
         self._where = {"device": self.trainer.device, "memory_format": layout}
-        self.journal = Journal()
+        self.log = Log()
         self.state = State(
             registry=self._registry(),
             rng=random.Random(seed),
@@ -203,17 +203,17 @@ class Search:
         device = [self.trainer.device] if self.trainer.device.type == "cuda" else []
         with signals() as stop, torch.random.fork_rng(devices=device):
             start = time.perf_counter()
-            if state.plan is None:
-                state.plan = self._begin()
+            if state.current is None:
+                state.current = self._begin()
             try:
-                while state.plan.left:
+                while state.current.left:
                     self._take_turn(stop)
             except Told:
-                state.plan.seconds += time.perf_counter() - start
+                state.current.seconds += time.perf_counter() - start
                 self._interrupt(stop.number)
             row = row_of(state, self.settings, time.perf_counter() - start)
-            state.generation, state.plan = state.plan.generation, None
-            self.journal.add(row, state)
+            state.generation, state.current = state.current.generation, None
+            self.log.add(row, state)
             if stop.number:
                 self._interrupt(stop.number)
         return row
@@ -242,9 +242,9 @@ class Search:
         It is chosen by validation alone. A search that is not complete is recorded as interrupted
         and can be taken up again. Returns the recorded run, if there is a folder.
         """
-        if self.journal.is_finished(self.state, self.settings):
-            return Run.read(self.journal.folder)
-        return self.journal.finish(self.state, self.summary(), complete=self.complete)
+        if self.log.is_finished(self.state, self.settings):
+            return Run.read(self.log.folder)
+        return self.log.finish(self.state, self.summary(), complete=self.complete)
 
     def summary(self) -> dict[str, Any]:
         """What `summary.json` says of the search; evaluates the best individual on the test set.
@@ -309,19 +309,19 @@ class Search:
         return Registry(seed=self.seed, inherit=self.settings.inherit, **self._where)
 
     def _open(self, folder: Path, resume: bool) -> None:
-        self.journal = Journal(folder, self.config())
+        self.log = Log(folder, self.config())
         if self.trainer.accelerator.is_main_process:
-            self.journal.open(resume=resume)
+            self.log.open(resume=resume)
         self.trainer.accelerator.wait_for_everyone()
-        restored = self.journal.restore(self.settings, **self._where)
+        restored = self.log.restore(self.settings, **self._where)
         self.state = restored or self.state
 
     def _interrupt(self, number: int) -> None:
-        state, folder = self.state, self.journal.folder
-        self.journal.keep(state)
+        state, folder = self.state, self.log.folder
+        self.log.keep(state)
         where = f"after generation {state.generation}"
-        if state.plan:
-            where = f"in generation {state.plan.generation}"
+        if state.current:
+            where = f"in generation {state.current.generation}"
         raise Interrupted(
             f"the search{f' in {folder}' if folder else ''} stopped {where}"
             + ("; continue it with --resume" if folder else ""),
@@ -353,7 +353,7 @@ class Search:
             self._place(slot, candidate, self.generation)
         self._collect()
 
-    def _begin(self) -> Plan:
+    def _begin(self) -> CurrentGeneration:
         """Replace low performers and choose who is trained."""
         s, state = self.settings, self.state
         generation = state.generation + 1
@@ -365,7 +365,7 @@ class Search:
             last = generation > (1 - s.exploit) * s.generations
             best = best_part(s, generation, s.sample)
             left = pick(state.population, s.sample, state.rng, s, by_score=last, best=best)
-        return Plan(generation, replaced, left, turns=len(state.trainings))
+        return CurrentGeneration(generation, replaced, left, turns=len(state.trainings))
 
     def _replace_some(self, generation: int) -> int:
         """Algorithm 1: how many were replaced; in training the coefficient moves with it."""
@@ -456,7 +456,7 @@ class Search:
 
     def _next_turn(self) -> Turn:
         s, state = self.settings, self.state
-        slot, generation = state.plan.left.pop(0), state.plan.generation
+        slot, generation = state.current.left.pop(0), state.current.generation
         state.turns += 1
         turn = Turn(
             slot=slot,
@@ -486,12 +486,12 @@ class Search:
         individual.rounds += 1
         individual.batches += turn.total
         individual.loss, individual.accuracy = loss, accuracy
-        generation = state.plan.generation
+        generation = state.current.generation
         if state.trained_by is not None:
             uses = individual.modules.items()
             learnt = [name for name, use in uses if use.parameters and not use.node.freeze]
             state.trained_by |= dict.fromkeys(learnt, individual.number)
-        state.plan.batches += turn.total
+        state.current.batches += turn.total
         state.trainings.append(
             {
                 "generation": generation,
@@ -514,11 +514,11 @@ class Search:
     def _replace_failed(self, turn: Turn, reason: str) -> None:
         """Put a random individual in the place of one that cannot be trained, and note why."""
         state = self.state
-        individual, generation = state.population[turn.slot], state.plan.generation
+        individual, generation = state.population[turn.slot], state.current.generation
         log.warning("individual %d of generation %d: %s", individual.number, generation, reason)
-        state.plan.failures += 1
+        state.current.failures += 1
         state.failures += 1
-        self.journal.note_failure(individual, state, reason, turn.done)
+        self.log.note_failure(individual, state, reason, turn.done)
         if state.failures == PATIENCE:
             raise SearchError(
                 f"{PATIENCE} individuals one after another could not be trained, up to generation "

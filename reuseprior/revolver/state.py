@@ -51,8 +51,8 @@ class Best:
 
 
 @dataclass
-class Plan:
-    """The generation in hand: whose turns are to come, and what was done so far."""
+class CurrentGeneration:
+    """Whose turns are to come in a generation, and what was done so far."""
 
     generation: int
     replaced: int  # low performers
@@ -79,7 +79,7 @@ class State:
     born: int = 0
     turns: int = 0
     failures: int = 0  # since the last turn that was none
-    plan: Plan | None = None
+    current: CurrentGeneration | None = None
     momentum: Tensors = field(default_factory=dict)  # where it is kept by scope
     best: Best | None = None
     best_tensors: Tensors = field(default_factory=dict)
@@ -89,11 +89,11 @@ class State:
         tensors, registry = self.registry.state()
         groups = {"module": tensors, "best": self.best_tensors, "momentum": self.momentum}
         return groups, {
-            **{key: value for key, value in vars(self).items() if key not in _TENSORS},
+            **{key: value for key, value in vars(self).items() if key not in _APART},
             "rng": self.rng.getstate(),
             "registry": registry,
             "population": self.population.to_data(),
-            "plan": self.plan and asdict(self.plan),
+            "plan": self.current and asdict(self.current),
             "best": self.best and self.best.to_data(),
         }
 
@@ -118,6 +118,7 @@ class State:
             "rng": rng,
             "registry": registry,
             "population": Population.from_data(data["population"]),
+            "current": data["plan"],
             "best": data["best"] and Best.from_data(data["best"]),
             "momentum": held("momentum"),
             "best_tensors": held("best"),
@@ -135,11 +136,11 @@ class State:
 
     def give_back(self, slot: int) -> None:
         """Let a turn that was stopped, and whose tensors are as before, come next again."""
-        self.plan.left.insert(0, slot)
+        self.current.left.insert(0, slot)
         self.turns -= 1
 
 
-_TENSORS = ("momentum", "best_tensors")
+_APART = ("momentum", "best_tensors", "current")
 
 
 # The checkpoint: one file that is whole or not there, without pickle ------------------------------
@@ -212,8 +213,8 @@ LAST = 200  # validations in the mean of table 3.2
 SHOWN = 3  # blueprints of the best individuals that are recorded
 
 
-class Journal:
-    """The record of a search and its checkpoint; without a folder it holds the rows alone.
+class Log:
+    """What a search writes, and its checkpoint; without a folder it holds the rows alone.
 
     Of several processes only the one that `writes` does.
     """
@@ -289,7 +290,7 @@ class Journal:
             return
         self._recording.check()
         make_folder(self._failures)
-        generation = state.plan.generation
+        generation = state.current.generation
         note = {"generation": generation, "reason": reason, "batches": batches}
         write_json(
             self._failures / f"generation-{generation}-individual-{individual.number}.json",
@@ -320,14 +321,14 @@ class Journal:
 
 
 def row_of(state: State, settings: Settings, seconds: float) -> dict[str, Any]:
-    """The generation in hand as a row of `metrics.csv`; it took so long since it was taken up."""
-    plan, population = state.plan, state.population
-    turns = state.trainings[plan.turns :]
+    """The current generation as a row of `metrics.csv`; it took so long since it was taken up."""
+    current, population = state.current, state.population
+    turns = state.trainings[current.turns :]
     losses, now = [t["loss"] for t in turns], [t["accuracy"] for t in turns]
     accuracies = [t["accuracy"] for t in state.trainings]
-    sharing, training = population.sharing(), plan.generation > 0
+    sharing, training = population.sharing(), current.generation > 0
     return {
-        "generation": plan.generation,
+        "generation": current.generation,
         "phase": "training" if training else "warmup",
         "best_loss": min(losses, default=None),
         "mean_loss": fmean(losses) if turns else None,
@@ -337,13 +338,13 @@ def row_of(state: State, settings: Settings, seconds: float) -> dict[str, Any]:
         "mean_last_200": fmean(accuracies[-LAST:]) if accuracies else None,
         "best_score": population[population.ranked()[0]].score,
         "coefficient": state.coefficient,
-        "learning_rate": learning_rate(settings, plan.generation) if training else None,
+        "learning_rate": learning_rate(settings, current.generation) if training else None,
         "sharing_factor": sharing.factor,
         "distinct_parameters": sharing.distinct,
         "shared_share": sharing.share,
         "modules": len(state.registry),
-        "replaced": plan.replaced,
-        "failures": plan.failures,
-        "batches": plan.batches,
-        "seconds": plan.seconds + seconds,
+        "replaced": current.replaced,
+        "failures": current.failures,
+        "batches": current.batches,
+        "seconds": current.seconds + seconds,
     }

@@ -285,7 +285,7 @@ def evaluate(schedule):
 def looked(path, sampler="tpe", budget=16, seed=0, evaluate=evaluate, **options):
     pytest.importorskip("optuna")
     return classformer.search(
-        SPACE, evaluate, required=0.85, budget=budget, sampler=sampler, seed=seed, journal=path,
+        SPACE, evaluate, required=0.85, budget=budget, sampler=sampler, seed=seed, log=path,
         **options,
     )  # fmt: skip
 
@@ -336,33 +336,33 @@ def test_reward_orders_alike_in_every_unit():
         assert rewards == sorted(rewards)
 
 
-def test_another_search_in_the_journal_is_refused(tmp_path):
+def test_another_search_in_the_log_is_refused(tmp_path):
     looked(tmp_path / "j", budget=1)
-    for journal, options, message in [
+    for log, options, message in [
         ("j", {"seed": 1}, "holds a search whose seed is 0 and not 1: choose another"),
         ("k", {"sampler": "grid"}, "sampler is 'grid': choose gp, tpe, random"),
         ("l", {"initial": [Schedule((3, 1, 1, 1))]}, "3,1,1,1 is not of the space"),
     ]:
         with pytest.raises(ModelError, match=message):
-            looked(tmp_path / journal, budget=1, **options)
+            looked(tmp_path / log, budget=1, **options)
 
 
-NO_JOURNAL = r"is no journal of a search"
+NO_LOG = r"is no log of a search"
 
 
-def test_a_damaged_journal_is_told(tmp_path):
-    journal = tmp_path / "journal"
-    looked(journal, budget=2, initial=classformer.started(SPACE.layers)[:2])
-    whole = journal.read_text().splitlines()
+def test_a_damaged_log_is_told(tmp_path):
+    log = tmp_path / "log"
+    looked(log, budget=2, initial=classformer.started(SPACE.layers)[:2])
+    whole = log.read_text().splitlines()
     for key, value, sentence in [
-        ("op_code", "text", rf"{NO_JOURNAL} \(.*\): delete it to search anew"),
-        ("op_code", 99, NO_JOURNAL),
-        ("about", 7, rf"{NO_JOURNAL} \(it is about 7\): delete it"),
+        ("op_code", "text", rf"{NO_LOG} \(.*\): delete it to search anew"),
+        ("op_code", 99, NO_LOG),
+        ("about", 7, rf"{NO_LOG} \(it is about 7\): delete it"),
         ("schedule", 7, r"trial 0 does not hold what it should \(Expected `str`, got `int`"),
-        ("schedule", "1,1,1", rf"{NO_JOURNAL} \(trial 0 "),
+        ("schedule", "1,1,1", rf"{NO_LOG} \(trial 0 "),
         ("score", 0.123, r"trial 0 says one thing here and another there"),
-        ("share", 0, rf"{NO_JOURNAL} \(trial 0 "),
-        ("gamma0", 1, NO_JOURNAL),
+        ("share", 0, rf"{NO_LOG} \(trial 0 "),
+        ("gamma0", 1, NO_LOG),
         ("value", 9.0, r"trial 0 says one thing here and another there"),
     ]:
 
@@ -371,9 +371,9 @@ def test_a_damaged_journal_is_told(tmp_path):
 
         number = next(i for i, line in enumerate(whole) if f'"{key}":' in line)
         damaged = json.dumps(json.loads(whole[number], object_hook=changed))
-        journal.write_text("\n".join([*whole[:number], damaged, *whole[number + 1 :]]) + "\n")
+        log.write_text("\n".join([*whole[:number], damaged, *whole[number + 1 :]]) + "\n")
         with pytest.raises(ModelError, match=sentence) as caught:
-            looked(journal, budget=3, initial=classformer.started(SPACE.layers)[:2])
+            looked(log, budget=3, initial=classformer.started(SPACE.layers)[:2])
         assert "\n" not in str(caught.value)
 
 

@@ -30,7 +30,7 @@ def stepped(tmp_path_factory):
 
 @pytest.fixture
 def folder(stepped, tmp_path):
-    return shutil.copytree(stepped.journal.folder, tmp_path / "run")
+    return shutil.copytree(stepped.log.folder, tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -59,7 +59,7 @@ def test_a_checkpoint_of_the_first_version_goes_on(tmp_path):
     packed = tmp_path / "checkpoint.safetensors.gz"
     packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
     search = rv.Search.resume(tmp_path, DIGITS)
-    assert search.state.plan.generation == 4
+    assert search.state.current.generation == 4
     for _ in search:
         pass
     whole = pd.read_csv(tmp_path / "whole.csv").drop(columns="seconds")  # it was not interrupted

@@ -18,7 +18,7 @@ from reuseprior.revolver import search as searching
 from reuseprior.revolver import search as trainer
 from reuseprior.revolver.population import update_scores
 from reuseprior.revolver.space import learning_rate
-from reuseprior.revolver.state import Plan
+from reuseprior.revolver.state import CurrentGeneration
 from reuseprior.training import Interrupted
 from tests.revolver.searches import DIGITS, SPACE, small, table, weights
 from tests.training.runs import in_two_processes
@@ -61,7 +61,7 @@ def searched(tmp_path_factory):
 @pytest.fixture
 def again(searched, tmp_path):
     """The same, to be changed."""
-    copied = shutil.copytree(searched.journal.folder, tmp_path / "run")
+    copied = shutil.copytree(searched.log.folder, tmp_path / "run")
     return rv.Search.resume(copied, DIGITS)
 
 
@@ -93,8 +93,8 @@ def test_the_coefficient_moves_by_success_and_failure():
     for individual in search.population:  # nobody can be fitter than this
         individual.blueprint.meta["score"] = 1e-9
     before = search.state.coefficient
-    search.state.plan = search._begin()
-    assert search.state.plan.replaced == 0
+    search.state.current = search._begin()
+    assert search.state.current.replaced == 0
     assert search.state.coefficient == pytest.approx(before * 0.985**6)  # two slots, three passes
     search.state.coefficient = 0.001
     search._begin()
@@ -102,7 +102,7 @@ def test_the_coefficient_moves_by_success_and_failure():
 
 
 def test_the_best_is_a_trained_one_and_keeps_its_weights(again):
-    search, folder = again, again.journal.folder
+    search, folder = again, again.log.folder
     best = search.best()
     top = max(search.trainings, key=lambda turn: (turn["accuracy"], -turn["loss"]))
     assert (best.number, best.generation) == (top["individual"], top["generation"])
@@ -128,7 +128,8 @@ def test_the_best_is_a_trained_one_and_keeps_its_weights(again):
 
 def turn_of(search, slot):
     """Give an individual one turn, in a generation of its own."""
-    search.state.plan = Plan(search.generation + 1, 0, [slot], len(search.trainings))
+    current = CurrentGeneration(search.generation + 1, 0, [slot], len(search.trainings))
+    search.state.current = current
     search.step()
     return search.population[slot]
 
@@ -199,10 +200,10 @@ def test_9_training_changes_what_is_shared_and_nothing_else():
     search.step()
     for _ in range(3):
         before = weights(search)
-        search.state.plan = search._begin()  # searching and building change no weight
+        search.state.current = search._begin()  # searching and building change no weight
         assert unchanged(before, weights(search))
-        slot = search.state.plan.left[0]
-        search.state.plan.left = [slot]
+        slot = search.state.current.left[0]
+        search.state.current.left = [slot]
         before = weights(search)
         with torch.random.fork_rng():
             search._take_turn(trainer.Stop())
