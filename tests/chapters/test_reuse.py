@@ -1,4 +1,4 @@
-"""Networks that share beside plain baselines of equal cost; the table of them, as preregistered."""
+"""Networks that share beside baselines of equal cost; the table of them, as preregistered."""
 
 import re
 
