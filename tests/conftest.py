@@ -1,9 +1,12 @@
 """A browser for the tests that look at pages as a reader does, and work that is done once a run."""
 
 import fcntl
+import gc
 import os
 import shutil
+import sys
 import time
+from collections import Counter
 from contextlib import suppress
 
 import psutil
@@ -13,6 +16,10 @@ from hypothesis import settings
 
 # of `make check`
 settings.register_profile("check", max_examples=10)
+
+# jsonschema asks it whether an IRI is one, which no schema here says, and its parsers take 3 s
+sys.modules["rfc3987_syntax"] = None
+gc.disable()  # while modules are imported and tests collected, as all of that stays
 
 # no network, no first-run pages, no sandbox (containers have none)
 FLAGS = [
@@ -51,6 +58,18 @@ def pytest_collection_modifyitems(items):
     marks = ("notebook", "slow", "browser")
     long = {i.path for i in items if any(i.get_closest_marker(mark) for mark in marks)}
     items.sort(key=lambda item: (item.path.stem != "test_notebooks", item.path not in long))
+    # Of a test of many cases `make check` takes the first five and then every tenth
+    cases = Counter()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        if cases[test] >= 5 and cases[test] % 10:
+            item.add_marker("slow")
+        cases[test] += 1
+
+
+def pytest_collection_finish():
+    gc.enable()
+    gc.freeze()  # else these 2 million objects are looked through again and again
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 
 import pytest
@@ -20,7 +21,6 @@ def dotted(path):
 
 
 MODULES = {dotted(path): path for path in paths.PACKAGE.rglob("*.py")}
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES.values()}
 ROOMS = ("report", "chapters", "cli")
 GROUND = ("errors", "files", "paths", "presets", "quantities", "results", "plotting", "schemas")
 
@@ -37,7 +37,14 @@ def imports(path):
             yield name
 
 
-GRAPH = {name: set(imports(path)) for name, path in MODULES.items()}
+@cache
+def graph():
+    return {name: set(imports(path)) for name, path in MODULES.items()}
+
+
+@cache
+def trees():
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES.values()}
 
 
 def room(module):
@@ -48,13 +55,13 @@ def room(module):
 
 def test_imports_are_absolute():
     """Relative ones would escape the reading of imports, here and in the batch."""
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         for node in ast.walk(tree):
             assert not (isinstance(node, ast.ImportFrom) and node.level), path
 
 
 def test_no_circle():
-    TopologicalSorter(GRAPH).prepare()  # its CycleError names the modules
+    TopologicalSorter(graph()).prepare()  # its CycleError names the modules
 
 
 ARROWS = {  # what a room may import besides itself; the command line is imported by nobody
@@ -75,9 +82,9 @@ def test_arrows():
     """A chapter may use its own runs and theorems, and another of the same source."""
     chapters = {m: m.split(".")[2] for m in MODULES if m.startswith(f"{NAME}.chapters.")}
     source = {m: SOURCE_OF.get(name, name.split("_r")[0]) for m, name in chapters.items()}
-    for module in GRAPH.keys() - {f"{NAME}.__main__"}:
+    for module in graph().keys() - {f"{NAME}.__main__"}:
         allowed = ARROWS[room(module)] | {room(module)}
-        for other in GRAPH[module]:
+        for other in graph()[module]:
             is_foreign = {module, other} <= source.keys() and source[module] != source[other]
             assert room(other) in allowed and not is_foreign, f"{module} → {other}"
 
@@ -90,12 +97,15 @@ HEAVY = ("torch", "numpy", "sympy", *UNUSED)
 COMMAND = "import sys; sys.argv = ['reuseprior', {}]; from reuseprior.cli import main; main()"
 LIGHT = [  # what is run, and which modules it must not load
     ("import reuseprior.results", ("torch", "pandas")),
-    ("import reuseprior.proofs, reuseprior.chapters.theorems", ("torch",)),
     (COMMAND.format("'--help'"), HEAVY),
+]
+OF_SECONDS = [
+    ("import reuseprior.proofs, reuseprior.chapters.theorems", ("torch",)),
     ("import reuseprior.training, reuseprior.revolver", ("torch._dynamo", "torchvision")),
     (COMMAND.format("'count', 'resnet20-cifar'"), UNUSED),
     (COMMAND.format("'rank', '--no-cache', 'efficientnetv2-b0', '--image-size', '32'"), UNUSED),
 ]
+LIGHT += [pytest.param(*case, marks=pytest.mark.slow) for case in OF_SECONDS]
 
 
 @pytest.mark.parametrize(("code", "heavy"), LIGHT)
@@ -124,7 +134,7 @@ def calls(tree):
 
 
 def test_nothing_reads_code_from_data():
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         assert list(calls(tree)) == [], path
         imported = imported_names(path.read_text(encoding="utf-8"))
         readers = {name.partition(".")[0] for name in imported} & {"pickle", "marshal", "shelve"}

@@ -154,6 +154,7 @@ LINTS = {  # with what is linted; actionlint's wheel is built from a download
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lint", LINTS)
 def test_linters_have_nothing_to_say(lint):
     places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -164,6 +165,7 @@ def test_linters_have_nothing_to_say(lint):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_archives_read_what_is_cited():
     """With what Zenodo, CodeMeta and CODECHECK refuse to do without."""
     made = runpy.run_path(str(paths.ROOT / "docs" / "metadata.py"))["files"]()
@@ -194,6 +196,7 @@ def test_readers_on_github_come_to_the_lines_in_two_clicks():
     assert modules < linked and len(links) > 100
 
 
+@pytest.mark.slow
 def test_the_functions_that_the_page_names_are_those_that_run():
     """Of places that take a moment: what the code enters to compute their numbers."""
     entered = set()

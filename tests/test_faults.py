@@ -222,6 +222,7 @@ NOWHERE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("older", [False, True])
 def test_a_checkpoint_that_stands_nowhere_in_the_training_is_told(folder, older):
     path = folder / checkpoint.NAME

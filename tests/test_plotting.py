@@ -97,6 +97,7 @@ def test_a_failing_drawing_leaves_the_old_files(tmp_path):
 PIXEL = 0.2 / 400 / 0.7  # of the drawing's height, about
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("other", "is_drawn"), [
     ({"order": -1}, False),  # as another processor adds up
     ({"shift": PIXEL / 100}, False), ({"shift": PIXEL}, True), ({"title": "a curvy"}, True),

@@ -187,7 +187,7 @@ class Cells(Mapping[str, Callable[[], Iterator[Entry]]]):
         return iter([*self._toml["places"], *self._others])
 
     def __len__(self) -> int:
-        return len(list(self))
+        return sum(1 for _ in self)
 
     def table(self, table: str, *places: str) -> Iterator[Entry]:
         """The entries of a table, or of its rows in some places, in the order of its cells."""

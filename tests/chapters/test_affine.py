@@ -132,6 +132,7 @@ def test_notes_say_of_what_and_angles_are_the_printed_ones(root, monkeypatch):
     assert judged("claim-degrades-1").computed > 3
 
 
+@pytest.mark.slow
 def test_any_latent_size_is_every_latent_size(root):
     """Of the figures' five sizes four decide nothing."""
     for n in affine_runs.LATENTS:

@@ -53,6 +53,7 @@ def _alike(one):
     return one.run if one.kind != "train" else (one.model, one.data, one.protocol, one.changes)
 
 
+@pytest.mark.slow
 def test_a_training_is_where_its_command_records_it():
     for one in campaign.planned(kind="train"):
         words = shlex.split(one.command)

@@ -83,6 +83,7 @@ def test_times_are_of_texts_as_long_as_those_that_are_scored(root, monkeypatch):
     assert {one.shape[2] for one in bench.timed(32)} == {32}
 
 
+@pytest.mark.slow
 def test_a_comparison_times_all_in_one_run(root):
     compared = classformer_runs.compare(TASK, "small", length=32, seed=0, root=root).metrics
     assert compared.kind[0] == "baseline" and compared.share_1_threads[0] == 1
@@ -92,6 +93,7 @@ def test_a_comparison_times_all_in_one_run(root):
     assert compared.filter(like="threads").notna().all(axis=None)
 
 
+@pytest.mark.slow
 def test_a_search_by_the_plain_encoders_weights(root):
     """The last layer's bottleneck costs them nothing."""
     look(Search(TASK, "small", "random", 32, "", budget=3), seed=0, root=root)

@@ -110,6 +110,7 @@ def test_width_one_is_the_limit(depth):
             assert isclose(form(1, depth, **known), near, rel_tol=1e-12, abs_tol=1e-12), name
 
 
+@pytest.mark.slow
 def test_symbolic_and_numeric_are_one_source():
     assert cf.expected_energy.exact(2, 2) == sp.Rational(2, 3) * sp.log(2)
     assert cf.expected_energy.exact(1, 9) == 0

@@ -86,6 +86,7 @@ def test_a_reader_turns_them_on_and_off(browser, tmp_path):
     assert not browser.get_log("browser")
 
 
+@pytest.mark.slow
 def test_the_ledger_s_page_has_what_its_notebook_shows(tmp_path, monkeypatch):
     html = habits.Switchboard(ENTRIES, INTERPRETATIONS)._repr_html_()
     (last,) = (chapter for chapter in chapters.found() if chapter.last)

@@ -117,6 +117,7 @@ def test_a_falsified_setting_changes_every_number_made_from_it(quick, monkeypatc
                 assert after[number].computed != before[number].computed, (row.id, column)
 
 
+@pytest.mark.slow
 def test_falsified_settings_of_several_networks(quick, monkeypatch):
     """Of all networks every number moves; of trainings none does, as runs are asked of them."""
 

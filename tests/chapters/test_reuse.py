@@ -152,6 +152,7 @@ def test_a_second_reader_read_all_whose_source_is_at_hand():
 COUNTED = ["golf-b: 5x2", "golf-e: layers 4,5 repeated", "bidart-vs-xception: depthwise 8"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", COUNTED)
 def test_a_network_is_counted_as_recorded_and_in_its_printed_size(key):
     (network,) = [one for one in reuse_runs.networks() if one.key == key]

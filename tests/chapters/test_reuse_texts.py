@@ -60,6 +60,7 @@ def test_windows_cover_the_text():
     assert len(reuse_texts.documentation().train) > 1000
 
 
+@pytest.mark.slow
 def test_training_learns_and_repeats(tmp_path):
     text = reuse_texts.Windows.of("count", bytes(range(256)) * 20)
 

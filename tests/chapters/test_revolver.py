@@ -93,6 +93,7 @@ FULL = {  # the verdict, and what is computed of these searches
 }
 
 
+@pytest.mark.slow
 def test_full_searches_judge_their_row(folder):
     for seed, accuracy in enumerate((0.915, 0.919, 0.921)):
         full_search(folder, "cifar10-evolve-16", seed, accuracy)
@@ -111,6 +112,7 @@ CLAIMS = [  # verdict, value, and what is said; searches of a seed begin alike, 
 ]
 
 
+@pytest.mark.slow
 def test_claims_are_judged_once_both_kinds_of_search_are_recorded(folder):
     our_searches(folder, GENETIC, (0.76, 0.761, 0.762))
     assert claim("test").verdict == "open"
@@ -145,6 +147,7 @@ def test_a_search_with_more_samples_is_another_kind_to_ledger_and_notebook(folde
     assert f" reuseprior evolve {GENETIC} --set sample=6 --seed 0 --output " in again
 
 
+@pytest.mark.slow
 def test_every_claim_s_command_makes_a_search_that_judges_it(folder):
     """The commands of a claim's note, told to the command line's own reader of settings."""
 

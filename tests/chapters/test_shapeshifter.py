@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+import pytest
+
 from reuseprior.chapters import shapeshifter
 from reuseprior.report import campaign
 from reuseprior.report.published import Printed
@@ -57,6 +59,7 @@ def test_stores_and_rivals_store_no_more_and_nearly_as_much():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_mapping_is_found_and_trained(monkeypatch, tmp_path):
     few = Protocol.load("stores", epochs=1, train_images=64, test_images=32, batch_size=32,
                         image_size=8, test_image_size=8)  # fmt: skip

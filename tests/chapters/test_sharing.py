@@ -444,6 +444,7 @@ def test_runs_that_still_improved_or_went_otherwise_judge_nothing(root, gained):
     assert {e.verdict for name, e in found.items() if "-resnet-56" not in name} == {"open"}
 
 
+@pytest.mark.slow
 def test_every_claim_s_commands_make_runs_that_judge_it(root):
     """Each command of a note as the command line reads it, recorded where it records."""
     found, printed = claims(), table("thesis/chapter-4-text")

@@ -51,6 +51,7 @@ def test_an_encoding_that_lacks_a_sign_writes_an_escape():
         refused(run("count", "π", charset=encoding), r"unknown model '\\u03c0'")
 
 
+@pytest.mark.slow
 def test_output_that_cannot_be_written_or_that_nobody_reads():
     read, write = os.pipe()
     os.close(read)
@@ -66,6 +67,7 @@ SCRIPT = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", drawn([[0], [1], [2], [0, 2], [1, 2], [0, 1, 2]], 3), ids=str)
 def test_closed_streams(tmp_path, closed):
     """What has a result says it or fails; and nothing is said into a file of the user's."""

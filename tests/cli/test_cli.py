@@ -175,6 +175,7 @@ def test_count_text():
     assert lines[-2:] == more and sum(line.startswith("left out") for line in lines) == 7
 
 
+@pytest.mark.slow
 def test_tokens():
     """A language model has a length, and no image size in any label."""
     pytest.importorskip("transformers")

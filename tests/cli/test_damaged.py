@@ -114,6 +114,7 @@ OPEN = {("reason",), ("data_checksum",), ("commits", 0), ("test_loss",), ("test_
         ("images_per_second",), ("mean_validation_accuracy",)}  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["summary.json", "config.json"])
 @pytest.mark.parametrize("name", RUNS)
 @settings(MANY, max_examples=20)

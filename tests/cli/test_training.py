@@ -104,6 +104,7 @@ def test_what_a_model_cannot_do_in_training_is_one_sentence(tmp_path, monkeypatc
 ELSEWHERE = "torchvision:resnet18 timm:vit nas-bench-201:000000 my_nets:tiny hf:vit".split()
 
 
+@pytest.mark.slow
 def test_every_protocol_fits_every_model():
     """What a model is built without is at rest, and so its record says."""
     for name, protocol in product((*catalog.names(), *ELSEWHERE), training.names()):
@@ -149,6 +150,7 @@ def test_a_blind_training_never_has_the_test_images(tmp_path, monkeypatch):
     assert done.exit_code == 143 and "seen" in done.output
 
 
+@pytest.mark.slow
 def test_a_blind_training_that_was_killed_goes_on(tmp_path, monkeypatch):
     arguments = ["V2-B0", "--blind", *TINY[2:], "--set", "epochs=2", "--set", "validation=0.1"]
     append = Recording.append
@@ -192,6 +194,7 @@ def test_quick_is_far_above_chance(tmp_path):
     assert report["mean_validation_accuracy"] > 0.3
 
 
+@pytest.mark.slow
 def test_a_search_stops_and_goes_on(tmp_path):
     done = evolve(tmp_path, "--until", "2 generations")
     assert done.exit_code == 0, done.stderr

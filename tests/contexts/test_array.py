@@ -53,6 +53,7 @@ def reshaped(draw, shape):
     return tuple(made)
 
 
+@pytest.mark.slow
 @quick
 @given(arrays(), st.data())
 def test_methods(count, data):

@@ -37,6 +37,7 @@ WITHOUT_RULE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(*UNHEEDED)
 def test_every_core_operator_has_a_rule_or_a_reason():
     known = (name.partition("::") for name in torch._C._dispatch_get_all_op_names())

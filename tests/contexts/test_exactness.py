@@ -20,6 +20,8 @@ from reuseprior.contexts import (
 from reuseprior.contexts.array import CountArray, ScaledSum
 from tests.contexts.naive import Add, Concatenate, Gate, Writer
 
+pytestmark = pytest.mark.slow
+
 UNROLLED_AT_MOST = 20_000
 
 

@@ -100,6 +100,7 @@ def adds_up(q):
 # Depth -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [3000, pytest.param(100_000, marks=soak)])
 def test_a_deep_perceptron(depth):
     """Layer t of D, width n: n^(D - t) contexts a weight, and sums of geometric series."""

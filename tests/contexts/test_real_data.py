@@ -16,6 +16,8 @@ from reuseprior.sharing.weights import merge
 from tests.contexts.zoo import Tied, TwoLayerLSTM
 from tests.soak import drawn
 
+pytestmark = pytest.mark.slow
+
 MOBILE = [
     models.efficientnet.FusedMBConvConfig(2, 3, 1, 8, 8, 2),
     models.efficientnet.MBConvConfig(4, 3, 2, 8, 16, 3),

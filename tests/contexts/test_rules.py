@@ -785,6 +785,7 @@ def test_counts_are_gradients(name):
     check(shape, body, stand_in, traced(name))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(*UNHEEDED)
 def test_every_rule_has_a_case():
     met = {known(RULES, o.function) for name in CASES for o in traced(name).trace.operators}

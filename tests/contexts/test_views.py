@@ -81,6 +81,7 @@ def test_a_layer_used_twice_stands_twice():
     assert texts(count_contexts(Tied(), IDS).draw()).count("again 1,056") == 2
 
 
+@pytest.mark.slow
 def test_large_models_are_folded_and_tensors_of_the_model_itself_named():
     counts = count_contexts(*MODELS["resnet18"])
     lengths = [len(show.layers_of(counts, limit=limit)) for limit in (1, 12, 24, 60)]

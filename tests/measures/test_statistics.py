@@ -45,6 +45,7 @@ def test_tau_of_few_models_is_scipys():
     assert statistics.kendall([1, 2, np.inf], [1, 2, 3]) == 1
 
 
+@pytest.mark.slow
 def test_margins_are_the_spread_of_samples():
     """Against the deviation of τ over independent samples, below and above 2,000 models."""
     random = np.random.default_rng(0)

@@ -283,6 +283,7 @@ def planted(transforms, number, batch=60):
     return Objective(loss, batch, transforms), optimum
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("transforms", "worse"), [*zip(KINDS, (0.001, 0.01, 0.0, 0.0), strict=True)], ids=str
 )

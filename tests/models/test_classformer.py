@@ -109,6 +109,7 @@ def test_every_kept_position_is_that_of_a_loop(schedule):
     torch.testing.assert_close(model.encode(x)[0], naive(model, x[0]), rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(schedules(3, 3), st.integers(1, 40), st.integers(1, 30))
 @torch.no_grad()
@@ -225,6 +226,7 @@ def test_plain_is_roberta_bit_for_bit():
         assert torch.equal(own[row, :n], theirs[row, :n])
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_minilm_is_bert_bit_for_bit():
     """The weights that runs use, logits of texts and pairs, alone and in batches, padded or not.
@@ -290,6 +292,7 @@ def looked(path, sampler="tpe", budget=16, seed=0, evaluate=evaluate, **options)
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["gp", "tpe", "random"])
 def test_stopped_anywhere_it_makes_the_same_choices(tmp_path, sampler):
     """Killed as well: tests/test_faults.py, of a program that searches."""

@@ -15,6 +15,7 @@ def lazy(size, **options):
         return efficientnet_v2(size, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["s", "m", "l"])
 def test_same_parameter_shapes_as_torchvision(size):
     with without_weights():

@@ -48,6 +48,7 @@ def test_live_edges():
         assert nas_bench.live(code) == expected
 
 
+@pytest.mark.slow
 def test_parameters_are_the_published_ones():
     """All 6,561 networks of Macro would take a minute; every 800th has all blocks and places."""
     macro = survey.find("nas-bench-macro").read()

@@ -192,6 +192,7 @@ def falsified(text: str, by: int = 1) -> str:
 TURNS = 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", range(TURNS))
 def test_each_cell_that_is_typed_otherwise_is_told(turn, monkeypatch):
     """Every fifth column of each table, in rows drawn at random, by the command."""

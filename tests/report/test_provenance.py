@@ -44,6 +44,7 @@ def test_code_is_shown_where_the_notes_say(root, monkeypatch):
             read(chapter)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chapter", WITH_NOTES, ids=lambda chapter: chapter.name)
 def test_nothing_that_an_auditor_needs_is_lost(chapter):
     """Every number that is not ✓, every run and every command, and a link from the notebook."""

@@ -10,6 +10,8 @@ from reuseprior import paths
 from reuseprior.report import book, chapters, ledger, notebooks, tables, why
 from reuseprior.report.trails import Trails
 
+pytestmark = pytest.mark.slow
+
 NUMBER = "thesis-4-3-v2-s-shared/P_G"
 FILE = "reuseprior/quantities.py"
 

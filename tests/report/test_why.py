@@ -11,6 +11,8 @@ from reuseprior import paths
 from reuseprior.chapters import theorems
 from reuseprior.report import cells, ledger, why
 
+pytestmark = pytest.mark.slow
+
 PLACE = "thesis, appendix A.3"
 RUN = """
 import sys

@@ -148,6 +148,7 @@ def nested(levels):
     return data
 
 
+@pytest.mark.slow
 def test_limits_of_a_blueprint():
     assert sum(1 for _ in rv.Blueprint.from_data(nested(100)).walk()) == 100
     circle = {"kind": "residual", "children": {}}

@@ -4,11 +4,14 @@ import json
 import random
 from collections import Counter
 
+import pytest
 import torch
 
 from reuseprior import revolver as rv
 from reuseprior.revolver import blueprints
 from tests.revolver.worlds import compatible, mutable_sites, nodes, places, property_test
+
+pytestmark = pytest.mark.slow
 
 
 def meta(population) -> rv.Registry:

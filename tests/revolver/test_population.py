@@ -121,6 +121,7 @@ def test_the_text_of_an_individual_follows_its_training_and_its_freezing():
 CHANCES = [(0.0, 76, 6 / 76), (0.8, 76, 0.8 + 0.2 * 6 / 76), (1.0, 6, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 5, 80])
 def test_the_worst_are_replaced_and_the_best_is_not(size):
     found = population([float(size - i) for i in range(size)])  # the last is the best

@@ -33,6 +33,7 @@ def run(settings=None, folder=None, seed=0):
     return search
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_modes(mode):
     search = run(small(mode=mode, generations=4))
@@ -219,6 +220,7 @@ def unchanged(before, after):
     return all(after[name] == value for name, value in before.items() if name in after)
 
 
+@pytest.mark.slow
 def test_7_replacements_leave_no_trace():
     search = rv.Search.start(small(population=6, keep_modules=4), DIGITS)
     seen = WeakSet()
@@ -284,6 +286,7 @@ FAILURES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "reason"), FAILURES)
 def test_who_cannot_be_trained_is_replaced_and_noted(tmp_path, monkeypatch, how, reason):
     break_turns(monkeypatch, how, turns=(3, 6))
@@ -312,6 +315,7 @@ def test_who_has_nothing_to_train_is_replaced(tmp_path):
     assert [note["reason"] for note in notes] == ["all its modules are frozen"] * 2
 
 
+@pytest.mark.slow
 def test_when_nobody_can_be_trained_the_search_says_so_and_weights_are_as_they_were(monkeypatch):
     break_turns(monkeypatch, nan, turns=range(1000))
     search = rv.Search.start(small(generations=20, mode="random"), DIGITS)
@@ -378,6 +382,7 @@ def test_options_are_followed():
         assert table(search) != table(plain[generations]), changes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("focus", [False, True])
 def test_in_the_last_part_only_the_best_are_trained_and_bred_from(monkeypatch, focus):
     worst = {}  # the rank of the worst that was chosen, of all that could be

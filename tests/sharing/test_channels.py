@@ -89,6 +89,7 @@ FOLDED = [  # a network of some width, how it shares, and the part of it that is
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("build", "depth", "options", "text", "part"), FOLDED)
 def test_where_all_channels_repeat_the_network_is_a_narrow_one(build, depth, options, text, part):
     """Bidart's foldable case, after training steps in which statistics and weights have moved."""

@@ -184,6 +184,7 @@ SPECS = [*(f"layers:{text}" for text in ORDERED), "layers:attention", "layers:ml
         "channels:2", "stores:50%"]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", drawn(zoo(), 2))
 def test_every_spec_shares_or_says_why_not(kind):
     """On a type without weights: none leaves it as it was without a word."""

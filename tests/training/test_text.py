@@ -40,6 +40,7 @@ def whole(tmp_path_factory):
     return built, fit(tmp_path_factory.mktemp("run") / "whole", built)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [3, 28])  # in the first epoch and in the fourth
 def test_resumed_bit_for_bit(tmp_path, whole, batch):
     check_resumed(fit, model, tmp_path, whole, batch)

@@ -211,6 +211,7 @@ def test_a_cost_is_compared_at_equal_frequency():
     assert np.allclose(ours["pairs"], cost["pairs"], atol=2)
 
 
+@pytest.mark.slow
 def test_the_committed_table_is_what_the_records_give():
     rows = FILE.read_text(encoding="utf-8").splitlines()
     assert rows == compare.calibrate().to_csv(index=False).splitlines()

@@ -172,6 +172,7 @@ def test_scores_agree_with_the_sources_own_averages():
         assert scores[model] == pytest.approx(average, abs=0.051), model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", RELEASED)
 def test_configurations_are_those_of_the_released_models(model):
     pytest.importorskip("transformers")
