@@ -33,8 +33,8 @@ class Node:
     fixed: CountArray | None = None  # entries that constants decide, see below
 
     def __repr__(self) -> str:
-        maker = self.made_by.function if self.made_by else "leaf"
-        return f"Node({'×'.join(map(str, self.shape)) or 'scalar'}, {maker})"
+        function = self.made_by.function if self.made_by else "leaf"
+        return f"Node({'×'.join(map(str, self.shape)) or 'scalar'}, {function})"
 
     def data(self) -> torch.Tensor:
         """The tensor's values, where they follow from constants alone (index tables, masks).
@@ -257,9 +257,9 @@ def fixed(node: Node) -> Fixed | None:
         return node.fixed
     if node.is_random:
         return None
-    maker = node.made_by
-    if maker is not None and maker.same_as not in (None, maker):
-        return fixed(maker.same_as.results[node.index])
+    operator = node.made_by
+    if operator is not None and operator.same_as not in (None, operator):
+        return fixed(operator.same_as.results[node.index])
     try:
         node.fixed = _of_constant(node.data())
     except CountingError:  # of no known value
@@ -365,9 +365,9 @@ def _known(node: Node) -> tuple:
 
 
 def _same(node: Node) -> int:
-    maker = node.made_by
-    first = maker.same_as.results[node.index] if maker is not None and maker.same_as else node
-    return id(first)
+    operator = node.made_by
+    repeats = operator is not None and operator.same_as
+    return id(operator.same_as.results[node.index] if repeats else node)
 
 
 def key(value: Any, of_node: Callable, of_other: Callable = repr) -> Any:

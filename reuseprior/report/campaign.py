@@ -93,8 +93,8 @@ class Planned:
         return (paths.RESULTS if root is None else root) / self.place
 
     def folders(self, root: Path | None = None) -> list[Path]:
-        """All that it records, the first in `folder`; its maker's module names more by `beside`."""
-        beside = getattr(self._maker[0], "beside", lambda *_: ())
+        """All that it records, the first in `folder`; its kind's module names more by `beside`."""
+        beside = getattr(self._function[0], "beside", lambda *_: ())
         return [self.folder(root), *beside(self, root)]
 
     def finished(self, root: Path | None = None) -> bool:
@@ -104,11 +104,11 @@ class Planned:
     def start(self, root: Path | None = None, *, progress: bool = True) -> None:
         """Make it, or go on with it; nothing where it is finished."""
         if not self.finished(root):
-            make = getattr(*self._maker)
+            make = getattr(*self._function)
             make(self, root, progress=progress)
 
     @property
-    def _maker(self) -> tuple[ModuleType, str]:
+    def _function(self) -> tuple[ModuleType, str]:
         module, _, name = KINDS[self.kind].partition(":")
         return import_module(f"reuseprior.{module}"), name
 

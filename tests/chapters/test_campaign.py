@@ -23,7 +23,7 @@ from tests.cli.calling import refused, run
 EVERY = list(campaign.planned())
 
 
-def test_a_row_names_a_chapter_a_maker_a_device_and_one_run():
+def test_a_row_names_a_chapter_a_kind_a_device_and_one_run():
     assert {one.chapter for one in EVERY} <= {c.notebook.stem for c in chapters.found()}
     assert {one.kind for one in EVERY} == set(campaign.KINDS)
     assert {one.device for one in EVERY} == {"cpu", "gpu"}

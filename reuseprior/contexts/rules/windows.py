@@ -69,10 +69,10 @@ def _without_zero_padding(x: Node, ndim: int) -> tuple[Node, list[int]]:
 
     Returns the unpadded node and the padding before each of its last `ndim` axes.
     """
-    maker = x.made_by
-    if maker is None or RULES.get(maker.function) is not constant_pad:
+    operator = x.made_by
+    if operator is None or RULES.get(operator.function) is not constant_pad:
         return x, [0] * ndim
-    source, pads, *value = maker.args
+    source, pads, *value = operator.args
     if any(value) or any(pads[2 * ndim :]):
         return x, [0] * ndim
     before = pads[: 2 * ndim : 2][::-1]  # pads are given from the last axis backwards
