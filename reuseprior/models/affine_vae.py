@@ -126,7 +126,7 @@ LEAST_DETERMINANT = 1e-6  # of a map that can be undone, scaled to lengths of 1 
 class Transforms:
     """Rotations, or rotations and translations, of images (2) or voxels (3).
 
-    >>> [Transforms(2, t).numbers for t in (False, True)], Transforms(3, translation=True).numbers
+    >>> Transforms(2).numbers, Transforms(2, True).numbers, Transforms(3, translation=True).numbers
     (1, 3, 6)
 
     A transform α is the angles in radians, one about the middle of an image or three about x, y, z,
