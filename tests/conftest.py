@@ -72,6 +72,10 @@ def pytest_collection_finish():
     gc.freeze()  # else these 2 million objects are looked through again and again
 
 
+def pytest_unconfigure():
+    gc.unfreeze()  # so that what is frozen is freed at the end, which triton's bindings look at
+
+
 @pytest.fixture(scope="session")
 def once(tmp_path_factory):
     """Makes a folder once a run of the tests, whichever of its processes asks first."""

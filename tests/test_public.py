@@ -1,6 +1,7 @@
 """Functions that users call refuse what is of another type in a sentence, as the commands do."""
 
 import re
+from importlib import import_module
 from itertools import product
 
 import pytest
@@ -72,3 +73,23 @@ def test_a_seed_is_a_whole_number_that_generators_take():
     for call, seed in product(("train(seed)", "Search.start(seed)"), (-1, 2**63, 1.0, "0", True)):
         with pytest.raises(UserError, match=r"the seed is .*: give a whole number from 0 to 2\*\*"):
             CALLS[call](seed)
+
+
+RENAMED = [  # room, old name, new name
+    ("", "record_model", "trace_model"),
+    ("contexts", "record_model", "trace_model"),
+    ("contexts", "RecordedModel", "TracedModel"),
+    ("contexts", "traits", "op_metadata"),
+    ("models", "Recipe", "ModelConfig"),
+    ("revolver", "diff", "changes"),
+    ("sharing", "WAYS", "SPECS"),
+]
+
+
+@pytest.mark.parametrize(("room", "old", "new"), RENAMED)
+def test_an_old_name_gives_the_new_one_and_says_so(room, old, new):
+    module = import_module(f"reuseprior.{room}".rstrip("."))
+    with pytest.warns(FutureWarning, match=f"{old} is called {new} now"):
+        assert getattr(module, old) is getattr(module, new)
+    with pytest.raises(AttributeError, match=f"{module.__name__!r} has no attribute 'nothing'"):
+        module.nothing  # noqa: B018

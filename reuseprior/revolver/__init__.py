@@ -1,5 +1,6 @@
 """Revolver (thesis, chapter 3): a population of models trained on shared modules."""
 
+from reuseprior.errors import renamed
 from reuseprior.revolver import blocks as blocks
 from reuseprior.revolver import show as show
 from reuseprior.revolver.blueprints import Block as Block
@@ -28,6 +29,7 @@ from reuseprior.revolver.population import Registry as Registry
 from reuseprior.revolver.population import sharing_factor as sharing_factor
 from reuseprior.revolver.search import Search as Search
 from reuseprior.revolver.search import SearchError as SearchError
+from reuseprior.revolver.show import changes as changes
 from reuseprior.revolver.show import compare as compare
 from reuseprior.revolver.show import mutations as mutations
 from reuseprior.revolver.show import tree as tree
@@ -45,3 +47,5 @@ from reuseprior.revolver.strategies import context_utility as context_utility
 from reuseprior.revolver.strategies import genotype_fitness as genotype_fitness
 from reuseprior.revolver.strategies import phenotype_fitness as phenotype_fitness
 from reuseprior.revolver.strategies import utility as utility
+
+__getattr__ = renamed(__name__, diff="changes")
