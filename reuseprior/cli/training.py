@@ -119,16 +119,8 @@ def train(
             "the model on an input once before it returns it"
         )
     with _run_in(output):
-        run = training.train(
-            network,
-            images,
-            plan,
-            output,
-            seed=seed,
-            about=config.about(),
-            resume=resume,
-            progress=sys.stderr.isatty(),
-        )
+        run = training.train(network, images, plan, output, seed=seed, about=config.about(),
+                             resume=resume, progress=sys.stderr.isatty())  # fmt: skip
     if not PartialState().is_main_process:
         return
     left_out = as_written.differences(training.Protocol.load(protocol)).keys() & OPTIONS.keys()

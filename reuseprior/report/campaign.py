@@ -104,8 +104,7 @@ class Planned:
     def start(self, root: Path | None = None, *, progress: bool = True) -> None:
         """Make it, or go on with it; nothing where it is finished."""
         if not self.finished(root):
-            make = getattr(*self._function)
-            make(self, root, progress=progress)
+            getattr(*self._function)(self, root, progress=progress)
 
     @property
     def _function(self) -> tuple[ModuleType, str]:
