@@ -19,11 +19,11 @@ def notebook(name, *texts):
 
 ENTRIES = """
 from reuseprior.report import published
-from reuseprior.report.ledger import Cell, Reading, judged
+from reuseprior.report.ledger import Cell, Interpretation, judged
 
 def table_1():
     rows = published.load("new/table-1")
-    return judged(Cell(row, "value", [Reading(6 * 7)]) for _, row in rows.iterrows())
+    return judged(Cell(row, "value", [Interpretation(6 * 7)]) for _, row in rows.iterrows())
 
 PARTS = {"new, table 1": table_1}
 """
