@@ -11,7 +11,7 @@ from reuseprior.training import Protocol, baselines
 from reuseprior.training.baselines import SHALLOW, SMALL, WIDE, Model, parameters_of, shared
 from tests.chapters import runs
 
-WAYS = {
+KINDS = {
     WIDE: "plain",
     SMALL: "plain",
     Model("wrn-16-2", "stores:10%,weighted,map=0010"): "stores (weighted, learned mapping)",
@@ -26,9 +26,9 @@ WAYS = {
 
 
 def test_what_a_reader_calls_them_and_names_are_folders_that_tell_them_apart():
-    assert {one: one.kind for one in WAYS} == WAYS
-    names = {one.name for one in WAYS}
-    assert len(names) == len(WAYS) and re.fullmatch(r"[\w.-]+", "".join(names), re.ASCII)
+    assert {one: one.kind for one in KINDS} == KINDS
+    names = {one.name for one in KINDS}
+    assert len(names) == len(KINDS) and re.fullmatch(r"[\w.-]+", "".join(names), re.ASCII)
 
 
 BASELINES = [(WIDE.model, 100_000), (SHALLOW, 20_000), (SMALL.model, 20_000)]
