@@ -1,6 +1,5 @@
 """A browser for the tests that look at pages as a reader does, and work that is done once a run."""
 
-import atexit
 import fcntl
 import gc
 import os
@@ -71,7 +70,6 @@ def pytest_collection_modifyitems(items):
 def pytest_collection_finish():
     gc.enable()
     gc.freeze()  # else these 2 million objects are looked through again and again
-    atexit.register(gc.unfreeze)  # as libraries complain of what is left at the end
 
 
 def pytest_unconfigure():
