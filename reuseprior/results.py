@@ -621,7 +621,7 @@ def _cell(text: str) -> int | float | str | None:
     """The value that was written as `text`, so that writing it again gives the same text."""
     if text == "":
         return None
-    for kind in (int, float):
+    for kind in (int, float) if text.lstrip("-").isdigit() else (float,):
         try:
             value = kind(text)
         except ValueError:

@@ -39,14 +39,14 @@ def often(few, many):
 
 
 @pytest.mark.slow
-@often(3, 200)
+@often(2, 200)
 @pytest.mark.parametrize("program", faults.PROGRAMS)
 def test_killed_at_any_step_it_ends_the_same_bit_for_bit(tmp_path, play, program, times):
     assert play("kills", program, tmp_path, times) >= times
 
 
 @pytest.mark.slow
-@often(3, 10_000)
+@often(2, 10_000)
 @pytest.mark.parametrize("program", faults.PROGRAMS)
 def test_a_full_disk_at_any_step_is_a_sentence_and_costs_nothing(tmp_path, play, program, times):
     assert play("full disk", program, tmp_path, times) > 0

@@ -450,6 +450,8 @@ def run(job: Job) -> Outcome:
     Any error of the notebook or its kernel is returned, so that a batch goes on; the broken copy
     is then kept apart from the last whole one, and its figures stay as they were.
     """
+    # nbformat loads jsonschema, which loads it, and it builds parsers for seconds that nobody needs
+    sys.modules.setdefault("rfc3987_syntax", None)
     import papermill
 
     stamp = job.stamp  # hashed now, as a file may change while it runs
@@ -457,10 +459,9 @@ def run(job: Job) -> Outcome:
     unfinished = job.output.with_name(f".{job.name}.{os.getpid()}.tmp.ipynb")
     for folder in (job.output.parent, job.broken.parent, stamp.parent, job.drawn):
         folder.mkdir(parents=True, exist_ok=True)
-    for left in (*_stamps(job.label), *job.output.parent.glob(f".{job.name}.*.tmp.ipynb")):
-        left.unlink()  # from here on nothing says that this chapter is done
-    for left in (job.broken, _failure_path(job)):
-        left.unlink(missing_ok=True)
+    copies = job.output.parent.glob(f".{job.name}.*.tmp.ipynb")
+    for left in (*_stamps(job.label), *copies, job.broken, _failure_path(job)):
+        left.unlink(missing_ok=True)  # from here on nothing says that this chapter is done
     start = time.perf_counter()
     try:
         with _kernel_environment(job.drawn):
