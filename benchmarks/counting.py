@@ -269,8 +269,9 @@ def signals(rows: list[tuple[str, int]]) -> Iterator[str]:
 ONCE = """
 import json, sys, time
 import torch
-from reuseprior.contexts import trace_model
+from reuseprior import contexts
 from reuseprior.models import catalog
+trace_model = getattr(contexts, "trace_model", None) or contexts.record_model  # its old name
 torch.set_num_threads(1)
 models = [(catalog.build(name), (1, 3, size, size)) for name, size in json.loads(sys.argv[1])]
 for _ in sys.stdin:

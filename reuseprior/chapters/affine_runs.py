@@ -6,7 +6,7 @@ run(Experiment("mnist-rotation", "avae", "cpu"), seed=0)  # goes on where it was
 
 A scale's trainings lie in `data/results/affine-vae-SCALE`, what they make of their test inputs at
 one rotation after the other in `data/results/affine-vae-angles-SCALE`, and the orientations in
-which a search leaves digits in `data/results/affine-vae-orientations-SCALE`. "Loss" is that at the
+which a search leaves digits in `data/results/affine-vae-orientations-SCALE`. "Loss" is under the
 transform found, in which α is free, and in testing at the mean of z; `bound` gives a bound of the
 evidence, which pays for both.
 """
@@ -352,7 +352,7 @@ def measure(
 def bound(model: AffineVAE, x: Tensor, transform: Tensor | None = None) -> Tensor:
     """Minus an evidence lower bound of inputs, sampled, in nats, (batch,).
 
-    As they stand, or with the description length of their angles, `transform` (batch, 1): one is
+    As they stand, or under angles, `transform` (batch, 1), with their description length: one is
     uniform beforehand, and afterwards Gaussian about the one given, by Gauss–Hermite quadrature.
     Its σ is the one of SPREADS at which the bound is least by other samples of z. On a circle the
     divergence is at most the one on a line, ln(2π / (σ √(2πe))), that is added here.

@@ -2,8 +2,8 @@
 
 A protocol's runs lie in `data/results/train-<protocol>`, one folder a model, sharing and seed, and
 those with another width in `train-<protocol>,width=<width>`. A model has *converged* if its seeds
-gained no more in their last tenth of epochs, on average, than the standard error of one
-accuracy.
+gained no more in their last tenth of epochs, on average, than the standard error of one accuracy;
+a longer training may still gain.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ class _Alias:
 
 
 class _Tracer(TorchDispatchMode):
-    """Notes every operator, and turns in-place writes into new nodes (static single use)."""
+    """Notes every operator, and turns in-place writes into new nodes (static single assignment)."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

@@ -358,9 +358,9 @@ def _passed(operator, arriving, signals, uses, blocks) -> _Signal:
     elif known.factors is not None:
         signal = _of_product(operator, known, signals, uses, blocks)
     elif known.given is not None:
-        origin = operator.args[known.given]
-        others = _sum([signals[n] for n in arriving if n is not origin])
-        signal = _product(others, signals[origin]) if origin in signals else others
+        source = operator.args[known.given]
+        others = _sum([signals[n] for n in arriving if n is not source])
+        signal = _product(others, signals[source]) if source in signals else others
     else:
         signal = _sum([signals[node] for node in arriving])
     return _Signal(0.0, signal.amplitudes) if known.normalises else signal
@@ -465,9 +465,9 @@ class _Blocks:
         if node.made_by is None:
             return {(node,): prod(node.shape)}
         behind: dict[Block, int] = {}
-        for origin in node.made_by.nodes():
-            if origin.has_parameters:
-                behind.update(self.of(origin))
+        for source in node.made_by.nodes():
+            if source.has_parameters:
+                behind.update(self.of(source))
         if len(behind) == 1 and op_metadata(node.made_by.function).moves:
             ((block, size),) = behind.items()
             if prod(node.shape) < size:

@@ -23,7 +23,7 @@ def counted(name, size, batch_norm="all"):
     return count_contexts(catalog.build(name), (1, 3, size, size), batch_norm=batch_norm)
 
 
-# those of M and L are in tests/chapters/test_counting_tables.py
+# those of M and L are in tests/chapters/test_counting.py
 # quantities (expected spread, entropy, total surprisal, P_G, P'_G) of the author, 224 × 224
 B0 = {
     "expected_spread": "746.608413463674", "entropy": "10.230140154574",
