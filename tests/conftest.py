@@ -58,11 +58,11 @@ def pytest_collection_modifyitems(items):
     marks = ("notebook", "slow", "browser")
     long = {i.path for i in items if any(i.get_closest_marker(mark) for mark in marks)}
     items.sort(key=lambda item: (item.path.stem != "test_notebooks", item.path not in long))
-    # Of a test of many cases `make check` takes the first five and then every tenth
+    # Of a test of many cases `make check` takes the first three and then every tenth
     cases = Counter()
     for item in items:
         test = item.nodeid.partition("[")[0]
-        if cases[test] >= 5 and cases[test] % 10:
+        if cases[test] >= 3 and cases[test] % 10:
             item.add_marker("slow")
         cases[test] += 1
 
