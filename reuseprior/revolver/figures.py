@@ -126,7 +126,7 @@ def sharing_map(population: Population, *, top: int = 30) -> Figure:
     """Who shares what: shared modules × individuals, darker where a module is used more often.
 
     The bars above are the part of each individual's parameters that others hold as well. Shown
-    are the `top` modules that most individuals hold; `tables.sharing_table` has all of them.
+    are the `top` modules that most individuals hold; `sharing_table` has all of them.
     """
     table, parts = sharing_table(population), shared_parts(population)
     shown, columns = table.head(top), len(population)

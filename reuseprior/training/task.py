@@ -354,7 +354,7 @@ class Reconstruction(Task):
     transform, in nats an example: in training, of a model without a search, a sample of minus the
     evidence lower bound; with a search less, as the transform is free, and in testing less, as z is
     at its mean. `mse` is over all cells of the canvas, `passes` what the model's search spends on
-    an example, as `affine_vae.search` counts.
+    an example, as `affine_vae.Objective` counts.
     """
 
     name: ClassVar[str] = "reconstruction"
