@@ -51,7 +51,7 @@ def _conventions(
     sharing: Annotated[
         str,
         typer.Option(
-            metavar="WAY",
+            metavar="SPEC",
             help="none; all_but_bn ties equal convolutions (thesis, section 4.5.3), same_shape "
             "those of any stride, as tables 4.2 and 4.3 did, with_bn batch norms too; layers:all "
             "makes equal blocks one; stores:10%,weighted,mask makes all weights of a tenth of the "

@@ -44,7 +44,7 @@ def train(
     sharing: Annotated[
         str,
         typer.Option(
-            metavar="WAY",
+            metavar="SPEC",
             help="all_but_bn: equal convolutions are one (section 4.5.3); layers:all: so are equal "
             "blocks; stores:10%,weighted,mask: all weights are made of a tenth of the parameters; "
             "channels:4: depthwise filters repeat four times.",
