@@ -30,11 +30,11 @@ book: $(STAMP)  ## build the chapters as a site, build/book/index.html
 # Files go to them in the order of tests/conftest.py, the longest first.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-check: lint  ## run the linter and the quick tests, about 90 seconds on two cores
+check: lint  ## run the linter and the quick tests, about two minutes on two cores
 	$(PYTEST) -m "not (slow or notebook or browser or soak)" --hypothesis-profile=check
 
-test: lint  ## run the tests, notebooks included, and the linter, about 15 minutes on two cores
-	@echo "The tests take about 15 minutes on two idle cores; make check takes 90 seconds."
+test: lint  ## run the tests, notebooks included, and the linter, 15 to 18 minutes on two cores
+	@echo "The tests take 15 to 18 minutes on two idle cores; make check takes two."
 	$(PYTEST)
 
 soak: $(STAMP)  ## run the long hauls of which `make test` draws a few: hours
