@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -21,13 +21,10 @@ from reuseprior.errors import UserError
 from reuseprior.measures.comparing import GAPS, MEASURES
 from reuseprior.measures.scores import R6, R7, S0, Score, ablations
 from reuseprior.measures.statistics import (
-    FEW,
     LEAST,
     agreement,
     bootstrap,
-    kendall,
     percentiles,
-    signs,
 )
 
 MANY = 3000  # models, beyond which there are fewer samples
@@ -105,10 +102,10 @@ def compare(
     columns of accuracies count as their mean agreement. Models of equal `alike` are drawn together.
     `by` is rho or tau. Raises UserError for NaN, and for fewer than three models.
     """
-    one = _agreements(by)
+    agreements_of = _agreements(by)
     x, y = _checked(measures, accuracies)
-    draws = np.array([one(x[rows], y[rows]) for rows in _draws(alike, len(x), seed, resamples)])
-    return _beside(measures.columns, one(x, y), draws.reshape(len(draws), x.shape[1]), against)
+    draws = agreements_of(x, y, _draws(alike, len(x), seed, resamples))
+    return _beside(measures.columns, agreements_of(x, y, _all(x))[0], draws, against)
 
 
 def _beside(names: Sequence[str], whole: np.ndarray, draws: np.ndarray, against: str):
@@ -123,7 +120,8 @@ def _beside(names: Sequence[str], whole: np.ndarray, draws: np.ndarray, against:
 
 def agreements(measures: pd.DataFrame, accuracies: pd.DataFrame, *, by: str = "rho") -> pd.Series:
     """Each measure's agreement as `compare` has it, without intervals."""
-    return pd.Series(_agreements(by)(*_checked(measures, accuracies)), index=measures.columns)
+    x, y = _checked(measures, accuracies)
+    return pd.Series(_agreements(by)(x, y, _all(x))[0], index=measures.columns)
 
 
 def within(
@@ -143,7 +141,7 @@ def within(
     there.
     """
     parts = [
-        (measures.loc[rows].to_numpy(float), accuracy[rows].to_numpy(float))
+        (_places(measures.loc[rows].to_numpy(float)), accuracy[rows].to_numpy(float)[:, None])
         for rows in group.groupby(group).groups.values()
         if len(rows) >= LEAST and accuracy[rows].nunique() > 1
     ]
@@ -152,17 +150,14 @@ def within(
     chance, n = np.random.default_rng(seed), len(parts)
     pairs = np.array([len(y) * (len(y) - 1) / 2 for _, y in parts])
 
-    def taus(chosen) -> np.ndarray:  # a row a group
-        return np.array([np.nan_to_num(_kendalls(_places(x), y[:, None])) for x, y in chosen])
+    def taus(samples) -> np.ndarray:  # a row a group
+        each = zip(parts, samples, strict=True)
+        return np.array([np.nan_to_num(_kendalls(x, y, [rows])[0]) for (x, y), rows in each])
 
-    def sample_of_models():
-        for x, y in parts:
-            i = chance.integers(len(y), size=len(y))
-            yield x[i], y[i]
-
-    of_groups = taus(parts)
+    of_groups = taus(np.arange(len(y)) for _, y in parts)
     if models:
-        each = (taus(sample_of_models()) for _ in range(resamples))
+        sizes = [len(y) for _, y in parts]
+        each = (taus(chance.integers(size, size=size) for size in sizes) for _ in range(resamples))
         draws = [np.average(one, axis=0, weights=pairs) for one in each]
     else:  # τ of a group is the same in each sample
         rows = [chance.integers(n, size=n) for _ in range(resamples)]
@@ -191,9 +186,8 @@ def difference_of_differences(
     kinds = []
     for part in (chosen, ~chosen):
         x, y = _checked(measures.loc[part, [a, b]], accuracy[part].to_frame())
-        taus = [_kendalls(x[i], y[i]) for i in _draws(family[part], len(x), seed, resamples)]
-        whole = _kendalls(x, y)
-        kinds.append((whole[0] - whole[1], np.array([t[0] - t[1] for t in taus])))
+        whole, *draws = _kendalls(x, y, [*_all(x), *_draws(family[part], len(x), seed, resamples)])
+        kinds.append((whole[0] - whole[1], np.array([tau[0] - tau[1] for tau in draws])))
     (here, draws_here), (there, draws_there) = kinds
     return {
         "chosen": Difference.of(here, draws_here),
@@ -209,32 +203,51 @@ def at_the_top(measures: pd.DataFrame, accuracy: pd.Series, alike: pd.Series | N
     return compare(measures[best], accuracy[best].to_frame(), alike_of_best, **options)
 
 
-def _agreements(by: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def _agreements(by: str) -> Callable[[np.ndarray, np.ndarray, Iterable[np.ndarray]], np.ndarray]:
     kinds = {"rho": _spearmans, "tau": _kendalls}
     if by not in kinds:
         raise UserError(f"by={by!r}: choose rho or tau")
     return kinds[by]
 
 
-def _spearmans(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Mean over y's columns of Spearman's ρ with each of x's columns."""
-    both = _ranks(np.hstack([x, y]))
-    both -= both.mean(axis=0)
-    size = np.sqrt((both**2).sum(axis=0))
-    with np.errstate(invalid="ignore"):  # a measure that does not vary has no ρ
-        both /= size
-    n = x.shape[1]
-    return (both[:, :n].T @ both[:, n:]).mean(axis=1)
+def _all(x: np.ndarray) -> list[np.ndarray]:
+    """The one sample that holds each row once."""
+    return [np.arange(len(x))]
 
 
-def _kendalls(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Mean over y's columns of Kendall's τ-b with each of x's columns, both of places."""
-    if len(x) > FEW:
-        return np.array([np.mean([kendall(a, b) for b in y.T]) for a in x.T])
-    a, b = signs(x.T.astype(float)), signs(y.T.astype(float))
+def _spearmans(x: np.ndarray, y: np.ndarray, samples: Iterable[np.ndarray]) -> np.ndarray:
+    """A row a sample: mean over y's columns of Spearman's ρ with each of x's columns."""
+    n, both = x.shape[1], np.hstack([x, y])
+    rows = []
+    for sample in samples:
+        ranks = _ranks(both[sample])
+        ranks -= ranks.mean(axis=0)
+        size = np.sqrt((ranks**2).sum(axis=0))
+        with np.errstate(invalid="ignore"):  # a measure that does not vary has no ρ
+            ranks /= size
+        rows.append((ranks[:, :n].T @ ranks[:, n:]).mean(axis=1))
+    return np.array(rows).reshape(-1, n)
+
+
+def _kendalls(x: np.ndarray, y: np.ndarray, samples: Iterable[np.ndarray]) -> np.ndarray:
+    """A row a sample: mean over y's columns of Kendall's τ-b with each of x's columns.
+
+    All pairs are compared once, as a sample is how many times it has each row.
+    """
+    times = np.array([np.bincount(rows, minlength=len(x)) for rows in samples], float)
+    times = times.reshape(-1, len(x))
+    orders = [np.sign(np.subtract.outer(c, c)) for c in np.hstack([x, y]).T.astype(float)]
+
+    def total(products: np.ndarray) -> np.ndarray:  # over the pairs of each sample
+        return ((times @ products) * times).sum(axis=1)
+
+    size, n = [np.sqrt(total(order * order)) for order in orders], x.shape[1]
     with np.errstate(invalid="ignore"):  # a measure that does not vary has no τ
-        taus = a @ b.T / np.sqrt((a * a).sum(1))[:, None] / np.sqrt((b * b).sum(1))
-    return np.clip(taus, -1, 1).mean(axis=1)
+        taus = [
+            [total(orders[i] * orders[j]) / size[i] / size[j] for j in range(n, len(orders))]
+            for i in range(n)
+        ]
+    return np.clip(taus, -1, 1).mean(axis=1).T
 
 
 def _places(x: np.ndarray) -> np.ndarray:
