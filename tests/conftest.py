@@ -54,10 +54,11 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
-    # The notebooks and then other long files first, so that no process waits at the end for another
-    marks = ("notebook", "slow", "browser")
+    # The notebooks, the ledger, for which the last of them waits, and then other long files first,
+    # so that no process waits at the end for another
+    first, marks = ("test_ledger", "test_notebooks"), ("notebook", "slow", "browser")
     long = {i.path for i in items if any(i.get_closest_marker(mark) for mark in marks)}
-    items.sort(key=lambda item: (item.path.stem != "test_notebooks", item.path not in long))
+    items.sort(key=lambda item: (item.path.stem not in first, item.path not in long))
     # Of a test of many cases `make check` takes the first three and then every tenth
     cases = Counter()
     for item in items:
