@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
 from itertools import product
-from math import e, log, pi, sqrt
+from math import e, factorial, log, pi, sqrt
 
 import sympy as sp
 from scipy.stats import poisson
@@ -143,7 +143,7 @@ def _networks(width: int, depth: int, candidates: int) -> Numbers:
     recorded, fewer = (measure(network, (1, 3, 8, 8)) for network in (deep, shallow))
     cell, convs, links = recorded.cells[0], deep.cells[0].convs, deep.cells[0].links
     most, mean = max(conv.in_channels for conv in convs), Fraction(sum(map(len, links)), len(convs))
-    p = [Fraction(x) for x in poisson(float(mean)).pmf(range(2 * most))]
+    p = [mean**k / factorial(k) for k in range(2 * most)]  # Poisson's, but for e^-λ
     return {
         w: width, d: depth, t: candidates,
         L: cell.links, T: cell.possible, ρ: cell.density, λ: mean, m: cell.mass, σ: most,

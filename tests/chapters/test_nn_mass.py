@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import cache, partial
-from itertools import product
+from itertools import pairwise, product
 from math import e, log, pi, sqrt
 
 import numpy as np
@@ -258,6 +258,17 @@ REFUSED = [
     ("bound", (1, 10), {"confidence": 1}, "confidence is 1: it must be between 0 and 1"),
     ("bound", (-99, 10), {}, "a divergence of -99 leaves the root of a negative number"),
 ]
+
+
+def test_q_is_exactly_poissons():
+    """Its divergence is shown to 30 digits, so no processor's exp may stand in it."""
+    λ, q = nn_mass_theorems.λ, nn_mass_theorems.q
+    for point in nn_mass_theorems.BUILT.grid:
+        read = nn_mass_theorems.BUILT.read(*point)
+        chances = read[q][1:]
+        assert sum(chances) == 1
+        for k, (one, after) in enumerate(pairwise(chances), 1):
+            assert after * k == one * read[λ]
 
 
 def test_what_cannot_be_is_refused():
