@@ -374,12 +374,28 @@ def test_options_are_followed():
     for generations, changes in (
         (1, {"fitness": "P_G_spread"}), (1, {"fitness": "author"}), (1, {"budget": "author"}),
         (2, {"optimizer_state": "scope"}), (2, {"inherit": True}), (1, {"precision": "bfloat16"}),
-        (1, {"augmentation": "flip_crop"}), (2, {"channels_last": True}), (1, {"focus": True}),
+        (1, {"augmentation": "flip_crop"}), (1, {"focus": True}),
         (1, {"space": replace(SPACE, norm_scope="use", unique=0.0)}), (1, {"immigration": 1.0}),
         (2, {"elimination": 1.0}), (1, {"label_smoothing": 0.2}), (1, {"copyover_chance": 1.0}),
     ):  # fmt: skip
         search = run(small(**few, generations=generations, **changes))
         assert table(search) != table(plain[generations]), changes
+
+
+def test_weights_are_laid_out_as_told(monkeypatch):
+    """Which changes a number on some processors only."""
+    layouts, loss = [], blocks.Session.loss
+
+    def seen(session, outputs, labels):
+        weights = [p for p in session.parameters() if p.dim() == 4 and min(p.shape[1:]) > 1]
+        layouts.extend(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
+        return loss(session, outputs, labels)
+
+    monkeypatch.setattr(blocks.Session, "loss", seen)
+    for told in (False, True):
+        layouts.clear()
+        run(small(train_images=200, test_images=20, generations=1, channels_last=told))
+        assert layouts and set(layouts) == {told}
 
 
 @pytest.mark.slow
