@@ -24,6 +24,7 @@ from reuseprior.measures.statistics import (
     LEAST,
     agreement,
     bootstrap,
+    kendall,
     percentiles,
 )
 
@@ -232,8 +233,12 @@ def _spearmans(x: np.ndarray, y: np.ndarray, samples: Iterable[np.ndarray]) -> n
 def _kendalls(x: np.ndarray, y: np.ndarray, samples: Iterable[np.ndarray]) -> np.ndarray:
     """A row a sample: mean over y's columns of Kendall's τ-b with each of x's columns.
 
-    All pairs are compared once, as a sample is how many times it has each row.
+    All pairs are compared once, as a sample is how many times it has each row; of many rows, whose
+    pairs take gigabytes, each sample is sorted.
     """
+    if len(x) > MANY:
+        rows = [[np.mean([kendall(a, b) for b in y[i].T]) for a in x[i].T] for i in samples]
+        return np.array(rows).reshape(-1, x.shape[1])
     times = np.array([np.bincount(rows, minlength=len(x)) for rows in samples], float)
     times = times.reshape(-1, len(x))
     orders = [np.sign(np.subtract.outer(c, c)) for c in np.hstack([x, y]).T.astype(float)]

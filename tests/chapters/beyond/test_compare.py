@@ -42,6 +42,17 @@ def test_compared_on_the_same_samples(by):
     assert back.verdict == "worse" and str(back).endswith(" worse")
 
 
+def test_pairs_and_sorting_give_one_tau(monkeypatch):
+    found, y, _ = drawn()
+    found, y = found.round(), y.assign(z=y["y"].round())  # ties
+    pairs = compare.compare(found, y, by="tau", resamples=20)
+    monkeypatch.setattr(compare, "MANY", 10)
+    by_sorting = compare.compare(found, y, by="tau", resamples=20)
+    for one, other in zip(pairs["agreement"], by_sorting["agreement"], strict=True):
+        ends = (one.value, one.low, one.high)
+        assert ends == pytest.approx((other.value, other.low, other.high), abs=1e-12)
+
+
 def test_copies_say_no_more_than_one_of_them():
     one, nine = drawn(), drawn(copies=9)
     single, whole, alone = (
