@@ -51,6 +51,7 @@ LABELS = {"none": "", "all_but_bn": "-shared", "with_bn": "-shared-with-bn"}
 OWN_SIZES = {"digits": 8, "mnist": 28, "cifar10": 32, "cifar100": 32}  # where a protocol says 0
 # What a protocol may say otherwise for each model, and runs that are compared may differ in.
 OF_A_MODEL = {f"protocol.{key}" for key in ("image_size", "test_image_size", "start_image_size")}
+ROUNDED = {"small_maps"}  # what says only how sums are rounded, as a processor's instructions do
 
 HOURS = "cpu-hours"  # the protocol for these models on a processor
 MINUTES = "cpu"  # the one before it, of whose runs chapter 6 has a prediction
@@ -212,7 +213,11 @@ def _conditions(run: Run) -> dict[str, object]:
         "processes": run.summary["processes"],  # each normalises its own part of a batch
         **{f"images.{part}": size for part, size in config["images"].items()},
         # what an older package did not know is at rest
-        **{f"protocol.{k}": v for k, v in (asdict(Protocol()) | config["protocol"]).items()},
+        **{
+            f"protocol.{key}": value
+            for key, value in (asdict(Protocol()) | config["protocol"]).items()
+            if key not in ROUNDED
+        },
     }
 
 

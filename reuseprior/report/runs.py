@@ -35,9 +35,10 @@ from reuseprior.schemas import Config
 from reuseprior.training import Protocol
 
 # How a machine works a protocol off, or when it looks at test images, changes no printed setting.
-_OF_A_MACHINE = frozenset(
-    {"name", "workers", "compile", "channels_last", "precision", "checkpoint_every", "test_every"}
-)
+_OF_A_MACHINE = frozenset({
+    "name", "workers", "compile", "channels_last", "small_maps", "precision", "checkpoint_every",
+    "test_every",
+})  # fmt: skip
 
 
 def settings(protocol: Mapping[str, object], printed: Mapping[str, object]) -> dict[str, object]:

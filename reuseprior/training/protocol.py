@@ -75,6 +75,7 @@ class Protocol:
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = False
     compile: bool = False
+    small_maps: bool = False  # of a few pixels, by products: faster on processors
     checkpoint_every: Count = 1  # epochs
     patience: Whole = 0  # epochs without a better validation score that end a training; 0: none
     test_every: Whole = 1  # epochs between looks at the test images; 0: after the last one alone
@@ -182,6 +183,11 @@ def _check_together(protocol: Protocol) -> None:
             f"schedule is {p.schedule!r}, step_epochs {p.step_epochs} and step_factor "
             f"{p.step_factor}: the schedule 'steps' needs step_epochs above 0 and a step_factor "
             "between 0 and 1, and others leave them at 0 and 1"
+        )
+    if p.compile and p.small_maps:
+        raise ProtocolError(
+            "compile is true and small_maps too, which compiled code would not heed: set one of "
+            "them to false"
         )
     if p.patience and p.ema_decay:
         raise ProtocolError(

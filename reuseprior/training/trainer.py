@@ -39,6 +39,7 @@ from reuseprior.training.batches import Batch, Share, derive, parts, steps
 from reuseprior.training.checkpoint import copies, put_back, tensors
 from reuseprior.training.optimizers import Average
 from reuseprior.training.protocol import Protocol, ProtocolError, average_decay, learning_rate
+from reuseprior.training.small_maps import SmallMaps
 from reuseprior.training.task import Classification, Task
 
 # Stopping from outside: SIGTERM, SIGUSR2 and Ctrl-C -----------------------------------------------
@@ -239,7 +240,8 @@ def train(
                     training.average.apply()
                 training.go_back()
             else:
-                with signals() as stop:
+                small_maps = SmallMaps() if protocol.small_maps else nullcontext()
+                with signals() as stop, small_maps:
                     training.run(stop, progress)
             loop.accelerator.wait_for_everyone()
     return Run.read(folder)
