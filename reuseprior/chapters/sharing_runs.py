@@ -392,7 +392,8 @@ def recipes(protocol: str) -> pd.DataFrame:
         config = run.config
         model, plan = config["model"], Protocol(**config["protocol"])
         changes = plan.differences(Protocol.load(protocol, model=model))
-        otherwise = {k: v for k, v in changes.items() if k not in ("validation", "test_every")}
+        alike = {"validation", "test_every", *ROUNDED}
+        otherwise = {key: value for key, value in changes.items() if key not in alike}
         rows.append(
             {
                 "recipe": run.name,
@@ -522,7 +523,7 @@ def _by_network(protocol: str) -> dict[tuple[str, float], list[Run]]:
 def _settings(run: Run) -> dict[str, object]:
     # a run is older than some settings, which then were what their defaults are
     protocol = vars(Protocol()) | run.config["protocol"]
-    return {key: v for key, v in protocol.items() if key not in ("name", "width")}
+    return {key: v for key, v in protocol.items() if key not in {"name", "width", *ROUNDED}}
 
 
 def _row(model: str, width: float, config: Mapping, runs: Sequence[Run]) -> dict[str, object]:
