@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from reuseprior.models.catalog import OPTIONS
 from reuseprior.results import provenance
 from reuseprior.training import Protocol, checkpoint, train
 from reuseprior.training.batches import augment, draw
+from reuseprior.training.small_maps import SmallMaps
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Way:
     fused: bool = True  # the optimiser's step in one kernel
     whole: bool = True  # a batch is augmented at once, or image by image
     compiled: bool = False
+    small_maps: bool = True  # by products, where the protocol has them so
     precision: str = ""  # another than the setting's
     threads: int = 0  # 0: as they are
 
@@ -91,7 +94,8 @@ WAYS = {
     "default layout": Way(channels_last=False),
     "a step for each tensor": Way(fused=False),
     "image by image": Way(whole=False),
-    "torch.compile": Way(compiled=True),
+    "torch.compile": Way(compiled=True, small_maps=False),
+    "small maps convolved": Way(small_maps=False),
     "bfloat16": Way(precision="bfloat16"),
     "one thread": Way(threads=1),
 }
@@ -138,7 +142,8 @@ def by_hand(setting: Setting, data: DataSet, way: Way = Way()) -> float:
         if setting.image_size not in (0, 32):
             x = F.interpolate(x, (setting.image_size,) * 2, mode="bilinear")
         x = x.contiguous(memory_format=layout)
-        with torch.autocast(setting.device, torch.bfloat16, enabled=low):
+        maps = SmallMaps() if protocol.small_maps and way.small_maps else nullcontext()
+        with torch.autocast(setting.device, torch.bfloat16, enabled=low), maps:
             logits = network(x)
         smoothing = protocol.label_smoothing
         F.cross_entropy(logits.float(), labels[chosen], label_smoothing=smoothing).backward()
@@ -242,6 +247,8 @@ def variants(_: Setting, repeats: int) -> Iterator[str]:
         best = by_hand(setting, data)  # warm up
         for name, way in WAYS.items():
             if way.threads and torch.get_num_threads() == way.threads:
+                continue
+            if way == Way(small_maps=setting.protocol.small_maps):  # nothing is otherwise
                 continue
             pairs = []
             for turn in range(repeats):
