@@ -69,7 +69,7 @@ def test_what_reuse_is_worth():
     of, gained, _ = counts[reuse.PARAMETERS]
     assert f"in {gained} of our own {of}" in answer
     of, gained, _ = counts[reuse.MULTIPLY_ADDS]
-    assert gained == 1 and f"in one of our own {of}" in answer
+    assert gained == 2 and f"in two of our own {of}" in answer
     shown = shown_in("07-reuse", "bytes-pays")
     won = {at: (round(int(n) * float(share)), int(n)) for at, n, share in PAIRS.findall(shown)}
     gained, of = won[reuse.PARAMETERS]
