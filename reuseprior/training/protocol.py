@@ -75,7 +75,7 @@ class Protocol:
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = False
     compile: bool = False
-    small_maps: bool = False  # of a few pixels, by products: faster on processors
+    small_maps: bool = False  # on processors, convolve maps of a few pixels by products
     checkpoint_every: Count = 1  # epochs
     patience: Whole = 0  # epochs without a better validation score that end a training; 0: none
     test_every: Whole = 1  # epochs between looks at the test images; 0: after the last one alone
@@ -186,8 +186,8 @@ def _check_together(protocol: Protocol) -> None:
         )
     if p.compile and p.small_maps:
         raise ProtocolError(
-            "compile is true and small_maps too, which compiled code would not heed: set one of "
-            "them to false"
+            "compile is true and small_maps too, which nobody has tried together: set one of them "
+            "to false"
         )
     if p.patience and p.ema_decay:
         raise ProtocolError(

@@ -464,10 +464,11 @@ class _Training:
         try:
             yield
         except Exception as error:  # such as batch norm's, of a batch of one
+            small = " or small_maps = false" * self.protocol.small_maps
             reason = (
                 f"the model fails in epoch {self.epoch + 1}, after {self.batch} batches, on one of "
                 f"shape {tuple(inputs.shape)}: mend what it does in training, or set another "
-                f"batch_size, in another folder; it says: {shorten(repr(error), 300)}"
+                f"batch_size{small}, in another folder; it says: {shorten(repr(error), 300)}"
             )
             self.finish("interrupted", reason)
             raise UserError(f"{self.folder}: {reason}") from error

@@ -18,7 +18,7 @@ from tests.soak import drawn
 # One run of each kind.
 RUNS = {
     "ResNets": "train-cifar-resnet/resnet20-cifar-none-cifar10-seed0",
-    "EfficientNetV2": "train-cpu-hours/efficientnetv2-b0-none-cifar10-seed0",
+    "EfficientNetV2": "train-cpu-hours/efficientnetv2-b0-none-cifar10-seed1",
     "MNIST": "revolver/cpu-hours-mnist-evolve-seed0",
     "CIFAR-10": "revolver/cpu-hours-cifar10-evolve-seed0",
     "bytes": "reuse-texts/8x38-seed0",

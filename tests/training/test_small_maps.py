@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from reuseprior import data
+from reuseprior.errors import UserError
 from reuseprior.training import Protocol, train
 from reuseprior.training.protocol import ProtocolError
 from reuseprior.training.small_maps import SmallMaps, convolve
@@ -78,14 +80,45 @@ def test_numbers_for_options_and_one_image_are_torchs_affair():
     assert alone.shape == (4, 1, 1)
 
 
-def test_bfloat16_and_channels_last_are_kept():
-    conv = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
-    images = torch.randn(2, 8, 2, 2)
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("options", [{"kernel_size": 1}, {"kernel_size": 3, "groups": 8}])
+def test_bfloat16_and_the_layout_are_kept(layout, options):
+    conv = nn.Conv2d(8, 8, padding=options["kernel_size"] // 2, bias=False, **options)
+    images = torch.randn(2, 8, 2, 2).to(memory_format=layout)
     with SmallMaps(), torch.autocast("cpu", torch.bfloat16):
         outputs = conv(images)
     assert outputs.dtype == torch.bfloat16
-    assert outputs.is_contiguous(memory_format=torch.channels_last)
+    assert outputs.is_contiguous(memory_format=layout)
     assert torch.allclose(outputs.float(), conv(images), atol=0.05)
+
+
+def test_what_torch_refuses_is_refused():
+    images, weight = torch.ones(1, 4, 1, 1), torch.ones(4, 1, 3, 3)
+    options = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 4}
+    with SmallMaps():
+        assert functional.conv2d(input=images, weight=weight, **options).eq(1).all()
+        for other in (images.double(), images.to(torch.uint8), images.to(torch.complex64)):
+            with pytest.raises(RuntimeError, match="type"):
+                functional.conv2d(other, weight, **options)
+        with pytest.raises(RuntimeError):
+            functional.conv2d(
+                images, torch.ones(4, 4, 1), **options | {"groups": 1, "padding": (0, 0)}
+            )
+
+
+class Recomputed(nn.Conv2d):
+    """A convolution that keeps nothing for the backward pass."""
+
+    def forward(self, images):
+        return checkpoint(super().forward, images, use_reentrant=False)
+
+
+def test_a_model_that_computes_anew_is_told_the_setting(tmp_path):
+    conv = Recomputed(8, 8, 3, padding=1, groups=8, bias=False)
+    model = nn.Sequential(nn.Conv2d(1, 8, 4, 4), conv, nn.Flatten(), nn.Linear(32, 10))
+    protocol = Protocol(epochs=1, batch_size=50, channels=1, train_images=100, small_maps=True)
+    with pytest.raises(UserError, match="or small_maps = false, in another folder"):
+        train(model, data.load("digits"), protocol, tmp_path / "run", seed=0, progress=False)
 
 
 def test_a_training_does_so_where_its_protocol_says(tmp_path):
@@ -115,6 +148,6 @@ def test_a_training_does_so_where_its_protocol_says(tmp_path):
         assert len(seen) == 2 * 4
 
 
-def test_compiled_code_would_not_heed_it():
+def test_with_compiled_code_it_was_not_tried():
     with pytest.raises(ProtocolError, match="compile is true and small_maps too"):
         Protocol(compile=True, small_maps=True)
