@@ -186,7 +186,7 @@ def _check_together(protocol: Protocol) -> None:
         )
     if p.compile and p.small_maps:
         raise ProtocolError(
-            "compile is true and small_maps too, which nobody has tried together: set one of them "
+            "compile is true and small_maps too, which are not tested together: set one of them "
             "to false"
         )
     if p.patience and p.ema_decay:

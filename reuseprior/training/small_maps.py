@@ -1,6 +1,6 @@
 """Convolutions of maps of a few pixels by products, which train in less time on processors.
 
-On images of 32 pixels half of EfficientNetV2's training there is the backward pass of such
+On images of 32 pixels about half of EfficientNetV2's training there is the backward pass of such
 convolutions. By products it takes a fraction of that; forward, on four pixels, a little longer.
 """
 
@@ -40,7 +40,7 @@ def convolve(
     """`torch.nn.functional.conv2d`, by products where it is depthwise or pointwise on a small map.
 
     That is on processors, for options in pairs, as `torch.nn.Conv2d` gives them, and depthwise
-    without a bias. Raises what `conv2d` raises.
+    without a bias.
     """
     options = stride, padding, dilation
     if _is_small(input, weight) and all(isinstance(o, tuple) and len(o) == 2 for o in options):
@@ -77,7 +77,7 @@ def _is_small(images: Tensor, weight: Tensor) -> bool:
 class _Depthwise(torch.autograd.Function):
     """Pixels (batch, inputs, channels) by a matrix (inputs, outputs, channels) for each channel.
 
-    Left to autograd this is as fast on one pixel, and on four takes 1.6 times as long.
+    Left to autograd this is as fast on one pixel, and takes longer on four.
     """
 
     @staticmethod

@@ -148,6 +148,6 @@ def test_a_training_does_so_where_its_protocol_says(tmp_path):
         assert len(seen) == 2 * 4
 
 
-def test_with_compiled_code_it_was_not_tried():
+def test_with_compiled_code_it_is_refused():
     with pytest.raises(ProtocolError, match="compile is true and small_maps too"):
         Protocol(compile=True, small_maps=True)
