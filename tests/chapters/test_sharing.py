@@ -473,3 +473,32 @@ def test_every_claim_s_commands_make_runs_that_judge_it(root):
     for run in root.glob("train-thesis,*/efficientnetv2-s-*"):
         shutil.rmtree(run)
     assert claims()["shared-imagenet-1k"].verdict == "open"
+
+
+@pytest.mark.slow
+def test_what_chapters_4_and_7_say_of_the_pair():
+    """A seed recorded later changes these numbers, and the sentences must follow."""
+    chapter_4, chapter_7 = (
+        (paths.NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8")
+        for name in ("04-parameter-sharing", "07-reuse")
+    )
+    networks = sharing.equal_cost()
+    full = networks[networks.width == 1].set_index("model")
+    deep, plain, shared = (full.loc[name] for name in ("V2-S-shared", "V2-B0", "V2-B0-shared"))
+    trained = sharing_runs.trained(sharing_runs.runs("cpu-hours", "cifar10"))
+    p_plain, p_shared = (
+        re.search(r"p = [\d.]+", sharing_runs.ordering(trained, "V2-S-shared", name))[0]
+        for name in ("V2-B0", "V2-B0-shared")
+    )
+    times = deep.multiply_adds / plain.multiply_adds
+    assert round(times) == 4
+    bits = f"{plain.P_G - deep.P_G:.1f} bits"
+    assert (
+        f"V2-S-shared reaches {deep.accuracy:.1f} % and V2-B0, with a quarter of the multiply-adds,"
+        f" {plain.accuracy:.1f} %: undecided ({p_plain}). V2-S-shared is above V2-B0-shared "
+        f"({shared.accuracy:.1f} %, {p_shared}) and, counted at 32 px, {bits} behind V2-B0."
+    ) in chapter_4
+    assert (
+        f"Our V2-S-shared is {deep.accuracy - plain.accuracy:.1f} points above V2-B0 ({p_plain}), "
+        f"by {times:.1f} times the multiply-adds; $P_G$ puts it {bits} below."
+    ) in chapter_7
